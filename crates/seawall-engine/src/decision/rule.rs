@@ -1,0 +1,164 @@
+//! A rule: a conjunction of conditions and what is done to the requests that meet them all.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::address::ClientAddress;
+use crate::observation::Request;
+use crate::observation::attribute::{Attribute, each_value};
+
+/// The number of a rule, unique while the guard's state lives; it is shown to the refused, so that they can ask about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RuleId(pub u32);
+
+impl fmt::Display for RuleId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "R{}", self.0)
+    }
+}
+
+/// One attribute having one value. `value` is `None` for "has none", as a request without referer.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Condition {
+    /// What is asked for.
+    pub attribute: Attribute,
+    /// The value, at most [`crate::observation::attribute::VALUE_BYTES_MAX`] bytes.
+    pub value: Option<Box<[u8]>>,
+}
+
+impl Condition {
+    /// That `attribute` has `value`.
+    pub fn new(attribute: Attribute, value: &[u8]) -> Self {
+        Self { attribute, value: Some(value.into()) }
+    }
+
+    /// That the request has no value of `attribute`.
+    pub const fn absent(attribute: Attribute) -> Self {
+        Self { attribute, value: None }
+    }
+
+    /// Whether a request meets it. The gate has a compiled form; this is the definition that it must agree with.
+    pub fn matches(&self, request: &Request<'_>, client: Option<ClientAddress>) -> bool {
+        let mut matched = false;
+        each_value(self.attribute, request, client, |value| matched |= value == self.value.as_deref());
+        matched
+    }
+}
+
+/// As rules are written everywhere: `method = "POST"`, `referer-origin = none`. Bytes outside printable ASCII are
+/// escaped, so that no value can act on a terminal.
+impl fmt::Display for Condition {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.value {
+            Some(value) => write!(formatter, "{} = \"{}\"", self.attribute.name(), value.escape_ascii()),
+            None => write!(formatter, "{} = none", self.attribute.name()),
+        }
+    }
+}
+
+/// What is done to a request that a rule matches.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "kind")]
+pub enum Action {
+    /// Let at most this many through each second, refuse the rest (429).
+    Throttle {
+        /// Requests a second over the whole guard.
+        rate: f32,
+    },
+    /// Refuse with this status.
+    Refuse {
+        /// 403, 410 or 429.
+        status: u16,
+    },
+    /// Close the connection without an answer.
+    Drop,
+}
+
+/// How far a rule has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stage {
+    /// Shown to the operator, and nothing else.
+    Proposed,
+    /// Counts whom it would hit, and hits nobody.
+    Shadow,
+    /// In force.
+    Enforced,
+    /// No longer in force; kept so that it re-arms at once if the flood returns.
+    Retired,
+}
+
+/// A rule as the gate needs it. All conditions must hold.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rule {
+    /// Its number.
+    pub id: RuleId,
+    /// 1 to 4 conditions.
+    pub conditions: Vec<Condition>,
+    /// What is done to what it matches, once enforced.
+    pub action: Action,
+    /// How far it has come.
+    pub stage: Stage,
+    /// One matching request in this many passes all the same, as a probe of what the rule holds back; 0 for none.
+    pub canary_interval: u32,
+}
+
+impl Rule {
+    /// Whether a request meets every condition.
+    pub fn matches(&self, request: &Request<'_>, client: Option<ClientAddress>) -> bool {
+        self.conditions.iter().all(|condition| condition.matches(request, client))
+    }
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, condition) in self.conditions.iter().enumerate() {
+            if index > 0 {
+                formatter.write_str(" and ")?;
+            }
+            write!(formatter, "{condition}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request() -> Request<'static> {
+        Request {
+            method: b"POST",
+            host: b"example.org",
+            path: b"/ca/cacert.pem",
+            user_agent: Some(b"QQGameHall"),
+            ..Request::default()
+        }
+    }
+
+    #[test]
+    fn all_conditions_must_hold() {
+        let post = Condition::new(Attribute::Method, b"POST");
+        let agent = Condition::new(Attribute::UserAgentWord, b"QQGameHall");
+        let without_referer = Condition::absent(Attribute::RefererOrigin);
+        let get = Condition::new(Attribute::Method, b"GET");
+        let rule = |conditions: &[&Condition]| Rule {
+            id: RuleId(1),
+            conditions: conditions.iter().map(|condition| (*condition).clone()).collect(),
+            action: Action::Refuse { status: 403 },
+            stage: Stage::Enforced,
+            canary_interval: 0,
+        };
+        assert!(rule(&[&post, &agent, &without_referer]).matches(&request(), None));
+        assert!(!rule(&[&agent, &get]).matches(&request(), None));
+        assert_eq!(rule(&[&post, &without_referer]).to_string(), "method = \"POST\" and referer-origin = none");
+    }
+
+    #[test]
+    fn hostile_values_are_escaped_when_shown() {
+        let condition = Condition::new(Attribute::UserAgent, b"\x1b[2J\"<script>");
+        assert_eq!(condition.to_string(), "user-agent = \"\\x1b[2J\\\"<script>\"");
+    }
+}

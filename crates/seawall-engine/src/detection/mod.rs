@@ -1,0 +1,1 @@
+//! Keeps what is normal and finds what an excess has in common.

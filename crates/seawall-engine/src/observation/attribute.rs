@@ -1,0 +1,343 @@
+//! The attributes of a request that a rule can match, and how each is read off it.
+//!
+//! The gate matches with the same functions that detection mines with, so a rule hits exactly what its evidence counted.
+//! An attribute is either *single* (a request has one value or none) or a *set* (a request has several; a condition
+//! asks for one of them). To add an attribute: a variant here, its text name, its arm in [`each_value`].
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use super::Request;
+use crate::address::ClientAddress;
+
+/// The longest value of any attribute that is kept or compared, in bytes; longer ones are cut here, the same way in the
+/// gate and in detection.
+pub const VALUE_BYTES_MAX: usize = 256;
+
+/// How many path levels count as prefixes: `/a/`, `/a/b/`, `/a/b/c/`.
+pub const PATH_LEVELS_MAX: usize = 3;
+
+/// How many words of a user agent are considered; real ones have fewer than twenty.
+pub const USER_AGENT_WORDS_MAX: usize = 24;
+
+/// How many query keys are considered, in the order sent.
+pub const QUERY_KEYS_MAX: usize = 16;
+
+/// Something about a request that a rule can ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Attribute {
+    /// The method, as sent.
+    Method,
+    /// The host, lower case, without port.
+    Host,
+    /// The exact path, without query.
+    Path,
+    /// A directory that the path lies under: `/wiki/` for `/wiki/Front/edit` (set).
+    PathPrefix,
+    /// The extension of the last path segment, lower case, without the dot.
+    Extension,
+    /// The names of the query parameters in the order sent, joined by `&`.
+    QueryKeys,
+    /// The exact user agent.
+    UserAgent,
+    /// A word of the user agent of three characters or more, as `MicroMessenger` or `Friendica` (set).
+    UserAgentWord,
+    /// Scheme and host of the referer.
+    RefererOrigin,
+    /// The version of HTTP.
+    Version,
+    /// A network that holds the client: /32, /24, /16 of IPv4; /64, /48 of IPv6 (set).
+    ClientPrefix,
+}
+
+impl Attribute {
+    /// Every attribute, in the order in which ties between rules are broken: the sender's mark before its target, the
+    /// target before its network.
+    pub const ALL: [Self; 11] = [
+        Self::UserAgent,
+        Self::UserAgentWord,
+        Self::RefererOrigin,
+        Self::QueryKeys,
+        Self::Path,
+        Self::PathPrefix,
+        Self::Extension,
+        Self::Host,
+        Self::Method,
+        Self::Version,
+        Self::ClientPrefix,
+    ];
+
+    /// The number of attributes.
+    pub const COUNT: usize = Self::ALL.len();
+
+    /// The name in rules, reports and JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Method => "method",
+            Self::Host => "host",
+            Self::Path => "path",
+            Self::PathPrefix => "path-prefix",
+            Self::Extension => "extension",
+            Self::QueryKeys => "query-keys",
+            Self::UserAgent => "user-agent",
+            Self::UserAgentWord => "user-agent-word",
+            Self::RefererOrigin => "referer-origin",
+            Self::Version => "version",
+            Self::ClientPrefix => "client-prefix",
+        }
+    }
+
+    /// The attribute of this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|attribute| attribute.name() == name)
+    }
+
+    /// Whether a request can have several values of it at once.
+    pub const fn is_set(self) -> bool {
+        matches!(self, Self::PathPrefix | Self::UserAgentWord | Self::ClientPrefix)
+    }
+
+    /// Whether a value of `self` says no more than a value of `other` on the same request does, so that a rule that
+    /// holds both is the rule that holds `other`: the prefix of a path, a word of a user agent.
+    pub const fn is_ancestor_of(self, other: Self) -> bool {
+        matches!(
+            (self, other),
+            (Self::PathPrefix | Self::Extension, Self::Path) | (Self::UserAgentWord, Self::UserAgent)
+        )
+    }
+}
+
+/// Calls `visit` with each value that the request has of `attribute`: once with `None` where a single-valued attribute
+/// is absent, never for an empty set. Allocates nothing.
+#[inline]
+pub fn each_value(
+    attribute: Attribute,
+    request: &Request<'_>,
+    client: Option<ClientAddress>,
+    mut visit: impl FnMut(Option<&[u8]>),
+) {
+    match attribute {
+        Attribute::Method => visit(Some(cut(request.method))),
+        Attribute::Host => visit((!request.host.is_empty()).then_some(cut(request.host))),
+        Attribute::Path => visit(Some(cut(request.path))),
+        Attribute::PathPrefix => path_prefixes(request.path).for_each(|prefix| visit(Some(prefix))),
+        Attribute::Extension => {
+            let mut buffer = [0; EXTENSION_BYTES_MAX];
+            visit(extension(request.path, &mut buffer));
+        }
+        Attribute::QueryKeys => {
+            let mut buffer = [0; VALUE_BYTES_MAX];
+            visit(request.query.map(|query| query_keys(query, &mut buffer)));
+        }
+        Attribute::UserAgent => visit(request.user_agent.map(cut)),
+        Attribute::UserAgentWord => {
+            if let Some(user_agent) = request.user_agent {
+                user_agent_words(user_agent).for_each(|word| visit(Some(word)));
+            }
+        }
+        Attribute::RefererOrigin => visit(request.referer.map(|referer| cut(referer_origin(referer)))),
+        Attribute::Version => visit(Some(request.version.as_str().as_bytes())),
+        Attribute::ClientPrefix => {
+            if let Some(client) = client {
+                client_prefixes(client).for_each(|prefix| visit(Some(prefix.as_bytes())));
+            }
+        }
+    }
+}
+
+/// The directories that a path lies under, outermost first: `/a/`, `/a/b/` for `/a/b/c`.
+pub fn path_prefixes(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let path = cut(path);
+    memchr::memchr_iter(b'/', path).skip(1).take(PATH_LEVELS_MAX).map(move |at| &path[..=at])
+}
+
+/// The longest extension considered: `webmanifest` has eleven letters.
+const EXTENSION_BYTES_MAX: usize = 12;
+
+/// The extension of the last segment of a path, lower case: ASCII letters and digits after its last dot, at most
+/// twelve. A leading dot (`/.env`) begins a name, not an extension.
+pub fn extension<'b>(path: &[u8], buffer: &'b mut [u8; EXTENSION_BYTES_MAX]) -> Option<&'b [u8]> {
+    let path = cut(path);
+    let segment = match memchr::memrchr(b'/', path) {
+        Some(at) => &path[at + 1..],
+        None => path,
+    };
+    let dot = memchr::memrchr(b'.', segment).filter(|at| *at > 0)?;
+    let extension = &segment[dot + 1..];
+    let kept = buffer.get_mut(..extension.len())?;
+    if extension.is_empty() || !extension.iter().all(u8::is_ascii_alphanumeric) {
+        return None;
+    }
+    kept.copy_from_slice(extension);
+    kept.make_ascii_lowercase();
+    Some(kept)
+}
+
+/// The names of the query parameters in the order sent, joined by `&`, cut to the buffer.
+pub fn query_keys<'b>(query: &[u8], buffer: &'b mut [u8; VALUE_BYTES_MAX]) -> &'b [u8] {
+    let mut used = 0;
+    for pair in query.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()).take(QUERY_KEYS_MAX) {
+        let key = match memchr::memchr(b'=', pair) {
+            Some(at) => &pair[..at],
+            None => pair,
+        };
+        let separator: &[u8] = if used == 0 { b"" } else { b"&" };
+        for byte in separator.iter().chain(key) {
+            let Some(slot) = buffer.get_mut(used) else { return buffer };
+            *slot = *byte;
+            used += 1;
+        }
+    }
+    &buffer[..used]
+}
+
+/// The words of a user agent: runs of ASCII letters, digits after a letter, and bytes above ASCII; of three bytes or
+/// more, so that `Friendica 'Giant Rhubarb' 2019.05; https://a.example` yields `Friendica`, `Giant`, `Rhubarb`, `https`,
+/// `example`.
+pub fn user_agent_words(user_agent: &[u8]) -> impl Iterator<Item = &[u8]> {
+    cut(user_agent)
+        .split(|byte| !(byte.is_ascii_alphanumeric() || *byte >= 0x80))
+        .filter(|word| word.len() >= 3 && !word[0].is_ascii_digit())
+        .take(USER_AGENT_WORDS_MAX)
+}
+
+/// Scheme and host of a referer: all before the third slash. A referer of another shape is its own origin.
+pub fn referer_origin(referer: &[u8]) -> &[u8] {
+    match memchr::memchr_iter(b'/', referer).nth(2) {
+        Some(at) => &referer[..at],
+        None => referer,
+    }
+}
+
+/// The networks around a client that a rule may name, narrowest first.
+pub fn client_prefixes(client: ClientAddress) -> impl Iterator<Item = PrefixText> {
+    let lengths: &[u8] = match client.ip() {
+        IpAddr::V4(_) => &[32, 24, 16],
+        IpAddr::V6(_) => &[64, 48],
+    };
+    lengths.iter().map(move |length| PrefixText::new(client, *length))
+}
+
+/// A network written as text on the stack: `192.0.2.0/24`.
+#[derive(Clone, Copy)]
+pub struct PrefixText {
+    buffer: [u8; Self::BYTES_MAX],
+    length: usize,
+}
+
+impl PrefixText {
+    /// `ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255/128`
+    const BYTES_MAX: usize = 50;
+
+    fn new(client: ClientAddress, length: u8) -> Self {
+        use std::io::Write as _;
+        let mut text = Self { buffer: [0; Self::BYTES_MAX], length: 0 };
+        let mut free: &mut [u8] = &mut text.buffer;
+        // The buffer holds the longest network, so this cannot fail; a cut value would only match nothing.
+        let written = write!(free, "{}", client.prefix(length)).map(|()| Self::BYTES_MAX - free.len());
+        text.length = written.unwrap_or(0);
+        text
+    }
+
+    /// The text.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.buffer[..self.length]
+    }
+}
+
+fn cut(value: &[u8]) -> &[u8] {
+    &value[..value.len().min(VALUE_BYTES_MAX)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observation::Version;
+
+    fn values(attribute: Attribute, request: &Request<'_>) -> Vec<String> {
+        let client = Some(ClientAddress::new("192.0.2.77".parse().expect("an address")));
+        let mut found = Vec::new();
+        each_value(attribute, request, client, |value| {
+            found.push(value.map_or("absent".to_owned(), |bytes| String::from_utf8_lossy(bytes).into_owned()));
+        });
+        found
+    }
+
+    fn check(attribute: Attribute, request: &Request<'_>, expected: &[&str]) {
+        assert_eq!(values(attribute, request), expected, "{}", attribute.name());
+    }
+
+    #[test]
+    fn values_of_a_full_request() {
+        let request = Request {
+            method: b"GET",
+            host: b"example.org",
+            path: b"/wiki/2019/Front.HTML",
+            query: Some(b"action=edit&id=7&flag"),
+            version: Version::Http10,
+            user_agent: Some(b"Friendica 'Giant Rhubarb' 2019.05-1310; https://a.example"),
+            referer: Some(b"https://news.example/item?id=1"),
+        };
+        check(Attribute::Method, &request, &["GET"]);
+        check(Attribute::Host, &request, &["example.org"]);
+        check(Attribute::Path, &request, &["/wiki/2019/Front.HTML"]);
+        check(Attribute::PathPrefix, &request, &["/wiki/", "/wiki/2019/"]);
+        check(Attribute::Extension, &request, &["html"]);
+        check(Attribute::QueryKeys, &request, &["action&id&flag"]);
+        check(Attribute::UserAgentWord, &request, &["Friendica", "Giant", "Rhubarb", "https", "example"]);
+        check(Attribute::RefererOrigin, &request, &["https://news.example"]);
+        check(Attribute::Version, &request, &["HTTP/1.0"]);
+        check(Attribute::ClientPrefix, &request, &["192.0.2.77/32", "192.0.2.0/24", "192.0.0.0/16"]);
+    }
+
+    #[test]
+    fn absent_values_are_said_for_single_attributes_and_left_out_of_sets() {
+        let request = Request { method: b"HEAD", path: b"/", ..Request::default() };
+        for attribute in [
+            Attribute::Host,
+            Attribute::Extension,
+            Attribute::QueryKeys,
+            Attribute::UserAgent,
+            Attribute::RefererOrigin,
+        ] {
+            check(attribute, &request, &["absent"]);
+        }
+        check(Attribute::PathPrefix, &request, &[]);
+        check(Attribute::UserAgentWord, &request, &[]);
+    }
+
+    #[test]
+    fn extensions_are_only_what_looks_like_one() {
+        for (path, expected) in [
+            ("/a.tar.gz", Some("gz")),
+            ("/.env", None),
+            ("/a.", None),
+            ("/a.b/c", None),
+            ("/x.thisisnotanextension", None),
+            ("/x.p%20f", None),
+            ("time.gif", Some("gif")),
+        ] {
+            let mut buffer = [0; EXTENSION_BYTES_MAX];
+            assert_eq!(extension(path.as_bytes(), &mut buffer), expected.map(str::as_bytes), "{path}");
+        }
+    }
+
+    #[test]
+    fn long_values_are_cut_and_never_overrun() {
+        let long = vec![b'a'; 4 * VALUE_BYTES_MAX];
+        let mut buffer = [0; VALUE_BYTES_MAX];
+        assert_eq!(query_keys(&long, &mut buffer).len(), VALUE_BYTES_MAX);
+        let request = Request { path: &long, user_agent: Some(&long), ..Request::default() };
+        assert_eq!(values(Attribute::UserAgent, &request)[0].len(), VALUE_BYTES_MAX);
+        assert_eq!(values(Attribute::Path, &request)[0].len(), VALUE_BYTES_MAX);
+    }
+
+    #[test]
+    fn names_are_unique_and_read_back() {
+        for attribute in Attribute::ALL {
+            assert_eq!(Attribute::from_name(attribute.name()), Some(attribute));
+        }
+    }
+}

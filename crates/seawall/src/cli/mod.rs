@@ -1,0 +1,42 @@
+//! The command line: one file for each command. Each has `Arguments` and `run`; this file only lists them.
+
+mod check;
+mod drill;
+mod failure;
+mod report;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+pub(crate) use failure::Failure;
+
+/// Keeps a small server standing in a flood of unwanted traffic.
+#[derive(Parser)]
+#[command(name = "seawall", version, max_term_width = 100, after_help = failure::EXIT_CODES, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Check(check::Arguments),
+    Drill(drill::Arguments),
+    Report(report::Arguments),
+}
+
+/// Runs the command that the process was started with.
+pub fn run() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Check(arguments) => check::run(&arguments),
+        Command::Drill(arguments) => drill::run(&arguments),
+        Command::Report(arguments) => report::run(&arguments),
+    };
+    result.unwrap_or_else(|failure| failure.report())
+}
+
+/// The whole command line, for the generated reference.
+pub fn command() -> clap::Command {
+    Cli::command()
+}

@@ -1,0 +1,154 @@
+//! The configuration after checking: what the rest of the program works with. Nothing here can be wrong any more.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+/// Everything that the operator can say.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Where the guard listens for visitors.
+    pub listen: Vec<SocketAddr>,
+    /// Where the status page is served; `None` for nowhere.
+    pub admin: Option<SocketAddr>,
+    /// Where the control socket and the baseline live.
+    pub state_directory: PathBuf,
+    /// Threads that serve visitors; `None` for one for each core.
+    pub workers: Option<usize>,
+    /// What is guarded, in the order given; the first site whose hosts match takes the request.
+    pub sites: Vec<Site>,
+    /// Whose word about the client's address is believed.
+    pub trust: Trust,
+    /// Bounds on what a connection may take.
+    pub limits: Limits,
+    /// How decisions are made.
+    pub policy: Policy,
+}
+
+/// One guarded site.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Site {
+    /// Its name in reports.
+    pub name: String,
+    /// The hosts that it answers to.
+    pub hosts: Vec<HostPattern>,
+    /// Where its answers come from.
+    pub origin: Origin,
+}
+
+/// A host that a site answers to, in lower case and without port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HostPattern {
+    /// `example.org`
+    Exact(String),
+    /// `*.example.org`, held as `.example.org`: every name below, not the name itself.
+    Below(String),
+    /// `*`: every host, and none at all.
+    Any,
+}
+
+/// Where a site's answers come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Another server.
+    Upstream(Upstream),
+    /// The built-in clock.
+    Clock,
+    /// A folder of static files.
+    Files {
+        /// The folder.
+        root: PathBuf,
+    },
+}
+
+/// A server that requests are forwarded to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Upstream {
+    /// `http://host:port`
+    Http {
+        /// A name or an address, as in the URL, without brackets.
+        host: String,
+        /// The port.
+        port: u16,
+    },
+    /// `unix:/path/to.sock`
+    Unix {
+        /// The socket.
+        path: PathBuf,
+    },
+}
+
+/// Whose word about the client's address is believed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Trust {
+    /// The proxies in front of the guard. Never the subject of a limit or a rule.
+    pub proxies: Vec<IpNet>,
+    /// How they say who the client is.
+    pub client_address: ClientAddressSource,
+}
+
+/// How a trusted proxy says who the client is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientAddressSource {
+    /// `X-Forwarded-For`, from the right, past trusted proxies.
+    XForwardedFor,
+    /// `Forwarded` (RFC 7239), from the right, past trusted proxies.
+    Forwarded,
+    /// `CF-Connecting-IP`
+    CfConnectingIp,
+    /// `Fastly-Client-IP`
+    FastlyClientIp,
+    /// PROXY protocol, version 1 or 2, before the first request.
+    ProxyProtocol,
+}
+
+/// Bounds on what a connection may take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The largest request head, in bytes.
+    pub head_bytes_max: usize,
+    /// The longest time from the first byte of a head to its last.
+    pub head_time_max: Duration,
+    /// The longest time between requests on a connection, and before its first.
+    pub idle_time_max: Duration,
+    /// The longest silence of a client in the middle of a body, in either direction.
+    pub body_idle_time_max: Duration,
+    /// Connections in all; `None` to derive it from the open-files limit.
+    pub connections_max: Option<usize>,
+    /// Connections of one client (an IPv4 address or an IPv6 /64).
+    pub connections_per_client_max: u32,
+    /// The longest time to connect to an upstream.
+    pub upstream_connect_time_max: Duration,
+    /// The longest time from the request to the head of the upstream's answer.
+    pub upstream_answer_time_max: Duration,
+    /// The longest silence of an upstream in the middle of an answer.
+    pub upstream_idle_time_max: Duration,
+    /// Connections to one upstream, from the whole guard.
+    pub upstream_connections_max: usize,
+    /// How long a stop waits for requests under way.
+    pub drain_time_max: Duration,
+}
+
+/// How decisions are made.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Policy {
+    /// When a rule that was found is put in force.
+    pub enforce: Enforce,
+    /// Networks that are never enforced against, beside loopback and `trust.proxies`.
+    pub never_ban: Vec<IpNet>,
+    /// Whether loopback is on that list. Off only in drills, whose clients all live there.
+    pub never_ban_loopback: bool,
+}
+
+/// When a rule that was found is put in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Enforce {
+    /// Never: every rule is a proposal.
+    Never,
+    /// Only while the server is under stress.
+    UnderStress,
+    /// As soon as traffic exceeds what is normal.
+    OnExcess,
+}

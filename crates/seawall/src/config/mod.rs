@@ -1,0 +1,5 @@
+//! The configuration: raw text to checked values.
+
+mod checked;
+
+pub use checked::{ClientAddressSource, Config, Enforce, HostPattern, Limits, Origin, Policy, Site, Trust, Upstream};

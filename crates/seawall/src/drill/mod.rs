@@ -1,0 +1,1 @@
+//! Replays of real incidents against a guard on this machine.

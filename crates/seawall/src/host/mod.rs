@@ -1,0 +1,3 @@
+//! The machine that the guard runs on.
+
+pub mod clock;

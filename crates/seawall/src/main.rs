@@ -1,0 +1,7 @@
+//! The `seawall` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    seawall::run()
+}

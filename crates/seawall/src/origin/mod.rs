@@ -1,0 +1,1 @@
+//! What the guard itself can serve.
