@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use seawall_engine::decision::Enforce;
 
 /// Everything that the operator can say.
 #[derive(Clone, Debug, PartialEq)]
@@ -140,15 +141,4 @@ pub struct Policy {
     pub never_ban: Vec<IpNet>,
     /// Whether loopback is on that list. Off only in drills, whose clients all live there.
     pub never_ban_loopback: bool,
-}
-
-/// When a rule that was found is put in force.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Enforce {
-    /// Never: every rule is a proposal.
-    Never,
-    /// Only while the server is under stress.
-    UnderStress,
-    /// As soon as traffic exceeds what is normal.
-    OnExcess,
 }

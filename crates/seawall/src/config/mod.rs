@@ -2,4 +2,4 @@
 
 mod checked;
 
-pub use checked::{ClientAddressSource, Config, Enforce, HostPattern, Limits, Origin, Policy, Site, Trust, Upstream};
+pub use checked::{ClientAddressSource, Config, HostPattern, Limits, Origin, Policy, Site, Trust, Upstream};
