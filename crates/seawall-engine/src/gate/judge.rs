@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::buckets::{self, BucketTable};
 use super::clients::ClientTable;
-use super::rules::{CompiledRule, RULES_MAX, RuleSet};
+use super::rules::{CompiledRule, RULES_MAX, RuleSet, THROTTLED_STATUS};
 use crate::address::ClientAddress;
 use crate::decision::{Action, RuleId};
 use crate::observation::{ClientHistory, Request};
@@ -198,7 +198,7 @@ impl Gate {
                 if buckets::take(&mut state.tokens, &mut state.last, share / 1_000_000.0, burst, now) {
                     return Judgement::Pass;
                 }
-                Judgement::Refuse { rule: rule.id, status: 429 }
+                Judgement::Refuse { rule: rule.id, status: THROTTLED_STATUS }
             }
             Action::Refuse { status } => Judgement::Refuse { rule: rule.id, status },
             Action::Drop => Judgement::Drop { rule: rule.id },

@@ -20,6 +20,9 @@ pub const RULES_MAX: usize = 32;
 /// The most client limits that one set holds.
 pub const CLIENT_LIMITS_MAX: usize = 96;
 
+/// The status of what a throttle refuses: Too Many Requests.
+pub(super) const THROTTLED_STATUS: u16 = 429;
+
 /// One bit for each rule, from the lowest, and for each client limit after them.
 pub(super) type Mask = u128;
 
@@ -191,6 +194,15 @@ impl RuleSet {
     /// The addresses that nothing here is ever done to.
     pub fn never_ban(&self) -> &AddressSet {
         &self.never_ban
+    }
+
+    /// The rules in force that answer what they refuse, each with the status.
+    pub fn refusals(&self) -> impl Iterator<Item = (RuleId, u16)> + '_ {
+        self.rules.iter().filter(|rule| rule.enforced).filter_map(|rule| match rule.action {
+            Action::Throttle { .. } => Some((rule.id, THROTTLED_STATUS)),
+            Action::Refuse { status } => Some((rule.id, status)),
+            Action::Drop => None,
+        })
     }
 
     /// Whether there is nothing to match.

@@ -1,1 +1,4 @@
-//! Where requests are seen.
+//! Where requests are seen. Each source makes observations; everything after is the same code.
+
+pub mod proxy;
+pub mod record;
