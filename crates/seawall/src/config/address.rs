@@ -1,6 +1,6 @@
 //! Socket addresses and networks as people write them.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use ipnet::{IpNet, Ipv4Net};
 
@@ -23,10 +23,14 @@ impl Text for SocketAddress {
         if let Ok(address) = text.parse::<SocketAddr>() {
             return Ok(address);
         }
+        let (host, port) = text.rsplit_once(':').unwrap_or(("", text));
+        // `::1:80` is an address too, and hardly ever meant as one.
+        if let (Ok(ip), Ok(port)) = (host.parse::<Ipv6Addr>(), port.parse::<u16>()) {
+            return Err(format!("an IPv6 address without brackets; write \"[{ip}]:{port}\""));
+        }
         if let Ok(ip) = text.parse::<IpAddr>() {
             return Err(format!("which lacks a port; write, for example, \"{}\"", SocketAddr::new(ip, 8080)));
         }
-        let (host, port) = text.rsplit_once(':').unwrap_or(("", text));
         let is_number = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
         match (host, port.parse::<u16>()) {
             ("" | "*", Ok(port)) => Err(format!(
@@ -34,9 +38,6 @@ impl Text for SocketAddress {
             )),
             (_, Err(_)) if is_number => Err("whose port is larger than 65535".to_owned()),
             ("localhost", Ok(port)) => Err(format!("which is a name; write \"127.0.0.1:{port}\"")),
-            (host, Ok(port)) if host.parse::<IpAddr>().is_ok_and(|ip| ip.is_ipv6()) => {
-                Err(format!("an IPv6 address without brackets; write \"[{host}]:{port}\""))
-            }
             (_, Ok(port)) => {
                 Err(format!("which is no IP address with a port; write, for example, \"127.0.0.1:{port}\""))
             }
@@ -132,7 +133,8 @@ mod tests {
             (":80", "\"0.0.0.0:80\""),
             ("8080", "\"0.0.0.0:8080\""),
             ("localhost:80", "write \"127.0.0.1:80\""),
-            ("::1:80", "lacks a port"),
+            ("::1:80", "write \"[::1]:80\""),
+            ("::1", "write, for example, \"[::1]:8080\""),
             ("127.0.0.1:99999", "larger than 65535"),
             ("[fe80::1%eth0]:80", "zone"),
             ("example.org:80", "no IP address"),

@@ -25,14 +25,15 @@ pub(super) struct SiteFound {
     pub(super) upstream_place: Option<Range<usize>>,
 }
 
-/// Checks the top of the file as a whole.
+/// Checks the top of the file as a whole; `sites` are `None` when what stands there is no table.
 pub(super) fn check(
     top: &mut Section<'_, '_>,
     listen: &[Spanned<SocketAddr>],
     admin: &Spanned<Option<SocketAddr>>,
-    sites: &[SiteFound],
+    sites: Option<&[SiteFound]>,
 ) {
     check_listeners(top, listen, admin);
+    let Some(sites) = sites else { return };
     if sites.is_empty() {
         top.lacks(
             "no site is guarded; add [[site]] with hosts = [\"example.org\"] and upstream = \"http://127.0.0.1:3000\"",
@@ -110,7 +111,7 @@ fn check_listeners(top: &mut Section<'_, '_>, listen: &[Spanned<SocketAddr>], ad
 }
 
 /// Whether two sockets cannot listen on both. Port 0 is a free port, another each time.
-fn collide(left: SocketAddr, right: SocketAddr) -> bool {
+pub(super) fn collide(left: SocketAddr, right: SocketAddr) -> bool {
     let (left_ip, right_ip) = (left.ip(), right.ip());
     let same_family = left_ip.is_ipv4() == right_ip.is_ipv4();
     let same_ip = left_ip == right_ip || same_family && (left_ip.is_unspecified() || right_ip.is_unspecified());
@@ -165,18 +166,21 @@ fn check_loop(
     listen: &[Spanned<SocketAddr>],
     admin: &Spanned<Option<SocketAddr>>,
 ) {
-    let Origin::Upstream(Upstream::Http { host, port }) = &found.site.origin else { return };
+    let Origin::Upstream(upstream) = &found.site.origin else { return };
     let Some(place) = &found.upstream_place else { return };
-    let ip = if host == "localhost" { Ok(IpAddr::from([127, 0, 0, 1])) } else { host.parse() };
-    let Ok(ip) = ip else { return };
-    let upstream = SocketAddr::new(ip, *port);
     let own = listen.iter().map(|address| *address.get_ref()).chain(*admin.get_ref());
-    // An upstream elsewhere may well have the port of a wildcard listener here; one on loopback cannot.
-    let own = own.filter(|own| own.ip() == ip || own.ip().is_unspecified() && ip.is_loopback());
-    if let Some(own) = own.into_iter().find(|own| collide(*own, upstream)) {
-        let message = format!(
-            "`upstream` in [[site]]: {upstream} is the guard itself, which listens on {own}; name the server behind it"
-        );
-        top.report.refuse(place, message);
+    if let Some(message) = forwards_to_itself(upstream, own) {
+        top.report.refuse(place, format!("`upstream` in [[site]]: {message}"));
     }
+}
+
+/// What is wrong if `upstream` is one of the guard's own listeners.
+pub(super) fn forwards_to_itself(upstream: &Upstream, own: impl IntoIterator<Item = SocketAddr>) -> Option<String> {
+    let Upstream::Http { host, port } = upstream else { return None };
+    let ip = if host == "localhost" { IpAddr::from([127, 0, 0, 1]) } else { host.parse().ok()? };
+    let address = SocketAddr::new(ip, *port);
+    // An upstream elsewhere may well have the port of a wildcard listener here; one on loopback cannot.
+    let mut own = own.into_iter().filter(|own| own.ip() == ip || own.ip().is_unspecified() && ip.is_loopback());
+    let own = own.find(|own| collide(*own, address))?;
+    Some(format!("{address} is the guard itself, which listens on {own}; name the server behind it"))
 }

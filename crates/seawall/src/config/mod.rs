@@ -95,6 +95,9 @@ pub fn parse_in(text: &str, file_name: &str, environment: &Environment) -> Resul
         })
         .collect();
     let line_of = |refusal: &Refusal| position(text.as_bytes(), refusal.offset).0;
+    // What follows the first error of a line is mostly its consequence.
+    refusals.sort_by_key(|refusal| refusal.offset);
+    refusals.dedup_by_key(|refusal| line_of(refusal));
     let broken_lines: Vec<usize> = refusals.iter().map(line_of).collect();
     // Where the TOML itself is broken, what seems to be absent may stand there, and what was read from a broken line is
     // a guess; all other problems count.
@@ -137,6 +140,20 @@ impl Config {
         let listen = read_options("--listen", &SocketAddress, &line.listen, &mut problems);
         if !listen.is_empty() {
             config.listen = listen;
+        }
+        if let Some(admin) =
+            config.admin.filter(|admin| config.listen.iter().any(|own| consistency::collide(*own, *admin)))
+        {
+            let message =
+                format!("the status page is on {admin}; choose another port, or say in a file where it shall be");
+            problems.push(Problem { place: Place::Option { name: "--listen" }, message });
+        }
+        for site in &config.sites {
+            let Origin::Upstream(upstream) = &site.origin else { continue };
+            let own = config.listen.iter().copied().chain(config.admin);
+            if let Some(message) = consistency::forwards_to_itself(upstream, own) {
+                problems.push(Problem { place: Place::Option { name: "--to" }, message });
+            }
         }
         Problems::new(problems).map_or(Ok(config), Err)
     }

@@ -122,12 +122,17 @@ impl Report {
                 }
             })
         };
+        let own_table = self.tables.iter().find(|table| !table.header.is_empty() && bare(table.header) == spelled);
         let place = match here.map_or("", |table| table.header) {
             "" => "at the top of the file".to_owned(),
             header => format!("in {header}"),
         };
         let key = unknown.key.escape_debug();
         let advice = match (nearest, elsewhere()) {
+            _ if own_table.is_some() && here.is_some_and(|table| !table.header.is_empty()) => {
+                let header = own_table.map_or("", |table| table.header);
+                format!("; {header} is a table of its own, beside this one")
+            }
             (Some((likeness, name)), _) if likeness > 0.999 => format!("; did you mean `{name}`?"),
             (_, Some(place)) => format!("; `{spelled}` belongs {place}"),
             (Some((_, name)), None) => format!("; did you mean `{name}`?"),
@@ -234,18 +239,18 @@ impl<'r, 'd> Section<'r, 'd> {
         Section::new(self.report, header, why, given, place).read(read)
     }
 
-    /// Tables within this one, any number of them.
+    /// Tables within this one, any number of them; `None` when something else stands there.
     pub(super) fn tables<T>(
         &mut self,
         header: &'static str,
         why: &'static str,
         mut read: impl FnMut(&mut Section<'_, 'd>) -> T,
-    ) -> Vec<T> {
+    ) -> Option<Vec<T>> {
         self.known.push(bare(header));
         let Some((key, found)) = self.given.and_then(|table| table.get_key_value(bare(header))) else {
             // Read once all the same, for the description.
             Section::new(self.report, header, why, None, 0..0).read(&mut read);
-            return Vec::new();
+            return Some(Vec::new());
         };
         let mut values = Vec::new();
         let wrong = |report: &mut Report, found: &Spanned<DeValue<'_>>| {
@@ -271,9 +276,12 @@ impl<'r, 'd> Section<'r, 'd> {
                 self.report.refuse(&key.span(), message);
                 values.push(Section::new(self.report, header, why, Some(table), key.span()).read(&mut read));
             }
-            _ => wrong(self.report, found),
+            _ => {
+                wrong(self.report, found);
+                return None;
+            }
         }
-        values
+        Some(values)
     }
 
     /// Reads the table and then looks for keys that nobody asked for.

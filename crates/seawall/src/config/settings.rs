@@ -80,14 +80,14 @@ pub(super) fn read(top: &mut Section<'_, '_>, environment: &Environment, folder:
     let policy = top.table("[policy]", "How decisions are made, and who is never affected by them.", policy);
 
     if top.is_given() {
-        consistency::check(top, &listen, &admin, &sites);
+        consistency::check(top, &listen, &admin, sites.as_deref());
     }
     Config {
         listen: values(listen),
         admin: admin.into_inner(),
         state_directory: folder.join(state_directory),
         workers,
-        sites: sites.into_iter().map(|found| found.site).collect(),
+        sites: sites.into_iter().flatten().map(|found| found.site).collect(),
         trust,
         limits,
         policy,
