@@ -3,6 +3,8 @@
 use std::fmt::Display;
 use std::process::ExitCode;
 
+use crate::config::{Place, Problems};
+
 /// The exit codes, for every `--help`.
 pub(crate) const EXIT_CODES: &str = "\
 Exit codes:
@@ -49,6 +51,27 @@ impl Failure {
     /// Prints the message and gives the exit code.
     pub(crate) fn report(&self) -> ExitCode {
         eprintln!("seawall: {}", self.message);
+        self.exit_code()
+    }
+
+    /// The exit code alone, for a command that has shown the failure in its own way.
+    pub(crate) fn exit_code(&self) -> ExitCode {
         ExitCode::from(self.code)
+    }
+}
+
+/// All problems of a configuration, each on its own line, under a line that counts them.
+impl From<Problems> for Failure {
+    fn from(problems: Problems) -> Self {
+        let first_place = problems.iter().next().map(|problem| &problem.place);
+        let heading = match problems.iter().count() {
+            1 => "the configuration has a problem".to_owned(),
+            count => format!("the configuration has {count} problems"),
+        };
+        match first_place {
+            Some(Place::File { .. }) => Self::machine(problems),
+            Some(Place::Option { .. }) => Self::usage(problems),
+            Some(Place::Character { .. }) | None => Self::invalid(format!("{heading}\n{problems}")),
+        }
     }
 }

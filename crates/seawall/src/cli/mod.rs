@@ -3,6 +3,8 @@
 mod check;
 mod drill;
 mod failure;
+mod output;
+pub(crate) mod reference;
 mod report;
 
 use std::process::ExitCode;
