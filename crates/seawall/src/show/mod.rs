@@ -1,1 +1,4 @@
 //! Everything people look at.
+
+pub mod report;
+pub mod text;

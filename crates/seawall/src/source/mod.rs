@@ -1,1 +1,3 @@
 //! Where requests are seen.
+
+pub mod follow;
