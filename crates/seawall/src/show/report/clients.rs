@@ -44,50 +44,59 @@ impl Clients {
     }
 
     /// The text with every address in it replaced by its client's name. For lines that could not be read, where nobody
-    /// knows which field is the client.
-    pub(super) fn mask(&self, text: &[u8]) -> Vec<u8> {
+    /// knows which field is the client. Of a text that is only the beginning of one (`is_cut`), an address that may go on
+    /// after the cut is taken off.
+    pub(super) fn mask(&self, text: &[u8], is_cut: bool) -> Vec<u8> {
         if matches!(self.names, Names::Addresses) {
             return text.to_vec();
         }
         let mut masked = Vec::with_capacity(text.len());
-        for run in text.chunk_by(|a, b| is_address_byte(*a) == is_address_byte(*b)) {
-            match find_address(run) {
-                Some((before, address, after)) => {
-                    masked.extend_from_slice(before);
-                    masked.extend_from_slice(self.label(ClientAddress::new(address).client_key()).as_bytes());
-                    masked.extend_from_slice(after);
-                }
-                None => masked.extend_from_slice(run),
+        let mut runs = text.chunk_by(|a, b| is_address_byte(*a) == is_address_byte(*b)).peekable();
+        while let Some(run) = runs.next() {
+            let may_go_on = is_cut && runs.peek().is_none();
+            match run.first() {
+                Some(first) if !is_address_byte(*first) => masked.extend_from_slice(run),
+                _ if may_go_on && run.len() <= ADDRESS_BYTES_MAX => {}
+                _ => self.mask_run(run, &mut masked),
             }
         }
         masked
     }
+
+    /// Masks the addresses in a run of the bytes that addresses are made of: `192.0.2.1:443`, or `:192.0.2.1.`.
+    fn mask_run(&self, run: &[u8], masked: &mut Vec<u8>) {
+        let is_mark = |index: &usize| run.get(*index).is_some_and(|byte| matches!(byte, b'.' | b':'));
+        let marks: Vec<usize> = (0..run.len()).filter(is_mark).collect();
+        let mut rest = 0;
+        // An address begins at the beginning, at a mark (`::1`) or after one, and ends at one, after one (`2001:db8::`)
+        // or at the end.
+        let edges: Vec<usize> =
+            [0].into_iter().chain(marks.iter().flat_map(|at| [*at, at + 1])).chain([run.len()]).collect();
+        for (index, start) in edges.iter().enumerate() {
+            if *start < rest || marks.len() < 2 {
+                continue;
+            }
+            let ends = edges.iter().skip(index).rev().filter(|end| *end - start <= ADDRESS_BYTES_MAX);
+            let found = ends.filter_map(|end| Some((*end, parse(run.get(*start..*end)?)?))).next();
+            if let Some((end, address)) = found {
+                masked.extend_from_slice(run.get(rest..*start).unwrap_or_default());
+                masked.extend_from_slice(self.label(ClientAddress::new(address).client_key()).as_bytes());
+                rest = end;
+            }
+        }
+        masked.extend_from_slice(run.get(rest..).unwrap_or_default());
+    }
+}
+
+/// `ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255`
+const ADDRESS_BYTES_MAX: usize = 45;
+
+fn parse(text: &[u8]) -> Option<IpAddr> {
+    str::from_utf8(text).ok()?.parse().ok()
 }
 
 fn is_address_byte(byte: u8) -> bool {
     byte.is_ascii_hexdigit() || matches!(byte, b'.' | b':')
-}
-
-/// The address that a run of address bytes is, or holds between its marks, as in `192.0.2.1:443` or `192.0.2.1.`.
-fn find_address(run: &[u8]) -> Option<(&[u8], IpAddr, &[u8])> {
-    let is_mark = |byte: &u8| matches!(byte, b'.' | b':');
-    if run.iter().filter(|byte| is_mark(byte)).count() < 2 {
-        return None;
-    }
-    let parse = |text: &[u8]| str::from_utf8(text).ok()?.parse::<IpAddr>().ok();
-    if let Some(address) = parse(run) {
-        return Some((&[], address, &[]));
-    }
-    let ends_of = |run: &[u8]| memchr::memchr_iter(b':', run).chain(memchr::memrchr(b'.', run)).collect::<Vec<_>>();
-    for end in ends_of(run) {
-        let (address, after) = run.split_at(end);
-        let start = address.iter().position(|byte| !is_mark(byte)).unwrap_or(0);
-        let (before, address) = address.split_at(start);
-        if let Some(address) = parse(address) {
-            return Some((before, address, after));
-        }
-    }
-    None
 }
 
 /// The address that a client key stands for: the inverse of [`ClientAddress::client_key`].
@@ -141,13 +150,17 @@ mod tests {
             ("from 192.0.2.1:443, then", format!("from {one}:443, then")),
             ("[192.0.2.1]", format!("[{one}]")),
             ("the 192.0.2.1.", format!("the {one}.")),
+            ("ip:192.0.2.1", format!("ip:{one}")),
+            ("e:192.0.2.1:2001:db8::1", format!("e:{one}:{six}")),
             ("x=2001:db8::1&y", format!("x={six}&y")),
             ("[2001:db8::1]:443", format!("[{six}]:443")),
             ("host 2001:db8::1: gone", format!("host {six}: gone")),
             ("Chrome/32.0.1700.77 10:05:03 1.2", "Chrome/32.0.1700.77 10:05:03 1.2".to_owned()),
         ] {
-            assert_eq!(String::from_utf8_lossy(&clients.mask(text.as_bytes())), expected);
+            assert_eq!(String::from_utf8_lossy(&clients.mask(text.as_bytes(), false)), expected);
         }
-        assert_eq!(Clients::by_address().mask(b"192.0.2.1 x"), b"192.0.2.1 x");
+        assert_eq!(clients.mask(b"x 192.0.2.1", true), b"x ");
+        assert_eq!(clients.mask(&[b'a'; 256], true), [b'a'; 256]);
+        assert_eq!(Clients::by_address().mask(b"192.0.2.1", true), b"192.0.2.1");
     }
 }

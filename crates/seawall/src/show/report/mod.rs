@@ -129,3 +129,6 @@ fn moment(seconds: u64) -> jiff::Timestamp {
         .and_then(|seconds| jiff::Timestamp::from_second(seconds).ok())
         .unwrap_or(jiff::Timestamp::MAX)
 }
+
+#[cfg(test)]
+mod tests;

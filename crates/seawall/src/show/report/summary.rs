@@ -75,7 +75,14 @@ pub(super) struct PanelSummary {
     pub(super) exact: bool,
     /// By how much the counts of a row can be too high at most, and how many hits a value that is missing can have.
     pub(super) hits_error_max: u64,
+    /// Requests that have no value.
+    pub(super) without_value: Tally,
+    /// Requests from logs whose format has no room for the value.
+    pub(super) not_recorded: Tally,
     pub(super) rows: Vec<RowSummary>,
+    /// What people read for requests that have no value.
+    #[serde(skip)]
+    pub(super) absent_label: &'static str,
     /// The whole span, in cells of equal length; only of panels in order of time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) timeline: Option<Timeline>,
@@ -83,17 +90,24 @@ pub(super) struct PanelSummary {
 
 #[derive(Debug, Serialize)]
 pub(super) struct RowSummary {
-    /// The value; `None` for requests that have none.
-    pub(super) value: Option<String>,
+    pub(super) value: String,
     /// What people read for it.
     #[serde(skip)]
     pub(super) label: String,
+    #[serde(flatten)]
+    pub(super) tally: Tally,
+    /// By how much the hits may be too many.
+    pub(super) hits_error: u64,
+    /// By how much the bytes may be too many.
+    pub(super) bytes_error: u64,
+}
+
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(super) struct Tally {
     pub(super) hits: u64,
     pub(super) hits_share: f64,
-    pub(super) hits_error: u64,
     pub(super) bytes: u64,
     pub(super) bytes_share: f64,
-    pub(super) bytes_error: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -155,40 +169,37 @@ impl Report {
         if panel.order == Order::Time {
             chosen.sort_unstable_by(|a, b| a.value.cmp(&b.value));
         }
-        let row = |label: String, value: Option<String>, count: Count, error: Count| RowSummary {
-            value,
-            label,
-            hits: count.hits,
-            hits_share: share(count.hits, self.total.hits),
-            hits_error: error.hits,
-            bytes: count.bytes,
-            bytes_share: share(count.bytes, self.total.bytes),
-            bytes_error: error.bytes,
+        let row = |row: &&Row| {
+            let text = (panel.text)(&row.value, &self.clients);
+            RowSummary {
+                label: panel.label.map_or_else(|| text.clone(), |label| label(&row.value)),
+                value: text,
+                tally: self.tally(row.count),
+                hits_error: row.error.hits,
+                bytes_error: row.error.bytes,
+            }
         };
-        let mut rows: Vec<RowSummary> = chosen
-            .iter()
-            .map(|Row { value, count, error, .. }| {
-                let label = (panel.label)(value, &self.clients);
-                row(label.clone(), Some(label), *count, *error)
-            })
-            .collect();
-        // Requests without a value are no value: they never take a row from one, and are said wherever there are any.
-        let is_recorded = !table.rows().is_empty() || table.absent().hits > 0;
-        let absent = [(panel.absent, table.absent()), ("(not recorded in this log's format)", counts.unrecorded)];
-        for (label, count) in absent.into_iter().filter(|(_, count)| is_recorded && count.hits > 0) {
-            let after = rows.partition_point(|row| row.hits >= count.hits);
-            let place = if panel.order == Order::Hits { after } else { rows.len() };
-            rows.insert(place, row(label.to_owned(), None, count, Count::default()));
-        }
         PanelSummary {
             name: panel.name,
             title: panel.title,
-            recorded: is_recorded || counts.unrecorded.hits == 0,
+            recorded: counts.unrecorded.hits == 0 || table.distinct() > 0 || table.absent().hits > 0,
             distinct: table.distinct(),
             exact: table.is_exact(),
             hits_error_max: table.missing_hits_max(),
-            rows,
+            without_value: self.tally(table.absent()),
+            not_recorded: self.tally(counts.unrecorded),
+            rows: chosen.iter().map(row).collect(),
+            absent_label: panel.absent,
             timeline: (panel.order == Order::Time).then(|| timeline(table)).flatten(),
+        }
+    }
+
+    fn tally(&self, count: Count) -> Tally {
+        Tally {
+            hits: count.hits,
+            hits_share: share(count.hits, self.total.hits),
+            bytes: count.bytes,
+            bytes_share: share(count.bytes, self.total.bytes),
         }
     }
 
@@ -197,7 +208,7 @@ impl Report {
             input: self.inputs.get(example.input).map_or(String::new(), |input| text::escape(input.name.as_bytes())),
             line: example.line,
             length: example.length,
-            text: text::escape(&self.clients.mask(&example.beginning)),
+            text: text::escape(&self.clients.mask(&example.beginning, example.length > example.beginning.len() as u64)),
         };
         let by_reason = self.unread.by_reason().into_iter();
         by_reason

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use anstyle::{AnsiColor, Style};
 
-use super::summary::{InputSummary, PanelSummary, RowSummary, Summary, Timeline, UnreadSummary};
+use super::summary::{InputSummary, PanelSummary, Summary, Tally, Timeline, UnreadSummary};
 use crate::show::text::{byte_count, cut, cut_middle, grouped, percent};
 
 const TITLE: Style = Style::new().bold();
@@ -12,8 +12,15 @@ const QUIET: Style = Style::new().dimmed();
 const BAR: Style = AnsiColor::Cyan.on_default();
 const WARNING: Style = AnsiColor::Yellow.on_default();
 
+/// Where a terminal is wide enough for every label to have one line. Below, a long one takes a second: of what is left of
+/// a user agent after one, several look the same.
+const ONE_LINE_COLUMNS: usize = 100;
+
 /// How many inputs are listed; of more, the rest is counted.
 const INPUTS_SHOWN_MAX: usize = 12;
+
+/// What requests are called whose log has no room for a value.
+const NOT_RECORDED: &str = "(not recorded in this log's format)";
 
 /// What a report is shown on.
 #[derive(Clone, Copy, Debug)]
@@ -82,7 +89,7 @@ impl Page {
     }
 
     fn inputs(&mut self, inputs: &[InputSummary]) {
-        let name_columns = self.screen.columns / 2 - 2;
+        let name_columns = self.screen.columns * 3 / 5;
         let widest = inputs.iter().take(INPUTS_SHOWN_MAX).map(|input| width(&input.name)).max().unwrap_or(0);
         let widest = widest.min(name_columns);
         for input in inputs.iter().take(INPUTS_SHOWN_MAX) {
@@ -154,8 +161,9 @@ impl Page {
         );
         let columns = self.styled(QUIET, columns.trim_end());
         self.line(&columns);
-        let most = panel.rows.iter().map(|row| row.hits).max().unwrap_or(0);
-        for row in &panel.rows {
+        let rows = rows(panel);
+        let most = rows.iter().map(|row| row.tally.hits).max().unwrap_or(0);
+        for row in &rows {
             self.row(row, most, summary, layout);
         }
     }
@@ -185,15 +193,32 @@ impl Page {
         self.line(&format!("  {note}"));
     }
 
-    fn row(&mut self, row: &RowSummary, most: u64, summary: &Summary, layout: &Layout) {
+    fn row(&mut self, row: &Row<'_>, most: u64, summary: &Summary, layout: &Layout) {
         let Layout { hits, bar, label } = *layout;
         let (share, bytes) = (Layout::SHARE, Layout::BYTES);
-        let hits = format!("{:>hits$} {:>share$}", grouped(row.hits), percent(row.hits, summary.totals.requests));
-        let bar = if bar > 0 { format!("{}  ", self.styled(BAR, &bar_of(row.hits, most, bar))) } else { String::new() };
-        let cost = format!("{:>bytes$} {:>share$}", byte_count(row.bytes), percent(row.bytes, summary.totals.bytes));
-        let label = cut_middle(&row.label, label);
-        let label = if row.value.is_none() { self.styled(QUIET, &label) } else { label };
-        self.line(&format!("  {hits}  {bar}{cost}  {label}"));
+        let hits =
+            format!("{:>hits$} {:>share$}", grouped(row.tally.hits), percent(row.tally.hits, summary.totals.requests));
+        let bar =
+            if bar > 0 { format!("{}  ", self.styled(BAR, &bar_of(row.tally.hits, most, bar))) } else { String::new() };
+        let cost = format!(
+            "{:>bytes$} {:>share$}",
+            byte_count(row.tally.bytes),
+            percent(row.tally.bytes, summary.totals.bytes)
+        );
+        let numbers = format!("  {hits}  {bar}{cost}  ");
+        let (first, second) = if self.screen.columns < ONE_LINE_COLUMNS {
+            let whole = cut_middle(row.label, (2 * label).saturating_sub(1));
+            let (first, second) = split(&whole, label);
+            (first.to_owned(), second.to_owned())
+        } else {
+            (cut_middle(row.label, label), String::new())
+        };
+        let first = if row.is_value { first } else { self.styled(QUIET, &first) };
+        self.line(&format!("{numbers}{first}"));
+        if !second.is_empty() {
+            let indent = self.screen.columns.saturating_sub(label);
+            self.line(&format!("{:indent$}{second}", ""));
+        }
     }
 
     fn unread(&mut self, unread: &[UnreadSummary], all_lines: u64) {
@@ -221,6 +246,28 @@ impl Page {
     }
 }
 
+/// A row of a table.
+struct Row<'a> {
+    label: &'a str,
+    /// Not so for a row that stands for requests without one.
+    is_value: bool,
+    tally: Tally,
+}
+
+/// The rows of a panel, among them those for requests without a value: they never take the place of a value, and are
+/// said wherever there are any.
+fn rows(panel: &PanelSummary) -> Vec<Row<'_>> {
+    let values = panel.rows.iter().map(|row| Row { label: &row.label, is_value: true, tally: row.tally });
+    let mut rows: Vec<_> = values.collect();
+    let others = [(panel.absent_label, panel.without_value), (NOT_RECORDED, panel.not_recorded)];
+    for (label, tally) in others.into_iter().filter(|(_, tally)| tally.hits > 0) {
+        let by_hits = rows.partition_point(|row| row.tally.hits >= tally.hits);
+        let place = if panel.timeline.is_some() { rows.len() } else { by_hits };
+        rows.insert(place, Row { label, is_value: false, tally });
+    }
+    rows
+}
+
 /// What there is to say about an input, in a line.
 fn what(input: &InputSummary) -> String {
     if let Some(error) = &input.error {
@@ -242,7 +289,7 @@ fn what(input: &InputSummary) -> String {
 
 /// How many values there are, and how far the counts can be trusted.
 fn extent(panel: &PanelSummary) -> String {
-    let values = panel.rows.iter().filter(|row| row.value.is_some()).count();
+    let values = panel.rows.len();
     let distinct = match (panel.exact, panel.timeline.is_some()) {
         (true, _) if panel.distinct == values as u64 => return grouped(panel.distinct),
         (true, true) => format!("the {values} busiest of {}", grouped(panel.distinct)),
@@ -301,6 +348,17 @@ fn span(seconds: u64) -> String {
         }
     }
     text
+}
+
+/// The text up to a number of columns, and the rest.
+fn split(text: &str, columns: usize) -> (&str, &str) {
+    let mut used = 0;
+    let mut fits = |character: char| {
+        used += unicode_width::UnicodeWidthChar::width(character).unwrap_or(0);
+        used <= columns
+    };
+    let end = text.find(|character| !fits(character)).unwrap_or(text.len());
+    text.split_at(end)
 }
 
 fn width(text: &str) -> usize {

@@ -243,7 +243,7 @@ mod tests {
         assert!(!before.is_empty() && content.starts_with(&before));
         let cut = "f is a gzip file that was cut short: it ends in the middle of its data, after line 7";
         assert_eq!(error.as_deref(), Some(cut));
-        let (_, before, error) = read(&[&whole[..], b"rubbish"].concat());
+        let (_, before, error) = read(&[&whole[..], b"rubbish longer than a header"].concat());
         assert_eq!(before, content);
         assert!(error.is_some_and(|error| error.starts_with("f is a damaged gzip file: after line 7 ")));
     }

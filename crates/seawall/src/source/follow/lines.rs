@@ -97,12 +97,14 @@ impl<R: Read> Lines<R> {
         self.buffer.copy_within(self.start..self.end, 0);
         self.end -= self.start;
         self.start = 0;
+        let mut looked_at = 0;
         while !self.ended && self.end < self.buffer.len() {
             self.read_more()?;
             // What is there can be given at once: a pipe need not fill the buffer before its lines are seen.
-            if memchr::memchr(b'\n', &self.buffer[..self.end]).is_some() {
+            if memchr::memchr(b'\n', &self.buffer[looked_at..self.end]).is_some() {
                 break;
             }
+            looked_at = self.end;
         }
         Ok(())
     }

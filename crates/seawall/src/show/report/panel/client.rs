@@ -13,5 +13,6 @@ pub(super) const PANEL: Panel = Panel {
         *scratch = client.client_key().to_be_bytes();
         Some(scratch)
     },
-    label: |value, clients| clients.label(value.try_into().map_or(0, u128::from_be_bytes)),
+    text: |value, clients| clients.label(value.try_into().map_or(0, u128::from_be_bytes)),
+    label: None,
 };

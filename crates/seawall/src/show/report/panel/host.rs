@@ -1,6 +1,6 @@
 //! Hits by host, where the log's format has it or the client's target named it.
 
-use super::{Order, Panel, cut, text_label};
+use super::{Order, Panel, cut, text};
 
 pub(super) const PANEL: Panel = Panel {
     name: "hosts",
@@ -9,5 +9,6 @@ pub(super) const PANEL: Panel = Panel {
     order: Order::Hits,
     is_recorded: |fields| fields.host,
     value: |observation, _| Some(observation.request.host).filter(|host| !host.is_empty()).map(cut),
-    label: text_label,
+    text,
+    label: None,
 };

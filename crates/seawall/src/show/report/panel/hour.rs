@@ -1,5 +1,6 @@
 //! Hits by hour, in UTC.
 
+use super::super::moment;
 use super::{Order, Panel};
 
 pub(super) const PANEL: Panel = Panel {
@@ -14,8 +15,11 @@ pub(super) const PANEL: Panel = Panel {
         *value = hour.to_be_bytes();
         Some(value)
     },
-    label: |value, _| {
-        let hour = value.try_into().map_or(0, u64::from_be_bytes);
-        super::super::moment(hour.saturating_mul(3600)).strftime("%F %H:%M").to_string()
-    },
+    text: |value, _| beginning(value).to_string(),
+    label: Some(|value| beginning(value).strftime("%F %H:%M").to_string()),
 };
+
+fn beginning(value: &[u8]) -> jiff::Timestamp {
+    let hour = value.try_into().map_or(0, u64::from_be_bytes);
+    moment(hour.saturating_mul(3600))
+}

@@ -33,8 +33,10 @@ pub(super) struct Panel {
     /// The value of a request, borrowed from it or written into the scratch space. Values of numbers are written with
     /// their highest byte first, so that their order as bytes is their order as numbers.
     pub(super) value: for<'a> fn(&Observation<'a>, &'a mut Scratch) -> Option<&'a [u8]>,
-    /// What people read for a value, safe for a terminal.
-    pub(super) label: fn(&[u8], &Clients) -> String,
+    /// What programs read for a value; safe for a terminal all the same.
+    pub(super) text: fn(&[u8], &Clients) -> String,
+    /// What people read for it, where that is something else.
+    pub(super) label: Option<fn(&[u8]) -> String>,
 }
 
 /// Room for a value that has to be written down to be counted.
@@ -56,7 +58,7 @@ fn cut(value: &[u8]) -> &[u8] {
     value.get(..VALUE_BYTES_MAX).unwrap_or(value)
 }
 
-/// The label of a value that is text.
-fn text_label(value: &[u8], _: &Clients) -> String {
-    if value.is_empty() { "(empty)".to_owned() } else { crate::show::text::escape(value) }
+/// A value that is text, as programs read it.
+fn text(value: &[u8], _: &Clients) -> String {
+    crate::show::text::escape(value)
 }

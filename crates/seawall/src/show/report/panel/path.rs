@@ -1,6 +1,6 @@
 //! Hits by path, without the query.
 
-use super::{Order, Panel, cut, text_label};
+use super::{Order, Panel, cut, text};
 
 pub(super) const PANEL: Panel = Panel {
     name: "paths",
@@ -11,5 +11,6 @@ pub(super) const PANEL: Panel = Panel {
     order: Order::Hits,
     is_recorded: |_| true,
     value: |observation, _| Some(observation.request.path).filter(|_| !observation.request.method.is_empty()).map(cut),
-    label: text_label,
+    text,
+    label: None,
 };

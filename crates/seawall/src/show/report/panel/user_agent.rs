@@ -1,6 +1,6 @@
 //! Hits by user agent, exactly as sent.
 
-use super::{Order, Panel, cut, text_label};
+use super::{Order, Panel, cut, text};
 
 pub(super) const PANEL: Panel = Panel {
     name: "user_agents",
@@ -9,5 +9,6 @@ pub(super) const PANEL: Panel = Panel {
     order: Order::Hits,
     is_recorded: |fields| fields.user_agent,
     value: |observation, _| observation.request.user_agent.map(cut),
-    label: text_label,
+    text,
+    label: Some(|value| if value.is_empty() { "(empty)".to_owned() } else { crate::show::text::escape(value) }),
 };
