@@ -6,6 +6,7 @@
 
 mod cli;
 pub mod config;
+pub mod daemon;
 pub mod drill;
 pub mod host;
 pub mod origin;

@@ -15,6 +15,9 @@ Exit codes:
   4  the machine refused: port in use, file unreadable, permission missing
   5  no guard is running where the command looked for one";
 
+/// For a command that went on past files it could not read, and has named each of them.
+pub(crate) const UNREADABLE: u8 = 4;
+
 /// A failure that ends a command.
 #[derive(Debug)]
 pub(crate) struct Failure {

@@ -9,14 +9,14 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
 use super::Failure;
-use crate::config;
+use crate::config::Environment;
 use crate::daemon::{Problem, SOCKET_NAME};
 
 /// Which guard.
 #[derive(clap::Args)]
 pub(crate) struct Guard {
     /// The state directory of the guard.
-    #[arg(long, value_name = "DIR", default_value_os_t = config::default_state_directory())]
+    #[arg(long, value_name = "DIR", default_value_os_t = Environment::of_process().default_state_directory())]
     state: PathBuf,
 }
 

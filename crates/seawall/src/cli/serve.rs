@@ -1,14 +1,13 @@
 //! `seawall serve`
 
 use std::io::IsTerminal as _;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use tracing_subscriber::EnvFilter;
 
 use super::Failure;
-use crate::config::{self, Config};
+use crate::config::{self, CommandLine, Config};
 use crate::daemon::{self, Addresses, ConfigSource, StartError};
 
 /// Guard a site: stand in front of it and refuse the unwanted part of its traffic.
@@ -37,9 +36,9 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "NAME", requires = "to")]
     host: Vec<String>,
 
-    /// Where to listen for visitors [default: 127.0.0.1:8080, or what the configuration says].
-    #[arg(long, value_name = "ADDR")]
-    listen: Vec<SocketAddr>,
+    /// Where to listen for visitors [default: 127.0.0.1:8080]; may be given several times.
+    #[arg(long, value_name = "ADDR", conflicts_with = "config")]
+    listen: Vec<String>,
 
     /// Where the control socket and what was learnt are kept [default: what the configuration says].
     #[arg(long, value_name = "DIR")]
@@ -52,9 +51,6 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let is_terminal = std::io::stderr().is_terminal();
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(is_terminal).init();
     let (mut config, source) = configuration(&arguments)?;
-    if !arguments.listen.is_empty() {
-        config.listen = arguments.listen;
-    }
     if let Some(state) = arguments.state {
         config.state_directory = state;
     }
@@ -82,12 +78,14 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
 
 fn configuration(arguments: &Arguments) -> Result<(Config, ConfigSource), Failure> {
     if let Some(path) = &arguments.config {
-        let config = config::load(path).map_err(Failure::invalid)?;
+        let config = config::load(path).?;
         return Ok((config, ConfigSource::File(path.clone())));
     }
-    let config = match &arguments.to {
-        Some(to) => config::from_command_line(to, &arguments.host, &arguments.listen).map_err(Failure::usage)?,
-        None => Config::default(),
+    let line = CommandLine {
+        to: arguments.to.clone(),
+        hosts: arguments.host.clone(),
+        listen: arguments.listen.clone(),
     };
+    let config = Config::from_command_line(&line)?;
     Ok((config, ConfigSource::CommandLine))
 }

@@ -28,7 +28,7 @@ use crate::source::proxy::traffic::Traffic;
 use crate::source::proxy::{listener, worker};
 use crate::source::record;
 
-pub use control::{Reloaded, SOCKET_NAME};
+pub use control::{Problem, Reloaded, SOCKET_NAME};
 pub use detector::Command;
 pub use snapshot::{Limits, Rates, Sensor, Snapshot};
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use seawall_engine::address::{AddressSet, loopback_networks};
+use seawall_engine::address::AddressSet;
 use seawall_engine::gate::ClientLimit;
 
 use crate::config::{ClientAddressSource, Config, HostPattern, Limits, Origin, Upstream};
@@ -52,7 +52,7 @@ impl Settings {
             client_address: config.trust.client_address,
             limits: config.limits.clone(),
             connections_max: config.limits.connections_max.unwrap_or(connections_max),
-            never_ban: never_ban(config),
+            never_ban: config.never_ban_set(),
             client_limits: Vec::new(),
         };
         for (index, site) in config.sites.iter().enumerate() {
@@ -83,11 +83,4 @@ impl Settings {
         let index = self.exact.get(host).or_else(|| below().map(|(_, index)| index)).or(self.any.as_ref())?;
         self.sites.get(*index)
     }
-}
-
-/// Everybody whom no rule and no limit is ever used against.
-pub fn never_ban(config: &Config) -> AddressSet {
-    let loopback = config.policy.never_ban_loopback.then(loopback_networks);
-    let listed = config.policy.never_ban.iter().chain(&config.trust.proxies).copied();
-    AddressSet::new(loopback.into_iter().flatten().chain(listed))
 }
