@@ -78,7 +78,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
 
 fn configuration(arguments: &Arguments) -> Result<(Config, ConfigSource), Failure> {
     if let Some(path) = &arguments.config {
-        let config = config::load(path).?;
+        let config = config::load(path)?;
         return Ok((config, ConfigSource::File(path.clone())));
     }
     let line = CommandLine {
