@@ -18,6 +18,7 @@ mod section;
 mod settings;
 mod upstream;
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -31,7 +32,7 @@ pub use problem::{Place, Problem, Problems};
 use address::SocketAddress;
 use host::Host;
 use kind::{Text, shorten};
-use problem::position;
+use problem::Lines;
 use section::{Refusal, Report, Section};
 use upstream::UpstreamUrl;
 
@@ -56,7 +57,8 @@ pub fn load(path: &Path) -> Result<Config, Problems> {
         Err(error) => {
             let message = "the file is not UTF-8 from here on; save it as UTF-8".to_owned();
             let refusal = Refusal { offset: error.valid_up_to(), message, absence: false };
-            Err(place(vec![refusal], &bytes, &name).unwrap_or_else(|| Problems::about_file(&name, error.to_string())))
+            Err(place(vec![refusal], &Lines::new(&bytes), &name)
+                .unwrap_or_else(|| Problems::about_file(&name, error.to_string())))
         }
     }
 }
@@ -94,18 +96,19 @@ pub fn parse_in(text: &str, file_name: &str, environment: &Environment) -> Resul
             }
         })
         .collect();
-    let line_of = |refusal: &Refusal| position(text.as_bytes(), refusal.offset).0;
+    let lines = Lines::new(text.as_bytes());
+    let line_of = |refusal: &Refusal| lines.line(refusal.offset);
     // What follows the first error of a line is mostly its consequence.
     refusals.sort_by_key(|refusal| refusal.offset);
     refusals.dedup_by_key(|refusal| line_of(refusal));
-    let broken_lines: Vec<usize> = refusals.iter().map(line_of).collect();
+    let broken_lines: HashSet<usize> = refusals.iter().map(line_of).collect();
     // Where the TOML itself is broken, what seems to be absent may stand there, and what was read from a broken line is
     // a guess; all other problems count.
     let sound =
         |refusal: &Refusal| broken_lines.is_empty() || !refusal.absence && !broken_lines.contains(&line_of(refusal));
     refusals.extend(report.into_refusals().into_iter().filter(sound));
     refusals.sort_by_key(|refusal| refusal.offset);
-    place(refusals, text.as_bytes(), file_name).map_or(Ok(config), Err)
+    place(refusals, &lines, file_name).map_or(Ok(config), Err)
 }
 
 /// What can be said on the command line in place of a file.
@@ -175,11 +178,11 @@ fn read_options<T: Text>(name: &'static str, kind: &T, texts: &[String], problem
 }
 
 /// The problems that the refusals are, or `None` when there is none.
-fn place(refusals: Vec<Refusal>, text: &[u8], file_name: &str) -> Option<Problems> {
+fn place(refusals: Vec<Refusal>, lines: &Lines<'_>, file_name: &str) -> Option<Problems> {
     let mut problems: Vec<Problem> = refusals
         .into_iter()
         .map(|refusal| {
-            let (line, column) = position(text, refusal.offset);
+            let (line, column) = lines.position(refusal.offset);
             Problem { place: Place::Character { name: file_name.to_owned(), line, column }, message: refusal.message }
         })
         .collect();

@@ -103,14 +103,34 @@ impl IntoIterator for Problems {
     }
 }
 
-/// The line and the character in it, both from 1, of the byte at `offset`.
-pub(super) fn position(text: &[u8], offset: usize) -> (usize, usize) {
-    let before = text.get(..offset).unwrap_or(text);
-    let line_start = memchr::memrchr(b'\n', before).map_or(0, |newline| newline + 1);
-    let line = memchr::memchr_iter(b'\n', before).count() + 1;
-    // Every byte but the continuation bytes of UTF-8 (0b10xxxxxx) begins a character.
-    let characters = before.iter().skip(line_start).filter(|byte| **byte & 0b1100_0000 != 0b1000_0000).count();
-    (line, characters + 1)
+/// Where the lines of a text begin, so that each of many problems finds its line at once: a log that is named by
+/// mistake has one on every line.
+pub(super) struct Lines<'a> {
+    text: &'a [u8],
+    starts: Vec<usize>,
+}
+
+impl<'a> Lines<'a> {
+    /// The lines of `text`.
+    pub(super) fn new(text: &'a [u8]) -> Self {
+        let after_newlines = memchr::memchr_iter(b'\n', text).map(|newline| newline + 1);
+        Self { text, starts: std::iter::once(0).chain(after_newlines).collect() }
+    }
+
+    /// The line of the byte at `offset`, from 1.
+    pub(super) fn line(&self, offset: usize) -> usize {
+        self.starts.partition_point(|start| *start <= offset)
+    }
+
+    /// The line of the byte at `offset` and the character in it, both from 1.
+    pub(super) fn position(&self, offset: usize) -> (usize, usize) {
+        let line = self.line(offset);
+        let start = self.starts.get(line.saturating_sub(1)).copied().unwrap_or(0);
+        let before = self.text.get(start..offset.min(self.text.len())).unwrap_or_default();
+        // Every byte but the continuation bytes of UTF-8 (0b10xxxxxx) begins a character.
+        let characters = before.iter().filter(|byte| **byte & 0b1100_0000 != 0b1000_0000).count();
+        (line, characters + 1)
+    }
 }
 
 #[cfg(test)]
@@ -120,11 +140,12 @@ mod tests {
     #[test]
     fn positions_count_characters_and_not_bytes() {
         let text = "ab\nü = 1\n".as_bytes();
-        assert_eq!(position(text, 0), (1, 1));
-        assert_eq!(position(text, 2), (1, 3));
-        assert_eq!(position(text, 3), (2, 1));
-        assert_eq!(position(text, 6), (2, 3));
-        assert_eq!(position(text, text.len()), (3, 1));
-        assert_eq!(position(text, 9999), (3, 1));
+        let lines = Lines::new(text);
+        assert_eq!(lines.position(0), (1, 1));
+        assert_eq!(lines.position(2), (1, 3));
+        assert_eq!(lines.position(3), (2, 1));
+        assert_eq!(lines.position(6), (2, 3));
+        assert_eq!(lines.position(text.len()), (3, 1));
+        assert_eq!(lines.position(9999), (3, 1));
     }
 }

@@ -9,6 +9,9 @@ pub(super) const KIB: usize = 1 << 10;
 /// Bytes in a mebibyte.
 pub(super) const MIB: usize = 1 << 20;
 
+/// Units of time, the larger first, in milliseconds.
+const DURATION_UNITS: [(&str, u128); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
+
 /// Units of size, the larger first, with their number of bytes.
 const SIZE_UNITS: [(&str, u64); 7] = [
     ("GiB", 1 << 30),
@@ -28,13 +31,8 @@ pub(super) fn parse_duration(text: &str) -> Option<SignedDuration> {
 /// As [`parse_duration`] reads it, in the largest unit that needs no fraction.
 pub(crate) fn show_duration(duration: Duration) -> String {
     let milliseconds = duration.as_millis();
-    match milliseconds {
-        0 => "0s".to_owned(),
-        _ if milliseconds % 1_000 != 0 => format!("{milliseconds}ms"),
-        _ if milliseconds % 60_000 != 0 => format!("{}s", milliseconds / 1_000),
-        _ if milliseconds % 3_600_000 != 0 => format!("{}m", milliseconds / 60_000),
-        _ => format!("{}h", milliseconds / 3_600_000),
-    }
+    let whole = DURATION_UNITS.iter().find(|(_, unit)| milliseconds > 0 && milliseconds.is_multiple_of(*unit));
+    whole.map_or_else(|| "0s".to_owned(), |(name, unit)| format!("{}{name}", milliseconds / unit))
 }
 
 /// `"64 KiB"`, `"2 MB"`, `"512"`: a whole number and a unit, in bytes.
@@ -57,13 +55,10 @@ pub(super) fn parse_size(text: &str) -> Result<u64, String> {
 
 /// As [`parse_size`] reads it, in the largest binary unit that needs no fraction.
 pub(crate) fn show_size(bytes: usize) -> String {
-    match bytes {
-        0 => "0 B".to_owned(),
-        _ if bytes % (1 << 30) == 0 => format!("{} GiB", bytes >> 30),
-        _ if bytes % MIB == 0 => format!("{} MiB", bytes / MIB),
-        _ if bytes % KIB == 0 => format!("{} KiB", bytes / KIB),
-        _ => format!("{bytes} B"),
-    }
+    let bytes = bytes as u64;
+    let binary = SIZE_UNITS.iter().filter(|(name, _)| name.contains('i'));
+    let whole = binary.into_iter().find(|(_, unit)| bytes > 0 && bytes.is_multiple_of(*unit));
+    whole.map_or_else(|| format!("{bytes} B"), |(name, unit)| format!("{} {name}", bytes / unit))
 }
 
 #[cfg(test)]

@@ -157,7 +157,7 @@ fn site(table: &mut Section<'_, '_>, folder: &Path) -> SiteFound {
         }
     };
     let first_host = hosts.first().map_or_else(String::new, |host| host.get_ref().to_string());
-    let name_place = name.as_ref().map_or(place.clone(), Spanned::span);
+    let name_place = name.as_ref().map_or(place, Spanned::span);
     let site = Site {
         name: name.map_or(first_host, Spanned::into_inner),
         hosts: hosts.iter().map(|host| host.get_ref().clone()).collect(),
