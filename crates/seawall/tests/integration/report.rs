@@ -125,7 +125,7 @@ fn a_file_without_permission_is_named() {
     use std::os::unix::fs::PermissionsExt as _;
     let folder = folder();
     let path = file(&folder, "secret.log", b"");
-    fs::set_permissions(&path, fs::Permissions::from_mode(0)).expect("it is ours");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).expect("it is ours");
     if fs::File::open(&path).is_ok() {
         eprintln!("skipped: permissions do not bind this user");
         return;

@@ -47,7 +47,7 @@ impl Progress {
 
     /// Shows the present state.
     pub(super) fn update(&mut self) {
-        if !self.clock.is_some_and(|clock| clock.uptime() >= QUIET_TIME) {
+        if self.clock.is_none_or(|clock| clock.uptime() < QUIET_TIME) {
             return;
         }
         let bar = self.bar.get_or_insert_with(|| bar(self.size, &self.name));
