@@ -1,4 +1,1 @@
 //! What the guard itself can serve.
-
-pub mod clock;
-pub mod files;

@@ -1,6 +1,0 @@
-//! temporary
-pub mod page {
-    //! temporary
-    /// temporary
-    pub const HTML: &str = "<p>clock";
-}
