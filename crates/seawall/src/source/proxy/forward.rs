@@ -24,7 +24,7 @@ use super::deadlines::Deadline;
 use super::head::Host;
 use super::settings::{Destination, Settings};
 use super::stream::ClientStream;
-use super::streams::{ClockRequest, clock_request};
+use super::streams::ClockRequest;
 use super::upstream::{UpstreamBody, UpstreamError};
 use crate::config::Upstream;
 use crate::source::record::Record;
@@ -176,10 +176,10 @@ impl Exchange {
                 finish(response.map(AnswerSource::Files), account)
             }
             Destination::Clock => {
-                let reply = match clock_request(&view) {
+                let reply = match ClockRequest::new(&view) {
                     ClockRequest::Reply(reply) => reply,
                     // A stream needs the socket, which hyper has: the same again on a connection of its own.
-                    ClockRequest::Stream | ClockRequest::StreamHead => Reply::OnceMore,
+                    ClockRequest::Stream => Reply::OnceMore,
                 };
                 finish(self.full(reply, &parts.method), account)
             }
