@@ -63,10 +63,11 @@ pub(crate) fn cover(candidates: &[Candidate], mining: &Mining<'_>, standing: &[V
         let tied = scored.iter().filter(|(candidate, score)| {
             *score >= best_score - TIE && candidate.collateral <= best.collateral + COLLATERAL_TIE && same(candidate)
         });
-        // The sender's mark before its target, the target before its network: marks are what a sender keeps.
+        // The sender's mark before its target, the target before its network: marks are what a sender keeps. A rule lasts
+        // as long as its weakest condition.
         let rank = |candidate: &Candidate| {
-            let mark = candidate.items.first().map_or(usize::MAX, |item| preference(item.attribute));
-            (!is_standing(candidate), mark, candidate.items.len(), candidate.items.clone())
+            let weakest = candidate.items.last().map_or(usize::MAX, |item| preference(item.attribute));
+            (!is_standing(candidate), weakest, candidate.items.len(), candidate.items.clone())
         };
         let pick = tied.min_by_key(|(candidate, _)| rank(candidate)).map_or(*best, |(candidate, _)| *candidate);
         covered.add(&pick.matched);

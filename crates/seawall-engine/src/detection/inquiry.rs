@@ -1,6 +1,7 @@
 //! One look into an open incident: mines each cost that exceeds what is normal, asks whether it is a crowd, and says
 //! what the excess is. It changes nothing; what it finds goes to the ladder.
 
+use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
@@ -156,13 +157,13 @@ impl Inquiry<'_> {
         let mut shapes = shapes(&scene);
         let answered =
             scene.requests(|sampled| matches!(sampled.row.answered, Answered::Misdirected | Answered::Otherwise));
-        let whole = if choices.is_empty() && self.costs.contains(&CostKind::Requests) {
+        let is_answered = answered >= ANSWERED_SHARE * scene.excess() && answered >= 10.0;
+        let whole = if choices.is_empty() && !is_answered && self.costs.contains(&CostKind::Requests) {
             let mineable = since_onset.iter().filter(|sampled| sampled.row.is_mineable());
             crowd(&[], mineable.copied(), self.now, self.marked, ordinary)
         } else {
             Crowd::No
         };
-        let is_answered = answered >= ANSWERED_SHARE * scene.excess() && answered >= 10.0;
         let verdict = self.verdict(&choices, covered, is_answered, external, whole);
         if verdict == Verdict::Crowd {
             shapes.push(Shape::Crowd);
@@ -284,7 +285,12 @@ impl Inquiry<'_> {
         growth: f64,
     ) -> Vec<Candidate> {
         let permitted = |item: Item| self.is_permitted(item);
-        let users = |items: &[Item]| self.users(items, normal);
+        let known = RefCell::new(HashMap::new());
+        let users = |items: &[Item]| {
+            let named = |item: &&Item| item.attribute == Attribute::ClientPrefix;
+            let networks: Vec<Item> = items.iter().filter(named).copied().collect();
+            *known.borrow_mut().entry(networks).or_insert_with_key(|networks| self.users(networks, normal))
+        };
         let mut candidates = mining.candidates(self.standing, &permitted, &users);
         candidates.truncate(STABILITY_CANDIDATES_MAX);
         candidates.retain(|candidate| is_sustained(&candidate.items, rows));
@@ -353,14 +359,12 @@ impl Inquiry<'_> {
         network.is_some_and(|network| !self.never_ban.overlaps(network))
     }
 
-    /// How many people are behind the networks that a rule names: by the different user agents seen from there.
-    fn users(&self, items: &[Item], normal: &[&NormalRow]) -> f64 {
-        let networks: Vec<Item> =
-            items.iter().copied().filter(|item| item.attribute == Attribute::ClientPrefix).collect();
+    /// How many people are behind all of these networks: by the different user agents seen from there.
+    fn users(&self, networks: &[Item], normal: &[&NormalRow]) -> f64 {
         let recent = self.recent.since(Timestamp::EPOCH).map(|sampled| &sampled.row.marks);
         let marks = recent.chain(normal.iter().map(|row| &row.marks));
         let agents: HashSet<u32> =
-            marks.filter(|marks| marks.has_all(&networks)).map(|marks| marks.one(Attribute::UserAgent)).collect();
+            marks.filter(|marks| marks.has_all(networks)).map(|marks| marks.one(Attribute::UserAgent)).collect();
         agents.len() as f64
     }
 
@@ -432,6 +436,10 @@ impl Inquiry<'_> {
             } else {
                 Verdict::Partial
             };
+        }
+        if !self.standing.is_empty() {
+            // Between pulses there is nothing to explain; what it was remains what it was.
+            return Verdict::Undecided;
         }
         let requests_are_normal = self.readings.first().is_some_and(|reading| reading.calm && !reading.exceeds);
         if external || (requests_are_normal && !self.costs.contains(&CostKind::Requests)) {
