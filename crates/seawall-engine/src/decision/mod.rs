@@ -1,9 +1,13 @@
 //! Decisions: rules with their action, evidence and expiry.
 
+mod ladder;
 mod policy;
 mod rule;
 mod status;
+mod traffic;
 
+pub(crate) use ladder::{Finding, Ladder};
 pub use policy::Enforce;
+pub(crate) use policy::Permit;
 pub use rule::{Action, Condition, Rule, RuleId, Stage};
 pub use status::{CostKind, Event, EventKind, Evidence, IncidentStatus, RuleStatus, Shape, Status, Verdict};

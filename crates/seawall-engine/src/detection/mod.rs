@@ -1,1 +1,439 @@
-//! Keeps what is normal and finds what an excess has in common.
+//! Keeps what is normal and, when something is not, finds what the excess has in common.
+//!
+//! The path of an observation: [`Detector::observe`] counts its cost exactly ([`series`]), and keeps it in the sample of
+//! the last minute ([`recent`]) with its values as hashes ([`values`]). A minute later it teaches the [`baseline`] what
+//! requests look like, if nothing was wrong meanwhile; seconds and ten-second sums teach [`seasonal`] how many there are.
+//!
+//! The path of a [`Detector::tick`]: the [`trigger`] compares the two. While an incident is open, an [`inquiry`] mines
+//! conjunctions that tell the excess from what is normal ([`mining`], [`score`], [`cover`]), asks whether it is a crowd
+//! ([`crowd`]), names well-known [`shapes`] and gives a [`verdict`]. What it finds climbs the ladder of
+//! [`crate::decision`], which alone decides what is enforced.
+//!
+//! It does no I/O and reads no clock; all tables have their full size from the beginning.
+
+mod baseline;
+mod cover;
+mod crowd;
+mod incident;
+mod inquiry;
+mod mining;
+mod random;
+mod recent;
+mod saved;
+mod score;
+mod seasonal;
+mod series;
+mod shapes;
+pub(crate) mod statistics;
+mod surroundings;
+mod trigger;
+mod values;
+mod verdict;
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use crate::address::AddressSet;
+use crate::decision::{CostKind, Enforce, Event, Ladder, Permit, Rule, RuleId, Stage, Status};
+use crate::observation::{Observation, Outcome, Refusal};
+use crate::units::Timestamp;
+
+use baseline::Baseline;
+use crowd::Marked;
+use incident::Incidents;
+use inquiry::Inquiry;
+use random::Random;
+use recent::{Answered, Recent, Row};
+use seasonal::Seasonal;
+use series::{Passed, Series};
+use trigger::Trigger;
+use values::{Item, Keys, Texts};
+
+pub use saved::RestoreError;
+pub use surroundings::{Pressure, RuleTraffic, Surroundings};
+
+const COSTS: usize = CostKind::ALL.len();
+
+/// Stress counts for this long after it was last seen, so that a rule that relieves the server is not taken down by its
+/// own success.
+const STRESS_MEMORY: Duration = Duration::from_secs(10);
+
+/// A client known for this long, or served this often, is an old acquaintance.
+const RETURNING_AGE: Duration = Duration::from_secs(3600);
+const RETURNING_SERVED: u32 = 50;
+
+/// A single observation is never more important than this many ordinary requests, so that one large file does not push
+/// all else out of a sample.
+const IMPORTANCE_MAX: f64 = 1000.0;
+
+/// The most that mining holds at once, in bytes: 8,192 drawn rows of the excess, of the amount of normal traffic and of
+/// its votes as three bitsets, for each of 352 values and of two beams of 64 to 16,384 conjunctions that pass; and
+/// the lists of rows. Measured below 6 MiB with every table full.
+const MINING_BYTES_MAX: usize = 6 << 20;
+
+/// How detection is set up.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// When rules are put in force.
+    pub enforce: Enforce,
+    /// Networks that no rule may name and nobody of whom is ever enforced against.
+    pub never_ban: AddressSet,
+    /// The seed of sampling and of the keys of hashes. Unguessable where strangers' requests are observed; any number
+    /// where a run is to be repeated.
+    pub seed: u64,
+}
+
+/// Detection and decision for one guard.
+#[derive(Debug)]
+pub struct Detector {
+    enforce: Enforce,
+    never_ban: AddressSet,
+    keys: Keys,
+    marked: Marked,
+    random: Random,
+    texts: Texts,
+    recent: Recent,
+    series: Series,
+    seasonal: Seasonal,
+    baseline: Baseline,
+    trigger: Trigger,
+    incidents: Incidents,
+    ladder: Ladder,
+    /// The values behind the conditions of each rule, to find it in the sample.
+    values: HashMap<RuleId, Vec<Item>>,
+    /// What one request costs normally, in the unit of each cost.
+    typical: [f64; COSTS],
+    stressed: Option<Timestamp>,
+    ticked: Timestamp,
+}
+
+impl Detector {
+    /// A detector that has learned nothing yet.
+    pub fn new(settings: Settings) -> Self {
+        let keys = Keys::new(settings.seed);
+        Self {
+            enforce: settings.enforce,
+            never_ban: settings.never_ban,
+            marked: Marked::new(&keys),
+            keys,
+            random: Random::new(settings.seed),
+            texts: Texts::new(),
+            recent: Recent::new(),
+            series: Series::new(),
+            seasonal: Seasonal::new(),
+            baseline: Baseline::new(),
+            trigger: Trigger::default(),
+            incidents: Incidents::default(),
+            ladder: Ladder::default(),
+            values: HashMap::new(),
+            typical: [1.0, 10_000.0, 0.01, 0.1],
+            stressed: None,
+            ticked: Timestamp::EPOCH,
+        }
+    }
+
+    /// Takes a new policy; what is enforced already stays until it expires or is withdrawn.
+    pub fn set_policy(&mut self, enforce: Enforce, never_ban: AddressSet) {
+        self.enforce = enforce;
+        self.never_ban = never_ban;
+    }
+
+    /// Takes one observation. Every cost is counted exactly; the observation itself is kept if the sample has room for
+    /// its like. Allocates nothing but at the end of a second.
+    pub fn observe(&mut self, observation: &Observation<'_>) {
+        if Series::step(observation.at) > self.series.newest() {
+            self.advance(observation.at);
+        }
+        let weight = if observation.weight.is_finite() { observation.weight.clamp(0.0, 1e6) } else { 1.0 };
+        let cost = &observation.cost;
+        let costs = [
+            f64::from(cost.requests),
+            cost.bytes as f64,
+            cost.upstream_time.as_secs_f64(),
+            cost.connection_time.as_secs_f64(),
+        ]
+        .map(|cost| cost * f64::from(weight));
+        self.series.add(observation.at, &costs);
+        let client_hash = observation.client.map_or(0, |client| self.keys.client(client));
+        if client_hash != 0 && cost.requests > 0 {
+            self.series.add_client(client_hash, f64::from(weight));
+        }
+        let importance = costs.iter().zip(&self.typical).map(|(cost, typical)| (cost / typical).min(IMPORTANCE_MAX));
+        let importance = (importance.sum::<f64>() as f32).max(0.01);
+        let priority = importance / self.random.uniform();
+        let (second, micros) = self.moment(observation.at);
+        if !self.recent.wants(second, priority) {
+            self.recent.pass(second, priority);
+            return;
+        }
+        let history = &observation.history;
+        let (answered, status) = outcome(observation.outcome);
+        let row = Row {
+            marks: self.texts.marks(&self.keys, &observation.request, observation.client, second as u32),
+            client: observation.client,
+            client_hash,
+            costs: costs.map(|cost| cost as f32),
+            importance,
+            priority,
+            micros,
+            status,
+            answered,
+            returning: history.age >= RETURNING_AGE || history.served >= RETURNING_SERVED,
+            exempt: observation.client.is_some_and(|client| self.never_ban.contains(client)),
+        };
+        self.recent.offer(second, row);
+    }
+
+    /// Lets time pass, and decides. Returns what happened. Any spacing will do; 250 ms is what the speed of detection is
+    /// reckoned with.
+    pub fn tick(&mut self, now: Timestamp, surroundings: &Surroundings) -> Vec<Event> {
+        if Series::step(now) > self.series.newest() {
+            self.advance(now);
+        }
+        if surroundings.pressure.is_stressed() {
+            self.stressed = Some(now);
+        }
+        self.count_rules(now, surroundings);
+        let permit = self.permit(now);
+        let mut events = Vec::new();
+
+        let exceeded = self.trigger.look(now, &self.series, &self.seasonal);
+        let is_new = !exceeded.is_empty() && self.incidents.open().is_none();
+        if is_new {
+            self.seasonal.discard_sample();
+        }
+        events.extend(self.incidents.exceeded(now, &exceeded, self.trigger.readings()));
+        if self.trigger.surge() {
+            events.extend(self.arm_again(now, permit));
+        }
+        events.extend(self.inquire(now, permit));
+        events.extend(self.ladder.step(now, permit));
+        let ladder = &self.ladder;
+        self.values.retain(|id, _| ladder.rules().any(|rule| rule.id == *id));
+        if let Some(event) = self.incidents.settle(now, self.trigger.readings(), self.ladder.is_enforcing()) {
+            events.push(event);
+            self.trigger.reset();
+        }
+        self.ticked = now;
+        events
+    }
+
+    /// The rules that the gate needs: those in shadow and those in force.
+    pub fn rules(&self) -> Vec<Rule> {
+        self.ladder.for_gate()
+    }
+
+    /// Changes whenever [`Self::rules`] does.
+    pub fn generation(&self) -> u64 {
+        self.ladder.generation()
+    }
+
+    /// Everything there is to show.
+    pub fn status(&self, now: Timestamp) -> Status {
+        Status {
+            at: now,
+            learned_seconds: self.seasonal.learned_seconds(),
+            cold: self.seasonal.is_cold(),
+            incidents: self.incidents.status(&self.ladder),
+            rules: self.ladder.status(),
+        }
+    }
+
+    /// Takes a rule back at the operator's word. Its conditions are not tried again for a day.
+    pub fn withdraw(&mut self, rule: RuleId, now: Timestamp) -> Option<Event> {
+        self.ladder.withdraw(rule, now)
+    }
+
+    /// Takes back every rule.
+    pub fn withdraw_all(&mut self, now: Timestamp) -> Vec<Event> {
+        self.ladder.withdraw_all(now)
+    }
+
+    /// What has been learned, to be kept over a restart. It holds no address, and nothing from which one could be
+    /// worked out: neither clients nor their networks, not even hashed.
+    pub fn save(&self) -> Vec<u8> {
+        saved::save(&self.keys, &self.seasonal, &self.baseline)
+    }
+
+    /// Takes up what was saved, in place of everything learned so far.
+    ///
+    /// # Errors
+    ///
+    /// When the data is damaged, of another kind or version, or larger than anything that [`Self::save`] makes. Nothing
+    /// is changed then.
+    pub fn restore(&mut self, saved: &[u8]) -> Result<(), RestoreError> {
+        let (values, seasonal, baseline) = saved::restore(saved)?;
+        self.keys.values = values;
+        self.marked = Marked::new(&self.keys);
+        self.texts = Texts::new();
+        self.recent.clear();
+        self.seasonal = seasonal;
+        self.baseline = baseline;
+        self.trigger.reset();
+        Ok(())
+    }
+
+    /// The memory of all tables, in bytes, with what a search takes at most. It does not depend on what was observed.
+    pub fn memory_bytes(&self) -> usize {
+        size_of::<Self>()
+            + self.texts.memory_bytes()
+            + self.recent.memory_bytes()
+            + self.series.memory_bytes()
+            + self.seasonal.memory_bytes()
+            + self.baseline.memory_bytes()
+            + MINING_BYTES_MAX
+    }
+
+    /// The second and the microseconds in it under which an observation is kept: its own, or the present for one that
+    /// comes more than a minute late.
+    fn moment(&self, at: Timestamp) -> (u64, u32) {
+        let newest = self.series.newest() / series::STEPS_PER_SECOND;
+        if at.as_seconds() + recent::SECONDS as u64 <= newest || at.as_seconds() > newest {
+            return (newest, 0);
+        }
+        (at.as_seconds(), (at.as_micros() % 1_000_000) as u32)
+    }
+
+    /// Goes on to `to`: seconds that end teach what is normal, and so do requests of a minute ago.
+    fn advance(&mut self, to: Timestamp) {
+        let Self { series, seasonal, trigger, incidents, baseline, recent, random, typical, .. } = self;
+        series.advance(to, |passed| match passed {
+            Passed::Second(second, sums) if incidents.may_learn(second) => {
+                for cost in 1..COSTS {
+                    if sums[0] > 0.0 {
+                        // An exponential mean over about a thousand seconds.
+                        typical[cost] = (typical[cost] * 0.999 + sums[cost] / sums[0] * 0.001).max(1e-6);
+                    }
+                }
+                if let Some(sample) = seasonal.learn(second, &sums) {
+                    trigger.sample(Timestamp::from_seconds(second), &sample, seasonal);
+                }
+            }
+            Passed::Second(..) => seasonal.discard_sample(),
+            Passed::Gap => {
+                seasonal.gap(to.as_seconds());
+                trigger.reset();
+            }
+        });
+        recent.advance(to.as_seconds(), |second, rows| {
+            if incidents.may_learn(second) {
+                baseline.learn(second, rows, random);
+            }
+        });
+    }
+
+    fn permit(&self, now: Timestamp) -> Permit {
+        let stressed = self.stressed.is_some_and(|stressed| now.since(stressed) <= STRESS_MEMORY);
+        self.enforce.permit(stressed, self.seasonal.is_cold())
+    }
+
+    /// Hands the gate's counts to the ladder; a rule that the gate did not speak of is counted from the sample.
+    fn count_rules(&mut self, now: Timestamp, surroundings: &Surroundings) {
+        let counted = |id: RuleId| surroundings.rule_traffic.iter().find(|traffic| traffic.rule == id);
+        let mut traffic: Vec<RuleTraffic> = surroundings.rule_traffic.clone();
+        for rule in self.ladder.rules().filter(|rule| matches!(rule.stage, Stage::Shadow | Stage::Enforced)) {
+            if counted(rule.id).is_none()
+                && let Some(items) = self.values.get(&rule.id)
+            {
+                let matched = self.matched_since(self.ticked, items).round() as u64;
+                traffic.push(RuleTraffic {
+                    rule: rule.id,
+                    matched,
+                    refused: 0,
+                    canaries: 0,
+                    matched_known: 0,
+                    known: 0,
+                });
+            }
+        }
+        for traffic in &traffic {
+            self.ladder.count(now, traffic);
+        }
+    }
+
+    /// Requests with all of these values since `from`, by the sample.
+    fn matched_since(&self, from: Timestamp, items: &[Item]) -> f64 {
+        let matching = self.recent.since(from).filter(|sampled| sampled.row.marks.has_all(items));
+        matching.filter(|sampled| sampled.row.is_mineable()).map(|sampled| sampled.cost(0)).sum()
+    }
+
+    /// Puts retired rules in force again whose flood is back in this very second.
+    fn arm_again(&mut self, now: Timestamp, permit: Permit) -> Vec<Event> {
+        let from = now - Duration::from_secs(1);
+        let retired: Vec<RuleId> = self
+            .ladder
+            .rules()
+            .filter(|rule| rule.stage == Stage::Retired)
+            .filter(|rule| {
+                let matched = self.values.get(&rule.id).map_or(0.0, |items| self.matched_since(from, items));
+                matched >= REARM_REQUESTS_MIN && matched >= REARM_SHARE * self.series.last(4)[0]
+            })
+            .map(|rule| rule.id)
+            .collect();
+        let mut events = Vec::new();
+        for id in retired {
+            let onset = trigger::Exceeded { cost: CostKind::Requests, onset: from };
+            events.extend(self.incidents.exceeded(now, &[onset], self.trigger.readings()));
+            if let Some(incident) = self.incidents.open() {
+                events.extend(self.ladder.arm(now, id, incident.id, permit));
+            }
+        }
+        events
+    }
+
+    /// Looks into the open incident, when it is time, and hands what is found to the ladder.
+    fn inquire(&mut self, now: Timestamp, permit: Permit) -> Vec<Event> {
+        let Some(incident) = self.incidents.open().filter(|incident| incident.is_due(now)) else { return Vec::new() };
+        let (id, onset, costs) = (incident.id, incident.onset, incident.costs.clone());
+        let standing: Vec<Vec<Item>> = self
+            .ladder
+            .rules()
+            .filter(|rule| rule.stage != Stage::Retired)
+            .filter_map(|rule| self.values.get(&rule.id).cloned())
+            .collect();
+        let insight = Inquiry {
+            now,
+            onset,
+            costs: &costs,
+            readings: self.trigger.readings(),
+            recent: &self.recent,
+            baseline: &self.baseline,
+            seasonal: &self.seasonal,
+            texts: &self.texts,
+            keys: &self.keys,
+            marked: &self.marked,
+            never_ban: &self.never_ban,
+            standing: &standing,
+        }
+        .look();
+        for conditions in &insight.crowds {
+            self.ladder.spare(conditions);
+        }
+        let (items, findings): (Vec<Vec<Item>>, Vec<_>) = insight.findings.into_iter().unzip();
+        let conditions: Vec<_> = findings.iter().map(|finding| finding.conditions.clone()).collect();
+        let mut events = self.ladder.take(now, id, findings, permit);
+        for (items, conditions) in items.into_iter().zip(conditions) {
+            if let Some(rule) = self.ladder.rules().find(|rule| rule.conditions == conditions) {
+                self.values.insert(rule.id, items);
+            }
+        }
+        let still = self.ladder.is_enforcing();
+        events.extend(self.incidents.judged(now, insight.verdict, insight.shapes, insight.explanation, still));
+        events
+    }
+}
+
+/// Requests in one second, and their share of all in it, at which a retired rule's flood counts as back.
+const REARM_REQUESTS_MIN: f64 = 10.0;
+const REARM_SHARE: f64 = 0.3;
+
+/// Who answered, and with which status.
+const fn outcome(outcome: Outcome) -> (Answered, u16) {
+    match outcome {
+        Outcome::Arrived => (Answered::BySite, 0),
+        Outcome::Served { status } | Outcome::Failed { status } => (Answered::BySite, status),
+        Outcome::Refused(Refusal::Rule(_)) => (Answered::ByRule, 0),
+        Outcome::Refused(Refusal::Misdirected) => (Answered::Misdirected, 421),
+        Outcome::Refused(Refusal::Malformed | Refusal::ClientLimit | Refusal::Overload) => (Answered::Otherwise, 0),
+    }
+}

@@ -1,0 +1,544 @@
+//! The ladder that a rule goes up and down: proposed, or shadow for a second, then throttle or refuse, then retired and
+//! armed again. It holds every rule, enforces the caps, and takes back what hurts the wrong ones. It never looks at
+//! requests: findings and counts are handed in.
+
+use std::time::Duration;
+
+use crate::detection::RuleTraffic;
+use crate::units::Timestamp;
+
+use super::policy::Permit;
+use super::traffic::{Met, WINDOW_SECONDS};
+use super::{Action, Condition, Event, EventKind, Evidence, Rule, RuleId, RuleStatus, Stage};
+
+/// Automatic rules that are proposed, in shadow or enforced at once.
+const RULES_MAX: usize = 16;
+
+/// Of these, for one incident.
+const RULES_PER_INCIDENT_MAX: usize = 5;
+
+/// Retired rules that are remembered.
+const RETIRED_MAX: usize = 16;
+
+/// Conditions that were taken back and are not to be tried again for a while.
+const BARRED_MAX: usize = 32;
+
+/// How long a rule only counts whom it would hit.
+const SHADOW: Duration = Duration::from_secs(1);
+
+/// A rule in shadow or proposed that the search has not found again for this long was chance.
+const LOST: Duration = Duration::from_secs(2);
+
+/// A proposal is shown this long after it was last found.
+const PROPOSAL_LIFE: Duration = Duration::from_secs(60);
+
+/// How long a throttle is tried before it may become a refusal.
+const THROTTLE_TRIAL: Duration = Duration::from_secs(10);
+
+/// The first life of an enforced rule; it doubles with each renewal,
+const LIFE: Duration = Duration::from_secs(60);
+
+/// up to this.
+const LIFE_MAX: Duration = Duration::from_secs(3600);
+
+/// A rule is needed while it meets this many times what is normal,
+const NEEDED_FACTOR: f64 = 2.0;
+
+/// and at least this many requests in a minute.
+const NEEDED_MIN: f64 = 6.0;
+
+/// A throttle lets this many times the normal amount through,
+const THROTTLE_FACTOR: f64 = 1.2;
+
+/// and at least this many requests a second.
+const THROTTLE_RATE_MIN: f64 = 1.0;
+
+/// Evidence that suffices to refuse at once.
+const STRONG_SCORE: f32 = 0.5;
+const STRONG_COLLATERAL: f32 = 0.01;
+
+/// One matching request in this many passes as a probe.
+const CANARY_INTERVAL: u32 = 100;
+
+/// How long conditions that hurt the wrong ones are barred, and those that the operator took back.
+const BARRED_FOR_HARM: Duration = Duration::from_secs(3600);
+const BARRED_BY_OPERATOR: Duration = Duration::from_secs(86_400);
+
+/// A conjunction that explains an excess.
+#[derive(Clone, Debug)]
+pub(crate) struct Finding {
+    pub(crate) conditions: Vec<Condition>,
+    pub(crate) evidence: Evidence,
+    /// Requests a second that normal traffic has of it.
+    pub(crate) normal_rate: f64,
+    /// Whether it is established that this is no crowd: without it nothing is enforced.
+    pub(crate) cleared: bool,
+}
+
+/// A rule with its state.
+#[derive(Clone, Debug)]
+struct Held {
+    rule: Rule,
+    incident: u32,
+    evidence: Evidence,
+    normal_rate: f64,
+    cleared: bool,
+    reason: String,
+    found: Timestamp,
+    found_last: Timestamp,
+    shadowed: Timestamp,
+    enforced: Option<Timestamp>,
+    expires: Option<Timestamp>,
+    life: Duration,
+    met: Met,
+}
+
+impl Held {
+    fn is_live(&self) -> bool {
+        self.rule.stage != Stage::Retired
+    }
+
+    fn is_needed(&self, now: Timestamp) -> bool {
+        let least = (NEEDED_FACTOR * self.normal_rate * WINDOW_SECONDS as f64).max(NEEDED_MIN);
+        self.met.last_minute(now) >= least
+    }
+
+    fn is_strong(&self) -> bool {
+        self.evidence.score >= STRONG_SCORE && self.evidence.collateral_upper <= STRONG_COLLATERAL
+    }
+}
+
+/// Every automatic rule.
+#[derive(Debug, Default)]
+pub(crate) struct Ladder {
+    rules: Vec<Held>,
+    barred: Vec<(Vec<Condition>, Timestamp)>,
+    next: u32,
+    generation: u64,
+}
+
+impl Ladder {
+    /// Changes whenever what the gate needs changes.
+    pub(crate) const fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// The rules that the gate needs: in shadow and enforced.
+    pub(crate) fn for_gate(&self) -> Vec<Rule> {
+        let gate = |held: &&Held| matches!(held.rule.stage, Stage::Shadow | Stage::Enforced);
+        self.rules.iter().filter(gate).map(|held| held.rule.clone()).collect()
+    }
+
+    /// The number, stage and conditions of every rule.
+    pub(crate) fn rules(&self) -> impl Iterator<Item = &Rule> {
+        self.rules.iter().map(|held| &held.rule)
+    }
+
+    /// The rules of an incident.
+    pub(crate) fn of_incident(&self, incident: u32) -> Vec<RuleId> {
+        self.rules.iter().filter(|held| held.incident == incident).map(|held| held.rule.id).collect()
+    }
+
+    /// Whether any rule is in force.
+    pub(crate) fn is_enforcing(&self) -> bool {
+        self.rules.iter().any(|held| held.rule.stage == Stage::Enforced)
+    }
+
+    pub(crate) fn status(&self) -> Vec<RuleStatus> {
+        let order = |held: &&Held| match held.rule.stage {
+            Stage::Enforced => 0,
+            Stage::Shadow => 1,
+            Stage::Proposed => 2,
+            Stage::Retired => 3,
+        };
+        let mut rules: Vec<&Held> = self.rules.iter().collect();
+        rules.sort_by_key(|held| (order(held), std::cmp::Reverse(held.rule.id)));
+        let status = |held: &Held| RuleStatus {
+            id: held.rule.id,
+            incident: held.incident,
+            text: held.rule.to_string(),
+            action: held.rule.action,
+            stage: held.rule.stage,
+            reason: held.reason.clone(),
+            found: held.found,
+            enforced: held.enforced,
+            expires: held.expires,
+            evidence: held.evidence.clone(),
+            matched: held.met.matched,
+            refused: held.met.refused,
+            canaries: held.met.canaries,
+            collateral_actual: held.met.known_share(),
+        };
+        rules.into_iter().map(status).collect()
+    }
+
+    /// Counts what the rules have met.
+    pub(crate) fn count(&mut self, now: Timestamp, traffic: &RuleTraffic) {
+        if let Some(held) = self.rules.iter_mut().find(|held| held.rule.id == traffic.rule) {
+            held.met.count(now, traffic);
+        }
+    }
+
+    /// Takes what the search has found for an incident.
+    pub(crate) fn take(&mut self, now: Timestamp, incident: u32, findings: Vec<Finding>, permit: Permit) -> Vec<Event> {
+        let mut events = Vec::new();
+        self.barred.retain(|(_, until)| *until > now);
+        for finding in findings {
+            if self.barred.iter().any(|(conditions, _)| *conditions == finding.conditions) {
+                continue;
+            }
+            if let Some(held) = self.rules.iter_mut().find(|held| held.rule.conditions == finding.conditions) {
+                held.found_last = now;
+                held.cleared |= finding.cleared;
+                if held.rule.stage == Stage::Retired {
+                    let id = held.rule.id;
+                    held.evidence = finding.evidence;
+                    events.extend(self.arm(now, id, incident, permit));
+                } else if held.rule.stage != Stage::Enforced || finding.evidence.score > held.evidence.score {
+                    // What speaks for a rule in force was measured before it was; it is kept unless more is known.
+                    held.evidence = finding.evidence;
+                    held.normal_rate = finding.normal_rate;
+                }
+                continue;
+            }
+            let live = |held: &&Held| held.is_live();
+            if self.rules.iter().filter(live).count() >= RULES_MAX
+                || self.rules.iter().filter(live).filter(|held| held.incident == incident).count()
+                    >= RULES_PER_INCIDENT_MAX
+            {
+                continue;
+            }
+            self.next += 1;
+            let mut held = Held {
+                rule: Rule {
+                    id: RuleId(self.next),
+                    conditions: finding.conditions,
+                    action: Action::Refuse { status: 403 },
+                    stage: Stage::Proposed,
+                    canary_interval: CANARY_INTERVAL,
+                },
+                incident,
+                evidence: finding.evidence,
+                normal_rate: finding.normal_rate,
+                cleared: finding.cleared,
+                reason: String::new(),
+                found: now,
+                found_last: now,
+                shadowed: now,
+                enforced: None,
+                expires: None,
+                life: LIFE,
+                met: Met::default(),
+            };
+            events.push(match permit {
+                Permit::Propose(reason) => held.propose(now, reason),
+                Permit::Throttle | Permit::Refuse => held.shadow(now),
+            });
+            self.rules.push(held);
+            self.generation += 1;
+        }
+        events
+    }
+
+    /// Lets time pass: shadows end, rules are put in force, made harder, renewed, retired, taken back.
+    pub(crate) fn step(&mut self, now: Timestamp, permit: Permit) -> Vec<Event> {
+        let mut events = Vec::new();
+        let mut gone = Vec::new();
+        for held in &mut self.rules {
+            let event = match held.rule.stage {
+                Stage::Proposed => match permit {
+                    Permit::Propose(_) => {
+                        if now.since(held.found_last) > PROPOSAL_LIFE {
+                            gone.push(held.rule.id);
+                        }
+                        None
+                    }
+                    Permit::Throttle | Permit::Refuse => (now.since(held.found_last) <= LOST).then(|| held.shadow(now)),
+                },
+                Stage::Shadow => held.end_shadow(now, permit, &mut gone),
+                Stage::Enforced => held.go_on(now, permit),
+                Stage::Retired => None,
+            };
+            events.extend(event);
+        }
+        if !events.is_empty() || !gone.is_empty() {
+            self.generation += 1;
+        }
+        let withdrawn: Vec<RuleId> =
+            self.rules.iter().filter(|held| held.is_live() && held.is_harmful()).map(|held| held.rule.id).collect();
+        for id in withdrawn {
+            events.extend(self.take_back(id, now, BARRED_FOR_HARM, "it hits known good clients"));
+        }
+        self.rules.retain(|held| !gone.contains(&held.rule.id));
+        self.forget_oldest();
+        events
+    }
+
+    /// Puts a retired rule in force at once, or proposes it again, for this incident.
+    pub(crate) fn arm(&mut self, now: Timestamp, id: RuleId, incident: u32, permit: Permit) -> Option<Event> {
+        let held = self.rules.iter_mut().find(|held| held.rule.id == id && held.rule.stage == Stage::Retired)?;
+        held.incident = incident;
+        held.found_last = now;
+        self.generation += 1;
+        Some(match permit {
+            Permit::Propose(reason) => held.propose(now, reason),
+            Permit::Throttle | Permit::Refuse if !held.cleared => held.shadow(now),
+            Permit::Throttle | Permit::Refuse => held.enforce(now, permit, "armed again: the flood is back"),
+        })
+    }
+
+    /// Removes what is proposed or in shadow under these conditions, because it was established that it is a crowd.
+    pub(crate) fn spare(&mut self, conditions: &[Condition]) {
+        let before = self.rules.len();
+        self.rules.retain(|held| {
+            !(matches!(held.rule.stage, Stage::Proposed | Stage::Shadow) && held.rule.conditions == conditions)
+        });
+        if self.rules.len() != before {
+            self.generation += 1;
+        }
+    }
+
+    /// Takes a rule back at the operator's word; its conditions are not tried again for a day.
+    pub(crate) fn withdraw(&mut self, id: RuleId, now: Timestamp) -> Option<Event> {
+        self.take_back(id, now, BARRED_BY_OPERATOR, "by the operator")
+    }
+
+    /// Takes back every rule.
+    pub(crate) fn withdraw_all(&mut self, now: Timestamp) -> Vec<Event> {
+        let ids: Vec<RuleId> = self.rules.iter().filter(|held| held.is_live()).map(|held| held.rule.id).collect();
+        ids.into_iter().filter_map(|id| self.withdraw(id, now)).collect()
+    }
+
+    fn take_back(&mut self, id: RuleId, now: Timestamp, barred: Duration, why: &str) -> Option<Event> {
+        let at = self.rules.iter().position(|held| held.rule.id == id)?;
+        let held = self.rules.remove(at);
+        let text = format!("{id} withdrawn, {why}: {}", held.rule);
+        if self.barred.len() >= BARRED_MAX {
+            self.barred.remove(0);
+        }
+        self.barred.push((held.rule.conditions, now + barred));
+        self.generation += 1;
+        Some(Event { at: now, kind: EventKind::RuleWithdrawn, text })
+    }
+
+    fn forget_oldest(&mut self) {
+        let retired = self.rules.iter().filter(|held| held.rule.stage == Stage::Retired).count();
+        for _ in RETIRED_MAX..retired {
+            if let Some(oldest) = self.rules.iter().position(|held| held.rule.stage == Stage::Retired) {
+                self.rules.remove(oldest);
+            }
+        }
+    }
+}
+
+impl Held {
+    fn is_harmful(&self) -> bool {
+        self.met.is_harmful(self.evidence.collateral_upper)
+    }
+
+    fn propose(&mut self, now: Timestamp, reason: &str) -> Event {
+        self.rule.stage = Stage::Proposed;
+        self.reason = format!("proposed: {reason}");
+        let text = format!("{} proposed, since {reason}: {}", self.rule.id, self.rule);
+        Event { at: now, kind: EventKind::RuleProposed, text }
+    }
+
+    fn shadow(&mut self, now: Timestamp) -> Event {
+        self.rule.stage = Stage::Shadow;
+        self.shadowed = now;
+        self.reason = "in shadow: counting whom it would hit".to_owned();
+        let text = format!("{} in shadow: {}", self.rule.id, self.rule);
+        Event { at: now, kind: EventKind::RuleShadowed, text }
+    }
+
+    fn end_shadow(&mut self, now: Timestamp, permit: Permit, gone: &mut Vec<RuleId>) -> Option<Event> {
+        if now.since(self.found_last) > LOST {
+            gone.push(self.rule.id);
+            let text = format!("{} dropped in shadow, it no longer explains the excess: {}", self.rule.id, self.rule);
+            return Some(Event { at: now, kind: EventKind::RuleRetired, text });
+        }
+        if let Permit::Propose(reason) = permit {
+            return Some(self.propose(now, reason));
+        }
+        if now.since(self.shadowed) < SHADOW || !self.cleared || self.met.matched == 0 || self.is_harmful() {
+            return None;
+        }
+        let why = format!(
+            "explains {:.0}% of the excess, at most {:.2}% of normal traffic",
+            self.evidence.coverage * 100.0,
+            self.evidence.collateral_upper * 100.0
+        );
+        Some(self.enforce(now, permit, &why))
+    }
+
+    fn enforce(&mut self, now: Timestamp, permit: Permit, why: &str) -> Event {
+        self.rule.stage = Stage::Enforced;
+        self.rule.action = if permit == Permit::Refuse && self.is_strong() {
+            Action::Refuse { status: 403 }
+        } else {
+            Action::Throttle { rate: (THROTTLE_FACTOR * self.normal_rate).max(THROTTLE_RATE_MIN) as f32 }
+        };
+        self.enforced = Some(now);
+        self.life = LIFE;
+        self.expires = Some(now + self.life);
+        self.reason = format!("enforced: {why}");
+        let text = format!("{} {}, {why}: {}", self.rule.id, self.action_text(), self.rule);
+        Event { at: now, kind: EventKind::RuleEnforced, text }
+    }
+
+    fn go_on(&mut self, now: Timestamp, permit: Permit) -> Option<Event> {
+        let enforced = self.enforced.unwrap_or(now);
+        let expired = self.expires.is_some_and(|expires| expires <= now);
+        let idle = now.since(enforced) >= Duration::from_secs(WINDOW_SECONDS) && !self.is_needed(now);
+        // On a young baseline a rule must be found again, or end with its minute.
+        let unfounded = expired && permit == Permit::Throttle && now.since(self.found_last) > LOST;
+        if idle || unfounded {
+            self.rule.stage = Stage::Retired;
+            self.expires = None;
+            self.reason = "retired: it is no longer needed, and armed again at once if the flood returns".to_owned();
+            let text = format!("{} retired, it is no longer needed: {}", self.rule.id, self.rule);
+            return Some(Event { at: now, kind: EventKind::RuleRetired, text });
+        }
+        if expired {
+            self.life = match permit {
+                Permit::Throttle => LIFE,
+                Permit::Propose(_) | Permit::Refuse => (self.life * 2).min(LIFE_MAX),
+            };
+            self.expires = Some(now + self.life);
+        }
+        let trial_over = now.since(enforced) >= THROTTLE_TRIAL;
+        if matches!(self.rule.action, Action::Throttle { .. })
+            && permit == Permit::Refuse
+            && trial_over
+            && self.is_strong()
+        {
+            self.rule.action = Action::Refuse { status: 403 };
+            let text = format!("{} refuses, the evidence has grown: {}", self.rule.id, self.rule);
+            return Some(Event { at: now, kind: EventKind::RuleEnforced, text });
+        }
+        None
+    }
+
+    fn action_text(&self) -> String {
+        match self.rule.action {
+            Action::Throttle { rate } => format!("throttles to {rate:.1} requests/s"),
+            Action::Refuse { status } => format!("refuses with {status}"),
+            Action::Drop => "drops".to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observation::attribute::Attribute;
+
+    fn at(millis: u64) -> Timestamp {
+        Timestamp::from_micros(1_000_000_000 + millis * 1000)
+    }
+
+    fn finding(agent: &str) -> Finding {
+        Finding {
+            conditions: vec![Condition::new(Attribute::UserAgent, agent.as_bytes())],
+            evidence: Evidence { score: 0.9, coverage: 0.95, collateral_upper: 0.001, ..Evidence::default() },
+            normal_rate: 0.0,
+            cleared: true,
+        }
+    }
+
+    fn met(id: u32, matched: u64) -> RuleTraffic {
+        RuleTraffic { rule: RuleId(id), matched, refused: 0, canaries: 0, matched_known: 0, known: 10 }
+    }
+
+    /// Finds, counts and steps once each quarter of a second.
+    fn run(
+        ladder: &mut Ladder,
+        millis: std::ops::Range<u64>,
+        finding: Option<&Finding>,
+        permit: Permit,
+    ) -> Vec<EventKind> {
+        let mut kinds = Vec::new();
+        for now in millis.step_by(250).map(at) {
+            if let Some(finding) = finding {
+                ladder.count(now, &met(1, 10));
+                kinds.extend(ladder.take(now, 1, vec![finding.clone()], permit).into_iter().map(|event| event.kind));
+            }
+            kinds.extend(ladder.step(now, permit).into_iter().map(|event| event.kind));
+        }
+        kinds
+    }
+
+    #[test]
+    fn a_rule_goes_up_comes_down_and_is_armed_again() {
+        let mut ladder = Ladder::default();
+        let finding = finding("bad");
+        let up = run(&mut ladder, 0..30_000, Some(&finding), Permit::Refuse);
+        assert_eq!(up, [EventKind::RuleShadowed, EventKind::RuleEnforced]);
+        assert_eq!(ladder.status()[0].enforced, Some(at(1000)));
+        assert_eq!(ladder.for_gate()[0].action, Action::Refuse { status: 403 });
+        assert_eq!(run(&mut ladder, 30_000..200_000, None, Permit::Refuse), [EventKind::RuleRetired]);
+        assert!(ladder.for_gate().is_empty());
+        let again = run(&mut ladder, 200_000..200_250, Some(&finding), Permit::Refuse);
+        assert_eq!(again, [EventKind::RuleEnforced]);
+    }
+
+    #[test]
+    fn its_life_doubles_while_the_flood_goes_on() {
+        let mut ladder = Ladder::default();
+        run(&mut ladder, 0..400_000, Some(&finding("bad")), Permit::Refuse);
+        let status = &ladder.status()[0];
+        // In force at 1 s, renewed at 61 s for two minutes and at 181 s for four.
+        assert_eq!(status.expires, Some(at(421_000)));
+    }
+
+    #[test]
+    fn a_young_baseline_throttles_for_a_minute() {
+        let mut ladder = Ladder::default();
+        let finding = finding("bad");
+        run(&mut ladder, 0..5000, Some(&finding), Permit::Throttle);
+        assert!(matches!(ladder.for_gate()[0].action, Action::Throttle { .. }));
+        assert_eq!(ladder.status()[0].expires, Some(at(61_000)));
+    }
+
+    #[test]
+    fn nothing_is_enforced_that_is_not_cleared_or_not_met() {
+        let mut ladder = Ladder::default();
+        let crowd = Finding { cleared: false, ..finding("crowd") };
+        assert_eq!(run(&mut ladder, 0..30_000, Some(&crowd), Permit::Refuse), [EventKind::RuleShadowed]);
+        ladder.spare(&crowd.conditions);
+        assert!(ladder.status().is_empty());
+        let mut ladder = Ladder::default();
+        let events: Vec<Event> = (0..20)
+            .flat_map(|tick| {
+                let mut events = ladder.take(at(tick * 250), 1, vec![finding("unmet")], Permit::Refuse);
+                events.extend(ladder.step(at(tick * 250), Permit::Refuse));
+                events
+            })
+            .collect();
+        assert_eq!(events.len(), 1);
+    }
+
+    #[test]
+    fn harm_takes_a_rule_back_and_bars_it() {
+        let mut ladder = Ladder::default();
+        run(&mut ladder, 0..5000, Some(&finding("bad")), Permit::Refuse);
+        ladder.count(at(5000), &RuleTraffic { matched_known: 9, known: 100, ..met(1, 9) });
+        let events = ladder.step(at(5000), Permit::Refuse);
+        assert_eq!(events.last().map(|event| event.kind), Some(EventKind::RuleWithdrawn));
+        assert!(ladder.take(at(6000), 1, vec![finding("bad")], Permit::Refuse).is_empty());
+        assert!(ladder.for_gate().is_empty());
+    }
+
+    #[test]
+    fn caps_hold() {
+        let mut ladder = Ladder::default();
+        for incident in 0..10 {
+            let findings = (0..10).map(|number| finding(&format!("{incident} {number}"))).collect();
+            ladder.take(at(0), incident, findings, Permit::Refuse);
+        }
+        assert_eq!(ladder.for_gate().len(), RULES_MAX);
+        assert_eq!(ladder.of_incident(0).len(), RULES_PER_INCIDENT_MAX);
+        assert_eq!(ladder.withdraw_all(at(1)).len(), RULES_MAX);
+        assert!(ladder.status().is_empty());
+    }
+}

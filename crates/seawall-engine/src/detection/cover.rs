@@ -1,0 +1,87 @@
+//! Chooses the few conjunctions that together explain the excess: greedy weighted set cover, with ties broken by what
+//! lasts.
+
+use super::mining::{Bits, COVERAGE_MIN, Candidate, Mining, preference};
+use super::score::SCORE_MIN;
+use super::values::Item;
+
+/// Rules for one incident.
+pub(crate) const RULES_MAX: usize = 5;
+
+/// Scores this close are a tie: less than the noise of an excess of twenty rows.
+const TIE: f64 = 0.03;
+
+/// Harm this close is a tie.
+const COLLATERAL_TIE: f64 = 0.001;
+
+/// Conjunctions that share this part of their rows say the same.
+const SAME_ROWS: f64 = 0.9;
+
+/// A rule that stands already is kept unless another is better by this, so that rules do not take turns.
+const STANDING_BONUS: f64 = 0.05;
+
+/// The most harm of a rule that is only a part of a set.
+const PART_COLLATERAL_MAX: f64 = 0.01;
+
+/// Chooses at most five of the candidates; empty when nothing tells the excess from what is normal.
+pub(crate) fn cover(candidates: &[Candidate], mining: &Mining<'_>, standing: &[Vec<Item>]) -> Vec<Candidate> {
+    let mut chosen: Vec<Candidate> = Vec::new();
+    let mut covered = Bits::new(mining.drawn());
+    let is_standing = |candidate: &Candidate| standing.contains(&candidate.items);
+    while chosen.len() < RULES_MAX {
+        let left = mining.excess() - f64::from(covered.count()) * mining.unit();
+        if left < COVERAGE_MIN * mining.excess() {
+            break;
+        }
+        // What a rule adds is judged against what is left to explain.
+        let score = |candidate: &Candidate| {
+            let added = f64::from(candidate.matched.count_without(&covered)) * mining.unit() - candidate.expected;
+            let coverage = (added / left).clamp(0.0, 1.0);
+            let bonus = if is_standing(candidate) { STANDING_BONUS } else { 0.0 };
+            (added >= COVERAGE_MIN * mining.excess()).then(|| candidate.score.with_coverage(coverage) + bonus)
+        };
+        let acceptable = |candidate: &Candidate, score: f64| {
+            score >= SCORE_MIN || (score > 0.0 && candidate.score.collateral_upper <= PART_COLLATERAL_MAX)
+        };
+        let scored: Vec<(&Candidate, f64)> = candidates
+            .iter()
+            .filter_map(|candidate| Some((candidate, score(candidate)?)))
+            .filter(|(candidate, score)| acceptable(candidate, *score))
+            .collect();
+        let Some((best, best_score)) = scored.iter().max_by(|first, second| first.1.total_cmp(&second.1)) else {
+            break;
+        };
+        let same = |candidate: &Candidate| {
+            let both = f64::from(candidate.matched.count_and(&best.matched));
+            let either = f64::from(candidate.matched.count() + best.matched.count()) - both;
+            both >= SAME_ROWS * either
+        };
+        let tied = scored.iter().filter(|(candidate, score)| {
+            *score >= best_score - TIE && candidate.collateral <= best.collateral + COLLATERAL_TIE && same(candidate)
+        });
+        // The sender's mark before its target, the target before its network: marks are what a sender keeps.
+        let rank = |candidate: &Candidate| {
+            let mark = candidate.items.first().map_or(usize::MAX, |item| preference(item.attribute));
+            (!is_standing(candidate), mark, candidate.items.len(), candidate.items.clone())
+        };
+        let pick = tied.min_by_key(|(candidate, _)| rank(candidate)).map_or(*best, |(candidate, _)| *candidate);
+        covered.add(&pick.matched);
+        chosen.push(pick.clone());
+    }
+    // Parts are believed only if the whole is as good as one good rule.
+    if joint_score(&chosen, mining) >= SCORE_MIN { chosen } else { Vec::new() }
+}
+
+/// The share of the excess that these explain together.
+pub(crate) fn joint_coverage(chosen: &[Candidate], mining: &Mining<'_>) -> f64 {
+    let mut covered = Bits::new(mining.drawn());
+    chosen.iter().for_each(|candidate| covered.add(&candidate.matched));
+    let expected: f64 = chosen.iter().map(|candidate| candidate.expected).sum();
+    ((f64::from(covered.count()) * mining.unit() - expected) / mining.excess()).clamp(0.0, 1.0)
+}
+
+fn joint_score(chosen: &[Candidate], mining: &Mining<'_>) -> f64 {
+    let coverage = joint_coverage(chosen, mining);
+    // Each rule's own penalties add up; its coverage is counted once, in the whole.
+    coverage + chosen.iter().map(|candidate| candidate.score.with_coverage(0.0)).sum::<f64>()
+}

@@ -1,0 +1,211 @@
+//! Incidents: when one opens, what is thought of it, when it is over, and what may not be learned meanwhile.
+
+use std::time::Duration;
+
+use crate::decision::{CostKind, Event, EventKind, IncidentStatus, Ladder, Shape, Verdict};
+use crate::units::Timestamp;
+
+use super::seasonal::SAMPLE_SECONDS;
+use super::trigger::{Exceeded, Reading};
+
+/// Incidents that are remembered.
+const REMEMBERED_MAX: usize = 32;
+
+/// Everything must have been calm for this long for an incident to be over.
+const CALM: Duration = Duration::from_secs(60);
+
+/// What came this long before the onset may belong to it and is not learned, in seconds.
+const BEFORE_ONSET_SECONDS: u64 = 5;
+
+/// An incident that nothing was done about for this long is what is normal now: learning goes on, within its bounds.
+const ACCEPTED_AFTER: Duration = Duration::from_secs(6 * 3600);
+
+/// In its first seconds an incident is looked into with every tick, later this often.
+const EAGER: Duration = Duration::from_secs(10);
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long a new verdict must hold before it replaces one that was already given, so that it does not flicker.
+const VERDICT_HOLD: Duration = Duration::from_secs(1);
+
+/// One incident.
+#[derive(Clone, Debug)]
+pub(crate) struct Incident {
+    pub(crate) id: u32,
+    pub(crate) opened: Timestamp,
+    pub(crate) onset: Timestamp,
+    closed: Option<Timestamp>,
+    /// The costs that exceeded what is normal, the first one first.
+    pub(crate) costs: Vec<CostKind>,
+    verdict: Verdict,
+    /// A verdict that is not yet believed, and since when it was given.
+    next_verdict: Option<(Verdict, Timestamp)>,
+    shapes: Vec<Shape>,
+    explanation: String,
+    offered_rate: f64,
+    offered_peak: f64,
+    normal_rate: f64,
+    judged: Timestamp,
+    calm_since: Option<Timestamp>,
+    /// Whether anything is being done about it.
+    enforcing: bool,
+}
+
+impl Incident {
+    /// Whether it is time to look into it.
+    pub(crate) fn is_due(&self, now: Timestamp) -> bool {
+        now.since(self.opened) < EAGER || now.since(self.judged) >= INTERVAL
+    }
+
+    fn status(&self, ladder: &Ladder) -> IncidentStatus {
+        IncidentStatus {
+            id: self.id,
+            opened: self.opened,
+            closed: self.closed,
+            cost: self.costs.first().copied().unwrap_or(CostKind::Requests),
+            offered_rate: if self.closed.is_some() { self.offered_peak } else { self.offered_rate },
+            normal_rate: self.normal_rate,
+            verdict: self.verdict,
+            shapes: self.shapes.clone(),
+            explanation: self.explanation.clone(),
+            rules: ladder.of_incident(self.id),
+        }
+    }
+}
+
+/// The open incident, if any, and those before.
+#[derive(Debug, Default)]
+pub(crate) struct Incidents {
+    open: Option<Incident>,
+    closed: Vec<Incident>,
+    last_id: u32,
+    /// Seconds of the last incident, from a little before its onset to its end.
+    tainted: Option<(u64, u64)>,
+}
+
+impl Incidents {
+    pub(crate) const fn open(&self) -> Option<&Incident> {
+        self.open.as_ref()
+    }
+
+    /// Whether what was seen in this second may teach what is normal.
+    pub(crate) fn may_learn(&self, second: u64) -> bool {
+        if self.tainted.is_some_and(|(from, until)| (from..=until).contains(&second)) {
+            return false;
+        }
+        self.open.as_ref().is_none_or(|open| {
+            let accepted = !open.enforcing && second > (open.opened + ACCEPTED_AFTER).as_seconds();
+            accepted || second + BEFORE_ONSET_SECONDS < open.onset.as_seconds()
+        })
+    }
+
+    /// Opens an incident, or adds costs to the open one.
+    pub(crate) fn exceeded(&mut self, now: Timestamp, exceeded: &[Exceeded], readings: &[Reading]) -> Option<Event> {
+        let first = exceeded.first()?;
+        if let Some(open) = &mut self.open {
+            for exceeded in exceeded {
+                if !open.costs.contains(&exceeded.cost) {
+                    open.costs.push(exceeded.cost);
+                }
+            }
+            return None;
+        }
+        self.last_id += 1;
+        let reading = readings.get(first.cost as usize).copied().unwrap_or_default();
+        let seconds = SAMPLE_SECONDS as f64;
+        self.open = Some(Incident {
+            id: self.last_id,
+            opened: now,
+            onset: first.onset,
+            closed: None,
+            costs: exceeded.iter().map(|exceeded| exceeded.cost).collect(),
+            verdict: Verdict::Undecided,
+            next_verdict: None,
+            shapes: Vec::new(),
+            explanation: "too early to say what it is".to_owned(),
+            offered_rate: reading.offered / seconds,
+            offered_peak: reading.offered / seconds,
+            normal_rate: reading.normal.median / seconds,
+            judged: Timestamp::EPOCH,
+            calm_since: None,
+            enforcing: false,
+        });
+        let text = format!("incident {} opened: {} exceed what is normal", self.last_id, first.cost.unit());
+        Some(Event { at: now, kind: EventKind::IncidentOpened, text })
+    }
+
+    /// Takes what a look has found.
+    pub(crate) fn judged(
+        &mut self,
+        now: Timestamp,
+        verdict: Verdict,
+        shapes: Vec<Shape>,
+        explanation: String,
+        enforcing: bool,
+    ) -> Option<Event> {
+        let open = self.open.as_mut()?;
+        open.judged = now;
+        open.enforcing = enforcing;
+        // When the excess is gone, what it was remains what it was.
+        if open.calm_since.is_some() && open.verdict != Verdict::Undecided {
+            return None;
+        }
+        if verdict == open.verdict {
+            open.next_verdict = None;
+            open.explanation = explanation;
+            open.shapes = shapes;
+            return None;
+        }
+        if verdict == Verdict::Undecided {
+            return None;
+        }
+        let since = match open.next_verdict {
+            Some((next, since)) if next == verdict => since,
+            _ => now,
+        };
+        open.next_verdict = Some((verdict, since));
+        if open.verdict != Verdict::Undecided && now.since(since) < VERDICT_HOLD {
+            return None;
+        }
+        open.verdict = verdict;
+        open.next_verdict = None;
+        open.shapes = shapes;
+        open.explanation = explanation;
+        let text = format!("incident {}: {}", open.id, open.explanation);
+        Some(Event { at: now, kind: EventKind::VerdictChanged, text })
+    }
+
+    /// Follows the rates of the open incident, and closes it when it is over.
+    pub(crate) fn settle(&mut self, now: Timestamp, readings: &[Reading], enforcing: bool) -> Option<Event> {
+        let open = self.open.as_mut()?;
+        let cost = open.costs.first().copied().unwrap_or(CostKind::Requests);
+        if let Some(reading) = readings.get(cost as usize) {
+            open.offered_rate = reading.offered / SAMPLE_SECONDS as f64;
+            open.offered_peak = open.offered_peak.max(open.offered_rate);
+            open.normal_rate = reading.normal.median / SAMPLE_SECONDS as f64;
+        }
+        open.enforcing = enforcing;
+        if readings.iter().all(|reading| reading.calm) {
+            open.calm_since.get_or_insert(now);
+        } else {
+            open.calm_since = None;
+        }
+        let calm = open.calm_since.is_some_and(|since| now.since(since) >= CALM);
+        if !calm || enforcing {
+            return None;
+        }
+        let mut incident = self.open.take()?;
+        incident.closed = Some(now);
+        let from = incident.onset.as_seconds().saturating_sub(BEFORE_ONSET_SECONDS);
+        // An incident soon after another keeps the older one's rows out as well: they are still in the sample.
+        let from = self.tainted.filter(|(_, until)| until + 60 >= from).map_or(from, |(older, _)| older);
+        self.tainted = Some((from, now.as_seconds()));
+        let text = format!("incident {} is over: {}", incident.id, incident.explanation);
+        self.closed.insert(0, incident);
+        self.closed.truncate(REMEMBERED_MAX);
+        Some(Event { at: now, kind: EventKind::IncidentClosed, text })
+    }
+
+    pub(crate) fn status(&self, ladder: &Ladder) -> Vec<IncidentStatus> {
+        self.open.iter().chain(&self.closed).map(|incident| incident.status(ladder)).collect()
+    }
+}

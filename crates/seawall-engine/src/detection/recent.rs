@@ -1,0 +1,282 @@
+//! The recent sample: the last minute in one-second buckets of at most 1,024 rows each.
+//!
+//! Within a bucket rows are kept by priority sampling (Duffield, Lund and Thorup, "Priority sampling for estimation of
+//! arbitrary subset sums", JACM 2007): a row of importance w gets the priority w/u for a uniform u, the largest
+//! priorities stay, and a row counts max(1, τ/w) times, where τ is the largest priority that did not stay. Sums over any
+//! subset of the rows are then unbiased, in every cost.
+
+use crate::address::ClientAddress;
+use crate::decision::CostKind;
+use crate::units::Timestamp;
+
+use super::values::Marks;
+
+/// How many seconds are kept.
+pub(crate) const SECONDS: usize = 60;
+
+/// How many rows a second keeps.
+pub(crate) const BUCKET_ROWS_MAX: usize = 1024;
+
+/// How Seawall itself has answered a request, as far as detection cares.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Answered {
+    /// The site answered, or will.
+    #[default]
+    BySite,
+    /// A rule refused it: it still counts as offered, or the rule would hide the flood from itself.
+    ByRule,
+    /// For a host that is not ours.
+    Misdirected,
+    /// Malformed, or over a limit.
+    Otherwise,
+}
+
+/// One sampled observation.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Row {
+    pub(crate) marks: Marks,
+    /// In memory only, to write the network of a rule as text.
+    pub(crate) client: Option<ClientAddress>,
+    /// The keyed hash of the client; zero when the source does not know it.
+    pub(crate) client_hash: u32,
+    /// Each cost, in the order of [`CostKind::ALL`], times the weight of the observation.
+    pub(crate) costs: [f32; CostKind::ALL.len()],
+    pub(crate) importance: f32,
+    pub(crate) priority: f32,
+    /// Microseconds into its second.
+    pub(crate) micros: u32,
+    /// The status of the answer; zero before there is one.
+    pub(crate) status: u16,
+    pub(crate) answered: Answered,
+    /// Whether the client is an old acquaintance.
+    pub(crate) returning: bool,
+    /// Whether the client is on the never-ban list: no rule may count on hitting it.
+    pub(crate) exempt: bool,
+}
+
+impl Row {
+    /// Whether a rule could change anything about it.
+    pub(crate) fn is_mineable(&self) -> bool {
+        !self.exempt && matches!(self.answered, Answered::BySite | Answered::ByRule)
+    }
+
+    /// How many requests it stands for by itself.
+    pub(crate) const fn requests(&self) -> f32 {
+        self.costs[0]
+    }
+}
+
+/// A row with its moment and the factor that its sampling calls for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sampled<'a> {
+    pub(crate) row: &'a Row,
+    pub(crate) at: Timestamp,
+    /// The inverse of the probability that this row was kept.
+    pub(crate) factor: f32,
+}
+
+impl Sampled<'_> {
+    /// The part of the total of this cost that the row stands for.
+    pub(crate) fn cost(&self, cost: usize) -> f64 {
+        f64::from(self.row.costs.get(cost).copied().unwrap_or_default()) * f64::from(self.factor)
+    }
+}
+
+/// One second.
+#[derive(Debug)]
+struct Bucket {
+    second: u64,
+    rows: Vec<Row>,
+    /// Once the rows are full: their indices as a binary heap, the least priority first.
+    heap: Vec<u16>,
+    /// The largest priority that did not stay; zero while all did.
+    threshold: f32,
+}
+
+impl Bucket {
+    fn new() -> Self {
+        Self {
+            second: 0,
+            rows: Vec::with_capacity(BUCKET_ROWS_MAX),
+            heap: Vec::with_capacity(BUCKET_ROWS_MAX),
+            threshold: 0.0,
+        }
+    }
+
+    fn clear(&mut self, second: u64) {
+        self.second = second;
+        self.rows.clear();
+        self.heap.clear();
+        self.threshold = 0.0;
+    }
+
+    fn offer(&mut self, row: Row) {
+        if self.rows.len() < BUCKET_ROWS_MAX {
+            self.rows.push(row);
+            if self.rows.len() == BUCKET_ROWS_MAX {
+                self.heap.extend(0..BUCKET_ROWS_MAX as u16);
+                for at in (0..BUCKET_ROWS_MAX / 2).rev() {
+                    self.sift_down(at);
+                }
+            }
+            return;
+        }
+        let least = usize::from(self.heap[0]);
+        if row.priority > self.rows[least].priority {
+            self.threshold = self.threshold.max(self.rows[least].priority);
+            self.rows[least] = row;
+            self.sift_down(0);
+        } else {
+            self.threshold = self.threshold.max(row.priority);
+        }
+    }
+
+    fn sift_down(&mut self, mut at: usize) {
+        let priority = |heap: &[u16], at: usize| self.rows[usize::from(heap[at])].priority;
+        loop {
+            let mut least = at;
+            for child in [2 * at + 1, 2 * at + 2] {
+                if child < self.heap.len() && priority(&self.heap, child) < priority(&self.heap, least) {
+                    least = child;
+                }
+            }
+            if least == at {
+                return;
+            }
+            self.heap.swap(at, least);
+            at = least;
+        }
+    }
+
+    fn sampled(&self) -> impl DoubleEndedIterator<Item = Sampled<'_>> {
+        let start = Timestamp::from_seconds(self.second);
+        self.rows.iter().map(move |row| Sampled {
+            row,
+            at: Timestamp::from_micros(start.as_micros() + u64::from(row.micros)),
+            factor: (self.threshold / row.importance.max(f32::MIN_POSITIVE)).max(1.0),
+        })
+    }
+}
+
+/// The last minute.
+#[derive(Debug)]
+pub(crate) struct Recent {
+    buckets: Vec<Bucket>,
+    /// The newest second there is.
+    newest: u64,
+}
+
+impl Recent {
+    pub(crate) fn new() -> Self {
+        Self { buckets: (0..SECONDS).map(|_| Bucket::new()).collect(), newest: 0 }
+    }
+
+    pub(crate) fn memory_bytes(&self) -> usize {
+        let of_bucket = |bucket: &Bucket| {
+            size_of::<Bucket>() + bucket.rows.capacity() * size_of::<Row>() + bucket.heap.capacity() * size_of::<u16>()
+        };
+        self.buckets.iter().map(of_bucket).sum()
+    }
+
+    /// Goes on to `second`. Everything that leaves the minute is handed to `leave`, second by second, oldest first.
+    pub(crate) fn advance(&mut self, second: u64, mut leave: impl FnMut(u64, &mut dyn Iterator<Item = Sampled<'_>>)) {
+        if second <= self.newest {
+            return;
+        }
+        let first = (self.newest + 1).max(second.saturating_sub(SECONDS as u64 - 1));
+        let gone_before = (first..=second).map(|second| (second % SECONDS as u64) as usize);
+        for (bucket, second) in gone_before.zip(first..=second) {
+            let bucket = &mut self.buckets[bucket];
+            if !bucket.rows.is_empty() {
+                leave(bucket.second, &mut bucket.sampled());
+            }
+            bucket.clear(second);
+        }
+        self.newest = second;
+    }
+
+    /// Whether a row of this priority would be kept in this second: the cheap question before a row is made.
+    pub(crate) fn wants(&self, second: u64, priority: f32) -> bool {
+        let bucket = &self.buckets[(second % SECONDS as u64) as usize];
+        bucket.heap.first().is_none_or(|least| priority > bucket.rows[usize::from(*least)].priority)
+    }
+
+    /// Counts a row that was not wanted.
+    pub(crate) fn pass(&mut self, second: u64, priority: f32) {
+        let bucket = &mut self.buckets[(second % SECONDS as u64) as usize];
+        bucket.threshold = bucket.threshold.max(priority);
+    }
+
+    /// Keeps a row, if its priority suffices. `second` is within the last minute.
+    pub(crate) fn offer(&mut self, second: u64, row: Row) {
+        self.buckets[(second % SECONDS as u64) as usize].offer(row);
+    }
+
+    /// All rows since `from`, newest seconds first.
+    pub(crate) fn since(&self, from: Timestamp) -> impl Iterator<Item = Sampled<'_>> {
+        let oldest = self.newest.saturating_sub(SECONDS as u64 - 1).max(from.as_seconds());
+        (oldest..=self.newest)
+            .rev()
+            .map(|second| &self.buckets[(second % SECONDS as u64) as usize])
+            .flat_map(|bucket| bucket.sampled().rev())
+            .filter(move |sampled| sampled.at >= from)
+    }
+
+    /// Forgets everything.
+    pub(crate) fn clear(&mut self) {
+        for bucket in &mut self.buckets {
+            bucket.clear(0);
+        }
+        self.newest = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::detection::random::Random;
+
+    fn row(importance: f32, random: &mut Random) -> Row {
+        let costs = [1.0, importance, 0.0, 0.0];
+        Row { costs, importance, priority: importance / random.uniform(), ..Row::default() }
+    }
+
+    #[test]
+    fn sums_over_a_sampled_second_are_right_in_every_cost() {
+        let mut random = Random::new(7);
+        let mut recent = Recent::new();
+        recent.advance(100, |_, _| {});
+        let (mut requests, mut bytes) = (0.0, 0.0);
+        for number in 0..20_000 {
+            let row = row(if number % 10 == 0 { 20.0 } else { 1.0 }, &mut random);
+            requests += f64::from(row.costs[0]);
+            bytes += f64::from(row.costs[1]);
+            if recent.wants(100, row.priority) {
+                recent.offer(100, row);
+            } else {
+                recent.pass(100, row.priority);
+            }
+        }
+        let kept: Vec<Sampled<'_>> = recent.since(Timestamp::EPOCH).collect();
+        assert_eq!(kept.len(), BUCKET_ROWS_MAX);
+        let estimate = |cost: usize| kept.iter().map(|sampled| sampled.cost(cost)).sum::<f64>();
+        assert!((estimate(0) / requests - 1.0).abs() < 0.15, "{} of {requests}", estimate(0));
+        assert!((estimate(1) / bytes - 1.0).abs() < 0.05, "{} of {bytes}", estimate(1));
+    }
+
+    #[test]
+    fn seconds_leave_after_a_minute_and_jumps_leave_all_at_once() {
+        let mut random = Random::new(7);
+        let mut recent = Recent::new();
+        let mut left = Vec::new();
+        for second in 100..170 {
+            recent.advance(second, |second, rows| left.push((second, rows.count())));
+            recent.offer(second, row(1.0, &mut random));
+        }
+        assert_eq!(left, (100..110).map(|second| (second, 1)).collect::<Vec<_>>());
+        assert_eq!(recent.since(Timestamp::from_seconds(160)).count(), 10);
+        recent.advance(1_000_000, |second, rows| left.push((second, rows.count())));
+        assert_eq!(left.len(), 70);
+        assert_eq!(recent.since(Timestamp::EPOCH).count(), 0);
+    }
+}

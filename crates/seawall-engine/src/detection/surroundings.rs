@@ -1,0 +1,92 @@
+//! What detection is told of the world around it at each tick: how hard the server is pressed, and whom the rules in
+//! the gate have met. It never asks for any of it itself.
+
+use std::time::Duration;
+
+use crate::decision::RuleId;
+
+/// How hard the server is pressed.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Pressure {
+    /// How long a request waits before the server begins with it.
+    pub queue_delay: Duration,
+    /// The share of requests that the site failed to answer, 0 to 1.
+    pub failure_share: f32,
+    /// The share of the connections that the guard can hold which are in use, 0 to 1.
+    pub connections_used: f32,
+    /// The share of all cores that is busy, 0 to 1.
+    pub cpu_used: f32,
+    /// The share of memory that is used, 0 to 1.
+    pub memory_used: f32,
+}
+
+/// A wait that people notice: a tenth of a second (Nielsen, Usability Engineering, 1993).
+const QUEUE_DELAY_STRESS: Duration = Duration::from_millis(100);
+
+/// One failed request in twenty.
+const FAILURE_SHARE_STRESS: f32 = 0.05;
+
+/// Four fifths of the connections: at the growth of a flood the rest is gone within seconds.
+const CONNECTIONS_STRESS: f32 = 0.8;
+
+/// Nine tenths of the processor or the memory.
+const USED_STRESS: f32 = 0.9;
+
+impl Pressure {
+    /// Whether the server is in trouble, or about to be.
+    pub fn is_stressed(&self) -> bool {
+        self.queue_delay >= QUEUE_DELAY_STRESS
+            || self.failure_share >= FAILURE_SHARE_STRESS
+            || self.connections_used >= CONNECTIONS_STRESS
+            || self.cpu_used >= USED_STRESS
+            || self.memory_used >= USED_STRESS
+    }
+}
+
+/// What the gate counted for one rule since the last tick. In shadow `refused` stays zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RuleTraffic {
+    /// The rule.
+    pub rule: RuleId,
+    /// Requests that it matched.
+    pub matched: u64,
+    /// Requests that it refused.
+    pub refused: u64,
+    /// Matching requests that were let through as probes.
+    pub canaries: u64,
+    /// Matching requests from clients that the gate's table holds for known good.
+    pub matched_known: u64,
+    /// All requests from such clients, matching or not.
+    pub known: u64,
+}
+
+/// Everything that a tick is told.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Surroundings {
+    /// How hard the server is pressed.
+    pub pressure: Pressure,
+    /// The gate's counts, one entry for each rule that it has. A rule without an entry (a replayed log has no gate) is
+    /// counted from the sample.
+    pub rule_traffic: Vec<RuleTraffic>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_of_pressure_is_stress_by_itself() {
+        assert!(!Pressure::default().is_stressed());
+        let calm = Pressure { cpu_used: 0.7, memory_used: 0.8, connections_used: 0.5, ..Pressure::default() };
+        assert!(!calm.is_stressed());
+        for pressure in [
+            Pressure { queue_delay: Duration::from_millis(150), ..calm },
+            Pressure { failure_share: 0.1, ..calm },
+            Pressure { connections_used: 0.9, ..calm },
+            Pressure { cpu_used: 0.97, ..calm },
+            Pressure { memory_used: 0.95, ..calm },
+        ] {
+            assert!(pressure.is_stressed(), "{pressure:?}");
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! When is traffic not normal? Each cost has a trigger of its own, at three speeds:
+//!
+//! - *fast*: the last second exceeds what a second may be, in three of the last five ticks. With ticks every 250 ms this
+//!   takes 0.5 to 1 s for a flood of several times the ordinary burst. The number of clients that arrive is watched in
+//!   the same way, because bursts of it are small on any site: a distributed flood of twenty requests a second stands
+//!   out there at once, where twenty requests are still a page load.
+//! - *slow*: the last ten seconds exceed what ten seconds may be, for three seconds.
+//! - *creeping*: a cumulative sum (E. S. Page, Biometrika 41, 1954) over ten-second sums, for ramps.
+//!
+//! What a stretch of time may be is `max(1.5 × p99, median + 6 × MAD, a floor)`. A median page load, a crawler or a herd
+//! of feed readers is part of p99, so the factor and the delay keep them out.
+//!
+//! The time to a rule in force follows: a flood above the fast threshold by a half is seen in all of the last second
+//! after at most one second and in three of five ticks 0.5 s later at the latest; then the shadow of one second. Together 2 to 2.5 s.
+
+use std::time::Duration;
+
+use crate::decision::CostKind;
+use crate::units::Timestamp;
+
+use super::seasonal::{Normal, Seasonal};
+use super::series::{ARRIVALS, SERIES, STEPS_PER_SECOND, Series, Sums};
+
+const COSTS: usize = CostKind::ALL.len();
+
+/// How far beyond the ordinary maximum is too far.
+const UPPER_FACTOR: f64 = 1.5;
+
+/// How many median absolute deviations above the median are too many.
+const SPREAD_FACTOR: f64 = 6.0;
+
+/// What is added to the median at least, over ten seconds: ten requests, 2 MB, four seconds of work, a hundred seconds
+/// of connections. Below this nothing is worth an incident on the smallest server.
+const FLOOR_TEN_SECONDS: [f64; COSTS] = [10.0, 2e6, 4.0, 100.0];
+
+/// The same over one second, and six clients.
+const FLOOR_SECOND: [f64; SERIES] = [12.0, 2e6, 2.0, 50.0, 6.0];
+
+/// Fast: this many of the last five ticks.
+const HELD: u32 = 3;
+const HELD_OF: u32 = 0b1_1111;
+
+/// Ticks closer together than this are not independent windows and count as one.
+const WINDOW: Duration = Duration::from_millis(200);
+
+/// Slow: this long.
+const SLOW: Duration = Duration::from_secs(3);
+
+/// Creeping: each ten-second sum adds its distance above the ordinary maximum in units of the spread, at most this
+/// much, so that no single burst decides,
+const CREEP_STEP_MAX: f64 = 3.0;
+
+/// until the sum passes this.
+const CREEP_MAX: f64 = 12.0;
+
+/// One cost as it is now, over ten seconds.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Reading {
+    /// What was offered.
+    pub(crate) offered: f64,
+    pub(crate) normal: Normal,
+    /// Whether it exceeds what it may be, at any speed.
+    pub(crate) exceeds: bool,
+    /// Whether it is clearly within what it may be.
+    pub(crate) calm: bool,
+}
+
+/// The triggers of all costs.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Trigger {
+    fast: [u32; COSTS],
+    fast_since: [Option<Timestamp>; COSTS],
+    slow_since: [Option<Timestamp>; COSTS],
+    creep: [f64; COSTS],
+    last: Timestamp,
+    readings: [Reading; COSTS],
+    /// Whether the last window alone was above the fast threshold.
+    surge: bool,
+}
+
+/// A cost has exceeded what is normal for long enough.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Exceeded {
+    pub(crate) cost: CostKind,
+    /// When it began, as far as can be told.
+    pub(crate) onset: Timestamp,
+}
+
+impl Trigger {
+    /// The present reading of each cost.
+    pub(crate) fn readings(&self) -> &[Reading; COSTS] {
+        &self.readings
+    }
+
+    /// Whether the last second by itself is above what a second may be: enough to arm again what was armed before.
+    pub(crate) const fn surge(&self) -> bool {
+        self.surge
+    }
+
+    /// Takes a complete ten-second sum, for the creeping trigger.
+    pub(crate) fn sample(&mut self, at: Timestamp, sums: &[f64; COSTS], seasonal: &Seasonal) {
+        for (cost, sum) in sums.iter().enumerate() {
+            let normal = seasonal.normal(at, cost);
+            let unit = (normal.spread * 1.5).max(normal.median * 0.2).max(FLOOR_TEN_SECONDS[cost] / 3.0);
+            let step = ((sum - normal.upper) / unit).min(CREEP_STEP_MAX);
+            self.creep[cost] = (self.creep[cost] + step).max(0.0);
+        }
+    }
+
+    /// Forgets what has accumulated, after an incident and after a gap.
+    pub(crate) fn reset(&mut self) {
+        *self = Self { last: self.last, ..Self::default() };
+    }
+
+    /// Looks at the present. Returns every cost that has exceeded what is normal for long enough.
+    pub(crate) fn look(&mut self, now: Timestamp, series: &Series, seasonal: &Seasonal) -> Vec<Exceeded> {
+        if now.since(self.last) < WINDOW || !seasonal.has_contrast() {
+            return Vec::new();
+        }
+        self.last = now;
+        let second = series.last(STEPS_PER_SECOND);
+        let observed = series.observed(10 * STEPS_PER_SECOND);
+        let scale = 10.0 * STEPS_PER_SECOND as f64 / observed.max(1) as f64;
+        let ten_seconds = series.last(10 * STEPS_PER_SECOND);
+        let arrivals = exceeds_second(now, &second, ARRIVALS, seasonal);
+        let mut exceeded = Vec::new();
+        self.surge = false;
+        for (cost, kind) in CostKind::ALL.into_iter().enumerate() {
+            let surge = exceeds_second(now, &second, cost, seasonal) || (kind == CostKind::Requests && arrivals);
+            self.surge |= surge;
+            self.fast[cost] = ((self.fast[cost] << 1) | u32::from(surge)) & HELD_OF;
+            if self.fast[cost] == 0 {
+                self.fast_since[cost] = None;
+            } else if surge {
+                self.fast_since[cost].get_or_insert(now);
+            }
+            let fast = self.fast[cost].count_ones() >= HELD;
+
+            let normal = seasonal.normal(now, cost);
+            let most = most(normal, FLOOR_TEN_SECONDS[cost]);
+            // The first seconds after a gap say little about ten.
+            let offered = if observed >= 4 * STEPS_PER_SECOND { ten_seconds[cost] * scale } else { ten_seconds[cost] };
+            if offered > most {
+                self.slow_since[cost].get_or_insert(now);
+            } else {
+                self.slow_since[cost] = None;
+            }
+            let slow = self.slow_since[cost].is_some_and(|since| now.since(since) >= SLOW);
+            let creeping = self.creep[cost] >= CREEP_MAX;
+            let exceeds = fast || slow || creeping;
+            let calm = offered <= (normal.upper * 1.1).max(normal.median + FLOOR_TEN_SECONDS[cost]).min(most)
+                && self.fast[cost] == 0;
+            self.readings[cost] = Reading { offered: ten_seconds[cost], normal, exceeds, calm };
+            if exceeds {
+                let onset = if fast {
+                    self.fast_since[cost].map(|since| since - Duration::from_millis(750))
+                } else {
+                    self.slow_since[cost].map(|since| since - Duration::from_secs(5))
+                };
+                exceeded.push(Exceeded { cost: kind, onset: onset.unwrap_or(now - Duration::from_secs(10)) });
+            }
+        }
+        exceeded
+    }
+}
+
+/// What a stretch of time may be.
+fn most(normal: Normal, floor: f64) -> f64 {
+    (normal.upper * UPPER_FACTOR).max(normal.median + SPREAD_FACTOR * normal.spread).max(normal.median + floor)
+}
+
+fn exceeds_second(now: Timestamp, second: &Sums, series: usize, seasonal: &Seasonal) -> bool {
+    // Most quiet ticks are decided by the floor, without a look at the histograms.
+    second[series] > FLOOR_SECOND[series]
+        && second[series] > most(seasonal.normal_second(now, series), FLOOR_SECOND[series])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::detection::series::Passed;
+
+    const START: u64 = 1_600_041_600;
+
+    /// Runs one quarter of a second after another with this many requests, each from a client of its own; returns after
+    /// how many it triggers.
+    fn ticks_until_exceeded(normal: f64, then: impl Fn(u64) -> f64, ticks: u64) -> Option<u64> {
+        let (mut series, mut seasonal, mut trigger) = (Series::new(), Seasonal::new(), Trigger::default());
+        let at = |tick: u64| Timestamp::from_micros((START * 4 + tick) * 250_000);
+        let calm = 4 * 400;
+        for tick in 0..calm + ticks {
+            let mut samples = Vec::new();
+            series.advance(at(tick), |passed| {
+                if let Passed::Second(second, sums) = passed {
+                    samples.extend(seasonal.learn(second, &sums).filter(|_| tick < calm));
+                }
+            });
+            for sample in samples {
+                trigger.sample(at(tick), &sample, &seasonal);
+            }
+            if !trigger.look(at(tick), &series, &seasonal).is_empty() {
+                return tick.checked_sub(calm);
+            }
+            let requests = if tick < calm { normal / 4.0 } else { then(tick - calm) / 4.0 };
+            series.add(at(tick), &[requests, 0.0, 0.0, 0.0]);
+        }
+        None
+    }
+
+    #[test]
+    fn strong_floods_are_seen_within_a_second_and_weak_ones_within_ten() {
+        let strong = ticks_until_exceeded(8.0, |_| 200.0, 100).expect("a strong flood");
+        assert!(strong <= 4, "{strong} ticks");
+        let weak = ticks_until_exceeded(8.0, |_| 17.0, 100).expect("a weak flood");
+        assert!((12..=44).contains(&weak), "{weak} ticks");
+    }
+
+    #[test]
+    fn ordinary_traffic_and_short_bursts_are_not() {
+        assert_eq!(ticks_until_exceeded(8.0, |_| 9.0, 400), None);
+        assert_eq!(ticks_until_exceeded(8.0, |tick| if tick < 2 { 60.0 } else { 8.0 }, 400), None);
+    }
+}

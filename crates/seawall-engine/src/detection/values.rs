@@ -1,0 +1,420 @@
+//! The values of a request as fixed-size keyed hashes, and the texts behind the hashes that are in use.
+//!
+//! A row of the sample holds 38 numbers instead of strings, so its size does not depend on what a client sends. The
+//! texts live beside, in tables of fixed size in which the value that was used longest ago makes room: a flood of
+//! random values pushes out only other rare values, never one that is seen every few seconds, and only such a one can
+//! become part of a rule. The hashes are keyed, so nobody outside can aim for a collision.
+
+use std::net::IpAddr;
+use std::ops::Range;
+
+use siphasher::sip::SipHasher13;
+
+use crate::address::ClientAddress;
+use crate::observation::attribute::{Attribute, USER_AGENT_WORDS_MAX, VALUE_BYTES_MAX, each_value};
+use crate::observation::{Request, Version};
+
+/// The hash of a value; [`UNUSED`] and [`ABSENT`] are no hashes.
+pub(crate) type ValueHash = u32;
+
+/// An empty place in the set of a set-valued attribute.
+pub(crate) const UNUSED: ValueHash = 0;
+
+/// A single-valued attribute that the request does not have.
+pub(crate) const ABSENT: ValueHash = 1;
+
+/// One value of one attribute: what rules are mined from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Item {
+    pub(crate) attribute: Attribute,
+    pub(crate) hash: ValueHash,
+}
+
+/// Every value of one request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Marks([ValueHash; Self::COUNT]);
+
+impl Default for Marks {
+    fn default() -> Self {
+        Self([UNUSED; Self::COUNT])
+    }
+}
+
+impl Marks {
+    const COUNT: usize = 14 + USER_AGENT_WORDS_MAX;
+
+    /// Where the values of an attribute are. A new attribute gets its places here.
+    const fn places(attribute: Attribute) -> Range<usize> {
+        match attribute {
+            Attribute::UserAgent => 0..1,
+            Attribute::RefererOrigin => 1..2,
+            Attribute::QueryKeys => 2..3,
+            Attribute::Path => 3..4,
+            Attribute::Extension => 4..5,
+            Attribute::Host => 5..6,
+            Attribute::Method => 6..7,
+            Attribute::Version => 7..8,
+            Attribute::PathPrefix => 8..11,
+            Attribute::ClientPrefix => 11..14,
+            Attribute::UserAgentWord => 14..Self::COUNT,
+        }
+    }
+
+    /// The values of `attribute`; unused places are [`UNUSED`] and come last.
+    pub(crate) fn of(&self, attribute: Attribute) -> &[ValueHash] {
+        &self.0[Self::places(attribute)]
+    }
+
+    pub(crate) fn of_mut(&mut self, attribute: Attribute) -> &mut [ValueHash] {
+        &mut self.0[Self::places(attribute)]
+    }
+
+    /// The value of a single-valued attribute.
+    pub(crate) fn one(&self, attribute: Attribute) -> ValueHash {
+        self.0[Self::places(attribute).start]
+    }
+
+    /// Whether the request has this value.
+    pub(crate) fn has(&self, item: Item) -> bool {
+        self.of(item.attribute).contains(&item.hash)
+    }
+
+    /// Whether the request has all of these values.
+    pub(crate) fn has_all(&self, items: &[Item]) -> bool {
+        items.iter().all(|item| self.has(*item))
+    }
+
+    /// Every value, in the order of [`Attribute::ALL`].
+    pub(crate) fn items(&self) -> impl Iterator<Item = Item> + '_ {
+        Attribute::ALL.into_iter().flat_map(|attribute| {
+            let used = self.of(attribute).iter().filter(|hash| **hash != UNUSED);
+            used.map(move |hash| Item { attribute, hash: *hash })
+        })
+    }
+}
+
+/// The keys of the hashes. Those of values are kept with the saved baseline, since its rows mean nothing without them;
+/// those of clients and their networks never are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Keys {
+    pub(crate) values: [u64; 2],
+    clients: [u64; 2],
+}
+
+impl Keys {
+    pub(crate) fn new(seed: u64) -> Self {
+        let derive = |what: u64| SipHasher13::new_with_keys(seed, what).hash(b"seawall detection");
+        Self { values: [derive(1), derive(2)], clients: [derive(3), derive(4)] }
+    }
+
+    /// The hash of a value.
+    pub(crate) fn value(&self, attribute: Attribute, value: Option<&[u8]>) -> ValueHash {
+        let Some(value) = value else { return ABSENT };
+        fold(SipHasher13::new_with_keys(self.values[0] ^ attribute as u64, self.values[1]).hash(value))
+    }
+
+    /// The hash of a client; never zero.
+    pub(crate) fn client(&self, client: ClientAddress) -> u32 {
+        fold(SipHasher13::new_with_keys(self.clients[0], self.clients[1]).hash(&client.client_key().to_le_bytes()))
+    }
+
+    fn network(&self, client: ClientAddress, length: u8) -> ValueHash {
+        let bits = match client.prefix(length).network() {
+            IpAddr::V4(network) => u128::from(network.to_bits()),
+            IpAddr::V6(network) => network.to_bits(),
+        };
+        let mut bytes = [0; 18];
+        bytes[..16].copy_from_slice(&bits.to_le_bytes());
+        bytes[16] = length;
+        bytes[17] = u8::from(client.ip().is_ipv4());
+        fold(SipHasher13::new_with_keys(self.clients[0] ^ 1, self.clients[1]).hash(&bytes))
+    }
+}
+
+/// 32 bits that are neither [`UNUSED`] nor [`ABSENT`].
+const fn fold(hash: u64) -> u32 {
+    let folded = (hash ^ (hash >> 32)) as u32;
+    if folded < 2 { folded + 2 } else { folded }
+}
+
+/// The lengths of the networks of an address, as [`crate::observation::attribute::client_prefixes`] has them.
+const fn network_lengths(client: ClientAddress) -> &'static [u8] {
+    match client.ip() {
+        IpAddr::V4(_) => &[32, 24, 16],
+        IpAddr::V6(_) => &[64, 48],
+    }
+}
+
+/// The attributes whose texts are kept; the others are parts of these and are read off them again.
+const KEPT: [(Attribute, usize); 6] = [
+    (Attribute::UserAgent, 4096),
+    (Attribute::Path, 4096),
+    (Attribute::RefererOrigin, 2048),
+    (Attribute::QueryKeys, 1024),
+    (Attribute::Host, 1024),
+    (Attribute::Method, 64),
+];
+
+/// The texts behind the hashes in use.
+#[derive(Debug)]
+pub(crate) struct Texts {
+    tables: [Table; KEPT.len()],
+    /// The words of each user agent in the first table, so that they are hashed once and not with every request.
+    words: Vec<[ValueHash; USER_AGENT_WORDS_MAX]>,
+}
+
+impl Texts {
+    pub(crate) fn new() -> Self {
+        Self {
+            tables: KEPT.map(|(_, capacity)| Table::new(capacity)),
+            words: vec![[UNUSED; USER_AGENT_WORDS_MAX]; KEPT[0].1],
+        }
+    }
+
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.tables.iter().map(Table::memory_bytes).sum::<usize>() + size_of_val(self.words.as_slice())
+    }
+
+    /// Hashes everything that a request has, and keeps the texts. `second` is the time of use. Allocates nothing.
+    pub(crate) fn marks(
+        &mut self,
+        keys: &Keys,
+        request: &Request<'_>,
+        client: Option<ClientAddress>,
+        second: u32,
+    ) -> Marks {
+        let mut marks = Marks::default();
+        for attribute in Attribute::ALL {
+            match attribute {
+                Attribute::UserAgentWord => continue,
+                Attribute::ClientPrefix => {
+                    if let Some(client) = client {
+                        let places = marks.of_mut(attribute).iter_mut();
+                        for (place, length) in places.zip(network_lengths(client)) {
+                            *place = keys.network(client, *length);
+                        }
+                    }
+                    continue;
+                }
+                _ => {}
+            }
+            let kept = KEPT.iter().position(|(kept, _)| *kept == attribute);
+            let mut places = marks.of_mut(attribute).iter_mut();
+            let mut agent = None;
+            each_value(attribute, request, client, |value| {
+                let hash = keys.value(attribute, value);
+                if let Some(place) = places.next() {
+                    *place = hash;
+                }
+                if let (Some(kept), Some(value)) = (kept, value) {
+                    let (at, new) = self.tables[kept].keep(hash, value, second);
+                    if attribute == Attribute::UserAgent {
+                        agent = Some((at, new));
+                    }
+                }
+            });
+            if let Some((at, new)) = agent {
+                if new {
+                    let mut words = [UNUSED; USER_AGENT_WORDS_MAX];
+                    let mut places = words.iter_mut();
+                    each_value(Attribute::UserAgentWord, request, client, |word| {
+                        if let Some(place) = places.next() {
+                            *place = keys.value(Attribute::UserAgentWord, word);
+                        }
+                    });
+                    self.words[at] = words;
+                }
+                marks.of_mut(Attribute::UserAgentWord).copy_from_slice(&self.words[at]);
+            }
+        }
+        marks
+    }
+
+    /// The text of `item`, read off a request that has it; `None` when the text has made room for others meanwhile.
+    pub(crate) fn text(
+        &self,
+        keys: &Keys,
+        item: Item,
+        marks: &Marks,
+        client: Option<ClientAddress>,
+    ) -> Option<Box<[u8]>> {
+        let kept = |attribute| {
+            let index = KEPT.iter().position(|(kept, _)| *kept == attribute)?;
+            self.tables[index].text(marks.one(attribute))
+        };
+        if item.attribute == Attribute::ClientPrefix {
+            let at = marks.of(item.attribute).iter().position(|hash| *hash == item.hash)?;
+            let text = crate::observation::attribute::client_prefixes(client?).nth(at)?;
+            return Some(text.as_bytes().into());
+        }
+        if item.attribute == Attribute::Version {
+            return VERSIONS
+                .into_iter()
+                .map(|version| version.as_str().as_bytes())
+                .find(|text| keys.value(item.attribute, Some(text)) == item.hash)
+                .map(Into::into);
+        }
+        let request = Request {
+            method: kept(Attribute::Method).unwrap_or_default(),
+            host: kept(Attribute::Host).unwrap_or_default(),
+            path: kept(Attribute::Path).unwrap_or_default(),
+            query: kept(Attribute::QueryKeys),
+            version: Version::default(),
+            user_agent: kept(Attribute::UserAgent),
+            referer: kept(Attribute::RefererOrigin),
+        };
+        let mut found = None;
+        each_value(item.attribute, &request, None, |value| {
+            if value.is_some() && keys.value(item.attribute, value) == item.hash {
+                found = value.map(Into::into);
+            }
+        });
+        found
+    }
+}
+
+const VERSIONS: [Version; 5] = [Version::Http09, Version::Http10, Version::Http11, Version::Http2, Version::Http3];
+
+/// How many texts share a set; within one, the text used longest ago makes room.
+const WAYS: usize = 4;
+
+/// One table of texts, set-associative.
+#[derive(Debug)]
+struct Table {
+    tags: Vec<[Tag; WAYS]>,
+    texts: Vec<Text>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Tag {
+    hash: ValueHash,
+    used: u32,
+}
+
+#[derive(Clone, Debug)]
+struct Text {
+    length: u16,
+    bytes: [u8; VALUE_BYTES_MAX],
+}
+
+impl Table {
+    /// `capacity` is a power of two.
+    fn new(capacity: usize) -> Self {
+        Self {
+            tags: vec![[Tag::default(); WAYS]; capacity / WAYS],
+            texts: vec![Text { length: 0, bytes: [0; VALUE_BYTES_MAX] }; capacity],
+        }
+    }
+
+    fn memory_bytes(&self) -> usize {
+        size_of_val(self.tags.as_slice()) + size_of_val(self.texts.as_slice())
+    }
+
+    const fn set(&self, hash: ValueHash) -> usize {
+        hash as usize & (self.tags.len() - 1)
+    }
+
+    /// Keeps a text; says where, and whether it was not there before.
+    fn keep(&mut self, hash: ValueHash, value: &[u8], second: u32) -> (usize, bool) {
+        let set = self.set(hash);
+        let tags = &mut self.tags[set];
+        let mut oldest = 0;
+        for way in 0..WAYS {
+            if tags[way].hash == hash {
+                tags[way].used = second;
+                return (set * WAYS + way, false);
+            }
+            if tags[way].used < tags[oldest].used {
+                oldest = way;
+            }
+        }
+        tags[oldest] = Tag { hash, used: second };
+        let at = set * WAYS + oldest;
+        let value = &value[..value.len().min(VALUE_BYTES_MAX)];
+        let text = &mut self.texts[at];
+        text.length = value.len() as u16;
+        text.bytes[..value.len()].copy_from_slice(value);
+        (at, true)
+    }
+
+    fn text(&self, hash: ValueHash) -> Option<&[u8]> {
+        let set = self.set(hash);
+        let way = self.tags[set].iter().position(|tag| tag.hash == hash && hash > ABSENT)?;
+        let text = &self.texts[set * WAYS + way];
+        text.bytes.get(..usize::from(text.length))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request() -> Request<'static> {
+        Request {
+            method: b"GET",
+            host: b"example.org",
+            path: b"/wiki/2019/Front.html",
+            query: Some(b"action=edit&id=7"),
+            version: Version::Http10,
+            user_agent: Some(b"Friendica 'Giant Rhubarb' 2019.05-1310; https://a.example"),
+            referer: None,
+        }
+    }
+
+    fn client(text: &str) -> Option<ClientAddress> {
+        Some(ClientAddress::new(text.parse().expect("a test address")))
+    }
+
+    #[test]
+    fn every_value_reads_back_as_the_gate_will_match_it() {
+        let (keys, mut texts) = (Keys::new(1), Texts::new());
+        for from in [client("192.0.2.7"), client("2001:db8::1"), None] {
+            let marks = texts.marks(&keys, &request(), from, 1);
+            let mut count = 0;
+            for item in marks.items().filter(|item| item.hash != ABSENT) {
+                let text = texts.text(&keys, item, &marks, from).expect("a text just kept");
+                let mut has = false;
+                each_value(item.attribute, &request(), from, |value| has |= value == Some(&*text));
+                assert!(has, "{item:?}");
+                count += 1;
+            }
+            assert!(count >= 14);
+            assert_eq!(marks.one(Attribute::RefererOrigin), ABSENT);
+        }
+    }
+
+    #[test]
+    fn a_network_is_the_same_for_all_its_clients_and_no_others() {
+        let (keys, mut texts) = (Keys::new(1), Texts::new());
+        let mut networks = |from: &str| {
+            let marks = texts.marks(&keys, &request(), client(from), 1);
+            marks.of(Attribute::ClientPrefix).to_vec()
+        };
+        let (first, second, third) = (networks("192.0.2.7"), networks("192.0.2.8"), networks("192.0.3.7"));
+        assert_eq!(first[1..], second[1..]);
+        assert_ne!(first[0], second[0]);
+        assert_ne!(first[1], third[1]);
+        assert_eq!(first[2], third[2]);
+        assert_eq!(networks("2001:db8:1:2::1"), networks("2001:db8:1:2:ffff::1"));
+        assert_eq!(networks("2001:db8:1:2::1")[1], networks("2001:db8:1:3::1")[1]);
+        assert_ne!(networks("2001:db8:1:2::1")[0], networks("2001:db8:1:3::1")[0]);
+    }
+
+    #[test]
+    fn a_flood_of_random_values_does_not_push_out_a_common_one() {
+        let (keys, mut texts) = (Keys::new(1), Texts::new());
+        let before = texts.memory_bytes();
+        let common = texts.marks(&keys, &request(), None, 0);
+        for number in 0..100_000_u32 {
+            let path = format!("/{number}");
+            let request = Request { path: path.as_bytes(), user_agent: Some(path.as_bytes()), ..Request::default() };
+            texts.marks(&keys, &request, None, number / 1000);
+            if number % 500 == 0 {
+                texts.marks(&keys, &self::request(), None, number / 1000);
+            }
+        }
+        let agent = Item { attribute: Attribute::UserAgent, hash: common.one(Attribute::UserAgent) };
+        assert_eq!(texts.text(&keys, agent, &common, None).as_deref(), request().user_agent);
+        assert_eq!(texts.memory_bytes(), before);
+    }
+}
