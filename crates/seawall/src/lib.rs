@@ -6,6 +6,7 @@
 
 mod cli;
 pub mod config;
+pub mod daemon;
 pub mod drill;
 pub mod host;
 pub mod origin;
@@ -13,3 +14,13 @@ pub mod show;
 pub mod source;
 
 pub use cli::{command, run};
+
+/// The files of the project that are made from the program itself, by path and content: the references of settings and
+/// commands, and the commented example. `cargo xtask generate` writes them.
+pub fn generated_files() -> Vec<(&'static str, String)> {
+    vec![
+        ("docs/commands.md", cli::reference::page()),
+        ("docs/configuration.md", config::reference::page()),
+        ("examples/seawall.toml", config::reference::example()),
+    ]
+}

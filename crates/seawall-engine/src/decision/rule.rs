@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::address::ClientAddress;
@@ -39,8 +40,19 @@ impl Condition {
         Self { attribute, value: None }
     }
 
+    /// The network that a condition on [`Attribute::ClientPrefix`] names. It matches every client inside, whatever its
+    /// length; only mining keeps to the lengths in [`crate::observation::attribute::client_prefixes`].
+    pub fn network(&self) -> Option<IpNet> {
+        let text = std::str::from_utf8(self.value.as_deref()?).ok()?;
+        text.parse().ok().filter(|_| self.attribute == Attribute::ClientPrefix)
+    }
+
     /// Whether a request meets it. The gate has a compiled form; this is the definition that it must agree with.
     pub fn matches(&self, request: &Request<'_>, client: Option<ClientAddress>) -> bool {
+        if self.attribute == Attribute::ClientPrefix {
+            let network = self.network();
+            return client.is_some_and(|client| network.is_some_and(|network| network.contains(&client.ip())));
+        }
         let mut matched = false;
         each_value(self.attribute, request, client, |value| matched |= value == self.value.as_deref());
         matched

@@ -2,6 +2,7 @@
 //! same code.
 
 pub mod attribute;
+pub mod log;
 mod request;
 
 use std::time::Duration;

@@ -1,14 +1,321 @@
-//! `seawall check`
+//! `seawall check`: says whether a configuration is valid and what it means. Changes nothing and opens no socket.
 
+use std::fmt::{self, Display, Write as _};
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::Failure;
+use rustix::process::{Resource, getrlimit};
+use seawall_engine::decision::Enforce;
+use serde_json::{Value, json};
 
-/// (to be written)
+use super::Failure;
+use super::output::print;
+use crate::config::quantity::{show_duration, show_size};
+use crate::config::{self, ClientAddressSource, Config, HostPattern, Limits, Origin, Place, Problems};
+
+const EXAMPLE: &str = "\
+Examples:
+  seawall check --config seawall.toml
+  seawall check --config seawall.toml --json | jq .sites";
+
+/// Say whether a configuration is valid, and what it means
+///
+/// Shows every problem at once, each as FILE:LINE:COLUMN with what would be right, and exits with 3. A valid
+/// configuration is told in plain words: which host goes where, who is believed about client addresses, which limits
+/// hold. Without --config it tells what holds without a configuration.
 #[derive(clap::Args)]
-pub(crate) struct Arguments {}
+#[command(after_help = EXAMPLE)]
+pub(crate) struct Arguments {
+    /// The configuration to check
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Print one JSON object instead, for valid and invalid configurations alike
+    #[arg(long)]
+    json: bool,
+}
 
 /// Runs the command.
-pub(crate) fn run(_arguments: &Arguments) -> Result<ExitCode, Failure> {
-    Err(Failure::usage("not written yet"))
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let name = arguments.config.as_ref().map(|path| path.display().to_string());
+    let loaded = match &arguments.config {
+        Some(path) => config::load(path),
+        None => Ok(Config::default()),
+    };
+    match loaded {
+        Ok(config) if arguments.json => print(&format!("{:#}\n", config_json(name.as_deref(), &config)))?,
+        Ok(config) => print(&Explanation { name: name.as_deref(), config: &config }.to_string())?,
+        Err(problems) => {
+            if arguments.json {
+                print(&format!("{:#}\n", problems_json(name.as_deref(), &problems)))?;
+                return Ok(Failure::from(problems).exit_code());
+            }
+            return Err(Failure::from(problems));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What a configuration means, in plain words.
+struct Explanation<'a> {
+    name: Option<&'a str>,
+    config: &'a Config,
+}
+
+impl Display for Explanation<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let config = self.config;
+        match self.name {
+            Some(name) => writeln!(formatter, "{name} is valid. This is what it means.\n")?,
+            None => writeln!(formatter, "No --config was given. This is what holds without one.\n")?,
+        }
+        writeln!(formatter, "Visitors are served on {}.", listed(&config.listen))?;
+        match config.admin {
+            Some(address) => writeln!(formatter, "The status page is http://{address}/.")?,
+            None => writeln!(formatter, "There is no status page.")?,
+        }
+        writeln!(formatter, "The state is kept in {}.", config.state_directory.display())?;
+        match config.workers {
+            Some(1) => writeln!(formatter, "One thread serves visitors.")?,
+            Some(workers) => writeln!(formatter, "{workers} threads serve visitors.")?,
+            None => writeln!(formatter, "One thread for each core serves visitors.")?,
+        }
+        self.sites(formatter)?;
+        self.trust(formatter)?;
+        write_limits(formatter, &config.limits)?;
+        self.policy(formatter)?;
+        let notes = notes(config);
+        if !notes.is_empty() {
+            writeln!(formatter, "\nWorth knowing")?;
+        }
+        notes.iter().try_for_each(|note| writeln!(formatter, "  {note}"))
+    }
+}
+
+impl Explanation<'_> {
+    fn sites(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sites = &self.config.sites;
+        let width = |text: fn(&config::Site) -> usize| sites.iter().map(text).max().unwrap_or(0);
+        let name_width = width(|site| site.name.chars().count());
+        let hosts_width = width(|site| hosts_in_words(&site.hosts).len());
+        writeln!(formatter, "\nSites, in the order in which they are asked")?;
+        for site in sites {
+            let (name, hosts, origin) = (&site.name, hosts_in_words(&site.hosts), origin_in_words(&site.origin));
+            writeln!(formatter, "  {name:name_width$}  {hosts:hosts_width$}  ->  {origin}")?;
+        }
+        if sites.iter().any(|site| site.hosts.contains(&HostPattern::Any)) {
+            Ok(())
+        } else {
+            writeln!(formatter, "  Every other host gets 421 Misdirected Request.")
+        }
+    }
+
+    fn trust(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let trust = &self.config.trust;
+        writeln!(formatter, "\nWho the client is")?;
+        if trust.proxies.is_empty() {
+            return writeln!(formatter, "  The TCP peer. No header is believed about it.");
+        }
+        let proxies = listed(&trust.proxies);
+        writeln!(formatter, "  The TCP peer, unless it is one of the proxies {proxies}:")?;
+        writeln!(formatter, "  then {}.", source_in_words(trust.client_address))
+    }
+
+    fn policy(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let config = self.config;
+        let enforcement = match config.policy.enforce {
+            Enforce::Never => "Rules are only proposed, never put in force.",
+            Enforce::UnderStress => "A rule is put in force only while the server is under stress.",
+            Enforce::OnExcess => "A rule is put in force as soon as traffic exceeds what is normal.",
+        };
+        writeln!(formatter, "\nPolicy\n  {enforcement}")?;
+        let never_ban = config.never_ban_set();
+        if never_ban.is_empty() {
+            return writeln!(formatter, "  Nobody is exempt.");
+        }
+        let networks: Vec<_> = never_ban.networks().collect();
+        writeln!(formatter, "  Nothing is ever enforced against {}.", listed(&networks))
+    }
+}
+
+/// The limits, each with where it comes from.
+fn write_limits(formatter: &mut fmt::Formatter<'_>, limits: &Limits) -> fmt::Result {
+    writeln!(formatter, "\nLimits")?;
+    let shown = limits_in_words(limits);
+    let defaults = limits_in_words(&Config::default().limits);
+    for ((words, value), (_, default)) in shown.iter().zip(&defaults) {
+        write!(formatter, "  {words:<55} {value}")?;
+        if value != default {
+            write!(formatter, " (default {default})")?;
+        }
+        writeln!(formatter)?;
+    }
+    if limits.connections_max.is_none() {
+        // The guard raises the limit to the hard one at start, so that is the one to name.
+        let files = getrlimit(Resource::Nofile).maximum;
+        let files = files.map_or_else(|| "no limit".to_owned(), |files| files.to_string());
+        writeln!(formatter, "  The open-files limit is {files} here, for a process like this one.")?;
+    }
+    Ok(())
+}
+
+/// Each limit in words, with its value. A limit that is not named here does not compile.
+fn limits_in_words(limits: &Limits) -> [(&'static str, String); 11] {
+    let Limits {
+        head_bytes_max,
+        head_time_max,
+        idle_time_max,
+        body_idle_time_max,
+        connections_max,
+        connections_per_client_max,
+        upstream_connect_time_max,
+        upstream_answer_time_max,
+        upstream_idle_time_max,
+        upstream_connections_max,
+        drain_time_max,
+    } = limits;
+    let connections = connections_max.map_or_else(|| "from the open-files limit".to_owned(), |count| count.to_string());
+    [
+        ("A request head is at most", show_size(*head_bytes_max)),
+        ("and arrives within", show_duration(*head_time_max)),
+        ("A connection may wait for a request for", show_duration(*idle_time_max)),
+        ("A client may be silent within a body for", show_duration(*body_idle_time_max)),
+        ("Connections in all", connections),
+        ("Connections of one client (IPv4 address or IPv6 /64)", connections_per_client_max.to_string()),
+        ("An upstream accepts a connection within", show_duration(*upstream_connect_time_max)),
+        ("answers a request within", show_duration(*upstream_answer_time_max)),
+        ("and may be silent within an answer for", show_duration(*upstream_idle_time_max)),
+        ("Connections to one upstream", upstream_connections_max.to_string()),
+        ("A stop waits for requests under way for", show_duration(*drain_time_max)),
+    ]
+}
+
+/// What is valid and yet may not be what was meant.
+fn notes(config: &Config) -> Vec<String> {
+    let mut notes = Vec::new();
+    if let Some(admin) = config.admin.filter(|address| !address.ip().is_loopback()) {
+        notes.push(format!("The status page on {admin} needs no password: whoever reaches that address can read it."));
+    }
+    if config.policy.enforce == Enforce::Never {
+        notes.push("Nothing is enforced: Seawall watches and proposes only.".to_owned());
+    }
+    if !config.policy.never_ban_loopback {
+        notes.push("Loopback is not exempt, which is meant for drills.".to_owned());
+    }
+    let is_public = |address: &SocketAddr| !address.ip().is_loopback();
+    if config.listen.iter().any(is_public) && config.policy.never_ban.is_empty() {
+        notes.push("never-ban in [policy] is empty: name the addresses that you administer from.".to_owned());
+    }
+    if config.trust.proxies.is_empty() && config.trust.client_address != ClientAddressSource::XForwardedFor {
+        notes.push("client-address in [trust] has no effect without proxies.".to_owned());
+    }
+    notes
+}
+
+fn hosts_in_words(hosts: &[HostPattern]) -> String {
+    let words: Vec<String> = hosts
+        .iter()
+        .map(|host| match host {
+            HostPattern::Any => "any host".to_owned(),
+            HostPattern::Exact(_) | HostPattern::Below(_) => host.to_string(),
+        })
+        .collect();
+    words.join(", ")
+}
+
+fn origin_in_words(origin: &Origin) -> String {
+    match origin {
+        Origin::Upstream(upstream) => upstream.to_string(),
+        Origin::Clock => "the built-in clock".to_owned(),
+        Origin::Files { root } => format!("the files in {}", root.display()),
+    }
+}
+
+fn source_in_words(source: ClientAddressSource) -> &'static str {
+    match source {
+        ClientAddressSource::XForwardedFor => "the rightmost address in X-Forwarded-For that is not a proxy's",
+        ClientAddressSource::Forwarded => "the rightmost address in Forwarded that is not a proxy's",
+        ClientAddressSource::CfConnectingIp => "the address in CF-Connecting-IP",
+        ClientAddressSource::FastlyClientIp => "the address in Fastly-Client-IP",
+        ClientAddressSource::ProxyProtocol => "the address that the PROXY protocol says",
+    }
+}
+
+/// `a`, `a and b`, `a, b and c`.
+fn listed(items: &[impl Display]) -> String {
+    let mut text = String::new();
+    for (index, item) in items.iter().enumerate() {
+        let separator = match index {
+            0 => "",
+            _ if index + 1 == items.len() => " and ",
+            _ => ", ",
+        };
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{separator}{item}");
+    }
+    text
+}
+
+fn config_json(name: Option<&str>, config: &Config) -> Value {
+    let Config { listen, admin, state_directory, workers, sites, trust, limits, policy } = config;
+    let sites: Vec<Value> = sites
+        .iter()
+        .map(|site| {
+            let origin = match &site.origin {
+                Origin::Upstream(upstream) => json!({ "kind": "upstream", "upstream": upstream.to_string() }),
+                Origin::Clock => json!({ "kind": "clock" }),
+                Origin::Files { root } => json!({ "kind": "files", "root": root }),
+            };
+            let hosts: Vec<String> = site.hosts.iter().map(HostPattern::to_string).collect();
+            json!({ "name": site.name, "hosts": hosts, "origin": origin })
+        })
+        .collect();
+    let never_ban: Vec<_> = config.never_ban_set().networks().collect();
+    json!({
+        "valid": true,
+        "file": name,
+        "listen": listen,
+        "admin": admin,
+        "state_directory": state_directory,
+        "workers": workers,
+        "sites": sites,
+        "trust": {
+            "proxies": trust.proxies,
+            "client_address": match trust.client_address {
+                ClientAddressSource::XForwardedFor => "x-forwarded-for",
+                ClientAddressSource::Forwarded => "forwarded",
+                ClientAddressSource::CfConnectingIp => "cf-connecting-ip",
+                ClientAddressSource::FastlyClientIp => "fastly-client-ip",
+                ClientAddressSource::ProxyProtocol => "proxy-protocol",
+            },
+        },
+        "limits": {
+            "head_bytes_max": limits.head_bytes_max,
+            "head_seconds_max": limits.head_time_max.as_secs_f64(),
+            "idle_seconds_max": limits.idle_time_max.as_secs_f64(),
+            "body_idle_seconds_max": limits.body_idle_time_max.as_secs_f64(),
+            "connections_max": limits.connections_max,
+            "connections_per_client_max": limits.connections_per_client_max,
+            "upstream_connect_seconds_max": limits.upstream_connect_time_max.as_secs_f64(),
+            "upstream_answer_seconds_max": limits.upstream_answer_time_max.as_secs_f64(),
+            "upstream_idle_seconds_max": limits.upstream_idle_time_max.as_secs_f64(),
+            "upstream_connections_max": limits.upstream_connections_max,
+            "drain_seconds_max": limits.drain_time_max.as_secs_f64(),
+        },
+        "policy": { "enforce": policy.enforce, "never_ban": never_ban },
+        "notes": notes(config),
+    })
+}
+
+fn problems_json(name: Option<&str>, problems: &Problems) -> Value {
+    let problems: Vec<Value> = problems
+        .iter()
+        .map(|problem| match &problem.place {
+            Place::Character { line, column, .. } => {
+                json!({ "line": line, "column": column, "message": problem.message })
+            }
+            Place::File { .. } | Place::Option { .. } => json!({ "message": problem.message }),
+        })
+        .collect();
+    json!({ "valid": false, "file": name, "problems": problems })
 }

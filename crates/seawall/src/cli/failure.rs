@@ -3,6 +3,8 @@
 use std::fmt::Display;
 use std::process::ExitCode;
 
+use crate::config::{Place, Problems};
+
 /// The exit codes, for every `--help`.
 pub(crate) const EXIT_CODES: &str = "\
 Exit codes:
@@ -12,6 +14,9 @@ Exit codes:
   3  the configuration or another input file is not valid
   4  the machine refused: port in use, file unreadable, permission missing
   5  no guard is running where the command looked for one";
+
+/// For a command that went on past files it could not read, and has named each of them.
+pub(crate) const UNREADABLE: u8 = 4;
 
 /// A failure that ends a command.
 #[derive(Debug)]
@@ -49,6 +54,27 @@ impl Failure {
     /// Prints the message and gives the exit code.
     pub(crate) fn report(&self) -> ExitCode {
         eprintln!("seawall: {}", self.message);
+        self.exit_code()
+    }
+
+    /// The exit code alone, for a command that has shown the failure in its own way.
+    pub(crate) fn exit_code(&self) -> ExitCode {
         ExitCode::from(self.code)
+    }
+}
+
+/// All problems of a configuration, each on its own line, under a line that counts them.
+impl From<Problems> for Failure {
+    fn from(problems: Problems) -> Self {
+        let first_place = problems.iter().next().map(|problem| &problem.place);
+        let heading = match problems.iter().count() {
+            1 => "the configuration has a problem".to_owned(),
+            count => format!("the configuration has {count} problems"),
+        };
+        match first_place {
+            Some(Place::File { .. }) => Self::machine(problems),
+            Some(Place::Option { .. }) => Self::usage(problems),
+            Some(Place::Character { .. }) | None => Self::invalid(format!("{heading}\n{problems}")),
+        }
     }
 }

@@ -3,7 +3,15 @@
 mod check;
 mod drill;
 mod failure;
+mod guard;
+mod output;
+pub(crate) mod reference;
+mod reload;
 mod report;
+mod rules;
+mod serve;
+mod status;
+mod stop;
 
 use std::process::ExitCode;
 
@@ -21,17 +29,27 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Serve(serve::Arguments),
     Check(check::Arguments),
-    Drill(drill::Arguments),
+    Status(status::Arguments),
+    Rules(rules::Arguments),
+    Reload(reload::Arguments),
+    Stop(stop::Arguments),
     Report(report::Arguments),
+    Drill(drill::Arguments),
 }
 
 /// Runs the command that the process was started with.
 pub fn run() -> ExitCode {
     let result = match Cli::parse().command {
+        Command::Serve(arguments) => serve::run(arguments),
         Command::Check(arguments) => check::run(&arguments),
-        Command::Drill(arguments) => drill::run(&arguments),
+        Command::Status(arguments) => status::run(&arguments),
+        Command::Rules(arguments) => rules::run(&arguments),
+        Command::Reload(arguments) => reload::run(&arguments),
+        Command::Stop(arguments) => stop::run(&arguments),
         Command::Report(arguments) => report::run(&arguments),
+        Command::Drill(arguments) => drill::run(&arguments),
     };
     result.unwrap_or_else(|failure| failure.report())
 }

@@ -1,14 +1,100 @@
 //! `seawall report`
 
+use std::io::{self, IsTerminal as _, Write as _, stdout};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::Failure;
+use crate::show::report::terminal::{Screen, render};
+use crate::show::report::{Clients, Progress, Report, collect};
+use crate::show::text::escape;
 
-/// (to be written)
+/// The width of a report that goes anywhere but to a terminal, unless COLUMNS says another.
+const COLUMNS_DEFAULT: usize = 100;
+
+const EXAMPLES: &str = "\
+Examples:
+  seawall report /var/log/nginx/access.log*       the log and its rotated, gzipped predecessors
+  zcat old.log.gz | seawall report --top 25 -     standard input
+  seawall report --json access.log | jq .totals   for programs
+
+Exit codes:
+  0  done; lines that could not be read are in the report
+  2  the command line is wrong
+  4  a file could not be read, or not whole; the report holds what could";
+
+/// Show what happened, from the logs of any web server.
+///
+/// Common and combined logs (Apache, nginx and most others; with or without a virtual host, with further fields at the
+/// end) are recognised by themselves, plain or gzipped. Shows totals, then hits by hour, host, path, status, user agent
+/// and client, each with its share of hits and bytes, and what could not be read.
 #[derive(clap::Args)]
-pub(crate) struct Arguments {}
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Arguments {
+    /// The logs; `-` for standard input.
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+
+    /// How many rows each table has.
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    top: u32,
+
+    /// Print the report as one JSON object.
+    #[arg(long)]
+    json: bool,
+
+    /// Show client addresses, which are otherwise replaced by pseudonyms that are new in each run.
+    #[arg(long)]
+    show_addresses: bool,
+}
 
 /// Runs the command.
-pub(crate) fn run(_arguments: &Arguments) -> Result<ExitCode, Failure> {
-    Err(Failure::usage("not written yet"))
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let mut report = Report::new(clients(arguments.show_addresses)?);
+    let mut failed = 0;
+    collect(&mut report, &arguments.files, &mut Progress::on_terminal(), |error| {
+        failed += 1;
+        eprintln!("seawall: {}", escape(error.to_string().as_bytes()));
+    });
+    let summary = report.summary(usize::try_from(arguments.top).unwrap_or(usize::MAX));
+    let text = if arguments.json {
+        let json = serde_json::to_string_pretty(&summary);
+        json.map_err(|error| Failure::machine(format_args!("cannot write the report as JSON: {error}")))? + "\n"
+    } else {
+        render(&summary, screen())
+    };
+    print(&text)?;
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::from(super::failure::UNREADABLE) })
+}
+
+fn clients(show_addresses: bool) -> Result<Clients, Failure> {
+    if show_addresses {
+        return Ok(Clients::by_address());
+    }
+    let mut key = [0; 16];
+    getrandom::fill(&mut key).map_err(|error| {
+        Failure::machine(format_args!("cannot draw a random key for the pseudonyms of clients: {error}"))
+    })?;
+    Ok(Clients::by_pseudonym(&key))
+}
+
+/// Whoever reads only the beginning (`head`) has closed the pipe on purpose.
+fn print(text: &str) -> Result<(), Failure> {
+    let mut output = stdout().lock();
+    match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::machine(format_args!("cannot write the report to standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn screen() -> Screen {
+    let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let is_terminal = stdout().is_terminal();
+    let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    let terminal = is_terminal.then(terminal_size::terminal_size).flatten().map(|(width, _)| usize::from(width.0));
+    let stated = || std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    let columns = terminal.or_else(stated).unwrap_or(COLUMNS_DEFAULT);
+    Screen { columns, colour: is_terminal && !set("NO_COLOR") && !dumb }
 }

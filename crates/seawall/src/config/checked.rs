@@ -1,10 +1,12 @@
 //! The configuration after checking: what the rest of the program works with. Nothing here can be wrong any more.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use seawall_engine::address::{AddressSet, loopback_networks};
 use seawall_engine::decision::Enforce;
 
 /// Everything that the operator can say.
@@ -28,6 +30,15 @@ pub struct Config {
     pub policy: Policy,
 }
 
+impl Config {
+    /// Everybody whom nothing is ever enforced against: loopback unless switched off, the trusted proxies, and the
+    /// operator's own networks.
+    pub fn never_ban_set(&self) -> AddressSet {
+        let loopback = loopback_networks().into_iter().filter(|_| self.policy.never_ban_loopback);
+        AddressSet::new(loopback.chain(self.trust.proxies.iter().copied()).chain(self.policy.never_ban.iter().copied()))
+    }
+}
+
 /// One guarded site.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Site {
@@ -42,12 +53,23 @@ pub struct Site {
 /// A host that a site answers to, in lower case and without port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HostPattern {
-    /// `example.org`
+    /// `example.org`; an IPv6 address stands in brackets, as in `Host`.
     Exact(String),
     /// `*.example.org`, held as `.example.org`: every name below, not the name itself.
     Below(String),
     /// `*`: every host, and none at all.
     Any,
+}
+
+/// As it is written in a configuration.
+impl fmt::Display for HostPattern {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact(host) => formatter.write_str(host),
+            Self::Below(suffix) => write!(formatter, "*{suffix}"),
+            Self::Any => formatter.write_str("*"),
+        }
+    }
 }
 
 /// Where a site's answers come from.
@@ -79,6 +101,17 @@ pub enum Upstream {
         /// The socket.
         path: PathBuf,
     },
+}
+
+/// As it is written in a configuration.
+impl fmt::Display for Upstream {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Http { host, port } if host.contains(':') => write!(formatter, "http://[{host}]:{port}"),
+            Self::Http { host, port } => write!(formatter, "http://{host}:{port}"),
+            Self::Unix { path } => write!(formatter, "unix:{}", path.display()),
+        }
+    }
 }
 
 /// Whose word about the client's address is believed.

@@ -1,1 +1,4 @@
 //! What the guard itself can serve.
+
+pub mod clock;
+pub mod files;

@@ -1,1 +1,6 @@
 //! Everything people look at.
+
+pub mod report;
+pub mod status;
+pub mod text;
+pub mod web;

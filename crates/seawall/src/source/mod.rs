@@ -1,1 +1,5 @@
-//! Where requests are seen.
+//! Where requests are seen. Each source makes observations; everything after is the same code.
+
+pub mod follow;
+pub mod proxy;
+pub mod record;

@@ -1,0 +1,319 @@
+//! One worker's judge.
+
+use std::sync::Arc;
+
+use super::buckets::{self, BucketTable};
+use super::clients::ClientTable;
+use super::rules::{CompiledRule, RULES_MAX, RuleSet, THROTTLED_STATUS};
+use crate::address::ClientAddress;
+use crate::decision::{Action, RuleId};
+use crate::observation::{ClientHistory, Request};
+use crate::units::Timestamp;
+
+/// What is to be done with a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Judgement {
+    /// Let it through.
+    Pass,
+    /// Answer with this status.
+    Refuse {
+        /// The rule that says so.
+        rule: RuleId,
+        /// 403, 410 or 429.
+        status: u16,
+    },
+    /// Close the connection without an answer.
+    Drop {
+        /// The rule that says so.
+        rule: RuleId,
+    },
+    /// The client has used up a limit of its own: 429.
+    ClientLimit,
+}
+
+/// What one rule has done since the counts were last taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RuleCount {
+    /// Requests that it matched, in force or in shadow.
+    pub matched: u64,
+    /// Requests that it refused.
+    pub refused: u64,
+    /// Matching requests that it let through as probes.
+    pub canaries: u64,
+    /// Requests that it matched and that came from clients of good standing.
+    pub matched_known: u64,
+}
+
+/// What this worker keeps for one rule while the rule stays.
+#[derive(Clone, Copy, Debug, Default)]
+struct RuleState {
+    /// What is left of this worker's share of the throttled rate, as of `last`.
+    tokens: f32,
+    last: Timestamp,
+    /// Matching requests since the last that passed as a probe.
+    since_canary: u32,
+}
+
+/// One worker's judge: rules, clients, buckets and counts. Nobody else touches it, so nothing in it is locked.
+#[derive(Debug)]
+pub struct Gate {
+    rules: Arc<RuleSet>,
+    /// What this worker knows of its clients.
+    pub clients: ClientTable,
+    buckets: BucketTable,
+    states: [RuleState; RULES_MAX],
+    counts: [RuleCount; RULES_MAX],
+    known: u64,
+    workers: f32,
+}
+
+impl Gate {
+    /// A judge without rules, one of `workers` that share the traffic, with a client table of `client_entries`.
+    pub fn new(workers: usize, client_entries: usize, seed: u64) -> Self {
+        Self {
+            rules: Arc::default(),
+            clients: ClientTable::new(client_entries, seed),
+            buckets: BucketTable::new(seed),
+            states: [RuleState::default(); RULES_MAX],
+            counts: [RuleCount::default(); RULES_MAX],
+            known: 0,
+            workers: workers.max(1) as f32,
+        }
+    }
+
+    /// The rules in use.
+    pub fn rules(&self) -> &Arc<RuleSet> {
+        &self.rules
+    }
+
+    /// Takes other rules into use. Counts not yet taken are handed to `count` first; a rule that stays keeps its throttle.
+    pub fn install(&mut self, rules: Arc<RuleSet>, count: impl FnMut(RuleId, RuleCount)) {
+        self.take_counts(count);
+        let mut states = [RuleState::default(); RULES_MAX];
+        for (state, rule) in states.iter_mut().zip(&rules.rules) {
+            if let Some(before) = self.rules.rules.iter().position(|old| old.id == rule.id) {
+                *state = self.states[before];
+            }
+        }
+        self.states = states;
+        self.rules = rules;
+    }
+
+    /// Hands what each rule has done since the last time to `count`, and returns how many requests came from clients of
+    /// good standing.
+    pub fn take_counts(&mut self, mut count: impl FnMut(RuleId, RuleCount)) -> u64 {
+        for (rule, counted) in self.rules.rules.iter().zip(&mut self.counts) {
+            let counted = std::mem::take(counted);
+            if counted != RuleCount::default() {
+                count(rule.id, counted);
+            }
+        }
+        std::mem::take(&mut self.known)
+    }
+
+    /// The memory that the tables take, whatever they hold.
+    pub fn memory_bytes(&self) -> usize {
+        self.clients.memory_bytes() + self.buckets.memory_bytes()
+    }
+
+    /// Judges one request and counts it for its client.
+    pub fn judge(
+        &mut self,
+        request: &Request<'_>,
+        client: Option<ClientAddress>,
+        now: Timestamp,
+    ) -> (Judgement, ClientHistory) {
+        let slot = client.map(|client| self.clients.slot(client));
+        let (history, is_known) = slot.map(|slot| self.clients.request(slot, now)).unwrap_or_default();
+        self.known += u64::from(is_known);
+        let judgement = self.judge_rules(request, client, is_known, now);
+        if let Some(slot) = slot {
+            match judgement {
+                Judgement::Pass => self.clients.served(slot),
+                Judgement::Refuse { .. } | Judgement::Drop { .. } => self.clients.refused(slot, now),
+                Judgement::ClientLimit => {}
+            }
+        }
+        (judgement, history)
+    }
+
+    fn judge_rules(
+        &mut self,
+        request: &Request<'_>,
+        client: Option<ClientAddress>,
+        is_known: bool,
+        now: Timestamp,
+    ) -> Judgement {
+        if self.rules.is_empty() {
+            return Judgement::Pass;
+        }
+        let mut matched = self.rules.matching(request, client);
+        if matched == 0 || client.is_some_and(|client| self.rules.never_ban().contains(client)) {
+            return Judgement::Pass;
+        }
+        // Every rule that matches is counted, but only the first that is in force acts.
+        let mut judgement = Judgement::Pass;
+        let mut decided = false;
+        while matched != 0 {
+            let index = matched.trailing_zeros() as usize;
+            matched &= matched - 1;
+            let Some(rule) = self.rules.rules.get(index).copied() else {
+                let within = client.is_none_or(|client| self.within_limit(index - RULES_MAX, client, now));
+                if !within && judgement == Judgement::Pass {
+                    judgement = Judgement::ClientLimit;
+                }
+                continue;
+            };
+            let count = &mut self.counts[index];
+            count.matched += 1;
+            count.matched_known += u64::from(is_known);
+            if rule.enforced && !decided {
+                decided = true;
+                judgement = self.act(index, rule, now);
+            }
+        }
+        judgement
+    }
+
+    fn within_limit(&mut self, index: usize, client: ClientAddress, now: Timestamp) -> bool {
+        match self.rules.limits.get(index) {
+            Some(limit) => self.buckets.take(client, index, *limit, now),
+            None => true,
+        }
+    }
+
+    fn act(&mut self, index: usize, rule: CompiledRule, now: Timestamp) -> Judgement {
+        let (count, state) = (&mut self.counts[index], &mut self.states[index]);
+        state.since_canary = state.since_canary.saturating_add(1);
+        if rule.canary_interval > 0 && state.since_canary >= rule.canary_interval {
+            state.since_canary = 0;
+            count.canaries += 1;
+            return Judgement::Pass;
+        }
+        let judgement = match rule.action {
+            Action::Throttle { rate } => {
+                let share = rate / self.workers;
+                // At least one request may wait, however low the rate.
+                let burst = share.max(1.0);
+                if buckets::take(&mut state.tokens, &mut state.last, share / 1_000_000.0, burst, now) {
+                    return Judgement::Pass;
+                }
+                Judgement::Refuse { rule: rule.id, status: THROTTLED_STATUS }
+            }
+            Action::Refuse { status } => Judgement::Refuse { rule: rule.id, status },
+            Action::Drop => Judgement::Drop { rule: rule.id },
+        };
+        count.refused += 1;
+        judgement
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::address::AddressSet;
+    use crate::decision::{Condition, Rule, Stage};
+    use crate::gate::ClientLimit;
+    use crate::observation::attribute::Attribute;
+
+    const START: Timestamp = Timestamp::from_seconds(1_700_000_000);
+
+    fn client(number: u32) -> Option<ClientAddress> {
+        Some(ClientAddress::new(Ipv4Addr::from_bits(number).into()))
+    }
+
+    fn rule(id: u32, action: Action, stage: Stage, canary_interval: u32) -> Rule {
+        let conditions = vec![Condition::new(Attribute::UserAgentWord, b"QQGameHall")];
+        Rule { id: RuleId(id), conditions, action, stage, canary_interval }
+    }
+
+    fn gate(rules: &[Rule], limits: &[ClientLimit], never_ban: AddressSet) -> Gate {
+        let mut gate = Gate::new(1, 64, 1);
+        let set = RuleSet::compile(rules, limits, never_ban).expect("few enough rules");
+        gate.install(Arc::new(set), |_, _| ());
+        gate
+    }
+
+    const UNWANTED: Request<'static> = Request {
+        method: b"POST",
+        host: b"example.org",
+        path: b"/ca/cacert.pem",
+        query: None,
+        version: crate::observation::Version::Http11,
+        user_agent: Some(b"QQGameHall"),
+        referer: None,
+    };
+
+    #[test]
+    fn a_rule_in_force_refuses_and_one_in_shadow_only_counts() {
+        let refuse = Action::Refuse { status: 403 };
+        let mut shadow = gate(&[rule(1, refuse, Stage::Shadow, 0)], &[], AddressSet::default());
+        assert_eq!(shadow.judge(&UNWANTED, client(1), START).0, Judgement::Pass);
+        let mut taken = Vec::new();
+        shadow.take_counts(|id, count| taken.push((id, count.matched, count.refused)));
+        assert_eq!(taken, [(RuleId(1), 1, 0)]);
+
+        let mut enforced = gate(&[rule(1, refuse, Stage::Enforced, 0)], &[], AddressSet::default());
+        let expected = Judgement::Refuse { rule: RuleId(1), status: 403 };
+        assert_eq!(enforced.judge(&UNWANTED, client(1), START).0, expected);
+        let wanted = Request { user_agent: Some(b"curl/8.5.0"), ..UNWANTED };
+        assert_eq!(enforced.judge(&wanted, client(1), START).0, Judgement::Pass);
+    }
+
+    #[test]
+    fn one_request_in_so_many_passes_as_a_probe_across_count_takings() {
+        let mut gate =
+            gate(&[rule(1, Action::Refuse { status: 403 }, Stage::Enforced, 10)], &[], AddressSet::default());
+        let mut passed = 0;
+        for _ in 0..100 {
+            passed += u32::from(gate.judge(&UNWANTED, client(1), START).0 == Judgement::Pass);
+            gate.take_counts(|_, _| ());
+        }
+        assert_eq!(passed, 10);
+    }
+
+    #[test]
+    fn a_throttle_lets_its_rate_through_and_survives_a_new_rule_set() {
+        let throttle = rule(1, Action::Throttle { rate: 2.0 }, Stage::Enforced, 0);
+        let mut gate = gate(std::slice::from_ref(&throttle), &[], AddressSet::default());
+        let mut passed = 0;
+        for step in 0..1_000 {
+            let now = START + Duration::from_millis(10 * step);
+            passed += u32::from(gate.judge(&UNWANTED, client(1), now).0 == Judgement::Pass);
+            if step % 100 == 0 {
+                let set = RuleSet::compile(std::slice::from_ref(&throttle), &[], AddressSet::default());
+                gate.install(Arc::new(set.expect("one rule")), |_, _| ());
+            }
+        }
+        assert!((20..=22).contains(&passed), "{passed} in ten seconds at two a second");
+    }
+
+    #[test]
+    fn nobody_on_the_never_ban_list_is_refused_or_limited() {
+        let limit = ClientLimit { conditions: vec![], requests: 1, period: Duration::from_secs(60) };
+        let never_ban = AddressSet::new([client(1).expect("a client").prefix(32)]);
+        let mut gate = gate(&[rule(1, Action::Drop, Stage::Enforced, 0)], &[limit], never_ban);
+        for _ in 0..10 {
+            assert_eq!(gate.judge(&UNWANTED, client(1), START).0, Judgement::Pass);
+        }
+        assert_eq!(gate.judge(&UNWANTED, client(2), START).0, Judgement::Drop { rule: RuleId(1) });
+    }
+
+    #[test]
+    fn a_client_limit_counts_each_client_for_itself() {
+        let login = vec![Condition::new(Attribute::Path, b"/login")];
+        let limit = ClientLimit { conditions: login, requests: 2, period: Duration::from_secs(10) };
+        let mut gate = gate(&[], &[limit], AddressSet::default());
+        let request = Request { method: b"POST", path: b"/login", ..Request::default() };
+        let mut judge = |number, request: &Request<'_>, now| gate.judge(request, client(number), now).0;
+        assert_eq!(judge(1, &request, START), Judgement::Pass);
+        assert_eq!(judge(1, &request, START), Judgement::Pass);
+        assert_eq!(judge(1, &request, START), Judgement::ClientLimit);
+        assert_eq!(judge(2, &request, START), Judgement::Pass);
+        assert_eq!(judge(1, &Request { path: b"/", ..request }, START), Judgement::Pass);
+        assert_eq!(judge(1, &request, START + Duration::from_secs(6)), Judgement::Pass);
+    }
+}

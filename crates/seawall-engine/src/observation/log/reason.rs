@@ -1,0 +1,90 @@
+//! Why a line could not be read.
+
+use std::fmt;
+
+/// Why a line could not be read, in the order in which a reader comes upon it: of two readers that both refuse a line,
+/// the one with the greater reason understood more of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Reason {
+    /// Nothing but white space.
+    Empty,
+    /// Longer than [`super::LINE_BYTES_MAX`].
+    TooLong,
+    /// No time stamp where any known format has one.
+    NoTimestamp,
+    /// A time stamp of the right shape that names no moment, or one before 1970.
+    WrongTimestamp,
+    /// Fewer fields than client, identity and user before the time stamp.
+    TooFewFields,
+    /// No quoted request after the time stamp.
+    NoRequest,
+    /// A quoted field that does not end: most often a line that was cut.
+    UnclosedQuote,
+    /// The line ends before the status.
+    NoStatus,
+    /// Something other than a status of 100 to 599, or `-`, in its place.
+    WrongStatus,
+    /// The line ends before the size.
+    NoSize,
+    /// Something other than a number of bytes, or `-`, in its place.
+    WrongSize,
+}
+
+impl Reason {
+    /// Every reason, in order.
+    pub const ALL: [Self; 11] = [
+        Self::Empty,
+        Self::TooLong,
+        Self::NoTimestamp,
+        Self::WrongTimestamp,
+        Self::TooFewFields,
+        Self::NoRequest,
+        Self::UnclosedQuote,
+        Self::NoStatus,
+        Self::WrongStatus,
+        Self::NoSize,
+        Self::WrongSize,
+    ];
+
+    /// The name in JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Empty => "empty",
+            Self::TooLong => "too-long",
+            Self::NoTimestamp => "no-timestamp",
+            Self::WrongTimestamp => "wrong-timestamp",
+            Self::TooFewFields => "too-few-fields",
+            Self::NoRequest => "no-request",
+            Self::UnclosedQuote => "unclosed-quote",
+            Self::NoStatus => "no-status",
+            Self::WrongStatus => "wrong-status",
+            Self::NoSize => "no-size",
+            Self::WrongSize => "wrong-size",
+        }
+    }
+
+    /// What people read.
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::Empty => "empty line",
+            Self::TooLong => "line longer than 64 KiB",
+            Self::NoTimestamp => "no time stamp of a known format",
+            Self::WrongTimestamp => "time stamp names no moment since 1970",
+            Self::TooFewFields => "fewer than three fields before the time stamp",
+            Self::NoRequest => "no quoted request after the time stamp",
+            Self::UnclosedQuote => "quoted field does not end (line cut short?)",
+            Self::NoStatus => "line ends before the status",
+            Self::WrongStatus => "status is neither 100 to 599 nor `-`",
+            Self::NoSize => "line ends before the size",
+            Self::WrongSize => "size is neither a number of bytes nor `-`",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.text())
+    }
+}
+
+impl std::error::Error for Reason {}

@@ -1,0 +1,74 @@
+//! How commands talk to a running guard: over the control socket in its state directory.
+
+use std::path::PathBuf;
+
+use http_body_util::{BodyExt as _, Empty};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use serde::de::DeserializeOwned;
+use tokio::net::UnixStream;
+
+use super::Failure;
+use crate::config::Environment;
+use crate::daemon::{Problem, SOCKET_NAME};
+
+/// Which guard.
+#[derive(clap::Args)]
+pub(crate) struct Guard {
+    /// The state directory of the guard.
+    #[arg(long, value_name = "DIR", default_value_os_t = Environment::of_process().default_state_directory())]
+    state: PathBuf,
+}
+
+impl Guard {
+    /// Asks the guard and reads its answer.
+    pub(crate) fn ask<T: DeserializeOwned>(&self, method: http::Method, path: &str) -> Result<T, Failure> {
+        let (status, body) = self.exchange(method, path)?;
+        if status.is_success() {
+            return serde_json::from_slice(&body).map_err(|error| {
+                Failure::no_guard(format!("failed to read the guard's answer: {error}; is it of another version?"))
+            });
+        }
+        let problem = serde_json::from_slice::<Problem>(&body).map(|problem| problem.error);
+        Err(Failure::invalid(problem.unwrap_or_else(|_| format!("the guard answered {status}"))))
+    }
+
+    /// Tells the guard something that has no answer.
+    pub(crate) fn tell(&self, method: http::Method, path: &str) -> Result<(), Failure> {
+        self.exchange(method, path).map(|_| ())
+    }
+
+    fn exchange(&self, method: http::Method, path: &str) -> Result<(http::StatusCode, Vec<u8>), Failure> {
+        let socket = self.state.join(SOCKET_NAME);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().map_err(Failure::machine)?;
+        runtime.block_on(async {
+            let stream = UnixStream::connect(&socket).await.map_err(|error| {
+                let hint = "is `seawall serve` running, as this user? --state DIR names another state directory";
+                Failure::no_guard(format!("failed to reach a guard on {}: {error}; {hint}", socket.display()))
+            })?;
+            let answer = async {
+                let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+                let request = http::Request::builder().method(method).uri(path).header("host", "seawall");
+                let request = request.body(Empty::<bytes::Bytes>::new());
+                let exchange = async {
+                    match request {
+                        Ok(request) => {
+                            let response = sender.send_request(request).await?;
+                            let status = response.status();
+                            Ok(Some((status, response.into_body().collect().await?.to_bytes().to_vec())))
+                        }
+                        Err(_) => Ok(None),
+                    }
+                };
+                let driven = async { connection.await.map(|()| None) };
+                // Whichever ends first: an answer ends the exchange, and the end of the connection everything.
+                tokio::select! { answer = exchange => answer, ended = driven => ended }
+            };
+            let answer: Result<_, hyper::Error> = answer.await;
+            let failed = |reason: String| Failure::no_guard(format!("failed to ask the guard: {reason}"));
+            answer
+                .map_err(|error| failed(error.to_string()))?
+                .ok_or_else(|| failed("it closed the connection".to_owned()))
+        })
+    }
+}

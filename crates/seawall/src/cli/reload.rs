@@ -1,0 +1,29 @@
+//! `seawall reload`
+
+use std::process::ExitCode;
+
+use http::Method;
+
+use super::Failure;
+use super::guard::Guard;
+use crate::daemon::Reloaded;
+
+/// Have a running guard read its configuration again. No connection is dropped. When anything in the configuration is
+/// wrong, every problem is printed and everything stays as it was.
+#[derive(clap::Args)]
+#[command(after_help = "Example:\n  seawall check --config /etc/seawall.toml && seawall reload")]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    guard: Guard,
+}
+
+/// Runs the command.
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let reloaded: Reloaded = arguments.guard.ask(Method::POST, "/v1/reload")?;
+    let listening: Vec<String> = reloaded.listening.iter().map(ToString::to_string).collect();
+    println!("Guarding {} sites on {}.", reloaded.sites, listening.join(", "));
+    if !reloaded.needs_restart.is_empty() {
+        println!("Changed, but in effect only after a restart: {}.", reloaded.needs_restart.join(", "));
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,91 @@
+//! `seawall serve`
+
+use std::io::IsTerminal as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use tracing_subscriber::EnvFilter;
+
+use super::Failure;
+use crate::config::{self, CommandLine, Config};
+use crate::daemon::{self, Addresses, ConfigSource, StartError};
+
+/// Guard a site: stand in front of it and refuse the unwanted part of its traffic.
+///
+/// Without options it guards a built-in clock site on 127.0.0.1:8080, with a status page on 127.0.0.1:8081, so that you
+/// can try it at once.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  seawall serve
+  seawall serve --to http://127.0.0.1:3000 --host example.org --listen 0.0.0.0:80
+  seawall serve --config /etc/seawall.toml
+
+SIGHUP reads the configuration again, SIGTERM stops: new visitors are no longer taken,
+those under way are waited for as long as limits.drain-time-max says.")]
+pub(crate) struct Arguments {
+    /// The configuration file; see docs/configuration.md.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["to", "host"])]
+    config: Option<PathBuf>,
+
+    /// The server to guard: http://HOST:PORT or unix:/PATH.
+    #[arg(long, value_name = "URL", requires = "host")]
+    to: Option<String>,
+
+    /// A host that the site answers to, as in the address bar; may be given several times. `*` for every host.
+    #[arg(long, value_name = "NAME", requires = "to")]
+    host: Vec<String>,
+
+    /// Where to listen for visitors [default: 127.0.0.1:8080]; may be given several times.
+    #[arg(long, value_name = "ADDR", conflicts_with = "config")]
+    listen: Vec<String>,
+
+    /// Where the control socket and what was learnt are kept [default: what the configuration says].
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
+}
+
+/// Runs the command.
+pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
+    let filter = EnvFilter::try_from_env("SEAWALL_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let is_terminal = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(is_terminal).init();
+    let (mut config, source) = configuration(&arguments)?;
+    if let Some(state) = arguments.state {
+        config.state_directory = state;
+    }
+    let is_trial = matches!(source, ConfigSource::CommandLine) && arguments.to.is_none();
+    let state_directory = config.state_directory.clone();
+    let announce = |addresses: &Addresses| {
+        for address in &addresses.visitors {
+            println!("Guarding on http://{address}/");
+        }
+        if let Some(admin) = addresses.admin {
+            println!("Status page http://{admin}/");
+        }
+        if is_trial {
+            println!("Try: open both in a browser; `seawall status`; `seawall drill cacert` replays a real flood;");
+            println!("     `seawall serve --to http://127.0.0.1:3000 --host example.org` guards a server of yours.");
+        } else {
+            println!("State in {}; `seawall status` shows what is going on.", state_directory.display());
+        }
+    };
+    daemon::run(config, source, announce).map_err(|error| match error {
+        StartError::Listen { .. } | StartError::State(_) | StartError::Thread(_) => Failure::machine(error),
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn configuration(arguments: &Arguments) -> Result<(Config, ConfigSource), Failure> {
+    if let Some(path) = &arguments.config {
+        let config = config::load(path)?;
+        return Ok((config, ConfigSource::File(path.clone())));
+    }
+    let line = CommandLine {
+        to: arguments.to.clone(),
+        hosts: arguments.host.clone(),
+        listen: arguments.listen.clone(),
+    };
+    let config = Config::from_command_line(&line)?;
+    Ok((config, ConfigSource::CommandLine))
+}

@@ -1,0 +1,62 @@
+//! Paths and names as people write them.
+
+use std::path::PathBuf;
+
+use super::kind::Text;
+
+/// A path of the file system.
+pub(super) struct FilePath;
+
+impl Text for FilePath {
+    type Value = PathBuf;
+    const NAME: &'static str = "path";
+    const EXAMPLE: &'static str = "\"/var/www/html\"";
+
+    fn parse(&self, text: &str) -> Result<PathBuf, String> {
+        if text.is_empty() {
+            return Err(format!("which is no path; write, for example, {}", Self::EXAMPLE));
+        }
+        if text.contains('\0') {
+            return Err("but a path cannot hold a NUL".to_owned());
+        }
+        if text == "~" || text.starts_with("~/") {
+            return Err("but only a shell knows what ~ is; write the path in full".to_owned());
+        }
+        Ok(PathBuf::from(text))
+    }
+
+    fn show_text(&self, value: &PathBuf) -> String {
+        value.display().to_string()
+    }
+}
+
+/// What a site is called.
+pub(super) struct SiteName;
+
+impl SiteName {
+    const CHARACTERS_MAX: usize = 64;
+}
+
+impl Text for SiteName {
+    type Value = String;
+    const NAME: &'static str = "name";
+    const EXAMPLE: &'static str = "\"example\"";
+
+    fn parse(&self, text: &str) -> Result<String, String> {
+        if text.trim().is_empty() {
+            return Err(format!("which is no name; write, for example, {}, or leave the key out", Self::EXAMPLE));
+        }
+        if text.chars().count() > Self::CHARACTERS_MAX {
+            return Err(format!("which is longer than {} characters", Self::CHARACTERS_MAX));
+        }
+        // The name is printed on terminals and in pages.
+        if text.chars().any(char::is_control) {
+            return Err("but a name cannot hold control characters".to_owned());
+        }
+        Ok(text.to_owned())
+    }
+
+    fn show_text(&self, value: &String) -> String {
+        value.clone()
+    }
+}

@@ -1,0 +1,336 @@
+//! The running guard: starts the workers and the detecting thread, and carries out what the operator asks.
+//!
+//! Threads: one for each worker ([`crate::source::proxy`]), one that detects ([`detector`]), and the main thread, which
+//! waits for signals and serves the control socket ([`control`]) and the status page ([`crate::show::web`]). Nothing that
+//! the main thread does can hold up a request.
+
+mod control;
+mod detector;
+mod snapshot;
+mod state;
+
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use arc_swap::ArcSwap;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Notify, mpsc};
+
+use crate::config::{Config, Origin, Upstream};
+use crate::host::clock::Clock;
+use crate::host::open_files;
+use crate::source::proxy::settings::Settings;
+use crate::source::proxy::traffic::Traffic;
+use crate::source::proxy::{listener, worker};
+use crate::source::record;
+
+pub use control::{Problem, Reloaded, SOCKET_NAME};
+pub use detector::Command;
+pub use snapshot::{Limits, Rates, Sensor, Snapshot};
+
+/// Where the configuration of a running guard came from.
+#[derive(Clone, Debug)]
+pub enum ConfigSource {
+    /// A file, which a reload reads again.
+    File(PathBuf),
+    /// The command line, or nothing at all.
+    CommandLine,
+}
+
+/// Why the guard cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address cannot be listened on.
+    #[error("failed to listen on {address}: {error}{}", port_hint(*.address, .error))]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// The state directory cannot be used.
+    #[error(transparent)]
+    State(#[from] state::StateError),
+    /// A thread or a runtime cannot be made.
+    #[error("failed to start a thread: {0}")]
+    Thread(std::io::Error),
+}
+
+fn port_hint(address: SocketAddr, error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            format!("; another program listens there: see `ss -ltnp sport = :{}`, or choose another with --listen", address.port())
+        }
+        std::io::ErrorKind::PermissionDenied => {
+            "; ports below 1024 need root or the capability CAP_NET_BIND_SERVICE".to_owned()
+        }
+        std::io::ErrorKind::AddrNotAvailable => "; this machine does not have that address".to_owned(),
+        _ => String::new(),
+    }
+}
+
+/// The running guard, as its control socket and status page see it.
+pub struct Daemon {
+    shared: Arc<worker::Shared>,
+    source: ConfigSource,
+    config: Mutex<Config>,
+    workers: Vec<WorkerHandle>,
+    detector: std::sync::mpsc::Sender<Command>,
+    snapshot: Arc<ArcSwap<Snapshot>>,
+    listening: Mutex<Vec<SocketAddr>>,
+    open_files: usize,
+    stop: Notify,
+}
+
+struct WorkerHandle {
+    orders: mpsc::UnboundedSender<worker::Order>,
+    traffic: Arc<Traffic>,
+}
+
+/// Runs a guard until it is told to stop. `ready` is called with the addresses once visitors can come.
+///
+/// # Errors
+/// When something that it needs cannot be had; nothing is running then.
+pub fn run(config: Config, source: ConfigSource, ready: impl FnOnce(&Addresses)) -> Result<(), StartError> {
+    let state = state::StateDirectory::open(&config.state_directory)?;
+    let control_socket = control::bind(&state)?;
+    let open_files = open_files::raise();
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let worker_count = config.workers.unwrap_or(cores).max(1);
+    let settings = Settings::new(&config, connections_max(&config, open_files));
+    let clock = Clock::start();
+    let shared = Arc::new(worker::Shared {
+        settings: ArcSwap::from_pointee(settings),
+        rules: ArcSwap::default(),
+        generation: AtomicU64::new(0),
+        counts: Mutex::default(),
+        clock,
+    });
+    let mut sockets = Vec::new();
+    for address in &config.listen {
+        sockets.push(bind(*address, worker_count)?);
+    }
+    let admin = match config.admin {
+        Some(address) => Some(bind(address, 1)?),
+        None => None,
+    };
+    let listening: Vec<SocketAddr> = sockets.iter().map(|(address, _)| *address).collect();
+    let addresses = Addresses { visitors: listening.clone(), admin: admin.as_ref().map(|(address, _)| *address) };
+
+    let seed = random_seed();
+    let (mut workers, mut threads, mut queues) = (Vec::new(), Vec::new(), Vec::new());
+    for index in 0..worker_count {
+        let (sampler, queue) = record::queue();
+        let (orders, received) = mpsc::unbounded_channel();
+        let traffic = Arc::new(Traffic::default());
+        let start = worker::Start {
+            shared: Arc::clone(&shared),
+            traffic: Arc::clone(&traffic),
+            sampler,
+            seed,
+            workers: worker_count,
+        };
+        threads.push(spawn(&format!("worker-{index}"), move || {
+            if let Err(error) = worker::run(start, received) {
+                tracing::error!(%error, "a worker failed to start");
+            }
+        })?);
+        workers.push(WorkerHandle { orders, traffic });
+        queues.push(queue);
+    }
+    let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
+    let (commands, received) = std::sync::mpsc::channel();
+    let detecting = detector::Detecting {
+        shared: Arc::clone(&shared),
+        traffic: workers.iter().map(|worker| Arc::clone(&worker.traffic)).collect(),
+        queues,
+        snapshot: Arc::clone(&snapshot),
+        state,
+        enforce: config.policy.enforce,
+        open_files,
+        listening: listening.clone(),
+        seed,
+    };
+    let detector_thread = spawn("detector", move || detecting.run(&received))?;
+    let daemon = Arc::new(Daemon {
+        shared,
+        source,
+        config: Mutex::new(config),
+        workers,
+        detector: commands,
+        snapshot,
+        listening: Mutex::new(listening),
+        open_files,
+        stop: Notify::new(),
+    });
+    for (address, sockets) in sockets {
+        daemon.listen(address, sockets);
+    }
+    ready(&addresses);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
+    runtime.block_on(daemon.wait(control_socket, admin.map(|(_, sockets)| sockets))).map_err(StartError::Thread)?;
+    daemon.drain(threads, detector_thread);
+    Ok(())
+}
+
+/// Where a guard can be reached.
+#[derive(Clone, Debug)]
+pub struct Addresses {
+    /// For visitors.
+    pub visitors: Vec<SocketAddr>,
+    /// The status page.
+    pub admin: Option<SocketAddr>,
+}
+
+impl Daemon {
+    /// Serves the operator until a signal or a command ends it.
+    async fn wait(
+        self: &Arc<Self>,
+        control_socket: std::os::unix::net::UnixListener,
+        admin: Option<Vec<OwnedFd>>,
+    ) -> std::io::Result<()> {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut hang_up = signal(SignalKind::hangup())?;
+        let control = tokio::spawn(control::serve(Arc::clone(self), control_socket));
+        for socket in admin.into_iter().flatten() {
+            tokio::spawn(crate::show::web::serve(Arc::clone(self), socket.into()));
+        }
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                () = self.stop.notified() => break,
+                _ = hang_up.recv() => match self.reload() {
+                    Ok(_) => tracing::info!("the configuration was read again"),
+                    Err(problems) => tracing::error!("the configuration was not changed:\n{problems}"),
+                },
+            }
+        }
+        control.abort();
+        Ok(())
+    }
+
+    /// Reads the configuration again. When anything in it is wrong, everything stays as it was.
+    ///
+    /// # Errors
+    /// The problems, for people.
+    pub fn reload(&self) -> Result<Reloaded, String> {
+        let ConfigSource::File(path) = &self.source else {
+            return Err("this guard was started without a configuration file, so there is nothing to read again".into());
+        };
+        let config = crate::config::load(path).map_err(|problems| problems.to_string())?;
+        let mut current = self.config.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut listening = self.listening.lock().unwrap_or_else(PoisonError::into_inner);
+        // Everything that can fail comes first.
+        let mut added = Vec::new();
+        for address in config.listen.iter().filter(|address| !current.listen.contains(address)) {
+            added.push(bind(*address, self.workers.len()).map_err(|error| error.to_string())?);
+        }
+        let settings = Settings::new(&config, connections_max(&config, self.open_files));
+        let never_ban = settings.never_ban.clone();
+        self.shared.settings.store(Arc::new(settings));
+        self.shared.generation.fetch_add(1, Ordering::Release);
+        // A detector that has ended ends the guard with it, so there is nobody left to be told.
+        let _ = self.detector.send(Command::Policy(config.policy.enforce, never_ban));
+        let removed: Vec<SocketAddr> =
+            current.listen.iter().filter(|address| !config.listen.contains(address)).copied().collect();
+        for address in removed {
+            listening.retain(|kept| *kept != address);
+            for worker in &self.workers {
+                let _ = worker.orders.send(worker::Order::StopListening(address));
+            }
+        }
+        for (address, sockets) in added {
+            listening.push(address);
+            self.listen(address, sockets);
+        }
+        let mut needs_restart = Vec::new();
+        for (name, is_changed) in [
+            ("workers", current.workers != config.workers),
+            ("admin", current.admin != config.admin),
+            ("state-directory", current.state_directory != config.state_directory),
+        ] {
+            needs_restart.extend(is_changed.then(|| name.to_owned()));
+        }
+        let reloaded = Reloaded { sites: config.sites.len(), listening: listening.clone(), needs_restart };
+        *current = config;
+        Ok(reloaded)
+    }
+
+    fn listen(&self, address: SocketAddr, sockets: Vec<OwnedFd>) {
+        for (worker, socket) in self.workers.iter().zip(sockets) {
+            let _ = worker.orders.send(worker::Order::Listen(address, socket));
+        }
+    }
+
+    /// The present state.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshot.load_full()
+    }
+
+    /// Ends the guard as SIGTERM does.
+    pub fn stop(&self) {
+        self.stop.notify_one();
+    }
+
+    /// Asks the detecting thread for something. False when it is gone.
+    pub fn command(&self, command: Command) -> bool {
+        self.detector.send(command).is_ok()
+    }
+
+    fn drain(&self, threads: Vec<JoinHandle<()>>, detector: JoinHandle<()>) {
+        let time = self.config.lock().unwrap_or_else(PoisonError::into_inner).limits.drain_time_max;
+        tracing::info!(?time, "stopping: no new visitors, waiting for those under way");
+        for worker in &self.workers {
+            let _ = worker.orders.send(worker::Order::Drain(time));
+        }
+        for thread in threads {
+            if thread.join().is_err() {
+                tracing::error!("a worker had panicked");
+            }
+        }
+        let _ = self.detector.send(Command::Stop);
+        if detector.join().is_err() {
+            tracing::error!("the detecting thread had panicked");
+        }
+    }
+}
+
+fn connections_max(config: &Config, open_files: usize) -> usize {
+    let mut upstreams: Vec<&Upstream> = Vec::new();
+    for site in &config.sites {
+        if let Origin::Upstream(upstream) = &site.origin
+            && !upstreams.contains(&upstream)
+        {
+            upstreams.push(upstream);
+        }
+    }
+    open_files::connections_max(open_files, upstreams.len() * config.limits.upstream_connections_max)
+}
+
+fn bind(address: SocketAddr, workers: usize) -> Result<(SocketAddr, Vec<OwnedFd>), StartError> {
+    let bound = listener::bind(address, workers).and_then(|sockets| {
+        let first = sockets.first().map(listener::local_address).transpose()?;
+        Ok((first.unwrap_or(address), sockets))
+    });
+    bound.map_err(|error| StartError::Listen { address, error })
+}
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StartError> {
+    std::thread::Builder::new().name(name.to_owned()).spawn(run).map_err(StartError::Thread)
+}
+
+/// The key of all tables that outsiders' values are hashed into. From the kernel, so that nobody can guess it.
+fn random_seed() -> u64 {
+    let mut bytes = [0; 8];
+    // The kernel refuses only before its pool is ready at boot; the address of a stack variable then has to do.
+    match rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()) {
+        Ok(_) => u64::from_ne_bytes(bytes),
+        Err(_) => std::ptr::from_ref(&bytes).addr() as u64 ^ u64::from(std::process::id()),
+    }
+}

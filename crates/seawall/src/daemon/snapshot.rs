@@ -1,0 +1,86 @@
+//! What the guard shows of itself: taken by the detecting thread, read by whoever asks.
+
+use std::net::SocketAddr;
+
+use seawall_engine::decision::{Event, Status};
+use serde::{Deserialize, Serialize};
+
+use crate::source::proxy::traffic::TrafficTotals;
+
+/// The state of a running guard at one moment; what `seawall status --json` and the status page print.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// The version of the guard.
+    pub version: String,
+    /// Its process.
+    pub pid: u32,
+    /// How long it has run.
+    pub uptime_seconds: u64,
+    /// Whether no incident is open.
+    pub calm: bool,
+    /// When rules are put in force: `never`, `under-stress` or `on-excess`.
+    pub enforce: seawall_engine::decision::Enforce,
+    /// Whether the server is under stress at present.
+    pub stressed: bool,
+    /// Counts since the start.
+    pub traffic: TrafficTotals,
+    /// The last ten seconds.
+    pub rates: Rates,
+    /// Where traffic is seen.
+    pub sensors: Vec<Sensor>,
+    /// Bounds, and how near they are.
+    pub limits: Limits,
+    /// Incidents and rules.
+    pub detection: Status,
+    /// What has happened, newest last; a bounded number.
+    pub events: Vec<Event>,
+}
+
+/// Requests a second over the last ten seconds, by what became of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Rates {
+    /// All.
+    pub requests: f64,
+    /// Answered by the site.
+    pub served: f64,
+    /// Refused or dropped by a rule.
+    pub refused: f64,
+    /// For hosts that are none of ours.
+    pub misdirected: f64,
+    /// No clear HTTP.
+    pub malformed: f64,
+    /// Beyond a limit of the client, or of all.
+    pub limited: f64,
+    /// The site did not answer as it should.
+    pub failed: f64,
+    /// Connections closed unread.
+    pub closed_unread: f64,
+    /// Bytes sent a second.
+    pub bytes_sent: f64,
+}
+
+/// A place where traffic is seen.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Sensor {
+    /// What it is.
+    pub name: String,
+    /// Its address.
+    pub address: SocketAddr,
+}
+
+/// Bounds, and how near they are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Connections open, streams of the clock among them.
+    pub connections: u64,
+    /// The most that are let in.
+    pub connections_max: u64,
+    /// The limit on open files.
+    pub open_files_max: u64,
+    /// The share of all processors in use, 0 to 1.
+    pub cpu_used: f32,
+    /// The share of memory in use, 0 to 1.
+    pub memory_used: f32,
+    /// Bytes that the engine's tables take, whatever they hold.
+    pub engine_bytes: u64,
+}

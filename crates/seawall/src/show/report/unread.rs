@@ -1,0 +1,62 @@
+//! The lines that could not be read: how many for each reason, and the first of each to look at.
+
+use seawall_engine::observation::log::Reason;
+
+/// How many lines of each reason are kept to be shown.
+const EXAMPLES_MAX: usize = 3;
+
+/// How much of a line is kept to be shown, in bytes.
+pub(super) const EXAMPLE_BYTES_MAX: usize = 256;
+
+/// Lines that could not be read, by reason.
+#[derive(Default)]
+pub(super) struct Unread {
+    by_reason: [Lines; Reason::ALL.len()],
+}
+
+#[derive(Default)]
+struct Lines {
+    count: u64,
+    examples: Vec<Example>,
+}
+
+/// A line that could not be read.
+pub(super) struct Example {
+    /// Which of the inputs it comes from.
+    pub(super) input: usize,
+    /// Its number there, from 1.
+    pub(super) line: u64,
+    /// Its length in bytes.
+    pub(super) length: u64,
+    /// How it begins.
+    pub(super) beginning: Vec<u8>,
+}
+
+impl Unread {
+    /// Counts a line.
+    pub(super) fn add(&mut self, reason: Reason, input: usize, line: u64, length: u64, text: &[u8]) {
+        let Some(lines) = self.by_reason.get_mut(reason as usize) else { return };
+        lines.count += 1;
+        if lines.examples.len() < EXAMPLES_MAX {
+            let beginning = text.get(..EXAMPLE_BYTES_MAX).unwrap_or(text).to_vec();
+            lines.examples.push(Example { input, line, length, beginning });
+        }
+    }
+
+    /// All lines that could not be read.
+    pub(super) fn count(&self) -> u64 {
+        self.by_reason.iter().map(|lines| lines.count).sum()
+    }
+
+    /// The reasons that occurred, most frequent first, each with its number of lines and its examples.
+    pub(super) fn by_reason(&self) -> Vec<(Reason, u64, &[Example])> {
+        let mut found: Vec<_> = Reason::ALL
+            .into_iter()
+            .zip(&self.by_reason)
+            .filter(|(_, lines)| lines.count > 0)
+            .map(|(reason, lines)| (reason, lines.count, lines.examples.as_slice()))
+            .collect();
+        found.sort_by_key(|(_, count, _)| std::cmp::Reverse(*count));
+        found
+    }
+}

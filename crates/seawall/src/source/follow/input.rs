@@ -1,0 +1,259 @@
+//! One input: a file or standard input, decompressed when its content says that it is compressed.
+
+use std::cell::Cell;
+use std::fs::File;
+use std::io::{self, BufReader, Chain, Cursor, Read};
+use std::path::Path;
+use std::rc::Rc;
+
+use flate2::bufread::MultiGzDecoder;
+
+/// The first bytes of every gzip member (RFC 1952, section 2.3.1), with the only method there is.
+const GZIP_MAGIC: [u8; 3] = [0x1F, 0x8B, 8];
+
+/// What is read from the operating system at once.
+const READ_BYTES: usize = 128 * 1024;
+
+/// How an input was compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compression {
+    /// Not at all.
+    None,
+    /// gzip, of one member or several.
+    Gzip,
+}
+
+impl Compression {
+    /// The name in JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Gzip => "gzip",
+        }
+    }
+}
+
+/// Why an input could not be read, or not whole.
+#[derive(Debug, thiserror::Error)]
+pub enum InputError {
+    /// The file could not be opened.
+    #[error("cannot open {path}: {source}")]
+    Open {
+        /// The file.
+        path: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file is a directory.
+    #[error("cannot read {path}: it is a directory; name the log files in it, as {path}/access.log*")]
+    Directory {
+        /// The directory, without a slash at its end.
+        path: String,
+    },
+    /// Reading stopped before the end.
+    #[error("cannot read {path} any further than line {line}: {source}")]
+    Read {
+        /// The file.
+        path: String,
+        /// The last line that was read, from 1; 0 for none.
+        line: u64,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The gzip data ends in the middle.
+    #[error("{path} is a gzip file that was cut short: it ends in the middle of its data, after line {line}")]
+    GzipCut {
+        /// The file.
+        path: String,
+        /// The last line that was read, from 1; 0 for none.
+        line: u64,
+    },
+    /// The gzip data is damaged, or something else follows it.
+    #[error("{path} is a damaged gzip file: after line {line} comes what is no gzip data ({source})")]
+    GzipDamaged {
+        /// The file.
+        path: String,
+        /// The last line that was read, from 1; 0 for none.
+        line: u64,
+        /// What the decompressor said.
+        source: io::Error,
+    },
+}
+
+/// An open input.
+pub struct Input {
+    name: String,
+    size: Option<u64>,
+    consumed: Rc<Cell<u64>>,
+    compression: Compression,
+    content: Content,
+}
+
+/// What was looked at to recognise the compression, then the rest.
+type Raw = Chain<Cursor<Vec<u8>>, Counted<Box<dyn Read>>>;
+
+enum Content {
+    Plain(Raw),
+    Gzip(Box<MultiGzDecoder<BufReader<Raw>>>),
+}
+
+impl Input {
+    /// Opens `path`, or standard input for `-`.
+    ///
+    /// # Errors
+    /// When the file cannot be opened, is a directory, or its first bytes cannot be read.
+    pub fn open(path: &Path) -> Result<Self, InputError> {
+        if path == Path::new("-") {
+            return Self::new("standard input".to_owned(), None, Box::new(io::stdin().lock()));
+        }
+        let name = path.to_string_lossy().into_owned();
+        let open = |source| InputError::Open { path: name.clone(), source };
+        let file = File::open(path).map_err(open)?;
+        let metadata = file.metadata().map_err(open)?;
+        if metadata.is_dir() {
+            let path = name.strip_suffix('/').unwrap_or(&name).to_owned();
+            return Err(InputError::Directory { path });
+        }
+        let size = metadata.is_file().then_some(metadata.len());
+        Self::new(name, size, Box::new(file))
+    }
+
+    fn new(name: String, size: Option<u64>, source: Box<dyn Read>) -> Result<Self, InputError> {
+        let consumed = Rc::new(Cell::new(0));
+        let mut source = Counted { source, consumed: Rc::clone(&consumed) };
+        let mut beginning = Vec::new();
+        source
+            .by_ref()
+            .take(GZIP_MAGIC.len() as u64)
+            .read_to_end(&mut beginning)
+            .map_err(|source| InputError::Read { path: name.clone(), line: 0, source })?;
+        let is_gzip = beginning == GZIP_MAGIC;
+        let raw = Cursor::new(beginning).chain(source);
+        let (compression, content) = if is_gzip {
+            let decoder = MultiGzDecoder::new(BufReader::with_capacity(READ_BYTES, raw));
+            (Compression::Gzip, Content::Gzip(Box::new(decoder)))
+        } else {
+            (Compression::None, Content::Plain(raw))
+        };
+        Ok(Self { name, size, consumed, compression, content })
+    }
+
+    /// Its name, as given; whoever prints it must escape it, since a file's name may hold anything.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its size as stored, in bytes, where that is known.
+    pub fn size(&self) -> Option<u64> {
+        self.size
+    }
+
+    /// How many bytes, as stored, have been taken from it; can be asked while something else reads.
+    pub fn consumed(&self) -> Rc<Cell<u64>> {
+        Rc::clone(&self.consumed)
+    }
+
+    /// How it is compressed.
+    pub fn compression(&self) -> Compression {
+        self.compression
+    }
+}
+
+impl InputError {
+    /// The error for what went wrong while reading `name`, after `line` lines.
+    pub fn while_reading(name: &str, compression: Compression, line: u64, source: io::Error) -> Self {
+        let path = name.to_owned();
+        match (compression, source.kind()) {
+            (Compression::Gzip, io::ErrorKind::UnexpectedEof) => Self::GzipCut { path, line },
+            (Compression::Gzip, io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData) => {
+                Self::GzipDamaged { path, line, source }
+            }
+            _ => Self::Read { path, line, source },
+        }
+    }
+}
+
+impl Read for Input {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match &mut self.content {
+            Content::Plain(source) => source.read(buffer),
+            Content::Gzip(source) => source.read(buffer),
+        }
+    }
+}
+
+/// Counts what is read through it.
+struct Counted<R> {
+    source: R,
+    consumed: Rc<Cell<u64>>,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.source.read(buffer)?;
+        self.consumed.set(self.consumed.get() + read as u64);
+        Ok(read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use flate2::write::GzEncoder;
+
+    use super::*;
+
+    fn gzip(content: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(content).expect("memory takes it");
+        encoder.finish().expect("memory takes it")
+    }
+
+    fn read(stored: &[u8]) -> (Compression, Vec<u8>, Option<String>) {
+        let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
+        file.write_all(stored).expect("room for it");
+        let mut input = Input::open(file.path()).expect("a file that was just made");
+        assert_eq!(input.size(), Some(stored.len() as u64));
+        let mut content = Vec::new();
+        let result = input.read_to_end(&mut content);
+        if result.is_ok() {
+            assert_eq!(input.consumed().get(), stored.len() as u64);
+        }
+        let compression = input.compression();
+        let error = result.err().map(|error| InputError::while_reading("f", compression, 7, error).to_string());
+        (compression, content, error)
+    }
+
+    #[test]
+    fn compression_is_told_by_content() {
+        assert_eq!(read(b""), (Compression::None, vec![], None));
+        assert_eq!(read(b"\x1F\x8B"), (Compression::None, b"\x1F\x8B".to_vec(), None));
+        assert_eq!(read(b"plain\n"), (Compression::None, b"plain\n".to_vec(), None));
+        assert_eq!(read(&gzip(b"one\n")), (Compression::Gzip, b"one\n".to_vec(), None));
+        let members = [gzip(b"one\n"), gzip(b""), gzip(b"two\n")].concat();
+        assert_eq!(read(&members), (Compression::Gzip, b"one\ntwo\n".to_vec(), None));
+    }
+
+    #[test]
+    fn damage_is_told_apart_from_a_cut() {
+        let content: Vec<u8> = (0..200_000_u32).flat_map(|number| number.to_string().into_bytes()).collect();
+        let whole = gzip(&content);
+        let (_, before, error) = read(&whole[..whole.len() / 2]);
+        assert!(!before.is_empty() && content.starts_with(&before));
+        let cut = "f is a gzip file that was cut short: it ends in the middle of its data, after line 7";
+        assert_eq!(error.as_deref(), Some(cut));
+        let (_, before, error) = read(&[&whole[..], b"rubbish longer than a header"].concat());
+        assert_eq!(before, content);
+        assert!(error.is_some_and(|error| error.starts_with("f is a damaged gzip file: after line 7 ")));
+    }
+
+    #[test]
+    fn what_cannot_be_opened_is_named() {
+        let error = |path: &str| Input::open(Path::new(path)).err().map(|error| error.to_string());
+        let missing = error("/nonexistent/access.log").expect("no such file");
+        assert!(missing.starts_with("cannot open /nonexistent/access.log: No such file"), "{missing}");
+        let directory = error("/usr/").expect("a directory");
+        assert!(directory.starts_with("cannot read /usr: it is a directory"), "{directory}");
+    }
+}

@@ -1,0 +1,8 @@
+//! Logs that another server writes: what they are read from, and how they are split into lines. What a line says is the
+//! engine's business.
+
+mod input;
+mod lines;
+
+pub use input::{Compression, Input, InputError};
+pub use lines::{Line, Lines};

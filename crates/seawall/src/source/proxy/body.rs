@@ -1,0 +1,186 @@
+//! Bodies on their way through: none is held back or collected. The answer's body also keeps the account of its request
+//! and settles it at the end, whether that is the last byte, an error, or a client that went away.
+
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use seawall_engine::observation::{Cost, Outcome};
+use seawall_engine::units::Timestamp;
+
+use super::connection::{Connection, Phase};
+use super::upstream::UpstreamBody;
+use crate::origin::files::FilesBody;
+use crate::source::record::Record;
+
+/// Why a body ended before its end.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum BodyError {
+    /// The client fell silent in the middle of it.
+    #[error("the client fell silent in the middle of its body")]
+    ClientSilent,
+    /// The client's part of the connection failed.
+    #[error("failed to receive the client's body: {0}")]
+    Client(hyper::Error),
+    /// The upstream fell silent in the middle of it.
+    #[error("the upstream fell silent in the middle of its answer")]
+    Silent,
+    /// The upstream's part failed.
+    #[error("failed to receive the upstream's answer: {0}")]
+    Upstream(hyper::Error),
+    /// A file could not be read on.
+    #[error("failed to read a file: {0}")]
+    File(std::io::Error),
+}
+
+/// The body of a request on its way to an upstream.
+pub(super) struct RequestBody {
+    incoming: Incoming,
+    connection: Rc<Connection>,
+    is_waiting: bool,
+}
+
+impl RequestBody {
+    pub(super) fn new(incoming: Incoming, connection: Rc<Connection>) -> Self {
+        Self { incoming, connection, is_waiting: false }
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let this = self.get_mut();
+        let polled = Pin::new(&mut this.incoming).poll_frame(context);
+        if polled.is_pending() != this.is_waiting {
+            this.is_waiting = polled.is_pending();
+            this.connection.set_body_deadline(this.is_waiting);
+        }
+        if this.is_waiting && this.connection.is_expired(context) {
+            return Poll::Ready(Some(Err(BodyError::ClientSilent)));
+        }
+        polled.map_err(BodyError::Client)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}
+
+/// Where the bytes of an answer come from.
+pub(super) enum AnswerSource {
+    /// They are there.
+    Full(Full<Bytes>),
+    /// An upstream.
+    Upstream(UpstreamBody),
+    /// A file.
+    Files(FilesBody),
+}
+
+/// The body of an answer on its way to the client, with the account of its request.
+pub(super) struct AnswerBody {
+    source: AnswerSource,
+    account: Account,
+}
+
+/// What is still to be told about a request when its answer is through.
+pub(super) struct Account {
+    pub(super) connection: Rc<Connection>,
+    /// When the request arrived, and when the head of the answer came.
+    pub(super) arrived: Timestamp,
+    pub(super) answered: Timestamp,
+    pub(super) outcome: Outcome,
+    pub(super) bytes: u64,
+    /// There when the request was selected for detection.
+    pub(super) record: Option<Box<Record>>,
+}
+
+impl AnswerBody {
+    pub(super) fn new(source: AnswerSource, account: Account) -> Self {
+        Self { source, account }
+    }
+
+    /// The upstream's body, to be turned into a tunnel.
+    pub(super) fn into_upstream(self) -> Option<UpstreamBody> {
+        match self.source {
+            AnswerSource::Upstream(body) => Some(body),
+            AnswerSource::Full(_) | AnswerSource::Files(_) => None,
+        }
+    }
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        let worker = &self.connection.worker;
+        match self.outcome {
+            Outcome::Failed { .. } => worker.traffic.failed.add(1),
+            Outcome::Served { .. } => worker.traffic.served.add(1),
+            Outcome::Arrived | Outcome::Refused(_) => {}
+        }
+        if let Some(mut record) = self.record.take() {
+            let now = worker.shared.clock.now();
+            let cost = Cost {
+                requests: 0,
+                bytes: self.bytes,
+                upstream_time: self.answered.since(self.arrived),
+                connection_time: now.since(self.arrived),
+            };
+            record.finish(now, self.outcome, cost);
+            worker.sampler.borrow_mut().push(*record);
+        }
+        if self.connection.phase() == Phase::Exchange {
+            self.connection.enter(Phase::Idle);
+        }
+    }
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let this = self.get_mut();
+        let polled = match &mut this.source {
+            AnswerSource::Full(body) => {
+                Pin::new(body).poll_frame(context).map_err(|never: std::convert::Infallible| match never {})
+            }
+            AnswerSource::Upstream(body) => body.poll_frame(context),
+            AnswerSource::Files(body) => Pin::new(body).poll_frame(context).map_err(BodyError::File),
+        };
+        if let Poll::Ready(Some(Ok(frame))) = &polled {
+            this.account.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.source {
+            AnswerSource::Full(body) => body.is_end_stream(),
+            AnswerSource::Upstream(body) => body.is_end_stream(),
+            AnswerSource::Files(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.source {
+            AnswerSource::Full(body) => body.size_hint(),
+            AnswerSource::Upstream(body) => body.size_hint(),
+            AnswerSource::Files(body) => body.size_hint(),
+        }
+    }
+}

@@ -1,0 +1,536 @@
+//! One client's connection, from accepting it to closing it.
+//!
+//! The head of each request is read here and judged before hyper is involved. What the guard can answer by itself is
+//! answered here too, so that a refused request costs a read and a write. With the first request that is forwarded the
+//! connection goes to hyper for good ([`super::forward`]), where later requests are judged as well.
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use seawall_engine::address::ClientAddress;
+use seawall_engine::gate::{ClientSlot, Judgement};
+use seawall_engine::observation::{ClientHistory, Cost, Observation, Outcome, Refusal, Request, Version};
+use seawall_engine::units::Timestamp;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
+
+use super::answers::Reply;
+use super::client_address::{self, ProxyHeader};
+use super::deadlines::Deadline;
+use super::forward;
+use super::head::{BodyLength, Head, HeadError, HeadScanner};
+use super::listener;
+use super::settings::{Destination, Settings};
+use super::stream::ClientStream;
+use super::streams::{ClockRequest, clock_request};
+use super::worker::Worker;
+use crate::config::ClientAddressSource;
+use crate::source::record::Record;
+
+/// Bytes and time for which a client that was answered in the middle of its body may go on sending before the connection
+/// is cut: closing at once would reset it, and the answer with it.
+const LINGER_BYTES_MAX: usize = 256 * 1024;
+const LINGER_TIME_MAX: Duration = Duration::from_secs(2);
+
+/// With this share of the connections in use, idle ones are kept only for [`IDLE_TIME_TIGHT`].
+const CONNECTIONS_TIGHT: f32 = 0.75;
+const IDLE_TIME_TIGHT: Duration = Duration::from_secs(5);
+
+/// What a connection is doing, which decides what its deadline means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Waiting for the first byte of a request.
+    Idle,
+    /// Receiving a head.
+    Head,
+    /// A request is under way.
+    Exchange,
+    /// Bytes of another protocol go both ways.
+    Tunnel,
+}
+
+/// Who sent a request, once that is settled.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sender {
+    pub(super) client: Option<ClientAddress>,
+    pub(super) history: ClientHistory,
+}
+
+/// What is kept of a connection while it is open.
+pub(super) struct Connection {
+    pub(super) worker: Rc<Worker>,
+    /// The TCP peer.
+    pub(super) peer: ClientAddress,
+    /// Whether the peer's word about the client is believed.
+    pub(super) peer_is_trusted: bool,
+    /// The client as the PROXY protocol named it.
+    announced: Cell<Option<ClientAddress>>,
+    /// To be released at the end; none for peers that are not counted.
+    slot: Cell<Option<ClientSlot>>,
+    phase: Cell<Phase>,
+    deadline: Rc<Deadline>,
+    is_write_blocked: Cell<bool>,
+    /// The sender of the request that was judged here and that hyper will read again.
+    pub(super) judged: Cell<Option<Sender>>,
+}
+
+/// What to do with the connection after a request.
+enum Next {
+    /// Read the next request; so many bytes of the buffer are done with.
+    Again(usize),
+    /// Give it to hyper, beginning with what is in the buffer.
+    Forward,
+    /// Let the client finish sending, then close.
+    Linger,
+    /// Close.
+    Close,
+    /// Close with a reset.
+    Reset,
+    /// Make it a viewer of the clock.
+    Watch(ClockRequest),
+}
+
+impl Connection {
+    /// Serves a connection that was just accepted and counted; `slot` is released at its end.
+    pub(super) fn start(worker: &Rc<Worker>, socket: OwnedFd, peer: ClientAddress, slot: Option<ClientSlot>) {
+        let connection = Rc::new(Self {
+            peer,
+            peer_is_trusted: worker.settings().trusted.contains(peer),
+            announced: Cell::new(None),
+            slot: Cell::new(slot),
+            phase: Cell::new(Phase::Idle),
+            deadline: worker.deadlines.add(),
+            is_write_blocked: Cell::new(false),
+            judged: Cell::new(None),
+            worker: Rc::clone(worker),
+        });
+        match TcpStream::from_std(socket.into()) {
+            Ok(socket) => drop(tokio::task::spawn_local(connection.serve(socket))),
+            Err(error) => tracing::warn!(%error, "failed to watch a new connection"),
+        }
+    }
+
+    async fn serve(self: Rc<Self>, socket: TcpStream) {
+        let mut buffer = Vec::new();
+        let mut filled = 0;
+        let mut expects_proxy_header =
+            self.peer_is_trusted && self.worker.settings().client_address == ClientAddressSource::ProxyProtocol;
+        let next = loop {
+            let read = if expects_proxy_header {
+                self.read_proxy_header(&socket, &mut buffer, &mut filled).await
+            } else {
+                self.read_head(&socket, &mut buffer, &mut filled).await
+            };
+            let next = match read {
+                Ok(()) if std::mem::take(&mut expects_proxy_header) => continue,
+                Ok(()) => self.handle(&socket, buffer.get(..filled).unwrap_or_default()).await,
+                Err(Ended::Closed) => break Next::Close,
+                Err(Ended::Refused(reply)) => {
+                    self.worker.traffic.malformed.add(1);
+                    let is_sent = self.send(&socket, reply, false).await;
+                    break if is_sent { Next::Linger } else { Next::Close };
+                }
+            };
+            match next {
+                Next::Again(done) => {
+                    buffer.copy_within(done.min(filled)..filled, 0);
+                    filled -= done.min(filled);
+                    if filled == 0 {
+                        self.worker.return_buffer(std::mem::take(&mut buffer));
+                    }
+                }
+                other => break other,
+            }
+        };
+        match next {
+            Next::Forward => {
+                let stream = ClientStream::new(socket, buffer, filled, Rc::clone(&self));
+                if let Some(stream) = forward::serve(&self, stream).await {
+                    self.linger(stream.into_socket()).await;
+                }
+                return;
+            }
+            Next::Watch(request) => self.watch(socket, request),
+            Next::Linger => self.linger(socket).await,
+            Next::Reset => {
+                if let Ok(socket) = socket.into_std() {
+                    listener::reset(socket.into());
+                }
+            }
+            Next::Close | Next::Again(_) => {}
+        }
+        self.worker.return_buffer(buffer);
+    }
+
+    /// Reads until the buffer holds a whole head.
+    async fn read_head(&self, socket: &TcpStream, buffer: &mut Vec<u8>, filled: &mut usize) -> Result<(), Ended> {
+        let mut scanner = HeadScanner::default();
+        self.enter(if *filled == 0 { Phase::Idle } else { Phase::Head });
+        loop {
+            let received = buffer.get(..*filled).unwrap_or_default();
+            if !received.is_empty() && scanner.is_complete(received).map_err(Ended::from)? {
+                return Ok(());
+            }
+            self.read_more(socket, buffer, filled).await?;
+        }
+    }
+
+    /// Reads the PROXY protocol header that a trusted proxy must begin with.
+    async fn read_proxy_header(
+        &self,
+        socket: &TcpStream,
+        buffer: &mut Vec<u8>,
+        filled: &mut usize,
+    ) -> Result<(), Ended> {
+        self.enter(Phase::Idle);
+        loop {
+            self.read_more(socket, buffer, filled).await?;
+            match client_address::proxy_header(buffer.get(..*filled).unwrap_or_default()) {
+                ProxyHeader::Partial => {}
+                ProxyHeader::Invalid => return Err(Ended::Refused(Reply::Malformed)),
+                ProxyHeader::Complete(length, client) => {
+                    self.announced.set(client);
+                    buffer.copy_within(length.min(*filled)..*filled, 0);
+                    *filled -= length.min(*filled);
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    async fn read_more(&self, socket: &TcpStream, buffer: &mut Vec<u8>, filled: &mut usize) -> Result<(), Ended> {
+        loop {
+            poll_fn(|context| self.poll_readable(socket, context)).await?;
+            if buffer.is_empty() {
+                *buffer = self.worker.take_buffer();
+            }
+            let Some(free) = buffer.get_mut(*filled..).filter(|free| !free.is_empty()) else {
+                return Err(Ended::Refused(Reply::TooLarge));
+            };
+            match socket.try_read(free) {
+                Ok(0) => return Err(Ended::Closed),
+                Ok(length) => {
+                    *filled += length;
+                    self.has_read();
+                    return Ok(());
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(_reset) => return Err(Ended::Closed),
+            }
+        }
+    }
+
+    fn poll_readable(&self, socket: &TcpStream, context: &mut Context<'_>) -> Poll<Result<(), Ended>> {
+        if self.is_expired(context) {
+            let is_head = self.phase.get() == Phase::Head;
+            return Poll::Ready(Err(if is_head { Ended::Refused(Reply::TooSlow) } else { Ended::Closed }));
+        }
+        if self.phase.get() == Phase::Idle && self.worker.is_draining() {
+            return Poll::Ready(Err(Ended::Closed));
+        }
+        socket.poll_read_ready(context).map_err(|_| Ended::Closed)
+    }
+
+    /// Judges and routes one request, and answers it if the guard can do so by itself.
+    async fn handle(&self, socket: &TcpStream, received: &[u8]) -> Next {
+        let head = match Head::parse(received) {
+            Ok(head) => head,
+            Err(error) => {
+                self.worker.traffic.malformed.add(1);
+                let is_sent = self.send(socket, error.into(), false).await;
+                return if is_sent { Next::Linger } else { Next::Close };
+            }
+        };
+        self.phase.set(Phase::Exchange);
+        self.deadline.clear();
+        let settings = self.worker.settings();
+        let request = head.request();
+        let client = self.client(&settings, |name| head.values(name));
+        let now = self.worker.shared.clock.now();
+        let sender = match self.admit(&settings, &request, client, now) {
+            Ok((Destination::Upstream(_) | Destination::Files(_), sender)) => {
+                self.judged.set(Some(sender));
+                return Next::Forward;
+            }
+            Ok((Destination::Clock, sender)) => sender,
+            Err(Refused::Silently) => return Next::Reset,
+            Err(Refused::With(reply)) => return self.answer(socket, &head, reply).await,
+        };
+        let clock = clock_request(&request);
+        let outcome = Outcome::Served { status: clock.status() };
+        self.report(&request, sender, outcome, now);
+        self.worker.traffic.served.add(1);
+        match clock {
+            ClockRequest::Reply(reply) => self.answer(socket, &head, reply).await,
+            stream @ (ClockRequest::Stream | ClockRequest::StreamHead) => Next::Watch(stream),
+        }
+    }
+
+    /// Sends an answer and says how the connection goes on.
+    async fn answer(&self, socket: &TcpStream, head: &Head<'_>, reply: Reply) -> Next {
+        let request = head.request();
+        let is_head_request = request.method == b"HEAD";
+        let closes = self.worker.answer(reply, |answer| answer.close);
+        if !self.send(socket, reply, is_head_request).await {
+            return Next::Close;
+        }
+        let done = match head.body {
+            BodyLength::None => Some(head.length),
+            BodyLength::Known(length) => usize::try_from(length).ok().and_then(|length| head.length.checked_add(length)),
+            BodyLength::Chunked => None,
+        };
+        let received = head.received;
+        match done.filter(|done| *done <= received) {
+            None => Next::Linger,
+            Some(_) if closes => Next::Close,
+            // A client of HTTP/1.0 expects a word about it when the connection stays, and these answers have none.
+            Some(_) if !head.keep_alive || request.version != Version::Http11 => Next::Close,
+            Some(done) => Next::Again(done),
+        }
+    }
+
+    /// Routes and judges a request, and counts what comes of it. Used for the first request on a connection and, by
+    /// [`super::forward`], for all later ones.
+    pub(super) fn admit(
+        &self,
+        settings: &Settings,
+        request: &Request<'_>,
+        client: Option<ClientAddress>,
+        now: Timestamp,
+    ) -> Result<(Destination, Sender), Refused> {
+        let traffic = &self.worker.traffic;
+        traffic.requests.add(1);
+        let Some(destination) = settings.destination(request.host) else {
+            traffic.misdirected.add(1);
+            let sender = Sender { client, history: ClientHistory::default() };
+            self.report(request, sender, Outcome::Refused(Refusal::Misdirected), now);
+            return Err(Refused::With(Reply::Misdirected));
+        };
+        let (judgement, history) = self.worker.judge(request, client, now);
+        let sender = Sender { client, history };
+        let (refusal, refused) = match judgement {
+            Judgement::Pass => return Ok((destination.clone(), sender)),
+            Judgement::Refuse { rule, status } => {
+                traffic.refused_rule.add(1);
+                (Refusal::Rule(rule), Refused::With(Reply::Rule(rule, status)))
+            }
+            Judgement::Drop { rule } => {
+                traffic.dropped_rule.add(1);
+                (Refusal::Rule(rule), Refused::Silently)
+            }
+            Judgement::ClientLimit => {
+                traffic.client_limited.add(1);
+                (Refusal::ClientLimit, Refused::With(Reply::ClientLimit))
+            }
+        };
+        self.report(request, sender, Outcome::Refused(refusal), now);
+        Err(refused)
+    }
+
+    /// Who sent a request: the peer, or whom a trusted peer names.
+    pub(super) fn client<'a, I>(
+        &self,
+        settings: &Settings,
+        values: impl FnOnce(&'static str) -> I,
+    ) -> Option<ClientAddress>
+    where
+        I: DoubleEndedIterator<Item = &'a [u8]>,
+    {
+        if !self.peer_is_trusted {
+            return Some(self.peer);
+        }
+        match settings.client_address {
+            ClientAddressSource::ProxyProtocol => self.announced.get(),
+            source => client_address::from_headers(source, &settings.trusted, values),
+        }
+    }
+
+    /// Hands an observation of a request that is over at once to detection.
+    fn report(&self, request: &Request<'_>, sender: Sender, outcome: Outcome, now: Timestamp) {
+        let mut sampler = self.worker.sampler.borrow_mut();
+        if let Some(weight) = sampler.select(now) {
+            sampler.push(Record::new(&Observation {
+                at: now,
+                client: sender.client,
+                request: *request,
+                outcome,
+                cost: Cost { requests: 1, ..Cost::default() },
+                weight,
+                history: sender.history,
+            }));
+        }
+    }
+
+    /// Sends an answer made beforehand; false when the client does not take it.
+    async fn send(&self, socket: &TcpStream, reply: Reply, is_head_request: bool) -> bool {
+        let mut rest = Vec::new();
+        let sent = self.worker.answer(reply, |answer| {
+            let bytes = answer.bytes(is_head_request);
+            let sent = match socket.try_write(bytes) {
+                Ok(sent) => sent,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+                Err(_) => return false,
+            };
+            self.worker.traffic.bytes_sent.add(bytes.len() as u64);
+            rest.extend_from_slice(bytes.get(sent..).unwrap_or_default());
+            true
+        });
+        if !sent || rest.is_empty() {
+            return sent;
+        }
+        self.set_deadline(self.worker.settings().limits.body_idle_time_max);
+        let mut rest = rest.as_slice();
+        while !rest.is_empty() {
+            let writable = poll_fn(|context| match self.is_expired(context) {
+                true => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+                false => socket.poll_write_ready(context),
+            });
+            if writable.await.is_err() {
+                return false;
+            }
+            match socket.try_write(rest) {
+                Ok(sent) => rest = rest.get(sent..).unwrap_or_default(),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(_) => return false,
+            }
+        }
+        true
+    }
+
+    /// Closes after an answer without cutting it off: says that nothing more comes, then reads on for a bounded while.
+    async fn linger(&self, mut socket: TcpStream) {
+        if socket.shutdown().await.is_err() {
+            return;
+        }
+        self.phase.set(Phase::Exchange);
+        self.set_deadline(LINGER_TIME_MAX);
+        let mut buffer = self.worker.take_buffer();
+        let mut read = 0;
+        while read < LINGER_BYTES_MAX {
+            match poll_fn(|context| self.poll_readable(&socket, context)).await {
+                Ok(()) => match socket.try_read(&mut buffer) {
+                    Ok(0) => break,
+                    Ok(length) => read += length,
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    Err(_) => break,
+                },
+                Err(_) => break,
+            }
+        }
+        self.worker.return_buffer(buffer);
+    }
+
+    /// Gives the socket to the clock's broadcaster, which counts it from now on.
+    fn watch(&self, socket: TcpStream, request: ClockRequest) {
+        if let Ok(socket) = socket.into_std() {
+            self.worker.streams.adopt(&self.worker, socket.into(), request, self.slot.take());
+        }
+    }
+
+    // ----- phases and deadlines -----
+
+    pub(super) fn phase(&self) -> Phase {
+        self.phase.get()
+    }
+
+    /// Enters a phase and sets the deadline that belongs to it.
+    pub(super) fn enter(&self, phase: Phase) {
+        self.phase.set(phase);
+        match phase {
+            Phase::Idle => {
+                let is_tight = self.worker.connections_used() > CONNECTIONS_TIGHT;
+                let time = self.worker.limits(|limits| limits.idle_time_max);
+                self.set_deadline(if is_tight { time.min(IDLE_TIME_TIGHT) } else { time });
+            }
+            Phase::Head => self.set_deadline(self.worker.limits(|limits| limits.head_time_max)),
+            Phase::Tunnel => self.set_deadline(self.worker.limits(|limits| limits.upstream_idle_time_max)),
+            Phase::Exchange => self.deadline.clear(),
+        }
+    }
+
+    /// Bytes have come from the client.
+    pub(super) fn has_read(&self) {
+        match self.phase.get() {
+            Phase::Idle => self.enter(Phase::Head),
+            Phase::Tunnel => self.enter(Phase::Tunnel),
+            Phase::Head | Phase::Exchange => {}
+        }
+    }
+
+    /// The client has taken bytes.
+    pub(super) fn has_written(&self, bytes: usize) {
+        self.worker.traffic.bytes_sent.add(bytes as u64);
+        if self.is_write_blocked.replace(false) {
+            self.deadline.clear();
+        }
+        if self.phase.get() == Phase::Tunnel {
+            self.enter(Phase::Tunnel);
+        }
+    }
+
+    /// The client takes no more for now.
+    pub(super) fn is_blocked(&self) {
+        if !self.is_write_blocked.replace(true) {
+            self.set_deadline(self.worker.limits(|limits| limits.body_idle_time_max));
+        }
+    }
+
+    /// Something is waited for from the client, or no longer.
+    pub(super) fn set_body_deadline(&self, is_waiting: bool) {
+        match is_waiting {
+            true => self.set_deadline(self.worker.limits(|limits| limits.body_idle_time_max)),
+            false => self.deadline.clear(),
+        }
+    }
+
+    /// Whether the connection's deadline has passed; its task is woken when it does.
+    pub(super) fn is_expired(&self, context: &Context<'_>) -> bool {
+        self.deadline.is_expired(context)
+    }
+
+    fn set_deadline(&self, time: Duration) {
+        self.worker.deadlines.set(&self.deadline, time);
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.worker.disconnect(self.slot.get());
+    }
+}
+
+/// How reading ended, other than with something to read.
+enum Ended {
+    /// The client closed or fell silent, or the worker drains.
+    Closed,
+    /// What came is not acceptable: this is the answer.
+    Refused(Reply),
+}
+
+impl From<HeadError> for Ended {
+    fn from(error: HeadError) -> Self {
+        Self::Refused(error.into())
+    }
+}
+
+impl From<HeadError> for Reply {
+    fn from(error: HeadError) -> Self {
+        match error {
+            HeadError::Malformed => Self::Malformed,
+            HeadError::TooLarge => Self::TooLarge,
+        }
+    }
+}
+
+/// How a request is turned away.
+pub(super) enum Refused {
+    /// With an answer.
+    With(Reply),
+    /// With a reset.
+    Silently,
+}

@@ -1,0 +1,397 @@
+//! Requests that go on to a site, by hyper on both sides: parsed by its server, framed anew by its client.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, Request, Response, StatusCode, Uri, request};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use seawall_engine::address::ClientAddress;
+use seawall_engine::observation::{self, Cost, Observation, Outcome, Version};
+use seawall_engine::units::Timestamp;
+use tokio::io::AsyncWriteExt as _;
+
+use super::answers::Reply;
+use super::body::{Account, AnswerBody, AnswerSource, RequestBody};
+use super::connection::{Connection, Phase, Refused, Sender};
+use super::deadlines::Deadline;
+use super::head::Host;
+use super::settings::{Destination, Settings};
+use super::stream::ClientStream;
+use super::streams::{ClockRequest, clock_request};
+use super::upstream::{UpstreamBody, UpstreamError};
+use crate::config::Upstream;
+use crate::source::record::Record;
+
+/// hyper's own lower bound for its buffer.
+const BUFFER_BYTES_MIN: usize = 8 * 1024;
+
+/// Headers that concern one connection and never go on to the next (RFC 9110, section 7.6.1), and those by which a
+/// message is framed, which each side writes for itself.
+const HOP_BY_HOP: [HeaderName; 8] = [
+    header::CONNECTION,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    HeaderName::from_static("keep-alive"),
+];
+
+/// What only a trusted proxy may say about the client; from anybody else it is a lie that the site might believe.
+const CLAIMS: [HeaderName; 6] = [
+    header::FORWARDED,
+    HeaderName::from_static("x-forwarded-for"),
+    HeaderName::from_static("x-forwarded-proto"),
+    HeaderName::from_static("x-real-ip"),
+    HeaderName::from_static("cf-connecting-ip"),
+    HeaderName::from_static("fastly-client-ip"),
+];
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// The connection is reset without an answer: a rule says so.
+#[derive(Debug, thiserror::Error)]
+#[error("dropped by a rule")]
+struct Dropped;
+
+/// What the requests of one connection share.
+struct Exchange {
+    connection: Rc<Connection>,
+    /// For waiting on the upstream; the connection's own deadline is for waiting on the client.
+    deadline: Rc<Deadline>,
+    /// The upstream of a connection that changes to another protocol.
+    tunnel: RefCell<Option<UpstreamBody>>,
+}
+
+/// Serves all requests of a connection until it ends. Returns it when it is still to be closed.
+pub(super) async fn serve(connection: &Rc<Connection>, stream: ClientStream) -> Option<ClientStream> {
+    let exchange = Rc::new(Exchange {
+        connection: Rc::clone(connection),
+        deadline: connection.worker.deadlines.add(),
+        tunnel: RefCell::new(None),
+    });
+    let service = service_fn(|request| {
+        let exchange = Rc::clone(&exchange);
+        async move { exchange.answer(request).await }
+    });
+    let buffer_bytes_max = connection.worker.limits(|limits| limits.head_bytes_max).max(BUFFER_BYTES_MIN);
+    let served = http1::Builder::new()
+        .max_buf_size(buffer_bytes_max)
+        .header_read_timeout(None)
+        .serve_connection(TokioIo::new(stream), service)
+        .without_shutdown()
+        .await;
+    match served {
+        Ok(parts) => {
+            let stream = parts.io.into_inner();
+            match exchange.tunnel.take() {
+                Some(upstream) => {
+                    tunnel(connection, stream, parts.read_buf, upstream).await;
+                    None
+                }
+                None => Some(stream),
+            }
+        }
+        Err(error) => {
+            if error.is_parse() {
+                connection.worker.traffic.malformed.add(1);
+            }
+            tracing::trace!(%error, "a connection ended early");
+            None
+        }
+    }
+}
+
+/// Carries bytes both ways until both sides have ended or nothing has come for too long.
+async fn tunnel(connection: &Rc<Connection>, mut client: ClientStream, received: Bytes, upstream: UpstreamBody) {
+    connection.enter(Phase::Tunnel);
+    let Some((mut upstream, answered)) = upstream.into_tunnel().await else { return };
+    let carried = async {
+        upstream.write_all(&received).await?;
+        client.write_all(&answered).await?;
+        tokio::io::copy_bidirectional(&mut client, &mut upstream).await
+    };
+    if let Err(error) = carried.await {
+        tracing::trace!(%error, "a tunnel ended early");
+    }
+}
+
+impl Exchange {
+    async fn answer(&self, request: Request<Incoming>) -> Result<Response<AnswerBody>, Dropped> {
+        let connection = &self.connection;
+        connection.enter(Phase::Exchange);
+        let settings = connection.worker.settings();
+        let arrived = connection.worker.shared.clock.now();
+        let (parts, body) = request.into_parts();
+        let Ok(host) = host(&parts) else { return Ok(self.reply(Reply::Malformed, &parts.method, arrived)) };
+        let view = view(&parts, &host);
+        let (destination, sender) = match connection.judged.take() {
+            // Judged before hyper came in; only the way remains to be found again.
+            Some(sender) => match settings.destination(view.host) {
+                Some(destination) => (destination.clone(), sender),
+                None => return Ok(self.reply(Reply::Misdirected, &parts.method, arrived)),
+            },
+            None => {
+                let client = connection.client(&settings, |name| header_values(&parts.headers, name));
+                match connection.admit(&settings, &view, client, arrived) {
+                    Ok(admitted) => admitted,
+                    Err(Refused::Silently) => return Err(Dropped),
+                    // Closed after it: the next request on a new connection is refused at a tenth of the cost.
+                    Err(Refused::With(reply)) => {
+                        let mut response = self.reply(reply, &parts.method, arrived);
+                        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+                        return Ok(response);
+                    }
+                }
+            }
+        };
+        let record = self.record(&view, sender, arrived);
+        let account = Account {
+            connection: Rc::clone(connection),
+            arrived,
+            answered: arrived,
+            outcome: Outcome::Served { status: 200 },
+            bytes: 0,
+            record,
+        };
+        Ok(match destination {
+            Destination::Upstream(upstream) => {
+                self.forward(&settings, &upstream, parts, host, body, sender, account).await
+            }
+            Destination::Files(files) => {
+                let response = files.respond(&parts.method, &parts.uri, &parts.headers).await;
+                finish(response.map(AnswerSource::Files), account)
+            }
+            Destination::Clock => {
+                let reply = match clock_request(&view) {
+                    ClockRequest::Reply(reply) => reply,
+                    // A stream needs the socket, which hyper has: the same again on a connection of its own.
+                    ClockRequest::Stream | ClockRequest::StreamHead => Reply::OnceMore,
+                };
+                finish(self.full(reply, &parts.method), account)
+            }
+        })
+    }
+
+    /// The observation of the arrival, handed over at once, and its record, kept for the end.
+    fn record(&self, request: &observation::Request<'_>, sender: Sender, now: Timestamp) -> Option<Box<Record>> {
+        let mut sampler = self.connection.worker.sampler.borrow_mut();
+        let weight = sampler.select(now)?;
+        let record = Record::new(&Observation {
+            at: now,
+            client: sender.client,
+            request: *request,
+            outcome: Outcome::Arrived,
+            cost: Cost { requests: 1, ..Cost::default() },
+            weight,
+            history: sender.history,
+        });
+        sampler.push(record.clone());
+        Some(Box::new(record))
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "these are the parts of one request, taken apart by their owners")]
+    async fn forward(
+        &self,
+        settings: &Settings,
+        upstream: &Upstream,
+        mut parts: request::Parts,
+        host: Host,
+        body: Incoming,
+        sender: Sender,
+        mut account: Account,
+    ) -> Response<AnswerBody> {
+        let connection = &self.connection;
+        let method = parts.method.clone();
+        let protocol = upgrade_protocol(&parts);
+        if prepare_request(&mut parts, &host, connection, sender.client, protocol.as_ref()).is_err() {
+            account.outcome = Outcome::Served { status: 400 };
+            return finish(self.full(Reply::Malformed, &method), account);
+        }
+        let worker = &connection.worker;
+        let connections_max = settings.limits.upstream_connections_max.div_ceil(worker.workers).max(1);
+        let pool = worker.pools.get(upstream, connections_max);
+        let request = Request::from_parts(parts, RequestBody::new(body, Rc::clone(connection)));
+        let result = pool.send(worker, request, &self.deadline).await;
+        account.answered = worker.shared.clock.now();
+        match result {
+            Ok(mut response) => {
+                let status = response.status();
+                account.outcome = Outcome::Served { status: status.as_u16() };
+                remove_hop_by_hop(response.headers_mut());
+                *response.version_mut() = http::Version::HTTP_11;
+                if status == StatusCode::SWITCHING_PROTOCOLS {
+                    return self.switch(response, protocol, account);
+                }
+                finish(response.map(AnswerSource::Upstream), account)
+            }
+            Err(error) => {
+                let reply = match &error {
+                    UpstreamError::Connect(_) | UpstreamError::Exchange(_) => Reply::BadGateway,
+                    UpstreamError::ConnectTime | UpstreamError::AnswerTime => Reply::GatewayTimeout,
+                    UpstreamError::Saturated => Reply::Overload,
+                    UpstreamError::Client => Reply::TooSlow,
+                };
+                let status = worker.answer(reply, |answer| answer.status);
+                account.outcome = if reply == Reply::TooSlow {
+                    Outcome::Served { status }
+                } else {
+                    worker.note_failure(upstream, &error);
+                    Outcome::Failed { status }
+                };
+                finish(self.full(reply, &method), account)
+            }
+        }
+    }
+
+    /// Passes a change of protocol on, if it is the one that was asked for.
+    fn switch(
+        &self,
+        response: Response<UpstreamBody>,
+        protocol: Option<HeaderValue>,
+        account: Account,
+    ) -> Response<AnswerBody> {
+        let (mut parts, upstream) = response.into_parts();
+        let Some(protocol) = protocol else {
+            // Nobody asked for another protocol, so what follows could not be told from an answer.
+            return finish(self.full(Reply::BadGateway, &Method::GET), account);
+        };
+        parts.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        parts.headers.insert(header::UPGRADE, protocol);
+        *self.tunnel.borrow_mut() = Some(upstream);
+        finish(Response::from_parts(parts, AnswerSource::Full(Full::default())), account)
+    }
+
+    fn full(&self, reply: Reply, method: &Method) -> Response<AnswerSource> {
+        let response = self.connection.worker.answer(reply, |answer| answer.to_response());
+        let is_head_request = *method == Method::HEAD;
+        response.map(|body| AnswerSource::Full(Full::new(if is_head_request { Bytes::new() } else { body })))
+    }
+
+    /// An answer to a request whose observation has been made already, or that is not worth one.
+    fn reply(&self, reply: Reply, method: &Method, arrived: Timestamp) -> Response<AnswerBody> {
+        let account = Account {
+            connection: Rc::clone(&self.connection),
+            arrived,
+            answered: arrived,
+            outcome: Outcome::Arrived,
+            bytes: 0,
+            record: None,
+        };
+        finish(self.full(reply, method), account)
+    }
+}
+
+fn finish(response: Response<AnswerSource>, account: Account) -> Response<AnswerBody> {
+    response.map(|source| AnswerBody::new(source, account))
+}
+
+/// The host that a request is for. A target in absolute form must say the same as the Host header.
+fn host(parts: &request::Parts) -> Result<Host, ()> {
+    let mut hosts = parts.headers.get_all(header::HOST).iter();
+    let named = hosts.next().map(|host| Host::parse(host.as_bytes()));
+    if hosts.next().is_some() || (named.is_none() && parts.version == http::Version::HTTP_11) {
+        return Err(());
+    }
+    let named = named.transpose().map_err(|_| ())?;
+    let Some(authority) = parts.uri.authority() else { return Ok(named.unwrap_or_default()) };
+    let target = Host::parse(authority.as_str().as_bytes()).map_err(|_| ())?;
+    match named {
+        Some(named) if named.as_bytes() != target.as_bytes() => Err(()),
+        _ => Ok(target),
+    }
+}
+
+fn view<'a>(parts: &'a request::Parts, host: &'a Host) -> observation::Request<'a> {
+    let header = |name: HeaderName| parts.headers.get(name).map(HeaderValue::as_bytes);
+    observation::Request {
+        method: parts.method.as_str().as_bytes(),
+        host: host.as_bytes(),
+        path: parts.uri.path().as_bytes(),
+        query: parts.uri.query().map(str::as_bytes),
+        version: if parts.version == http::Version::HTTP_10 { Version::Http10 } else { Version::Http11 },
+        user_agent: header(header::USER_AGENT),
+        referer: header(header::REFERER),
+    }
+}
+
+fn header_values<'a>(headers: &'a HeaderMap, name: &'static str) -> impl DoubleEndedIterator<Item = &'a [u8]> {
+    headers.get_all(name).iter().map(HeaderValue::as_bytes)
+}
+
+/// The other protocol that a request asks for.
+fn upgrade_protocol(parts: &request::Parts) -> Option<HeaderValue> {
+    let asks = |value: &HeaderValue| options(value).any(|option| option.eq_ignore_ascii_case(b"upgrade"));
+    let is_upgrade = parts.headers.get_all(header::CONNECTION).iter().any(asks);
+    parts.headers.get(header::UPGRADE).filter(|_| is_upgrade).cloned()
+}
+
+fn options(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
+    value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
+}
+
+/// Turns a request as it came into one to be sent on.
+fn prepare_request(
+    parts: &mut request::Parts,
+    host: &Host,
+    connection: &Connection,
+    client: Option<ClientAddress>,
+    protocol: Option<&HeaderValue>,
+) -> Result<(), http::Error> {
+    remove_hop_by_hop(&mut parts.headers);
+    parts.headers.remove(header::CONTENT_LENGTH);
+    parts.headers.remove(header::EXPECT);
+    if parts.uri.scheme().is_some() {
+        parts.headers.insert(header::HOST, HeaderValue::from_bytes(host.as_bytes())?);
+    }
+    if parts.uri.authority().is_some() {
+        let target = parts.uri.path_and_query().cloned();
+        parts.uri = target.map_or_else(|| Uri::from_static("/"), Uri::from);
+    }
+    if let Some(protocol) = protocol {
+        parts.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        parts.headers.insert(header::UPGRADE, protocol.clone());
+    }
+    parts.version = http::Version::HTTP_11;
+    let peer = connection.peer.ip();
+    let forwarded_for = if connection.peer_is_trusted {
+        let before = parts.headers.get_all(X_FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok());
+        let mut chain: Vec<String> = before.map(str::to_owned).collect();
+        if chain.is_empty() {
+            chain.extend(client.map(|client| client.ip().to_string()));
+        }
+        chain.push(peer.to_string());
+        chain.join(", ")
+    } else {
+        CLAIMS.iter().for_each(|name| drop(parts.headers.remove(name)));
+        peer.to_string()
+    };
+    parts.headers.insert(X_FORWARDED_FOR, HeaderValue::try_from(forwarded_for)?);
+    if !parts.headers.contains_key(X_FORWARDED_PROTO) {
+        parts.headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
+    }
+    Ok(())
+}
+
+fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    if headers.contains_key(header::CONNECTION) {
+        let named: Vec<HeaderName> = headers
+            .get_all(header::CONNECTION)
+            .iter()
+            .flat_map(options)
+            .filter_map(|option| HeaderName::from_bytes(option).ok())
+            // Naming it would take the request's destination away.
+            .filter(|name| *name != header::HOST)
+            .collect();
+        named.iter().for_each(|name| drop(headers.remove(name)));
+    }
+    HOP_BY_HOP.iter().for_each(|name| drop(headers.remove(name)));
+}

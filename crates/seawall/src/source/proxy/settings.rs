@@ -1,0 +1,86 @@
+//! What the workers need of the configuration, compiled once for each reload and then shared unchanged.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use seawall_engine::address::AddressSet;
+use seawall_engine::gate::ClientLimit;
+
+use crate::config::{ClientAddressSource, Config, HostPattern, Limits, Origin, Upstream};
+use crate::origin::files::FilesOrigin;
+
+/// What the workers need of the configuration.
+pub struct Settings {
+    exact: HashMap<Box<[u8]>, usize>,
+    below: Vec<(Box<[u8]>, usize)>,
+    any: Option<usize>,
+    sites: Vec<Destination>,
+    /// The proxies whose word is believed.
+    pub trusted: AddressSet,
+    /// How they say who the client is.
+    pub client_address: ClientAddressSource,
+    /// Bounds on connections.
+    pub limits: Limits,
+    /// Connections in all, derived from the open-files limit where the configuration leaves it open.
+    pub connections_max: usize,
+    /// The addresses that nothing is ever done to.
+    pub never_ban: AddressSet,
+    /// The limits that each client has for itself.
+    pub client_limits: Vec<ClientLimit>,
+}
+
+/// Where the requests for a site go.
+#[derive(Clone)]
+pub enum Destination {
+    /// To another server.
+    Upstream(Upstream),
+    /// To the built-in clock.
+    Clock,
+    /// To a folder.
+    Files(Arc<FilesOrigin>),
+}
+
+impl Settings {
+    /// Compiles a configuration. `connections_max` is used where it names none.
+    pub fn new(config: &Config, connections_max: usize) -> Self {
+        let mut settings = Self {
+            exact: HashMap::new(),
+            below: Vec::new(),
+            any: None,
+            sites: Vec::new(),
+            trusted: AddressSet::new(config.trust.proxies.iter().copied()),
+            client_address: config.trust.client_address,
+            limits: config.limits.clone(),
+            connections_max: config.limits.connections_max.unwrap_or(connections_max),
+            never_ban: config.never_ban_set(),
+            client_limits: Vec::new(),
+        };
+        for (index, site) in config.sites.iter().enumerate() {
+            settings.sites.push(match &site.origin {
+                Origin::Upstream(upstream) => Destination::Upstream(upstream.clone()),
+                Origin::Clock => Destination::Clock,
+                Origin::Files { root } => Destination::Files(Arc::new(FilesOrigin::new(root))),
+            });
+            for host in &site.hosts {
+                match host {
+                    HostPattern::Exact(name) => {
+                        settings.exact.entry(name.as_bytes().into()).or_insert(index);
+                    }
+                    HostPattern::Below(suffix) => settings.below.push((suffix.as_bytes().into(), index)),
+                    HostPattern::Any => {
+                        settings.any.get_or_insert(index);
+                    }
+                }
+            }
+        }
+        settings
+    }
+
+    /// Where a request for `host` goes; `None` when the host is none of ours. An exact name goes before `*.name`, that
+    /// before `*`.
+    pub fn destination(&self, host: &[u8]) -> Option<&Destination> {
+        let below = || self.below.iter().find(|(suffix, _)| host.len() > suffix.len() && host.ends_with(suffix));
+        let index = self.exact.get(host).or_else(|| below().map(|(_, index)| index)).or(self.any.as_ref())?;
+        self.sites.get(*index)
+    }
+}

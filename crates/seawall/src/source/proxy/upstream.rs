@@ -1,0 +1,406 @@
+//! Connections to upstreams: each worker has its own, keeps them for reuse, and drives them from the task of the request
+//! that uses them, so that an answer needs no hand-over between tasks.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body as _, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use seawall_engine::units::Timestamp;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::body::{BodyError, RequestBody};
+use super::deadlines::Deadline;
+use super::worker::Worker;
+use crate::config::Upstream;
+
+/// An idle connection is not kept longer: most servers close theirs after 60 or 75 seconds, and a connection that is
+/// closed while a request is on its way costs a retry.
+const IDLE_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// The largest amount of an answer that is read ahead of its client.
+const READ_AHEAD_BYTES_MAX: usize = 64 * 1024;
+
+/// Requests of one worker that may wait for a free connection to one upstream; more are refused at once.
+const WAITING_MAX: usize = 1_024;
+
+/// Why an upstream did not answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum UpstreamError {
+    /// The connection could not be made.
+    #[error("failed to connect: {0}")]
+    Connect(io::Error),
+    /// It was not made in time.
+    #[error("no connection within the bound")]
+    ConnectTime,
+    /// The connection ended, or what came was no HTTP answer.
+    #[error("no answer: {0}")]
+    Exchange(hyper::Error),
+    /// No answer came in time.
+    #[error("no answer within the bound")]
+    AnswerTime,
+    /// All connections are in use and too many requests wait for one.
+    #[error("all connections are in use")]
+    Saturated,
+    /// The client went away first.
+    #[error("the client fell silent")]
+    Client,
+}
+
+/// The pools of one worker, one for each upstream.
+#[derive(Default)]
+pub(super) struct Pools {
+    pools: RefCell<HashMap<Upstream, Rc<Pool>>>,
+}
+
+/// Connections of one worker to one upstream.
+pub(super) struct Pool {
+    upstream: Upstream,
+    idle: RefCell<Vec<IdleConnection>>,
+    permits: std::sync::Arc<Semaphore>,
+    connections_max: usize,
+    waiting: Cell<usize>,
+}
+
+struct IdleConnection {
+    connection: UpstreamConnection,
+    since: Timestamp,
+}
+
+type Driver = http1::Connection<TokioIo<UpstreamStream>, RequestBody>;
+
+/// One connection, driven by whoever uses it.
+pub(super) struct UpstreamConnection {
+    sender: SendRequest<RequestBody>,
+    driver: Driver,
+    /// Whether the driver has finished and must not be polled again.
+    is_done: bool,
+}
+
+impl Pools {
+    /// The pool for `upstream`, with at most `connections_max` connections.
+    pub(super) fn get(&self, upstream: &Upstream, connections_max: usize) -> Rc<Pool> {
+        let mut pools = self.pools.borrow_mut();
+        match pools.get(upstream) {
+            Some(pool) if pool.connections_max == connections_max => Rc::clone(pool),
+            _ => {
+                let pool = Rc::new(Pool {
+                    upstream: upstream.clone(),
+                    idle: RefCell::default(),
+                    permits: std::sync::Arc::new(Semaphore::new(connections_max)),
+                    connections_max,
+                    waiting: Cell::new(0),
+                });
+                pools.insert(upstream.clone(), Rc::clone(&pool));
+                pool
+            }
+        }
+    }
+
+    /// Closes what has been idle for too long.
+    pub(super) fn close_idle(&self, now: Timestamp) {
+        self.pools.borrow_mut().retain(|_, pool| {
+            let mut idle = pool.idle.borrow_mut();
+            idle.retain(|entry| now.since(entry.since) < IDLE_TIME_MAX);
+            // A pool that the configuration no longer names falls out of use, and then out of the table.
+            !idle.is_empty() || Rc::strong_count(pool) > 1 || pool.permits.available_permits() < pool.connections_max
+        });
+    }
+}
+
+impl Pool {
+    /// Sends a request and waits for the head of the answer.
+    ///
+    /// # Errors
+    /// When no answer comes within the worker's limits.
+    pub(super) async fn send(
+        self: &Rc<Self>,
+        worker: &Rc<Worker>,
+        request: http::Request<RequestBody>,
+        deadline: &Rc<Deadline>,
+    ) -> Result<http::Response<UpstreamBody>, UpstreamError> {
+        let (connect_time, answer_time, idle_time) = worker.limits(|limits| {
+            (limits.upstream_connect_time_max, limits.upstream_answer_time_max, limits.upstream_idle_time_max)
+        });
+        let permit = self.permit(worker, connect_time).await?;
+        let mut request = request;
+        loop {
+            let (mut connection, is_fresh) = match self.take_idle() {
+                Some(connection) => (connection, false),
+                None => (self.connect(connect_time).await?, true),
+            };
+            worker.deadlines.set(deadline, answer_time);
+            match connection.exchange(request, deadline).await {
+                Ok(response) => {
+                    worker.deadlines.set(deadline, idle_time);
+                    let (parts, incoming) = response.into_parts();
+                    let mut body = UpstreamBody {
+                        is_ended: incoming.is_end_stream(),
+                        incoming,
+                        connection: Some(connection),
+                        pool: Rc::clone(self),
+                        worker: Rc::clone(worker),
+                        deadline: Rc::clone(deadline),
+                        idle_time,
+                        permit: Some(permit),
+                    };
+                    if body.is_ended && parts.status != http::StatusCode::SWITCHING_PROTOCOLS {
+                        body.release();
+                    }
+                    return Ok(http::Response::from_parts(parts, body));
+                }
+                // The upstream closed a connection that it had kept, before it saw the request: nothing has happened
+                // yet, so another connection is tried.
+                Err(Unanswered { unsent: Some(unsent), .. }) if !is_fresh => request = unsent,
+                Err(Unanswered { error, .. }) => return Err(error),
+            }
+        }
+    }
+
+    async fn permit(&self, worker: &Worker, time: Duration) -> Result<OwnedSemaphorePermit, UpstreamError> {
+        let permits = std::sync::Arc::clone(&self.permits);
+        if let Ok(permit) = std::sync::Arc::clone(&permits).try_acquire_owned() {
+            return Ok(permit);
+        }
+        if self.waiting.get() >= WAITING_MAX {
+            return Err(UpstreamError::Saturated);
+        }
+        self.waiting.set(self.waiting.get() + 1);
+        let start = worker.shared.clock.now();
+        let permit = tokio::time::timeout(time, permits.acquire_owned()).await;
+        self.waiting.set(self.waiting.get() - 1);
+        let waited = worker.shared.clock.now().since(start);
+        worker.traffic.upstream_wait_micros.add(u64::try_from(waited.as_micros()).unwrap_or(u64::MAX));
+        permit.ok().and_then(Result::ok).ok_or(UpstreamError::Saturated)
+    }
+
+    /// The connection that was used last and is still open: the others may grow old and be closed.
+    fn take_idle(&self) -> Option<UpstreamConnection> {
+        loop {
+            let mut connection = self.idle.borrow_mut().pop()?.connection;
+            if connection.is_usable() {
+                return Some(connection);
+            }
+        }
+    }
+
+    async fn connect(&self, time: Duration) -> Result<UpstreamConnection, UpstreamError> {
+        let connecting = async {
+            Ok(match &self.upstream {
+                Upstream::Http { host, port } => {
+                    let stream = TcpStream::connect((host.as_str(), *port)).await?;
+                    stream.set_nodelay(true)?;
+                    UpstreamStream::Tcp(stream)
+                }
+                Upstream::Unix { path } => UpstreamStream::Unix(UnixStream::connect(path).await?),
+            })
+        };
+        let stream = match tokio::time::timeout(time, connecting).await {
+            Ok(result) => result.map_err(UpstreamError::Connect)?,
+            Err(_elapsed) => return Err(UpstreamError::ConnectTime),
+        };
+        let (sender, driver) = http1::Builder::new()
+            .max_buf_size(READ_AHEAD_BYTES_MAX)
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(UpstreamError::Exchange)?;
+        Ok(UpstreamConnection { sender, driver, is_done: false })
+    }
+}
+
+/// An exchange that failed, with the request if no byte of it was sent.
+struct Unanswered {
+    error: UpstreamError,
+    unsent: Option<http::Request<RequestBody>>,
+}
+
+impl UpstreamConnection {
+    /// Whether the connection can take a request: looks, without waiting, whether the upstream has closed it.
+    fn is_usable(&mut self) -> bool {
+        self.drive(&mut Context::from_waker(Waker::noop()));
+        !self.is_done && self.sender.is_ready()
+    }
+
+    fn drive(&mut self, context: &mut Context<'_>) {
+        if !self.is_done {
+            self.is_done = self.driver.poll_without_shutdown(context).is_ready();
+        }
+    }
+
+    async fn exchange(
+        &mut self,
+        request: http::Request<RequestBody>,
+        deadline: &Deadline,
+    ) -> Result<http::Response<Incoming>, Unanswered> {
+        let mut answer = std::pin::pin!(self.sender.try_send_request(request));
+        let (driver, is_done) = (&mut self.driver, &mut self.is_done);
+        poll_fn(|context| {
+            if !*is_done {
+                *is_done = driver.poll_without_shutdown(context).is_ready();
+            }
+            if let Poll::Ready(answer) = answer.as_mut().poll(context) {
+                return Poll::Ready(answer.map_err(|mut failed| {
+                    let unsent = failed.take_message();
+                    let error = failed.into_error();
+                    let is_clients = error.is_user();
+                    let error = if is_clients { UpstreamError::Client } else { UpstreamError::Exchange(error) };
+                    Unanswered { error, unsent }
+                }));
+            }
+            if deadline.is_expired(context) {
+                return Poll::Ready(Err(Unanswered { error: UpstreamError::AnswerTime, unsent: None }));
+            }
+            Poll::Pending
+        })
+        .await
+    }
+}
+
+/// The body of an upstream's answer. It drives the connection, and gives it back when it is through.
+pub(super) struct UpstreamBody {
+    incoming: Incoming,
+    is_ended: bool,
+    connection: Option<UpstreamConnection>,
+    pool: Rc<Pool>,
+    worker: Rc<Worker>,
+    deadline: Rc<Deadline>,
+    idle_time: Duration,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+impl UpstreamBody {
+    /// Puts the connection back for the next request.
+    fn release(&mut self) {
+        self.deadline.clear();
+        if let Some(mut connection) = self.connection.take()
+            && connection.is_usable()
+        {
+            let since = self.worker.shared.clock.now();
+            self.pool.idle.borrow_mut().push(IdleConnection { connection, since });
+        }
+        self.permit = None;
+    }
+
+    /// After 101: the socket, and what of the other protocol has been read with the answer.
+    pub(super) async fn into_tunnel(mut self) -> Option<(UpstreamStream, Bytes)> {
+        let mut connection = self.connection.take()?;
+        if !connection.is_done {
+            poll_fn(|context| connection.driver.poll_without_shutdown(context)).await.ok()?;
+        }
+        let parts = connection.driver.into_parts();
+        Some((parts.io.into_inner(), parts.read_buf))
+    }
+
+    pub(super) fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let mut polled = Pin::new(&mut self.incoming).poll_frame(context);
+        if polled.is_pending()
+            && let Some(connection) = &mut self.connection
+        {
+            // What the driver now reads may be just the frame that was missing.
+            connection.drive(context);
+            polled = Pin::new(&mut self.incoming).poll_frame(context);
+        }
+        match polled {
+            Poll::Pending if self.deadline.is_expired(context) => {
+                self.connection = None;
+                Poll::Ready(Some(Err(BodyError::Silent)))
+            }
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Some(Err(error))) => {
+                self.connection = None;
+                Poll::Ready(Some(Err(BodyError::Upstream(error))))
+            }
+            Poll::Ready(frame) => {
+                self.is_ended = frame.is_none() || self.incoming.is_end_stream();
+                if self.is_ended {
+                    self.release();
+                } else {
+                    self.worker.deadlines.set(&self.deadline, self.idle_time);
+                }
+                Poll::Ready(frame.map(|frame| frame.map_err(BodyError::Upstream)))
+            }
+        }
+    }
+
+    pub(super) fn is_end_stream(&self) -> bool {
+        self.is_ended
+    }
+
+    pub(super) fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}
+
+impl Drop for UpstreamBody {
+    fn drop(&mut self) {
+        // An answer that was not read to its end leaves the connection in the middle of it: it is closed.
+        if self.incoming.is_end_stream() {
+            self.release();
+        }
+        self.deadline.clear();
+    }
+}
+
+/// A socket to an upstream.
+pub(super) enum UpstreamStream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl AsyncRead for UpstreamStream {
+    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_read(context, buffer),
+            Self::Unix(stream) => Pin::new(stream).poll_read(context, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for UpstreamStream {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_write(context, bytes),
+            Self::Unix(stream) => Pin::new(stream).poll_write(context, bytes),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(context, slices),
+            Self::Unix(stream) => Pin::new(stream).poll_write_vectored(context, slices),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_flush(context),
+            Self::Unix(stream) => Pin::new(stream).poll_flush(context),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_shutdown(context),
+            Self::Unix(stream) => Pin::new(stream).poll_shutdown(context),
+        }
+    }
+}

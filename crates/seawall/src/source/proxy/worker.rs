@@ -1,0 +1,379 @@
+//! One worker: a thread with its own runtime, listeners, gate, upstream connections and clock viewers. Workers share
+//! nothing that is written, so they never wait for each other.
+
+use std::cell::{Cell, RefCell};
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use seawall_engine::address::ClientAddress;
+use seawall_engine::decision::RuleId;
+use seawall_engine::gate::{ClientSlot, Gate, Judgement, RuleCount, RuleSet, TableFull};
+use seawall_engine::observation::{ClientHistory, Request};
+use seawall_engine::units::Timestamp;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::{oneshot, watch};
+use tokio::task::LocalSet;
+use tokio::time::MissedTickBehavior;
+
+use super::answers::{Answer, Answers, Reply};
+use super::connection::Connection;
+use super::deadlines::{Deadlines, SWEEP_INTERVAL};
+use super::listener;
+use super::settings::Settings;
+use super::streams::Streams;
+use super::traffic::Traffic;
+use super::upstream::{Pools, UpstreamError};
+use crate::config::{Limits, Upstream};
+use crate::host::clock::Clock;
+use crate::origin::clock::page;
+use crate::source::record::Sampler;
+
+/// Clients that the guard remembers, over all workers: 4 MiB.
+pub const CLIENT_ENTRIES: usize = 65_536;
+
+/// Head buffers that a worker keeps for the next connection.
+const BUFFERS_KEPT: usize = 256;
+
+/// How long a worker waits before it accepts again when the process has no file descriptor left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What all workers share; read by many, written by the daemon alone.
+pub struct Shared {
+    /// The configuration in use.
+    pub settings: ArcSwap<Settings>,
+    /// The rules in use.
+    pub rules: ArcSwap<RuleSet>,
+    /// Raised with each change of either, so that a worker sees a change by one load.
+    pub generation: AtomicU64,
+    /// What rules have done since the detector last asked, and how many requests came from clients of good standing.
+    pub counts: Mutex<Counts>,
+    /// The time.
+    pub clock: Clock,
+}
+
+/// What rules have done since the detector last asked.
+#[derive(Debug, Default)]
+pub struct Counts {
+    /// For each rule.
+    pub rules: Vec<(RuleId, RuleCount)>,
+    /// Requests from clients of good standing, whatever they asked.
+    pub known: u64,
+}
+
+/// What the daemon tells a worker.
+#[derive(Debug)]
+pub enum Order {
+    /// Accept from this socket, bound to this address.
+    Listen(SocketAddr, OwnedFd),
+    /// Accept who already waits at this address, then nobody any more.
+    StopListening(SocketAddr),
+    /// Accept no more, finish what is under way within this time, and end.
+    Drain(Duration),
+}
+
+/// One worker. Everything in it belongs to one thread.
+pub(super) struct Worker {
+    pub(super) shared: Arc<Shared>,
+    pub(super) traffic: Arc<Traffic>,
+    pub(super) deadlines: Deadlines,
+    pub(super) pools: Pools,
+    pub(super) sampler: RefCell<Sampler>,
+    pub(super) streams: Streams,
+    /// Whether the worker finishes what is under way and takes nothing new. A channel, so that streams can wait for it.
+    pub(super) draining: watch::Sender<bool>,
+    gate: RefCell<Gate>,
+    settings: RefCell<Arc<Settings>>,
+    answers: RefCell<Answers>,
+    generation: Cell<u64>,
+    buffers: RefCell<Vec<Vec<u8>>>,
+    /// When the last failure of an upstream was logged, and how many came since.
+    failures: Cell<(u64, u64)>,
+    pub(super) workers: usize,
+}
+
+/// How to start a worker.
+pub struct Start {
+    /// What all workers share.
+    pub shared: Arc<Shared>,
+    /// Where it counts.
+    pub traffic: Arc<Traffic>,
+    /// Where its observations go.
+    pub sampler: Sampler,
+    /// The key of its tables; the same for every worker is as good.
+    pub seed: u64,
+    /// How many workers there are.
+    pub workers: usize,
+}
+
+/// Runs a worker until it is told to drain. Blocks the thread.
+///
+/// # Errors
+/// When the runtime cannot be made: no file descriptor is left for it.
+pub fn run(start: Start, mut orders: tokio::sync::mpsc::UnboundedReceiver<Order>) -> std::io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let local = LocalSet::new();
+    local.block_on(&runtime, async move {
+        let worker = Worker::new(start);
+        let housekeeping = tokio::task::spawn_local(housekeep(Rc::clone(&worker)));
+        let streaming = tokio::task::spawn_local(super::streams::run(Rc::clone(&worker)));
+        let mut accepting: Vec<(SocketAddr, oneshot::Sender<()>)> = Vec::new();
+        let drain_time = loop {
+            match orders.recv().await {
+                Some(Order::Listen(address, socket)) => {
+                    let (stop, stopped) = oneshot::channel();
+                    tokio::task::spawn_local(accept(Rc::clone(&worker), socket, stopped));
+                    accepting.push((address, stop));
+                }
+                // Dropping the sender is what stops the task.
+                Some(Order::StopListening(address)) => accepting.retain(|(listening, _)| *listening != address),
+                Some(Order::Drain(time)) => break time,
+                None => break Duration::ZERO,
+            }
+        };
+        drop(accepting);
+        worker.drain(drain_time).await;
+        streaming.abort();
+        housekeeping.abort();
+    });
+    Ok(())
+}
+
+impl Worker {
+    fn new(start: Start) -> Rc<Self> {
+        let settings = start.shared.settings.load_full();
+        let date = http_date(crate::host::clock::wall_clock());
+        Rc::new(Self {
+            traffic: start.traffic,
+            deadlines: Deadlines::default(),
+            pools: Pools::default(),
+            sampler: RefCell::new(start.sampler),
+            streams: Streams::default(),
+            draining: watch::Sender::new(false),
+            gate: RefCell::new(Gate::new(start.workers, CLIENT_ENTRIES / start.workers.max(1), start.seed)),
+            settings: RefCell::new(settings),
+            answers: RefCell::new(Answers::new(page::HTML, date)),
+            // Never equal to a generation in use, so that the first look takes rules and settings in.
+            generation: Cell::new(u64::MAX),
+            buffers: RefCell::default(),
+            failures: Cell::default(),
+            workers: start.workers,
+            shared: start.shared,
+        })
+    }
+
+    /// The configuration in use.
+    pub(super) fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.settings.borrow())
+    }
+
+    /// How many connections this worker may hold: its share, with some to spare for an uneven spread.
+    fn connections_max(&self, settings: &Settings) -> u64 {
+        let share = settings.connections_max / self.workers.max(1);
+        (share + share / 8).min(settings.connections_max) as u64
+    }
+
+    /// Judges a request, with the rules as they are this moment.
+    pub(super) fn judge(
+        &self,
+        request: &Request<'_>,
+        client: Option<ClientAddress>,
+        now: Timestamp,
+    ) -> (Judgement, ClientHistory) {
+        self.refresh();
+        self.gate.borrow_mut().judge(request, client, now)
+    }
+
+    /// Uses the answer for `reply`.
+    pub(super) fn answer<T>(&self, reply: Reply, with: impl FnOnce(&Answer) -> T) -> T {
+        with(self.answers.borrow_mut().get(reply))
+    }
+
+    /// Takes new rules and settings into use when there are any.
+    pub(super) fn refresh(&self) {
+        let generation = self.shared.generation.load(Ordering::Acquire);
+        if generation == self.generation.get() {
+            return;
+        }
+        self.generation.set(generation);
+        *self.settings.borrow_mut() = self.shared.settings.load_full();
+        let rules = self.shared.rules.load_full();
+        let mut gate = self.gate.borrow_mut();
+        if !Arc::ptr_eq(gate.rules(), &rules) {
+            self.answers.borrow_mut().set_rules(rules.refusals());
+            let mut counts = lock(&self.shared.counts);
+            gate.install(rules, |rule, count| counts.rules.push((rule, count)));
+        }
+    }
+
+    /// Looks at the limits in use.
+    pub(super) fn limits<T>(&self, with: impl FnOnce(&Limits) -> T) -> T {
+        with(&self.settings.borrow().limits)
+    }
+
+    /// A buffer for one head, used before if there is one.
+    pub(super) fn take_buffer(&self) -> Vec<u8> {
+        let mut buffer = self.buffers.borrow_mut().pop().unwrap_or_default();
+        buffer.resize(self.limits(|limits| limits.head_bytes_max), 0);
+        buffer
+    }
+
+    /// Gives a buffer back.
+    pub(super) fn return_buffer(&self, buffer: Vec<u8>) {
+        let mut buffers = self.buffers.borrow_mut();
+        if buffer.capacity() > 0 && buffers.len() < BUFFERS_KEPT {
+            buffers.push(buffer);
+        }
+    }
+
+    /// The client's connection has ended.
+    pub(super) fn disconnect(&self, client: Option<ClientSlot>) {
+        self.traffic.connections.subtract(1);
+        if let Some(client) = client {
+            self.gate.borrow_mut().clients.disconnect(client);
+        }
+    }
+
+    /// Whether the worker takes nothing new.
+    pub(super) fn is_draining(&self) -> bool {
+        *self.draining.borrow()
+    }
+
+    /// The share of its connections that the worker uses, 0 to 1.
+    pub(super) fn connections_used(&self) -> f32 {
+        let max = self.connections_max(&self.settings.borrow()).max(1);
+        (self.traffic.connections.get() + self.traffic.streams.get()) as f32 / max as f32
+    }
+
+    /// Decides on the address alone whether a new connection is taken. Returns the client to release at its end.
+    fn admit(&self, peer: ClientAddress) -> Result<Option<ClientSlot>, Unread> {
+        self.refresh();
+        let settings = self.settings.borrow();
+        let connections = self.traffic.connections.get() + self.traffic.streams.get();
+        let max = self.connections_max(&settings);
+        // A trusted proxy's address is many clients at once, and a protected one is never turned away for what it does.
+        if settings.never_ban.contains(peer) {
+            return if connections < max { Ok(None) } else { Err(Unread) };
+        }
+        let now = self.shared.clock.now();
+        let mut gate = self.gate.borrow_mut();
+        let slot = gate.clients.slot(peer);
+        // The last tenth is kept for clients of good standing.
+        let is_tight = connections >= max - max / 10;
+        if connections >= max || gate.clients.is_dropped(slot, now) || (is_tight && !gate.clients.is_known(slot, now)) {
+            return Err(Unread);
+        }
+        match gate.clients.connect(slot, settings.limits.connections_per_client_max, now) {
+            Ok(true) => Ok(Some(slot)),
+            Ok(false) => Err(Unread),
+            Err(TableFull) => Ok(None),
+        }
+    }
+
+    /// Tells the log that an upstream failed, at most once a second: in a flood there may be thousands, and writing each
+    /// down would cost more than refusing it.
+    pub(super) fn note_failure(&self, upstream: &Upstream, error: &UpstreamError) {
+        let second = self.shared.clock.now().as_seconds();
+        let (noted_at, unnoted) = self.failures.get();
+        if second == noted_at {
+            self.failures.set((noted_at, unnoted + 1));
+            return;
+        }
+        self.failures.set((second, 0));
+        tracing::warn!(%upstream, %error, unnoted, "an upstream failed");
+    }
+
+    async fn drain(&self, time: Duration) {
+        self.draining.send_replace(true);
+        self.deadlines.wake_all();
+        let emptied = async {
+            while self.traffic.connections.get() > 0 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+                self.deadlines.wake_all();
+            }
+        };
+        // What is not done by then is cut off: that is what the bound means.
+        let _ = tokio::time::timeout(time, emptied).await;
+    }
+}
+
+/// The connection is closed without reading from it.
+struct Unread;
+
+/// Accepts until told to stop, then whoever already waits: to the client those are connections made.
+async fn accept(worker: Rc<Worker>, socket: OwnedFd, mut stopped: oneshot::Receiver<()>) {
+    let listener = match AsyncFd::new(socket) {
+        Ok(listener) => listener,
+        Err(error) => return tracing::error!(%error, "failed to watch a listening socket"),
+    };
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            _ = &mut stopped => break,
+            accepted = listener::accept(&listener) => accepted,
+        };
+        match accepted {
+            Ok((connection, peer)) => take(&worker, connection, peer),
+            Err(error) => {
+                tracing::warn!(%error, "failed to accept a connection; trying again");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    while let Some((connection, peer)) = listener::accept_waiting(listener.get_ref()) {
+        take(&worker, connection, peer);
+    }
+}
+
+fn take(worker: &Rc<Worker>, connection: OwnedFd, peer: IpAddr) {
+    worker.traffic.accepted.add(1);
+    let peer = ClientAddress::new(peer);
+    match worker.admit(peer) {
+        Ok(slot) => {
+            worker.traffic.connections.add(1);
+            Connection::start(worker, connection, peer, slot);
+        }
+        Err(Unread) => {
+            worker.traffic.closed_unread.add(1);
+            listener::reset(connection);
+        }
+    }
+}
+
+/// What is due four times a second whatever the traffic: deadlines, rules, counts, the date.
+async fn housekeep(worker: Rc<Worker>) {
+    let mut interval = tokio::time::interval(SWEEP_INTERVAL);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut date_second = 0;
+    loop {
+        interval.tick().await;
+        worker.deadlines.sweep();
+        worker.refresh();
+        worker.pools.close_idle(worker.shared.clock.now());
+        let now = crate::host::clock::wall_clock();
+        if now.as_seconds() != date_second {
+            date_second = now.as_seconds();
+            worker.answers.borrow_mut().set_date(http_date(now));
+        }
+        let mut counts = lock(&worker.shared.counts);
+        let known = worker.gate.borrow_mut().take_counts(|rule, count| counts.rules.push((rule, count)));
+        counts.known += known;
+    }
+}
+
+/// Holds the lock even after another thread panicked with it: counts are then off by little, which harms nobody.
+fn lock(counts: &Mutex<Counts>) -> std::sync::MutexGuard<'_, Counts> {
+    counts.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// The date as HTTP writes it (RFC 9110, section 5.6.7).
+fn http_date(now: Timestamp) -> [u8; super::answers::DATE_BYTES] {
+    let seconds = i64::try_from(now.as_seconds()).unwrap_or_default();
+    let time = jiff::Timestamp::from_second(seconds).unwrap_or_default();
+    let text = time.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    text.as_bytes().try_into().unwrap_or(*b"Thu, 01 Jan 1970 00:00:00 GMT")
+}

@@ -1,0 +1,249 @@
+//! How observations get from the threads that serve to the one thread that detects.
+//!
+//! A record is an observation with its texts copied into it, of fixed size, so that the queue between the threads is
+//! allocated once. A worker hands over so many each second at most and samples the rest; what is left out is carried as
+//! weight, so that sums stay right however fast a flood is.
+
+use seawall_engine::address::ClientAddress;
+use seawall_engine::observation::{ClientHistory, Cost, Observation, Outcome, Request, Version};
+use seawall_engine::units::Timestamp;
+
+/// Room for the texts of one record. Longer ones are cut, the last first; real requests take 200 to 400 bytes.
+const TEXT_BYTES: usize = 960;
+
+/// Records that fit into one worker's queue.
+const QUEUE_RECORDS: usize = 2_048;
+
+/// Records that a worker hands over in [`WINDOW_MICROS`] before it samples.
+const WINDOW_RECORDS: u32 = 200;
+
+/// The time over which a worker measures how much it must leave out.
+const WINDOW_MICROS: u64 = 100_000;
+
+/// The texts of a request, in the order in which they lie in a record. The first matter most, the last are cut first.
+const FIELDS: usize = 6;
+const FIELD_BYTES_MAX: [usize; FIELDS] = [16, 128, 256, 256, 256, 256];
+
+/// One observation that owns its texts.
+#[derive(Clone, Debug)]
+pub struct Record {
+    at: Timestamp,
+    client: Option<ClientAddress>,
+    version: Version,
+    outcome: Outcome,
+    cost: Cost,
+    weight: f32,
+    history: ClientHistory,
+    /// The end of each text; [`ABSENT`] in the top bit of those that are not there.
+    ends: [u16; FIELDS],
+    text: [u8; TEXT_BYTES],
+}
+
+const ABSENT: u16 = 1 << 15;
+
+impl Record {
+    /// Copies an observation, cutting what is too long.
+    pub fn new(observation: &Observation<'_>) -> Self {
+        let request = &observation.request;
+        let fields: [Option<&[u8]>; FIELDS] = [
+            Some(request.method),
+            Some(request.host),
+            Some(request.path),
+            request.user_agent,
+            request.query,
+            request.referer,
+        ];
+        let mut record = Self {
+            at: observation.at,
+            client: observation.client,
+            version: request.version,
+            outcome: observation.outcome,
+            cost: observation.cost,
+            weight: observation.weight,
+            history: observation.history,
+            ends: [0; FIELDS],
+            text: [0; TEXT_BYTES],
+        };
+        let mut used = 0;
+        for ((field, max), end) in fields.into_iter().zip(FIELD_BYTES_MAX).zip(&mut record.ends) {
+            let value = field.unwrap_or_default();
+            let length = value.len().min(max).min(TEXT_BYTES - used);
+            record.text[used..used + length].copy_from_slice(&value[..length]);
+            used += length;
+            // At most TEXT_BYTES, far below the flag.
+            *end = used as u16 | if field.is_none() { ABSENT } else { 0 };
+        }
+        record
+    }
+
+    /// The observation, borrowed from the record.
+    pub fn observation(&self) -> Observation<'_> {
+        let field = |index: usize| {
+            let start = if index == 0 { 0 } else { usize::from(self.ends[index - 1] & !ABSENT) };
+            let end = self.ends[index];
+            (end & ABSENT == 0).then(|| &self.text[start..usize::from(end)])
+        };
+        Observation {
+            at: self.at,
+            client: self.client,
+            request: Request {
+                method: field(0).unwrap_or_default(),
+                host: field(1).unwrap_or_default(),
+                path: field(2).unwrap_or_default(),
+                user_agent: field(3),
+                query: field(4),
+                referer: field(5),
+                version: self.version,
+            },
+            outcome: self.outcome,
+            cost: self.cost,
+            weight: self.weight,
+            history: self.history,
+        }
+    }
+
+    /// Turns the record of a request's arrival into that of its end.
+    pub fn finish(&mut self, at: Timestamp, outcome: Outcome, cost: Cost) {
+        (self.at, self.outcome, self.cost) = (at, outcome, cost);
+    }
+}
+
+/// The serving end of a queue.
+#[derive(Debug)]
+pub struct Sampler {
+    queue: rtrb::Producer<Record>,
+    window_start: Timestamp,
+    /// Requests in the present window and the one before.
+    requests: u32,
+    requests_before: u32,
+    /// One request in this many is handed over.
+    interval: u32,
+    since_last: u32,
+    /// The weight of requests left out since the last that was handed over.
+    carried: f32,
+}
+
+/// A queue and its two ends.
+pub fn queue() -> (Sampler, rtrb::Consumer<Record>) {
+    let (producer, consumer) = rtrb::RingBuffer::new(QUEUE_RECORDS);
+    let sampler = Sampler {
+        queue: producer,
+        window_start: Timestamp::EPOCH,
+        requests: 0,
+        requests_before: 0,
+        interval: 1,
+        since_last: 0,
+        carried: 0.0,
+    };
+    (sampler, consumer)
+}
+
+impl Sampler {
+    /// Called once for each request: the weight with which it is to be handed over, or none when it is left out.
+    pub fn select(&mut self, now: Timestamp) -> Option<f32> {
+        let passed = now.as_micros().saturating_sub(self.window_start.as_micros());
+        if passed >= WINDOW_MICROS {
+            self.requests_before = if passed < 2 * WINDOW_MICROS { self.requests } else { 0 };
+            (self.requests, self.window_start) = (0, now);
+        }
+        self.requests += 1;
+        // What the last window needed, or at once what this one turns out to need.
+        self.interval = self.requests_before.max(self.requests).div_ceil(WINDOW_RECORDS).max(1);
+        self.since_last += 1;
+        if self.since_last < self.interval {
+            self.carried += 1.0;
+            return None;
+        }
+        self.since_last = 0;
+        Some(1.0 + std::mem::take(&mut self.carried))
+    }
+
+    /// Hands a record over. When the detecting thread lags, its weight goes to the next.
+    pub fn push(&mut self, record: Record) {
+        if let Err(rtrb::PushError::Full(record)) = self.queue.push(record) {
+            self.carried += if record.cost.requests > 0 { record.weight } else { 0.0 };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn observation<'a>(path: &'a [u8], user_agent: Option<&'a [u8]>) -> Observation<'a> {
+        Observation {
+            at: Timestamp::from_seconds(5),
+            client: None,
+            request: Request { method: b"GET", host: b"example.org", path, user_agent, ..Request::default() },
+            outcome: Outcome::Arrived,
+            cost: Cost { requests: 1, ..Cost::default() },
+            weight: 1.0,
+            history: ClientHistory::default(),
+        }
+    }
+
+    #[test]
+    fn a_record_gives_back_what_it_was_made_of() {
+        for user_agent in [Some(&b"curl/8.5.0"[..]), Some(b""), None] {
+            let made = observation(b"/a/b", user_agent);
+            let record = Record::new(&made);
+            assert_eq!(record.observation().request, made.request);
+        }
+    }
+
+    #[test]
+    fn long_texts_are_cut_and_stay_within_the_record() {
+        let long = vec![b'a'; 70_000];
+        let mut made = observation(&long, Some(&long));
+        made.request.query = Some(&long);
+        made.request.referer = Some(&long);
+        made.request.host = &long;
+        let record = Record::new(&made);
+        let request = record.observation().request;
+        assert_eq!((request.path.len(), request.host.len()), (256, 128));
+        assert_eq!(request.user_agent.map(<[u8]>::len), Some(256));
+        assert_eq!(request.referer.map(<[u8]>::len), Some(TEXT_BYTES - 128 - 3 * 256 - 3));
+    }
+
+    #[test]
+    fn a_flood_is_sampled_and_its_weight_kept() {
+        let (mut sampler, mut consumer) = queue();
+        let start = Timestamp::from_seconds(100);
+        let (sent, mut received, mut weight) = (100_000_u32, 0_u32, 0.0);
+        for number in 0..sent {
+            let now = start + Duration::from_micros(u64::from(number) * 10);
+            if let Some(share) = sampler.select(now) {
+                let mut made = observation(b"/", None);
+                made.weight = share;
+                sampler.push(Record::new(&made));
+            }
+            if number % 1_000 == 0 {
+                while let Ok(record) = consumer.pop() {
+                    received += 1;
+                    weight += f64::from(record.weight);
+                }
+            }
+        }
+        while let Ok(record) = consumer.pop() {
+            received += 1;
+            weight += f64::from(record.weight);
+        }
+        assert!(received <= 11 * 2 * WINDOW_RECORDS, "{received} handed over in one second");
+        assert!((weight - f64::from(sent)).abs() < 1_000.0, "{weight} of {sent}");
+    }
+
+    #[test]
+    fn a_full_queue_loses_no_weight() {
+        let (mut sampler, mut consumer) = queue();
+        for number in 0..QUEUE_RECORDS as u64 + 500 {
+            let now = Timestamp::from_seconds(100 + number);
+            if let Some(weight) = sampler.select(now) {
+                sampler.push(Record::new(&Observation { weight, ..observation(b"/", None) }));
+            }
+        }
+        while consumer.pop().is_ok() {}
+        assert_eq!(sampler.select(Timestamp::from_seconds(9_999)), Some(501.0));
+    }
+}

@@ -1,0 +1,51 @@
+//! The Debian packages that the tests need beside Rust and a C compiler: installed when missing, where that is allowed.
+
+use std::env;
+use std::process::Command;
+
+use crate::Failure;
+use crate::test::run_command;
+
+/// A program that the tests start.
+struct Needed {
+    program: &'static str,
+    package: &'static str,
+    why: &'static str,
+}
+
+const NEEDED: &[Needed] = &[
+    Needed { program: "curl", package: "curl", why: "the client that the guard is tried with" },
+    Needed { program: "nginx", package: "nginx-light", why: "the web server that the guard is tried in front of" },
+];
+
+/// Installs what is missing, or says what to install.
+pub(crate) fn install_missing() -> Result<(), Failure> {
+    let missing: Vec<&Needed> = NEEDED.iter().filter(|needed| !is_installed(needed.program)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    for needed in &missing {
+        println!("{} is missing: {}", needed.program, needed.why);
+    }
+    let packages: Vec<&str> = missing.iter().map(|needed| needed.package).collect();
+    if !rustix::process::geteuid().is_root() || !is_installed("apt-get") {
+        let missing: Vec<&str> = missing.iter().map(|needed| needed.program).collect();
+        return Err(Failure::Packages { missing: missing.join(", "), packages: packages.join(" ") });
+    }
+    run_command(apt_get(&["update", "--quiet"]))?;
+    let install = ["install", "--yes", "--quiet", "--no-install-recommends"];
+    run_command(apt_get(&[&install[..], &packages].concat()))
+}
+
+fn apt_get(arguments: &[&str]) -> Command {
+    let mut command = Command::new("apt-get");
+    command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive");
+    command
+}
+
+/// Whether `program` is in the search path, or where Debian keeps those of the administrator.
+pub(crate) fn is_installed(program: &str) -> bool {
+    let search_path = env::var_os("PATH").unwrap_or_default();
+    let folders = env::split_paths(&search_path).chain(["/usr/sbin".into(), "/sbin".into()]);
+    folders.into_iter().any(|folder| folder.join(program).is_file())
+}
