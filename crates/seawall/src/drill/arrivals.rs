@@ -41,6 +41,23 @@ pub(crate) fn visits_expected(arrivals: Arrivals, length: Duration) -> f64 {
     (0..steps).map(|index| rate(arrivals, step * index, length) * step.as_secs_f64()).sum()
 }
 
+impl Arrivals {
+    /// The same shape with `factor` times the visits.
+    pub(crate) fn scaled(self, factor: f64) -> Self {
+        let scale = |RatePerSecond(rate)| RatePerSecond(rate * factor);
+        match self {
+            Self::Constant { rate } => Self::Constant { rate: scale(rate) },
+            Self::Ramp { rate, rate_end, hold, over } => {
+                Self::Ramp { rate: scale(rate), rate_end: scale(rate_end), hold, over }
+            }
+            Self::Pulse { rate, rate_between, on, off } => {
+                Self::Pulse { rate: scale(rate), rate_between: rate_between.map(scale), on, off }
+            }
+            Self::Herd { count, within } => Self::Herd { count: (f64::from(count) * factor) as u32, within },
+        }
+    }
+}
+
 /// Visits a second at a moment of a group that lasts `length`.
 pub(crate) fn rate(arrivals: Arrivals, at: Duration, length: Duration) -> f64 {
     match arrivals {

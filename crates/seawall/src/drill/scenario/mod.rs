@@ -12,11 +12,9 @@ use std::time::Duration;
 use seawall_engine::decision::{Enforce, Shape, Verdict};
 use serde::{Deserialize, Serialize};
 
-pub(crate) use check::{
-    CLIENTS_AT_ONCE_MAX, DURATION_MAX, REQUESTS_MAX, ScenarioError, parse,
-};
+pub(crate) use check::{CLIENTS_AT_ONCE_MAX, REQUESTS_MAX, parse};
 pub(crate) use pattern::Pattern;
-pub(crate) use quantity::{RatePerSecond, Share, Size, Time};
+pub(crate) use quantity::{RatePerSecond, SIZE_MAX, Share, Size, Time};
 
 /// A whole scenario, checked.
 #[derive(Clone, Debug, Deserialize)]
