@@ -124,11 +124,6 @@ impl Series {
         self.sum(first..self.newest + 1)
     }
 
-    /// How many of the last `steps` steps were observed without a gap.
-    pub(crate) fn observed(&self, steps: u64) -> u64 {
-        (self.newest + 1 - self.run_start).min(steps)
-    }
-
     fn second_before(&self, end: u64) -> Sums {
         let start = (end - 1) / STEPS_PER_SECOND * STEPS_PER_SECOND;
         self.sum(start.max(self.run_start)..end)
@@ -167,7 +162,6 @@ mod tests {
         series.advance(at(3_600_000), |what| passed.push(what));
         assert_eq!(passed, [second(1003, 1.0), Passed::Gap]);
         assert_eq!(series.last(40)[0], 0.0);
-        assert_eq!(series.observed(40), 1);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! When is traffic not normal? Each cost has a trigger of its own, at three speeds:
 //!
-//! - *fast*: the last second exceeds what a second may be, in three of the last five ticks. With ticks every 250 ms this
-//!   takes 0.5 to 1 s for a flood of several times the ordinary burst. The number of clients that arrive is watched in
+//! - *fast*: the last second, and the last half of it by itself, exceed what a second may be, in three of the last five
+//!   ticks. With ticks every 250 ms this takes 0.75 to 1.25 s for a flood of several times the ordinary burst, and a burst
+//!   that is over within half a second is never one. The number of clients that arrive is watched in
 //!   the same way, because bursts of it are small on any site: a distributed flood of twenty requests a second stands
 //!   out there at once, where twenty requests are still a page load.
 //! - *slow*: the last ten seconds exceed what ten seconds may be, for three seconds.
@@ -10,8 +11,8 @@
 //! What a stretch of time may be is `max(1.5 × p99, median + 6 × MAD, a floor)`. A median page load, a crawler or a herd
 //! of feed readers is part of p99, so the factor and the delay keep them out.
 //!
-//! The time to a rule in force follows: a flood above the fast threshold by a half is seen in all of the last second
-//! after at most one second and in three of five ticks 0.5 s later at the latest; then the shadow of one second. Together 2 to 2.5 s.
+//! The time to a rule in force follows: a flood of twice the fast threshold fills the last second halfway after 0.5 s,
+//! and has held for three ticks 0.5 s later; then comes the shadow of one second. Together 2 to 2.5 s.
 
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use crate::decision::CostKind;
 use crate::units::Timestamp;
 
 use super::seasonal::{Normal, Seasonal};
-use super::series::{ARRIVALS, SERIES, STEPS_PER_SECOND, Series, Sums};
+use super::series::{ARRIVALS, SERIES, STEPS_PER_SECOND, Series};
 
 const COSTS: usize = CostKind::ALL.len();
 
@@ -33,8 +34,8 @@ const SPREAD_FACTOR: f64 = 6.0;
 /// of connections. Below this nothing is worth an incident on the smallest server.
 const FLOOR_TEN_SECONDS: [f64; COSTS] = [10.0, 2e6, 4.0, 100.0];
 
-/// The same over one second, and six clients.
-const FLOOR_SECOND: [f64; SERIES] = [12.0, 2e6, 2.0, 50.0, 6.0];
+/// The same over one second, and nine clients: that many come at once by chance once in months on a site of one a second.
+const FLOOR_SECOND: [f64; SERIES] = [15.0, 2e6, 2.0, 50.0, 9.0];
 
 /// Fast: this many of the last five ticks.
 const HELD: u32 = 3;
@@ -118,15 +119,14 @@ impl Trigger {
             return Vec::new();
         }
         self.last = now;
-        let second = series.last(STEPS_PER_SECOND);
-        let observed = series.observed(10 * STEPS_PER_SECOND);
-        let scale = 10.0 * STEPS_PER_SECOND as f64 / observed.max(1) as f64;
+        let (second, half) = (series.last(STEPS_PER_SECOND), series.last(STEPS_PER_SECOND / 2));
+        let exceeds_second = |index: usize| exceeds_second(now, second[index].min(2.0 * half[index]), index, seasonal);
         let ten_seconds = series.last(10 * STEPS_PER_SECOND);
-        let arrivals = exceeds_second(now, &second, ARRIVALS, seasonal);
+        let arrivals = exceeds_second(ARRIVALS);
         let mut exceeded = Vec::new();
         self.surge = false;
         for (cost, kind) in CostKind::ALL.into_iter().enumerate() {
-            let surge = exceeds_second(now, &second, cost, seasonal) || (kind == CostKind::Requests && arrivals);
+            let surge = exceeds_second(cost) || (kind == CostKind::Requests && arrivals);
             self.surge |= surge;
             self.fast[cost] = ((self.fast[cost] << 1) | u32::from(surge)) & HELD_OF;
             if self.fast[cost] == 0 {
@@ -138,8 +138,7 @@ impl Trigger {
 
             let normal = seasonal.normal(now, cost);
             let most = most(normal, FLOOR_TEN_SECONDS[cost]);
-            // The first seconds after a gap say little about ten.
-            let offered = if observed >= 4 * STEPS_PER_SECOND { ten_seconds[cost] * scale } else { ten_seconds[cost] };
+            let offered = ten_seconds[cost];
             if offered > most {
                 self.slow_since[cost].get_or_insert(now);
             } else {
@@ -150,7 +149,7 @@ impl Trigger {
             let exceeds = fast || slow || creeping;
             let calm = offered <= (normal.upper * 1.1).max(normal.median + FLOOR_TEN_SECONDS[cost]).min(most)
                 && self.fast[cost] == 0;
-            self.readings[cost] = Reading { offered: ten_seconds[cost], normal, exceeds, calm };
+            self.readings[cost] = Reading { offered, normal, exceeds, calm };
             if exceeds {
                 let onset = if fast {
                     self.fast_since[cost].map(|since| since - Duration::from_millis(750))
@@ -169,10 +168,9 @@ fn most(normal: Normal, floor: f64) -> f64 {
     (normal.upper * UPPER_FACTOR).max(normal.median + SPREAD_FACTOR * normal.spread).max(normal.median + floor)
 }
 
-fn exceeds_second(now: Timestamp, second: &Sums, series: usize, seasonal: &Seasonal) -> bool {
+fn exceeds_second(now: Timestamp, sum: f64, series: usize, seasonal: &Seasonal) -> bool {
     // Most quiet ticks are decided by the floor, without a look at the histograms.
-    second[series] > FLOOR_SECOND[series]
-        && second[series] > most(seasonal.normal_second(now, series), FLOOR_SECOND[series])
+    sum > FLOOR_SECOND[series] && sum > most(seasonal.normal_second(now, series), FLOOR_SECOND[series])
 }
 
 #[cfg(test)]
@@ -210,7 +208,7 @@ mod tests {
     #[test]
     fn strong_floods_are_seen_within_a_second_and_weak_ones_within_ten() {
         let strong = ticks_until_exceeded(8.0, |_| 200.0, 100).expect("a strong flood");
-        assert!(strong <= 4, "{strong} ticks");
+        assert!(strong <= 5, "{strong} ticks");
         let weak = ticks_until_exceeded(8.0, |_| 17.0, 100).expect("a weak flood");
         assert!((12..=44).contains(&weak), "{weak} ticks");
     }

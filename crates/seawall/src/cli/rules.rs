@@ -59,7 +59,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         }
         Command::Remove { rule, guard } => {
             let id: u32 = rule.trim_start_matches(['R', 'r']).parse().map_err(|_| {
-                Failure::usage(format!("'{rule}' is no rule; a rule is named by its number, as R12 in `seawall rules list`"))
+                Failure::usage(format!(
+                    "'{rule}' is no rule; a rule is named by its number, as R12 in `seawall rules list`"
+                ))
             })?;
             let removed: RuleStatus = guard.ask(Method::DELETE, &format!("/v1/rules/{id}"))?;
             println!("Took back {}: {}", removed.id, removed.text);

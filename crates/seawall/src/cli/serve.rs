@@ -81,11 +81,8 @@ fn configuration(arguments: &Arguments) -> Result<(Config, ConfigSource), Failur
         let config = config::load(path)?;
         return Ok((config, ConfigSource::File(path.clone())));
     }
-    let line = CommandLine {
-        to: arguments.to.clone(),
-        hosts: arguments.host.clone(),
-        listen: arguments.listen.clone(),
-    };
+    let line =
+        CommandLine { to: arguments.to.clone(), hosts: arguments.host.clone(), listen: arguments.listen.clone() };
     let config = Config::from_command_line(&line)?;
     Ok((config, ConfigSource::CommandLine))
 }

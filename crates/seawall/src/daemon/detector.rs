@@ -80,8 +80,7 @@ impl Detecting {
     /// Runs until told to stop.
     pub(super) fn run(mut self, commands: &Receiver<Command>) {
         let never_ban = self.shared.settings.load().never_ban.clone();
-        let mut detector =
-            Detector::new(detection::Settings { enforce: self.enforce, never_ban, seed: self.seed });
+        let mut detector = Detector::new(detection::Settings { enforce: self.enforce, never_ban, seed: self.seed });
         if let Some(saved) = self.state.load_baseline()
             && let Err(error) = detector.restore(&saved)
         {
@@ -161,7 +160,8 @@ impl Detecting {
             cpu_used: limits.cpu_used,
             memory_used: limits.memory_used,
         };
-        let surroundings = Surroundings { pressure: running.pressure, rule_traffic: self.rule_traffic() };
+        let surroundings =
+            Surroundings { pressure: running.pressure, rule_traffic: self.rule_traffic(&running.detector) };
         for event in running.detector.tick(now, &surroundings) {
             running.note(Some(event));
         }
@@ -180,23 +180,21 @@ impl Detecting {
         }
     }
 
-    /// What the gates counted since the last time.
-    fn rule_traffic(&self) -> Vec<RuleTraffic> {
+    /// What the gates counted since the last time: an entry for each rule that they have, though it met nothing.
+    fn rule_traffic(&self, detector: &Detector) -> Vec<RuleTraffic> {
         let counts = std::mem::take(&mut *self.shared.counts.lock().unwrap_or_else(PoisonError::into_inner));
-        let mut traffic: Vec<RuleTraffic> = Vec::new();
-        for (rule, count) in counts.rules {
-            let index = traffic.iter().position(|entry| entry.rule == rule).unwrap_or_else(|| {
-                traffic.push(RuleTraffic { rule, known: counts.known, ..RuleTraffic::default() });
-                traffic.len() - 1
-            });
-            if let Some(entry) = traffic.get_mut(index) {
+        let entry = |rule: RuleId| {
+            let mut entry =
+                RuleTraffic { rule, matched: 0, refused: 0, canaries: 0, matched_known: 0, known: counts.known };
+            for (_, count) in counts.rules.iter().filter(|(counted, _)| *counted == rule) {
                 entry.matched += count.matched;
                 entry.refused += count.refused;
                 entry.canaries += count.canaries;
                 entry.matched_known += count.matched_known;
             }
-        }
-        traffic
+            entry
+        };
+        detector.rules().iter().map(|rule| entry(rule.id)).collect()
     }
 
     /// Hands the rules to the workers when they have changed.

@@ -63,7 +63,10 @@ pub enum StartError {
 fn port_hint(address: SocketAddr, error: &std::io::Error) -> String {
     match error.kind() {
         std::io::ErrorKind::AddrInUse => {
-            format!("; another program listens there: see `ss -ltnp sport = :{}`, or choose another with --listen", address.port())
+            format!(
+                "; another program listens there: see `ss -ltnp sport = :{}`, or choose another with --listen",
+                address.port()
+            )
         }
         std::io::ErrorKind::PermissionDenied => {
             "; ports below 1024 need root or the capability CAP_NET_BIND_SERVICE".to_owned()

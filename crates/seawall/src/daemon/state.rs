@@ -37,7 +37,7 @@ pub enum StateError {
 
 /// The state directory of one guard.
 #[derive(Clone, Debug)]
-pub struct StateDirectory {
+pub(super) struct StateDirectory {
     path: PathBuf,
 }
 
@@ -46,7 +46,7 @@ impl StateDirectory {
     ///
     /// # Errors
     /// When it cannot be made, or belongs to somebody else.
-    pub fn open(path: &Path) -> Result<Self, StateError> {
+    pub(super) fn open(path: &Path) -> Result<Self, StateError> {
         let open = || -> io::Result<()> {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
             let metadata = fs::metadata(path)?;
@@ -60,12 +60,12 @@ impl StateDirectory {
     }
 
     /// The directory.
-    pub fn path(&self) -> &Path {
+    pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
     /// What was learnt before, if anything was.
-    pub fn load_baseline(&self) -> Option<Vec<u8>> {
+    pub(super) fn load_baseline(&self) -> Option<Vec<u8>> {
         let path = self.baseline_path();
         let read = || -> io::Result<Vec<u8>> {
             if fs::metadata(&path)?.len() > BASELINE_BYTES_MAX {
@@ -87,7 +87,7 @@ impl StateDirectory {
     ///
     /// # Errors
     /// What the system says; the old file is still there then.
-    pub fn save_baseline(&self, bytes: &[u8]) -> io::Result<()> {
+    pub(super) fn save_baseline(&self, bytes: &[u8]) -> io::Result<()> {
         let (path, unfinished) = (self.baseline_path(), self.path.join("baseline.new"));
         let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
         file.write_all(bytes)?;
@@ -96,7 +96,7 @@ impl StateDirectory {
     }
 
     /// Moves a baseline that cannot be used out of the way, where it can be looked at.
-    pub fn set_baseline_aside(&self) {
+    pub(super) fn set_baseline_aside(&self) {
         let aside = self.path.join("baseline.damaged");
         if let Err(error) = fs::rename(self.baseline_path(), &aside) {
             tracing::warn!(%error, "failed to set the damaged baseline aside");

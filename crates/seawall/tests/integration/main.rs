@@ -1,4 +1,6 @@
-//! Everything that is tried from outside: the commands, and the library as other programs would use it.
+//! Everything that is tried from outside: the commands, and the library as other programs would use it. One binary, so
+//! that it is linked once.
 
 mod check;
 mod config;
+mod report;

@@ -4,7 +4,7 @@
 //! Reading a line is pure, borrows from the line and allocates nothing. It never guesses: what cannot be read is refused
 //! with a [`Reason`], for the caller to count and show. Files, compression and line splitting are not known here.
 //!
-//! To add a format: a file beside [`combined`], its variants in [`Format`], its entry in [`FAMILIES`].
+//! To add a format: a file beside `combined.rs`, its variants in [`Format`], its entry in `FAMILIES`.
 
 mod combined;
 mod format;

@@ -5,7 +5,7 @@ use std::io::{IsTerminal as _, stderr};
 use std::rc::Rc;
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::host::clock::Clock;
 use crate::show::text;
@@ -20,9 +20,8 @@ const NAME_COLUMNS_MAX: usize = 30;
 pub struct Progress {
     /// `None` where nobody watches.
     clock: Option<Clock>,
+    /// Of the present input. It is drawn nowhere at first, but told everything, so that it knows the speed.
     bar: Option<ProgressBar>,
-    name: String,
-    size: Option<u64>,
     consumed: Rc<Cell<u64>>,
 }
 
@@ -34,24 +33,24 @@ impl Progress {
 
     /// Progress that is not shown.
     pub fn hidden() -> Self {
-        Self { clock: None, bar: None, name: String::new(), size: None, consumed: Rc::default() }
+        Self { clock: None, bar: None, consumed: Rc::default() }
     }
 
     /// Begins an input of this name and stored size, of which `consumed` bytes have been taken.
     pub(super) fn begin(&mut self, name: &str, size: Option<u64>, consumed: Rc<Cell<u64>>) {
-        self.clear();
-        self.name = text::cut_middle(&text::escape(name.as_bytes()), NAME_COLUMNS_MAX);
-        self.size = size;
+        self.finish();
         self.consumed = consumed;
+        let name = text::cut_middle(&text::escape(name.as_bytes()), NAME_COLUMNS_MAX);
+        self.bar = self.clock.is_some().then(|| bar(size, name));
     }
 
     /// Shows the present state.
-    pub(super) fn update(&mut self) {
-        if !self.clock.is_some_and(|clock| clock.uptime() >= QUIET_TIME) {
-            return;
-        }
-        let bar = self.bar.get_or_insert_with(|| bar(self.size, &self.name));
+    pub(super) fn update(&self) {
+        let (Some(clock), Some(bar)) = (&self.clock, &self.bar) else { return };
         bar.set_position(self.consumed.get());
+        if bar.is_hidden() && clock.uptime() >= QUIET_TIME {
+            bar.set_draw_target(ProgressDrawTarget::stderr());
+        }
     }
 
     /// Takes the bar away while something else is printed.
@@ -64,24 +63,24 @@ impl Progress {
 
     /// Takes the bar away.
     pub(super) fn finish(&mut self) {
-        self.clear();
-    }
-
-    fn clear(&mut self) {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
         }
     }
 }
 
-fn bar(size: Option<u64>, name: &str) -> ProgressBar {
+fn bar(size: Option<u64>, name: String) -> ProgressBar {
     let (bar, template) = match size {
-        Some(size) => {
-            (ProgressBar::new(size), "{msg}  {bar:30.cyan/dim}  {percent:>3}%  {binary_bytes_per_sec}  {eta} left")
-        }
-        None => (ProgressBar::new_spinner(), "{msg}  {spinner}  {binary_bytes}  {binary_bytes_per_sec}"),
+        Some(size) => (
+            ProgressBar::with_draw_target(Some(size), ProgressDrawTarget::hidden()),
+            "{msg}  {bar:30.cyan/dim}  {percent:>3}%  {binary_bytes_per_sec}  {eta} left",
+        ),
+        None => (
+            ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden()),
+            "{msg}  {spinner}  {binary_bytes}  {binary_bytes_per_sec}",
+        ),
     };
     // The templates are fixed; were one wrong, indicatif's own would do.
     let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-    bar.with_style(style.progress_chars("━╸ ")).with_message(name.to_owned())
+    bar.with_style(style.progress_chars("━╸ ")).with_message(name)
 }

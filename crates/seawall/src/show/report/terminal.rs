@@ -16,6 +16,9 @@ const WARNING: Style = AnsiColor::Yellow.on_default();
 /// a user agent after one, several look the same.
 const ONE_LINE_COLUMNS: usize = 100;
 
+/// The share of the first lines in a log's format below which the format is in doubt.
+const SURE: f32 = 0.9;
+
 /// How many inputs are listed; of more, the rest is counted.
 const INPUTS_SHOWN_MAX: usize = 12;
 
@@ -95,12 +98,14 @@ impl Page {
         for input in inputs.iter().take(INPUTS_SHOWN_MAX) {
             let name = self.styled(TITLE, &padded(&cut_middle(&input.name, widest), widest));
             let room = self.screen.columns.saturating_sub(widest + 4);
-            let what = if input.error.is_some() {
-                self.styled(WARNING, &cut(&what(input), room))
-            } else {
-                cut(&what(input), room)
-            };
+            let doubtful = input.error.is_some() || (input.lines > 0 && input.format_confidence.unwrap_or(0.0) < SURE);
+            let style = if doubtful { WARNING } else { Style::new() };
+            let what = self.styled(style, &cut(&what(input), room));
             self.line(&format!("  {name}  {what}"));
+            if let Some(error) = &input.error {
+                let error = self.styled(WARNING, &cut(error, self.screen.columns - 4));
+                self.line(&format!("    {error}"));
+            }
         }
         if let Some(more @ 1..) = inputs.len().checked_sub(INPUTS_SHOWN_MAX) {
             self.line(&format!("  and {more} more"));
@@ -270,8 +275,8 @@ fn rows(panel: &PanelSummary) -> Vec<Row<'_>> {
 
 /// What there is to say about an input, in a line.
 fn what(input: &InputSummary) -> String {
-    if let Some(error) = &input.error {
-        return if input.lines > 0 { format!("read in part: {error}") } else { error.clone() };
+    if input.error.is_some() {
+        return if input.lines > 0 { format!("read in part, {}", lines(input.lines)) } else { "not read".to_owned() };
     }
     let format = match (input.format, input.format_confidence, input.format_lines) {
         _ if input.lines == 0 => "empty".to_owned(),
@@ -279,7 +284,7 @@ fn what(input: &InputSummary) -> String {
         (Some(format), Some(confidence), Some(lines)) => {
             // Shares of few lines are whole numbers of them.
             let fitting = (confidence * lines as f32).round() as u64;
-            format!("{format} ({} of the first {lines} lines)", percent(fitting, lines as u64))
+            format!("{format} in {} of the first {lines} lines", percent(fitting, lines as u64))
         }
         _ => "format not recognised".to_owned(),
     };
@@ -291,7 +296,7 @@ fn what(input: &InputSummary) -> String {
 fn extent(panel: &PanelSummary) -> String {
     let values = panel.rows.len();
     let distinct = match (panel.exact, panel.timeline.is_some()) {
-        (true, _) if panel.distinct == values as u64 => return grouped(panel.distinct),
+        (true, _) if panel.distinct == values as u64 => return format!("all {}", grouped(panel.distinct)),
         (true, true) => format!("the {values} busiest of {}", grouped(panel.distinct)),
         (true, false) => format!("{values} of {}", grouped(panel.distinct)),
         (false, _) => format!("{values} of about {}", grouped(panel.distinct)),

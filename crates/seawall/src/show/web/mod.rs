@@ -16,8 +16,7 @@ use crate::daemon::{Daemon, Snapshot};
 const PAGE: &str = include_str!("page.html");
 
 /// Only what the page itself brings may run or be shown, and nobody may frame it.
-const CONTENT_SECURITY_POLICY: &str =
-    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; frame-ancestors 'none'";
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; frame-ancestors 'none'";
 
 /// Serves the page until the guard ends.
 pub async fn serve(daemon: Arc<Daemon>, listener: std::net::TcpListener) {
@@ -73,7 +72,8 @@ mod tests {
         for host in ["127.0.0.1:8081", "localhost", "LOCALHOST:8081", "[::1]:8081", "192.0.2.1"] {
             assert!(is_local_name(host), "{host}");
         }
-        for host in ["", "attacker.example", "attacker.example:8081", "127.0.0.1.attacker.example", "localhost.example"] {
+        for host in ["", "attacker.example", "attacker.example:8081", "127.0.0.1.attacker.example", "localhost.example"]
+        {
             assert!(!is_local_name(host), "{host}");
         }
     }

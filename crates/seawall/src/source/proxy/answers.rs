@@ -58,8 +58,7 @@ impl Answer {
         let reason = http::StatusCode::from_u16(status).ok().and_then(|code| code.canonical_reason());
         let start = format!("HTTP/1.1 {status} {}\r\nDate: ", reason.unwrap_or("Refused"));
         let connection = if close { "Connection: close\r\n" } else { "" };
-        let head =
-            format!("{start}{:DATE_BYTES$}\r\n{headers}{connection}Content-Length: {}\r\n\r\n", "", body.len());
+        let head = format!("{start}{:DATE_BYTES$}\r\n{headers}{connection}Content-Length: {}\r\n\r\n", "", body.len());
         Self {
             status,
             close,

@@ -54,10 +54,7 @@ impl Body for RequestBody {
     type Data = Bytes;
     type Error = BodyError;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let this = self.get_mut();
         let polled = Pin::new(&mut this.incoming).poll_frame(context);
         if polled.is_pending() != this.is_waiting {
@@ -111,14 +108,6 @@ impl AnswerBody {
     pub(super) fn new(source: AnswerSource, account: Account) -> Self {
         Self { source, account }
     }
-
-    /// The upstream's body, to be turned into a tunnel.
-    pub(super) fn into_upstream(self) -> Option<UpstreamBody> {
-        match self.source {
-            AnswerSource::Upstream(body) => Some(body),
-            AnswerSource::Full(_) | AnswerSource::Files(_) => None,
-        }
-    }
 }
 
 impl Drop for Account {
@@ -150,10 +139,7 @@ impl Body for AnswerBody {
     type Data = Bytes;
     type Error = BodyError;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let this = self.get_mut();
         let polled = match &mut this.source {
             AnswerSource::Full(body) => {

@@ -105,7 +105,8 @@ fn address(text: &[u8]) -> Option<ClientAddress> {
 /// The value of `for=` in one element of a Forwarded header (RFC 7239), without its quotes.
 fn forwarded_for(element: &[u8]) -> Option<&[u8]> {
     let pairs = split_outside_quotes(element, b';').map(<[u8]>::trim_ascii);
-    let value = pairs.filter_map(|pair| pair.split_at_checked(4)).find(|(name, _)| name.eq_ignore_ascii_case(b"for="))?.1;
+    let value =
+        pairs.filter_map(|pair| pair.split_at_checked(4)).find(|(name, _)| name.eq_ignore_ascii_case(b"for="))?.1;
     Some(value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(value))
 }
 

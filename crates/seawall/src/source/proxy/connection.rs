@@ -281,7 +281,9 @@ impl Connection {
         }
         let done = match head.body {
             BodyLength::None => Some(head.length),
-            BodyLength::Known(length) => usize::try_from(length).ok().and_then(|length| head.length.checked_add(length)),
+            BodyLength::Known(length) => {
+                usize::try_from(length).ok().and_then(|length| head.length.checked_add(length))
+            }
             BodyLength::Chunked => None,
         };
         let received = head.received;

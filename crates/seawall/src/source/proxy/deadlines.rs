@@ -30,8 +30,7 @@ pub(super) struct Deadlines {
 impl Deadlines {
     /// A deadline that is not set yet, swept until the last other holder lets it go.
     pub(super) fn add(&self) -> Rc<Deadline> {
-        let deadline =
-            Rc::new(Deadline { at: Cell::new(NEVER), expired: Cell::new(false), waker: RefCell::new(None) });
+        let deadline = Rc::new(Deadline { at: Cell::new(NEVER), expired: Cell::new(false), waker: RefCell::new(None) });
         self.entries.borrow_mut().push(Rc::clone(&deadline));
         deadline
     }

@@ -42,7 +42,8 @@ fn socket(address: SocketAddr) -> io::Result<Socket> {
     socket.set_tcp_nodelay(true)?;
     socket.set_tcp_keepalive(&socket2::TcpKeepalive::new().with_time(KEEPALIVE_TIME))?;
     if address.is_ipv6() {
-        socket.set_only_v6(false)?;
+        // `[::]:80` and `0.0.0.0:80` can then be listened on together, and neither speaks for the other.
+        socket.set_only_v6(true)?;
     }
     Ok(socket)
 }

@@ -306,6 +306,7 @@ struct Unread;
 
 /// Accepts until told to stop, then whoever already waits: to the client those are connections made.
 async fn accept(worker: Rc<Worker>, socket: OwnedFd, mut stopped: oneshot::Receiver<()>) {
+    #[expect(deprecated, reason = "the replacement is unsafe; an OwnedFd that nobody else has keeps its promise")]
     let listener = match AsyncFd::new(socket) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "failed to watch a listening socket"),

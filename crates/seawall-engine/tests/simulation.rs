@@ -1,0 +1,402 @@
+//! Floods and crowds against the engine, with labels: how fast is a rule in force, what does it catch, whom does it hurt.
+
+mod world;
+
+use std::time::Duration;
+
+use seawall_engine::decision::{Action, CostKind, Enforce, EventKind, Shape, Stage, Status, Verdict};
+use seawall_engine::detection::Pressure;
+use world::{Dice, Sent, World, address, browsers, stressed};
+
+const SEEDS: [u64; 3] = [1, 2, 3];
+
+/// This many requests for one tick of a flood of this rate.
+fn count(dice: &mut Dice, rate: f64) -> usize {
+    dice.poisson(rate * world::TICK.as_secs_f64())
+}
+
+fn in_force(status: &Status) -> Vec<String> {
+    status.rules.iter().filter(|rule| rule.stage == Stage::Enforced).map(|rule| rule.text.clone()).collect()
+}
+
+/// That a flood is stopped: in time, completely, and without harm. Returns the rules in force.
+fn stopped(name: &str, world: &World, seconds: f64, recall: f64) -> Vec<String> {
+    let (tally, status) = (&world.tally, world.status());
+    let time = tally.time_to_rule.unwrap_or_else(|| panic!("{name}: no rule\n{status:#?}\n{:#?}", tally.events));
+    println!(
+        "{name}: {time:.2} s, recall {:.4}, wanted refused {} of {}, {:?}, {:?}",
+        tally.recall(),
+        tally.wanted_refused,
+        tally.wanted,
+        status.incidents[0].verdict,
+        in_force(&status)
+    );
+    assert!(time <= seconds, "{name}: {time} s\n{:#?}", tally.events);
+    assert!(tally.recall() >= recall, "{name}: recall {}\n{status:#?}", tally.recall());
+    assert_eq!(tally.wanted_refused, 0, "{name}: {status:#?}");
+    in_force(&status)
+}
+
+/// That nobody is enforced against, then or since.
+fn spared(name: &str, world: &World) {
+    let tally = &world.tally;
+    let enforced: Vec<_> = tally.events.iter().filter(|event| event.kind == EventKind::RuleEnforced).collect();
+    println!(
+        "{name}: {:?}",
+        world.status().incidents.first().map(|incident| (incident.verdict, &incident.explanation))
+    );
+    assert!(enforced.is_empty(), "{name}: {enforced:#?}");
+    assert_eq!((tally.wanted_refused, tally.unwanted_refused), (0, 0), "{name}");
+}
+
+fn cacert(dice: &mut Dice, rate: f64) -> Vec<Sent> {
+    let one = |dice: &mut Dice| {
+        let mut sent = Sent::get(dice.address(120, 5000), "/ca/cacert.pem", "QQGameHall");
+        sent.method = "POST";
+        sent.bytes = 225_000;
+        sent
+    };
+    (0..count(dice, rate)).map(|_| one(dice)).collect()
+}
+
+#[test]
+fn posts_to_one_file_from_thousands_of_addresses_name_the_agent() {
+    let mut times = Vec::new();
+    for seed in SEEDS {
+        for rate in [20.0, 50.0] {
+            let mut world = World::warm(seed, Enforce::UnderStress);
+            world.pressure = stressed();
+            world.begin();
+            world.run(Duration::from_secs(60), |dice, _| cacert(dice, rate));
+            let rules = stopped("cacert", &world, 5.0, 0.985);
+            assert!(rules.iter().any(|rule| rule.contains("QQGameHall")), "{rules:?}");
+            let incident = &world.status().incidents[0];
+            assert_eq!(incident.verdict, Verdict::Explained);
+            assert!(incident.shapes.contains(&Shape::PostToStatic), "{incident:?}");
+            times.push(world.tally.time_to_rule.expect("a rule"));
+        }
+    }
+    times.sort_by(f64::total_cmp);
+    assert!(times[times.len() / 2] <= 3.0, "time to rule: {times:?}");
+}
+
+#[test]
+fn a_fixed_agent_from_rotating_addresses_is_named_and_not_its_addresses() {
+    for seed in SEEDS {
+        let mut world = World::warm(seed, Enforce::OnExcess);
+        world.begin();
+        world.run(Duration::from_secs(120), |dice, seconds| {
+            let client = address(120, (seconds / 20.0) as usize);
+            let one = |dice: &mut Dice| {
+                Sent::get(client, format!("/{}/{}.php", dice.below(50), dice.below(1000)), "scanner/1.0 (probe)")
+            };
+            (0..count(dice, 40.0)).map(|_| one(dice)).collect()
+        });
+        let rules = stopped("rotating", &world, 8.0, 0.985);
+        assert!(rules.iter().any(|rule| rule.contains("user-agent") && rule.contains("scanner")), "{rules:?}");
+    }
+}
+
+#[test]
+fn one_address_with_a_common_agent_is_named_by_its_address() {
+    for seed in SEEDS {
+        let agent = browsers()[3].clone();
+        let mut world = World::warm(seed, Enforce::OnExcess);
+        world.begin();
+        world.run(Duration::from_secs(60), |dice, _| {
+            (0..count(dice, 40.0)).map(|_| Sent::get(address(120, 7), World::page(dice), agent.clone())).collect()
+        });
+        let rules = stopped("one address", &world, 8.0, 0.985);
+        assert!(rules.iter().any(|rule| rule.contains("client-prefix")), "{rules:?}");
+    }
+}
+
+#[test]
+fn one_page_asked_for_once_from_each_address_is_named_by_its_target() {
+    for seed in SEEDS {
+        let agents = browsers();
+        let mut world = World::warm(seed, Enforce::UnderStress);
+        world.pressure = stressed();
+        world.begin();
+        let mut number = 0;
+        world.run(Duration::from_secs(60), |dice, _| {
+            let mut one = |dice: &mut Dice| {
+                number += 1;
+                let agent = agents[dice.below(agents.len())].clone();
+                let mut sent = Sent::get(address(120, number), "/wiki/page-3", agent);
+                sent.query = Some(format!("search={}", dice.next()));
+                sent.upstream = Duration::from_millis(80);
+                sent
+            };
+            (0..count(dice, 40.0)).map(|_| one(dice)).collect()
+        });
+        let rules = stopped("one page", &world, 8.0, 0.985);
+        assert!(rules.iter().all(|rule| rule.contains("path") || rule.contains("query-keys")), "{rules:?}");
+    }
+}
+
+#[test]
+fn random_targets_with_the_commonest_agent_are_separated() {
+    for seed in SEEDS {
+        let agent = browsers()[0].clone();
+        let mut world = World::warm(seed, Enforce::UnderStress);
+        world.pressure = stressed();
+        world.begin();
+        world.run(Duration::from_secs(60), |dice, _| {
+            let one = |dice: &mut Dice| {
+                let mut sent = Sent::get(dice.address(120, 5000), format!("/{:x}", dice.next()), agent.clone());
+                sent.query = Some(format!("{:x}={:x}", dice.next(), dice.next()));
+                sent.status = 404;
+                sent
+            };
+            (0..count(dice, 40.0)).map(|_| one(dice)).collect()
+        });
+        let tally = &world.tally;
+        println!("random targets: {:?} {:?}", tally.time_to_rule, in_force(&world.status()));
+        let harm = tally.wanted_refused as f64 / tally.wanted as f64;
+        assert!(harm <= 0.001, "{harm}: {:#?}", world.status());
+        if tally.time_to_rule.is_none() {
+            let verdict = world.status().incidents[0].verdict;
+            assert_eq!(verdict, Verdict::NotSeparable, "{:#?}", world.status());
+        } else {
+            assert!(tally.recall() >= 0.95, "{}", tally.recall());
+        }
+    }
+}
+
+#[test]
+fn copies_of_ordinary_requests_are_not_separable() {
+    for seed in SEEDS {
+        let agents = browsers();
+        let mut world = World::warm(seed, Enforce::OnExcess);
+        world.pressure = stressed();
+        world.begin();
+        let mut number = 0;
+        world.run(Duration::from_secs(60), |dice, _| {
+            let mut sent = Vec::new();
+            for _ in 0..count(dice, 40.0) {
+                number += 1;
+                let (agent, page) = (agents[dice.below(agents.len())].clone(), World::page(dice));
+                let referer = dice.chance(0.25).then_some("https://www.google.com/");
+                let load = World::page_load(dice, address(120, number), &agent, &page, referer);
+                let copied = dice.below(load.len());
+                sent.extend(load.into_iter().nth(copied).map(|(_, sent)| Sent { wanted: false, ..sent }));
+            }
+            sent
+        });
+        spared("copies", &world);
+        let incident = &world.status().incidents[0];
+        assert_eq!(incident.verdict, Verdict::NotSeparable, "{incident:?}");
+    }
+}
+
+#[test]
+fn a_link_on_a_big_site_is_a_crowd() {
+    for seed in SEEDS {
+        let agents = browsers();
+        let mut world = World::warm(seed, Enforce::OnExcess);
+        world.pressure = stressed();
+        world.begin();
+        let mut number = 0;
+        let mut loading: Vec<(f64, Sent)> = Vec::new();
+        world.run(Duration::from_secs(90), |dice, seconds| {
+            for _ in 0..count(dice, 8.0) {
+                number += 1;
+                let agent = agents[dice.below(agents.len())].clone();
+                let referer = Some("https://news.ycombinator.com/");
+                let load = World::page_load(dice, address(150, number), &agent, "/blog/2023/entry-55.html", referer);
+                loading.extend(load.into_iter().map(|(after, sent)| (seconds + after.as_secs_f64(), sent)));
+            }
+            let (due, later) = loading.drain(..).partition(|(at, _)| *at <= seconds);
+            loading = later;
+            let due: Vec<(f64, Sent)> = due;
+            due.into_iter().map(|(_, sent)| sent).collect()
+        });
+        spared("crowd", &world);
+        let incident = &world.status().incidents[0];
+        assert_eq!(incident.verdict, Verdict::Crowd, "{incident:?}");
+        assert!(incident.shapes.contains(&Shape::Crowd));
+    }
+}
+
+#[test]
+fn phones_that_show_a_clock_are_a_crowd() {
+    for seed in SEEDS {
+        let mut world = World::warm(seed, Enforce::OnExcess);
+        world.pressure = stressed();
+        world.begin();
+        let mut number = 0;
+        world.run(Duration::from_secs(90), |dice, _| {
+            let mut one = |dice: &mut Dice| {
+                number += 1;
+                let agent = format!(
+                    "Mozilla/5.0 (Linux; Android {}.1.0; V{}A Build/OPM1.{}; wv) AppleWebKit/537.36 (KHTML, like Gecko) \
+                     Version/4.0 Chrome/66.0.3359.126 MQQBrowser/6.2 TBS/0446{} Mobile Safari/537.36 MMWEBID/{} \
+                     MicroMessenger/7.0.4.1420(0x2700043A) Process/tools NetType/WIFI Language/zh_CN",
+                    6 + dice.below(4),
+                    dice.below(2000),
+                    dice.below(999_999),
+                    dice.below(99),
+                    dice.below(9999),
+                );
+                let mut sent = Sent::get(address(170, number), "/time.gif", agent);
+                sent.wanted = true;
+                sent
+            };
+            (0..count(dice, 35.0)).map(|_| one(dice)).collect()
+        });
+        spared("clock", &world);
+        let incident = &world.status().incidents[0];
+        assert_eq!(incident.verdict, Verdict::Crowd, "{incident:?}");
+        assert!(world.status().rules.is_empty(), "{:#?}", world.status().rules);
+    }
+}
+
+#[test]
+fn traffic_for_others_is_explained_without_a_rule() {
+    for seed in SEEDS {
+        let mut world = World::warm(seed, Enforce::OnExcess);
+        world.pressure = stressed();
+        world.begin();
+        world.run(Duration::from_secs(60), |dice, _| {
+            let one = |dice: &mut Dice| {
+                let mut sent =
+                    Sent::get(dice.address(120, 20_000), format!("/{:x}", dice.next()), "Mozilla/5.0 (Windows)");
+                sent.host = format!("host{}.example.net", dice.below(3000));
+                sent.misdirected = true;
+                sent
+            };
+            (0..count(dice, 70.0)).map(|_| one(dice)).collect()
+        });
+        spared("misdirected", &world);
+        let incident = &world.status().incidents[0];
+        assert_eq!(incident.verdict, Verdict::Explained, "{incident:?}");
+        assert!(incident.shapes.contains(&Shape::Misdirected), "{incident:?}");
+    }
+}
+
+#[test]
+fn pulses_meet_the_same_rule_again() {
+    for seed in SEEDS {
+        let mut world = World::warm(seed, Enforce::UnderStress);
+        world.pressure = stressed();
+        world.begin();
+        let pulse = |dice: &mut Dice, seconds: f64, pause: f64| {
+            if seconds % (5.0 + pause) < 5.0 { cacert(dice, 60.0) } else { Vec::new() }
+        };
+        world.run(Duration::from_secs(350), |dice, seconds| pulse(dice, seconds, 30.0));
+        let enforced = world.tally.events.iter().filter(|event| event.kind == EventKind::RuleEnforced).count();
+        assert_eq!(enforced, 1, "one rule, which stays: {:#?}", world.tally.events);
+        stopped("pulses", &world, 5.0, 0.985);
+        // Pauses in which the rule retires: it is back within a window of each pulse.
+        world.run(Duration::from_secs(200), |_, _| Vec::new());
+        assert!(in_force(&world.status()).is_empty());
+        world.begin();
+        world.run(Duration::from_secs(5), |dice, seconds| pulse(dice, seconds, 30.0));
+        stopped("pulse after a pause", &world, 1.25, 0.97);
+    }
+}
+
+#[test]
+fn a_cold_guard_throttles_at_most() {
+    for seed in SEEDS {
+        let mut world = World::new(seed, Enforce::OnExcess);
+        world.run(Duration::from_secs(600), |_, _| Vec::new());
+        world.begin();
+        world.run(Duration::from_secs(20), |dice, _| cacert(dice, 50.0));
+        spared("cold without stress", &world);
+        world.pressure = stressed();
+        world.run(Duration::from_secs(30), |dice, _| cacert(dice, 50.0));
+        let status = world.status();
+        assert!(status.cold);
+        let rules: Vec<_> = status.rules.iter().filter(|rule| rule.stage == Stage::Enforced).collect();
+        assert!(!rules.is_empty(), "{status:#?}");
+        for rule in rules {
+            assert!(matches!(rule.action, Action::Throttle { .. }), "{rule:?}");
+            let life = rule.expires.expect("an end").since(rule.enforced.expect("a beginning"));
+            assert!(life <= Duration::from_secs(60), "{rule:?}");
+        }
+        assert_eq!(world.tally.wanted_refused, 0);
+    }
+}
+
+#[test]
+fn a_slow_backend_is_external() {
+    for seed in SEEDS {
+        let mut world = World::warm(seed, Enforce::OnExcess);
+        world.pressure = stressed();
+        world.slowness = 10;
+        world.begin();
+        world.run(Duration::from_secs(120), |_, _| Vec::new());
+        spared("slow backend", &world);
+        let incident = &world.status().incidents[0];
+        assert_eq!(incident.verdict, Verdict::External, "{incident:?}");
+        assert_ne!(incident.cost, CostKind::Requests);
+    }
+}
+
+#[test]
+fn when_the_flood_ends_so_do_rule_and_incident() {
+    for seed in SEEDS {
+        let mut world = World::warm(seed, Enforce::UnderStress);
+        world.pressure = stressed();
+        world.begin();
+        world.run(Duration::from_secs(60), |dice, _| cacert(dice, 30.0));
+        assert!(!world.status().is_calm());
+        world.pressure = Pressure::default();
+        world.run(Duration::from_secs(240), |_, _| Vec::new());
+        let status = world.status();
+        assert!(status.is_calm(), "{status:#?}");
+        assert!(in_force(&status).is_empty(), "{status:#?}");
+        let kinds: Vec<EventKind> = world.tally.events.iter().map(|event| event.kind).collect();
+        assert!(kinds.contains(&EventKind::RuleRetired) && kinds.contains(&EventKind::IncidentClosed), "{kinds:?}");
+    }
+}
+
+#[test]
+fn a_week_of_ordinary_bursts_makes_no_rule() {
+    for seed in SEEDS {
+        let mut world = World::warm(seed, Enforce::OnExcess);
+        world.pressure = stressed();
+        world.begin();
+        let agents = browsers();
+        let mut loading: Vec<(f64, Sent)> = Vec::new();
+        world.run(Duration::from_secs(1800), |dice, seconds| {
+            // A page of forty parts now and then, and a herd of feed readers every ten minutes.
+            if dice.chance(0.01) {
+                let client = dice.address(20, 3000);
+                for image in 0..40 {
+                    let mut sent = Sent::get(client, format!("/images/{image}.png"), agents[5].clone());
+                    sent.wanted = true;
+                    loading.push((seconds + f64::from(image) * 0.05, sent));
+                }
+            }
+            if seconds % 600.0 < 0.25 {
+                for reader in 0..80 {
+                    let agent = format!("FeedReader{}/2.{}", reader % 15, reader % 7);
+                    let mut sent = Sent::get(address(60, reader), "/feed.xml", agent);
+                    sent.wanted = true;
+                    loading.push((seconds + dice.uniform() * 15.0, sent));
+                }
+            }
+            let (due, later): (Vec<_>, Vec<_>) = loading.drain(..).partition(|(at, _)| *at <= seconds);
+            loading = later;
+            due.into_iter().map(|(_, sent)| sent).collect()
+        });
+        spared("bursts", &world);
+    }
+}
+
+#[test]
+fn without_stress_rules_are_proposed_and_without_a_gate_they_are_counted_all_the_same() {
+    let mut world = World::warm(1, Enforce::UnderStress);
+    world.has_gate = false;
+    world.begin();
+    world.run(Duration::from_secs(20), |dice, _| cacert(dice, 40.0));
+    spared("proposed", &world);
+    assert!(world.status().rules.iter().any(|rule| rule.stage == Stage::Proposed), "{:#?}", world.status());
+    world.pressure = stressed();
+    world.run(Duration::from_secs(5), |dice, _| cacert(dice, 40.0));
+    let status = world.status();
+    assert!(status.rules.iter().any(|rule| rule.stage == Stage::Enforced && rule.matched > 0), "{status:#?}");
+}

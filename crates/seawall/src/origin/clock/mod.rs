@@ -1,0 +1,6 @@
+//! temporary
+pub mod page {
+    //! temporary
+    /// temporary
+    pub const HTML: &str = "<p>clock";
+}
