@@ -49,8 +49,9 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let drill = match (&arguments.scenario, arguments.name.as_deref()) {
         (Some(file), _) => {
-            let text = fs::read_to_string(file)
-                .map_err(|error| Failure::machine(format!("failed to read the scenario {}: {error}", file.display())))?;
+            let text = fs::read_to_string(file).map_err(|error| {
+                Failure::machine(format!("failed to read the scenario {}: {error}", file.display()))
+            })?;
             Drill::parse(&text, &file.display().to_string()).map_err(failure)?
         }
         (None, Some("list")) => return list(arguments.json),
@@ -58,8 +59,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     };
     let program = std::env::current_exe()
         .map_err(|error| Failure::machine(format!("failed to find the program itself, which is the guard: {error}")))?;
-    let options =
-        Options { seed: arguments.seed, guarded: !arguments.without_guard, keep: arguments.keep, program };
+    let options = Options { seed: arguments.seed, guarded: !arguments.without_guard, keep: arguments.keep, program };
     let bar = progress_bar(&drill);
     let mut kept = None;
     let outcome = drill.hold(&options, |progress| match progress {
@@ -82,7 +82,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         render(&outcome)
     };
     print(&text)?;
-    Ok(if outcome.holds() { ExitCode::SUCCESS } else { ExitCode::from(1) })
+    if outcome.holds() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let missed = outcome.targets.iter().filter(|target| !target.met).count();
+    let valid = if outcome.valid { "" } else { "; the run is not valid" };
+    Err(Failure::negative(format!("{missed} of {} targets missed{valid}", outcome.targets.len())))
 }
 
 fn list(json: bool) -> Result<ExitCode, Failure> {

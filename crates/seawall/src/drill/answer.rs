@@ -200,7 +200,8 @@ mod tests {
 
     #[test]
     fn bodies_end_where_their_framing_says() {
-        let chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n1;x=y\r\n!\r\n0\r\nA: b\r\n\r\n";
+        let chunked =
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n1;x=y\r\n!\r\n0\r\nA: b\r\n\r\n";
         let length = b"HTTP/1.1 403 No\r\nContent-Length: 6\r\n\r\nhello!rest";
         let close = b"HTTP/1.1 200 OK\r\n\r\nhello!";
         for piece in [1, 3, 100] {

@@ -124,7 +124,8 @@ mod tests {
         let rate = RatePerSecond;
         check(Arrivals::Constant { rate: rate(50.0) }, 1000.0);
         check(Arrivals::Ramp { rate: rate(0.0), rate_end: rate(100.0), hold: None, over: None }, 1000.0);
-        let step = Arrivals::Ramp { rate: rate(20.0), rate_end: rate(50.0), hold: Some(seconds(10)), over: Some(seconds(0)) };
+        let step =
+            Arrivals::Ramp { rate: rate(20.0), rate_end: rate(50.0), hold: Some(seconds(10)), over: Some(seconds(0)) };
         let moments = check(step, 700.0);
         let early = moments.iter().filter(|moment| **moment < Duration::from_secs(10)).count();
         assert!((150..250).contains(&early), "{early} in the first half");

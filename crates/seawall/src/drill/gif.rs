@@ -35,7 +35,9 @@ enum State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Then {
     Block,
-    SubBlock { image: bool },
+    SubBlock {
+        image: bool,
+    },
     /// The code size that stands before image data.
     CodeSize,
 }

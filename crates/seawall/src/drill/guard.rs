@@ -152,7 +152,10 @@ impl Guard {
         let end = memchr::memmem::find(&answer, b"\r\n\r\n").ok_or_else(|| bad("no HTTP answer".to_owned()))?;
         let (head, body) = answer.split_at(end + 4);
         if !head.starts_with(b"HTTP/1.") || head.get(9..12) != Some(b"200") {
-            return Err(bad(format!("answered {:?}", String::from_utf8_lossy(head).lines().next().unwrap_or_default())));
+            return Err(bad(format!(
+                "answered {:?}",
+                String::from_utf8_lossy(head).lines().next().unwrap_or_default()
+            )));
         }
         serde_json::from_slice(body).map_err(|error| bad(format!("its status is not understood: {error}")))
     }
@@ -181,8 +184,11 @@ impl Guard {
     pub(crate) fn failed(&self, reason: &str) -> DrillError {
         let log = fs::read_to_string(self.directory.join("guard.log")).unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();
-        let last: Vec<String> =
-            lines.iter().skip(lines.len().saturating_sub(15)).map(|line| format!("\n    {}", line.escape_debug())).collect();
+        let last: Vec<String> = lines
+            .iter()
+            .skip(lines.len().saturating_sub(15))
+            .map(|line| format!("\n    {}", line.escape_debug()))
+            .collect();
         let said = if last.is_empty() { "\n    (nothing)".to_owned() } else { last.concat() };
         DrillError::Guard { reason: reason.to_owned(), said }
     }

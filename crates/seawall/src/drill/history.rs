@@ -36,7 +36,8 @@ struct Past {
 
 /// What a guard that has seen the scenario's wanted traffic for its days of history would have saved at `now`.
 pub(crate) fn baseline(scenario: &Scenario, population: &Population, seed: u64, now: Timestamp) -> Vec<u8> {
-    let mut detector = Detector::new(Settings { enforce: Enforce::Never, seed: mix(seed, 0xBA5E), ..Settings::default() });
+    let mut detector =
+        Detector::new(Settings { enforce: Enforce::Never, seed: mix(seed, 0xBA5E), ..Settings::default() });
     let mut random = Rng::with_seed(mix(seed, 0x4157));
     let mut memory = Memory { clients: HashMap::new(), visits: vec![0; scenario.groups.len()] };
     let day = Duration::from_secs(86_400);
@@ -129,9 +130,8 @@ impl Memory {
     ) {
         let Some(group) = scenario.groups.get(usize::from(past.client.group)) else { return };
         let known = self.clients.entry(past.client).or_default();
-        let agent = known
-            .agent
-            .get_or_insert_with(|| Agent::draw(group, &mut Rng::with_seed(client_seed(seed, past.client))));
+        let agent =
+            known.agent.get_or_insert_with(|| Agent::draw(group, &mut Rng::with_seed(client_seed(seed, past.client))));
         let first_seen = *known.first_seen.get_or_insert(past.at);
         let question = &past.question;
         let (status, bytes, upstream_time) = answer(&scenario.origin, question);
@@ -161,7 +161,8 @@ impl Memory {
 
 /// What the origin would say: status, bytes and time.
 fn answer(origin: &Origin, question: &Question) -> (u16, u64, Duration) {
-    let fits = |path: &str| path.strip_suffix('*').map_or(path == question.path, |start| question.path.starts_with(start));
+    let fits =
+        |path: &str| path.strip_suffix('*').map_or(path == question.path, |start| question.path.starts_with(start));
     match origin.answers.iter().find(|answer| fits(&answer.path)) {
         None => (404, 10, Duration::from_millis(1)),
         Some(answer) => {

@@ -23,9 +23,7 @@ use super::agents::Agent;
 use super::answer::{Body, Head, parse_head, rule_named};
 use super::gif::FrameCounter;
 use super::population::{ClientId, Population, Visit, client_seed};
-use super::scenario::{
-    AfterRefusal, CLIENTS_AT_ONCE_MAX, Connection, Group, Label, REQUESTS_MAX, Scenario,
-};
+use super::scenario::{AfterRefusal, CLIENTS_AT_ONCE_MAX, Connection, Group, Label, REQUESTS_MAX, Scenario};
 use super::visit::{Cache, Question, pages};
 use crate::host::clock::Clock;
 
@@ -356,7 +354,8 @@ impl Client<'_> {
                 }
                 Ok(Some(found)) => break found,
                 Ok(None) => {
-                    let read = self.receive(stream, self.group.answer_time_max.0, |bytes| begun.extend_from_slice(bytes));
+                    let read =
+                        self.receive(stream, self.group.answer_time_max.0, |bytes| begun.extend_from_slice(bytes));
                     match read.await {
                         Ok(0) | Err(Silence::Lost) if begun.is_empty() => return Err(Lost),
                         Ok(0) | Err(Silence::Lost | Silence::TooLong) => {
@@ -411,8 +410,9 @@ impl Client<'_> {
             good &= finished && frames.is_gif();
         }
         sent.end = end(&head, &body, good);
-        let keep_alive = head.keep_alive && body.is_complete();
-        Ok(Some(Head { keep_alive, ..head }))
+        let mut head = head;
+        head.keep_alive &= body.is_complete();
+        Ok(Some(head))
     }
 
     /// The next bytes from the other side, as fast as this client reads.

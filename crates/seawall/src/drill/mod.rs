@@ -319,7 +319,7 @@ async fn watch(
             }
             // A guard too busy to answer now is asked again in a moment.
             if let Ok(status) = guard.status() {
-                watched.update(status.detection);
+                watched.update(status);
             }
         }
         let now = load.clock.now();
@@ -340,7 +340,7 @@ async fn watch(
         let status = guard
             .status()
             .map_err(|error| guard.failed(&format!("it does not answer at the end of the drill: {error}")))?;
-        watched.update(status.detection);
+        watched.update(status);
         watched.usage = usage(guard.process());
         watched.usage.cpu = watched.usage.cpu.saturating_sub(before.cpu);
     }
@@ -387,7 +387,8 @@ fn raise_open_files() -> u64 {
 /// Scales groups of streams down to what the open-files limit can hold, and says so.
 fn fit(scenario: &mut Scenario, open_files: u64, remarks: &mut Vec<String>) {
     let room = open_files.saturating_sub(OPEN_FILES_RESERVE).min(CLIENTS_AT_ONCE_MAX as u64) as f64;
-    let streaming: f64 = scenario.groups.iter().filter(|group| group.streams()).map(|group| f64::from(group.clients)).sum();
+    let streaming: f64 =
+        scenario.groups.iter().filter(|group| group.streams()).map(|group| f64::from(group.clients)).sum();
     if streaming <= room || streaming <= 0.0 {
         return;
     }

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use seawall_engine::decision::{IncidentStatus, RuleStatus, Stage, Status, Verdict};
+use seawall_engine::decision::{Event, IncidentStatus, RuleStatus, Stage, Status, Verdict};
 use seawall_engine::units::Timestamp;
 use serde::Serialize;
 
-use super::guard::Usage;
+use super::guard::{GuardStatus, Usage};
 use super::load::{End, Harvest, Sent};
 use super::origin::Arrival;
 use super::population::Population;
@@ -52,6 +52,8 @@ pub struct Outcome {
     pub rules: Vec<RuleFound>,
     /// What the guard made of it.
     pub incidents: Vec<IncidentStatus>,
+    /// What happened at the guard, as its journal has it.
+    pub events: Vec<Event>,
     /// Streams that were watched for three seconds or more.
     pub streams: Option<Streams>,
     /// CPU time of the guard, in seconds.
@@ -179,14 +181,21 @@ pub(crate) struct Seen {
 #[derive(Default)]
 pub(crate) struct Watched {
     pub(crate) status: Status,
+    pub(crate) events: Vec<Event>,
     pub(crate) usage: Usage,
     /// When each rule was first in force, and when it was first seen not to be any more.
     pub(crate) in_force: HashMap<u32, (Timestamp, Option<Timestamp>)>,
 }
 
 impl Watched {
-    /// Takes a newer status.
-    pub(crate) fn update(&mut self, status: Status) {
+    /// Takes what the guard says now.
+    pub(crate) fn update(&mut self, now: GuardStatus) {
+        let GuardStatus { detection: mut status, events } = now;
+        for event in events {
+            if !self.events.contains(&event) {
+                self.events.push(event);
+            }
+        }
         for rule in &status.rules {
             let Some(enforced) = rule.enforced else { continue };
             let entry = self.in_force.entry(rule.id.0).or_insert((enforced, None));
@@ -196,8 +205,8 @@ impl Watched {
             };
         }
         // A rule that the guard has forgotten meanwhile stays in the report as it was last seen.
-        let mut status = status;
-        let gone: Vec<_> = self.status.rules.iter().filter(|old| status.rules.iter().all(|new| new.id != old.id)).cloned().collect();
+        let gone: Vec<_> =
+            self.status.rules.iter().filter(|old| status.rules.iter().all(|new| new.id != old.id)).cloned().collect();
         for rule in &gone {
             if let Some(entry) = self.in_force.get_mut(&rule.id.0) {
                 entry.1 = entry.1.or(Some(status.at));
@@ -239,7 +248,9 @@ pub(crate) fn tally(scenario: &Scenario, seed: u64, population: &Population, see
                 }
             }
             if unknown > 0 {
-                remarks.push(format!("{unknown} requests reached the origin without the address of any client of the drill"));
+                remarks.push(format!(
+                    "{unknown} requests reached the origin without the address of any client of the drill"
+                ));
             }
         }
     }
@@ -276,6 +287,7 @@ pub(crate) fn tally(scenario: &Scenario, seed: u64, population: &Population, see
         unwanted_after_rule: after,
         rules,
         incidents: watched.status.incidents,
+        events: watched.events,
         streams: streams(&harvest.sent, connections_peak),
         guard_cpu_seconds: watched.usage.cpu.as_secs_f64(),
         guard_resident_bytes_peak: watched.usage.resident_peak,
@@ -444,7 +456,8 @@ fn targets(asked: &Targets, outcome: &Outcome) -> Vec<Target> {
     }
     if let Some(verdict) = asked.verdict {
         let found = outcome.incidents.iter().map(|incident| word(incident.verdict)).collect::<Vec<_>>().join(", ");
-        let contradicts = |incident: &IncidentStatus| incident.verdict != verdict && incident.verdict != Verdict::Undecided;
+        let contradicts =
+            |incident: &IncidentStatus| incident.verdict != verdict && incident.verdict != Verdict::Undecided;
         let met = outcome.incidents.iter().any(|incident| incident.verdict == verdict)
             && !outcome.incidents.iter().any(contradicts);
         ask("verdict", word(verdict), if found.is_empty() { "no incident".to_owned() } else { found }, met);
@@ -461,7 +474,12 @@ fn targets(asked: &Targets, outcome: &Outcome) -> Vec<Target> {
     if let Some(least) = asked.stream_frames_per_second_min {
         let found = outcome.streams.map(|streams| streams.frames_per_second_p01);
         let text = found.map_or("no streams".to_owned(), |found| format!("{found:.2}"));
-        ask("frames a second, 99 of 100 streams", format!("≥ {least}"), text, found.is_some_and(|found| found >= least));
+        ask(
+            "frames a second, 99 of 100 streams",
+            format!("≥ {least}"),
+            text,
+            found.is_some_and(|found| found >= least),
+        );
     }
     if let Some(least) = asked.streams_at_once_min {
         let found = outcome.streams.map_or(0, |streams| streams.at_once_peak);

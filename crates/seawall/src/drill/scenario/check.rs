@@ -96,7 +96,10 @@ fn check(scenario: &Scenario, places: &Places, report: &mut impl FnMut(Range<usi
     for host in &scenario.site.hosts {
         let good = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-*".contains(&byte);
         if host.is_empty() || !host.bytes().all(good) {
-            report(places.site.span(), format!("{host:?} is no host; expected lower-case letters, digits, `.` and `-`"));
+            report(
+                places.site.span(),
+                format!("{host:?} is no host; expected lower-case letters, digits, `.` and `-`"),
+            );
         }
     }
     if scenario.history.days > HISTORY_DAYS_MAX

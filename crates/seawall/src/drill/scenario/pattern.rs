@@ -72,11 +72,6 @@ impl Pattern {
         Ok(Self { parts })
     }
 
-    /// A pattern of plain text, without random parts.
-    pub(crate) fn plain(text: &str) -> Self {
-        Self { parts: vec![Part::Text(text.to_owned())] }
-    }
-
     /// One text out of those that the pattern describes.
     pub(crate) fn render(&self, random: &mut Rng) -> String {
         let mut text = String::new();
@@ -123,7 +118,8 @@ impl Part {
     fn parse(inner: &str) -> Result<Self, PatternError> {
         let (name, argument) = inner.split_once(':').map_or((inner, None), |(name, rest)| (name, Some(rest)));
         let length = || {
-            let length = argument.and_then(|text| text.parse().ok()).filter(|length| (1..=PART_BYTES_MAX).contains(length));
+            let length =
+                argument.and_then(|text| text.parse().ok()).filter(|length| (1..=PART_BYTES_MAX).contains(length));
             length.ok_or_else(|| PatternError::Length(inner.to_owned()))
         };
         match (name, argument) {
@@ -132,7 +128,8 @@ impl Part {
             ("bytes", _) => Ok(Self::Bytes(length()?)),
             ("word", None) => Ok(Self::Word),
             ("int", Some(range)) => {
-                let bounds = range.split_once('-').and_then(|(least, most)| Some((least.parse().ok()?, most.parse().ok()?)));
+                let bounds =
+                    range.split_once('-').and_then(|(least, most)| Some((least.parse().ok()?, most.parse().ok()?)));
                 match bounds {
                     Some((least, most)) if least <= most => Ok(Self::Int { least, most }),
                     _ => Err(PatternError::Range(inner.to_owned())),
@@ -172,16 +169,106 @@ fn push_percent_encoded(byte: u8, text: &mut String) {
 
 /// Words for paths and searches; plain ones, so that a pattern of words looks like a site's own.
 const WORDS: &[&str] = &[
-    "about", "archive", "article", "autumn", "banner", "bridge", "browser", "build", "button", "camera", "castle",
-    "catalog", "changes", "circle", "client", "coffee", "contact", "cookie", "design", "download", "editor", "engine",
-    "event", "feature", "forest", "forum", "gallery", "garden", "guide", "harbour", "history", "icon", "image",
-    "install", "island", "journal", "kernel", "kitchen", "letter", "library", "license", "lighthouse", "manual",
-    "market", "meadow", "memory", "message", "mirror", "module", "mountain", "network", "notes", "number", "orchard",
-    "package", "paper", "pattern", "photo", "planet", "pocket", "portal", "project", "protocol", "question", "quiet",
-    "record", "release", "report", "river", "sample", "screen", "script", "search", "season", "section", "server",
-    "shadow", "signal", "silver", "source", "spring", "station", "story", "stream", "summer", "system", "table",
-    "thread", "timber", "tools", "travel", "update", "valley", "version", "village", "weather", "window", "winter",
-    "writer", "yellow",
+    "about",
+    "archive",
+    "article",
+    "autumn",
+    "banner",
+    "bridge",
+    "browser",
+    "build",
+    "button",
+    "camera",
+    "castle",
+    "catalog",
+    "changes",
+    "circle",
+    "client",
+    "coffee",
+    "contact",
+    "cookie",
+    "design",
+    "download",
+    "editor",
+    "engine",
+    "event",
+    "feature",
+    "forest",
+    "forum",
+    "gallery",
+    "garden",
+    "guide",
+    "harbour",
+    "history",
+    "icon",
+    "image",
+    "install",
+    "island",
+    "journal",
+    "kernel",
+    "kitchen",
+    "letter",
+    "library",
+    "license",
+    "lighthouse",
+    "manual",
+    "market",
+    "meadow",
+    "memory",
+    "message",
+    "mirror",
+    "module",
+    "mountain",
+    "network",
+    "notes",
+    "number",
+    "orchard",
+    "package",
+    "paper",
+    "pattern",
+    "photo",
+    "planet",
+    "pocket",
+    "portal",
+    "project",
+    "protocol",
+    "question",
+    "quiet",
+    "record",
+    "release",
+    "report",
+    "river",
+    "sample",
+    "screen",
+    "script",
+    "search",
+    "season",
+    "section",
+    "server",
+    "shadow",
+    "signal",
+    "silver",
+    "source",
+    "spring",
+    "station",
+    "story",
+    "stream",
+    "summer",
+    "system",
+    "table",
+    "thread",
+    "timber",
+    "tools",
+    "travel",
+    "update",
+    "valley",
+    "version",
+    "village",
+    "weather",
+    "window",
+    "winter",
+    "writer",
+    "yellow",
 ];
 
 #[cfg(test)]

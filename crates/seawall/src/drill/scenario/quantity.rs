@@ -31,9 +31,9 @@ pub(crate) struct RatePerSecond(pub(crate) f64);
 impl<'de> Deserialize<'de> for Time {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let duration = jiff::fmt::friendly::SpanParser::new()
-            .parse_unsigned_duration(&text)
-            .map_err(|_| D::Error::custom(format!("{text:?} is no time; expected one as \"250ms\", \"10s\" or \"1m 30s\"")))?;
+        let duration = jiff::fmt::friendly::SpanParser::new().parse_unsigned_duration(&text).map_err(|_| {
+            D::Error::custom(format!("{text:?} is no time; expected one as \"250ms\", \"10s\" or \"1m 30s\""))
+        })?;
         if duration > TIME_MAX {
             return Err(D::Error::custom(format!("{text:?} is longer than a day, the most allowed")));
         }
