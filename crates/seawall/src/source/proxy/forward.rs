@@ -172,7 +172,8 @@ impl Exchange {
                 self.forward(&settings, &upstream, parts, host, body, sender, account).await
             }
             Destination::Files(files) => {
-                let response = files.respond(&parts.method, &parts.uri, &parts.headers).await;
+                let target = parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+                let response = files.respond(&parts.method, target, &parts.headers).await;
                 finish(response.map(AnswerSource::Files), account)
             }
             Destination::Clock => {
