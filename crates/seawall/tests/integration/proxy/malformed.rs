@@ -45,7 +45,6 @@ fn what_is_no_http_gets_400() {
         b"\xff\xfe\xfd",
         b"hello there, this is no request\r\n\r\n",
         b"SSH-2.0-OpenSSH_9.6\r\n",
-        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
         b"GET / HTTP/3.0\r\nHost: example.org\r\n\r\n",
         b"GET / ICAP/1.0\r\nHost: example.org\r\n\r\n",
         b"GET /\r\n",
@@ -110,6 +109,7 @@ fn what_hyper_would_settle_is_refused_on_a_first_request() {
     let origin = Origin::echoing();
     let guard = Setup::to(&origin.url()).limits(LIMITS).start();
     for head in [
+        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
         "GET / HTTP/1.1\nHost: example.org\n\n",
         "GET / HTTP/1.1\r\nHost: example.org\nX: a\r\n\r\n",
         "GET / HTTP/1.1\r\nHost: example.org\r\n\n",
