@@ -3,4 +3,7 @@
 
 mod check;
 mod config;
+mod daemon;
+mod proxy;
 mod report;
+mod support;

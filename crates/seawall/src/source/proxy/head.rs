@@ -209,6 +209,11 @@ impl<'a> Head<'a> {
         if let Some(host) = host {
             self.host = Host::parse(host)?;
         }
+        // A fragment never leaves a browser; hyper would cut it off, and forward another path than the one judged. CONNECT
+        // asks for a tunnel, which is nothing to judge.
+        if memchr::memchr(b'#', self.target).is_some() || self.method == b"CONNECT" {
+            return Err(HeadError::Malformed);
+        }
         match self.target {
             [b'/', ..] => Ok(()),
             b"*" if self.method == b"OPTIONS" => Ok(()),
@@ -338,6 +343,8 @@ mod tests {
             "GET ftp://a/ HTTP/1.1\r\nHost: a\r\n\r\n",
             "GET * HTTP/1.1\r\nHost: a\r\n\r\n",
             "CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n",
+            "CONNECT / HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n",
             "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n",
             "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\n",
             "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +3\r\n\r\n",

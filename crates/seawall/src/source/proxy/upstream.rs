@@ -2,6 +2,7 @@
 //! that uses them, so that an answer needs no hand-over between tasks.
 
 use std::cell::{Cell, RefCell};
+use std::error::Error as _;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
@@ -53,8 +54,11 @@ pub(super) enum UpstreamError {
     /// All connections are in use and too many requests wait for one.
     #[error("all connections are in use")]
     Saturated,
-    /// The client went away first.
+    /// The client fell silent in the middle of its body.
     #[error("the client fell silent")]
+    ClientSilent,
+    /// The client's body is no clear HTTP, or broke off.
+    #[error("the client's body broke off")]
     Client,
 }
 
@@ -254,8 +258,11 @@ impl UpstreamConnection {
                 return Poll::Ready(answer.map_err(|mut failed| {
                     let unsent = failed.take_message();
                     let error = failed.into_error();
-                    let is_clients = error.is_user();
-                    let error = if is_clients { UpstreamError::Client } else { UpstreamError::Exchange(error) };
+                    let error = match error.source().and_then(|cause| cause.downcast_ref()) {
+                        Some(BodyError::ClientSilent) => UpstreamError::ClientSilent,
+                        Some(_) => UpstreamError::Client,
+                        None => UpstreamError::Exchange(error),
+                    };
                     Unanswered { error, unsent }
                 }));
             }
