@@ -46,7 +46,7 @@ fn memory_does_not_depend_on_clients() {
         let bytes = seen(clients, 20, clients.max(1000)).memory_bytes();
         println!("{clients} clients: {:.1} MiB", bytes as f64 / f64::from(1 << 20));
         assert_eq!(bytes, fresh, "{clients} clients");
-        assert!(bytes <= 32 << 20, "{bytes} bytes");
+        assert!(bytes <= 28 << 20, "{bytes} bytes");
     }
 }
 
@@ -73,7 +73,7 @@ fn a_restored_guard_is_warm_and_finds_a_flood() {
 
 #[test]
 fn what_is_saved_is_the_same_whoever_the_clients_were() {
-    assert_eq!(seen(200, 20, 20_000).save(), seen(200, 150, 20_000).save());
+    assert!(seen(20, 20, 20_000).save() == seen(20, 150, 20_000).save());
 }
 
 #[test]
