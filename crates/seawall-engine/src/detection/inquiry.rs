@@ -55,7 +55,10 @@ const WINDOW_ROWS_MIN: usize = 10;
 /// An excess of which this share is already answered (foreign hosts, limits) needs no rule.
 const ANSWERED_SHARE: f64 = 0.7;
 
-/// What is left of another cost's excess after the rules found so far, for it to be mined as well.
+/// An excess of less than this part of what is normal has no structure worth a rule.
+const EXCESS_MIN: f64 = 0.5;
+
+/// What must be left of a cost after the rules found so far, as a share of all that is offered, for a search of its own.
 const LEFT_SHARE: f64 = 0.3;
 
 /// A rule for time or bytes must hit something that is asked for this many times as often as usual; otherwise the
@@ -130,8 +133,9 @@ impl Inquiry<'_> {
         let mut covered = 0.0_f64;
         let mut external = false;
         for cost in self.mined_costs() {
+            let explained = !choices.is_empty() || !self.standing.is_empty();
             let column = self.column(cost, &rows, &normal, growth, seconds, &choices);
-            if column.offered.is_empty() || !self.is_worth_mining(cost, &column, seconds, growth, !choices.is_empty()) {
+            if column.offered.is_empty() || !self.is_worth_mining(cost, &column, seconds, explained) {
                 continue;
             }
             let mining = Mining::new(&column);
@@ -269,11 +273,14 @@ impl Inquiry<'_> {
         }
     }
 
-    /// Whether what is left of this cost, after the rules found for another, is worth a search of its own.
-    fn is_worth_mining(&self, cost: CostKind, column: &Column<'_>, seconds: f64, growth: f64, explained: bool) -> bool {
-        let offered = self.readings.get(cost as usize).map_or(0.0, |reading| reading.offered);
-        let excess = offered * seconds.min(10.0) / 10.0 - self.rate(cost) * growth * seconds;
-        column.excess() > 0.0 && (!explained || column.excess() >= LEFT_SHARE * excess)
+    /// Whether what is left of this cost, after the rules found for another, is worth a search of its own: more than
+    /// the unevenness of ordinary traffic, in a cost that is not calm.
+    fn is_worth_mining(&self, cost: CostKind, column: &Column<'_>, seconds: f64, explained: bool) -> bool {
+        let Some(reading) = self.readings.get(cost as usize) else { return false };
+        let excess = column.excess();
+        let uneven = (reading.normal.upper - reading.normal.median).max(0.0) * seconds / SAMPLE_SECONDS as f64;
+        let left = !explained || (!reading.calm && excess > uneven && excess >= LEFT_SHARE * reading.offered);
+        left && excess >= EXCESS_MIN * column.expected && excess > 0.0
     }
 
     fn mine(
