@@ -177,9 +177,7 @@ impl Exchange {
             record,
         };
         Ok(match destination {
-            Destination::Upstream(upstream) => {
-                self.forward(&settings, &upstream, parts, body, sender, account).await
-            }
+            Destination::Upstream(upstream) => self.forward(&settings, &upstream, parts, body, sender, account).await,
             Destination::Files(files) => {
                 let target = parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
                 let response = files.respond(&parts.method, target, &parts.headers).await;
@@ -213,7 +211,6 @@ impl Exchange {
         Some(Box::new(record))
     }
 
-    #[expect(clippy::too_many_arguments, reason = "these are the parts of one request, taken apart by their owners")]
     async fn forward(
         &self,
         settings: &Settings,

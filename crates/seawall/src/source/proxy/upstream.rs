@@ -79,7 +79,7 @@ pub(super) struct Pool {
 }
 
 struct IdleConnection {
-    connection: UpstreamConnection,
+    connection: Box<UpstreamConnection>,
     since: Timestamp,
 }
 
@@ -190,7 +190,7 @@ impl Pool {
     }
 
     /// The connection that was used last and is still open: the others may grow old and be closed.
-    fn take_idle(&self) -> Option<UpstreamConnection> {
+    fn take_idle(&self) -> Option<Box<UpstreamConnection>> {
         loop {
             let mut connection = self.idle.borrow_mut().pop()?.connection;
             if connection.is_usable() {
@@ -199,7 +199,7 @@ impl Pool {
         }
     }
 
-    async fn connect(&self, time: Duration) -> Result<UpstreamConnection, UpstreamError> {
+    async fn connect(&self, time: Duration) -> Result<Box<UpstreamConnection>, UpstreamError> {
         let connecting = async {
             Ok(match &*self.upstream {
                 Upstream::Http { host, port } => {
@@ -220,7 +220,7 @@ impl Pool {
             .handshake(TokioIo::new(stream))
             .await
             .map_err(UpstreamError::Exchange)?;
-        Ok(UpstreamConnection { sender, driver, is_done: false })
+        Ok(Box::new(UpstreamConnection { sender, driver, is_done: false }))
     }
 }
 
@@ -279,7 +279,8 @@ impl UpstreamConnection {
 pub(super) struct UpstreamBody {
     incoming: Incoming,
     is_ended: bool,
-    connection: Option<UpstreamConnection>,
+    /// Boxed when it is made, since it changes hands several times for each request and is large.
+    connection: Option<Box<UpstreamConnection>>,
     pool: Rc<Pool>,
     worker: Rc<Worker>,
     deadline: Rc<Deadline>,

@@ -18,7 +18,11 @@ fn check(guard: &Guard, bytes: &[u8], status: u16) {
             assert_eq!(client.fetch("/before").status, 200);
         }
         client.send(bytes);
-        expect_refusal(client, status, &format!("{:?}, first: {is_first}", String::from_utf8_lossy(&bytes[..bytes.len().min(200)])));
+        expect_refusal(
+            client,
+            status,
+            &format!("{:?}, first: {is_first}", String::from_utf8_lossy(&bytes[..bytes.len().min(200)])),
+        );
     }
 }
 
@@ -157,8 +161,10 @@ fn a_slow_head_gets_408() {
                     if is_dribbling {
                         let mut stream = client.stream().try_clone().expect("a socket");
                         // Sending a little all the time must not help. This is the slow client itself, so it sleeps.
-                        thread::spawn(move || while stream.write_all(b"X: y\r\n").is_ok() {
-                            thread::sleep(Duration::from_millis(20));
+                        thread::spawn(move || {
+                            while stream.write_all(b"X: y\r\n").is_ok() {
+                                thread::sleep(Duration::from_millis(20));
+                            }
                         });
                     }
                     let answer = client.try_answer(false).unwrap_or_else(|why| panic!("first: {is_first}: {why:?}"));

@@ -38,22 +38,51 @@ fn variants() -> Vec<Variant> {
     let chunked = |body: &str| post("Transfer-Encoding: chunked\r\n", body);
 
     // Both lengths. Where hyper decides, the chunks count, as RFC 9112 (6.3) has it.
-    for headers in ["Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n"] {
+    for headers in
+        ["Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n"]
+    {
         add(post(headers, &format!("0\r\n\r\n{HIDDEN}")), Refused, Forwarded(0));
     }
     let both = format!("Content-Length: {}\r\nTransfer-Encoding: chunked\r\n", 5 + hidden);
     add(post(&both, &format!("0\r\n\r\n{HIDDEN}")), Refused, Forwarded(0));
-    add(post("Content-Length: 4\r\ntRANSFER-eNCODING: chunked\r\n", &format!("{hidden:x}\r\n{HIDDEN}\r\n0\r\n\r\n")), Refused, Forwarded(hidden));
+    add(
+        post("Content-Length: 4\r\ntRANSFER-eNCODING: chunked\r\n", &format!("{hidden:x}\r\n{HIDDEN}\r\n0\r\n\r\n")),
+        Refused,
+        Forwarded(hidden),
+    );
     add(post("Content-Length: 0\r\nTransfer-Encoding: identity\r\n", HIDDEN), Refused, Refused);
     add(post("Transfer-Encoding: chunked\r\nContent-Length: 5, 5\r\n", "0\r\n\r\n"), Refused, Forwarded(0));
 
     // Codings that one side takes for chunked and the other does not.
     for coding in [
-        ": xchunked", ": chunkedx", ": \"chunked\"", ": chunked;q=1", ": chunked, identity", ": identity, chunked", ": gzip, chunked",
-        ": chunked, chunked", ": chunked,", ": ,chunked", ": ", ": identity", ": \x0bchunked", ": chunked\x0b", ": \x0cchunked",
-        " : chunked", "\t: chunked", ":\r\n chunked", ": chunked\r\n , identity", ": chunked\r\nTransfer-Encoding: identity",
-        ": identity\r\nTransfer-Encoding: chunked", ": chunked\r\nTransfer-Encoding: chunked", ": chunked\r\nTransfer-encoding: x",
-        ": \0chunked", ": chunked\0", "\0: chunked", ": ch\u{fc}nked", ": chunked\r",
+        ": xchunked",
+        ": chunkedx",
+        ": \"chunked\"",
+        ": chunked;q=1",
+        ": chunked, identity",
+        ": identity, chunked",
+        ": gzip, chunked",
+        ": chunked, chunked",
+        ": chunked,",
+        ": ,chunked",
+        ": ",
+        ": identity",
+        ": \x0bchunked",
+        ": chunked\x0b",
+        ": \x0cchunked",
+        " : chunked",
+        "\t: chunked",
+        ":\r\n chunked",
+        ": chunked\r\n , identity",
+        ": chunked\r\nTransfer-Encoding: identity",
+        ": identity\r\nTransfer-Encoding: chunked",
+        ": chunked\r\nTransfer-Encoding: chunked",
+        ": chunked\r\nTransfer-encoding: x",
+        ": \0chunked",
+        ": chunked\0",
+        "\0: chunked",
+        ": ch\u{fc}nked",
+        ": chunked\r",
     ] {
         for length in ["", "Content-Length: 5\r\n"] {
             let headers = format!("{length}Transfer-Encoding{coding}\r\n");
@@ -62,22 +91,58 @@ fn variants() -> Vec<Variant> {
     }
     for coding in [":chunked", ":\tchunked", ": chunked\t", ":   chunked   ", ": Chunked", ": CHUNKED"] {
         let headers = format!("Transfer-Encoding{coding}\r\n");
-        add(post(&headers, &format!("{hidden:X}\r\n{HIDDEN}\r\n0\r\n\r\n{HIDDEN}")), Forwarded(hidden), Forwarded(hidden));
+        add(
+            post(&headers, &format!("{hidden:X}\r\n{HIDDEN}\r\n0\r\n\r\n{HIDDEN}")),
+            Forwarded(hidden),
+            Forwarded(hidden),
+        );
     }
     // A header that only looks like it, to some.
-    for name in ["Transfer_Encoding", "X-Transfer-Encoding", "Transfer-Encoding-", "TransferEncoding", "!Transfer-Encoding"] {
-        add(post(&format!("Content-Length: {hidden}\r\n{name}: chunked\r\n"), HIDDEN), Forwarded(hidden), Forwarded(hidden));
+    for name in
+        ["Transfer_Encoding", "X-Transfer-Encoding", "Transfer-Encoding-", "TransferEncoding", "!Transfer-Encoding"]
+    {
+        add(
+            post(&format!("Content-Length: {hidden}\r\n{name}: chunked\r\n"), HIDDEN),
+            Forwarded(hidden),
+            Forwarded(hidden),
+        );
     }
-    for line in ["X: a\r\n Transfer-Encoding: chunked", "X: a\rTransfer-Encoding: chunked", "X: a\r\n\tTransfer-Encoding: chunked", "X\r\nTransfer-Encoding: chunked"] {
+    for line in [
+        "X: a\r\n Transfer-Encoding: chunked",
+        "X: a\rTransfer-Encoding: chunked",
+        "X: a\r\n\tTransfer-Encoding: chunked",
+        "X\r\nTransfer-Encoding: chunked",
+    ] {
         add(post(&format!("{line}\r\nContent-Length: {hidden}\r\n"), HIDDEN), Refused, Refused);
     }
     add(post("X: a\nTransfer-Encoding: chunked\r\n", &format!("0\r\n\r\n{HIDDEN}")), Refused, Forwarded(0));
 
     // Lengths that are read differently.
     for length in [
-        ": +5", ": -5", ": 0x5", ": 5,5", ": 5, 5", ": 5;5", ": 5 5", ": 5.0", ": 1e1", ": 5\x0b", ": \x0b5", ": ", ": five", ": 5\0", ": 5\r\n 0", " : 5",
-        ": 18446744073709551616", ": 18446744073709551621", ": 99999999999999999999999", ": 5\r\nContent-Length: 6", ": 6\r\nContent-Length: 5",
-        ": 0\r\nContent-Length: 5", ": \u{665}", ": 5\r",
+        ": +5",
+        ": -5",
+        ": 0x5",
+        ": 5,5",
+        ": 5, 5",
+        ": 5;5",
+        ": 5 5",
+        ": 5.0",
+        ": 1e1",
+        ": 5\x0b",
+        ": \x0b5",
+        ": ",
+        ": five",
+        ": 5\0",
+        ": 5\r\n 0",
+        " : 5",
+        ": 18446744073709551616",
+        ": 18446744073709551621",
+        ": 99999999999999999999999",
+        ": 5\r\nContent-Length: 6",
+        ": 6\r\nContent-Length: 5",
+        ": 0\r\nContent-Length: 5",
+        ": \u{665}",
+        ": 5\r",
     ] {
         add(post(&format!("Content-Length{length}\r\n"), &format!("hello{HIDDEN}")), Refused, Refused);
     }
@@ -88,7 +153,11 @@ fn variants() -> Vec<Variant> {
     add(post(&format!("Content-Length: {hidden}\r\n"), HIDDEN), Forwarded(hidden), Forwarded(hidden));
     add(post("Content-Length: 0\r\n", HIDDEN), Forwarded(0), Forwarded(0));
     add(post("", HIDDEN), Forwarded(0), Forwarded(0));
-    add(post(&format!("Content_Length: 3\r\nContent-Length: {hidden}\r\n"), HIDDEN), Forwarded(hidden), Forwarded(hidden));
+    add(
+        post(&format!("Content_Length: 3\r\nContent-Length: {hidden}\r\n"), HIDDEN),
+        Forwarded(hidden),
+        Forwarded(hidden),
+    );
 
     // Methods that some give no body.
     for method in ["GET", "DELETE", "OPTIONS", "get", "FOO"] {
@@ -99,31 +168,81 @@ fn variants() -> Vec<Variant> {
     }
 
     // Taking the framing away between here and there.
-    for option in ["Content-Length", "Transfer-Encoding", "Host", "Content-Length, Host", "close, Transfer-Encoding", "Expect"] {
-        add(post(&format!("Connection: {option}\r\nContent-Length: {hidden}\r\n"), HIDDEN), Forwarded(hidden), Forwarded(hidden));
+    for option in
+        ["Content-Length", "Transfer-Encoding", "Host", "Content-Length, Host", "close, Transfer-Encoding", "Expect"]
+    {
+        add(
+            post(&format!("Connection: {option}\r\nContent-Length: {hidden}\r\n"), HIDDEN),
+            Forwarded(hidden),
+            Forwarded(hidden),
+        );
         let body = format!("{hidden:x}\r\n{HIDDEN}\r\n0\r\n\r\n");
-        add(post(&format!("Connection: {option}\r\nTransfer-Encoding: chunked\r\n"), &body), Forwarded(hidden), Forwarded(hidden));
+        add(
+            post(&format!("Connection: {option}\r\nTransfer-Encoding: chunked\r\n"), &body),
+            Forwarded(hidden),
+            Forwarded(hidden),
+        );
     }
-    add(post(&format!("Expect: 100-continue\r\nContent-Length: {hidden}\r\n"), HIDDEN), Forwarded(hidden), Forwarded(hidden));
-    add(post(&format!("Expect: 100-continue, x\r\nContent-Length: {hidden}\r\n"), HIDDEN), Forwarded(hidden), Forwarded(hidden));
-    add(post(&format!("TE: trailers, chunked\r\nTrailer: Content-Length\r\nContent-Length: {hidden}\r\n"), HIDDEN), Forwarded(hidden), Forwarded(hidden));
+    add(
+        post(&format!("Expect: 100-continue\r\nContent-Length: {hidden}\r\n"), HIDDEN),
+        Forwarded(hidden),
+        Forwarded(hidden),
+    );
+    add(
+        post(&format!("Expect: 100-continue, x\r\nContent-Length: {hidden}\r\n"), HIDDEN),
+        Forwarded(hidden),
+        Forwarded(hidden),
+    );
+    add(
+        post(&format!("TE: trailers, chunked\r\nTrailer: Content-Length\r\nContent-Length: {hidden}\r\n"), HIDDEN),
+        Forwarded(hidden),
+        Forwarded(hidden),
+    );
 
     // Chunks.
     for body in [
-        "5;a=b\r\nhello\r\n0\r\n\r\n", "5;a=\"b;c\"\r\nhello\r\n0\r\n\r\n", "005\r\nhello\r\n0\r\n\r\n", "5\r\nhello\r\n000\r\n\r\n",
-        "5\r\nhello\r\n0;last\r\n\r\n", "2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n", "5;\r\nhello\r\n0\r\n\r\n",
-        "5\r\nhello\r\n0\r\nX-Trailer: a\r\n\r\n", "5\r\nhello\r\n0\r\nHost: evil.example\r\nContent-Length: 9\r\n\r\n",
-        "5\r\nhello\r\n0\r\nTransfer-Encoding: chunked\r\n\r\n", "5 \r\nhello\r\n0\r\n\r\n", "5\t;a\r\nhello\r\n0\r\n\r\n",
+        "5;a=b\r\nhello\r\n0\r\n\r\n",
+        "5;a=\"b;c\"\r\nhello\r\n0\r\n\r\n",
+        "005\r\nhello\r\n0\r\n\r\n",
+        "5\r\nhello\r\n000\r\n\r\n",
+        "5\r\nhello\r\n0;last\r\n\r\n",
+        "2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n",
+        "5;\r\nhello\r\n0\r\n\r\n",
+        "5\r\nhello\r\n0\r\nX-Trailer: a\r\n\r\n",
+        "5\r\nhello\r\n0\r\nHost: evil.example\r\nContent-Length: 9\r\n\r\n",
+        "5\r\nhello\r\n0\r\nTransfer-Encoding: chunked\r\n\r\n",
+        "5 \r\nhello\r\n0\r\n\r\n",
+        "5\t;a\r\nhello\r\n0\r\n\r\n",
     ] {
         add(chunked(&format!("{body}{HIDDEN}")), Forwarded(5), Forwarded(5));
     }
     for body in [
-        "0x5\r\nhello\r\n0\r\n\r\n", "+5\r\nhello\r\n0\r\n\r\n", "-5\r\nhello\r\n0\r\n\r\n", "5_0\r\nhello\r\n0\r\n\r\n", "5\nhello\r\n0\r\n\r\n",
-        " 5\r\nhello\r\n0\r\n\r\n", "\r\n5\r\nhello\r\n0\r\n\r\n", "g\r\nhello\r\n0\r\n\r\n", "\r\nhello\r\n0\r\n\r\n", ";a\r\nhello\r\n0\r\n\r\n",
-        "FFFFFFFFFFFFFFFFF\r\nhello\r\n0\r\n\r\n", "10000000000000005\r\nhello\r\n0\r\n\r\n", "5\r\nhelloX\r\n0\r\n\r\n", "5\r\nhello0\r\n\r\n",
-        "5\r\nhello\n0\r\n\r\n", "5\r\nhello\r0\r\n\r\n", "5;a\nb\r\nhello\r\n0\r\n\r\n", "5;\ra\r\nhello\r\n0\r\n\r\n", "5\r\r\nhello\r\n0\r\n\r\n",
-        "5\rhello\r\n0\r\n\r\n", "5\r\nhello\r\n0\r\n\rX", "5\0\r\nhello\r\n0\r\n\r\n", "5 5\r\nhello\r\n0\r\n\r\n", "5,5\r\nhello\r\n0\r\n\r\n",
-        "5\r\nhello\r\n0\r\nno colon\r\n\r\n", "5\r\nhello\r\n0\r\n\0: x\r\n\r\n",
+        "0x5\r\nhello\r\n0\r\n\r\n",
+        "+5\r\nhello\r\n0\r\n\r\n",
+        "-5\r\nhello\r\n0\r\n\r\n",
+        "5_0\r\nhello\r\n0\r\n\r\n",
+        "5\nhello\r\n0\r\n\r\n",
+        " 5\r\nhello\r\n0\r\n\r\n",
+        "\r\n5\r\nhello\r\n0\r\n\r\n",
+        "g\r\nhello\r\n0\r\n\r\n",
+        "\r\nhello\r\n0\r\n\r\n",
+        ";a\r\nhello\r\n0\r\n\r\n",
+        "FFFFFFFFFFFFFFFFF\r\nhello\r\n0\r\n\r\n",
+        "10000000000000005\r\nhello\r\n0\r\n\r\n",
+        "5\r\nhelloX\r\n0\r\n\r\n",
+        "5\r\nhello0\r\n\r\n",
+        "5\r\nhello\n0\r\n\r\n",
+        "5\r\nhello\r0\r\n\r\n",
+        "5;a\nb\r\nhello\r\n0\r\n\r\n",
+        "5;\ra\r\nhello\r\n0\r\n\r\n",
+        "5\r\r\nhello\r\n0\r\n\r\n",
+        "5\rhello\r\n0\r\n\r\n",
+        "5\r\nhello\r\n0\r\n\rX",
+        "5\0\r\nhello\r\n0\r\n\r\n",
+        "5 5\r\nhello\r\n0\r\n\r\n",
+        "5,5\r\nhello\r\n0\r\n\r\n",
+        "5\r\nhello\r\n0\r\nno colon\r\n\r\n",
+        "5\r\nhello\r\n0\r\n\0: x\r\n\r\n",
     ] {
         add(chunked(&format!("{body}{HIDDEN}")), Refused, Refused);
     }
@@ -136,8 +255,16 @@ fn variants() -> Vec<Variant> {
         format!("POST PATH {version}\r\nHost: example.org\r\n{headers}\r\n{body}")
     };
     add(with_version("HTTP/1.0", "Transfer-Encoding: chunked\r\n", &format!("0\r\n\r\n{HIDDEN}")), Refused, Refused);
-    add(with_version("HTTP/1.0", "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", &format!("0\r\n\r\n{HIDDEN}")), Refused, Refused);
-    add(with_version("HTTP/1.0", &format!("Connection: keep-alive\r\nContent-Length: {hidden}\r\n"), HIDDEN), Forwarded(hidden), Forwarded(hidden));
+    add(
+        with_version("HTTP/1.0", "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", &format!("0\r\n\r\n{HIDDEN}")),
+        Refused,
+        Refused,
+    );
+    add(
+        with_version("HTTP/1.0", &format!("Connection: keep-alive\r\nContent-Length: {hidden}\r\n"), HIDDEN),
+        Forwarded(hidden),
+        Forwarded(hidden),
+    );
     for version in ["HTTP/1.2", "HTTP/1.10", "HTTP/01.1", "http/1.1", "HTTP/2", "HTTP/0.9", "HTTP/1.1 HTTP/1.1", ""] {
         add(with_version(version, "Content-Length: 0\r\n", HIDDEN), Refused, Refused);
     }
@@ -169,20 +296,34 @@ fn variants() -> Vec<Variant> {
         add(format!("{start}{end}{HIDDEN}"), Refused, Refused);
     }
     add(format!("GET PATH#a HTTP/1.1\r\nHost: example.org\r\n\r\n{HIDDEN}"), Refused, Forwarded(0));
-    add(format!("GET http://Example.ORG.PATH HTTP/1.1\r\nHost: example.org\r\n\r\n{HIDDEN}"), Forwarded(0), Forwarded(0));
-    add(format!("GET http://example.org:8080PATH HTTP/1.1\r\nHost: example.org:8080\r\n\r\n{HIDDEN}"), Forwarded(0), Forwarded(0));
+    add(
+        format!("GET http://Example.ORG.PATH HTTP/1.1\r\nHost: example.org\r\n\r\n{HIDDEN}"),
+        Forwarded(0),
+        Forwarded(0),
+    );
+    add(
+        format!("GET http://example.org:8080PATH HTTP/1.1\r\nHost: example.org:8080\r\n\r\n{HIDDEN}"),
+        Forwarded(0),
+        Forwarded(0),
+    );
 
     // Another protocol, which the judge does not speak.
     for upgrade in [
         "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n",
         "Connection: Upgrade\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n",
-        "Connection: upgrade\r\nUpgrade: websocket, h2c\r\n", "Connection: upgrade\r\nUpgrade: TLS/1.0\r\n", "Upgrade: websocket\r\n",
+        "Connection: upgrade\r\nUpgrade: websocket, h2c\r\n",
+        "Connection: upgrade\r\nUpgrade: TLS/1.0\r\n",
+        "Upgrade: websocket\r\n",
         "Connection: upgrade\r\nUpgrade: HTTP/1.1\r\n",
     ] {
         add(format!("GET PATH HTTP/1.1\r\nHost: example.org\r\n{upgrade}\r\n{HIDDEN}"), Forwarded(0), Forwarded(0));
     }
     // Closing, with more behind it.
-    add(format!("GET PATH HTTP/1.1\r\nHost: example.org\r\nConnection: close\r\n\r\n{HIDDEN}"), Forwarded(0), Forwarded(0));
+    add(
+        format!("GET PATH HTTP/1.1\r\nHost: example.org\r\nConnection: close\r\n\r\n{HIDDEN}"),
+        Forwarded(0),
+        Forwarded(0),
+    );
     variants
 }
 
@@ -233,10 +374,15 @@ fn the_site_gets_exactly_what_was_judged() {
             .filter(|request| request.target == *path)
             .map(|request| format!("{} {} {}", request.method, request.target, request.body.len()))
             .collect();
-        let served: Vec<&str> = answers.iter().filter(|(status, _)| *status == 200).map(|(_, text)| text.as_str()).collect();
+        let served: Vec<&str> =
+            answers.iter().filter(|(status, _)| *status == 200).map(|(_, text)| text.as_str()).collect();
         let is_as_expected = match fate {
             Forwarded(length) => seen.len() == 1 && seen[0].ends_with(&format!(" {length}")),
-            Refused => seen.is_empty() && answers.len() == 1 && answers[0].0 == if bytes.len() > 50_000 { answers[0].0 } else { 400 },
+            Refused => {
+                seen.is_empty()
+                    && answers.len() == 1
+                    && answers[0].0 == if bytes.len() > 50_000 { answers[0].0 } else { 400 }
+            }
         };
         if !is_as_expected || served != seen {
             let text = String::from_utf8_lossy(bytes);
@@ -260,7 +406,9 @@ fn the_site_gets_exactly_what_was_judged() {
         let status = guard.status();
         let count = |name: &str| status["traffic"][name].as_u64().expect("a count") as usize;
         let at_site = requests.len() + begun.len();
-        count("served") + count("failed") >= at_site && count("requests") >= at_site + count("misdirected") && count("connections") == 0
+        count("served") + count("failed") >= at_site
+            && count("requests") >= at_site + count("misdirected")
+            && count("connections") == 0
     });
     let hidden_seen = answers.iter().flatten().filter(|(status, _)| *status == 421).count() as u64;
     assert_eq!(guard.count("misdirected"), hidden_seen);

@@ -141,7 +141,10 @@ impl Client {
                 Ok(length)
             }
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
-                panic!("neither bytes nor a close within {PATIENCE:?}; so far {:?}", String::from_utf8_lossy(&self.received))
+                panic!(
+                    "neither bytes nor a close within {PATIENCE:?}; so far {:?}",
+                    String::from_utf8_lossy(&self.received)
+                )
             }
             Err(_reset) => Err(NoAnswer::Reset),
         }

@@ -61,7 +61,11 @@ pub(crate) fn parse_request(bytes: &[u8]) -> Result<Parsed<Request>, String> {
     let [method, target, "HTTP/1.1"] = line.split(' ').collect::<Vec<_>>()[..] else {
         return Err(format!("a bad request line {line:?}"));
     };
-    if !is_token(method) || method == "CONNECT" || target.is_empty() || !target.bytes().all(|byte| byte.is_ascii_graphic()) {
+    if !is_token(method)
+        || method == "CONNECT"
+        || target.is_empty()
+        || !target.bytes().all(|byte| byte.is_ascii_graphic())
+    {
         return Err(format!("a bad request line {line:?}"));
     }
     if !target.starts_with('/') && !(target == "*" && method == "OPTIONS") {
@@ -88,7 +92,8 @@ pub(crate) fn parse_request(bytes: &[u8]) -> Result<Parsed<Request>, String> {
 /// Reads an answer as a strict browser would.
 pub(crate) fn parse_answer(bytes: &[u8], to_head: bool, is_closed: bool) -> Result<Parsed<Answer>, String> {
     let Some((line, headers, head_length)) = parse_head(bytes)? else { return Ok(Parsed::Partial) };
-    let status = line.strip_prefix("HTTP/1.1 ").or(line.strip_prefix("HTTP/1.0 ")).and_then(|rest| rest.get(..3)?.parse().ok());
+    let status =
+        line.strip_prefix("HTTP/1.1 ").or(line.strip_prefix("HTTP/1.0 ")).and_then(|rest| rest.get(..3)?.parse().ok());
     let Some(status) = status else { return Err(format!("a bad status line {line:?}")) };
     let framing = framing(&headers)?;
     let body = match framing {
@@ -120,7 +125,8 @@ fn framing(headers: &Headers) -> Result<Framing, String> {
 
 fn parse_head(bytes: &[u8]) -> Result<Option<(String, Headers, usize)>, String> {
     let Some(end) = memchr::memmem::find(bytes, b"\r\n\r\n") else { return Ok(None) };
-    let head = String::from_utf8(bytes[..end].to_vec()).map_err(|_| format!("a head that is no text: {:?}", &bytes[..end]))?;
+    let head =
+        String::from_utf8(bytes[..end].to_vec()).map_err(|_| format!("a head that is no text: {:?}", &bytes[..end]))?;
     let mut lines = head.split("\r\n");
     let first = lines.next().unwrap_or_default().to_owned();
     if head.replace("\r\n", "").bytes().any(|byte| byte != b'\t' && byte.is_ascii_control()) {
@@ -150,7 +156,8 @@ fn chunked_body(bytes: &[u8], start: usize) -> Result<Option<(Vec<u8>, usize)>, 
         let Some(line_end) = memchr::memmem::find(rest, b"\r\n") else { return Ok(None) };
         let line = std::str::from_utf8(&rest[..line_end]).map_err(|error| error.to_string())?;
         let is_size = (1..=8).contains(&line.len()) && line.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let size = usize::from_str_radix(line, 16).ok().filter(|_| is_size).ok_or_else(|| format!("a chunk size {line:?}"))?;
+        let size =
+            usize::from_str_radix(line, 16).ok().filter(|_| is_size).ok_or_else(|| format!("a chunk size {line:?}"))?;
         let Some(chunk) = rest.get(line_end + 2..line_end + 2 + size + 2) else { return Ok(None) };
         if !chunk.ends_with(b"\r\n") {
             return Err(format!("a chunk, or the end of the body, without its end of line: {chunk:?}"));

@@ -85,7 +85,9 @@ impl Origin {
         for connection in self.received() {
             let mut rest = connection.as_slice();
             while !rest.is_empty() {
-                match parse_request(rest).unwrap_or_else(|why| panic!("{why} in {:?}", String::from_utf8_lossy(&connection))) {
+                match parse_request(rest)
+                    .unwrap_or_else(|why| panic!("{why} in {:?}", String::from_utf8_lossy(&connection)))
+                {
                     Parsed::Whole(request, length) => {
                         requests.push(request);
                         rest = &rest[length..];
@@ -123,7 +125,8 @@ impl Visit {
     /// Reads the next request; none when the connection ends before it.
     pub(crate) fn request(&mut self) -> Result<Option<Request>, String> {
         loop {
-            let parsed = self.with_received(|received, taken| parse_request(received.get(taken..).unwrap_or_default()))?;
+            let parsed =
+                self.with_received(|received, taken| parse_request(received.get(taken..).unwrap_or_default()))?;
             if let Parsed::Whole(request, length) = parsed {
                 self.taken += length;
                 return Ok(Some(request));
