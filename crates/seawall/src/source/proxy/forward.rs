@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -23,7 +24,7 @@ use super::deadlines::Deadline;
 use super::head::Host;
 use super::settings::{Destination, Settings};
 use super::stream::ClientStream;
-use super::streams::{ClockRequest, clock_request};
+use super::streams::ClockRequest;
 use super::upstream::{UpstreamBody, UpstreamError};
 use crate::config::Upstream;
 use crate::source::record::Record;
@@ -33,26 +34,23 @@ const BUFFER_BYTES_MIN: usize = 8 * 1024;
 
 /// Headers that concern one connection and never go on to the next (RFC 9110, section 7.6.1), and those by which a
 /// message is framed, which each side writes for itself.
-const HOP_BY_HOP: [HeaderName; 8] = [
-    header::CONNECTION,
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-    header::PROXY_AUTHENTICATE,
-    header::PROXY_AUTHORIZATION,
-    HeaderName::from_static("keep-alive"),
+const HOP_BY_HOP: [&str; 8] = [
+    "connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "keep-alive",
 ];
 
+/// What hyper's client writes for itself, and what its server has dealt with.
+const REWRITTEN: [&str; 2] = ["content-length", "expect"];
+
 /// What only a trusted proxy may say about the client; from anybody else it is a lie that the site might believe.
-const CLAIMS: [HeaderName; 6] = [
-    header::FORWARDED,
-    HeaderName::from_static("x-forwarded-for"),
-    HeaderName::from_static("x-forwarded-proto"),
-    HeaderName::from_static("x-real-ip"),
-    HeaderName::from_static("cf-connecting-ip"),
-    HeaderName::from_static("fastly-client-ip"),
-];
+const CLAIMS: [&str; 6] =
+    ["forwarded", "x-forwarded-for", "x-forwarded-proto", "x-real-ip", "cf-connecting-ip", "fastly-client-ip"];
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -67,6 +65,8 @@ struct Exchange {
     connection: Rc<Connection>,
     /// For waiting on the upstream; the connection's own deadline is for waiting on the client.
     deadline: Rc<Deadline>,
+    /// The peer, as it is told to upstreams.
+    peer: HeaderValue,
     /// The upstream of a connection that changes to another protocol.
     tunnel: RefCell<Option<UpstreamBody>>,
 }
@@ -76,6 +76,9 @@ pub(super) async fn serve(connection: &Rc<Connection>, stream: ClientStream) -> 
     let exchange = Rc::new(Exchange {
         connection: Rc::clone(connection),
         deadline: connection.worker.deadlines.add(),
+        // An address holds nothing that a header may not.
+        peer: HeaderValue::try_from(connection.peer.ip().to_string())
+            .unwrap_or_else(|_| HeaderValue::from_static("unknown")),
         tunnel: RefCell::new(None),
     });
     let service = service_fn(|request| {
@@ -86,6 +89,8 @@ pub(super) async fn serve(connection: &Rc<Connection>, stream: ClientStream) -> 
     let served = http1::Builder::new()
         .max_buf_size(buffer_bytes_max)
         .header_read_timeout(None)
+        // Heads and small bodies go out in one plain write, which the kernel handles faster than a vector of them.
+        .writev(false)
         .serve_connection(TokioIo::new(stream), service)
         .without_shutdown()
         .await;
@@ -171,10 +176,10 @@ impl Exchange {
                 finish(response.map(AnswerSource::Files), account)
             }
             Destination::Clock => {
-                let reply = match clock_request(&view) {
+                let reply = match ClockRequest::new(&view) {
                     ClockRequest::Reply(reply) => reply,
                     // A stream needs the socket, which hyper has: the same again on a connection of its own.
-                    ClockRequest::Stream | ClockRequest::StreamHead => Reply::OnceMore,
+                    ClockRequest::Stream => Reply::OnceMore,
                 };
                 finish(self.full(reply, &parts.method), account)
             }
@@ -202,7 +207,7 @@ impl Exchange {
     async fn forward(
         &self,
         settings: &Settings,
-        upstream: &Upstream,
+        upstream: &Arc<Upstream>,
         mut parts: request::Parts,
         host: Host,
         body: Incoming,
@@ -212,7 +217,7 @@ impl Exchange {
         let connection = &self.connection;
         let method = parts.method.clone();
         let protocol = upgrade_protocol(&parts);
-        if prepare_request(&mut parts, &host, connection, sender.client, protocol.as_ref()).is_err() {
+        if prepare_request(&mut parts, &host, connection, &self.peer, sender.client, protocol.as_ref()).is_err() {
             account.outcome = Outcome::Served { status: 400 };
             return finish(self.full(Reply::Malformed, &method), account);
         }
@@ -226,7 +231,8 @@ impl Exchange {
             Ok(mut response) => {
                 let status = response.status();
                 account.outcome = Outcome::Served { status: status.as_u16() };
-                remove_hop_by_hop(response.headers_mut());
+                remove_named_by_connection(response.headers_mut());
+                remove(response.headers_mut(), &[&HOP_BY_HOP]);
                 *response.version_mut() = http::Version::HTTP_11;
                 if status == StatusCode::SWITCHING_PROTOCOLS {
                     return self.switch(response, protocol, account);
@@ -343,12 +349,13 @@ fn prepare_request(
     parts: &mut request::Parts,
     host: &Host,
     connection: &Connection,
+    peer_text: &HeaderValue,
     client: Option<ClientAddress>,
     protocol: Option<&HeaderValue>,
 ) -> Result<(), http::Error> {
-    remove_hop_by_hop(&mut parts.headers);
-    parts.headers.remove(header::CONTENT_LENGTH);
-    parts.headers.remove(header::EXPECT);
+    remove_named_by_connection(&mut parts.headers);
+    let claims: &[&str] = if connection.peer_is_trusted { &[] } else { &CLAIMS };
+    remove(&mut parts.headers, &[&HOP_BY_HOP, &REWRITTEN, claims]);
     if parts.uri.scheme().is_some() {
         parts.headers.insert(header::HOST, HeaderValue::from_bytes(host.as_bytes())?);
     }
@@ -361,37 +368,43 @@ fn prepare_request(
         parts.headers.insert(header::UPGRADE, protocol.clone());
     }
     parts.version = http::Version::HTTP_11;
-    let peer = connection.peer.ip();
     let forwarded_for = if connection.peer_is_trusted {
         let before = parts.headers.get_all(X_FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok());
         let mut chain: Vec<String> = before.map(str::to_owned).collect();
         if chain.is_empty() {
             chain.extend(client.map(|client| client.ip().to_string()));
         }
-        chain.push(peer.to_string());
-        chain.join(", ")
+        chain.push(connection.peer.ip().to_string());
+        HeaderValue::try_from(chain.join(", "))?
     } else {
-        CLAIMS.iter().for_each(|name| drop(parts.headers.remove(name)));
-        peer.to_string()
+        peer_text.clone()
     };
-    parts.headers.insert(X_FORWARDED_FOR, HeaderValue::try_from(forwarded_for)?);
+    parts.headers.insert(X_FORWARDED_FOR, forwarded_for);
     if !parts.headers.contains_key(X_FORWARDED_PROTO) {
         parts.headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
     }
     Ok(())
 }
 
-fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    if headers.contains_key(header::CONNECTION) {
-        let named: Vec<HeaderName> = headers
-            .get_all(header::CONNECTION)
-            .iter()
-            .flat_map(options)
-            .filter_map(|option| HeaderName::from_bytes(option).ok())
-            // Naming it would take the request's destination away.
-            .filter(|name| *name != header::HOST)
-            .collect();
-        named.iter().for_each(|name| drop(headers.remove(name)));
+/// Removes the headers that the Connection header names.
+fn remove_named_by_connection(headers: &mut HeaderMap) {
+    let options = headers.get_all(header::CONNECTION).iter().flat_map(options);
+    // Naming the host would take the request's destination away.
+    let named = |option: &[u8]| HeaderName::from_bytes(option).ok().filter(|name| *name != header::HOST);
+    // Nearly always `close` or `keep-alive`, which name nothing that would be there.
+    let named: Vec<HeaderName> = options
+        .filter(|option| !option.eq_ignore_ascii_case(b"close") && !option.eq_ignore_ascii_case(b"keep-alive"))
+        .filter_map(named)
+        .collect();
+    named.iter().for_each(|name| drop(headers.remove(name)));
+}
+
+/// Removes the headers of these names. One pass finds what is there, which is nearly always little: looking each name up
+/// would cost more than all the rest of a request.
+fn remove(headers: &mut HeaderMap, names: &[&[&'static str]]) {
+    loop {
+        let is_named = |key: &HeaderName| names.iter().copied().flatten().copied().find(|name| key.as_str() == *name);
+        let Some(found) = headers.keys().find_map(is_named) else { return };
+        headers.remove(found);
     }
-    HOP_BY_HOP.iter().for_each(|name| drop(headers.remove(name)));
 }

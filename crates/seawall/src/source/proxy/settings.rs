@@ -33,7 +33,7 @@ pub struct Settings {
 #[derive(Clone)]
 pub enum Destination {
     /// To another server.
-    Upstream(Upstream),
+    Upstream(Arc<Upstream>),
     /// To the built-in clock.
     Clock,
     /// To a folder.
@@ -57,7 +57,7 @@ impl Settings {
         };
         for (index, site) in config.sites.iter().enumerate() {
             settings.sites.push(match &site.origin {
-                Origin::Upstream(upstream) => Destination::Upstream(upstream.clone()),
+                Origin::Upstream(upstream) => Destination::Upstream(Arc::new(upstream.clone())),
                 Origin::Clock => Destination::Clock,
                 Origin::Files { root } => Destination::Files(Arc::new(FilesOrigin::new(root))),
             });

@@ -2,11 +2,11 @@
 //! that uses them, so that an answer needs no hand-over between tasks.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -61,14 +61,15 @@ pub(super) enum UpstreamError {
 /// The pools of one worker, one for each upstream.
 #[derive(Default)]
 pub(super) struct Pools {
-    pools: RefCell<HashMap<Upstream, Rc<Pool>>>,
+    /// Few, so that comparing pointers beats hashing names.
+    pools: RefCell<Vec<Rc<Pool>>>,
 }
 
 /// Connections of one worker to one upstream.
 pub(super) struct Pool {
-    upstream: Upstream,
+    upstream: Arc<Upstream>,
     idle: RefCell<Vec<IdleConnection>>,
-    permits: std::sync::Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     connections_max: usize,
     waiting: Cell<usize>,
 }
@@ -90,30 +91,29 @@ pub(super) struct UpstreamConnection {
 
 impl Pools {
     /// The pool for `upstream`, with at most `connections_max` connections.
-    pub(super) fn get(&self, upstream: &Upstream, connections_max: usize) -> Rc<Pool> {
+    pub(super) fn get(&self, upstream: &Arc<Upstream>, connections_max: usize) -> Rc<Pool> {
         let mut pools = self.pools.borrow_mut();
-        match pools.get(upstream) {
-            Some(pool) if pool.connections_max == connections_max => Rc::clone(pool),
-            _ => {
-                let pool = Rc::new(Pool {
-                    upstream: upstream.clone(),
-                    idle: RefCell::default(),
-                    permits: std::sync::Arc::new(Semaphore::new(connections_max)),
-                    connections_max,
-                    waiting: Cell::new(0),
-                });
-                pools.insert(upstream.clone(), Rc::clone(&pool));
-                pool
-            }
+        let is_wanted = |pool: &&Rc<Pool>| Arc::ptr_eq(&pool.upstream, upstream);
+        if let Some(pool) = pools.iter().find(is_wanted) {
+            return Rc::clone(pool);
         }
+        let pool = Rc::new(Pool {
+            upstream: Arc::clone(upstream),
+            idle: RefCell::default(),
+            permits: Arc::new(Semaphore::new(connections_max)),
+            connections_max,
+            waiting: Cell::new(0),
+        });
+        pools.push(Rc::clone(&pool));
+        pool
     }
 
     /// Closes what has been idle for too long.
     pub(super) fn close_idle(&self, now: Timestamp) {
-        self.pools.borrow_mut().retain(|_, pool| {
+        self.pools.borrow_mut().retain(|pool| {
             let mut idle = pool.idle.borrow_mut();
             idle.retain(|entry| now.since(entry.since) < IDLE_TIME_MAX);
-            // A pool that the configuration no longer names falls out of use, and then out of the table.
+            // A reload makes new pools; an old one falls out of use, and then out of the table.
             !idle.is_empty() || Rc::strong_count(pool) > 1 || pool.permits.available_permits() < pool.connections_max
         });
     }
@@ -169,8 +169,8 @@ impl Pool {
     }
 
     async fn permit(&self, worker: &Worker, time: Duration) -> Result<OwnedSemaphorePermit, UpstreamError> {
-        let permits = std::sync::Arc::clone(&self.permits);
-        if let Ok(permit) = std::sync::Arc::clone(&permits).try_acquire_owned() {
+        let permits = Arc::clone(&self.permits);
+        if let Ok(permit) = Arc::clone(&permits).try_acquire_owned() {
             return Ok(permit);
         }
         if self.waiting.get() >= WAITING_MAX {
@@ -197,7 +197,7 @@ impl Pool {
 
     async fn connect(&self, time: Duration) -> Result<UpstreamConnection, UpstreamError> {
         let connecting = async {
-            Ok(match &self.upstream {
+            Ok(match &*self.upstream {
                 Upstream::Http { host, port } => {
                     let stream = TcpStream::connect((host.as_str(), *port)).await?;
                     stream.set_nodelay(true)?;
@@ -212,6 +212,7 @@ impl Pool {
         };
         let (sender, driver) = http1::Builder::new()
             .max_buf_size(READ_AHEAD_BYTES_MAX)
+            .writev(false)
             .handshake(TokioIo::new(stream))
             .await
             .map_err(UpstreamError::Exchange)?;
