@@ -5,5 +5,6 @@ mod check;
 mod config;
 mod daemon;
 mod proxy;
+mod drill;
 mod report;
 mod support;
