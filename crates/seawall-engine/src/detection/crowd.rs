@@ -14,6 +14,7 @@ use std::time::Duration;
 use crate::observation::attribute::Attribute;
 use crate::units::Timestamp;
 
+use super::mining::ROWS_MAX;
 use super::recent::Sampled;
 use super::statistics::effective_kinds;
 use super::values::{ABSENT, Item, Keys, ValueHash};
@@ -49,6 +50,9 @@ const ERROR_SHARE_MAX: f64 = 0.5;
 
 /// One kind of target when this share of the requests is for it.
 const STATIC_SHARE: f64 = 0.8;
+
+/// A file that is passed on has this share of the requests; the parts of many pages have not.
+const TARGET_SHARE: f64 = 0.5;
 
 /// How long a browser may take from the page to its first asset. The median of the web is below 1 s; on a pressed
 /// server it is longer, but a third of the clients suffices.
@@ -168,15 +172,19 @@ struct Visitor {
 /// since the onset, `now` the present.
 pub(crate) fn crowd<'a>(
     items: &[Item],
-    rows: impl Iterator<Item = Sampled<'a>>,
+    rows: impl Iterator<Item = Sampled<'a>> + Clone,
     now: Timestamp,
     marked: &Marked,
     ordinary: Ordinary,
 ) -> Crowd {
     let mut visitors: HashMap<u32, Visitor> = HashMap::new();
+    // Of more rows than these, every second, third, … client is looked at, with all that it did.
+    let every = (rows.clone().count() / ROWS_MAX) as u32 + 1;
+    let rows = rows.filter(|sampled| sampled.row.client_hash.is_multiple_of(every));
     let (mut requests, mut looking, mut statics, mut named) = (0.0, 0.0, 0.0, 0.0);
     let (mut answered, mut errors) = (0.0, 0.0);
     let mut unknown = 0_u32;
+    let mut targets: HashMap<ValueHash, f64> = HashMap::new();
     for sampled in rows {
         let marks = &sampled.row.marks;
         let is_static = marked.is_static(marks.one(Attribute::Extension));
@@ -213,6 +221,7 @@ pub(crate) fn crowd<'a>(
         requests += weight;
         looking += if method == marked.get || method == marked.head { weight } else { 0.0 };
         statics += if is_static { weight } else { 0.0 };
+        *targets.entry(marks.one(Attribute::Path)).or_default() += weight;
         let words = marks.of(Attribute::UserAgentWord);
         named += if words.contains(&marked.https) || words.contains(&marked.http) { weight } else { 0.0 };
         let visitor = visitors.entry(client).or_default();
@@ -256,7 +265,8 @@ pub(crate) fn crowd<'a>(
     if !addresses_known {
         return Crowd::Yes("agents are many, and without addresses nobody can tell more");
     }
-    if statics >= STATIC_SHARE * requests {
+    let target = targets.values().copied().fold(0.0, f64::max);
+    if statics >= STATIC_SHARE * requests && target >= TARGET_SHARE * requests {
         return Crowd::Yes("many different clients ask for a static file and little else");
     }
     if named >= NAMED_SHARE * requests {

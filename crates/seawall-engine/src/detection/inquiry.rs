@@ -1,7 +1,8 @@
 //! One look into an open incident: mines each cost that exceeds what is normal, asks whether it is a crowd, and says
 //! what the excess is. It changes nothing; what it finds goes to the ladder.
 
-use std::collections::HashSet;
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -54,12 +55,23 @@ const WINDOW_ROWS_MIN: usize = 10;
 /// An excess of which this share is already answered (foreign hosts, limits) needs no rule.
 const ANSWERED_SHARE: f64 = 0.7;
 
-/// What is left of another cost's excess after the rules found so far, for it to be mined as well.
+/// An excess of less than this part of what is normal has no structure worth a rule.
+const EXCESS_MIN: f64 = 0.5;
+
+/// What must be left of a cost after the rules found so far, as a share of all that is offered, for a search of its own.
 const LEFT_SHARE: f64 = 0.3;
 
 /// A rule for time or bytes must hit something that is asked for this many times as often as usual; otherwise the
 /// requests are as ever and their cost comes from elsewhere.
 const REQUESTS_LIFT_MIN: f64 = 2.0;
+
+/// The requests of fewer clients than this, all told, may be one browser at work:
+const CLIENTS_FEW: f64 = 4.0;
+
+/// they count once there are more of them than the largest page has parts, over this many seconds of so many each.
+const SUSTAINED_REQUESTS: f64 = 60.0;
+const SUSTAINED_SECONDS: usize = 3;
+const SUSTAINED_RATE: f64 = 5.0;
 
 /// *Explained*: this share of the excess, and at most this share of normal traffic.
 const EXPLAINED_SHARE: f64 = 0.8;
@@ -121,12 +133,13 @@ impl Inquiry<'_> {
         let mut covered = 0.0_f64;
         let mut external = false;
         for cost in self.mined_costs() {
+            let explained = !choices.is_empty() || !self.standing.is_empty();
             let column = self.column(cost, &rows, &normal, growth, seconds, &choices);
-            if column.offered.is_empty() || !self.is_worth_mining(cost, &column, seconds, growth, !choices.is_empty()) {
+            if column.offered.is_empty() || !self.is_worth_mining(cost, &column, seconds, explained) {
                 continue;
             }
             let mining = Mining::new(&column);
-            let chosen = self.mine(cost, &mining, &normal, growth);
+            let chosen = self.mine(cost, &mining, &rows, &normal, growth);
             covered = covered.max(joint_coverage(&chosen, &mining));
             for candidate in chosen {
                 if cost != CostKind::Requests && !self.asks_more(&candidate, &rows, &normal, growth, seconds) {
@@ -148,13 +161,13 @@ impl Inquiry<'_> {
         let mut shapes = shapes(&scene);
         let answered =
             scene.requests(|sampled| matches!(sampled.row.answered, Answered::Misdirected | Answered::Otherwise));
-        let whole = if choices.is_empty() && self.costs.contains(&CostKind::Requests) {
+        let is_answered = answered >= ANSWERED_SHARE * scene.excess() && answered >= 10.0;
+        let whole = if choices.is_empty() && !is_answered && self.costs.contains(&CostKind::Requests) {
             let mineable = since_onset.iter().filter(|sampled| sampled.row.is_mineable());
             crowd(&[], mineable.copied(), self.now, self.marked, ordinary)
         } else {
             Crowd::No
         };
-        let is_answered = answered >= ANSWERED_SHARE * scene.excess() && answered >= 10.0;
         let verdict = self.verdict(&choices, covered, is_answered, external, whole);
         if verdict == Verdict::Crowd {
             shapes.push(Shape::Crowd);
@@ -260,18 +273,34 @@ impl Inquiry<'_> {
         }
     }
 
-    /// Whether what is left of this cost, after the rules found for another, is worth a search of its own.
-    fn is_worth_mining(&self, cost: CostKind, column: &Column<'_>, seconds: f64, growth: f64, explained: bool) -> bool {
-        let offered = self.readings.get(cost as usize).map_or(0.0, |reading| reading.offered);
-        let excess = offered * seconds.min(10.0) / 10.0 - self.rate(cost) * growth * seconds;
-        column.excess() > 0.0 && (!explained || column.excess() >= LEFT_SHARE * excess)
+    /// Whether what is left of this cost, after the rules found for another, is worth a search of its own: more than
+    /// the unevenness of ordinary traffic, in a cost that is not calm.
+    fn is_worth_mining(&self, cost: CostKind, column: &Column<'_>, seconds: f64, explained: bool) -> bool {
+        let Some(reading) = self.readings.get(cost as usize) else { return false };
+        let excess = column.excess();
+        let uneven = (reading.normal.upper - reading.normal.median).max(0.0) * seconds / SAMPLE_SECONDS as f64;
+        let left = !explained || (!reading.calm && excess > uneven && excess >= LEFT_SHARE * reading.offered);
+        left && excess >= EXCESS_MIN * column.expected && excess > 0.0
     }
 
-    fn mine(&self, cost: CostKind, mining: &Mining<'_>, normal: &[&NormalRow], growth: f64) -> Vec<Candidate> {
+    fn mine(
+        &self,
+        cost: CostKind,
+        mining: &Mining<'_>,
+        rows: &[Sampled<'_>],
+        normal: &[&NormalRow],
+        growth: f64,
+    ) -> Vec<Candidate> {
         let permitted = |item: Item| self.is_permitted(item);
-        let users = |items: &[Item]| self.users(items, normal);
+        let known = RefCell::new(HashMap::new());
+        let users = |items: &[Item]| {
+            let named = |item: &&Item| item.attribute == Attribute::ClientPrefix;
+            let networks: Vec<Item> = items.iter().filter(named).copied().collect();
+            *known.borrow_mut().entry(networks).or_insert_with_key(|networks| self.users(networks, normal))
+        };
         let mut candidates = mining.candidates(self.standing, &permitted, &users);
         candidates.truncate(STABILITY_CANDIDATES_MAX);
+        candidates.retain(|candidate| is_sustained(&candidate.items, rows));
         let windows = self.windows(cost, growth);
         let turnover = self.turnover();
         let seconds = self.now.since(self.onset.max(self.now - WINDOW_MAX).min(self.now - WINDOW_MIN)).as_secs_f64();
@@ -337,14 +366,12 @@ impl Inquiry<'_> {
         network.is_some_and(|network| !self.never_ban.overlaps(network))
     }
 
-    /// How many people are behind the networks that a rule names: by the different user agents seen from there.
-    fn users(&self, items: &[Item], normal: &[&NormalRow]) -> f64 {
-        let networks: Vec<Item> =
-            items.iter().copied().filter(|item| item.attribute == Attribute::ClientPrefix).collect();
+    /// How many people are behind all of these networks: by the different user agents seen from there.
+    fn users(&self, networks: &[Item], normal: &[&NormalRow]) -> f64 {
         let recent = self.recent.since(Timestamp::EPOCH).map(|sampled| &sampled.row.marks);
         let marks = recent.chain(normal.iter().map(|row| &row.marks));
         let agents: HashSet<u32> =
-            marks.filter(|marks| marks.has_all(&networks)).map(|marks| marks.one(Attribute::UserAgent)).collect();
+            marks.filter(|marks| marks.has_all(networks)).map(|marks| marks.one(Attribute::UserAgent)).collect();
         agents.len() as f64
     }
 
@@ -416,6 +443,10 @@ impl Inquiry<'_> {
             } else {
                 Verdict::Partial
             };
+        }
+        if !self.standing.is_empty() {
+            // Between pulses there is nothing to explain; what it was remains what it was.
+            return Verdict::Undecided;
         }
         let requests_are_normal = self.readings.first().is_some_and(|reading| reading.calm && !reading.exceeds);
         if external || (requests_are_normal && !self.costs.contains(&CostKind::Requests)) {
@@ -492,6 +523,21 @@ impl Window<'_> {
     }
 }
 
+/// Whether requests that have these values are more than one or two browsers loading a page.
+fn is_sustained(items: &[Item], rows: &[Sampled<'_>]) -> bool {
+    let mut clients: HashMap<u32, f64> = HashMap::new();
+    let mut seconds: HashMap<u64, f64> = HashMap::new();
+    for sampled in rows.iter().filter(|sampled| sampled.row.is_mineable() && sampled.row.marks.has_all(items)) {
+        // Without addresses every request may be a client.
+        let client = if sampled.row.client_hash == 0 { clients.len() as u32 } else { sampled.row.client_hash };
+        *clients.entry(client).or_default() += sampled.cost(0);
+        *seconds.entry(sampled.at.as_seconds()).or_default() += sampled.cost(0);
+    }
+    let busy = seconds.values().filter(|requests| **requests >= SUSTAINED_RATE).count();
+    effective_kinds(clients.values().copied()) >= CLIENTS_FEW
+        || (clients.values().sum::<f64>() >= SUSTAINED_REQUESTS && busy >= SUSTAINED_SECONDS)
+}
+
 fn votes<'a>(normal: &[&'a NormalRow]) -> Vec<Vote<'a>> {
     normal
         .iter()
@@ -502,7 +548,7 @@ fn votes<'a>(normal: &[&'a NormalRow]) -> Vec<Vote<'a>> {
 
 fn ordinary(normal: &[&NormalRow], marked: &Marked) -> Ordinary {
     let (mut all, mut assets) = (0.0, 0.0);
-    let mut networks = std::collections::HashMap::new();
+    let mut networks = HashMap::new();
     for row in normal {
         all += row.cost(0);
         if marked.is_static(row.marks.one(Attribute::Extension)) {

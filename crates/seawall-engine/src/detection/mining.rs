@@ -43,6 +43,11 @@ const COLLATERAL_CUT: f64 = 0.8;
 /// How many conjunctions are judged exactly.
 const FINALISTS_MAX: usize = 256;
 
+/// How many conjunctions and different values are held at once, so that the memory of a search is bounded.
+const FOUND_MAX: usize = 4096;
+const NEXT_MAX: usize = 4 * BEAM;
+const VALUES_MAX: usize = 65_536;
+
 /// The share of the believed findings that may be chance.
 const FALSE_DISCOVERY_RATE: f64 = 0.01;
 
@@ -227,7 +232,7 @@ impl<'a> Mining<'a> {
         let items = self.items(permitted);
         let matches = self.matches(&items);
         let mut found: HashMap<Vec<usize>, f64> = HashMap::new();
-        let mut beam: Vec<(Vec<usize>, Matches, f64, f64)> = Vec::new();
+        let mut beam: Vec<Followed> = Vec::new();
         for (index, matches) in matches.iter().enumerate() {
             if let Some((rank, collateral, score)) = self.glance(&[items[index]], matches) {
                 found.insert(vec![index], score);
@@ -235,10 +240,10 @@ impl<'a> Mining<'a> {
             }
         }
         for _ in 1..CONDITIONS_MAX {
-            beam.sort_by(|first, second| second.2.total_cmp(&first.2));
+            beam.sort_by(by_rank);
             beam.truncate(BEAM);
-            let mut next = Vec::new();
-            let mut seen = HashSet::new();
+            let mut next: Vec<Followed> = Vec::new();
+            let mut seen: HashSet<Vec<usize>> = HashSet::new();
             for (members, parent, _, parent_collateral) in &beam {
                 for (index, item) in items.iter().enumerate() {
                     if members.contains(&index) || members.iter().any(|member| !may_join(items[*member], *item)) {
@@ -259,8 +264,15 @@ impl<'a> Mining<'a> {
                     if let Some((rank, collateral, score)) = self.glance(&conjunction, &joined)
                         && collateral <= parent_collateral * COLLATERAL_CUT
                     {
+                        if found.len() >= FOUND_MAX {
+                            keep_best(&mut found);
+                        }
                         found.insert(members.clone(), score);
                         next.push((members, joined, rank, collateral));
+                        if next.len() >= NEXT_MAX {
+                            next.sort_by(by_rank);
+                            next.truncate(BEAM);
+                        }
                     }
                 }
             }
@@ -269,22 +281,27 @@ impl<'a> Mining<'a> {
         let mut finalists: Vec<(Vec<usize>, f64)> = found.into_iter().collect();
         finalists.sort_by(|first, second| second.1.total_cmp(&first.1).then_with(|| first.0.cmp(&second.0)));
         finalists.truncate(FINALISTS_MAX);
-        let mut sets: Vec<Vec<Item>> =
-            finalists.iter().map(|(members, _)| members.iter().map(|member| items[*member]).collect()).collect();
-        sets.extend(standing.iter().filter(|standing| standing.iter().all(|item| permitted(*item))).cloned());
-        for set in &mut sets {
+        let mut sets: Vec<(Vec<Item>, Matches)> = Vec::with_capacity(finalists.len() + standing.len());
+        for (members, _) in &finalists {
+            let Some((first, others)) = members.split_first() else { continue };
+            let joined = others.iter().fold(matches[*first].clone(), |joined, member| joined.and(&matches[*member]));
+            sets.push((members.iter().map(|member| items[*member]).collect(), joined));
+        }
+        for standing in standing.iter().filter(|standing| standing.iter().all(|item| permitted(*item))) {
+            sets.push((standing.clone(), self.matches_of(standing)));
+        }
+        for (set, _) in &mut sets {
             set.sort_unstable_by_key(|item| (preference(item.attribute), item.hash));
         }
         let mut seen = HashSet::new();
-        sets.retain(|set| seen.insert(set.clone()));
+        sets.retain(|(set, _)| seen.insert(set.clone()));
         self.judge(sets, users)
     }
 
     /// Judges these conjunctions exactly and keeps the significant ones.
-    fn judge(&self, sets: Vec<Vec<Item>>, users: &dyn Fn(&[Item]) -> f64) -> Vec<Candidate> {
+    fn judge(&self, sets: Vec<(Vec<Item>, Matches)>, users: &dyn Fn(&[Item]) -> f64) -> Vec<Candidate> {
         let mut judged = Vec::new();
-        for items in sets {
-            let matches = self.matches_of(&items);
+        for (items, matches) in sets {
             let rows = self.column.offered.iter().filter(|row| row.marks.has_all(&items)).count() as u32;
             let offered = f64::from(matches.offered.count()) * self.unit;
             let expected = self.expected(&matches);
@@ -352,7 +369,10 @@ impl<'a> Mining<'a> {
         let mut counts: HashMap<Item, u32> = HashMap::with_capacity(4096);
         for marks in &self.offered {
             for item in marks.items() {
-                *counts.entry(item).or_default() += 1;
+                // What is in every twentieth row is met long before the table is full of what is in one.
+                if counts.len() < VALUES_MAX || counts.contains_key(&item) {
+                    *counts.entry(item).or_default() += 1;
+                }
             }
         }
         let least = (ITEM_COVERAGE_MIN * self.excess / self.unit).max(f64::from(ROWS_MIN));
@@ -413,6 +433,21 @@ impl<'a> Mining<'a> {
             votes: Bits::new(self.column.votes.len()),
         }
     }
+}
+
+/// A conjunction that is followed: its members, what it matches, its rank, and the bound of its harm.
+type Followed = (Vec<usize>, Matches, f64, f64);
+
+fn by_rank(first: &Followed, second: &Followed) -> std::cmp::Ordering {
+    second.2.total_cmp(&first.2).then_with(|| first.0.cmp(&second.0))
+}
+
+/// Keeps the best quarter of what was found.
+fn keep_best(found: &mut HashMap<Vec<usize>, f64>) {
+    let mut scores: Vec<f64> = found.values().copied().collect();
+    scores.sort_by(f64::total_cmp);
+    let least = scores.get(scores.len() * 3 / 4).copied().unwrap_or(f64::NEG_INFINITY);
+    found.retain(|_, score| *score > least);
 }
 
 /// The place of an attribute in the order in which ties are broken.

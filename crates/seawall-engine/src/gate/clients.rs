@@ -44,6 +44,18 @@ pub struct ClientSlot {
     tag: u64,
 }
 
+impl ClientSlot {
+    /// As a number that is never 0, for where a slot must be kept small.
+    pub const fn into_bits(self) -> u64 {
+        self.tag
+    }
+
+    /// The slot of a number from [`Self::into_bits`]; none for 0.
+    pub const fn from_bits(bits: u64) -> Option<Self> {
+        if bits == 0 { None } else { Some(Self { tag: bits }) }
+    }
+}
+
 /// 48 bytes. Times are seconds since the Unix epoch, cut to 32 bits (good until 2106).
 #[derive(Clone, Copy, Debug, Default)]
 struct Entry {

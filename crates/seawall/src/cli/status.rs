@@ -33,8 +33,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     }
     let snapshot: Snapshot = arguments.guard.ask(Method::GET, "/v1/status")?;
     let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
-    let terminal = rustix::termios::tcgetwinsize(std::io::stdout()).ok().map(|size| usize::from(size.ws_col));
-    let width = terminal.filter(|width| *width > 0).or(columns).unwrap_or(WIDTH);
+    let terminal = terminal_size::terminal_size().map(|(width, _)| usize::from(width.0));
+    let width = terminal.or(columns).unwrap_or(WIDTH);
     print!("{}", status::render(&snapshot, width));
     Ok(ExitCode::SUCCESS)
 }

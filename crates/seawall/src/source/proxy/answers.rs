@@ -2,6 +2,8 @@
 
 use seawall_engine::decision::RuleId;
 
+use crate::origin::clock::{broadcast, page};
+
 /// Retry-After values that overload answers are spread over, in seconds: ±50% around ten, so that clients told to wait
 /// do not return together.
 const RETRY_AFTER_SECONDS: std::ops::RangeInclusive<u32> = 5..=15;
@@ -26,6 +28,8 @@ pub(super) enum Reply {
     MethodNotAllowed,
     /// 200: the page of the clock.
     ClockPage,
+    /// 200: the head of the clock's image, which has no length.
+    ClockHead,
     /// 307: the same again on a connection of its own.
     OnceMore,
     /// 502: the upstream is closed, or its answer is no HTTP.
@@ -66,6 +70,11 @@ impl Answer {
             date_at: start.len(),
             bytes: [head.as_bytes(), body.as_bytes()].concat(),
         }
+    }
+
+    /// A head that stands as it is, and ends the connection.
+    fn verbatim(status: u16, head: &[u8]) -> Self {
+        Self { status, close: true, bytes: head.to_vec(), head_length: head.len(), date_at: usize::MAX - DATE_BYTES }
     }
 
     /// A short answer in plain text that no cache keeps.
@@ -113,8 +122,8 @@ pub(super) struct Answers {
 }
 
 impl Answers {
-    /// The answers without any rule's, with the page of the clock.
-    pub(super) fn new(clock_page: &str, date: [u8; DATE_BYTES]) -> Self {
+    /// The answers without any rule's.
+    pub(super) fn new(date: [u8; DATE_BYTES]) -> Self {
         let fixed = [
             (Reply::Malformed, Answer::text(400, "", "This is not a clear HTTP request.\n", true)),
             (Reply::TooSlow, Answer::text(408, "", "The request took too long to arrive.\n", true)),
@@ -122,15 +131,8 @@ impl Answers {
             (Reply::Misdirected, Answer::text(421, "", "No such host here.\n", true)),
             (Reply::NotFound, Answer::text(404, "", "Not found.\n", false)),
             (Reply::MethodNotAllowed, Answer::text(405, "Allow: GET, HEAD\r\n", "Read only.\n", false)),
-            (
-                Reply::ClockPage,
-                Answer::new(
-                    200,
-                    "Content-Type: text/html; charset=utf-8\r\nCache-Control: max-age=60\r\n",
-                    clock_page,
-                    false,
-                ),
-            ),
+            (Reply::ClockPage, Answer::new(200, &clock_page_headers(), page::HTML, false)),
+            (Reply::ClockHead, Answer::verbatim(200, broadcast::RESPONSE_HEAD)),
             (Reply::OnceMore, Answer::text(307, "Location: /time.gif\r\n", "", true)),
             (Reply::BadGateway, Answer::text(502, "", "The site does not answer as it should.\n", false)),
             (Reply::GatewayTimeout, Answer::text(504, "", "The site does not answer.\n", false)),
@@ -187,12 +189,20 @@ impl Answers {
     }
 }
 
+fn clock_page_headers() -> String {
+    format!(
+        "Content-Type: text/html; charset=utf-8\r\nCache-Control: max-age=60\r\nX-Content-Type-Options: nosniff\r\n\
+         Content-Security-Policy: {}\r\n",
+        page::CONTENT_SECURITY_POLICY
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn answers() -> Answers {
-        let mut answers = Answers::new("<p>clock", *b"Sun, 06 Nov 1994 08:49:37 GMT");
+        let mut answers = Answers::new(*b"Sun, 06 Nov 1994 08:49:37 GMT");
         answers.set_rules([(RuleId(12), 403), (RuleId(4_000_000_000), 429)]);
         answers
     }

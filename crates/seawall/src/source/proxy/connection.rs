@@ -27,7 +27,7 @@ use super::head::{BodyLength, Head, HeadError, HeadScanner};
 use super::listener;
 use super::settings::{Destination, Settings};
 use super::stream::ClientStream;
-use super::streams::{ClockRequest, clock_request};
+use super::streams::ClockRequest;
 use super::worker::Worker;
 use crate::config::ClientAddressSource;
 use crate::source::record::Record;
@@ -92,7 +92,7 @@ enum Next {
     /// Close with a reset.
     Reset,
     /// Make it a viewer of the clock.
-    Watch(ClockRequest),
+    Watch,
 }
 
 impl Connection {
@@ -155,7 +155,7 @@ impl Connection {
                 }
                 return;
             }
-            Next::Watch(request) => self.watch(socket, request),
+            Next::Watch => self.watch(socket),
             Next::Linger => self.linger(socket).await,
             Next::Reset => {
                 if let Ok(socket) = socket.into_std() {
@@ -261,13 +261,13 @@ impl Connection {
             Err(Refused::Silently) => return Next::Reset,
             Err(Refused::With(reply)) => return self.answer(socket, &head, reply).await,
         };
-        let clock = clock_request(&request);
+        let clock = ClockRequest::new(&request);
         let outcome = Outcome::Served { status: clock.status() };
         self.report(&request, sender, outcome, now);
         self.worker.traffic.served.add(1);
         match clock {
             ClockRequest::Reply(reply) => self.answer(socket, &head, reply).await,
-            stream @ (ClockRequest::Stream | ClockRequest::StreamHead) => Next::Watch(stream),
+            ClockRequest::Stream => Next::Watch,
         }
     }
 
@@ -428,9 +428,9 @@ impl Connection {
     }
 
     /// Gives the socket to the clock's broadcaster, which counts it from now on.
-    fn watch(&self, socket: TcpStream, request: ClockRequest) {
+    fn watch(&self, socket: TcpStream) {
         if let Ok(socket) = socket.into_std() {
-            self.worker.streams.adopt(&self.worker, socket.into(), request, self.slot.take());
+            self.worker.streams.adopt(&self.worker, socket.into(), self.slot.take());
         }
     }
 
@@ -502,7 +502,8 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        self.worker.disconnect(self.slot.get());
+        self.worker.traffic.connections.subtract(1);
+        self.worker.release(self.slot.get());
     }
 }
 

@@ -27,7 +27,7 @@ use super::head::Host;
 use super::listener;
 use super::settings::{Destination, Settings};
 use super::stream::ClientStream;
-use super::streams::{ClockRequest, clock_request};
+use super::streams::ClockRequest;
 use super::upstream::{UpstreamBody, UpstreamError};
 use crate::config::{ClientAddressSource, Upstream};
 use crate::source::record::Record;
@@ -181,14 +181,15 @@ impl Exchange {
                 self.forward(&settings, &upstream, parts, body, sender, account).await
             }
             Destination::Files(files) => {
-                let response = files.respond(&parts.method, &parts.uri, &parts.headers).await;
+                let target = parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+                let response = files.respond(&parts.method, target, &parts.headers).await;
                 finish(response.map(AnswerSource::Files), account)
             }
             Destination::Clock => {
-                let reply = match clock_request(&view) {
+                let reply = match ClockRequest::new(&view) {
                     ClockRequest::Reply(reply) => reply,
                     // A stream needs the socket, which hyper has: the same again on a connection of its own.
-                    ClockRequest::Stream | ClockRequest::StreamHead => Reply::OnceMore,
+                    ClockRequest::Stream => Reply::OnceMore,
                 };
                 finish(self.full(reply, &parts.method), account)
             }

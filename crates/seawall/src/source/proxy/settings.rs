@@ -7,7 +7,7 @@ use seawall_engine::address::AddressSet;
 use seawall_engine::gate::ClientLimit;
 
 use crate::config::{ClientAddressSource, Config, HostPattern, Limits, Origin, Upstream};
-use crate::origin::files::FilesOrigin;
+use crate::origin::files::{Files, FilesError};
 
 /// What the workers need of the configuration.
 pub struct Settings {
@@ -37,12 +37,15 @@ pub enum Destination {
     /// To the built-in clock.
     Clock,
     /// To a folder.
-    Files(Arc<FilesOrigin>),
+    Files(Files),
 }
 
 impl Settings {
     /// Compiles a configuration. `connections_max` is used where it names none.
-    pub fn new(config: &Config, connections_max: usize) -> Self {
+    ///
+    /// # Errors
+    /// When a folder that is to be served cannot be opened.
+    pub fn new(config: &Config, connections_max: usize) -> Result<Self, FilesError> {
         let mut settings = Self {
             exact: HashMap::new(),
             below: Vec::new(),
@@ -59,7 +62,7 @@ impl Settings {
             settings.sites.push(match &site.origin {
                 Origin::Upstream(upstream) => Destination::Upstream(Arc::new(upstream.clone())),
                 Origin::Clock => Destination::Clock,
-                Origin::Files { root } => Destination::Files(Arc::new(FilesOrigin::new(root))),
+                Origin::Files { root } => Destination::Files(Files::open(root)?),
             });
             for host in &site.hosts {
                 match host {
@@ -73,7 +76,7 @@ impl Settings {
                 }
             }
         }
-        settings
+        Ok(settings)
     }
 
     /// Where a request for `host` goes; `None` when the host is none of ours. An exact name goes before `*.name`, that

@@ -1,5 +1,7 @@
-//! Viewers of the clock: taken over from their connections with nothing but the socket.
+//! The clock site in line: what its requests get, and how a viewer's socket gets to the broadcaster, which keeps nothing
+//! else of it.
 
+use std::cell::{Cell, RefCell};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
@@ -7,53 +9,84 @@ use seawall_engine::gate::ClientSlot;
 use seawall_engine::observation::Request;
 
 use super::answers::Reply;
+use super::listener;
 use super::worker::Worker;
+use crate::host::clock::wall_clock;
+use crate::origin::clock::{self, Broadcaster, Full, Limits};
 
 /// What a request for the clock site gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ClockRequest {
     /// An answer made beforehand.
     Reply(Reply),
-    /// The stream.
+    /// The image, which never ends.
     Stream,
-    /// The head of the stream, for a HEAD request.
-    StreamHead,
 }
 
 impl ClockRequest {
+    /// Says what a request gets.
+    pub(super) fn new(request: &Request<'_>) -> Self {
+        match (request.path, request.method) {
+            (b"/time.gif", b"GET") => Self::Stream,
+            (b"/time.gif", b"HEAD") => Self::Reply(Reply::ClockHead),
+            (b"/", b"GET" | b"HEAD") => Self::Reply(Reply::ClockPage),
+            (b"/" | b"/time.gif", _) => Self::Reply(Reply::MethodNotAllowed),
+            _ => Self::Reply(Reply::NotFound),
+        }
+    }
+
     /// The status of the answer.
     pub(super) fn status(self) -> u16 {
         match self {
             Self::Reply(Reply::NotFound) => 404,
             Self::Reply(Reply::MethodNotAllowed) => 405,
-            _ => 200,
+            Self::Reply(_) | Self::Stream => 200,
         }
     }
 }
 
-/// Says what a request for the clock site gets.
-pub(super) fn clock_request(request: &Request<'_>) -> ClockRequest {
-    match (request.path, request.method) {
-        (b"/time.gif", b"GET") => ClockRequest::Stream,
-        (b"/time.gif", b"HEAD") => ClockRequest::StreamHead,
-        (b"/", b"GET" | b"HEAD") => ClockRequest::Reply(Reply::ClockPage),
-        (b"/" | b"/time.gif", _) => ClockRequest::Reply(Reply::MethodNotAllowed),
-        _ => ClockRequest::Reply(Reply::NotFound),
+/// The viewers of one worker.
+pub(super) struct Streams {
+    broadcaster: Rc<RefCell<Broadcaster>>,
+    /// Bytes that the worker's traffic has counted already.
+    counted: Cell<u64>,
+}
+
+impl Streams {
+    /// No viewers yet.
+    pub(super) fn new() -> Self {
+        let broadcaster = Broadcaster::new(Limits::default(), wall_clock());
+        Self { broadcaster: Rc::new(RefCell::new(broadcaster)), counted: Cell::new(0) }
+    }
+
+    /// Makes a client a viewer. `slot` is released when it is gone.
+    pub(super) fn adopt(&self, worker: &Worker, socket: OwnedFd, slot: Option<ClientSlot>) {
+        let token = slot.map_or(0, ClientSlot::into_bits);
+        match self.broadcaster.borrow_mut().adopt(socket, token) {
+            Ok(()) => worker.traffic.streams.add(1),
+            Err(Full { socket, .. }) => {
+                worker.traffic.overloaded.add(1);
+                worker.release(slot);
+                listener::reset(socket);
+            }
+        }
+    }
+
+    /// Counts the bytes sent since the last time.
+    pub(super) fn count(&self, worker: &Worker) {
+        let total = self.broadcaster.borrow().counters().bytes_total;
+        worker.traffic.bytes_sent.add(total - self.counted.replace(total));
     }
 }
 
-#[derive(Default)]
-pub(super) struct Streams;
-impl Streams {
-    pub(super) fn adopt(
-        &self,
-        _worker: &Rc<Worker>,
-        _socket: OwnedFd,
-        _request: ClockRequest,
-        _slot: Option<ClientSlot>,
-    ) {
-    }
-}
-pub(super) async fn run(_worker: Rc<Worker>) {
-    std::future::pending::<()>().await
+/// Sends the time to all viewers until the worker drains, then ends their images.
+pub(super) async fn run(worker: Rc<Worker>) {
+    let mut draining = worker.draining.subscribe();
+    // An error means that the worker is gone, which is a reason to stop as well.
+    let stop = async move { drop(draining.wait_for(|is_draining| *is_draining).await) };
+    clock::run(Rc::clone(&worker.streams.broadcaster), stop, |finished| {
+        worker.traffic.streams.subtract(1);
+        worker.release(ClientSlot::from_bits(finished.token));
+    })
+    .await;
 }

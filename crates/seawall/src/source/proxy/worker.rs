@@ -30,7 +30,6 @@ use super::traffic::Traffic;
 use super::upstream::{Pools, UpstreamError};
 use crate::config::{Limits, Upstream};
 use crate::host::clock::Clock;
-use crate::origin::clock::page;
 use crate::source::record::Sampler;
 
 /// Clients that the guard remembers, over all workers: 4 MiB.
@@ -41,6 +40,9 @@ const BUFFERS_KEPT: usize = 256;
 
 /// How long a worker waits before it accepts again when the process has no file descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long the clock's viewers may take to say goodbye.
+const GOODBYE_TIME_MAX: Duration = Duration::from_secs(3);
 
 /// What all workers share; read by many, written by the daemon alone.
 pub struct Shared {
@@ -137,7 +139,8 @@ pub fn run(start: Start, mut orders: tokio::sync::mpsc::UnboundedReceiver<Order>
         };
         drop(accepting);
         worker.drain(drain_time).await;
-        streaming.abort();
+        // It ends by itself once the worker drains, after a last word to each viewer.
+        let _ = tokio::time::timeout(GOODBYE_TIME_MAX, streaming).await;
         housekeeping.abort();
     });
     Ok(())
@@ -152,11 +155,11 @@ impl Worker {
             deadlines: Deadlines::default(),
             pools: Pools::default(),
             sampler: RefCell::new(start.sampler),
-            streams: Streams::default(),
+            streams: Streams::new(),
             draining: watch::Sender::new(false),
             gate: RefCell::new(Gate::new(start.workers, CLIENT_ENTRIES / start.workers.max(1), start.seed)),
             settings: RefCell::new(settings),
-            answers: RefCell::new(Answers::new(page::HTML, date)),
+            answers: RefCell::new(Answers::new(date)),
             // Never equal to a generation in use, so that the first look takes rules and settings in.
             generation: Cell::new(u64::MAX),
             buffers: RefCell::default(),
@@ -230,9 +233,8 @@ impl Worker {
         }
     }
 
-    /// The client's connection has ended.
-    pub(super) fn disconnect(&self, client: Option<ClientSlot>) {
-        self.traffic.connections.subtract(1);
+    /// The client has a connection less.
+    pub(super) fn release(&self, client: Option<ClientSlot>) {
         if let Some(client) = client {
             self.gate.borrow_mut().clients.disconnect(client);
         }
@@ -354,6 +356,7 @@ async fn housekeep(worker: Rc<Worker>) {
         interval.tick().await;
         worker.deadlines.sweep();
         worker.refresh();
+        worker.streams.count(&worker);
         worker.pools.close_idle(worker.shared.clock.now());
         let now = crate::host::clock::wall_clock();
         if now.as_seconds() != date_second {
