@@ -111,6 +111,13 @@ impl Client {
         }
     }
 
+    /// Waits until these bytes have come, and leaves them to be read.
+    pub(crate) fn expect_bytes(&mut self, bytes: &[u8]) {
+        while memchr::memmem::find(&self.received, bytes).is_none() {
+            assert!(self.read_more().expect("more bytes") > 0, "closed after {:?}", self.received);
+        }
+    }
+
     /// Waits until the connection is closed in order, and fails when more bytes come before.
     pub(crate) fn expect_close(&mut self) {
         let length = self.read_more().unwrap_or_else(|why| panic!("not closed in order: {why:?}"));

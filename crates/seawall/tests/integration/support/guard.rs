@@ -15,6 +15,7 @@ use super::eventually;
 pub(crate) struct Setup {
     listen: Vec<String>,
     admin: String,
+    hosts: Vec<String>,
     upstream: String,
     limits: String,
     rest: String,
@@ -26,10 +27,17 @@ impl Setup {
         Self {
             listen: vec!["127.0.0.1:0".to_owned()],
             admin: "off".to_owned(),
+            hosts: vec!["example.org".to_owned(), "*.example.org".to_owned()],
             upstream: upstream.to_owned(),
             limits: String::new(),
             rest: String::new(),
         }
+    }
+
+    /// For this host instead.
+    pub(crate) fn hosts(mut self, host: &str) -> Self {
+        self.hosts = vec![host.to_owned()];
+        self
     }
 
     /// With these lines in `[limits]`.
@@ -60,8 +68,8 @@ impl Setup {
     pub(crate) fn text(&self) -> String {
         format!(
             "listen = {:?}\nadmin = {:?}\nworkers = 1\nstate-directory = \"state\"\n\n[[site]]\n\
-             hosts = [\"example.org\", \"*.example.org\"]\nupstream = {:?}\n\n[limits]\n{}\n\n{}\n",
-            self.listen, self.admin, self.upstream, self.limits, self.rest
+             hosts = {:?}\nupstream = {:?}\n\n[limits]\n{}\n\n{}\n",
+            self.listen, self.admin, self.hosts, self.upstream, self.limits, self.rest
         )
     }
 
@@ -75,6 +83,8 @@ impl Setup {
 pub(crate) struct Guard {
     process: Child,
     directory: TempDir,
+    /// The name of its state directory.
+    state: &'static str,
     addresses: Vec<SocketAddr>,
     admin: Option<SocketAddr>,
     /// Held, so that the guard has somewhere to print to.
@@ -84,12 +94,28 @@ pub(crate) struct Guard {
 impl Guard {
     /// Starts a guard with a configuration, in a folder that `prepare` can put things into before.
     pub(crate) fn start(config: &str, prepare: impl FnOnce(&Path)) -> Self {
+        Self::launch(config, prepare, "state", &["--config", "seawall.toml"])
+    }
+
+    /// Starts a guard with a configuration and its state elsewhere than that says.
+    pub(crate) fn start_elsewhere(config: &str) -> Self {
+        Self::launch(config, |_| {}, "elsewhere", &["--config", "seawall.toml", "--state", "elsewhere"])
+    }
+
+    /// Starts a guard without a configuration.
+    pub(crate) fn start_without_file(upstream: &str) -> Self {
+        let arguments = ["--to", upstream, "--host", "example.org", "--listen", "127.0.0.1:0", "--state", "state"];
+        Self::launch("", |_| {}, "state", &arguments)
+    }
+
+    fn launch(config: &str, prepare: impl FnOnce(&Path), state: &'static str, arguments: &[&str]) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         fs::write(directory.path().join("seawall.toml"), config).expect("a configuration");
         prepare(directory.path());
         let log = File::create(directory.path().join("log")).expect("a log");
         let mut process = Command::new(env!("CARGO_BIN_EXE_seawall"))
-            .args(["serve", "--config", "seawall.toml"])
+            .arg("serve")
+            .args(arguments)
             .current_dir(directory.path())
             .env_remove("SEAWALL_LOG")
             .stdout(Stdio::piped())
@@ -108,7 +134,7 @@ impl Guard {
             addresses.extend(address("Guarding on http://"));
             admin = admin.or(address("Status page http://"));
         }
-        Self { process, directory, addresses, admin, _printed: printed }
+        Self { process, directory, state, addresses, admin, _printed: printed }
     }
 
     /// Where visitors are served.
@@ -138,7 +164,7 @@ impl Guard {
 
     /// Its state directory.
     pub(crate) fn state_path(&self) -> PathBuf {
-        self.directory.path().join("state")
+        self.directory.path().join(self.state)
     }
 
     /// What it has logged.

@@ -181,6 +181,11 @@ impl Visit {
         while matches!(self.receive(), Ok(1..)) {}
     }
 
+    /// Holds the connection open until the guard ends it, without a word.
+    pub(crate) fn wait_for_guard(mut self) {
+        while matches!(self.receive(), Ok(1..)) {}
+    }
+
     fn with_received<T>(&self, with: impl FnOnce(&[u8], usize) -> T) -> T {
         let connections = self.received.lock().unwrap_or_else(PoisonError::into_inner);
         with(&connections[self.number], self.taken)
