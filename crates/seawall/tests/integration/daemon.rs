@@ -52,8 +52,11 @@ fn what_keeps_a_guard_from_starting_is_named_in_one_line() {
     let occupied = (occupied.local_addr().expect("its address").to_string(), occupied);
     fs::write(path("file"), "").expect("a file");
     let site = "[[site]]\nhosts = [\"a\"]\nupstream = \"http://127.0.0.1:1\"\n";
-    fs::write(path("admin.toml"), format!("listen = \"{free}\"\nadmin = \"{}\"\nstate-directory = \"s\"\n{site}", occupied.0))
-        .expect("a configuration");
+    fs::write(
+        path("admin.toml"),
+        format!("listen = \"{free}\"\nadmin = \"{}\"\nstate-directory = \"s\"\n{site}", occupied.0),
+    )
+    .expect("a configuration");
     let (state, file, missing) = (path("state"), path("file"), path("missing.toml"));
     let admin = path("admin.toml");
     let to = ["--to", "http://127.0.0.1:1", "--host", "example.org"];
@@ -150,7 +153,8 @@ fn without_a_guard_commands_say_so() {
     let directory = tempfile::tempdir().expect("a directory");
     for arguments in [&["status"][..], &["status", "--json"], &["rules", "list"], &["reload"], &["stop"]] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_seawall"));
-        let output = command.args(arguments).arg("--state").arg(directory.path()).output().expect("seawall can be started");
+        let output =
+            command.args(arguments).arg("--state").arg(directory.path()).output().expect("seawall can be started");
         let said = text(&output.stderr);
         assert_eq!(output.status.code(), Some(5), "{said}");
         assert!(said.contains(string(directory.path())) && said.lines().count() == 1, "{said}");
@@ -233,7 +237,8 @@ fn a_bad_configuration_is_refused_whole() {
     // Neither is one that cannot be carried out.
     let occupied = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = occupied.local_addr().expect("its address");
-    fs::write(guard.config_path(), Setup::to("http://127.0.0.1:1").listen(&[never, address]).text()).expect("a configuration");
+    fs::write(guard.config_path(), Setup::to("http://127.0.0.1:1").listen(&[never, address]).text())
+        .expect("a configuration");
     let output = guard.command(&["reload"]);
     assert!(!output.status.success());
     assert!(text(&output.stderr).contains(&address.to_string()), "{}", text(&output.stderr));

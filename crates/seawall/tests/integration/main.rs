@@ -4,7 +4,7 @@
 mod check;
 mod config;
 mod daemon;
-mod proxy;
 mod drill;
+mod proxy;
 mod report;
 mod support;

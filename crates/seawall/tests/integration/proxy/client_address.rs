@@ -83,7 +83,9 @@ fn the_proxy_protocol_names_the_client_and_headers_do_not() {
     let origin = Origin::echoing();
     let guard = guard(&origin, "proxy-protocol");
     for before in [VERSION_1, VERSION_2] {
-        for claims in ["", "X-Forwarded-For: 198.51.100.7\r\nX-Real-IP: 198.51.100.7\r\nX_Forwarded_For: 198.51.100.7\r\n"] {
+        for claims in
+            ["", "X-Forwarded-For: 198.51.100.7\r\nX-Real-IP: 198.51.100.7\r\nX_Forwarded_For: 198.51.100.7\r\n"]
+        {
             for headers in told(&origin, &guard, PROXY, before, claims) {
                 assert_eq!(headers.all("x-forwarded-for"), ["203.0.113.9"]);
                 assert!(!format!("{headers:?}").contains("198.51.100.7"), "{headers:?}");

@@ -80,7 +80,9 @@ fn upstream_connections_are_used_again() {
     for number in 0..20 {
         assert_eq!(client.fetch(&format!("/{number}")).text(), format!("GET /{number} 0"));
         assert_eq!(guard.connect().fetch("/other").text(), "GET /other 0");
-        client.send("POST /post HTTP/1.1\r\nHost: example.org\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n");
+        client.send(
+            "POST /post HTTP/1.1\r\nHost: example.org\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+        );
         assert_eq!(client.answer().text(), "POST /post 3");
     }
     assert_eq!(origin.connections(), 1);
@@ -121,7 +123,10 @@ fn the_client_says_whether_its_connection_stays() {
             let answer = client.answer();
             assert_eq!(answer.text(), "GET / 0", "{version} {connection}");
             if version == "1.0" && stays {
-                assert_eq!(answer.headers.one("connection").map(str::to_ascii_lowercase).as_deref(), Some("keep-alive"));
+                assert_eq!(
+                    answer.headers.one("connection").map(str::to_ascii_lowercase).as_deref(),
+                    Some("keep-alive")
+                );
             }
         }
         if !stays {

@@ -132,7 +132,9 @@ fn answers_without_a_body_end_where_they_should() {
                 "/204" => "HTTP/1.1 204 No Content\r\n\r\n",
                 "/304" => "HTTP/1.1 304 Not Modified\r\nContent-Length: 1234\r\nETag: \"a\"\r\n\r\n",
                 "/empty" => "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
-                "/103" => "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nlate",
+                "/103" => {
+                    "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nlate"
+                }
                 _ => "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n",
             });
         }

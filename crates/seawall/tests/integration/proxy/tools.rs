@@ -55,6 +55,9 @@ fn wrk() {
     let guard = Setup::to(&origin.url()).start();
     let url = format!("http://{}/", guard.address());
     let Some(printed) = run("wrk", &["-t1", "-c8", "-d1s", "-H", "Host: example.org", &url]) else { return };
-    assert!(printed.contains("requests in") && !printed.contains("Non-2xx") && !printed.contains("Socket errors"), "{printed}");
+    assert!(
+        printed.contains("requests in") && !printed.contains("Non-2xx") && !printed.contains("Socket errors"),
+        "{printed}"
+    );
     assert!(guard.connect().fetch("/after").status == 200);
 }

@@ -16,7 +16,8 @@ use crate::support::free_address;
 use crate::support::guard::{Guard, Setup};
 use crate::support::origin::{Origin, Visit};
 
-const LIMITS: &str = "upstream-connect-time-max = \"300ms\"\nupstream-answer-time-max = \"300ms\"\nupstream-idle-time-max = \"300ms\"";
+const LIMITS: &str =
+    "upstream-connect-time-max = \"300ms\"\nupstream-answer-time-max = \"300ms\"\nupstream-idle-time-max = \"300ms\"";
 
 /// A site whose first connection is served by `first`, and all later ones as they should be.
 fn site(first: impl Fn(Visit) + Send + Sync + 'static) -> (Origin, Guard) {
@@ -204,7 +205,12 @@ fn an_answer_that_breaks_off_does_not_look_whole() {
 fn an_answer_that_nobody_asked_for_reaches_nobody() {
     let answer = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nmine";
     let poison = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison";
-    for (is_later, extra) in [(false, poison), (true, poison), (false, "x"), (true, "HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n\r\n")] {
+    for (is_later, extra) in [
+        (false, poison),
+        (true, poison),
+        (false, "x"),
+        (true, "HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n\r\n"),
+    ] {
         let (go, gone) = mpsc::channel();
         let (done, is_done) = mpsc::channel();
         let gone = std::sync::Mutex::new(gone);
