@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use seawall_engine::address::AddressSet;
 use seawall_engine::gate::ClientLimit;
@@ -56,7 +57,7 @@ impl Settings {
             limits: config.limits.clone(),
             connections_max: config.limits.connections_max.unwrap_or(connections_max),
             never_ban: config.never_ban_set(),
-            client_limits: Vec::new(),
+            client_limits: client_limits(config).into_iter().collect(),
         };
         for (index, site) in config.sites.iter().enumerate() {
             settings.sites.push(match &site.origin {
@@ -86,4 +87,9 @@ impl Settings {
         let index = self.exact.get(host).or_else(|| below().map(|(_, index)| index)).or(self.any.as_ref())?;
         self.sites.get(*index)
     }
+}
+
+fn client_limits(config: &Config) -> Option<ClientLimit> {
+    let requests = config.limits.client_requests_per_minute_max?;
+    Some(ClientLimit { conditions: Vec::new(), requests, period: Duration::from_secs(60) })
 }
