@@ -60,15 +60,16 @@ impl Guard {
                         Err(_) => Ok(None),
                     }
                 };
-                let driven = async { connection.await.map(|()| None) };
-                // Whichever ends first: an answer ends the exchange, and the end of the connection everything.
-                tokio::select! { answer = exchange => answer, ended = driven => ended }
+                // The exchange tells how it went, even when the guard closed right behind its answer, as on a stop.
+                let driven = async {
+                    let _ = connection.await;
+                    std::future::pending().await
+                };
+                tokio::select! { answer = exchange => answer, never = driven => never }
             };
             let answer: Result<_, hyper::Error> = answer.await;
             let failed = |reason: String| Failure::no_guard(format!("failed to ask the guard: {reason}"));
-            answer
-                .map_err(|error| failed(error.to_string()))?
-                .ok_or_else(|| failed("it closed the connection".to_owned()))
+            answer.map_err(|error| failed(error.to_string()))?.ok_or_else(|| failed(format!("{path} is no path")))
         })
     }
 }
