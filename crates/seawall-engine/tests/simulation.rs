@@ -355,7 +355,7 @@ fn when_the_flood_ends_so_do_rule_and_incident() {
 }
 
 #[test]
-fn a_week_of_ordinary_bursts_makes_no_rule() {
+fn half_an_hour_of_ordinary_bursts_enforces_nothing() {
     for seed in SEEDS {
         let mut world = World::warm(seed, Enforce::OnExcess);
         world.pressure = stressed();
