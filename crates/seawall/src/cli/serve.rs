@@ -77,7 +77,8 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
 fn configuration(arguments: &Arguments) -> Result<(Config, ConfigSource), Failure> {
     if let Some(path) = &arguments.config {
         let config = config::load(path)?;
-        return Ok((config, ConfigSource::File(path.clone())));
+        let source = ConfigSource::File { path: path.clone(), state_directory: arguments.state.clone() };
+        return Ok((config, source));
     }
     let line =
         CommandLine { to: arguments.to.clone(), hosts: arguments.host.clone(), listen: arguments.listen.clone() };

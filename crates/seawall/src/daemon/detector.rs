@@ -42,7 +42,14 @@ const EVENTS_MAX: usize = 200;
 #[derive(Debug)]
 pub enum Command {
     /// The configuration has changed.
-    Policy(Enforce, AddressSet),
+    Configuration {
+        /// When rules are put in force.
+        enforce: Enforce,
+        /// Whom nothing is ever done to.
+        never_ban: AddressSet,
+        /// Where visitors are served now.
+        listening: Vec<SocketAddr>,
+    },
     /// Take a rule back; answered once that is so.
     Withdraw(RuleId, oneshot::Sender<()>),
     /// Save and end.
@@ -105,7 +112,8 @@ impl Detecting {
             let now = self.shared.clock.now();
             let is_told = match command {
                 Ok(Command::Stop) | Err(RecvTimeoutError::Disconnected) => break,
-                Ok(Command::Policy(enforce, never_ban)) => {
+                Ok(Command::Configuration { enforce, never_ban, listening }) => {
+                    self.listening = listening;
                     running.enforce = enforce;
                     running.detector.set_policy(enforce, never_ban);
                     // The gate's rules carry the never-ban list, so they are made anew even if none has changed.
@@ -242,11 +250,7 @@ impl Detecting {
                 closed_unread: rate(|totals| totals.closed_unread),
                 bytes_sent: rate(|totals| totals.bytes_sent),
             },
-            sensors: self
-                .listening
-                .iter()
-                .map(|address| Sensor { name: "proxy".to_owned(), address: *address })
-                .collect(),
+            sensors: Sensor::of_proxy(&self.listening),
             limits,
             detection,
             events: running.events.iter().cloned().collect(),

@@ -12,12 +12,12 @@ mod state;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use arc_swap::ArcSwap;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, mpsc};
 
 use crate::config::{Config, Origin, Upstream};
@@ -37,7 +37,12 @@ pub use snapshot::{Limits, Rates, Sensor, Snapshot};
 #[derive(Clone, Debug)]
 pub enum ConfigSource {
     /// A file, which a reload reads again.
-    File(PathBuf),
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The state directory of the command line, which goes before the file's.
+        state_directory: Option<PathBuf>,
+    },
     /// The command line, or nothing at all.
     CommandLine,
 }
@@ -91,6 +96,7 @@ pub struct Daemon {
     listening: Mutex<Vec<SocketAddr>>,
     open_files: usize,
     stop: Notify,
+    is_stopping: AtomicBool,
 }
 
 struct WorkerHandle {
@@ -149,7 +155,7 @@ pub fn run(config: Config, source: ConfigSource, ready: impl FnOnce(&Addresses))
         workers.push(WorkerHandle { orders, traffic });
         queues.push(queue);
     }
-    let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
+    let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::at_start(&listening)));
     let (commands, received) = std::sync::mpsc::channel();
     let detecting = detector::Detecting {
         shared: Arc::clone(&shared),
@@ -173,15 +179,39 @@ pub fn run(config: Config, source: ConfigSource, ready: impl FnOnce(&Addresses))
         listening: Mutex::new(listening),
         open_files,
         stop: Notify::new(),
+        is_stopping: AtomicBool::new(false),
     });
     for (address, sockets) in sockets {
         daemon.listen(address, sockets);
     }
-    ready(&addresses);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
-    runtime.block_on(daemon.wait(control_socket, admin.map(|(_, sockets)| sockets))).map_err(StartError::Thread)?;
-    daemon.drain(threads, detector_thread);
-    Ok(())
+    let served = runtime.block_on(async {
+        // Watched before anybody is told that the guard runs: until then a signal would simply kill it.
+        let signals = Signals::watch()?;
+        ready(&addresses);
+        daemon.wait(signals, control_socket, admin.map(|(_, sockets)| sockets)).await?;
+        // Waiting for the threads elsewhere leaves the control socket and the status page answering to the end.
+        let draining = Arc::clone(&daemon);
+        Ok(tokio::task::spawn_blocking(move || draining.drain(threads, detector_thread)).await?)
+    });
+    served.map_err(StartError::Thread)
+}
+
+/// The signals that the guard obeys.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn watch() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
 }
 
 /// Where a guard can be reached.
@@ -197,28 +227,26 @@ impl Daemon {
     /// Serves the operator until a signal or a command ends it.
     async fn wait(
         self: &Arc<Self>,
+        mut signals: Signals,
         control_socket: std::os::unix::net::UnixListener,
         admin: Option<Vec<OwnedFd>>,
     ) -> std::io::Result<()> {
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut hang_up = signal(SignalKind::hangup())?;
-        let control = tokio::spawn(control::serve(Arc::clone(self), control_socket));
+        tokio::spawn(control::serve(Arc::clone(self), control_socket));
         for socket in admin.into_iter().flatten() {
             tokio::spawn(crate::show::web::serve(Arc::clone(self), socket.into()));
         }
         loop {
             tokio::select! {
-                _ = terminate.recv() => break,
-                _ = interrupt.recv() => break,
+                _ = signals.terminate.recv() => break,
+                _ = signals.interrupt.recv() => break,
                 () = self.stop.notified() => break,
-                _ = hang_up.recv() => match self.reload() {
+                _ = signals.hang_up.recv() => match self.reload() {
                     Ok(_) => tracing::info!("the configuration was read again"),
                     Err(problems) => tracing::error!("the configuration was not changed:\n{problems}"),
                 },
             }
         }
-        control.abort();
+        self.is_stopping.store(true, Ordering::Release);
         Ok(())
     }
 
@@ -227,10 +255,16 @@ impl Daemon {
     /// # Errors
     /// The problems, for people.
     pub fn reload(&self) -> Result<Reloaded, String> {
-        let ConfigSource::File(path) = &self.source else {
+        let ConfigSource::File { path, state_directory } = &self.source else {
             return Err("this guard was started without a configuration file, so there is nothing to read again".into());
         };
-        let config = crate::config::load(path).map_err(|problems| problems.to_string())?;
+        if self.is_stopping.load(Ordering::Acquire) {
+            return Err("this guard is stopping".into());
+        }
+        let mut config = crate::config::load(path).map_err(|problems| problems.to_string())?;
+        if let Some(state_directory) = state_directory {
+            config.state_directory.clone_from(state_directory);
+        }
         let mut current = self.config.lock().unwrap_or_else(PoisonError::into_inner);
         let mut listening = self.listening.lock().unwrap_or_else(PoisonError::into_inner);
         // Everything that can fail comes first.
@@ -243,8 +277,6 @@ impl Daemon {
         let never_ban = settings.never_ban.clone();
         self.shared.settings.store(Arc::new(settings));
         self.shared.generation.fetch_add(1, Ordering::Release);
-        // A detector that has ended ends the guard with it, so there is nobody left to be told.
-        let _ = self.detector.send(Command::Policy(config.policy.enforce, never_ban));
         let removed: Vec<SocketAddr> =
             current.listen.iter().filter(|address| !config.listen.contains(address)).copied().collect();
         for address in removed {
@@ -257,6 +289,12 @@ impl Daemon {
             listening.push(address);
             self.listen(address, sockets);
         }
+        // A detector that has ended ends the guard with it, so there is nobody left to be told.
+        let _ = self.detector.send(Command::Configuration {
+            enforce: config.policy.enforce,
+            never_ban,
+            listening: listening.clone(),
+        });
         let mut needs_restart = Vec::new();
         for (name, is_changed) in [
             ("workers", current.workers != config.workers),

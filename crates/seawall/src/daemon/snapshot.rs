@@ -36,6 +36,19 @@ pub struct Snapshot {
     pub events: Vec<Event>,
 }
 
+impl Snapshot {
+    /// What is known before anything was seen.
+    pub(super) fn at_start(listening: &[SocketAddr]) -> Self {
+        Self {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            calm: true,
+            sensors: Sensor::of_proxy(listening),
+            ..Self::default()
+        }
+    }
+}
+
 /// Requests a second over the last ten seconds, by what became of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Rates {
@@ -66,6 +79,13 @@ pub struct Sensor {
     pub name: String,
     /// Its address.
     pub address: SocketAddr,
+}
+
+impl Sensor {
+    /// Those of a guard in line.
+    pub(super) fn of_proxy(listening: &[SocketAddr]) -> Vec<Self> {
+        listening.iter().map(|address| Self { name: "proxy".to_owned(), address: *address }).collect()
+    }
 }
 
 /// Bounds, and how near they are.

@@ -401,7 +401,8 @@ impl Connection {
         if socket.shutdown().await.is_err() {
             return;
         }
-        self.phase.set(Phase::Exchange);
+        // Nothing is under way any more, so a drain need not wait for it.
+        self.phase.set(Phase::Idle);
         self.set_deadline(LINGER_TIME_MAX);
         let mut buffer = self.worker.take_buffer();
         let mut read = 0;

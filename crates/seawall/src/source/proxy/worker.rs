@@ -169,8 +169,9 @@ impl Worker {
         })
     }
 
-    /// The configuration in use.
+    /// The configuration in use; a new one from the moment that it was put in force.
     pub(super) fn settings(&self) -> Arc<Settings> {
+        self.refresh();
         Arc::clone(&self.settings.borrow())
     }
 

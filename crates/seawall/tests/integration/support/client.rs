@@ -129,17 +129,6 @@ impl Client {
         while matches!(self.read_more(), Ok(1..)) {}
     }
 
-    /// Everything until the end, and whether the end was in order.
-    pub(crate) fn rest(mut self) -> (Vec<u8>, bool) {
-        loop {
-            match self.read_more() {
-                Ok(0) => return (self.received, true),
-                Ok(_) => {}
-                Err(_reset) => return (self.received, false),
-            }
-        }
-    }
-
     fn read_more(&mut self) -> Result<usize, NoAnswer> {
         let mut buffer = [0; 65_536];
         match self.stream.read(&mut buffer) {

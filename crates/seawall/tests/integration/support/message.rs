@@ -68,7 +68,8 @@ pub(crate) fn parse_request(bytes: &[u8]) -> Result<Parsed<Request>, String> {
     {
         return Err(format!("a bad request line {line:?}"));
     }
-    if !target.starts_with('/') && !(target == "*" && method == "OPTIONS") {
+    let is_for_the_server = target == "*" && method == "OPTIONS";
+    if !target.starts_with('/') && !is_for_the_server {
         return Err(format!("a bad target {target:?}"));
     }
     if headers.all("host").len() != 1 {
