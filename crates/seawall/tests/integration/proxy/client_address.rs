@@ -1,6 +1,7 @@
 //! Who the client is, and what the site is told of it: a proxy's word counts only when the proxy is trusted.
 
 use crate::support::client::Client;
+use crate::support::eventually;
 use crate::support::guard::{Guard, Setup};
 use crate::support::message::Headers;
 use crate::support::origin::Origin;
@@ -138,4 +139,41 @@ fn a_trusted_proxy_is_many_clients_and_never_limited() {
     };
     assert_eq!(proxy.iter_mut().map(served).filter(|served| *served).count(), 10);
     assert_eq!(stranger.iter_mut().map(served).filter(|served| *served).count(), 3);
+}
+
+/// Sends requests, each on a connection of its own, and counts those that are served.
+fn served(guard: &Guard, from: &str, header: &str, count: usize) -> usize {
+    let mut served = 0;
+    for _ in 0..count {
+        let mut client = Client::connect_from(from, guard.address());
+        client.send(format!("GET / HTTP/1.1\r\nHost: example.org\r\nConnection: close\r\n{header}\r\n"));
+        match client.answer().status {
+            200 => served += 1,
+            429 => {}
+            other => panic!("{other}"),
+        }
+    }
+    served
+}
+
+#[test]
+fn limits_are_those_of_the_client_that_the_proxy_names() {
+    let origin = Origin::echoing();
+    let sections = format!("[trust]\nproxies = [\"{PROXY}\"]\n\n[policy]\nnever-ban-loopback = false\n");
+    let guard = Setup::to(&origin.url()).limits("client-requests-per-minute-max = 5").sections(&sections).start();
+    // The limit is there once the first rules are.
+    eventually("the limit holds", || served(&guard, "127.0.0.4", "", 10) < 10);
+    assert_eq!(served(&guard, PROXY, "X-Forwarded-For: 203.0.113.9\r\n", 10), 5);
+    assert_eq!(served(&guard, PROXY, "X-Forwarded-For: 203.0.113.9, 203.0.113.10\r\n", 10), 5);
+    assert_eq!(served(&guard, PROXY, "X-Forwarded-For: 203.0.113.11, 127.0.0.2\r\n", 10), 5);
+    assert_eq!(served(&guard, PROXY, "X-Forwarded-For: ::ffff:203.0.113.11\r\n", 1), 0);
+    // Its own address is nobody's, and what it says of itself neither.
+    assert_eq!(served(&guard, PROXY, "", 20), 20);
+    assert_eq!(served(&guard, PROXY, "X-Forwarded-For: 127.0.0.2\r\n", 20), 20);
+    // A stranger cannot use up another's share, nor get one for each name that it gives itself.
+    for number in 0..10 {
+        let allowed = served(&guard, STRANGER, &format!("X-Forwarded-For: 198.51.100.{number}\r\n"), 1);
+        assert_eq!(allowed, usize::from(number < 5), "{number}");
+    }
+    assert_eq!(served(&guard, PROXY, "X-Forwarded-For: 198.51.100.1\r\n", 5), 5);
 }

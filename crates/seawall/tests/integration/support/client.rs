@@ -12,6 +12,8 @@ use super::message::{Answer, Parsed, parse_answer};
 pub(crate) struct Client {
     stream: TcpStream,
     received: Vec<u8>,
+    /// Whether sending found the connection reset: the kernel says so once, to whoever asks first.
+    is_reset: bool,
 }
 
 /// Why there is no whole answer.
@@ -41,7 +43,7 @@ impl Client {
     fn new(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
         stream.set_nodelay(true).expect("a socket");
-        Self { stream, received: Vec::new() }
+        Self { stream, received: Vec::new(), is_reset: false }
     }
 
     /// The socket.
@@ -51,7 +53,9 @@ impl Client {
 
     /// Sends bytes as they are. That the other side has closed shows in its answer.
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        let _ = self.stream.write_all(bytes.as_ref());
+        if let Err(error) = self.stream.write_all(bytes.as_ref()) {
+            self.is_reset |= error.kind() == io::ErrorKind::ConnectionReset;
+        }
     }
 
     /// Says that nothing more comes.
@@ -132,6 +136,7 @@ impl Client {
     fn read_more(&mut self) -> Result<usize, NoAnswer> {
         let mut buffer = [0; 65_536];
         match self.stream.read(&mut buffer) {
+            Ok(0) if self.is_reset => Err(NoAnswer::Reset),
             Ok(length) => {
                 self.received.extend_from_slice(&buffer[..length]);
                 Ok(length)
