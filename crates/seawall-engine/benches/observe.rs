@@ -1,1 +1,88 @@
-fn main() {}
+//! The cost of one observation, and of one search in a flood.
+//!
+//! Limits: 1 µs on average for an observation, 20 ms for a search with full tables.
+
+#[path = "../tests/world/mod.rs"]
+mod world;
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use seawall_engine::address::ClientAddress;
+use seawall_engine::decision::Enforce;
+use seawall_engine::detection::{Detector, Settings, Surroundings};
+use seawall_engine::observation::{ClientHistory, Cost, Observation, Outcome};
+use seawall_engine::units::Timestamp;
+use world::{Dice, Sent, World, address, browsers, stressed};
+
+fn requests(count: usize) -> Vec<Sent> {
+    let (mut dice, agents) = (Dice::new(1), browsers());
+    let one = |dice: &mut Dice| {
+        let page = World::page(dice);
+        let mut sent = Sent::get(dice.address(20, 3000), page, agents[dice.below(agents.len())].clone());
+        sent.referer = Some("https://www.google.com/search?q=seawall".to_owned());
+        sent.query = dice.chance(0.3).then(|| format!("id={}&page=2", dice.below(1000)));
+        sent
+    };
+    (0..count).map(|_| one(&mut dice)).collect()
+}
+
+fn observation(sent: &Sent, at: Timestamp) -> Observation<'_> {
+    Observation {
+        at,
+        client: Some(ClientAddress::new(sent.client)),
+        request: sent.request(),
+        outcome: Outcome::Served { status: sent.status },
+        cost: Cost { requests: 1, bytes: sent.bytes, upstream_time: sent.upstream, connection_time: sent.upstream },
+        weight: 1.0,
+        history: ClientHistory::default(),
+    }
+}
+
+/// Observations at this rate: at 1,000/s every one is kept, at 20,000/s one in twenty.
+fn observe(criterion: &mut Criterion) {
+    let sent = requests(4096);
+    for rate in [1_000_u64, 5_000, 20_000] {
+        let mut detector = Detector::new(Settings::default());
+        let mut at = Timestamp::from_seconds(world::START);
+        let mut number = 0;
+        criterion.bench_function(&format!("observe at {rate}/s"), |bencher| {
+            bencher.iter(|| {
+                number = (number + 1) % sent.len();
+                at = at + Duration::from_micros(1_000_000 / rate);
+                detector.observe(black_box(&observation(&sent[number], at)));
+            });
+        });
+    }
+}
+
+/// One tick in the middle of a flood of a thousand requests a second, with 10,000 rows in the window and a full
+/// baseline: trigger, search, crowd test, ladder.
+fn mine(criterion: &mut Criterion) {
+    let mut world = World::warm(1, Enforce::Never);
+    world.pressure = stressed();
+    let agents = browsers();
+    let mut number = 0;
+    world.run(Duration::from_secs(12), |dice, _| {
+        let mut one = |dice: &mut Dice| {
+            number += 1;
+            let mut sent = Sent::get(address(120, number % 50_000), World::page(dice), agents[number % 9].clone());
+            sent.query = Some(format!("q{}={}", dice.below(4), dice.next()));
+            sent
+        };
+        (0..250).map(|_| one(dice)).collect()
+    });
+    let mut now = world.now;
+    criterion.bench_function("mine 10,000 rows", |bencher| {
+        bencher.iter(|| {
+            // A look is due each second; the window stays full, since no time is added to the sample's seconds.
+            now = now + Duration::from_micros(1);
+            world.detector.look_again();
+            black_box(world.detector.tick(now, &Surroundings::default()))
+        });
+    });
+}
+
+criterion_group!(benches, observe, mine);
+criterion_main!(benches);

@@ -23,6 +23,9 @@ const STANDING_BONUS: f64 = 0.05;
 /// The most harm of a rule that is only a part of a set.
 const PART_COLLATERAL_MAX: f64 = 0.01;
 
+/// When this little of the excess is left, what is left is the unevenness of ordinary traffic.
+const LEFT_MIN: f64 = 0.2;
+
 /// Chooses at most five of the candidates; empty when nothing tells the excess from what is normal.
 pub(crate) fn cover(candidates: &[Candidate], mining: &Mining<'_>, standing: &[Vec<Item>]) -> Vec<Candidate> {
     let mut chosen: Vec<Candidate> = Vec::new();
@@ -30,7 +33,7 @@ pub(crate) fn cover(candidates: &[Candidate], mining: &Mining<'_>, standing: &[V
     let is_standing = |candidate: &Candidate| standing.contains(&candidate.items);
     while chosen.len() < RULES_MAX {
         let left = mining.excess() - f64::from(covered.count()) * mining.unit();
-        if left < COVERAGE_MIN * mining.excess() {
+        if left < LEFT_MIN * mining.excess() {
             break;
         }
         // What a rule adds is judged against what is left to explain.
@@ -41,7 +44,8 @@ pub(crate) fn cover(candidates: &[Candidate], mining: &Mining<'_>, standing: &[V
             (added >= COVERAGE_MIN * mining.excess()).then(|| candidate.score.with_coverage(coverage) + bonus)
         };
         let acceptable = |candidate: &Candidate, score: f64| {
-            score >= SCORE_MIN || (score > 0.0 && candidate.score.collateral_upper <= PART_COLLATERAL_MAX)
+            let harmless = candidate.score.collateral_upper <= PART_COLLATERAL_MAX;
+            if chosen.is_empty() { score >= SCORE_MIN || (score > 0.0 && harmless) } else { score > 0.0 && harmless }
         };
         let scored: Vec<(&Candidate, f64)> = candidates
             .iter()
@@ -59,10 +63,11 @@ pub(crate) fn cover(candidates: &[Candidate], mining: &Mining<'_>, standing: &[V
         let tied = scored.iter().filter(|(candidate, score)| {
             *score >= best_score - TIE && candidate.collateral <= best.collateral + COLLATERAL_TIE && same(candidate)
         });
-        // The sender's mark before its target, the target before its network: marks are what a sender keeps.
+        // The sender's mark before its target, the target before its network: marks are what a sender keeps. A rule lasts
+        // as long as its weakest condition.
         let rank = |candidate: &Candidate| {
-            let mark = candidate.items.first().map_or(usize::MAX, |item| preference(item.attribute));
-            (!is_standing(candidate), mark, candidate.items.len(), candidate.items.clone())
+            let weakest = candidate.items.last().map_or(usize::MAX, |item| preference(item.attribute));
+            (!is_standing(candidate), weakest, candidate.items.len(), candidate.items.clone())
         };
         let pick = tied.min_by_key(|(candidate, _)| rank(candidate)).map_or(*best, |(candidate, _)| *candidate);
         covered.add(&pick.matched);

@@ -50,6 +50,9 @@ const ERROR_SHARE_MAX: f64 = 0.5;
 /// One kind of target when this share of the requests is for it.
 const STATIC_SHARE: f64 = 0.8;
 
+/// A file that is passed on has this share of the requests; the parts of many pages have not.
+const TARGET_SHARE: f64 = 0.5;
+
 /// How long a browser may take from the page to its first asset. The median of the web is below 1 s; on a pressed
 /// server it is longer, but a third of the clients suffices.
 const ASSET_DELAY: Duration = Duration::from_millis(1500);
@@ -177,6 +180,7 @@ pub(crate) fn crowd<'a>(
     let (mut requests, mut looking, mut statics, mut named) = (0.0, 0.0, 0.0, 0.0);
     let (mut answered, mut errors) = (0.0, 0.0);
     let mut unknown = 0_u32;
+    let mut targets: HashMap<ValueHash, f64> = HashMap::new();
     for sampled in rows {
         let marks = &sampled.row.marks;
         let is_static = marked.is_static(marks.one(Attribute::Extension));
@@ -213,6 +217,7 @@ pub(crate) fn crowd<'a>(
         requests += weight;
         looking += if method == marked.get || method == marked.head { weight } else { 0.0 };
         statics += if is_static { weight } else { 0.0 };
+        *targets.entry(marks.one(Attribute::Path)).or_default() += weight;
         let words = marks.of(Attribute::UserAgentWord);
         named += if words.contains(&marked.https) || words.contains(&marked.http) { weight } else { 0.0 };
         let visitor = visitors.entry(client).or_default();
@@ -256,7 +261,8 @@ pub(crate) fn crowd<'a>(
     if !addresses_known {
         return Crowd::Yes("agents are many, and without addresses nobody can tell more");
     }
-    if statics >= STATIC_SHARE * requests {
+    let target = targets.values().copied().fold(0.0, f64::max);
+    if statics >= STATIC_SHARE * requests && target >= TARGET_SHARE * requests {
         return Crowd::Yes("many different clients ask for a static file and little else");
     }
     if named >= NAMED_SHARE * requests {

@@ -1,7 +1,8 @@
 //! One look into an open incident: mines each cost that exceeds what is normal, asks whether it is a crowd, and says
 //! what the excess is. It changes nothing; what it finds goes to the ladder.
 
-use std::collections::HashSet;
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -60,6 +61,14 @@ const LEFT_SHARE: f64 = 0.3;
 /// A rule for time or bytes must hit something that is asked for this many times as often as usual; otherwise the
 /// requests are as ever and their cost comes from elsewhere.
 const REQUESTS_LIFT_MIN: f64 = 2.0;
+
+/// The requests of fewer clients than this, all told, may be one browser at work:
+const CLIENTS_FEW: f64 = 4.0;
+
+/// they count once there are more of them than the largest page has parts, over this many seconds of so many each.
+const SUSTAINED_REQUESTS: f64 = 60.0;
+const SUSTAINED_SECONDS: usize = 3;
+const SUSTAINED_RATE: f64 = 5.0;
 
 /// *Explained*: this share of the excess, and at most this share of normal traffic.
 const EXPLAINED_SHARE: f64 = 0.8;
@@ -126,7 +135,7 @@ impl Inquiry<'_> {
                 continue;
             }
             let mining = Mining::new(&column);
-            let chosen = self.mine(cost, &mining, &normal, growth);
+            let chosen = self.mine(cost, &mining, &rows, &normal, growth);
             covered = covered.max(joint_coverage(&chosen, &mining));
             for candidate in chosen {
                 if cost != CostKind::Requests && !self.asks_more(&candidate, &rows, &normal, growth, seconds) {
@@ -148,13 +157,13 @@ impl Inquiry<'_> {
         let mut shapes = shapes(&scene);
         let answered =
             scene.requests(|sampled| matches!(sampled.row.answered, Answered::Misdirected | Answered::Otherwise));
-        let whole = if choices.is_empty() && self.costs.contains(&CostKind::Requests) {
+        let is_answered = answered >= ANSWERED_SHARE * scene.excess() && answered >= 10.0;
+        let whole = if choices.is_empty() && !is_answered && self.costs.contains(&CostKind::Requests) {
             let mineable = since_onset.iter().filter(|sampled| sampled.row.is_mineable());
             crowd(&[], mineable.copied(), self.now, self.marked, ordinary)
         } else {
             Crowd::No
         };
-        let is_answered = answered >= ANSWERED_SHARE * scene.excess() && answered >= 10.0;
         let verdict = self.verdict(&choices, covered, is_answered, external, whole);
         if verdict == Verdict::Crowd {
             shapes.push(Shape::Crowd);
@@ -267,11 +276,24 @@ impl Inquiry<'_> {
         column.excess() > 0.0 && (!explained || column.excess() >= LEFT_SHARE * excess)
     }
 
-    fn mine(&self, cost: CostKind, mining: &Mining<'_>, normal: &[&NormalRow], growth: f64) -> Vec<Candidate> {
+    fn mine(
+        &self,
+        cost: CostKind,
+        mining: &Mining<'_>,
+        rows: &[Sampled<'_>],
+        normal: &[&NormalRow],
+        growth: f64,
+    ) -> Vec<Candidate> {
         let permitted = |item: Item| self.is_permitted(item);
-        let users = |items: &[Item]| self.users(items, normal);
+        let known = RefCell::new(HashMap::new());
+        let users = |items: &[Item]| {
+            let named = |item: &&Item| item.attribute == Attribute::ClientPrefix;
+            let networks: Vec<Item> = items.iter().filter(named).copied().collect();
+            *known.borrow_mut().entry(networks).or_insert_with_key(|networks| self.users(networks, normal))
+        };
         let mut candidates = mining.candidates(self.standing, &permitted, &users);
         candidates.truncate(STABILITY_CANDIDATES_MAX);
+        candidates.retain(|candidate| is_sustained(&candidate.items, rows));
         let windows = self.windows(cost, growth);
         let turnover = self.turnover();
         let seconds = self.now.since(self.onset.max(self.now - WINDOW_MAX).min(self.now - WINDOW_MIN)).as_secs_f64();
@@ -337,14 +359,12 @@ impl Inquiry<'_> {
         network.is_some_and(|network| !self.never_ban.overlaps(network))
     }
 
-    /// How many people are behind the networks that a rule names: by the different user agents seen from there.
-    fn users(&self, items: &[Item], normal: &[&NormalRow]) -> f64 {
-        let networks: Vec<Item> =
-            items.iter().copied().filter(|item| item.attribute == Attribute::ClientPrefix).collect();
+    /// How many people are behind all of these networks: by the different user agents seen from there.
+    fn users(&self, networks: &[Item], normal: &[&NormalRow]) -> f64 {
         let recent = self.recent.since(Timestamp::EPOCH).map(|sampled| &sampled.row.marks);
         let marks = recent.chain(normal.iter().map(|row| &row.marks));
         let agents: HashSet<u32> =
-            marks.filter(|marks| marks.has_all(&networks)).map(|marks| marks.one(Attribute::UserAgent)).collect();
+            marks.filter(|marks| marks.has_all(networks)).map(|marks| marks.one(Attribute::UserAgent)).collect();
         agents.len() as f64
     }
 
@@ -416,6 +436,10 @@ impl Inquiry<'_> {
             } else {
                 Verdict::Partial
             };
+        }
+        if !self.standing.is_empty() {
+            // Between pulses there is nothing to explain; what it was remains what it was.
+            return Verdict::Undecided;
         }
         let requests_are_normal = self.readings.first().is_some_and(|reading| reading.calm && !reading.exceeds);
         if external || (requests_are_normal && !self.costs.contains(&CostKind::Requests)) {
@@ -492,6 +516,21 @@ impl Window<'_> {
     }
 }
 
+/// Whether requests that have these values are more than one or two browsers loading a page.
+fn is_sustained(items: &[Item], rows: &[Sampled<'_>]) -> bool {
+    let mut clients: HashMap<u32, f64> = HashMap::new();
+    let mut seconds: HashMap<u64, f64> = HashMap::new();
+    for sampled in rows.iter().filter(|sampled| sampled.row.is_mineable() && sampled.row.marks.has_all(items)) {
+        // Without addresses every request may be a client.
+        let client = if sampled.row.client_hash == 0 { clients.len() as u32 } else { sampled.row.client_hash };
+        *clients.entry(client).or_default() += sampled.cost(0);
+        *seconds.entry(sampled.at.as_seconds()).or_default() += sampled.cost(0);
+    }
+    let busy = seconds.values().filter(|requests| **requests >= SUSTAINED_RATE).count();
+    effective_kinds(clients.values().copied()) >= CLIENTS_FEW
+        || (clients.values().sum::<f64>() >= SUSTAINED_REQUESTS && busy >= SUSTAINED_SECONDS)
+}
+
 fn votes<'a>(normal: &[&'a NormalRow]) -> Vec<Vote<'a>> {
     normal
         .iter()
@@ -502,7 +541,7 @@ fn votes<'a>(normal: &[&'a NormalRow]) -> Vec<Vote<'a>> {
 
 fn ordinary(normal: &[&NormalRow], marked: &Marked) -> Ordinary {
     let (mut all, mut assets) = (0.0, 0.0);
-    let mut networks = std::collections::HashMap::new();
+    let mut networks = HashMap::new();
     for row in normal {
         all += row.cost(0);
         if marked.is_static(row.marks.one(Attribute::Extension)) {

@@ -269,22 +269,27 @@ impl<'a> Mining<'a> {
         let mut finalists: Vec<(Vec<usize>, f64)> = found.into_iter().collect();
         finalists.sort_by(|first, second| second.1.total_cmp(&first.1).then_with(|| first.0.cmp(&second.0)));
         finalists.truncate(FINALISTS_MAX);
-        let mut sets: Vec<Vec<Item>> =
-            finalists.iter().map(|(members, _)| members.iter().map(|member| items[*member]).collect()).collect();
-        sets.extend(standing.iter().filter(|standing| standing.iter().all(|item| permitted(*item))).cloned());
-        for set in &mut sets {
+        let mut sets: Vec<(Vec<Item>, Matches)> = Vec::with_capacity(finalists.len() + standing.len());
+        for (members, _) in &finalists {
+            let Some((first, others)) = members.split_first() else { continue };
+            let joined = others.iter().fold(matches[*first].clone(), |joined, member| joined.and(&matches[*member]));
+            sets.push((members.iter().map(|member| items[*member]).collect(), joined));
+        }
+        for standing in standing.iter().filter(|standing| standing.iter().all(|item| permitted(*item))) {
+            sets.push((standing.clone(), self.matches_of(standing)));
+        }
+        for (set, _) in &mut sets {
             set.sort_unstable_by_key(|item| (preference(item.attribute), item.hash));
         }
         let mut seen = HashSet::new();
-        sets.retain(|set| seen.insert(set.clone()));
+        sets.retain(|(set, _)| seen.insert(set.clone()));
         self.judge(sets, users)
     }
 
     /// Judges these conjunctions exactly and keeps the significant ones.
-    fn judge(&self, sets: Vec<Vec<Item>>, users: &dyn Fn(&[Item]) -> f64) -> Vec<Candidate> {
+    fn judge(&self, sets: Vec<(Vec<Item>, Matches)>, users: &dyn Fn(&[Item]) -> f64) -> Vec<Candidate> {
         let mut judged = Vec::new();
-        for items in sets {
-            let matches = self.matches_of(&items);
+        for (items, matches) in sets {
             let rows = self.column.offered.iter().filter(|row| row.marks.has_all(&items)).count() as u32;
             let offered = f64::from(matches.offered.count()) * self.unit;
             let expected = self.expected(&matches);

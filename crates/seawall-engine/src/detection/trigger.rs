@@ -30,9 +30,9 @@ const UPPER_FACTOR: f64 = 1.5;
 /// How many median absolute deviations above the median are too many.
 const SPREAD_FACTOR: f64 = 6.0;
 
-/// What is added to the median at least, over ten seconds: ten requests, 2 MB, four seconds of work, a hundred seconds
+/// What is added to the median at least, over ten seconds: ten requests, 2 MB, three seconds of work, a hundred seconds
 /// of connections. Below this nothing is worth an incident on the smallest server.
-const FLOOR_TEN_SECONDS: [f64; COSTS] = [10.0, 2e6, 4.0, 100.0];
+const FLOOR_TEN_SECONDS: [f64; COSTS] = [10.0, 2e6, 3.0, 100.0];
 
 /// The same over one second, and nine clients: that many come at once by chance once in months on a site of one a second.
 const FLOOR_SECOND: [f64; SERIES] = [15.0, 2e6, 2.0, 50.0, 9.0];

@@ -281,7 +281,7 @@ impl World {
         first.referer = referer.map(str::to_owned);
         first.wanted = true;
         first.bytes = 12_000;
-        first.upstream = Duration::from_millis(15);
+        first.upstream = Duration::from_millis(80);
         load.push((Duration::ZERO, first));
         let assets = 3 + dice.zipf(14);
         for asset in 0..assets {
