@@ -5,13 +5,17 @@
 //! ([`load`]). What is found becomes [`figure`]s. Nothing here is hidden when we lose.
 
 mod contenders;
+mod drills;
+mod engine;
 mod figure;
+mod frame;
 mod load;
 mod machine;
 mod past;
 mod program;
 mod proxied;
 mod refused;
+mod streams;
 
 use std::fs;
 use std::path::PathBuf;
@@ -51,6 +55,11 @@ const BENCHMARKS: &[Benchmark] = &[
     Benchmark { name: "misdirected", what: "CPU for each request for a foreign host", run: refused::misdirected },
     Benchmark { name: "proxied", what: "proxied requests a second on one core", run: proxied::throughput },
     Benchmark { name: "latency", what: "latency added at half of the peak rate", run: proxied::latency },
+    Benchmark { name: "streams", what: "memory and processor time of 6,000 clock streams", run: streams::run },
+    Benchmark { name: "frame", what: "bytes for a clock frame", run: frame::run },
+    Benchmark { name: "engine", what: "time of judge and observe", run: engine::time },
+    Benchmark { name: "memory", what: "memory of the engine, whatever the number of clients", run: engine::memory },
+    Benchmark { name: "drills", what: "seconds from onset to rule, and whom it hits", run: drills::run },
 ];
 
 /// Measure the project's figures beside nginx and HAProxy
@@ -170,8 +179,13 @@ fn build() -> Result<PathBuf, Failure> {
     let mut cargo = Command::new("cargo");
     cargo.args(["build", "--release", "--locked", "--quiet", "--package", "seawall"]);
     run_command(cargo)?;
+    Ok(release_folder().join("seawall"))
+}
+
+/// Where cargo puts what is built as it is shipped.
+fn release_folder() -> PathBuf {
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    Ok(root().join(target).join("release/seawall"))
+    root().join(target).join("release")
 }
 
 impl Run<'_> {

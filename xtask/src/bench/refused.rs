@@ -29,6 +29,10 @@ const PROBES_MAX: f64 = 0.015;
 /// How long the guard may take to find its rule.
 const RULE_TIME_MAX: Duration = Duration::from_secs(30);
 
+/// A new incident is looked into four times a second for ten seconds, then once a second. Floods last for hours, so it is
+/// what comes after that is measured.
+const SETTLING_TIME: Duration = Duration::from_secs(11);
+
 const TRACE_TIME: Duration = Duration::from_secs(1);
 
 /// A refusal by rule, keep-alive.
@@ -45,7 +49,7 @@ pub(crate) fn by_rule(bench: &Bench) -> Result<Vec<Figure>, Failure> {
     let what = "CPU for each refused request, keep-alive";
     let note = "The guard refuses by a rule that it found itself in the flood, and its figure holds everything: judging, \
                 observing, detecting, and the one request in a hundred that it lets through to see whether the rule is \
-                still needed. nginx (`return 403`) and HAProxy (`http-request deny`) refuse without looking.";
+                still needed. It is taken once the incident is ten seconds old, for floods last. nginx (`return 403`) and HAProxy (`http-request deny`) refuse without looking.";
     let mut figures = vec![
         Figure {
             what: format!("{what}, at {RATE_KEPT_ALIVE:.0}/s"),
@@ -114,6 +118,8 @@ fn start_refusing(bench: &Bench, contender: Contender) -> Result<Program, Failur
     while bench.clock.uptime() - start < RULE_TIME_MAX {
         let outcome = piece.run().map_err(load_failure)?;
         if outcome.with_status(403) as f64 >= outcome.answers() as f64 * (1.0 - PROBES_MAX) {
+            let settling = Load { duration: SETTLING_TIME, ..piece };
+            settling.run().map_err(load_failure)?;
             return Ok(program);
         }
     }
