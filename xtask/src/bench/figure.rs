@@ -137,21 +137,21 @@ pub(crate) fn overview(figures: &[Figure]) -> String {
             peers.push(name);
         }
     }
-    let mut text = format!("| what | unit | {OURS} | {} | goal | |\n", peers.join(" | "));
+    let columns: String = peers.iter().map(|peer| format!(" {peer} |")).collect();
+    let mut text = format!("| what | unit | {OURS} |{columns} goal | |\n");
     let _ = writeln!(text, "| --- | --- | ---: |{} --- | --- |", " ---: |".repeat(peers.len()));
     for figure in figures {
         let median = |name: &str| {
             let series = figure.series.iter().find(|series| series.name == name);
             series.map_or("–".to_owned(), |series| number(series.median()))
         };
-        let theirs: Vec<String> = peers.iter().map(|peer| median(peer)).collect();
+        let theirs: String = peers.iter().map(|peer| format!(" {} |", median(peer))).collect();
         let _ = writeln!(
             text,
-            "| {} | {} | {} | {} | {} | {} |",
+            "| {} | {} | {} |{theirs} {} | {} |",
             figure.what,
             figure.unit,
             figure.series.first().map_or("–".to_owned(), |series| number(series.median())),
-            theirs.join(" | "),
             figure.goal_text(),
             figure.verdict()
         );

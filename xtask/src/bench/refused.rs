@@ -40,9 +40,9 @@ pub(crate) fn by_rule(bench: &Bench) -> Result<Vec<Figure>, Failure> {
     let _origin = contenders::origin(bench)?;
     let [steady, peak, rate] = take_turns(bench, |contender| {
         let program = start_refusing(bench, contender)?;
-        let steady = flood(bench, contender, Some(RATE_KEPT_ALIVE), bench.seconds(4));
+        let steady = flood(contender, Some(RATE_KEPT_ALIVE), bench.seconds(4));
         let (steady, _) = cost(&program, 403, &steady)?;
-        let peak = flood(bench, contender, None, bench.seconds(4));
+        let peak = flood(contender, None, bench.seconds(4));
         let (peak, outcome) = cost(&program, 403, &peak)?;
         Ok([steady, peak, outcome.with_status(403) as f64 / outcome.elapsed.as_secs_f64()])
     })?;
@@ -109,17 +109,17 @@ pub(crate) fn misdirected(bench: &Bench) -> Result<Vec<Figure>, Failure> {
 fn start_refusing(bench: &Bench, contender: Contender) -> Result<Program, Failure> {
     if contender != Contender::Seawall {
         let program = contender.start(bench)?;
-        flood(bench, contender, Some(RATE_KEPT_ALIVE), bench.seconds(1)).run().map_err(load_failure)?;
+        flood(contender, Some(RATE_KEPT_ALIVE), bench.seconds(1)).run().map_err(|error| load_failure(&error))?;
         return Ok(program);
     }
     let program = contenders::experienced_guard(bench)?;
-    let piece = flood(bench, contender, Some(RATE_KEPT_ALIVE), Duration::from_millis(500));
+    let piece = flood(contender, Some(RATE_KEPT_ALIVE), Duration::from_millis(500));
     let start = bench.clock.uptime();
     while bench.clock.uptime() - start < RULE_TIME_MAX {
-        let outcome = piece.run().map_err(load_failure)?;
+        let outcome = piece.run().map_err(|error| load_failure(&error))?;
         if outcome.with_status(403) as f64 >= outcome.answers() as f64 * (1.0 - PROBES_MAX) {
             let settling = Load { duration: SETTLING_TIME, ..piece };
-            settling.run().map_err(load_failure)?;
+            settling.run().map_err(|error| load_failure(&error))?;
             return Ok(program);
         }
     }
@@ -127,7 +127,7 @@ fn start_refusing(bench: &Bench, contender: Contender) -> Result<Program, Failur
 }
 
 /// The flood that is refused. Each connection comes from an address of its own, as floods do.
-fn flood(_bench: &Bench, contender: Contender, rate: Option<f64>, duration: Duration) -> Load {
+fn flood(contender: Contender, rate: Option<f64>, duration: Duration) -> Load {
     Load {
         target: contender.refusing(),
         request: request("example.org", FLOOD_AGENT),
@@ -145,14 +145,14 @@ fn request(host: &str, agent: &str) -> String {
 /// The processor time for each refusal, in microseconds.
 fn cost(program: &Program, status: u16, load: &Load) -> Result<(f64, Outcome), Failure> {
     let before = program.cpu_time();
-    let outcome = load.run().map_err(load_failure)?;
+    let outcome = load.run().map_err(|error| load_failure(&error))?;
     let used = program.cpu_time() - before;
     let probes = if program.name == Contender::Seawall.name() { PROBES_MAX } else { 0.0 };
     check(program.name, &outcome, status, if status == 403 { probes } else { 0.0 })?;
     Ok((used.as_secs_f64() * 1e6 / outcome.with_status(status) as f64, outcome))
 }
 
-fn load_failure(error: std::io::Error) -> Failure {
+fn load_failure(error: &std::io::Error) -> Failure {
     Failure::Bench(format!("the load failed: {error}"))
 }
 
@@ -193,7 +193,8 @@ fn trace(bench: &Bench, contender: Contender, program: &Program) -> Result<Optio
     let mut strace = started.map_err(|source| Failure::Start { command: "strace".to_owned(), source })?;
     // There is no sign of when it has attached; what it misses is little.
     thread::sleep(Duration::from_millis(300));
-    let outcome = flood(bench, contender, Some(RATE_KEPT_ALIVE / 5.0), TRACE_TIME).run().map_err(load_failure)?;
+    let outcome =
+        flood(contender, Some(RATE_KEPT_ALIVE / 5.0), TRACE_TIME).run().map_err(|error| load_failure(&error))?;
     let _ = kill_process(Pid::from_child(&strace), Signal::INT);
     let _ = strace.wait();
     let counted = fs::read_to_string(&table).unwrap_or_default();
