@@ -57,8 +57,9 @@ const THROTTLE_RATE_MIN: f64 = 1.0;
 const STRONG_SCORE: f32 = 0.5;
 const STRONG_COLLATERAL: f32 = 0.01;
 
-/// One matching request in this many passes as a probe.
-const CANARY_INTERVAL: u32 = 100;
+/// One matching request in this many passes as a probe. With one in a hundred the probes alone would use up the one per
+/// cent of unwanted requests that may reach a site.
+const CANARY_INTERVAL: u32 = 256;
 
 /// How long conditions that hurt the wrong ones are barred, and those that the operator took back.
 const BARRED_FOR_HARM: Duration = Duration::from_secs(3600);

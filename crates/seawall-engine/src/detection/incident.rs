@@ -24,6 +24,10 @@ const ACCEPTED_AFTER: Duration = Duration::from_secs(6 * 3600);
 const EAGER: Duration = Duration::from_secs(10);
 const INTERVAL: Duration = Duration::from_secs(1);
 
+/// While what was found explains it and is being done, this often: the search then only confirms, and on one core it takes
+/// from the visitors. A second flood beside the first is found that much later.
+const SETTLED_INTERVAL: Duration = Duration::from_secs(3);
+
 /// How long a new verdict must hold before it replaces one that was already given, so that it does not flicker.
 const VERDICT_HOLD: Duration = Duration::from_secs(1);
 
@@ -53,7 +57,9 @@ pub(crate) struct Incident {
 impl Incident {
     /// Whether it is time to look into it.
     pub(crate) fn is_due(&self, now: Timestamp) -> bool {
-        now.since(self.opened) < EAGER || now.since(self.judged) >= INTERVAL
+        let is_settled = self.verdict == Verdict::Explained && self.next_verdict.is_none() && self.enforcing;
+        let interval = if is_settled { SETTLED_INTERVAL } else { INTERVAL };
+        now.since(self.judged) >= interval || (now.since(self.opened) < EAGER && !is_settled)
     }
 
     fn status(&self, ladder: &Ladder) -> IncidentStatus {

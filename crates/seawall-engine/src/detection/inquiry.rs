@@ -2,10 +2,11 @@
 //! what the excess is. It changes nothing; what it finds goes to the ladder.
 
 use std::cell::RefCell;
-use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use ipnet::IpNet;
+
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::address::AddressSet;
 use crate::decision::{Condition, CostKind, Evidence, Finding, Shape, Verdict};
@@ -40,7 +41,7 @@ const GROWTH_MAX: f64 = 1.5;
 const GROWTH_REQUESTS_MIN: f64 = 20.0;
 
 /// How many conjunctions are tried on other windows.
-const STABILITY_CANDIDATES_MAX: usize = 64;
+const STABILITY_CANDIDATES_MAX: usize = 48;
 
 /// Rows of one window that are looked at for that.
 const STABILITY_ROWS_MAX: usize = 2048;
@@ -55,7 +56,10 @@ const WINDOW_ROWS_MIN: usize = 10;
 /// An excess of which this share is already answered (foreign hosts, limits) needs no rule.
 const ANSWERED_SHARE: f64 = 0.7;
 
-/// What is left of another cost's excess after the rules found so far, for it to be mined as well.
+/// An excess of less than this part of what is normal has no structure worth a rule.
+const EXCESS_MIN: f64 = 0.5;
+
+/// What must be left of a cost after the rules found so far, as a share of all that is offered, for a search of its own.
 const LEFT_SHARE: f64 = 0.3;
 
 /// A rule for time or bytes must hit something that is asked for this many times as often as usual; otherwise the
@@ -130,8 +134,9 @@ impl Inquiry<'_> {
         let mut covered = 0.0_f64;
         let mut external = false;
         for cost in self.mined_costs() {
+            let explained = !choices.is_empty() || !self.standing.is_empty();
             let column = self.column(cost, &rows, &normal, growth, seconds, &choices);
-            if column.offered.is_empty() || !self.is_worth_mining(cost, &column, seconds, growth, !choices.is_empty()) {
+            if column.offered.is_empty() || !self.is_worth_mining(cost, &column, seconds, explained) {
                 continue;
             }
             let mining = Mining::new(&column);
@@ -269,11 +274,14 @@ impl Inquiry<'_> {
         }
     }
 
-    /// Whether what is left of this cost, after the rules found for another, is worth a search of its own.
-    fn is_worth_mining(&self, cost: CostKind, column: &Column<'_>, seconds: f64, growth: f64, explained: bool) -> bool {
-        let offered = self.readings.get(cost as usize).map_or(0.0, |reading| reading.offered);
-        let excess = offered * seconds.min(10.0) / 10.0 - self.rate(cost) * growth * seconds;
-        column.excess() > 0.0 && (!explained || column.excess() >= LEFT_SHARE * excess)
+    /// Whether what is left of this cost, after the rules found for another, is worth a search of its own: more than
+    /// the unevenness of ordinary traffic, in a cost that is not calm.
+    fn is_worth_mining(&self, cost: CostKind, column: &Column<'_>, seconds: f64, explained: bool) -> bool {
+        let Some(reading) = self.readings.get(cost as usize) else { return false };
+        let excess = column.excess();
+        let uneven = (reading.normal.upper - reading.normal.median).max(0.0) * seconds / SAMPLE_SECONDS as f64;
+        let left = !explained || (!reading.calm && excess > uneven && excess >= LEFT_SHARE * reading.offered);
+        left && excess >= EXCESS_MIN * column.expected && excess > 0.0
     }
 
     fn mine(
@@ -285,7 +293,7 @@ impl Inquiry<'_> {
         growth: f64,
     ) -> Vec<Candidate> {
         let permitted = |item: Item| self.is_permitted(item);
-        let known = RefCell::new(HashMap::new());
+        let known = RefCell::new(FxHashMap::default());
         let users = |items: &[Item]| {
             let named = |item: &&Item| item.attribute == Attribute::ClientPrefix;
             let networks: Vec<Item> = items.iter().filter(named).copied().collect();
@@ -335,7 +343,7 @@ impl Inquiry<'_> {
     fn turnover(&self) -> f64 {
         let from = self.onset.max(self.now - Duration::from_secs(60));
         let middle = from + self.now.since(from) / 2;
-        let mut earlier = HashSet::new();
+        let mut earlier = FxHashSet::default();
         let (mut later, mut returned) = (0.0, 0.0);
         let rows = || self.recent.since(from).filter(|sampled| sampled.row.is_mineable());
         earlier.extend(rows().filter(|sampled| sampled.at < middle).map(|sampled| sampled.row.client_hash));
@@ -363,7 +371,7 @@ impl Inquiry<'_> {
     fn users(&self, networks: &[Item], normal: &[&NormalRow]) -> f64 {
         let recent = self.recent.since(Timestamp::EPOCH).map(|sampled| &sampled.row.marks);
         let marks = recent.chain(normal.iter().map(|row| &row.marks));
-        let agents: HashSet<u32> =
+        let agents: FxHashSet<u32> =
             marks.filter(|marks| marks.has_all(networks)).map(|marks| marks.one(Attribute::UserAgent)).collect();
         agents.len() as f64
     }
@@ -465,7 +473,7 @@ impl Inquiry<'_> {
     fn evidence(&self, candidate: &Candidate, rows: &[Sampled<'_>]) -> Evidence {
         let matched: Vec<Sampled<'_>> =
             rows.iter().filter(|sampled| sampled.row.marks.has_all(&candidate.items)).copied().collect();
-        let clients: HashSet<u32> = matched.iter().map(|sampled| sampled.row.client_hash).collect();
+        let clients: FxHashSet<u32> = matched.iter().map(|sampled| sampled.row.client_hash).collect();
         Evidence {
             coverage: candidate.score.coverage as f32,
             collateral: candidate.collateral as f32,
@@ -518,17 +526,24 @@ impl Window<'_> {
 
 /// Whether requests that have these values are more than one or two browsers loading a page.
 fn is_sustained(items: &[Item], rows: &[Sampled<'_>]) -> bool {
-    let mut clients: HashMap<u32, f64> = HashMap::new();
-    let mut seconds: HashMap<u64, f64> = HashMap::new();
-    for sampled in rows.iter().filter(|sampled| sampled.row.is_mineable() && sampled.row.marks.has_all(items)) {
-        // Without addresses every request may be a client.
-        let client = if sampled.row.client_hash == 0 { clients.len() as u32 } else { sampled.row.client_hash };
-        *clients.entry(client).or_default() += sampled.cost(0);
-        *seconds.entry(sampled.at.as_seconds()).or_default() += sampled.cost(0);
+    let matched = || rows.iter().filter(|sampled| sampled.row.is_mineable() && sampled.row.marks.has_all(items));
+    let kinds = |rows: &mut dyn Iterator<Item = &Sampled<'_>>| {
+        let mut clients: FxHashMap<u32, f64> = FxHashMap::default();
+        for sampled in rows {
+            // Without addresses every request may be a client.
+            let client = if sampled.row.client_hash == 0 { clients.len() as u32 } else { sampled.row.client_hash };
+            *clients.entry(client).or_default() += sampled.cost(0);
+        }
+        effective_kinds(clients.values().copied())
+    };
+    // Of a distributed flood the first hundred rows say enough.
+    if kinds(&mut matched().take(100)) >= CLIENTS_FEW || kinds(&mut matched()) >= CLIENTS_FEW {
+        return true;
     }
+    let mut seconds: FxHashMap<u64, f64> = FxHashMap::default();
+    matched().for_each(|sampled| *seconds.entry(sampled.at.as_seconds()).or_default() += sampled.cost(0));
     let busy = seconds.values().filter(|requests| **requests >= SUSTAINED_RATE).count();
-    effective_kinds(clients.values().copied()) >= CLIENTS_FEW
-        || (clients.values().sum::<f64>() >= SUSTAINED_REQUESTS && busy >= SUSTAINED_SECONDS)
+    seconds.values().sum::<f64>() >= SUSTAINED_REQUESTS && busy >= SUSTAINED_SECONDS
 }
 
 fn votes<'a>(normal: &[&'a NormalRow]) -> Vec<Vote<'a>> {
@@ -541,7 +556,7 @@ fn votes<'a>(normal: &[&'a NormalRow]) -> Vec<Vote<'a>> {
 
 fn ordinary(normal: &[&NormalRow], marked: &Marked) -> Ordinary {
     let (mut all, mut assets) = (0.0, 0.0);
-    let mut networks = HashMap::new();
+    let mut networks = FxHashMap::default();
     for row in normal {
         all += row.cost(0);
         if marked.is_static(row.marks.one(Attribute::Extension)) {

@@ -5,7 +5,7 @@
 //! and weights are dealt with before: rows are drawn in proportion to their cost, so that each drawn row stands for the
 //! same amount.
 
-use std::collections::{HashMap, HashSet};
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::observation::attribute::Attribute;
 
@@ -13,8 +13,11 @@ use super::score::{Score, shared_address_risk};
 use super::statistics::{benjamini_hochberg, effective_count, g_test, share_upper_95};
 use super::values::{Item, Marks};
 
-/// Rows that are drawn at most, of the excess and of the normal traffic each.
+/// Normal rows that are asked at most.
 pub(crate) const ROWS_MAX: usize = 8192;
+
+/// Rows that are drawn at most, of the excess and of the amount of normal traffic each.
+const DRAWN_MAX: usize = 4096;
 
 /// Values of one attribute that are considered.
 const ITEMS_PER_ATTRIBUTE_MAX: usize = 32;
@@ -41,7 +44,12 @@ const CONDITIONS_MAX: usize = 4;
 const COLLATERAL_CUT: f64 = 0.8;
 
 /// How many conjunctions are judged exactly.
-const FINALISTS_MAX: usize = 256;
+const FINALISTS_MAX: usize = 128;
+
+/// How many conjunctions and different values are held at once, so that the memory of a search is bounded.
+const FOUND_MAX: usize = 4096;
+const NEXT_MAX: usize = 4 * BEAM;
+const VALUES_MAX: usize = 65_536;
 
 /// The share of the believed findings that may be chance.
 const FALSE_DISCOVERY_RATE: f64 = 0.01;
@@ -162,6 +170,10 @@ pub(crate) struct Mining<'a> {
     /// How much one drawn row of the excess stands for.
     unit: f64,
     excess: f64,
+    /// Whether a row may have been drawn more than once, so that the drawn ones are no evidence by number.
+    repeats: bool,
+    /// How many different rows there are as evidence.
+    evidence: usize,
     returning: Bits,
     with_networks: Bits,
     /// Effective votes, of all rows and of those whose networks are known.
@@ -187,7 +199,11 @@ impl<'a> Mining<'a> {
                 sums[1] = (sums[1].0 + weight, sums[1].1 + weight * weight);
             }
         }
+        let step = total / offered.len().max(1) as f64;
+        let repeats = column.offered.iter().any(|row| row.weight > step * 1.001);
         Self {
+            evidence: if repeats { column.offered.len() } else { offered.len() },
+            repeats,
             unit: total / offered.len().max(1) as f64,
             excess: column.excess(),
             offered,
@@ -226,8 +242,8 @@ impl<'a> Mining<'a> {
         }
         let items = self.items(permitted);
         let matches = self.matches(&items);
-        let mut found: HashMap<Vec<usize>, f64> = HashMap::new();
-        let mut beam: Vec<(Vec<usize>, Matches, f64, f64)> = Vec::new();
+        let mut found: FxHashMap<Vec<usize>, f64> = FxHashMap::default();
+        let mut beam: Vec<Followed> = Vec::new();
         for (index, matches) in matches.iter().enumerate() {
             if let Some((rank, collateral, score)) = self.glance(&[items[index]], matches) {
                 found.insert(vec![index], score);
@@ -235,10 +251,10 @@ impl<'a> Mining<'a> {
             }
         }
         for _ in 1..CONDITIONS_MAX {
-            beam.sort_by(|first, second| second.2.total_cmp(&first.2));
+            beam.sort_by(by_rank);
             beam.truncate(BEAM);
-            let mut next = Vec::new();
-            let mut seen = HashSet::new();
+            let mut next: Vec<Followed> = Vec::new();
+            let mut seen: FxHashSet<Vec<usize>> = FxHashSet::default();
             for (members, parent, _, parent_collateral) in &beam {
                 for (index, item) in items.iter().enumerate() {
                     if members.contains(&index) || members.iter().any(|member| !may_join(items[*member], *item)) {
@@ -259,8 +275,15 @@ impl<'a> Mining<'a> {
                     if let Some((rank, collateral, score)) = self.glance(&conjunction, &joined)
                         && collateral <= parent_collateral * COLLATERAL_CUT
                     {
+                        if found.len() >= FOUND_MAX {
+                            keep_best(&mut found);
+                        }
                         found.insert(members.clone(), score);
                         next.push((members, joined, rank, collateral));
+                        if next.len() >= NEXT_MAX {
+                            next.sort_by(by_rank);
+                            next.truncate(BEAM);
+                        }
                     }
                 }
             }
@@ -281,7 +304,7 @@ impl<'a> Mining<'a> {
         for (set, _) in &mut sets {
             set.sort_unstable_by_key(|item| (preference(item.attribute), item.hash));
         }
-        let mut seen = HashSet::new();
+        let mut seen = FxHashSet::default();
         sets.retain(|(set, _)| seen.insert(set.clone()));
         self.judge(sets, users)
     }
@@ -290,17 +313,19 @@ impl<'a> Mining<'a> {
     fn judge(&self, sets: Vec<(Vec<Item>, Matches)>, users: &dyn Fn(&[Item]) -> f64) -> Vec<Candidate> {
         let mut judged = Vec::new();
         for (items, matches) in sets {
-            let rows = self.column.offered.iter().filter(|row| row.marks.has_all(&items)).count() as u32;
             let offered = f64::from(matches.offered.count()) * self.unit;
             let expected = self.expected(&matches);
             let coverage = ((offered - expected) / self.excess).clamp(0.0, 1.0);
-            if coverage < COVERAGE_MIN || rows < ROWS_MIN || offered < expected * LIFT_MIN {
+            if coverage < COVERAGE_MIN || offered < expected * LIFT_MIN {
+                continue;
+            }
+            let rows = self.rows(&items, &matches);
+            if rows < ROWS_MIN {
                 continue;
             }
             let Some(risk) = shared_address_risk(&items, users) else { continue };
             let (collateral, effective) = self.collateral(&items, &matches);
-            let chance =
-                g_test((f64::from(rows), self.column.offered.len() as f64), (collateral * effective, effective));
+            let chance = g_test((f64::from(rows), self.evidence as f64), (collateral * effective, effective));
             let score = Score {
                 coverage,
                 collateral_upper: share_upper_95(collateral * effective, effective),
@@ -336,6 +361,14 @@ impl<'a> Mining<'a> {
         Some((coverage - upper, upper, coverage - 10.0 * upper - 0.01 * items.len() as f64))
     }
 
+    /// How many different rows a conjunction matches, of those that count as evidence.
+    fn rows(&self, items: &[Item], matches: &Matches) -> u32 {
+        if self.repeats {
+            return self.column.offered.iter().filter(|row| row.marks.has_all(items)).count() as u32;
+        }
+        matches.offered.count()
+    }
+
     fn expected(&self, matches: &Matches) -> f64 {
         self.column.expected * f64::from(matches.normal.count()) / self.normal.len().max(1) as f64
     }
@@ -354,10 +387,13 @@ impl<'a> Mining<'a> {
 
     /// The values with enough of the excess, at most 32 of each attribute.
     fn items(&self, permitted: &dyn Fn(Item) -> bool) -> Vec<Item> {
-        let mut counts: HashMap<Item, u32> = HashMap::with_capacity(4096);
+        let mut counts: FxHashMap<Item, u32> = FxHashMap::default();
         for marks in &self.offered {
             for item in marks.items() {
-                *counts.entry(item).or_default() += 1;
+                // What is in every twentieth row is met long before the table is full of what is in one.
+                if counts.len() < VALUES_MAX || counts.contains_key(&item) {
+                    *counts.entry(item).or_default() += 1;
+                }
             }
         }
         let least = (ITEM_COVERAGE_MIN * self.excess / self.unit).max(f64::from(ROWS_MIN));
@@ -374,7 +410,7 @@ impl<'a> Mining<'a> {
     }
 
     fn matches(&self, items: &[Item]) -> Vec<Matches> {
-        let index: HashMap<Item, usize> = items.iter().enumerate().map(|(index, item)| (*item, index)).collect();
+        let index: FxHashMap<Item, usize> = items.iter().enumerate().map(|(index, item)| (*item, index)).collect();
         let mut matches: Vec<Matches> = items.iter().map(|_| self.matches_none()).collect();
         let mut fill = |rows: &mut dyn Iterator<Item = &Marks>, part: fn(&mut Matches) -> &mut Bits| {
             for (at, marks) in rows.enumerate() {
@@ -420,6 +456,21 @@ impl<'a> Mining<'a> {
     }
 }
 
+/// A conjunction that is followed: its members, what it matches, its rank, and the bound of its harm.
+type Followed = (Vec<usize>, Matches, f64, f64);
+
+fn by_rank(first: &Followed, second: &Followed) -> std::cmp::Ordering {
+    second.2.total_cmp(&first.2).then_with(|| first.0.cmp(&second.0))
+}
+
+/// Keeps the best quarter of what was found.
+fn keep_best(found: &mut FxHashMap<Vec<usize>, f64>) {
+    let mut scores: Vec<f64> = found.values().copied().collect();
+    scores.sort_by(f64::total_cmp);
+    let least = scores.get(scores.len() * 3 / 4).copied().unwrap_or(f64::NEG_INFINITY);
+    found.retain(|_, score| *score > least);
+}
+
 /// The place of an attribute in the order in which ties are broken.
 pub(crate) fn preference(attribute: Attribute) -> usize {
     Attribute::ALL.iter().position(|other| *other == attribute).unwrap_or(Attribute::COUNT)
@@ -439,10 +490,10 @@ fn may_join(first: Item, second: Item) -> bool {
 fn draw<'a>(rows: &[Weighed<'a>]) -> Vec<&'a Marks> {
     let total: f64 = rows.iter().map(|row| row.weight).sum();
     let Some(first) = rows.first() else { return Vec::new() };
-    if rows.len() <= ROWS_MAX && rows.iter().all(|row| (row.weight - first.weight).abs() <= 1e-6 * first.weight) {
+    if rows.len() <= DRAWN_MAX && rows.iter().all(|row| (row.weight - first.weight).abs() <= 1e-6 * first.weight) {
         return rows.iter().map(|row| row.marks).collect();
     }
-    let count = rows.len().clamp(1024, ROWS_MAX);
+    let count = rows.len().clamp(1024, DRAWN_MAX);
     let step = total / count as f64;
     let mut drawn = Vec::with_capacity(count);
     let mut next = step / 2.0;

@@ -66,10 +66,10 @@ const RETURNING_SERVED: u32 = 50;
 /// all else out of a sample.
 const IMPORTANCE_MAX: f64 = 1000.0;
 
-/// The most that mining holds at once, in bytes: 8,192 drawn rows of the excess, of the amount of normal traffic and of
-/// its votes as three bitsets, for each of 352 values and of two beams of 64 to 16,384 conjunctions that pass; and
-/// the lists of rows. Measured below 6 MiB with every table full.
-const MINING_BYTES_MAX: usize = 6 << 20;
+/// The most that a search holds at once, in bytes. Bitsets of 3 KiB each (8,192 drawn rows of the excess, of the amount of
+/// normal traffic and of its votes) for 352 values, 256 conjunctions followed and 256 finalists: 2.6 MiB. Lists of rows
+/// in the windows: 1.2 MiB. Counts of values, conjunctions seen and clients of the crowd test, one after another: 1.2 MiB.
+const MINING_BYTES_MAX: usize = 5 << 20;
 
 /// How detection is set up.
 #[derive(Clone, Debug, Default)]

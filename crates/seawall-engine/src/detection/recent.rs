@@ -1,4 +1,5 @@
-//! The recent sample: the last minute in one-second buckets of at most 1,024 rows each.
+//! The recent sample: the last minute in one-second buckets, of at most 1,024 rows for the twelve newest seconds, which
+//! are mined, and 512 for those before.
 //!
 //! Within a bucket rows are kept by priority sampling (Duffield, Lund and Thorup, "Priority sampling for estimation of
 //! arbitrary subset sums", JACM 2007): a row of importance w gets the priority w/u for a uniform u, the largest
@@ -14,8 +15,14 @@ use super::values::Marks;
 /// How many seconds are kept.
 pub(crate) const SECONDS: usize = 60;
 
-/// How many rows a second keeps.
-pub(crate) const BUCKET_ROWS_MAX: usize = 1024;
+/// How many rows a second keeps at first,
+const BUCKET_ROWS_MAX: usize = 1024;
+
+/// for this many seconds,
+const FRESH_SECONDS: usize = 12;
+
+/// and how many then.
+const OLDER_ROWS_MAX: usize = 512;
 
 /// How Seawall itself has answered a request, as far as detection cares.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -86,6 +93,7 @@ impl Sampled<'_> {
 #[derive(Debug)]
 struct Bucket {
     second: u64,
+    rows_max: usize,
     rows: Vec<Row>,
     /// Once the rows are full: their indices as a binary heap, the least priority first.
     heap: Vec<u16>,
@@ -94,11 +102,12 @@ struct Bucket {
 }
 
 impl Bucket {
-    fn new() -> Self {
+    fn new(rows_max: usize) -> Self {
         Self {
             second: 0,
-            rows: Vec::with_capacity(BUCKET_ROWS_MAX),
-            heap: Vec::with_capacity(BUCKET_ROWS_MAX),
+            rows_max,
+            rows: Vec::with_capacity(rows_max),
+            heap: Vec::with_capacity(rows_max),
             threshold: 0.0,
         }
     }
@@ -111,11 +120,11 @@ impl Bucket {
     }
 
     fn offer(&mut self, row: Row) {
-        if self.rows.len() < BUCKET_ROWS_MAX {
+        if self.rows.len() < self.rows_max {
             self.rows.push(row);
-            if self.rows.len() == BUCKET_ROWS_MAX {
-                self.heap.extend(0..BUCKET_ROWS_MAX as u16);
-                for at in (0..BUCKET_ROWS_MAX / 2).rev() {
+            if self.rows.len() == self.rows_max {
+                self.heap.extend(0..self.rows_max as u16);
+                for at in (0..self.rows_max / 2).rev() {
                     self.sift_down(at);
                 }
             }
@@ -161,21 +170,26 @@ impl Bucket {
 /// The last minute.
 #[derive(Debug)]
 pub(crate) struct Recent {
-    buckets: Vec<Bucket>,
+    fresh: Vec<Bucket>,
+    older: Vec<Bucket>,
     /// The newest second there is.
     newest: u64,
 }
 
 impl Recent {
     pub(crate) fn new() -> Self {
-        Self { buckets: (0..SECONDS).map(|_| Bucket::new()).collect(), newest: 0 }
+        Self {
+            fresh: (0..FRESH_SECONDS).map(|_| Bucket::new(BUCKET_ROWS_MAX)).collect(),
+            older: (FRESH_SECONDS..SECONDS).map(|_| Bucket::new(OLDER_ROWS_MAX)).collect(),
+            newest: 0,
+        }
     }
 
     pub(crate) fn memory_bytes(&self) -> usize {
         let of_bucket = |bucket: &Bucket| {
             size_of::<Bucket>() + bucket.rows.capacity() * size_of::<Row>() + bucket.heap.capacity() * size_of::<u16>()
         };
-        self.buckets.iter().map(of_bucket).sum()
+        self.fresh.iter().chain(&self.older).map(of_bucket).sum()
     }
 
     /// Goes on to `second`. Everything that leaves the minute is handed to `leave`, second by second, oldest first.
@@ -183,33 +197,63 @@ impl Recent {
         if second <= self.newest {
             return;
         }
+        // After a jump of more than a minute each bucket is passed once.
         let first = (self.newest + 1).max(second.saturating_sub(SECONDS as u64 - 1));
-        let gone_before = (first..=second).map(|second| (second % SECONDS as u64) as usize);
-        for (bucket, second) in gone_before.zip(first..=second) {
-            let bucket = &mut self.buckets[bucket];
-            if !bucket.rows.is_empty() {
-                leave(bucket.second, &mut bucket.sampled());
+        for second in first..=second {
+            let fresh = &mut self.fresh[(second % FRESH_SECONDS as u64) as usize];
+            // The second that is no longer fresh takes the place of the one that leaves. Its best rows stay: a sample by
+            // priority of a sample by priority is one of the whole.
+            let older = &mut self.older[(second % (SECONDS - FRESH_SECONDS) as u64) as usize];
+            if !older.rows.is_empty() {
+                leave(older.second, &mut older.sampled());
             }
-            bucket.clear(second);
+            older.clear(fresh.second);
+            older.threshold = fresh.threshold;
+            fresh.rows.iter().for_each(|row| older.offer(*row));
+            fresh.clear(second);
         }
         self.newest = second;
+        // What a jump has left behind is too old for the minute.
+        for bucket in self.fresh.iter_mut().chain(&mut self.older) {
+            if !bucket.rows.is_empty() && bucket.second + SECONDS as u64 <= second {
+                leave(bucket.second, &mut bucket.sampled());
+                bucket.clear(0);
+            }
+        }
+    }
+
+    fn bucket(&self, second: u64) -> Option<&Bucket> {
+        if second + FRESH_SECONDS as u64 > self.newest {
+            return self.fresh.get((second % FRESH_SECONDS as u64) as usize);
+        }
+        self.older.iter().find(|bucket| bucket.second == second)
+    }
+
+    fn bucket_mut(&mut self, second: u64) -> Option<&mut Bucket> {
+        if second + FRESH_SECONDS as u64 > self.newest {
+            return self.fresh.get_mut((second % FRESH_SECONDS as u64) as usize);
+        }
+        self.older.iter_mut().find(|bucket| bucket.second == second)
     }
 
     /// Whether a row of this priority would be kept in this second: the cheap question before a row is made.
     pub(crate) fn wants(&self, second: u64, priority: f32) -> bool {
-        let bucket = &self.buckets[(second % SECONDS as u64) as usize];
-        bucket.heap.first().is_none_or(|least| priority > bucket.rows[usize::from(*least)].priority)
+        let least = |bucket: &Bucket| bucket.heap.first().map(|least| bucket.rows[usize::from(*least)].priority);
+        self.bucket(second).is_some_and(|bucket| least(bucket).is_none_or(|least| priority > least))
     }
 
     /// Counts a row that was not wanted.
     pub(crate) fn pass(&mut self, second: u64, priority: f32) {
-        let bucket = &mut self.buckets[(second % SECONDS as u64) as usize];
-        bucket.threshold = bucket.threshold.max(priority);
+        if let Some(bucket) = self.bucket_mut(second) {
+            bucket.threshold = bucket.threshold.max(priority);
+        }
     }
 
     /// Keeps a row, if its priority suffices. `second` is within the last minute.
     pub(crate) fn offer(&mut self, second: u64, row: Row) {
-        self.buckets[(second % SECONDS as u64) as usize].offer(row);
+        if let Some(bucket) = self.bucket_mut(second) {
+            bucket.offer(row);
+        }
     }
 
     /// All rows since `from`, newest seconds first.
@@ -217,14 +261,14 @@ impl Recent {
         let oldest = self.newest.saturating_sub(SECONDS as u64 - 1).max(from.as_seconds());
         (oldest..=self.newest)
             .rev()
-            .map(|second| &self.buckets[(second % SECONDS as u64) as usize])
+            .filter_map(|second| self.bucket(second))
             .flat_map(|bucket| bucket.sampled().rev())
             .filter(move |sampled| sampled.at >= from)
     }
 
     /// Forgets everything.
     pub(crate) fn clear(&mut self) {
-        for bucket in &mut self.buckets {
+        for bucket in self.fresh.iter_mut().chain(&mut self.older) {
             bucket.clear(0);
         }
         self.newest = 0;
@@ -259,9 +303,16 @@ mod tests {
         }
         let kept: Vec<Sampled<'_>> = recent.since(Timestamp::EPOCH).collect();
         assert_eq!(kept.len(), BUCKET_ROWS_MAX);
-        let estimate = |cost: usize| kept.iter().map(|sampled| sampled.cost(cost)).sum::<f64>();
-        assert!((estimate(0) / requests - 1.0).abs() < 0.15, "{} of {requests}", estimate(0));
-        assert!((estimate(1) / bytes - 1.0).abs() < 0.05, "{} of {bytes}", estimate(1));
+        let check = |recent: &Recent| {
+            let estimate = |cost: usize| recent.since(Timestamp::EPOCH).map(|row| row.cost(cost)).sum::<f64>();
+            assert!((estimate(0) / requests - 1.0).abs() < 0.15, "{} of {requests}", estimate(0));
+            assert!((estimate(1) / bytes - 1.0).abs() < 0.06, "{} of {bytes}", estimate(1));
+        };
+        check(&recent);
+        // The same holds when it is no longer fresh and half of the rows have gone.
+        recent.advance(130, |_, _| {});
+        assert_eq!(recent.since(Timestamp::EPOCH).count(), OLDER_ROWS_MAX);
+        check(&recent);
     }
 
     #[test]

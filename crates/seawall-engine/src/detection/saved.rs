@@ -7,10 +7,10 @@
 //! The layout: magic, version, checksum, then postcard. Agents and paths come as dictionaries, since few of each are
 //! different, which makes a full baseline about 2 MB.
 
-use std::collections::HashMap;
-
 use serde::{Deserialize, Serialize};
 use siphasher::sip::SipHasher13;
+
+use rustc_hash::FxHashMap;
 
 use crate::decision::CostKind;
 use crate::observation::attribute::Attribute;
@@ -174,7 +174,7 @@ fn checksum(body: &[u8]) -> u64 {
 #[derive(Default)]
 struct Dictionary {
     entries: Vec<Vec<ValueHash>>,
-    known: HashMap<Vec<ValueHash>, u32>,
+    known: FxHashMap<Vec<ValueHash>, u32>,
 }
 
 impl Dictionary {

@@ -57,7 +57,7 @@ pub(crate) fn benjamini_hochberg(mut probabilities: Vec<f64>, rate: f64) -> f64 
     let passing = |(index, probability): (usize, &f64)| {
         (*probability <= rate * (index + 1) as f64 / count).then_some(*probability)
     };
-    probabilities.iter().enumerate().filter_map(passing).last().unwrap_or(-1.0)
+    probabilities.iter().enumerate().filter_map(passing).next_back().unwrap_or(-1.0)
 }
 
 /// How many equally common kinds would be as diverse as these counts: the inverse Simpson index.

@@ -141,19 +141,13 @@ fn filter_bit(value: &[u8]) -> u64 {
 }
 
 /// Immutable and compiled. See the module.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct RuleSet {
     tables: Vec<AttributeTable>,
     all: Mask,
     pub(super) rules: Vec<CompiledRule>,
     pub(super) limits: Vec<CompiledLimit>,
     never_ban: AddressSet,
-}
-
-impl Default for RuleSet {
-    fn default() -> Self {
-        Self { tables: Vec::new(), all: 0, rules: Vec::new(), limits: Vec::new(), never_ban: AddressSet::default() }
-    }
 }
 
 impl RuleSet {

@@ -160,7 +160,7 @@ fn write_limits(formatter: &mut fmt::Formatter<'_>, limits: &Limits) -> fmt::Res
 }
 
 /// Each limit in words, with its value. A limit that is not named here does not compile.
-fn limits_in_words(limits: &Limits) -> [(&'static str, String); 11] {
+fn limits_in_words(limits: &Limits) -> [(&'static str, String); 12] {
     let Limits {
         head_bytes_max,
         head_time_max,
@@ -168,6 +168,7 @@ fn limits_in_words(limits: &Limits) -> [(&'static str, String); 11] {
         body_idle_time_max,
         connections_max,
         connections_per_client_max,
+        client_requests_per_minute_max,
         upstream_connect_time_max,
         upstream_answer_time_max,
         upstream_idle_time_max,
@@ -182,6 +183,10 @@ fn limits_in_words(limits: &Limits) -> [(&'static str, String); 11] {
         ("A client may be silent within a body for", show_duration(*body_idle_time_max)),
         ("Connections in all", connections),
         ("Connections of one client (IPv4 address or IPv6 /64)", connections_per_client_max.to_string()),
+        (
+            "Requests of one client in a minute",
+            client_requests_per_minute_max.map_or_else(|| "no limit".to_owned(), |requests| requests.to_string()),
+        ),
         ("An upstream accepts a connection within", show_duration(*upstream_connect_time_max)),
         ("answers a request within", show_duration(*upstream_answer_time_max)),
         ("and may be silent within an answer for", show_duration(*upstream_idle_time_max)),
@@ -296,6 +301,7 @@ fn config_json(name: Option<&str>, config: &Config) -> Value {
             "body_idle_seconds_max": limits.body_idle_time_max.as_secs_f64(),
             "connections_max": limits.connections_max,
             "connections_per_client_max": limits.connections_per_client_max,
+            "client_requests_per_minute_max": limits.client_requests_per_minute_max,
             "upstream_connect_seconds_max": limits.upstream_connect_time_max.as_secs_f64(),
             "upstream_answer_seconds_max": limits.upstream_answer_time_max.as_secs_f64(),
             "upstream_idle_seconds_max": limits.upstream_idle_time_max.as_secs_f64(),

@@ -8,6 +8,7 @@ use seawall_engine::decision::RuleStatus;
 
 use super::Failure;
 use super::guard::Guard;
+use super::output::print;
 use crate::show::status;
 
 /// Look at the rules of a running guard, and take them back.
@@ -47,13 +48,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
             let rules: Vec<RuleStatus> = guard.ask(Method::GET, "/v1/rules")?;
             if *json {
                 let text = serde_json::to_string_pretty(&rules).map_err(Failure::machine)?;
-                println!("{text}");
+                print(&format!("{text}\n"))?;
             } else if rules.is_empty() {
-                println!("There are no rules.");
+                print("There are no rules.\n")?;
             } else {
                 for rule in &rules {
-                    status::rule(rule).iter().for_each(|line| println!("{line}"));
-                    println!("   {}", rule.reason);
+                    print(&format!("{}\n   {}\n", status::rule(rule).join("\n"), rule.reason))?;
                 }
             }
         }

@@ -8,7 +8,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::Failure;
 use crate::config::{self, CommandLine, Config};
-use crate::daemon::{self, Addresses, ConfigSource, StartError};
+use crate::daemon::{self, Addresses, ConfigSource};
 
 /// Guard a site: stand in front of it and refuse the unwanted part of its traffic.
 ///
@@ -70,9 +70,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
             println!("State in {}; `seawall status` shows what is going on.", state_directory.display());
         }
     };
-    daemon::run(config, source, announce).map_err(|error| match error {
-        StartError::Listen { .. } | StartError::State(_) | StartError::Thread(_) => Failure::machine(error),
-    })?;
+    daemon::run(config, source, announce).map_err(Failure::machine)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -6,6 +6,7 @@ use http::Method;
 
 use super::Failure;
 use super::guard::Guard;
+use super::output::print;
 use crate::daemon::Snapshot;
 use crate::show::status;
 
@@ -28,13 +29,13 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     if arguments.json {
         let value: serde_json::Value = arguments.guard.ask(Method::GET, "/v1/status")?;
-        println!("{value:#}");
+        print(&format!("{value:#}\n"))?;
         return Ok(ExitCode::SUCCESS);
     }
     let snapshot: Snapshot = arguments.guard.ask(Method::GET, "/v1/status")?;
     let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
-    let terminal = rustix::termios::tcgetwinsize(std::io::stdout()).ok().map(|size| usize::from(size.ws_col));
-    let width = terminal.filter(|width| *width > 0).or(columns).unwrap_or(WIDTH);
-    print!("{}", status::render(&snapshot, width));
+    let terminal = terminal_size::terminal_size().map(|(width, _)| usize::from(width.0));
+    let width = terminal.or(columns).unwrap_or(WIDTH);
+    print(&status::render(&snapshot, width))?;
     Ok(ExitCode::SUCCESS)
 }

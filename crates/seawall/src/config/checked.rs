@@ -153,6 +153,8 @@ pub struct Limits {
     pub connections_max: Option<usize>,
     /// Connections of one client (an IPv4 address or an IPv6 /64).
     pub connections_per_client_max: u32,
+    /// Requests of one client in a minute; `None` for no limit.
+    pub client_requests_per_minute_max: Option<u32>,
     /// The longest time to connect to an upstream.
     pub upstream_connect_time_max: Duration,
     /// The longest time from the request to the head of the upstream's answer.

@@ -250,6 +250,16 @@ fn limits(table: &mut Section<'_, '_>) -> Limits {
                  room for the forty people of an office behind one address.",
             )
             .default(256),
+        client_requests_per_minute_max: table
+            .setting(
+                "client-requests-per-minute-max",
+                OrWord { word: "off", kind: Count { of: "requests", range: 1..=1_000_000 } },
+            )
+            .why(
+                "Requests of one client in a minute, and all at once; more get 429. Off by default: an office behind one \
+                 address may send thousands, and a flood sends one from each of its addresses.",
+            )
+            .default(None),
         upstream_connect_time_max: table
             .setting("upstream-connect-time-max", Time { range: 10 * MILLISECOND..=MINUTE })
             .why(

@@ -23,6 +23,7 @@ use tokio::sync::{Notify, mpsc};
 use crate::config::{Config, Origin, Upstream};
 use crate::host::clock::Clock;
 use crate::host::open_files;
+use crate::origin::files::FilesError;
 use crate::source::proxy::settings::Settings;
 use crate::source::proxy::traffic::Traffic;
 use crate::source::proxy::{listener, worker};
@@ -55,8 +56,11 @@ pub enum StartError {
     /// The state directory cannot be used.
     #[error(transparent)]
     State(#[from] state::StateError),
-    /// A thread or a runtime cannot be made.
-    #[error("failed to start a thread: {0}")]
+    /// A folder that is to be served cannot be.
+    #[error(transparent)]
+    Files(#[from] FilesError),
+    /// A thread, a runtime or a random key cannot be had.
+    #[error("failed to start: {0}")]
     Thread(std::io::Error),
 }
 
@@ -104,7 +108,7 @@ pub fn run(config: Config, source: ConfigSource, ready: impl FnOnce(&Addresses))
     let open_files = open_files::raise();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let worker_count = config.workers.unwrap_or(cores).max(1);
-    let settings = Settings::new(&config, connections_max(&config, open_files));
+    let settings = Settings::new(&config, connections_max(&config, open_files))?;
     let clock = Clock::start();
     let shared = Arc::new(worker::Shared {
         settings: ArcSwap::from_pointee(settings),
@@ -124,7 +128,7 @@ pub fn run(config: Config, source: ConfigSource, ready: impl FnOnce(&Addresses))
     let listening: Vec<SocketAddr> = sockets.iter().map(|(address, _)| *address).collect();
     let addresses = Addresses { visitors: listening.clone(), admin: admin.as_ref().map(|(address, _)| *address) };
 
-    let seed = random_seed();
+    let seed = random_seed()?;
     let (mut workers, mut threads, mut queues) = (Vec::new(), Vec::new(), Vec::new());
     for index in 0..worker_count {
         let (sampler, queue) = record::queue();
@@ -235,6 +239,7 @@ impl Daemon {
             added.push(bind(*address, self.workers.len()).map_err(|error| error.to_string())?);
         }
         let settings = Settings::new(&config, connections_max(&config, self.open_files));
+        let settings = settings.map_err(|error| error.to_string())?;
         let never_ban = settings.never_ban.clone();
         self.shared.settings.store(Arc::new(settings));
         self.shared.generation.fetch_add(1, Ordering::Release);
@@ -329,11 +334,6 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<(
 }
 
 /// The key of all tables that outsiders' values are hashed into. From the kernel, so that nobody can guess it.
-fn random_seed() -> u64 {
-    let mut bytes = [0; 8];
-    // The kernel refuses only before its pool is ready at boot; the address of a stack variable then has to do.
-    match rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()) {
-        Ok(_) => u64::from_ne_bytes(bytes),
-        Err(_) => std::ptr::from_ref(&bytes).addr() as u64 ^ u64::from(std::process::id()),
-    }
+fn random_seed() -> Result<u64, StartError> {
+    getrandom::u64().map_err(|error| StartError::Thread(std::io::Error::other(error)))
 }

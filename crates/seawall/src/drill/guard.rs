@@ -97,12 +97,14 @@ pub(crate) fn free_address() -> io::Result<SocketAddr> {
 }
 
 impl Guard {
-    /// Starts `program serve` with its configuration and state in `directory` and waits until it answers.
+    /// Starts `program serve` with its configuration and state in `directory` and waits until it answers. `pause` waits
+    /// and says whether the operator has had enough.
     pub(crate) fn start(
         program: &Path,
         scenario: &Scenario,
         directory: &Path,
         upstream: Option<SocketAddr>,
+        mut pause: impl FnMut(Duration) -> bool,
     ) -> Result<Self, DrillError> {
         let machine = |what: &'static str| move |error: io::Error| DrillError::Machine(what, error);
         let address = free_address().map_err(machine("find a free port"))?;
@@ -135,7 +137,9 @@ impl Guard {
             if let Ok(Some(status)) = guard.child.try_wait() {
                 return Err(guard.failed(&format!("it ended at once ({status})")));
             }
-            thread::sleep(POLL_INTERVAL);
+            if pause(POLL_INTERVAL) {
+                return Err(DrillError::Interrupted);
+            }
             waited += POLL_INTERVAL;
         }
     }

@@ -11,6 +11,7 @@ mod arrivals;
 mod gif;
 mod guard;
 mod history;
+mod interrupt;
 mod load;
 mod origin;
 mod population;
@@ -28,10 +29,9 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
-
 use crate::host::clock::{Clock, wall_clock};
 use guard::{Guard, usage};
+use interrupt::Interrupts;
 use load::{Counters, Harvest, Load, LoopbackTarget};
 use origin::RunningOrigin;
 use population::{Population, Visit, mix, visits};
@@ -217,6 +217,12 @@ impl Drill {
     ) -> Result<Outcome, DrillError> {
         let machine = |what: &'static str| move |error: io::Error| DrillError::Machine(what, error);
         let clock = Clock::start();
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(machine("start a runtime"))?;
+        let mut interrupts = {
+            let _entered = runtime.enter();
+            Interrupts::catch().map_err(machine("listen for signals"))?
+        };
         progress(Progress::Preparing("clients"));
         let population = Arc::new(Population::new(scenario, seed));
         let visits = visits(scenario, seed);
@@ -237,7 +243,8 @@ impl Drill {
             }
             progress(Progress::Preparing("guard"));
             let upstream = origin.as_ref().map(|origin| origin.address);
-            guard = Some(Guard::start(&options.program, scenario, directory, upstream)?);
+            let pause = |time| interrupts.pause(&runtime, time);
+            guard = Some(Guard::start(&options.program, scenario, directory, upstream, pause)?);
         }
         let target = guard.as_ref().map(|guard| guard.address).or(origin.as_ref().map(|origin| origin.address));
         let load = Arc::new(Load {
@@ -252,9 +259,7 @@ impl Drill {
             counters: Counters::default(),
             connections_max: usize::try_from(open_files.saturating_sub(OPEN_FILES_RESERVE)).unwrap_or(usize::MAX),
         });
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(machine("start a runtime"))?;
-        let (harvest, watched, cpu) = runtime.block_on(watch(&load, visits, &mut guard, progress))?;
+        let (harvest, watched, cpu) = runtime.block_on(watch(&load, visits, &mut guard, &mut interrupts, progress))?;
         let arrivals = origin.as_ref().map(RunningOrigin::arrivals);
         if let Some(guard) = guard {
             guard.stop();
@@ -287,12 +292,9 @@ async fn watch(
     load: &Arc<Load>,
     visits: Vec<Visit>,
     guard: &mut Option<Guard>,
+    interrupts: &mut Interrupts,
     progress: &mut impl FnMut(Progress),
 ) -> Result<(Harvest, Option<Watched>, Duration), DrillError> {
-    let listen = |kind| signal(kind).map_err(|error| DrillError::Machine("listen for signals", error));
-    let mut interrupts: [Signal; 3] =
-        [listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?, listen(SignalKind::hangup())?];
-    let [interrupt, terminate, hangup] = &mut interrupts;
     let before = guard.as_ref().map(|guard| usage(guard.process())).unwrap_or_default();
     let own_before = usage(std::process::id());
     let mut threads = Vec::new();
@@ -309,9 +311,7 @@ async fn watch(
     while !threads.iter().all(thread::JoinHandle::is_finished) {
         tokio::select! {
             _ = interval.tick() => {}
-            _ = interrupt.recv() => return Err(DrillError::Interrupted),
-            _ = terminate.recv() => return Err(DrillError::Interrupted),
-            _ = hangup.recv() => return Err(DrillError::Interrupted),
+            () = interrupts.next() => return Err(DrillError::Interrupted),
         }
         if let (Some(guard), Some(watched)) = (guard.as_mut(), watched.as_mut()) {
             if let Some(status) = guard.has_ended() {

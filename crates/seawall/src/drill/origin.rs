@@ -109,7 +109,7 @@ struct Site {
 
 impl Site {
     fn new(origin: Origin, clock: Clock, arrivals: Arc<Mutex<Vec<Arrival>>>) -> Self {
-        let largest = origin.answers.iter().map(|answer| size(answer)).max().unwrap_or(0).min(SIZE_MAX);
+        let largest = origin.answers.iter().map(size).max().unwrap_or(0).min(SIZE_MAX);
         let content: Vec<u8> =
             b"All work and no play makes a quiet server.\n".iter().copied().cycle().take(largest as usize).collect();
         let places = Semaphore::new(origin.requests_at_once_max);

@@ -1,25 +1,37 @@
 //! How hard the machine works: processor and memory, as the kernel tells.
 
+use std::collections::VecDeque;
 use std::fs;
+
+/// Readings over which the use of the processor is averaged: two seconds at four a second. One page being rendered is no
+/// pressure; what lasts is.
+const READINGS: usize = 8;
 
 /// Reads the shares of processor and memory in use.
 #[derive(Debug, Default)]
 pub struct HostPressure {
-    busy_before: u64,
-    total_before: u64,
+    /// Busy and total time, oldest first.
+    readings: VecDeque<(u64, u64)>,
 }
 
 impl HostPressure {
-    /// The share of processor time used since the last call, over all cores, 0 to 1; 0 the first time and where the
+    /// The share of processor time used over the last eight calls, over all cores, 0 to 1; 0 the first time and where the
     /// kernel does not tell.
     pub fn cpu_used(&mut self) -> f32 {
         let text = fs::read_to_string("/proc/stat").unwrap_or_default();
-        let Some((busy, total)) = processor_times(&text) else { return 0.0 };
-        let (busy_since, total_since) =
-            (busy.saturating_sub(self.busy_before), total.saturating_sub(self.total_before));
-        let is_first = self.total_before == 0;
-        (self.busy_before, self.total_before) = (busy, total);
-        if is_first || total_since == 0 { 0.0 } else { busy_since as f32 / total_since as f32 }
+        processor_times(&text).map_or(0.0, |(busy, total)| self.since_oldest(busy, total))
+    }
+
+    fn since_oldest(&mut self, busy: u64, total: u64) -> f32 {
+        if self.readings.len() >= READINGS {
+            self.readings.pop_front();
+        }
+        self.readings.push_back((busy, total));
+        let (busy_before, total_before) = self.readings.front().copied().unwrap_or((busy, total));
+        match total.saturating_sub(total_before) {
+            0 => 0.0,
+            passed => busy.saturating_sub(busy_before) as f32 / passed as f32,
+        }
     }
 
     /// The share of memory that could not be had without swapping, 0 to 1; 0 where the kernel does not tell.
@@ -59,7 +71,18 @@ mod tests {
     }
 
     #[test]
-    fn the_first_reading_has_nothing_to_compare_with() {
-        assert!(HostPressure::default().cpu_used().abs() < f32::EPSILON);
+    fn one_busy_moment_is_no_pressure() {
+        let mut pressure = HostPressure::default();
+        assert!(pressure.since_oldest(1_000, 5_000).abs() < f32::EPSILON, "nothing to compare with");
+        for step in 1..READINGS as u64 {
+            pressure.since_oldest(1_000, 5_000 + 50 * step);
+        }
+        let moment = pressure.since_oldest(1_050, 5_000 + 50 * READINGS as u64);
+        assert!(moment < 0.2, "{moment}");
+        let mut lasting = moment;
+        for step in 1..=READINGS as u64 {
+            lasting = pressure.since_oldest(1_050 + 50 * step, 5_400 + 50 * step);
+        }
+        assert!(lasting > 0.99, "{lasting}");
     }
 }

@@ -3,4 +3,8 @@
 
 mod check;
 mod config;
+mod daemon;
+mod drill;
+mod proxy;
 mod report;
+mod support;

@@ -1,6 +1,6 @@
 //! Many clients, few requests from each, one target: what limits for each client cannot see.
 
-use std::collections::{HashMap, HashSet};
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::Scene;
 use crate::observation::attribute::Attribute;
@@ -15,8 +15,8 @@ const REQUESTS_PER_CLIENT_MAX: f64 = 3.0;
 const TARGET_SHARE_MIN: f64 = 0.5;
 
 pub(super) fn shows(scene: &Scene<'_>) -> bool {
-    let mut clients = HashSet::new();
-    let mut targets: HashMap<u32, f64> = HashMap::new();
+    let mut clients = FxHashSet::default();
+    let mut targets: FxHashMap<u32, f64> = FxHashMap::default();
     let mut requests = 0.0;
     for sampled in scene.rows.iter().filter(|sampled| sampled.row.is_mineable() && sampled.row.requests() > 0.0) {
         clients.insert(sampled.row.client_hash);

@@ -11,9 +11,9 @@
 //! and never looks at who a viewer is: the caller's token comes back when the viewer is gone.
 //!
 //! # Framing
-//! The image is sent as it is until the connection closes, with neither a length nor chunks. Chromium 146 shows
-//! both framings alike, frame for frame, and so does curl; chunks would cost 6 bytes more for each picture (13% of its
-//! mean size) and a clock that HTTP/1.0 clients cannot have.
+//! The image is sent as it is until the connection closes, with neither a length nor chunks. Chromium 156 shows every second
+//! under either framing, and curl receives the same pictures; chunks would cost 6 bytes more for each (13% of the mean),
+//! and HTTP/1.0 clients could not be served.
 
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
@@ -158,7 +158,7 @@ impl Broadcaster {
     ///
     /// # Errors
     /// [`Full`], with the socket, when [`Limits::viewers_max`] is reached.
-    pub fn adopt(&mut self, socket: OwnedFd, token: u64, now: Timestamp) -> Result<(), Full> {
+    pub fn adopt(&mut self, socket: OwnedFd, token: u64) -> Result<(), Full> {
         if self.viewers.len() + self.finished.len() >= self.limits.viewers_max {
             self.counters.refused_total += 1;
             return Err(Full { socket, viewers_max: self.limits.viewers_max });
@@ -176,12 +176,7 @@ impl Broadcaster {
             offset: 0,
             part: Part::Opening,
         };
-        let mut greeting = [&*self.opening, self.pictures.whole(newest).unwrap_or_default()].concat();
-        // The first picture is shown until the second is over rather than for a whole one, so that the clock is right
-        // on the viewer's screen too.
-        if let Some(delay) = greeting.get_mut(self.opening.len() + frame::DELAY_OFFSET) {
-            *delay = self.pictures.remaining_delay(now);
-        }
+        let greeting = [&*self.opening, self.pictures.get(newest).map_or(&[][..], |picture| &picture.whole)].concat();
         match send(&viewer.socket, &greeting) {
             Ok(sent) => {
                 viewer.record(sent, &mut self.counters);
@@ -315,17 +310,6 @@ impl Pictures {
     fn get(&self, number: u32) -> Option<&Picture> {
         let age = self.newest.wrapping_sub(number) as usize;
         self.kept.len().checked_sub(age + 1).and_then(|position| self.kept.get(position))
-    }
-
-    fn whole(&self, number: u32) -> Option<&[u8]> {
-        self.get(number).map(|picture| &*picture.whole)
-    }
-
-    /// How long the newest is right from `now` on, in hundredths of a second. At least 2: browsers take less for a
-    /// mistake, and show such a picture for a tenth of a second.
-    fn remaining_delay(&self, now: Timestamp) -> u8 {
-        let end = Timestamp::from_seconds(self.second + 1);
-        u8::try_from(end.since(now).as_millis() / 10).map_or(frame::DELAY, |delay| delay.clamp(2, frame::DELAY))
     }
 }
 
@@ -515,11 +499,11 @@ mod tests {
         }
     }
 
-    fn adopt(broadcaster: &mut Broadcaster, token: u64, now: Timestamp) -> Watcher {
+    fn adopt(broadcaster: &mut Broadcaster, token: u64) -> Watcher {
         let (ours, theirs) = UnixStream::pair().expect("a pair of sockets");
         ours.set_nonblocking(true).expect("a socket can be non-blocking");
         theirs.set_nonblocking(true).expect("a socket can be non-blocking");
-        broadcaster.adopt(ours.into(), token, now).expect("there is room");
+        broadcaster.adopt(ours.into(), token).expect("there is room");
         Watcher { stream: theirs, received: Vec::new() }
     }
 
@@ -554,7 +538,7 @@ mod tests {
     #[test]
     fn a_viewer_gets_the_present_time_at_once_and_then_the_changes() {
         let mut broadcaster = Broadcaster::new(Limits::default(), at(0));
-        let mut watcher = adopt(&mut broadcaster, 1, at(0));
+        let mut watcher = adopt(&mut broadcaster, 1);
         watcher.take();
         assert_eq!(watcher.image(), [frame::preamble(), whole(at(0))].concat());
         for second in 1..=11 {
@@ -570,19 +554,9 @@ mod tests {
     }
 
     #[test]
-    fn the_first_picture_is_shown_until_the_second_is_over() {
-        let mut broadcaster = Broadcaster::new(Limits::default(), at(0));
-        for (milliseconds, delay) in [(0, 100), (5, 99), (400, 60), (999, 2), (1_200, 2)] {
-            let mut watcher = adopt(&mut broadcaster, 1, at(0) + Duration::from_millis(milliseconds));
-            watcher.take();
-            assert_eq!(delays(&[watcher.image(), frame::TRAILER].concat()), [delay], "{milliseconds} ms in");
-        }
-    }
-
-    #[test]
     fn one_second_has_one_picture_however_often_it_ticks() {
         let mut broadcaster = Broadcaster::new(Limits::default(), at(0));
-        let mut watcher = adopt(&mut broadcaster, 1, at(0));
+        let mut watcher = adopt(&mut broadcaster, 1);
         for milliseconds in [1_000, 1_400, 1_999] {
             pass(&mut broadcaster, at(0) + Duration::from_millis(milliseconds));
         }
@@ -594,7 +568,7 @@ mod tests {
     fn a_slow_viewer_gets_the_rest_of_its_picture_and_then_the_newest_whole() {
         let mut broadcaster =
             Broadcaster::new(Limits { stall_time_max: Duration::from_secs(100_000), ..Limits::default() }, at(0));
-        let mut watcher = adopt(&mut broadcaster, 1, at(0));
+        let mut watcher = adopt(&mut broadcaster, 1);
         let mut second = 0;
         // It takes nothing until its socket is full, which is seen by the bytes that go out no more.
         loop {
@@ -636,7 +610,7 @@ mod tests {
         ] {
             for offset in 0..length {
                 let mut broadcaster = Broadcaster::new(limits, at(0));
-                let mut watcher = adopt(&mut broadcaster, 1, at(0));
+                let mut watcher = adopt(&mut broadcaster, 1);
                 watcher.take();
                 watcher.received.clear();
                 broadcaster.tick(at(1));
@@ -662,8 +636,8 @@ mod tests {
     #[test]
     fn a_viewer_that_takes_nothing_is_let_go_and_one_that_takes_a_little_is_not() {
         let mut broadcaster = Broadcaster::new(Limits::default(), at(0));
-        let idle = adopt(&mut broadcaster, 7, at(0));
-        let mut slow = adopt(&mut broadcaster, 8, at(0));
+        let idle = adopt(&mut broadcaster, 7);
+        let mut slow = adopt(&mut broadcaster, 8);
         let mut second = 0;
         while broadcaster.counters().viewers == 2 {
             second += 1;
@@ -685,7 +659,7 @@ mod tests {
     #[test]
     fn a_viewer_that_left_is_noticed_and_reported_under_its_token() {
         let mut broadcaster = Broadcaster::new(Limits::default(), at(0));
-        let mut watchers: Vec<_> = (0..5).map(|token| adopt(&mut broadcaster, token, at(0))).collect();
+        let mut watchers: Vec<_> = (0..5).map(|token| adopt(&mut broadcaster, token)).collect();
         watchers.remove(3);
         watchers.remove(0);
         pass(&mut broadcaster, at(1));
@@ -708,7 +682,7 @@ mod tests {
         let mut broadcaster = Broadcaster::new(Limits::default(), at(0));
         let (ours, theirs) = UnixStream::pair().expect("a pair of sockets");
         drop(theirs);
-        broadcaster.adopt(ours.into(), 5, at(0)).expect("there is room");
+        broadcaster.adopt(ours.into(), 5).expect("there is room");
         assert_eq!(drain(&mut broadcaster), [Finished { token: 5, bytes: 0, lived: Duration::ZERO, end: End::Left }]);
     }
 
@@ -716,14 +690,14 @@ mod tests {
     fn the_image_of_one_who_stays_for_ever_is_ended_properly() {
         let limits = Limits { lifetime_max: Duration::from_secs(4), ..Limits::default() };
         let mut broadcaster = Broadcaster::new(limits, at(0));
-        let mut watcher = adopt(&mut broadcaster, 1, at(0));
+        let mut watcher = adopt(&mut broadcaster, 1);
         for second in 1..=3 {
             pass(&mut broadcaster, at(second));
             assert!(!watcher.take());
         }
         pass(&mut broadcaster, at(4));
         assert!(watcher.take(), "the connection is closed");
-        assert_eq!(delays(watcher.image()), [100; 5]);
+        assert_eq!(delays(watcher.image()), [2, 100, 100, 100, 100]);
         assert_eq!(watcher.image().last(), Some(&b';'));
         let bytes = watcher.received.len() as u64;
         let lived = limits.lifetime_max;
@@ -733,8 +707,8 @@ mod tests {
     #[test]
     fn a_stop_ends_every_image_and_waits_for_nobody_when_forced() {
         let mut broadcaster = Broadcaster::new(Limits::default(), at(0));
-        let mut watchers: Vec<_> = (0..5).map(|token| adopt(&mut broadcaster, token, at(0))).collect();
-        let full = adopt(&mut broadcaster, 9, at(0));
+        let mut watchers: Vec<_> = (0..5).map(|token| adopt(&mut broadcaster, token)).collect();
+        let full = adopt(&mut broadcaster, 9);
         let viewer = broadcaster.viewers.last_mut().expect("it was adopted");
         while send(&viewer.socket, &[0; 4_096]).is_ok() {}
         while send(&viewer.socket, &[0]).is_ok() {}
@@ -745,7 +719,7 @@ mod tests {
         assert_eq!(broadcaster.finish(4, true), 0);
         for watcher in &mut watchers {
             assert!(watcher.take());
-            assert_eq!(delays(watcher.image()), [100]);
+            assert_eq!(delays(watcher.image()), [2]);
         }
         let finished = drain(&mut broadcaster);
         assert_eq!(finished.len(), 6);
@@ -756,9 +730,9 @@ mod tests {
     #[test]
     fn a_full_house_gives_the_socket_back() {
         let mut broadcaster = Broadcaster::new(Limits { viewers_max: 1, ..Limits::default() }, at(0));
-        let watcher = adopt(&mut broadcaster, 1, at(0));
+        let watcher = adopt(&mut broadcaster, 1);
         let (ours, mut theirs) = UnixStream::pair().expect("a pair of sockets");
-        let full = broadcaster.adopt(ours.into(), 2, at(0)).expect_err("there is no room");
+        let full = broadcaster.adopt(ours.into(), 2).expect_err("there is no room");
         assert_eq!(broadcaster.counters().refused_total, 1);
         send(&full.socket, b"no").expect("the socket is open still");
         let mut answer = [0; 2];
@@ -767,17 +741,17 @@ mod tests {
         drop(watcher);
         pass(&mut broadcaster, at(1));
         let (ours, _theirs) = UnixStream::pair().expect("a pair of sockets");
-        broadcaster.adopt(ours.into(), 3, at(1)).expect_err("an end that was not reported still counts");
+        broadcaster.adopt(ours.into(), 3).expect_err("an end that was not reported still counts");
         drain(&mut broadcaster);
         let (ours, _theirs) = UnixStream::pair().expect("a pair of sockets");
-        broadcaster.adopt(ours.into(), 3, at(1)).expect("there is room again");
+        broadcaster.adopt(ours.into(), 3).expect("there is room again");
     }
 
     #[test]
     fn a_clock_that_is_set_back_goes_on_and_ages_nobody() {
         let limits = Limits { lifetime_max: Duration::from_secs(10), ..Limits::default() };
         let mut broadcaster = Broadcaster::new(limits, at(1_000));
-        let mut watcher = adopt(&mut broadcaster, 1, at(1_000));
+        let mut watcher = adopt(&mut broadcaster, 1);
         pass(&mut broadcaster, at(3));
         pass(&mut broadcaster, at(5_000));
         assert!(!watcher.take());

@@ -14,7 +14,7 @@ use seawall_engine::units::Timestamp;
 
 use super::connection::{Connection, Phase};
 use super::upstream::UpstreamBody;
-use crate::origin::files::FilesBody;
+use crate::origin::files;
 use crate::source::record::Record;
 
 /// Why a body ended before its end.
@@ -83,7 +83,7 @@ pub(super) enum AnswerSource {
     /// An upstream.
     Upstream(UpstreamBody),
     /// A file.
-    Files(FilesBody),
+    Files(files::Body),
 }
 
 /// The body of an answer on its way to the client, with the account of its request.

@@ -23,7 +23,7 @@ use super::answers::Reply;
 use super::client_address::{self, ProxyHeader};
 use super::deadlines::Deadline;
 use super::forward;
-use super::head::{BodyLength, Head, HeadError, HeadScanner};
+use super::head::{BodyLength, Head, HeadError, HeadScanner, header_room};
 use super::listener;
 use super::settings::{Destination, Settings};
 use super::stream::ClientStream;
@@ -95,6 +95,15 @@ enum Next {
     Watch,
 }
 
+/// What comes of a request whose head has been read. No part of the head is in it, so that waiting for the client to take
+/// an answer holds none.
+enum Handled {
+    /// It is answered here, and then goes on like this.
+    Answer { reply: Reply, is_head_request: bool, next: Next },
+    /// It is not.
+    Otherwise(Next),
+}
+
 impl Connection {
     /// Serves a connection that was just accepted and counted; `slot` is released at its end.
     pub(super) fn start(worker: &Rc<Worker>, socket: OwnedFd, peer: ClientAddress, slot: Option<ClientSlot>) {
@@ -128,7 +137,13 @@ impl Connection {
             };
             let next = match read {
                 Ok(()) if std::mem::take(&mut expects_proxy_header) => continue,
-                Ok(()) => self.handle(&socket, buffer.get(..filled).unwrap_or_default()).await,
+                Ok(()) => match self.handle(buffer.get(..filled).unwrap_or_default()) {
+                    Handled::Otherwise(next) => next,
+                    Handled::Answer { reply, is_head_request, next } => {
+                        let is_sent = self.send(&socket, reply, is_head_request).await;
+                        if is_sent { next } else { Next::Close }
+                    }
+                },
                 Err(Ended::Closed) => break Next::Close,
                 Err(Ended::Refused(reply)) => {
                     self.worker.traffic.malformed.add(1);
@@ -236,14 +251,14 @@ impl Connection {
         socket.poll_read_ready(context).map_err(|_| Ended::Closed)
     }
 
-    /// Judges and routes one request, and answers it if the guard can do so by itself.
-    async fn handle(&self, socket: &TcpStream, received: &[u8]) -> Next {
-        let head = match Head::parse(received) {
+    /// Judges and routes one request, and says what comes of it.
+    fn handle(&self, received: &[u8]) -> Handled {
+        let mut room = header_room();
+        let head = match Head::parse(received, &mut room) {
             Ok(head) => head,
             Err(error) => {
                 self.worker.traffic.malformed.add(1);
-                let is_sent = self.send(socket, error.into(), false).await;
-                return if is_sent { Next::Linger } else { Next::Close };
+                return Handled::Answer { reply: error.into(), is_head_request: false, next: Next::Linger };
             }
         };
         self.phase.set(Phase::Exchange);
@@ -252,48 +267,25 @@ impl Connection {
         let request = head.request();
         let client = self.client(&settings, |name| head.values(name));
         let now = self.worker.shared.clock.now();
-        let sender = match self.admit(&settings, &request, client, now) {
+        let reply = match self.admit(&settings, &request, client, now) {
             Ok((Destination::Upstream(_) | Destination::Files(_), sender)) => {
                 self.judged.set(Some(sender));
-                return Next::Forward;
+                return Handled::Otherwise(Next::Forward);
             }
-            Ok((Destination::Clock, sender)) => sender,
-            Err(Refused::Silently) => return Next::Reset,
-            Err(Refused::With(reply)) => return self.answer(socket, &head, reply).await,
-        };
-        let clock = ClockRequest::new(&request);
-        let outcome = Outcome::Served { status: clock.status() };
-        self.report(&request, sender, outcome, now);
-        self.worker.traffic.served.add(1);
-        match clock {
-            ClockRequest::Reply(reply) => self.answer(socket, &head, reply).await,
-            ClockRequest::Stream => Next::Watch,
-        }
-    }
-
-    /// Sends an answer and says how the connection goes on.
-    async fn answer(&self, socket: &TcpStream, head: &Head<'_>, reply: Reply) -> Next {
-        let request = head.request();
-        let is_head_request = request.method == b"HEAD";
-        let closes = self.worker.answer(reply, |answer| answer.close);
-        if !self.send(socket, reply, is_head_request).await {
-            return Next::Close;
-        }
-        let done = match head.body {
-            BodyLength::None => Some(head.length),
-            BodyLength::Known(length) => {
-                usize::try_from(length).ok().and_then(|length| head.length.checked_add(length))
+            Ok((Destination::Clock, sender)) => {
+                let clock = ClockRequest::new(&request);
+                self.report(&request, sender, Outcome::Served { status: clock.status() }, now);
+                self.worker.traffic.served.add(1);
+                match clock {
+                    ClockRequest::Reply(reply) => reply,
+                    ClockRequest::Stream => return Handled::Otherwise(Next::Watch),
+                }
             }
-            BodyLength::Chunked => None,
+            Err(Refused::Silently) => return Handled::Otherwise(Next::Reset),
+            Err(Refused::With(reply)) => reply,
         };
-        let received = head.received;
-        match done.filter(|done| *done <= received) {
-            None => Next::Linger,
-            Some(_) if closes => Next::Close,
-            // A client of HTTP/1.0 expects a word about it when the connection stays, and these answers have none.
-            Some(_) if !head.keep_alive || request.version != Version::Http11 => Next::Close,
-            Some(done) => Next::Again(done),
-        }
+        let next = after_answer(&head, received.len(), self.worker.answer(reply, |answer| answer.close));
+        Handled::Answer { reply, is_head_request: request.method == b"HEAD", next }
     }
 
     /// Routes and judges a request, and counts what comes of it. Used for the first request on a connection and, by
@@ -504,6 +496,22 @@ impl Drop for Connection {
     fn drop(&mut self) {
         self.worker.traffic.connections.subtract(1);
         self.worker.release(self.slot.get());
+    }
+}
+
+/// How a connection goes on after an answer, when `received` bytes beginning with the head are in the buffer.
+fn after_answer(head: &Head<'_>, received: usize, closes: bool) -> Next {
+    let done = match head.body {
+        BodyLength::None => Some(head.length),
+        BodyLength::Known(length) => usize::try_from(length).ok().and_then(|length| head.length.checked_add(length)),
+        BodyLength::Chunked => None,
+    };
+    match done.filter(|done| *done <= received) {
+        None => Next::Linger,
+        Some(_) if closes => Next::Close,
+        // A client of HTTP/1.0 expects a word about it when the connection stays, and these answers have none.
+        Some(_) if !head.keep_alive || head.request().version != Version::Http11 => Next::Close,
+        Some(done) => Next::Again(done),
     }
 }
 

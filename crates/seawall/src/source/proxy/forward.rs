@@ -1,12 +1,14 @@
 //! Requests that go on to a site, by hyper on both sides: parsed by its server, framed anew by its client.
 
 use std::cell::RefCell;
+use std::error::Error as _;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode, Uri, request};
+use http_body::Body as _;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -22,11 +24,12 @@ use super::body::{Account, AnswerBody, AnswerSource, RequestBody};
 use super::connection::{Connection, Phase, Refused, Sender};
 use super::deadlines::Deadline;
 use super::head::Host;
+use super::listener;
 use super::settings::{Destination, Settings};
 use super::stream::ClientStream;
 use super::streams::ClockRequest;
 use super::upstream::{UpstreamBody, UpstreamError};
-use crate::config::Upstream;
+use crate::config::{ClientAddressSource, Upstream};
 use crate::source::record::Record;
 
 /// hyper's own lower bound for its buffer.
@@ -72,7 +75,7 @@ struct Exchange {
 }
 
 /// Serves all requests of a connection until it ends. Returns it when it is still to be closed.
-pub(super) async fn serve(connection: &Rc<Connection>, stream: ClientStream) -> Option<ClientStream> {
+pub(super) async fn serve(connection: &Rc<Connection>, mut stream: ClientStream) -> Option<ClientStream> {
     let exchange = Rc::new(Exchange {
         connection: Rc::clone(connection),
         deadline: connection.worker.deadlines.add(),
@@ -91,25 +94,28 @@ pub(super) async fn serve(connection: &Rc<Connection>, stream: ClientStream) -> 
         .header_read_timeout(None)
         // Heads and small bodies go out in one plain write, which the kernel handles faster than a vector of them.
         .writev(false)
-        .serve_connection(TokioIo::new(stream), service)
+        .serve_connection(TokioIo::new(&mut stream), service)
         .without_shutdown()
         .await;
     match served {
-        Ok(parts) => {
-            let stream = parts.io.into_inner();
-            match exchange.tunnel.take() {
-                Some(upstream) => {
-                    tunnel(connection, stream, parts.read_buf, upstream).await;
-                    None
-                }
-                None => Some(stream),
+        Ok(parts) => match exchange.tunnel.take() {
+            Some(upstream) => {
+                let received = parts.read_buf;
+                tunnel(connection, stream, received, upstream).await;
+                None
             }
-        }
+            None => Some(stream),
+        },
         Err(error) => {
+            tracing::trace!(%error, "a connection ended early");
             if error.is_parse() {
                 connection.worker.traffic.malformed.add(1);
+                // It has been told so; closing at once could take the answer from it.
+                return Some(stream);
             }
-            tracing::trace!(%error, "a connection ended early");
+            if error.source().is_some_and(|cause| cause.is::<Dropped>()) {
+                stream.into_socket().into_std().map(|socket| listener::reset(socket.into())).ok();
+            }
             None
         }
     }
@@ -136,7 +142,10 @@ impl Exchange {
         let settings = connection.worker.settings();
         let arrived = connection.worker.shared.clock.now();
         let (parts, body) = request.into_parts();
-        let Ok(host) = host(&parts) else { return Ok(self.reply(Reply::Malformed, &parts.method, arrived)) };
+        let (true, Ok(host)) = (is_clear(&parts), host(&parts)) else {
+            connection.worker.traffic.malformed.add(1);
+            return Ok(self.reply(Reply::Malformed, &parts.method, arrived));
+        };
         let view = view(&parts, &host);
         let (destination, sender) = match connection.judged.take() {
             // Judged before hyper came in; only the way remains to be found again.
@@ -168,11 +177,10 @@ impl Exchange {
             record,
         };
         Ok(match destination {
-            Destination::Upstream(upstream) => {
-                self.forward(&settings, &upstream, parts, host, body, sender, account).await
-            }
+            Destination::Upstream(upstream) => self.forward(&settings, &upstream, parts, body, sender, account).await,
             Destination::Files(files) => {
-                let response = files.respond(&parts.method, &parts.uri, &parts.headers).await;
+                let target = parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+                let response = files.respond(&parts.method, target, &parts.headers).await;
                 finish(response.map(AnswerSource::Files), account)
             }
             Destination::Clock => {
@@ -203,13 +211,11 @@ impl Exchange {
         Some(Box::new(record))
     }
 
-    #[expect(clippy::too_many_arguments, reason = "these are the parts of one request, taken apart by their owners")]
     async fn forward(
         &self,
         settings: &Settings,
         upstream: &Arc<Upstream>,
         mut parts: request::Parts,
-        host: Host,
         body: Incoming,
         sender: Sender,
         mut account: Account,
@@ -217,10 +223,17 @@ impl Exchange {
         let connection = &self.connection;
         let method = parts.method.clone();
         let protocol = upgrade_protocol(&parts);
-        if prepare_request(&mut parts, &host, connection, &self.peer, sender.client, protocol.as_ref()).is_err() {
+        let had_length = parts.headers.contains_key(header::CONTENT_LENGTH);
+        // A proxy that speaks the PROXY protocol does not look at headers: they are the client's own.
+        let believes_headers =
+            connection.peer_is_trusted && settings.client_address != ClientAddressSource::ProxyProtocol;
+        let prepared =
+            prepare_request(&mut parts, believes_headers, connection, &self.peer, sender.client, protocol.as_ref());
+        if prepared.is_err() {
             account.outcome = Outcome::Served { status: 400 };
             return finish(self.full(Reply::Malformed, &method), account);
         }
+        frame(&mut parts, &body, had_length);
         let worker = &connection.worker;
         let connections_max = settings.limits.upstream_connections_max.div_ceil(worker.workers).max(1);
         let pool = worker.pools.get(upstream, connections_max);
@@ -232,6 +245,10 @@ impl Exchange {
                 let status = response.status();
                 account.outcome = Outcome::Served { status: status.as_u16() };
                 remove_named_by_connection(response.headers_mut());
+                if response.headers().contains_key(header::TRANSFER_ENCODING) {
+                    // It overrides the length (RFC 9112, section 6.3), which would cut the answer off at another place.
+                    response.headers_mut().remove(header::CONTENT_LENGTH);
+                }
                 remove(response.headers_mut(), &[&HOP_BY_HOP]);
                 *response.version_mut() = http::Version::HTTP_11;
                 if status == StatusCode::SWITCHING_PROTOCOLS {
@@ -244,10 +261,11 @@ impl Exchange {
                     UpstreamError::Connect(_) | UpstreamError::Exchange(_) => Reply::BadGateway,
                     UpstreamError::ConnectTime | UpstreamError::AnswerTime => Reply::GatewayTimeout,
                     UpstreamError::Saturated => Reply::Overload,
-                    UpstreamError::Client => Reply::TooSlow,
+                    UpstreamError::ClientSilent => Reply::TooSlow,
+                    UpstreamError::Client => Reply::Malformed,
                 };
                 let status = worker.answer(reply, |answer| answer.status);
-                account.outcome = if reply == Reply::TooSlow {
+                account.outcome = if matches!(error, UpstreamError::Client | UpstreamError::ClientSilent) {
                     Outcome::Served { status }
                 } else {
                     worker.note_failure(upstream, &error);
@@ -300,6 +318,20 @@ fn finish(response: Response<AnswerSource>, account: Account) -> Response<Answer
     response.map(|source| AnswerBody::new(source, account))
 }
 
+/// Whether a request is as clear as [`super::head`] has it of a first one, in what can be told behind hyper: it goes to a
+/// path, or to the server as a whole, and its body is not coded beyond being chunked.
+fn is_clear(parts: &request::Parts) -> bool {
+    let uri = &parts.uri;
+    let is_target = match (uri.scheme_str(), uri.authority()) {
+        (None, None) => uri.path().starts_with('/') || (uri.path() == "*" && parts.method == Method::OPTIONS),
+        (Some("http" | "https"), Some(_)) => true,
+        _ => false,
+    };
+    let mut codings = parts.headers.get_all(header::TRANSFER_ENCODING).iter();
+    let is_chunked = |coding: &HeaderValue| coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked");
+    is_target && parts.method != Method::CONNECT && codings.next().is_none_or(is_chunked) && codings.next().is_none()
+}
+
 /// The host that a request is for. A target in absolute form must say the same as the Host header.
 fn host(parts: &request::Parts) -> Result<Host, ()> {
     let mut hosts = parts.headers.get_all(header::HOST).iter();
@@ -333,11 +365,14 @@ fn header_values<'a>(headers: &'a HeaderMap, name: &'static str) -> impl DoubleE
     headers.get_all(name).iter().map(HeaderValue::as_bytes)
 }
 
-/// The other protocol that a request asks for.
+/// The other protocol that a request asks for, if it may be passed on. WebSocket alone: within `h2c` a client would send
+/// the site requests that nobody judges.
 fn upgrade_protocol(parts: &request::Parts) -> Option<HeaderValue> {
     let asks = |value: &HeaderValue| options(value).any(|option| option.eq_ignore_ascii_case(b"upgrade"));
     let is_upgrade = parts.headers.get_all(header::CONNECTION).iter().any(asks);
-    parts.headers.get(header::UPGRADE).filter(|_| is_upgrade).cloned()
+    let mut protocols = parts.headers.get_all(header::UPGRADE).iter();
+    let protocol = protocols.next().filter(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket"));
+    protocol.filter(|_| is_upgrade && protocols.next().is_none()).cloned()
 }
 
 fn options(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
@@ -347,28 +382,30 @@ fn options(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
 /// Turns a request as it came into one to be sent on.
 fn prepare_request(
     parts: &mut request::Parts,
-    host: &Host,
+    believes_headers: bool,
     connection: &Connection,
     peer_text: &HeaderValue,
     client: Option<ClientAddress>,
     protocol: Option<&HeaderValue>,
 ) -> Result<(), http::Error> {
     remove_named_by_connection(&mut parts.headers);
-    let claims: &[&str] = if connection.peer_is_trusted { &[] } else { &CLAIMS };
+    let claims: &[&str] = if believes_headers { &[] } else { &CLAIMS };
     remove(&mut parts.headers, &[&HOP_BY_HOP, &REWRITTEN, claims]);
-    if parts.uri.scheme().is_some() {
-        parts.headers.insert(header::HOST, HeaderValue::from_bytes(host.as_bytes())?);
-    }
-    if parts.uri.authority().is_some() {
+    remove_disguised(&mut parts.headers);
+    if let Some(authority) = parts.uri.authority() {
+        parts.headers.insert(header::HOST, HeaderValue::from_str(authority.as_str())?);
         let target = parts.uri.path_and_query().cloned();
         parts.uri = target.map_or_else(|| Uri::from_static("/"), Uri::from);
+    } else if !parts.headers.contains_key(header::HOST) {
+        // HTTP/1.0 may do without; the version that is spoken from here on may not.
+        parts.headers.insert(header::HOST, HeaderValue::from_static(""));
     }
     if let Some(protocol) = protocol {
         parts.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         parts.headers.insert(header::UPGRADE, protocol.clone());
     }
     parts.version = http::Version::HTTP_11;
-    let forwarded_for = if connection.peer_is_trusted {
+    let forwarded_for = if believes_headers {
         let before = parts.headers.get_all(X_FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok());
         let mut chain: Vec<String> = before.map(str::to_owned).collect();
         if chain.is_empty() {
@@ -377,13 +414,27 @@ fn prepare_request(
         chain.push(connection.peer.ip().to_string());
         HeaderValue::try_from(chain.join(", "))?
     } else {
-        peer_text.clone()
+        match client {
+            Some(client) if client != connection.peer => HeaderValue::try_from(client.ip().to_string())?,
+            _ => peer_text.clone(),
+        }
     };
     parts.headers.insert(X_FORWARDED_FOR, forwarded_for);
     if !parts.headers.contains_key(X_FORWARDED_PROTO) {
         parts.headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
     }
     Ok(())
+}
+
+/// Says how long the body is, in the one way that fits. Left to itself hyper takes a chunked body away from GET, and says
+/// nothing about an empty one, for which some servers refuse a POST.
+fn frame(parts: &mut request::Parts, body: &Incoming, had_length: bool) {
+    let expects_body = matches!(parts.method, Method::POST | Method::PUT | Method::PATCH);
+    match body.size_hint().exact() {
+        Some(0) if !had_length && !expects_body => {}
+        Some(length) => drop(parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length))),
+        None => drop(parts.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"))),
+    }
 }
 
 /// Removes the headers that the Connection header names.
@@ -397,6 +448,19 @@ fn remove_named_by_connection(headers: &mut HeaderMap) {
         .filter_map(named)
         .collect();
     named.iter().for_each(|name| drop(headers.remove(name)));
+}
+
+/// Removes claims written with underscores: CGI, WSGI and their like cannot tell them from the real ones.
+fn remove_disguised(headers: &mut HeaderMap) {
+    let is_claim = |name: &&HeaderName| {
+        let name = name.as_str();
+        let is_same = |(found, expected): (u8, u8)| found == expected || (found, expected) == (b'_', b'-');
+        name.contains('_')
+            && CLAIMS.iter().any(|claim| claim.len() == name.len() && name.bytes().zip(claim.bytes()).all(is_same))
+    };
+    while let Some(found) = headers.keys().find(is_claim).cloned() {
+        headers.remove(found);
+    }
 }
 
 /// Removes the headers of these names. One pass finds what is there, which is nearly always little: looking each name up

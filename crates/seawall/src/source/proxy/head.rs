@@ -24,8 +24,6 @@ pub(super) enum HeadError {
 
 /// A complete head, borrowed from the buffer that it was read into.
 pub(super) struct Head<'a> {
-    /// Bytes in the buffer.
-    pub(super) received: usize,
     /// Bytes from the start of the buffer to the end of the head.
     pub(super) length: usize,
     /// Whether the client expects the connection to stay open after the answer.
@@ -38,9 +36,15 @@ pub(super) struct Head<'a> {
     host: Host,
     user_agent: Option<&'a [u8]>,
     referer: Option<&'a [u8]>,
-    names: [&'a str; HEADERS_MAX],
-    values: [&'a [u8]; HEADERS_MAX],
-    headers: usize,
+    headers: &'a [httparse::Header<'a>],
+}
+
+/// Room for the headers of one request. It is the caller's, so that it is neither cleared nor moved.
+pub(super) type HeaderRoom<'a> = [MaybeUninit<httparse::Header<'a>>; HEADERS_MAX];
+
+/// Room that holds nothing yet.
+pub(super) const fn header_room<'a>() -> HeaderRoom<'a> {
+    [const { MaybeUninit::uninit() }; HEADERS_MAX]
 }
 
 /// What a head says of its body.
@@ -87,7 +91,7 @@ impl HeadScanner {
         self.scanned = buffer.len();
         if first {
             // Not HTTP at all, as a TLS hello, is told from its first bytes.
-            let mut headers = [const { MaybeUninit::uninit() }; HEADERS_MAX];
+            let mut headers = header_room();
             let mut request = httparse::Request::new(&mut []);
             request.parse_with_uninit_headers(buffer, &mut headers).map_err(head_error)?;
         }
@@ -100,10 +104,9 @@ impl<'a> Head<'a> {
     ///
     /// # Errors
     /// When the head is not acceptable.
-    pub(super) fn parse(buffer: &'a [u8]) -> Result<Self, HeadError> {
-        let mut headers = [const { MaybeUninit::uninit() }; HEADERS_MAX];
+    pub(super) fn parse(buffer: &'a [u8], room: &'a mut HeaderRoom<'a>) -> Result<Self, HeadError> {
         let mut request = httparse::Request::new(&mut []);
-        let length = match request.parse_with_uninit_headers(buffer, &mut headers) {
+        let length = match request.parse_with_uninit_headers(buffer, room) {
             Ok(httparse::Status::Complete(length)) => length,
             Ok(httparse::Status::Partial) => return Err(HeadError::Malformed),
             Err(error) => return Err(head_error(error)),
@@ -115,7 +118,6 @@ impl<'a> Head<'a> {
         };
         let (Some(method), Some(target)) = (request.method, request.path) else { return Err(HeadError::Malformed) };
         let mut head = Self {
-            received: buffer.len(),
             length,
             keep_alive: version == Version::Http11,
             body: BodyLength::None,
@@ -125,11 +127,9 @@ impl<'a> Head<'a> {
             host: Host::default(),
             user_agent: None,
             referer: None,
-            names: [""; HEADERS_MAX],
-            values: [b""; HEADERS_MAX],
-            headers: 0,
+            headers: request.headers,
         };
-        head.read_headers(request.headers)?;
+        head.read_headers()?;
         Ok(head)
     }
 
@@ -149,19 +149,15 @@ impl<'a> Head<'a> {
 
     /// The values of the headers of this name, in the order sent.
     pub(super) fn values<'h>(&'h self, name: &'h str) -> impl DoubleEndedIterator<Item = &'a [u8]> + 'h {
-        let headers = self.names[..self.headers].iter().zip(&self.values[..self.headers]);
-        headers.filter(move |(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| *value)
+        self.headers.iter().filter(move |header| header.name.eq_ignore_ascii_case(name)).map(|header| header.value)
     }
 
-    fn read_headers(&mut self, headers: &[httparse::Header<'a>]) -> Result<(), HeadError> {
+    fn read_headers(&mut self) -> Result<(), HeadError> {
         let mut host = None;
         let mut length = None;
         let mut chunked = false;
-        for header in headers {
+        for header in self.headers {
             let (name, value) = (header.name, header.value);
-            self.names[self.headers] = name;
-            self.values[self.headers] = value;
-            self.headers += 1;
             // Told apart by length first: comparing every name with each of these would cost more than all the rest.
             match name.len() {
                 4 if name.eq_ignore_ascii_case("host") => once(&mut host, value)?,
@@ -208,6 +204,11 @@ impl<'a> Head<'a> {
         }
         if let Some(host) = host {
             self.host = Host::parse(host)?;
+        }
+        // A fragment never leaves a browser; hyper would cut it off, and forward another path than the one judged. CONNECT
+        // asks for a tunnel, which is nothing to judge.
+        if memchr::memchr(b'#', self.target).is_some() || self.method == b"CONNECT" {
+            return Err(HeadError::Malformed);
         }
         match self.target {
             [b'/', ..] => Ok(()),
@@ -298,26 +299,34 @@ fn head_error(error: httparse::Error) -> HeadError {
 mod tests {
     use super::*;
 
-    fn parse(text: &str) -> Result<Head<'_>, HeadError> {
+    /// Reads `text` and hands what was read to `check`.
+    fn parse<T>(text: &str, check: impl FnOnce(&Head<'_>) -> T) -> Result<T, HeadError> {
         let mut scanner = HeadScanner::default();
         assert!(scanner.is_complete(text.as_bytes())?, "{text:?} is not a whole head");
-        Head::parse(text.as_bytes())
+        let mut room = header_room();
+        Head::parse(text.as_bytes(), &mut room).map(|head| check(&head))
+    }
+
+    fn error(text: &str) -> Option<HeadError> {
+        parse(text, |_| ()).err()
     }
 
     #[test]
     fn a_browser_request_is_read_whole() {
         let text = "GET /a/b?c=d HTTP/1.1\r\nHost: Example.ORG.:8080\r\nUser-Agent: curl/8\r\n\
                     Referer: http://a/\r\nX-Forwarded-For: 192.0.2.1\r\nx-forwarded-for: 192.0.2.2\r\n\r\nrest";
-        let head = parse(text).unwrap_or_else(|error| panic!("{error:?}"));
-        let request = head.request();
-        assert_eq!(request.host, b"example.org");
-        assert_eq!((request.path, request.query), (&b"/a/b"[..], Some(&b"c=d"[..])));
-        assert_eq!(request.user_agent, Some(&b"curl/8"[..]));
-        assert_eq!(request.referer, Some(&b"http://a/"[..]));
-        assert_eq!(head.length, text.len() - 4);
-        assert!(head.keep_alive);
-        let forwarded: Vec<&[u8]> = head.values("X-Forwarded-For").collect();
-        assert_eq!(forwarded, [b"192.0.2.1", b"192.0.2.2"]);
+        let read = parse(text, |head| {
+            let request = head.request();
+            assert_eq!(request.host, b"example.org");
+            assert_eq!((request.path, request.query), (&b"/a/b"[..], Some(&b"c=d"[..])));
+            assert_eq!(request.user_agent, Some(&b"curl/8"[..]));
+            assert_eq!(request.referer, Some(&b"http://a/"[..]));
+            assert_eq!(head.length, text.len() - 4);
+            assert!(head.keep_alive);
+            let forwarded: Vec<&[u8]> = head.values("X-Forwarded-For").collect();
+            assert_eq!(forwarded, [b"192.0.2.1", b"192.0.2.2"]);
+        });
+        assert_eq!(read, Ok(()));
     }
 
     #[test]
@@ -338,6 +347,8 @@ mod tests {
             "GET ftp://a/ HTTP/1.1\r\nHost: a\r\n\r\n",
             "GET * HTTP/1.1\r\nHost: a\r\n\r\n",
             "CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n",
+            "CONNECT / HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n",
             "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n",
             "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\n",
             "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +3\r\n\r\n",
@@ -348,7 +359,7 @@ mod tests {
             "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
             "POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n",
         ] {
-            assert_eq!(parse(text).err(), Some(HeadError::Malformed), "{text:?}");
+            assert_eq!(error(text), Some(HeadError::Malformed), "{text:?}");
         }
     }
 
@@ -362,9 +373,11 @@ mod tests {
             ("GET / HTTP/1.1\r\nHost: [::1]:8080\r\n\r\n", "/", "[::1]"),
             ("GET / HTTP/1.1\r\nHost:\r\n\r\n", "/", ""),
         ] {
-            let head = parse(text).unwrap_or_else(|error| panic!("{text:?}: {error:?}"));
-            assert_eq!(head.request().path, path.as_bytes());
-            assert_eq!(head.request().host, host.as_bytes());
+            let read = parse(text, |head| {
+                assert_eq!(head.request().path, path.as_bytes());
+                assert_eq!(head.request().host, host.as_bytes());
+            });
+            assert_eq!(read, Ok(()), "{text:?}");
         }
     }
 
@@ -383,7 +396,7 @@ mod tests {
         assert_eq!(HeadScanner::default().is_complete(b"\x16\x03\x01\x02\x00\x01"), Err(HeadError::Malformed));
         assert_eq!(HeadScanner::default().is_complete(b"\0\0\0"), Err(HeadError::Malformed));
         let many = format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "X: y\r\n".repeat(HEADERS_MAX));
-        assert_eq!(parse(&many).err(), Some(HeadError::TooLarge));
+        assert_eq!(error(&many), Some(HeadError::TooLarge));
     }
 
     #[test]
@@ -395,9 +408,8 @@ mod tests {
             ("Connection: close", BodyLength::None),
         ] {
             let text = format!("POST / HTTP/1.1\r\nHost: a\r\n{header}\r\n\r\n");
-            let head = parse(&text).unwrap_or_else(|error| panic!("{text:?}: {error:?}"));
-            assert_eq!(head.body, expected);
-            assert_eq!(head.keep_alive, header != "Connection: close");
+            let read = parse(&text, |head| (head.body, head.keep_alive));
+            assert_eq!(read, Ok((expected, header != "Connection: close")), "{text:?}");
         }
     }
 }

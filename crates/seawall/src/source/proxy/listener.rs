@@ -95,4 +95,5 @@ pub(super) fn accept_waiting(listener: &OwnedFd) -> Option<(OwnedFd, IpAddr)> {
 pub(super) fn reset(connection: OwnedFd) {
     // If the option cannot be set the connection is closed all the same, only less abruptly.
     let _ = SockRef::from(&connection).set_linger(Some(Duration::ZERO));
+    drop(connection);
 }

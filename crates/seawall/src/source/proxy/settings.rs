@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use seawall_engine::address::AddressSet;
 use seawall_engine::gate::ClientLimit;
 
 use crate::config::{ClientAddressSource, Config, HostPattern, Limits, Origin, Upstream};
-use crate::origin::files::FilesOrigin;
+use crate::origin::files::{Files, FilesError};
 
 /// What the workers need of the configuration.
 pub struct Settings {
@@ -37,12 +38,15 @@ pub enum Destination {
     /// To the built-in clock.
     Clock,
     /// To a folder.
-    Files(Arc<FilesOrigin>),
+    Files(Files),
 }
 
 impl Settings {
     /// Compiles a configuration. `connections_max` is used where it names none.
-    pub fn new(config: &Config, connections_max: usize) -> Self {
+    ///
+    /// # Errors
+    /// When a folder that is to be served cannot be opened.
+    pub fn new(config: &Config, connections_max: usize) -> Result<Self, FilesError> {
         let mut settings = Self {
             exact: HashMap::new(),
             below: Vec::new(),
@@ -53,13 +57,13 @@ impl Settings {
             limits: config.limits.clone(),
             connections_max: config.limits.connections_max.unwrap_or(connections_max),
             never_ban: config.never_ban_set(),
-            client_limits: Vec::new(),
+            client_limits: client_limits(config).into_iter().collect(),
         };
         for (index, site) in config.sites.iter().enumerate() {
             settings.sites.push(match &site.origin {
                 Origin::Upstream(upstream) => Destination::Upstream(Arc::new(upstream.clone())),
                 Origin::Clock => Destination::Clock,
-                Origin::Files { root } => Destination::Files(Arc::new(FilesOrigin::new(root))),
+                Origin::Files { root } => Destination::Files(Files::open(root)?),
             });
             for host in &site.hosts {
                 match host {
@@ -73,7 +77,7 @@ impl Settings {
                 }
             }
         }
-        settings
+        Ok(settings)
     }
 
     /// Where a request for `host` goes; `None` when the host is none of ours. An exact name goes before `*.name`, that
@@ -83,4 +87,9 @@ impl Settings {
         let index = self.exact.get(host).or_else(|| below().map(|(_, index)| index)).or(self.any.as_ref())?;
         self.sites.get(*index)
     }
+}
+
+fn client_limits(config: &Config) -> Option<ClientLimit> {
+    let requests = config.limits.client_requests_per_minute_max?;
+    Some(ClientLimit { conditions: Vec::new(), requests, period: Duration::from_secs(60) })
 }

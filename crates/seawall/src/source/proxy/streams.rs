@@ -62,7 +62,7 @@ impl Streams {
     /// Makes a client a viewer. `slot` is released when it is gone.
     pub(super) fn adopt(&self, worker: &Worker, socket: OwnedFd, slot: Option<ClientSlot>) {
         let token = slot.map_or(0, ClientSlot::into_bits);
-        match self.broadcaster.borrow_mut().adopt(socket, token, wall_clock()) {
+        match self.broadcaster.borrow_mut().adopt(socket, token) {
             Ok(()) => worker.traffic.streams.add(1),
             Err(Full { socket, .. }) => {
                 worker.traffic.overloaded.add(1);

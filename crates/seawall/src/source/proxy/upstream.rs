@@ -2,6 +2,7 @@
 //! that uses them, so that an answer needs no hand-over between tasks.
 
 use std::cell::{Cell, RefCell};
+use std::error::Error as _;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
@@ -53,8 +54,11 @@ pub(super) enum UpstreamError {
     /// All connections are in use and too many requests wait for one.
     #[error("all connections are in use")]
     Saturated,
-    /// The client went away first.
+    /// The client fell silent in the middle of its body.
     #[error("the client fell silent")]
+    ClientSilent,
+    /// The client's body is no clear HTTP, or broke off.
+    #[error("the client's body broke off")]
     Client,
 }
 
@@ -75,7 +79,7 @@ pub(super) struct Pool {
 }
 
 struct IdleConnection {
-    connection: UpstreamConnection,
+    connection: Box<UpstreamConnection>,
     since: Timestamp,
 }
 
@@ -186,7 +190,7 @@ impl Pool {
     }
 
     /// The connection that was used last and is still open: the others may grow old and be closed.
-    fn take_idle(&self) -> Option<UpstreamConnection> {
+    fn take_idle(&self) -> Option<Box<UpstreamConnection>> {
         loop {
             let mut connection = self.idle.borrow_mut().pop()?.connection;
             if connection.is_usable() {
@@ -195,7 +199,7 @@ impl Pool {
         }
     }
 
-    async fn connect(&self, time: Duration) -> Result<UpstreamConnection, UpstreamError> {
+    async fn connect(&self, time: Duration) -> Result<Box<UpstreamConnection>, UpstreamError> {
         let connecting = async {
             Ok(match &*self.upstream {
                 Upstream::Http { host, port } => {
@@ -216,7 +220,7 @@ impl Pool {
             .handshake(TokioIo::new(stream))
             .await
             .map_err(UpstreamError::Exchange)?;
-        Ok(UpstreamConnection { sender, driver, is_done: false })
+        Ok(Box::new(UpstreamConnection { sender, driver, is_done: false }))
     }
 }
 
@@ -254,8 +258,11 @@ impl UpstreamConnection {
                 return Poll::Ready(answer.map_err(|mut failed| {
                     let unsent = failed.take_message();
                     let error = failed.into_error();
-                    let is_clients = error.is_user();
-                    let error = if is_clients { UpstreamError::Client } else { UpstreamError::Exchange(error) };
+                    let error = match error.source().and_then(|cause| cause.downcast_ref()) {
+                        Some(BodyError::ClientSilent) => UpstreamError::ClientSilent,
+                        Some(_) => UpstreamError::Client,
+                        None => UpstreamError::Exchange(error),
+                    };
                     Unanswered { error, unsent }
                 }));
             }
@@ -272,7 +279,8 @@ impl UpstreamConnection {
 pub(super) struct UpstreamBody {
     incoming: Incoming,
     is_ended: bool,
-    connection: Option<UpstreamConnection>,
+    /// Boxed when it is made, since it changes hands several times for each request and is large.
+    connection: Option<Box<UpstreamConnection>>,
     pool: Rc<Pool>,
     worker: Rc<Worker>,
     deadline: Rc<Deadline>,

@@ -1,0 +1,133 @@
+//! What a detector keeps: how much memory it takes, what it saves, and what it takes up again.
+
+#[expect(dead_code, reason = "each test uses a part of the world")]
+mod world;
+
+use std::time::Duration;
+
+use seawall_engine::address::ClientAddress;
+use seawall_engine::decision::{Enforce, Stage};
+use seawall_engine::detection::{Detector, RestoreError, Settings, Surroundings};
+use seawall_engine::observation::{ClientHistory, Cost, Observation, Outcome};
+use seawall_engine::units::Timestamp;
+use world::{Dice, Sent, World, address, browsers, stressed};
+
+/// A detector that has seen this many clients, each once or more, over ten minutes.
+fn seen(clients: u32, pool: u8, requests: u32) -> Detector {
+    let mut detector = Detector::new(Settings { seed: 5, ..Settings::default() });
+    let (mut dice, agents) = (Dice::new(9), browsers());
+    let start = Timestamp::from_seconds(world::START);
+    for number in 0..requests {
+        let at = start + Duration::from_secs(600) * number / requests;
+        let page = World::page(&mut dice);
+        let agent = &agents[number as usize % agents.len()];
+        let mut sent = Sent::get(address(pool, (number % clients) as usize), page, agent.clone());
+        sent.query = Some(format!("q{number}=1"));
+        detector.observe(&Observation {
+            at,
+            client: Some(ClientAddress::new(sent.client)),
+            request: sent.request(),
+            outcome: Outcome::Served { status: 200 },
+            cost: Cost { requests: 1, bytes: 1000, ..Cost::default() },
+            weight: 1.0,
+            history: ClientHistory::default(),
+        });
+        if number % (requests / 2400).max(1) == 0 {
+            detector.tick(at, &Surroundings::default());
+        }
+    }
+    detector
+}
+
+#[test]
+fn memory_does_not_depend_on_clients() {
+    let fresh = Detector::new(Settings::default()).memory_bytes();
+    for clients in [1, 1_000, 1_000_000] {
+        let bytes = seen(clients, 20, clients.max(1000)).memory_bytes();
+        println!("{clients} clients: {:.1} MiB", bytes as f64 / f64::from(1 << 20));
+        assert_eq!(bytes, fresh, "{clients} clients");
+        assert!(bytes <= 28 << 20, "{bytes} bytes");
+    }
+}
+
+#[test]
+fn a_restored_guard_is_warm_and_finds_a_flood() {
+    let saved = World::warm(4, Enforce::UnderStress).detector.save();
+    println!("saved: {} bytes", saved.len());
+    assert!(saved.len() < 4 << 20);
+    let mut world = World::new(4, Enforce::UnderStress);
+    world.now = Timestamp::from_seconds(world::START + 8 * 86_400);
+    world.detector.restore(&saved).expect("what was just saved");
+    assert!(!world.status().cold);
+    world.run(Duration::from_secs(120), |_, _| Vec::new());
+    world.pressure = stressed();
+    world.begin();
+    world.run(Duration::from_secs(20), |dice, _| {
+        (0..8).map(|_| Sent::get(dice.address(120, 5000), "/ca/cacert.pem", "QQGameHall")).collect()
+    });
+    let status = world.status();
+    let rules: Vec<_> = status.rules.iter().filter(|rule| rule.stage == Stage::Enforced).collect();
+    assert!(rules.iter().any(|rule| rule.text.contains("QQGameHall")), "{status:#?}");
+    assert_eq!(world.tally.wanted_refused, 0);
+}
+
+#[test]
+fn what_is_saved_is_the_same_whoever_the_clients_were() {
+    assert!(seen(20, 20, 20_000).save() == seen(20, 150, 20_000).save());
+}
+
+#[test]
+fn damaged_foreign_and_oversized_data_is_refused() {
+    let saved = seen(500, 20, 20_000).save();
+    let mut detector = Detector::new(Settings::default());
+    assert_eq!(detector.restore(b"GIF89a"), Err(RestoreError::Foreign));
+    assert_eq!(detector.restore(&[]), Err(RestoreError::Foreign));
+    assert!(matches!(detector.restore(&vec![0; 20 << 20]), Err(RestoreError::Oversized { .. })));
+    let mut newer = saved.clone();
+    newer[8] = 9;
+    assert_eq!(detector.restore(&newer), Err(RestoreError::Version { found: 9 }));
+    for end in [0, 7, 8, 11, 12, 19, 20, 21, saved.len() / 2, saved.len() - 1] {
+        assert!(detector.restore(&saved[..end]).is_err(), "cut at {end}");
+    }
+    let mut dice = Dice::new(1);
+    for _ in 0..200 {
+        let mut damaged = saved.clone();
+        let at = dice.below(damaged.len());
+        damaged[at] ^= 1 << dice.below(8);
+        assert!(detector.restore(&damaged).is_err(), "a bit flipped at {at}");
+    }
+    assert_eq!(detector.restore(&saved), Ok(()));
+}
+
+#[test]
+fn any_spacing_of_time_is_tolerated() {
+    let mut detector = Detector::new(Settings::default());
+    let mut dice = Dice::new(7);
+    let mut at = Timestamp::from_seconds(world::START);
+    for number in 0..20_000_usize {
+        let jump = match dice.below(100) {
+            0 => Duration::from_secs(dice.next() % 100_000),
+            1 => Duration::ZERO,
+            _ => Duration::from_millis(dice.next() % 400),
+        };
+        at = if dice.chance(0.01) { at - jump } else { at + jump };
+        let sent = Sent::get(address(20, number % 700), format!("/{}", dice.below(50)), "agent");
+        detector.observe(&Observation {
+            at,
+            client: (number % 3 > 0).then(|| ClientAddress::new(sent.client)),
+            request: sent.request(),
+            outcome: Outcome::Arrived,
+            cost: Cost { requests: 1, bytes: dice.next() % 1_000_000, ..Cost::default() },
+            weight: [1.0, 40.0, f32::NAN, f32::INFINITY, -3.0][dice.below(5)],
+            history: ClientHistory::default(),
+        });
+        if dice.chance(0.2) {
+            detector.tick(at, &Surroundings::default());
+        }
+    }
+    for extreme in [Timestamp::EPOCH, Timestamp::from_micros(u64::MAX), Timestamp::EPOCH] {
+        detector.tick(extreme, &Surroundings::default());
+    }
+    let status = detector.status(at);
+    assert!(status.incidents.iter().all(|incident| incident.offered_rate.is_finite()), "{status:?}");
+}

@@ -1,0 +1,10 @@
+//! The guard in line, with real sockets on both sides.
+
+mod client_address;
+mod keep_alive;
+mod limits;
+mod malformed;
+mod smuggling;
+mod streaming;
+mod tools;
+mod upstream;

@@ -1,0 +1,236 @@
+//! A guard in a process of its own.
+
+use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
+
+use tempfile::TempDir;
+
+use super::client::Client;
+use super::eventually;
+
+/// What a guard is started with. The site is `example.org` and every name below it.
+pub(crate) struct Setup {
+    listen: Vec<String>,
+    admin: String,
+    hosts: Vec<String>,
+    upstream: String,
+    limits: String,
+    rest: String,
+}
+
+impl Setup {
+    /// In front of `upstream`, a URL.
+    pub(crate) fn to(upstream: &str) -> Self {
+        Self {
+            listen: vec!["127.0.0.1:0".to_owned()],
+            admin: "off".to_owned(),
+            hosts: vec!["example.org".to_owned(), "*.example.org".to_owned()],
+            upstream: upstream.to_owned(),
+            limits: String::new(),
+            rest: String::new(),
+        }
+    }
+
+    /// For this host instead.
+    pub(crate) fn hosts(mut self, host: &str) -> Self {
+        self.hosts = vec![host.to_owned()];
+        self
+    }
+
+    /// With these lines in `[limits]`.
+    pub(crate) fn limits(mut self, lines: &str) -> Self {
+        self.limits = lines.to_owned();
+        self
+    }
+
+    /// With these further sections.
+    pub(crate) fn sections(mut self, text: &str) -> Self {
+        self.rest = text.to_owned();
+        self
+    }
+
+    /// Listening there.
+    pub(crate) fn listen(mut self, addresses: &[SocketAddr]) -> Self {
+        self.listen = addresses.iter().map(ToString::to_string).collect();
+        self
+    }
+
+    /// With a status page.
+    pub(crate) fn status_page(mut self) -> Self {
+        self.admin = "127.0.0.1:0".to_owned();
+        self
+    }
+
+    /// The configuration file.
+    pub(crate) fn text(&self) -> String {
+        format!(
+            "listen = {:?}\nadmin = {:?}\nworkers = 1\nstate-directory = \"state\"\n\n[[site]]\n\
+             hosts = {:?}\nupstream = {:?}\n\n[limits]\n{}\n\n{}\n",
+            self.listen, self.admin, self.hosts, self.upstream, self.limits, self.rest
+        )
+    }
+
+    /// Starts it and waits until visitors can come.
+    pub(crate) fn start(&self) -> Guard {
+        Guard::start(&self.text(), |_| {})
+    }
+}
+
+/// A running guard. It is killed when dropped.
+pub(crate) struct Guard {
+    process: Child,
+    directory: TempDir,
+    /// The name of its state directory.
+    state: &'static str,
+    addresses: Vec<SocketAddr>,
+    admin: Option<SocketAddr>,
+    /// Held, so that the guard has somewhere to print to.
+    _printed: BufReader<ChildStdout>,
+}
+
+impl Guard {
+    /// Starts a guard with a configuration, in a folder that `prepare` can put things into before.
+    pub(crate) fn start(config: &str, prepare: impl FnOnce(&Path)) -> Self {
+        Self::launch(config, prepare, "state", &["--config", "seawall.toml"])
+    }
+
+    /// Starts a guard with a configuration and its state elsewhere than that says.
+    pub(crate) fn start_elsewhere(config: &str) -> Self {
+        Self::launch(config, |_| {}, "elsewhere", &["--config", "seawall.toml", "--state", "elsewhere"])
+    }
+
+    /// Starts a guard without a configuration.
+    pub(crate) fn start_without_file(upstream: &str) -> Self {
+        let arguments = ["--to", upstream, "--host", "example.org", "--listen", "127.0.0.1:0", "--state", "state"];
+        Self::launch("", |_| {}, "state", &arguments)
+    }
+
+    fn launch(config: &str, prepare: impl FnOnce(&Path), state: &'static str, arguments: &[&str]) -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        fs::write(directory.path().join("seawall.toml"), config).expect("a configuration");
+        prepare(directory.path());
+        let log = File::create(directory.path().join("log")).expect("a log");
+        let mut process = Command::new(env!("CARGO_BIN_EXE_seawall"))
+            .arg("serve")
+            .args(arguments)
+            .current_dir(directory.path())
+            .env_remove("SEAWALL_LOG")
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .expect("seawall can be started");
+        let mut printed = BufReader::new(process.stdout.take().expect("its output"));
+        let (mut addresses, mut admin, mut line) = (Vec::new(), None, String::new());
+        while !line.starts_with("State in ") {
+            line.clear();
+            if printed.read_line(&mut line).expect("its output") == 0 {
+                let log = fs::read_to_string(directory.path().join("log")).unwrap_or_default();
+                panic!("the guard did not start:\n{log}\nwith\n{config}");
+            }
+            let address = |prefix: &str| line.strip_prefix(prefix)?.trim_end().strip_suffix('/')?.parse().ok();
+            addresses.extend(address("Guarding on http://"));
+            admin = admin.or(address("Status page http://"));
+        }
+        Self { process, directory, state, addresses, admin, _printed: printed }
+    }
+
+    /// Where visitors are served.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.addresses[0]
+    }
+
+    /// Where the status page is served.
+    pub(crate) fn admin(&self) -> SocketAddr {
+        self.admin.expect("a status page")
+    }
+
+    /// A visitor.
+    pub(crate) fn connect(&self) -> Client {
+        Client::connect(self.address())
+    }
+
+    /// The number of its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Its configuration file.
+    pub(crate) fn config_path(&self) -> PathBuf {
+        self.directory.path().join("seawall.toml")
+    }
+
+    /// Its state directory.
+    pub(crate) fn state_path(&self) -> PathBuf {
+        self.directory.path().join(self.state)
+    }
+
+    /// What it has logged.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
+    }
+
+    /// Runs `seawall` with these arguments against this guard.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_seawall"));
+        command.args(arguments).arg("--state").arg(self.state_path()).output().expect("seawall can be started")
+    }
+
+    /// The present state.
+    pub(crate) fn status(&self) -> serde_json::Value {
+        let output = self.command(&["status", "--json"]);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        serde_json::from_slice(&output.stdout).expect("JSON")
+    }
+
+    /// One of the counts since the start.
+    pub(crate) fn count(&self, name: &str) -> u64 {
+        self.status()["traffic"][name].as_u64().unwrap_or_else(|| panic!("a count named {name}"))
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.process);
+        rustix::process::kill_process(pid, signal).expect("the guard runs");
+    }
+
+    /// Whether it has ended, and how.
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+        self.process.try_wait().expect("a process of ours")
+    }
+
+    /// Waits for its end.
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        let mut status = None;
+        eventually("the end of the guard", || {
+            status = self.ended();
+            status.is_some()
+        });
+        status.expect("an exit status")
+    }
+
+    /// A line of `/proc/PID/status` in KiB.
+    pub(crate) fn memory(&self, name: &str) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("the guard runs");
+        let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        line.and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok()).expect("a line in kB")
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        if std::thread::panicking() {
+            eprintln!("the log of the guard:\n{}", self.log());
+        }
+    }
+}
+
+/// What a command printed.
+pub(crate) fn text(output: &[u8]) -> String {
+    String::from_utf8(output.to_vec()).expect("output in UTF-8")
+}
