@@ -27,6 +27,9 @@ pub(crate) enum Failure {
     /// What cargo says about the project is not as expected.
     #[error("failed to read what `cargo metadata` printed: {0}")]
     Metadata(String),
+    /// A benchmark could not be made, or what it saw must not be called a measurement.
+    #[error("{0}")]
+    Bench(String),
     /// A named step of the test failed.
     #[error("step `{step}` failed: {source}")]
     Step { step: &'static str, source: Box<Failure> },

@@ -1,5 +1,6 @@
-//! The project's own tasks: `cargo xtask test`, `cargo xtask generate`. One file for each; this one only lists them.
+//! The project's own tasks: `cargo xtask test`, `generate`, `bench`. One file for each; this one only lists them.
 
+mod bench;
 mod failure;
 mod generate;
 mod packages;
@@ -23,12 +24,14 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
+    Bench(bench::Arguments),
     Generate(generate::Arguments),
     Test(test::Arguments),
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().task {
+        Task::Bench(arguments) => bench::run(&arguments),
         Task::Generate(arguments) => generate::run(&arguments),
         Task::Test(arguments) => test::run(&arguments),
     };

@@ -1,4 +1,5 @@
-//! The Debian packages that the tests need beside Rust and a C compiler: installed when missing, where that is allowed.
+//! The Debian packages that tests and benchmarks need beside Rust and a C compiler: installed when missing, where that is
+//! allowed.
 
 use std::env;
 use std::process::Command;
@@ -6,21 +7,27 @@ use std::process::Command;
 use crate::Failure;
 use crate::test::run_command;
 
-/// A program that the tests start.
-struct Needed {
-    program: &'static str,
-    package: &'static str,
-    why: &'static str,
+/// A program that a task starts.
+pub(crate) struct Needed {
+    pub(crate) program: &'static str,
+    pub(crate) package: &'static str,
+    pub(crate) why: &'static str,
 }
 
-const NEEDED: &[Needed] = &[
+/// What the tests start.
+const FOR_TESTS: &[Needed] = &[
     Needed { program: "curl", package: "curl", why: "the client that the guard is tried with" },
     Needed { program: "nginx", package: "nginx-light", why: "the web server that the guard is tried in front of" },
 ];
 
+/// Installs what the tests need, or says what to install.
+pub(crate) fn install_for_tests() -> Result<(), Failure> {
+    install_missing(FOR_TESTS)
+}
+
 /// Installs what is missing, or says what to install.
-pub(crate) fn install_missing() -> Result<(), Failure> {
-    let missing: Vec<&Needed> = NEEDED.iter().filter(|needed| !is_installed(needed.program)).collect();
+pub(crate) fn install_missing(needed: &[Needed]) -> Result<(), Failure> {
+    let missing: Vec<&Needed> = needed.iter().filter(|needed| !is_installed(needed.program)).collect();
     if missing.is_empty() {
         return Ok(());
     }

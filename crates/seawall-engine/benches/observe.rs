@@ -1,6 +1,7 @@
-//! The cost of one observation, and of one search in a flood.
+//! The cost of one observation, of one search in a flood, and of learning a week.
 //!
-//! Limits: 1 µs on average for an observation, 20 ms for a search with full tables.
+//! Limits: 1 µs on average for an observation, 20 ms for a search with full tables, 1 s for a week of 400,000 sampled
+//! observations.
 
 #[path = "../tests/world/mod.rs"]
 #[expect(dead_code, reason = "benches use a part of the world of the tests")]
@@ -84,5 +85,15 @@ fn mine(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, observe, mine);
+/// A week, ten seconds out of each five minutes, with ticks; the time of making up the traffic is part of it.
+fn learn(criterion: &mut Criterion) {
+    let world = World::warm(1, Enforce::Never);
+    let mut group = criterion.benchmark_group("learn");
+    group.sample_size(10);
+    group.bench_function(format!("a week of {} observations", world.observed), |bencher| {
+        bencher.iter(|| World::warm(1, Enforce::Never).observed);
+    });
+}
+
+criterion_group!(benches, observe, mine, learn);
 criterion_main!(benches);

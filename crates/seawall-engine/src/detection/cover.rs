@@ -67,7 +67,8 @@ pub(crate) fn cover(candidates: &[Candidate], mining: &Mining<'_>, standing: &[V
         // as long as its weakest condition.
         let rank = |candidate: &Candidate| {
             let weakest = candidate.items.last().map_or(usize::MAX, |item| preference(item.attribute));
-            (!is_standing(candidate), weakest, candidate.items.len(), candidate.items.clone())
+            let breadth = mining.breadth(&candidate.items);
+            (!is_standing(candidate), weakest, candidate.items.len(), breadth, candidate.items.clone())
         };
         let pick = tied.min_by_key(|(candidate, _)| rank(candidate)).map_or(*best, |(candidate, _)| *candidate);
         covered.add(&pick.matched);

@@ -66,13 +66,18 @@ const LEFT_SHARE: f64 = 0.3;
 /// requests are as ever and their cost comes from elsewhere.
 const REQUESTS_LIFT_MIN: f64 = 2.0;
 
-/// The requests of fewer clients than this, all told, may be one browser at work:
-const CLIENTS_FEW: f64 = 4.0;
+/// The requests of fewer clients than this, all told, may be a few browsers at work:
+const CLIENTS_FEW: f64 = 8.0;
 
-/// they count once there are more of them than the largest page has parts, over this many seconds of so many each.
+/// they count once each client has sent more than the largest page has parts, over this many busy seconds,
 const SUSTAINED_REQUESTS: f64 = 60.0;
 const SUSTAINED_SECONDS: usize = 3;
-const SUSTAINED_RATE: f64 = 5.0;
+
+/// or once nearly all of the window is busy: page loads that happen to meet are over sooner.
+const PERSISTENT_SECONDS: usize = 8;
+
+/// A second is busy with this many requests more than is normal.
+const BUSY_REQUESTS: f64 = 5.0;
 
 /// *Explained*: this share of the excess, and at most this share of normal traffic.
 const EXPLAINED_SHARE: f64 = 0.8;
@@ -301,7 +306,7 @@ impl Inquiry<'_> {
         };
         let mut candidates = mining.candidates(self.standing, &permitted, &users);
         candidates.truncate(STABILITY_CANDIDATES_MAX);
-        candidates.retain(|candidate| is_sustained(&candidate.items, rows));
+        candidates.retain(|candidate| is_sustained(&candidate.items, rows, self.normal_rate(&candidate.items, normal)));
         let windows = self.windows(cost, growth);
         let turnover = self.turnover();
         let seconds = self.now.since(self.onset.max(self.now - WINDOW_MAX).min(self.now - WINDOW_MIN)).as_secs_f64();
@@ -524,8 +529,8 @@ impl Window<'_> {
     }
 }
 
-/// Whether requests that have these values are more than one or two browsers loading a page.
-fn is_sustained(items: &[Item], rows: &[Sampled<'_>]) -> bool {
+/// Whether requests that have these values are more than a few browsers loading pages.
+fn is_sustained(items: &[Item], rows: &[Sampled<'_>], normal_rate: f64) -> bool {
     let matched = || rows.iter().filter(|sampled| sampled.row.is_mineable() && sampled.row.marks.has_all(items));
     let kinds = |rows: &mut dyn Iterator<Item = &Sampled<'_>>| {
         let mut clients: FxHashMap<u32, f64> = FxHashMap::default();
@@ -537,13 +542,18 @@ fn is_sustained(items: &[Item], rows: &[Sampled<'_>]) -> bool {
         effective_kinds(clients.values().copied())
     };
     // Of a distributed flood the first hundred rows say enough.
-    if kinds(&mut matched().take(100)) >= CLIENTS_FEW || kinds(&mut matched()) >= CLIENTS_FEW {
+    if kinds(&mut matched().take(100)) >= CLIENTS_FEW {
+        return true;
+    }
+    let clients = kinds(&mut matched());
+    if clients >= CLIENTS_FEW {
         return true;
     }
     let mut seconds: FxHashMap<u64, f64> = FxHashMap::default();
     matched().for_each(|sampled| *seconds.entry(sampled.at.as_seconds()).or_default() += sampled.cost(0));
-    let busy = seconds.values().filter(|requests| **requests >= SUSTAINED_RATE).count();
-    seconds.values().sum::<f64>() >= SUSTAINED_REQUESTS && busy >= SUSTAINED_SECONDS
+    let busy = seconds.values().filter(|requests| **requests >= normal_rate + BUSY_REQUESTS).count();
+    let requests: f64 = seconds.values().sum();
+    busy >= PERSISTENT_SECONDS || (busy >= SUSTAINED_SECONDS && requests >= SUSTAINED_REQUESTS * clients.max(1.0))
 }
 
 fn votes<'a>(normal: &[&'a NormalRow]) -> Vec<Vote<'a>> {

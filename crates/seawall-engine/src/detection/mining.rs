@@ -361,6 +361,17 @@ impl<'a> Mining<'a> {
         Some((coverage - upper, upper, coverage - 10.0 * upper - 0.01 * items.len() as f64))
     }
 
+    /// How wide the networks are that a rule names, 0 for the address itself: of networks that say the same the narrowest
+    /// is named, since the neighbours have done nothing.
+    pub(crate) fn breadth(&self, items: &[Item]) -> usize {
+        let networks = items.iter().filter(|item| item.attribute == Attribute::ClientPrefix);
+        let breadth = |item: &Item| {
+            let place = |marks: &&Marks| marks.of(item.attribute).iter().position(|hash| *hash == item.hash);
+            self.offered.iter().find_map(place).unwrap_or_default()
+        };
+        networks.map(breadth).sum()
+    }
+
     /// How many different rows a conjunction matches, of those that count as evidence.
     fn rows(&self, items: &[Item], matches: &Matches) -> u32 {
         if self.repeats {

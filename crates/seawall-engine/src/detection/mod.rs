@@ -1,12 +1,12 @@
 //! Keeps what is normal and, when something is not, finds what the excess has in common.
 //!
-//! The path of an observation: [`Detector::observe`] counts its cost exactly ([`series`]), and keeps it in the sample of
-//! the last minute ([`recent`]) with its values as hashes ([`values`]). A minute later it teaches the [`baseline`] what
-//! requests look like, if nothing was wrong meanwhile; seconds and ten-second sums teach [`seasonal`] how many there are.
+//! The path of an observation: [`Detector::observe`] counts its cost exactly (`series`), and keeps it in the sample of
+//! the last minute (`recent`) with its values as hashes (`values`). A minute later it teaches the `baseline` what
+//! requests look like, if nothing was wrong meanwhile; seconds and ten-second sums teach `seasonal` how many there are.
 //!
-//! The path of a [`Detector::tick`]: the [`trigger`] compares the two. While an incident is open, an [`inquiry`] mines
-//! conjunctions that tell the excess from what is normal ([`mining`], [`score`], [`cover`]), asks whether it is a crowd
-//! ([`crowd`]), names well-known [`shapes`] and gives a [`verdict`]. What it finds climbs the ladder of
+//! The path of a [`Detector::tick`]: the `trigger` compares the two. While an incident is open, an `inquiry` mines
+//! conjunctions that tell the excess from what is normal (`mining`, `score`, `cover`), asks whether it is a crowd
+//! (`crowd`), names well-known `shapes` and gives a `verdict`. What it finds climbs the ladder of
 //! [`crate::decision`], which alone decides what is enforced.
 //!
 //! It does no I/O and reads no clock; all tables have their full size from the beginning.

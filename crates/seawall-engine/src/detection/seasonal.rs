@@ -75,6 +75,8 @@ pub(crate) struct Seasonal {
     slots: Vec<Slot>,
     bursts: Vec<Histogram>,
     learned_slots: u64,
+    /// How many samples have been learned since the start: what is normal changes only with these and with the slot.
+    samples_learned: u64,
     /// The slot under way, by its number since the epoch, and its samples.
     current: u64,
     samples: Vec<[f32; COSTS]>,
@@ -100,6 +102,7 @@ impl Seasonal {
             slots: vec![Slot::default(); SLOTS],
             bursts: vec![Histogram::default(); STRATA * SERIES],
             learned_slots: 0,
+            samples_learned: 0,
             current: 0,
             samples: Vec::with_capacity(SLOT_SECONDS as usize / SAMPLE_SECONDS),
             before: Vec::with_capacity(BEFORE),
@@ -162,6 +165,7 @@ impl Seasonal {
 
     fn finish_sample(&mut self, second: u64) -> [f64; COSTS] {
         let sample = self.sum.map(|sum| sum as f32);
+        self.samples_learned += 1;
         let slot = second / SLOT_SECONDS;
         if slot != self.current {
             self.finish_slot();
@@ -203,6 +207,11 @@ impl Seasonal {
         slot.visits = slot.visits.saturating_add(1);
         self.learned_slots += 1;
         self.samples.clear();
+    }
+
+    /// Changes whenever [`Self::normal`] may.
+    pub(crate) const fn revision(&self, at: Timestamp) -> (u64, u64) {
+        (at.as_seconds() / SLOT_SECONDS, self.samples_learned)
     }
 
     /// What ten seconds of this cost are at this time.

@@ -75,6 +75,8 @@ pub(crate) struct Trigger {
     creep: [f64; COSTS],
     last: Timestamp,
     readings: [Reading; COSTS],
+    /// What is normal, and the revision of it that this is.
+    normal: ((u64, u64), [Normal; COSTS]),
     /// Whether the last window alone was above the fast threshold.
     surge: bool,
 }
@@ -123,6 +125,10 @@ impl Trigger {
         let exceeds_second = |index: usize| exceeds_second(now, second[index].min(2.0 * half[index]), index, seasonal);
         let ten_seconds = series.last(10 * STEPS_PER_SECOND);
         let arrivals = exceeds_second(ARRIVALS);
+        let revision = seasonal.revision(now);
+        if self.normal.0 != revision {
+            self.normal = (revision, std::array::from_fn(|cost| seasonal.normal(now, cost)));
+        }
         let mut exceeded = Vec::new();
         self.surge = false;
         for (cost, kind) in CostKind::ALL.into_iter().enumerate() {
@@ -136,7 +142,7 @@ impl Trigger {
             }
             let fast = self.fast[cost].count_ones() >= HELD;
 
-            let normal = seasonal.normal(now, cost);
+            let normal = self.normal.1[cost];
             let most = most(normal, FLOOR_TEN_SECONDS[cost]);
             let offered = ten_seconds[cost];
             if offered > most {

@@ -466,9 +466,16 @@ fn remove_disguised(headers: &mut HeaderMap) {
 /// Removes the headers of these names. One pass finds what is there, which is nearly always little: looking each name up
 /// would cost more than all the rest of a request.
 fn remove(headers: &mut HeaderMap, names: &[&[&'static str]]) {
+    let names = names.iter().copied().flatten().copied();
+    // Most headers differ from all of these in length.
+    let lengths = names.clone().fold(0_u64, |lengths, name| lengths | 1 << name.len());
     loop {
-        let is_named = |key: &HeaderName| names.iter().copied().flatten().copied().find(|name| key.as_str() == *name);
-        let Some(found) = headers.keys().find_map(is_named) else { return };
+        let find = |key: &HeaderName| {
+            let key = key.as_str();
+            let may_be = key.len() < 64 && lengths >> key.len() & 1 == 1;
+            may_be.then(|| names.clone().find(|name| key == *name)).flatten()
+        };
+        let Some(found) = headers.keys().find_map(find) else { return };
         headers.remove(found);
     }
 }

@@ -292,8 +292,10 @@ impl UpstreamBody {
     /// Puts the connection back for the next request.
     fn release(&mut self) {
         self.deadline.clear();
-        if let Some(mut connection) = self.connection.take()
-            && connection.is_usable()
+        // Whether the upstream keeps it open as well is looked at when the next request wants it: looking now would only
+        // be done twice.
+        if let Some(connection) = self.connection.take()
+            && !connection.is_done
         {
             let since = self.worker.shared.clock.now();
             self.pool.idle.borrow_mut().push(IdleConnection { connection, since });

@@ -1,0 +1,444 @@
+//! The load: HTTP requests over many connections from one thread, either as fast as answers come or at a constant rate.
+//!
+//! At a constant rate the time of a request counts from when it was due, not from when a connection was free to carry it
+//! (G. Tene, "How NOT to Measure Latency"), so that a server which stalls cannot hide what it kept waiting. Every answer's
+//! status is counted, and whatever was cut off counts as failed.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io::{self, Read as _, Write as _};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use rustix::event::{Timespec, epoll};
+use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime};
+use seawall::host::clock::Clock;
+use seawall_engine::units::Timestamp;
+use socket2::{Domain, Socket, Type};
+
+/// How long answers are waited for after the last request.
+const LAST_ANSWER_TIME_MAX: Duration = Duration::from_secs(2);
+
+const ANSWER_BYTES_MAX: usize = 16 * 1024;
+
+const EVENTS_AT_ONCE: usize = 256;
+
+/// The timer's events; connections count from zero.
+const TIMER: u32 = u32::MAX;
+
+/// Whether a connection is used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reuse {
+    /// For as long as the server lets it.
+    KeepAlive,
+    /// Each request comes on a connection of its own, from an address of loopback that changes.
+    NewConnection,
+}
+
+/// What to send, where and how fast.
+#[derive(Clone, Debug)]
+pub(crate) struct Load {
+    pub(crate) target: SocketAddr,
+    pub(crate) request: String,
+    /// Connections at once, each with one request under way.
+    pub(crate) connections: usize,
+    pub(crate) reuse: Reuse,
+    /// Requests a second; as fast as answers come when `None`.
+    pub(crate) rate: Option<f64>,
+    pub(crate) duration: Duration,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Outcome {
+    /// Whole answers by status.
+    pub(crate) statuses: BTreeMap<u16, u64>,
+    /// Requests that were cut off, or not answered in HTTP.
+    pub(crate) failed: u64,
+    /// Requests that were due and never sent because no connection was free: the rate was too high.
+    pub(crate) unsent: u64,
+    /// From the first request to the last answer.
+    pub(crate) elapsed: Duration,
+    /// Microseconds from when each was due to its whole answer, in order of size.
+    pub(crate) delays: Vec<u32>,
+}
+
+impl Outcome {
+    /// Whole answers.
+    pub(crate) fn answers(&self) -> u64 {
+        self.statuses.values().sum()
+    }
+
+    /// Whole answers with this status.
+    pub(crate) fn with_status(&self, status: u16) -> u64 {
+        self.statuses.get(&status).copied().unwrap_or(0)
+    }
+
+    /// The delay that this share of the requests stayed below.
+    pub(crate) fn percentile(&self, share: f64) -> Duration {
+        let rank = (self.delays.len() as f64 * share).ceil() as usize;
+        let micros = self.delays.get(rank.saturating_sub(1)).copied().unwrap_or(0);
+        Duration::from_micros(micros.into())
+    }
+}
+
+impl Load {
+    /// Sends it all and waits for the answers.
+    ///
+    /// # Errors
+    /// When this side fails: no socket, no port.
+    pub(crate) fn run(&self) -> io::Result<Outcome> {
+        let mut run = Run::new(self)?;
+        run.send_all()?;
+        run.outcome.delays.sort_unstable();
+        Ok(run.outcome)
+    }
+}
+
+/// One connection, present or to come.
+#[derive(Debug, Default)]
+struct Connection {
+    socket: Option<TcpStream>,
+    /// Told apart from those that had the same number before, of which events may still be waiting.
+    generation: u32,
+    /// When the request under way was due; `None` when there is none.
+    due: Option<Timestamp>,
+    sent: usize,
+    received: Vec<u8>,
+}
+
+struct Run<'l> {
+    load: &'l Load,
+    clock: Clock,
+    epoll: OwnedFd,
+    connections: Vec<Connection>,
+    idle: VecDeque<usize>,
+    opened: u32,
+    outcome: Outcome,
+}
+
+impl<'l> Run<'l> {
+    fn new(load: &'l Load) -> io::Result<Self> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let connections = (0..load.connections).map(|_| Connection::default()).collect();
+        let idle = (0..load.connections).collect();
+        let outcome = Outcome::default();
+        Ok(Self { load, clock: Clock::start(), epoll, connections, idle, opened: 0, outcome })
+    }
+
+    fn send_all(&mut self) -> io::Result<()> {
+        let interval = self.load.rate.map(|rate| Duration::from_secs_f64(1.0 / rate));
+        let timer = interval.map(|interval| self.start_timer(interval)).transpose()?;
+        let start = self.clock.now();
+        let end = start + self.load.duration;
+        let mut due = VecDeque::new();
+        // Reckoned from the start each time, so that rounding to microseconds does not change the rate.
+        let mut planned: u64 = 0;
+        let mut events = Vec::with_capacity(EVENTS_AT_ONCE);
+        loop {
+            let now = self.clock.now();
+            let is_sending = now < end;
+            match self.load.rate {
+                Some(rate) if is_sending => {
+                    let until = now.since(start).as_secs_f64() * rate;
+                    while (planned as f64) < until {
+                        due.push_back(start + Duration::from_secs_f64(planned as f64 / rate));
+                        planned += 1;
+                    }
+                    while !due.is_empty() && !self.idle.is_empty() {
+                        if let (Some(due), Some(index)) = (due.pop_front(), self.idle.pop_front()) {
+                            self.begin(index, due)?;
+                        }
+                    }
+                }
+                None if is_sending => {
+                    while let Some(index) = self.idle.pop_front() {
+                        self.begin(index, now)?;
+                    }
+                }
+                _ if self.idle.len() == self.connections.len() => break,
+                _ if now > end + LAST_ANSWER_TIME_MAX => {
+                    self.outcome.failed += (self.connections.len() - self.idle.len()) as u64;
+                    break;
+                }
+                _ => {}
+            }
+            events.clear();
+            let wait = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
+            match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), Some(&wait)) {
+                Ok(_) => {}
+                Err(rustix::io::Errno::INTR) => continue,
+                Err(error) => return Err(error.into()),
+            }
+            for event in &events {
+                let data = event.data.u64();
+                let (generation, index) = ((data >> 32) as u32, data as u32);
+                if index == TIMER {
+                    // How often it has expired does not matter: what is due is told by the clock.
+                    if let Some(timer) = &timer {
+                        let _ = rustix::io::read(timer, &mut [0; 8]);
+                    }
+                    continue;
+                }
+                self.go_on(index as usize, generation);
+            }
+        }
+        self.outcome.unsent = due.len() as u64;
+        self.outcome.elapsed = self.clock.now().since(start);
+        Ok(())
+    }
+
+    fn start_timer(&self, interval: Duration) -> io::Result<OwnedFd> {
+        let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)?;
+        let spec = Timespec { tv_sec: interval.as_secs() as i64, tv_nsec: interval.subsec_nanos().into() };
+        let spec = Itimerspec { it_interval: spec, it_value: spec };
+        timerfd_settime(&timer, TimerfdTimerFlags::empty(), &spec)?;
+        let data = epoll::EventData::new_u64(TIMER.into());
+        epoll::add(&self.epoll, &timer, data, epoll::EventFlags::IN)?;
+        Ok(timer)
+    }
+
+    /// Begins a request on a connection without one.
+    fn begin(&mut self, index: usize, due: Timestamp) -> io::Result<()> {
+        let Some(connection) = self.connections.get_mut(index) else { return Ok(()) };
+        connection.due = Some(due);
+        connection.sent = 0;
+        connection.received.clear();
+        if connection.socket.is_none() {
+            self.opened = self.opened.wrapping_add(1);
+            let socket = open(self.load, self.opened, index)?;
+            connection.generation = self.opened;
+            let data = epoll::EventData::new_u64(u64::from(self.opened) << 32 | index as u64);
+            let flags = epoll::EventFlags::IN | epoll::EventFlags::OUT | epoll::EventFlags::RDHUP;
+            epoll::add(&self.epoll, &socket, data, flags | epoll::EventFlags::ET)?;
+            connection.socket = Some(socket);
+        }
+        self.send(index);
+        Ok(())
+    }
+
+    /// Sends what can be sent of the request under way; false when there is still something to wait for.
+    fn send(&mut self, index: usize) -> bool {
+        let Some(connection) = self.connections.get_mut(index) else { return false };
+        let Some(socket) = &mut connection.socket else { return false };
+        let request = self.load.request.as_bytes();
+        while connection.due.is_some() && connection.sent < request.len() {
+            match socket.write(request.get(connection.sent..).unwrap_or_default()) {
+                Ok(sent) => connection.sent += sent,
+                Err(error) if is_wait(&error) => return false,
+                Err(_) => {
+                    self.cut_off(index);
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    /// Sends and receives what can be.
+    fn go_on(&mut self, index: usize, generation: u32) {
+        let is_current = self.connections.get(index).is_some_and(|connection| connection.generation == generation);
+        if !is_current || !self.send(index) {
+            return;
+        }
+        let Some(connection) = self.connections.get_mut(index) else { return };
+        let Some(socket) = &mut connection.socket else { return };
+        let mut buffer = [0; ANSWER_BYTES_MAX];
+        loop {
+            match socket.read(&mut buffer) {
+                Ok(0) => return self.cut_off(index),
+                Ok(length) => {
+                    connection.received.extend_from_slice(buffer.get(..length).unwrap_or_default());
+                    // Less than there was room for: all has been read, and more would be announced.
+                    if length < buffer.len() {
+                        break;
+                    }
+                }
+                Err(error) if is_wait(&error) => break,
+                Err(_) => return self.cut_off(index),
+            }
+        }
+        let Some(due) = connection.due else {
+            // Nothing was asked, so nothing may come.
+            if !connection.received.is_empty() {
+                self.cut_off(index);
+            }
+            return;
+        };
+        match answer(&connection.received) {
+            Answer::Partial => {}
+            Answer::Foreign => self.cut_off(index),
+            Answer::Whole { status, closes } => {
+                connection.due = None;
+                connection.received.clear();
+                if closes || self.load.reuse == Reuse::NewConnection {
+                    connection.socket = None;
+                }
+                *self.outcome.statuses.entry(status).or_default() += 1;
+                let delay = self.clock.now().since(due).as_micros();
+                self.outcome.delays.push(u32::try_from(delay).unwrap_or(u32::MAX));
+                self.idle.push_back(index);
+            }
+        }
+    }
+
+    /// The connection has ended. A request that was under way has failed.
+    fn cut_off(&mut self, index: usize) {
+        let Some(connection) = self.connections.get_mut(index) else { return };
+        connection.socket = None;
+        if connection.due.take().is_some() {
+            self.outcome.failed += 1;
+            self.idle.push_back(index);
+        }
+    }
+}
+
+/// Opens a connection from an address of loopback: its own for each connection, or one out of a thousand that change, so
+/// that no address runs out of ports.
+fn open(load: &Load, opened: u32, index: usize) -> io::Result<TcpStream> {
+    let number = match load.reuse {
+        Reuse::KeepAlive => index as u32,
+        Reuse::NewConnection => opened % 1_000,
+    };
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    socket.set_tcp_nodelay(true)?;
+    socket.bind(&SocketAddr::new(IpAddr::V4(client_address(number)), 0).into())?;
+    socket.set_nonblocking(true)?;
+    match socket.connect(&load.target.into()) {
+        Ok(()) => {}
+        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => {}
+        Err(error) => return Err(error),
+    }
+    Ok(socket.into())
+}
+
+/// The address of a client by its number: 127.16.0.1, 127.16.0.2, … with 250 in each network of 256.
+pub(crate) fn client_address(number: u32) -> Ipv4Addr {
+    Ipv4Addr::from_bits(0x7f10_0000 | (number / 250) << 8 | (number % 250 + 1))
+}
+
+/// Whether there is nothing to do but wait: for the peer, or for the connection to be made.
+fn is_wait(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::NotConnected | io::ErrorKind::Interrupted)
+}
+
+/// What has been received of an answer.
+#[derive(Debug, PartialEq, Eq)]
+enum Answer {
+    Partial,
+    Foreign,
+    Whole { status: u16, closes: bool },
+}
+
+fn answer(received: &[u8]) -> Answer {
+    let mut headers = [httparse::EMPTY_HEADER; 32];
+    let mut response = httparse::Response::new(&mut headers);
+    let head = match response.parse(received) {
+        Ok(httparse::Status::Complete(length)) => length,
+        Ok(httparse::Status::Partial) => return Answer::Partial,
+        Err(_) => return Answer::Foreign,
+    };
+    let value = |name: &str| response.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name));
+    let length = value("content-length").and_then(|header| std::str::from_utf8(header.value).ok()?.parse().ok());
+    // Every answer that is measured has a length; one that has none cannot be told from one that was cut off.
+    let (Some(status), Some(length)) = (response.code, length) else { return Answer::Foreign };
+    let whole: usize = head.saturating_add(length);
+    match received.len().cmp(&whole) {
+        std::cmp::Ordering::Less => Answer::Partial,
+        std::cmp::Ordering::Greater => Answer::Foreign,
+        std::cmp::Ordering::Equal => {
+            let closes = value("connection").is_some_and(|header| header.value.eq_ignore_ascii_case(b"close"));
+            Answer::Whole { status, closes }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead as _, BufReader};
+    use std::net::TcpListener;
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn answers_are_whole_partial_or_foreign() {
+        let head = "HTTP/1.1 403 Forbidden\r\nContent-Length: 3\r\n\r\n";
+        for (received, expected) in [
+            ("HTTP/1.1 403", Answer::Partial),
+            (head, Answer::Partial),
+            (&format!("{head}abc"), Answer::Whole { status: 403, closes: false }),
+            (&format!("{head}abcd"), Answer::Foreign),
+            ("SSH-2.0-OpenSSH\r\n", Answer::Foreign),
+            ("HTTP/1.1 200 OK\r\n\r\n", Answer::Foreign),
+            (
+                "HTTP/1.1 421 No\r\nconnection: close\r\ncontent-length: 0\r\n\r\n",
+                Answer::Whole { status: 421, closes: true },
+            ),
+        ] {
+            assert_eq!(answer(received.as_bytes()), expected, "{received:?}");
+        }
+    }
+
+    /// A server that answers so many requests on each connection and cuts the next one off.
+    fn server(answers: usize) -> SocketAddr {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+        let address = listener.local_addr().expect("an address");
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                thread::spawn(move || {
+                    let mut lines = BufReader::new(stream.try_clone().expect("a socket")).lines();
+                    for _ in 0..answers {
+                        while lines.next().is_some_and(|line| line.is_ok_and(|line| !line.is_empty())) {}
+                        let _ = (&stream).write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+                    }
+                    while lines.next().is_some_and(|line| line.is_ok_and(|line| !line.is_empty())) {}
+                });
+            }
+        });
+        address
+    }
+
+    fn load(target: SocketAddr, rate: f64) -> Load {
+        Load {
+            target,
+            request: "GET / HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(),
+            connections: 4,
+            reuse: Reuse::KeepAlive,
+            rate: Some(rate),
+            duration: Duration::from_millis(200),
+        }
+    }
+
+    #[test]
+    fn a_constant_rate_is_kept_and_every_answer_is_counted() {
+        let outcome = load(server(usize::MAX), 1_000.0).run().expect("a run");
+        assert_eq!(outcome.failed + outcome.unsent, 0);
+        // The last few may fall past the end by rounding.
+        assert!((195..=200).contains(&outcome.with_status(200)), "{outcome:?}");
+        assert_eq!(outcome.delays.len() as u64, outcome.answers());
+    }
+
+    #[test]
+    fn what_is_cut_off_counts_as_failed() {
+        let outcome = load(server(9), 1_000.0).run().expect("a run");
+        let sent = outcome.answers() + outcome.failed;
+        assert!((195..=200).contains(&sent), "{outcome:?}");
+        assert!(outcome.failed.abs_diff(sent / 10) <= 4, "{outcome:?}");
+    }
+
+    #[test]
+    fn percentiles_are_taken_from_above() {
+        let outcome = Outcome { delays: (1..=100).collect(), ..Outcome::default() };
+        assert_eq!(outcome.percentile(0.99), Duration::from_micros(99));
+        assert_eq!(outcome.percentile(1.0), Duration::from_micros(100));
+        assert_eq!(Outcome::default().percentile(0.5), Duration::ZERO);
+    }
+
+    #[test]
+    fn client_addresses_are_loopback_and_differ() {
+        let addresses: std::collections::HashSet<_> = (0..6_000).map(client_address).collect();
+        assert_eq!(addresses.len(), 6_000);
+        assert!(addresses.iter().all(|address| address.is_loopback() && !matches!(address.octets()[3], 0 | 255)));
+    }
+}

@@ -1,0 +1,129 @@
+//! What passes through: how many requests a second one core forwards, and how much later their answers come.
+
+use std::time::Duration;
+
+use super::contenders::{self, Contender, NGINX, take_turns};
+use super::figure::{Figure, Goal, OURS, Series};
+use super::load::{Load, Outcome, Reuse};
+use super::{Bench, check};
+use crate::Failure;
+
+const CONNECTIONS: usize = 64;
+
+/// The most latency that the guard may add at p99, in microseconds.
+const ADDED_MAX: f64 = 200.0;
+
+/// A core that is used less than this was waiting for the load.
+const SATURATED: f64 = 0.95;
+
+/// Requests a second, keep-alive on both sides.
+pub(crate) fn throughput(bench: &Bench) -> Result<Vec<Figure>, Failure> {
+    let _origin = contenders::origin(bench)?;
+    let [rates, costs, used] = take_turns(bench, |contender| {
+        let program = contender.start(bench)?;
+        send(contender.name(), contender.proxy(), None, bench.seconds(1))?;
+        let before = program.cpu_time();
+        let outcome = send(contender.name(), contender.proxy(), None, bench.seconds(5))?;
+        let (used, answers) = ((program.cpu_time() - before).as_secs_f64(), outcome.answers() as f64);
+        let elapsed = outcome.elapsed.as_secs_f64();
+        Ok([answers / elapsed, used * 1e6 / answers, used / elapsed])
+    })?;
+    let idle: Vec<String> = used
+        .iter()
+        .filter(|series| series.median() < SATURATED)
+        .map(|series| format!("{} used {:.0}% of its core", series.name, series.median() * 100.0))
+        .collect();
+    let mut notes = vec![format!("{CONNECTIONS} connections, each with one request under way.")];
+    if !idle.is_empty() {
+        notes.push(format!(
+            "{}: there the load and the origin, which share the other core, were the bound, and the CPU for each request \
+             tells more.",
+            idle.join(", ")
+        ));
+    }
+    Ok(vec![
+        Figure {
+            what: "Proxied requests on one core, 100-byte answers, keep-alive".to_owned(),
+            unit: "requests/s",
+            goal: Goal::AtLeastThatOf(NGINX),
+            series: rates,
+            notes,
+        },
+        Figure {
+            what: "CPU for each proxied request, keep-alive".to_owned(),
+            unit: "µs",
+            goal: Goal::AtMostThatOf(NGINX),
+            series: costs,
+            notes: vec![],
+        },
+    ])
+}
+
+/// Latency at half of the guard's peak rate, beyond that of going direct.
+pub(crate) fn latency(bench: &Bench) -> Result<Vec<Figure>, Failure> {
+    let _origin = contenders::origin(bench)?;
+    let peak = {
+        let _program = Contender::Seawall.start(bench)?;
+        send(OURS, Contender::Seawall.proxy(), None, bench.seconds(1))?;
+        let outcome = send(OURS, Contender::Seawall.proxy(), None, bench.seconds(3))?;
+        outcome.answers() as f64 / outcome.elapsed.as_secs_f64()
+    };
+    let rate = (peak / 2.0).round();
+    let mut direct = [Vec::new(), Vec::new()];
+    let [median, high] = take_turns(bench, |contender| {
+        // Going direct is measured again before each turn, so that the two are from the same few seconds.
+        let without = send("the origin", contenders::origin_address(), Some(rate), bench.seconds(3))?;
+        let program = contender.start(bench)?;
+        send(contender.name(), contender.proxy(), Some(rate), bench.seconds(1))?;
+        let with = send(contender.name(), contender.proxy(), Some(rate), bench.seconds(3))?;
+        drop(program);
+        let mut added = [0.0; 2];
+        for ((added, direct), share) in added.iter_mut().zip(&mut direct).zip([0.5, 0.99]) {
+            let (with, without) = (micros(with.percentile(share)), micros(without.percentile(share)));
+            direct.push(without);
+            *added = with - without;
+        }
+        Ok(added)
+    })?;
+    let [direct_median, direct_high] = direct.map(|values| Series { name: "direct".to_owned(), values }.median());
+    let note = |share: &str, direct: f64| {
+        format!(
+            "At {rate:.0} requests/s, half of the guard's peak, over {CONNECTIONS} connections at a constant rate; from when \
+             a request was due to its whole answer. Going direct took {direct:.0} µs at {share}."
+        )
+    };
+    Ok(vec![
+        Figure {
+            what: "Latency added at p99, half of the peak rate".to_owned(),
+            unit: "µs",
+            goal: Goal::AtMost(ADDED_MAX),
+            series: high,
+            notes: vec![note("p99", direct_high)],
+        },
+        Figure {
+            what: "Latency added at p50, half of the peak rate".to_owned(),
+            unit: "µs",
+            goal: Goal::None,
+            series: median,
+            notes: vec![note("p50", direct_median)],
+        },
+    ])
+}
+
+fn micros(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e6
+}
+
+fn send(name: &str, target: std::net::SocketAddr, rate: Option<f64>, duration: Duration) -> Result<Outcome, Failure> {
+    let request = "GET /page HTTP/1.1\r\nHost: example.org\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:126.0) \
+                   Gecko/20100101 Firefox/126.0\r\nAccept: text/html,application/xhtml+xml\r\nAccept-Language: en\r\n\r\n";
+    let load =
+        Load { target, request: request.to_owned(), connections: CONNECTIONS, reuse: Reuse::KeepAlive, rate, duration };
+    let outcome = load.run().map_err(|error| Failure::Bench(format!("the load failed: {error}")))?;
+    check(name, &outcome, 200, 0.0)?;
+    if outcome.unsent > CONNECTIONS as u64 {
+        let reason = format!("{} of {} requests could not be sent in time", outcome.unsent, outcome.answers());
+        return Err(Failure::Bench(format!("{name} cannot carry {:.0} requests/s: {reason}", rate.unwrap_or(0.0))));
+    }
+    Ok(outcome)
+}
