@@ -53,6 +53,10 @@ impl StateDirectory {
             if metadata.uid() != rustix::process::geteuid().as_raw() {
                 return Err(io::Error::other("it belongs to another user"));
             }
+            // A folder that others use, as /tmp, would be taken from them by what follows.
+            if metadata.mode() & 0o022 != 0 {
+                return Err(io::Error::other("others may write in it"));
+            }
             fs::set_permissions(path, fs::Permissions::from_mode(0o700))
         };
         open().map_err(|error| StateError::Directory { path: path.to_owned(), error })?;
@@ -124,6 +128,17 @@ mod tests {
         state.set_baseline_aside();
         assert_eq!(state.load_baseline(), None);
         assert!(state.path().join("baseline.damaged").exists());
+    }
+
+    #[test]
+    fn a_directory_that_others_use_is_left_to_them() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let shared = fs::Permissions::from_mode(0o1777);
+        fs::set_permissions(directory.path(), shared.clone()).expect("ours");
+        let error = StateDirectory::open(directory.path()).expect_err("others may write there");
+        assert!(error.to_string().contains("others may write"), "{error}");
+        let mode = fs::metadata(directory.path()).expect("there").permissions().mode();
+        assert_eq!(mode & 0o7777, shared.mode());
     }
 
     #[test]

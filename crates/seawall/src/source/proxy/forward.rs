@@ -37,8 +37,10 @@ const BUFFER_BYTES_MIN: usize = 8 * 1024;
 
 /// Headers that concern one connection and never go on to the next (RFC 9110, section 7.6.1), and those by which a
 /// message is framed, which each side writes for itself.
-const HOP_BY_HOP: [&str; 8] = [
+const HOP_BY_HOP: [&str; 9] = [
     "connection",
+    // Of no standard, but sent by old clients to proxies.
+    "proxy-connection",
     "te",
     "trailer",
     "transfer-encoding",
@@ -52,8 +54,16 @@ const HOP_BY_HOP: [&str; 8] = [
 const REWRITTEN: [&str; 2] = ["content-length", "expect"];
 
 /// What only a trusted proxy may say about the client; from anybody else it is a lie that the site might believe.
-const CLAIMS: [&str; 6] =
-    ["forwarded", "x-forwarded-for", "x-forwarded-proto", "x-real-ip", "cf-connecting-ip", "fastly-client-ip"];
+const CLAIMS: [&str; 8] = [
+    "forwarded",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "x-real-ip",
+    "true-client-ip",
+    "cf-connecting-ip",
+    "fastly-client-ip",
+];
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");

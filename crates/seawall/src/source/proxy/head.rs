@@ -161,8 +161,9 @@ impl<'a> Head<'a> {
             // Told apart by length first: comparing every name with each of these would cost more than all the rest.
             match name.len() {
                 4 if name.eq_ignore_ascii_case("host") => once(&mut host, value)?,
-                7 if name.eq_ignore_ascii_case("referer") => self.referer = Some(value),
-                10 if name.eq_ignore_ascii_case("user-agent") => self.user_agent = Some(value),
+                // Of several the first counts, as for hyper, which reads the later requests of a connection.
+                7 if name.eq_ignore_ascii_case("referer") => self.referer = self.referer.or(Some(value)),
+                10 if name.eq_ignore_ascii_case("user-agent") => self.user_agent = self.user_agent.or(Some(value)),
                 10 if name.eq_ignore_ascii_case("connection") => self.read_connection(value),
                 14 if name.eq_ignore_ascii_case("content-length") => once(&mut length, value)?,
                 17 if name.eq_ignore_ascii_case("transfer-encoding") => {
@@ -379,6 +380,13 @@ mod tests {
             });
             assert_eq!(read, Ok(()), "{text:?}");
         }
+    }
+
+    #[test]
+    fn of_several_user_agents_the_first_counts() {
+        let text = "GET / HTTP/1.1\r\nHost: a\r\nUser-Agent: one\r\nUser-Agent: two\r\n\r\n";
+        let read = parse(text, |head| assert_eq!(head.request().user_agent, Some(&b"one"[..])));
+        assert_eq!(read, Ok(()));
     }
 
     #[test]

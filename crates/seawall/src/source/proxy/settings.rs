@@ -61,7 +61,7 @@ impl Settings {
         };
         for (index, site) in config.sites.iter().enumerate() {
             settings.sites.push(match &site.origin {
-                Origin::Upstream(upstream) => Destination::Upstream(Arc::new(upstream.clone())),
+                Origin::Upstream(upstream) => Destination::Upstream(settings.shared(upstream)),
                 Origin::Clock => Destination::Clock,
                 Origin::Files { root } => Destination::Files(Files::open(root)?),
             });
@@ -78,6 +78,15 @@ impl Settings {
             }
         }
         Ok(settings)
+    }
+
+    /// One and the same for all sites behind one upstream, since its connections are limited together.
+    fn shared(&self, upstream: &Upstream) -> Arc<Upstream> {
+        let known = self.sites.iter().find_map(|site| match site {
+            Destination::Upstream(known) if **known == *upstream => Some(Arc::clone(known)),
+            _ => None,
+        });
+        known.unwrap_or_else(|| Arc::new(upstream.clone()))
     }
 
     /// Where a request for `host` goes; `None` when the host is none of ours. An exact name goes before `*.name`, that
