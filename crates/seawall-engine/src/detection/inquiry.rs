@@ -350,17 +350,18 @@ impl Inquiry<'_> {
         windows
     }
 
-    /// The share of the later half of a rule's requests, since the onset, whose clients were not in the earlier half.
+    /// The share of the later half of a rule's requests whose clients were not in the earlier half, since the first of
+    /// them: the onset is an estimate, and before the first there was nobody to come back.
     fn turnover(&self, items: &[Item]) -> f64 {
-        let from = self.onset.max(self.now - Duration::from_secs(60));
-        let middle = from + self.now.since(from) / 2;
-        let mut earlier = FxHashSet::default();
-        let (mut later, mut returned) = (0.0, 0.0);
         let rows = || {
-            let mineable = self.recent.since(from).filter(|sampled| sampled.row.is_mineable());
+            let mineable = self.recent.since(self.onset).filter(|sampled| sampled.row.is_mineable());
             mineable.filter(|sampled| sampled.row.marks.has_all(items))
         };
-        earlier.extend(rows().filter(|sampled| sampled.at < middle).map(|sampled| sampled.row.client_hash));
+        let from = rows().map(|sampled| sampled.at).min().unwrap_or(self.now);
+        let middle = from + self.now.since(from) / 2;
+        let earlier: FxHashSet<u32> =
+            rows().filter(|sampled| sampled.at < middle).map(|sampled| sampled.row.client_hash).collect();
+        let (mut later, mut returned) = (0.0, 0.0);
         for sampled in rows().filter(|sampled| sampled.at >= middle) {
             later += sampled.cost(0);
             if earlier.contains(&sampled.row.client_hash) {
