@@ -8,7 +8,7 @@ use seawall_engine::decision::{Action, CostKind, Enforce, EventKind, Shape, Stag
 use seawall_engine::detection::Pressure;
 use world::{Dice, Sent, World, address, browsers, stressed};
 
-const SEEDS: [u64; 4] = [1, 2, 12, 13];
+const SEEDS: [u64; 5] = [1, 2, 12, 13, 107];
 
 /// This many requests for one tick of a flood of this rate.
 fn count(dice: &mut Dice, rate: f64) -> usize {

@@ -11,8 +11,8 @@ pub(crate) const RULES_MAX: usize = 5;
 /// Scores this close are a tie: less than the noise of an excess of twenty rows.
 const TIE: f64 = 0.03;
 
-/// Harm this close is a tie.
-const COLLATERAL_TIE: f64 = 0.001;
+/// Harm this close is a tie: one row in 8,192. A mark that ordinary visitors have as well is no sender's mark.
+const COLLATERAL_TIE: f64 = 0.000_15;
 
 /// Conjunctions that share this part of their rows say the same.
 const SAME_ROWS: f64 = 0.9;
@@ -60,9 +60,12 @@ pub(crate) fn cover(candidates: &[Candidate], mining: &Mining<'_>, standing: &[V
             let either = f64::from(candidate.matched.count() + best.matched.count()) - both;
             both >= SAME_ROWS * either
         };
-        let tied = scored.iter().filter(|(candidate, score)| {
-            *score >= best_score - TIE && candidate.collateral <= best.collateral + COLLATERAL_TIE && same(candidate)
-        });
+        let tied: Vec<&Candidate> = scored
+            .iter()
+            .filter(|(candidate, score)| *score >= best_score - TIE && same(candidate))
+            .map(|(candidate, _)| *candidate)
+            .collect();
+        let least = tied.iter().map(|candidate| candidate.collateral).fold(f64::INFINITY, f64::min);
         // The sender's mark before its target, the target before its network: marks are what a sender keeps. A rule lasts
         // as long as its weakest condition.
         let rank = |candidate: &Candidate| {
@@ -70,7 +73,8 @@ pub(crate) fn cover(candidates: &[Candidate], mining: &Mining<'_>, standing: &[V
             let breadth = mining.breadth(&candidate.items);
             (!is_standing(candidate), weakest, candidate.items.len(), breadth, candidate.items.clone())
         };
-        let pick = tied.min_by_key(|(candidate, _)| rank(candidate)).map_or(*best, |(candidate, _)| *candidate);
+        let harmless = tied.iter().filter(|candidate| candidate.collateral <= least + COLLATERAL_TIE);
+        let pick = harmless.min_by_key(|candidate| rank(candidate)).map_or(*best, |candidate| *candidate);
         covered.add(&pick.matched);
         chosen.push(pick.clone());
     }

@@ -73,8 +73,8 @@ const CLIENTS_FEW: f64 = 8.0;
 const SUSTAINED_REQUESTS: f64 = 60.0;
 const SUSTAINED_SECONDS: usize = 3;
 
-/// or once nearly all of the window is busy: page loads that happen to meet are over sooner.
-const PERSISTENT_SECONDS: usize = 8;
+/// or, since the onset, more than someone who looks at a few pages in a minute.
+const PERSISTENT_REQUESTS: f64 = 150.0;
 
 /// A second is busy with this many requests more than is normal.
 const BUSY_REQUESTS: f64 = 5.0;
@@ -145,7 +145,7 @@ impl Inquiry<'_> {
                 continue;
             }
             let mining = Mining::new(&column);
-            let chosen = self.mine(cost, &mining, &rows, &normal, growth);
+            let chosen = self.mine(cost, &mining, &rows, &since_onset, &normal, growth);
             covered = covered.max(joint_coverage(&chosen, &mining));
             for candidate in chosen {
                 if cost != CostKind::Requests && !self.asks_more(&candidate, &rows, &normal, growth, seconds) {
@@ -168,7 +168,9 @@ impl Inquiry<'_> {
         let answered =
             scene.requests(|sampled| matches!(sampled.row.answered, Answered::Misdirected | Answered::Otherwise));
         let is_answered = answered >= ANSWERED_SHARE * scene.excess() && answered >= 10.0;
-        let whole = if choices.is_empty() && !is_answered && self.costs.contains(&CostKind::Requests) {
+        // Without more requests than usual there is no crowd, whatever else is dear.
+        let more = scene.excess() >= EXCESS_MIN * scene.expected && self.readings.first().is_some_and(|now| !now.calm);
+        let whole = if choices.is_empty() && !is_answered && more && self.costs.contains(&CostKind::Requests) {
             let mineable = since_onset.iter().filter(|sampled| sampled.row.is_mineable());
             crowd(&[], mineable.copied(), self.now, self.marked, ordinary)
         } else {
@@ -294,6 +296,7 @@ impl Inquiry<'_> {
         cost: CostKind,
         mining: &Mining<'_>,
         rows: &[Sampled<'_>],
+        since_onset: &[Sampled<'_>],
         normal: &[&NormalRow],
         growth: f64,
     ) -> Vec<Candidate> {
@@ -306,16 +309,19 @@ impl Inquiry<'_> {
         };
         let mut candidates = mining.candidates(self.standing, &permitted, &users);
         candidates.truncate(STABILITY_CANDIDATES_MAX);
-        candidates.retain(|candidate| is_sustained(&candidate.items, rows, self.normal_rate(&candidate.items, normal)));
+        candidates.retain(|candidate| {
+            let rate = self.normal_rate(&candidate.items, normal);
+            is_sustained(&candidate.items, rows, rate, SUSTAINED_REQUESTS)
+                || is_sustained(&candidate.items, since_onset, rate, PERSISTENT_REQUESTS)
+        });
         let windows = self.windows(cost, growth);
-        let turnover = self.turnover();
         let seconds = self.now.since(self.onset.max(self.now - WINDOW_MAX).min(self.now - WINDOW_MIN)).as_secs_f64();
         for candidate in &mut candidates {
             let rate = candidate.expected / seconds;
             let coverage = windows.iter().map(|window| window.coverage(&candidate.items, rate)).fold(1.0, f64::min);
             // Only a rule that names clients loses what it has when the clients change.
             let names_clients = candidate.items.iter().any(|item| item.attribute == Attribute::ClientPrefix);
-            let lost = if names_clients { turnover } else { 0.0 };
+            let lost = if names_clients { self.turnover(&candidate.items) } else { 0.0 };
             candidate.score.stability = (coverage - lost).clamp(0.0, 1.0);
         }
         cover(&candidates, mining, self.standing)
@@ -344,14 +350,18 @@ impl Inquiry<'_> {
         windows
     }
 
-    /// The share of the excess's requests whose clients were not there in the earlier half of it.
-    fn turnover(&self) -> f64 {
-        let from = self.onset.max(self.now - Duration::from_secs(60));
+    /// The share of the later half of a rule's requests whose clients were not in the earlier half, since the first of
+    /// them: the onset is an estimate, and before the first there was nobody to come back.
+    fn turnover(&self, items: &[Item]) -> f64 {
+        let rows = || {
+            let mineable = self.recent.since(self.onset).filter(|sampled| sampled.row.is_mineable());
+            mineable.filter(|sampled| sampled.row.marks.has_all(items))
+        };
+        let from = rows().map(|sampled| sampled.at).min().unwrap_or(self.now);
         let middle = from + self.now.since(from) / 2;
-        let mut earlier = FxHashSet::default();
+        let earlier: FxHashSet<u32> =
+            rows().filter(|sampled| sampled.at < middle).map(|sampled| sampled.row.client_hash).collect();
         let (mut later, mut returned) = (0.0, 0.0);
-        let rows = || self.recent.since(from).filter(|sampled| sampled.row.is_mineable());
-        earlier.extend(rows().filter(|sampled| sampled.at < middle).map(|sampled| sampled.row.client_hash));
         for sampled in rows().filter(|sampled| sampled.at >= middle) {
             later += sampled.cost(0);
             if earlier.contains(&sampled.row.client_hash) {
@@ -455,7 +465,7 @@ impl Inquiry<'_> {
             return Verdict::Undecided;
         }
         let requests_are_normal = self.readings.first().is_some_and(|reading| reading.calm && !reading.exceeds);
-        if external || (requests_are_normal && !self.costs.contains(&CostKind::Requests)) {
+        if external || (requests_are_normal && self.costs.iter().any(|cost| *cost != CostKind::Requests)) {
             return Verdict::External;
         }
         if self.now.since(self.onset) < DECISION_TIME { Verdict::Undecided } else { Verdict::NotSeparable }
@@ -530,7 +540,7 @@ impl Window<'_> {
 }
 
 /// Whether requests that have these values are more than a few browsers loading pages.
-fn is_sustained(items: &[Item], rows: &[Sampled<'_>], normal_rate: f64) -> bool {
+fn is_sustained(items: &[Item], rows: &[Sampled<'_>], normal_rate: f64, requests_min: f64) -> bool {
     let matched = || rows.iter().filter(|sampled| sampled.row.is_mineable() && sampled.row.marks.has_all(items));
     let kinds = |rows: &mut dyn Iterator<Item = &Sampled<'_>>| {
         let mut clients: FxHashMap<u32, f64> = FxHashMap::default();
@@ -553,7 +563,7 @@ fn is_sustained(items: &[Item], rows: &[Sampled<'_>], normal_rate: f64) -> bool 
     matched().for_each(|sampled| *seconds.entry(sampled.at.as_seconds()).or_default() += sampled.cost(0));
     let busy = seconds.values().filter(|requests| **requests >= normal_rate + BUSY_REQUESTS).count();
     let requests: f64 = seconds.values().sum();
-    busy >= PERSISTENT_SECONDS || (busy >= SUSTAINED_SECONDS && requests >= SUSTAINED_REQUESTS * clients.max(1.0))
+    busy >= SUSTAINED_SECONDS && requests >= requests_min * clients.max(1.0)
 }
 
 fn votes<'a>(normal: &[&'a NormalRow]) -> Vec<Vote<'a>> {

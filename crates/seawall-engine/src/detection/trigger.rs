@@ -8,7 +8,7 @@
 //! - *slow*: the last ten seconds exceed what ten seconds may be, for three seconds.
 //! - *creeping*: a cumulative sum (E. S. Page, Biometrika 41, 1954) over ten-second sums, for ramps.
 //!
-//! What a stretch of time may be is `max(1.5 × p99, median + 6 × MAD, a floor)`. A median page load, a crawler or a herd
+//! What a stretch of time may be is `max(1.5 × p99, median + 6 × MAD, a floor)`, and 2.5 × p99 for one second of a cost. A median page load, a crawler or a herd
 //! of feed readers is part of p99, so the factor and the delay keep them out.
 //!
 //! The time to a rule in force follows: a flood of twice the fast threshold fills the last second halfway after 0.5 s,
@@ -26,6 +26,10 @@ const COSTS: usize = CostKind::ALL.len();
 
 /// How far beyond the ordinary maximum is too far.
 const UPPER_FACTOR: f64 = 1.5;
+
+/// The same for one second of a cost, where visitors who load pages at once are an ordinary coincidence: only a strong
+/// excess is worth the haste. Arrivals of clients do not come in such bursts and keep the factor above.
+const UPPER_FACTOR_SECOND: f64 = 2.5;
 
 /// How many median absolute deviations above the median are too many.
 const SPREAD_FACTOR: f64 = 6.0;
@@ -143,7 +147,7 @@ impl Trigger {
             let fast = self.fast[cost].count_ones() >= HELD;
 
             let normal = self.normal.1[cost];
-            let most = most(normal, FLOOR_TEN_SECONDS[cost]);
+            let most = most(normal, UPPER_FACTOR, FLOOR_TEN_SECONDS[cost]);
             let offered = ten_seconds[cost];
             if offered > most {
                 self.slow_since[cost].get_or_insert(now);
@@ -170,13 +174,14 @@ impl Trigger {
 }
 
 /// What a stretch of time may be.
-fn most(normal: Normal, floor: f64) -> f64 {
-    (normal.upper * UPPER_FACTOR).max(normal.median + SPREAD_FACTOR * normal.spread).max(normal.median + floor)
+fn most(normal: Normal, factor: f64, floor: f64) -> f64 {
+    (normal.upper * factor).max(normal.median + SPREAD_FACTOR * normal.spread).max(normal.median + floor)
 }
 
 fn exceeds_second(now: Timestamp, sum: f64, series: usize, seasonal: &Seasonal) -> bool {
     // Most quiet ticks are decided by the floor, without a look at the histograms.
-    sum > FLOOR_SECOND[series] && sum > most(seasonal.normal_second(now, series), FLOOR_SECOND[series])
+    let factor = if series == ARRIVALS { UPPER_FACTOR } else { UPPER_FACTOR_SECOND };
+    sum > FLOOR_SECOND[series] && sum > most(seasonal.normal_second(now, series), factor, FLOOR_SECOND[series])
 }
 
 #[cfg(test)]
