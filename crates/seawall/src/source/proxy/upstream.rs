@@ -139,6 +139,7 @@ impl Pool {
         });
         let permit = self.permit(worker, connect_time).await?;
         let mut request = request;
+        let had_request_body = !request.body().is_end_stream();
         loop {
             let (mut connection, is_fresh) = match self.take_idle() {
                 Some(connection) => (connection, false),
@@ -151,6 +152,7 @@ impl Pool {
                     let (parts, incoming) = response.into_parts();
                     let mut body = UpstreamBody {
                         is_ended: incoming.is_end_stream(),
+                        had_request_body,
                         incoming,
                         connection: Some(connection),
                         pool: Rc::clone(self),
@@ -279,6 +281,7 @@ impl UpstreamConnection {
 pub(super) struct UpstreamBody {
     incoming: Incoming,
     is_ended: bool,
+    had_request_body: bool,
     /// Boxed when it is made, since it changes hands several times for each request and is large.
     connection: Option<Box<UpstreamConnection>>,
     pool: Rc<Pool>,
@@ -292,10 +295,12 @@ impl UpstreamBody {
     /// Puts the connection back for the next request.
     fn release(&mut self) {
         self.deadline.clear();
-        // Whether the upstream keeps it open as well is looked at when the next request wants it: looking now would only
-        // be done twice.
-        if let Some(connection) = self.connection.take()
+        // Whether the upstream keeps it open is looked at when the next request wants it: looking now as well would be work
+        // done twice. Only when there was a body to send may the answer have come before the end of it; then the
+        // connection is of no further use, and keeping it would keep the rest of the body waiting.
+        if let Some(mut connection) = self.connection.take()
             && !connection.is_done
+            && (!self.had_request_body || connection.is_usable())
         {
             let since = self.worker.shared.clock.now();
             self.pool.idle.borrow_mut().push(IdleConnection { connection, since });
