@@ -109,6 +109,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     packages::install_missing(NEEDED)?;
     let cores = Cores::find()?;
     let guard = build()?;
+    let _only_run = program::only_run()?;
     let machine = Machine::describe();
     let folder = TempDir::new().map_err(|source| Failure::Write { path: std::env::temp_dir(), source })?;
     cores.keep_to_load()?;

@@ -3,7 +3,7 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -13,12 +13,28 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::Failure;
 
+/// Held by the one run that there can be at a time.
+const RUN_ADDRESS: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 18_099);
+
 /// How long a server may take to listen, and to stop.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 const SAID_LINES: usize = 10;
 
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
+
+/// Sees to it that no other run is under way, which would share cores and ports with this one, until it is dropped.
+///
+/// # Errors
+/// When there is another.
+pub(crate) fn only_run() -> Result<TcpListener, Failure> {
+    TcpListener::bind(RUN_ADDRESS).map_err(|error| {
+        let (host, port) = RUN_ADDRESS;
+        Failure::Bench(format!(
+            "failed to listen on {host}:{port} ({error}): is another `cargo xtask bench` under way?"
+        ))
+    })
+}
 
 /// A running server. Dropping it stops it.
 pub(crate) struct Program {
@@ -32,7 +48,8 @@ impl Program {
     /// `directory`.
     ///
     /// # Errors
-    /// When it does not start, ends at once or does not listen in time; with the last that it said.
+    /// When somebody else listens there; when it does not start, ends at once or does not listen in time, with the last
+    /// that it said.
     pub(crate) fn start(
         name: &'static str,
         command: &[&str],
@@ -40,6 +57,10 @@ impl Program {
         directory: &Path,
         addresses: &[SocketAddr],
     ) -> Result<Self, Failure> {
+        // The guard lets several processes share an address, as its workers do, so a second one would not be noticed.
+        if let Some(taken) = addresses.iter().find(|address| TcpStream::connect(**address).is_ok()) {
+            return Err(Failure::Bench(format!("{name} is to listen on {taken}, but somebody else does already")));
+        }
         let log = directory.join(format!("{name}.log"));
         let shown = format!("taskset --cpu-list {core} {}", command.join(" "));
         let started = || -> io::Result<Child> {
