@@ -30,7 +30,7 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Take a rule back. The same rule is not made again for an hour.
+    /// Take a rule back. The same rule is not made again for a day.
     #[command(after_help = "Example:\n  seawall rules remove R12")]
     Remove {
         /// The number of the rule, as R12 or 12.
