@@ -1,8 +1,8 @@
 //! The clients: each visit is a task that connects from its client's own address, asks, reads, and notes what became of
 //! every request.
 //!
-//! It never sends to anything but loopback, never past the end of the drill, and never more than the scenario's caps; when
-//! it cannot keep the schedule it says so, since a flood that was not sent proves nothing.
+//! It never sends to anything but loopback, never begins a page that is due after the end of the drill, and never sends more
+//! than the scenario's caps; when it cannot keep the schedule it says so, since a flood that was not sent proves nothing.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -26,6 +26,13 @@ use super::population::{ClientId, Population, Visit, client_seed};
 use super::scenario::{AfterRefusal, CLIENTS_AT_ONCE_MAX, Connection, Group, Label, REQUESTS_MAX, Scenario};
 use super::visit::{Cache, Question, pages};
 use crate::host::clock::Clock;
+
+/// For how long after the end of the drill a page that was due before it may still be completed. The schedule decides what is
+/// asked, not the moment: one seed sends the same requests on a fast and on a slow machine.
+const COMPLETION_TIME_MAX: Duration = Duration::from_secs(2);
+
+/// The shortest look at an endless answer: time enough to see that it is one.
+const WATCH_TIME_MIN: Duration = Duration::from_millis(100);
 
 /// Where requests go: this machine, and nothing else.
 #[derive(Clone, Copy, Debug)]
@@ -175,14 +182,16 @@ impl Worker {
         };
         let client = Client { worker: &self, group, address, agent: &agent };
         let mut connection = None;
+        let mut due = self.load.starts + visit.at;
         for page in pages {
+            due = due + page.think_time;
             if !page.think_time.is_zero() {
                 tokio::time::sleep(page.think_time).await;
             }
-            if client.ask(&mut connection, &page.page, &mut random).await == Next::Leave {
+            if client.ask(&mut connection, &page.page, due, &mut random).await == Next::Leave {
                 return;
             }
-            client.load_assets(&mut connection, &page.assets, &mut random).await;
+            client.load_assets(&mut connection, &page.assets, due, &mut random).await;
         }
     }
 
@@ -194,19 +203,25 @@ impl Worker {
 
 impl Client<'_> {
     /// The assets of a page, over as many connections as the group's browsers open.
-    async fn load_assets(&self, connection: &mut Option<OpenConnection>, assets: &[Question], random: &mut Rng) {
+    async fn load_assets(
+        &self,
+        connection: &mut Option<OpenConnection>,
+        assets: &[Question],
+        due: Timestamp,
+        random: &mut Rng,
+    ) {
         let lanes = self.group.parallel_connections as usize;
         let mut others: Vec<_> = (1..lanes).map(|lane| (lane, None, random.fork())).collect();
         let first = async {
             for asset in assets.iter().step_by(lanes) {
-                if self.ask(connection, asset, random).await == Next::Leave {
+                if self.ask(connection, asset, due, random).await == Next::Leave {
                     return;
                 }
             }
         };
         let rest = others.iter_mut().map(|(lane, connection, random)| async move {
             for asset in assets.iter().skip(*lane).step_by(lanes) {
-                if self.ask(connection, asset, random).await == Next::Leave {
+                if self.ask(connection, asset, due, random).await == Next::Leave {
                     return;
                 }
             }
@@ -214,11 +229,20 @@ impl Client<'_> {
         tokio::join!(first, join_all(rest));
     }
 
-    /// Asks until there is an answer that the client accepts, as its group does after refusals.
-    async fn ask(&self, connection: &mut Option<OpenConnection>, question: &Question, random: &mut Rng) -> Next {
+    /// Asks until there is an answer that the client accepts, as its group does after refusals. `due` is when the schedule has
+    /// the page that this belongs to.
+    async fn ask(
+        &self,
+        connection: &mut Option<OpenConnection>,
+        question: &Question,
+        due: Timestamp,
+        random: &mut Rng,
+    ) -> Next {
         let worker = self.worker;
         for attempt in 0..=self.group.retries_max {
-            if worker.load.clock.now() >= worker.ends() {
+            let now = worker.load.clock.now();
+            let scheduled = if attempt == 0 { due } else { now };
+            if scheduled >= worker.ends() || now >= worker.ends() + COMPLETION_TIME_MAX {
                 return Next::Leave;
             }
             if worker.load.counters.sent.fetch_add(1, Ordering::Relaxed) >= REQUESTS_MAX {
@@ -307,7 +331,7 @@ impl Client<'_> {
 
     /// How long an endless answer is watched: log-uniform, since some look for a moment and some for hours.
     fn watch_time(&self, random: &mut Rng) -> Duration {
-        let least = self.group.stream_time_min.map_or(0.1, |time| time.0.as_secs_f64()).max(0.1);
+        let least = self.group.stream_time_min.map_or(Duration::ZERO, |time| time.0).max(WATCH_TIME_MIN).as_secs_f64();
         let most = self.group.stream_time_max.map_or(86_400.0, |time| time.0.as_secs_f64()).max(least);
         Duration::from_secs_f64(least * (most / least).powf(random.f64()))
     }
@@ -377,7 +401,7 @@ impl Client<'_> {
         let mut body = Body::new(&head);
         let mut frames = FrameCounter::default();
         let watched = watch.filter(|_| head.status == 200);
-        let deadline = watched.map(|watch| (now + watch).min(worker.ends()));
+        let deadline = watched.map(|watch| (now + watch).min(worker.ends().max(now + WATCH_TIME_MIN)));
         let mut good = body.feed(begun.get(length..).unwrap_or_default(), |bytes| frames.feed(bytes)).is_ok();
         let mut finished = false;
         while good && !body.is_complete() {
