@@ -197,10 +197,39 @@ pub fn query_keys<'b>(query: &[u8], buffer: &'b mut [u8; VALUE_BYTES_MAX]) -> &'
 /// more, so that `Friendica 'Giant Rhubarb' 2019.05; https://a.example` yields `Friendica`, `Giant`, `Rhubarb`, `https`,
 /// `example`.
 pub fn user_agent_words(user_agent: &[u8]) -> impl Iterator<Item = &[u8]> {
-    cut(user_agent)
-        .split(|byte| !(byte.is_ascii_alphanumeric() || *byte >= 0x80))
+    Words { rest: cut(user_agent) }
         .filter(|word| word.len() >= 3 && !word[0].is_ascii_digit())
         .take(USER_AGENT_WORDS_MAX)
+}
+
+/// Whether a byte belongs to a word. A table, since every byte of every user agent is asked for.
+static IS_IN_WORD: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < table.len() {
+        table[byte] = byte >= 0x80 || (byte as u8).is_ascii_alphanumeric();
+        byte += 1;
+    }
+    table
+};
+
+struct Words<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Iterator for Words<'a> {
+    type Item = &'a [u8];
+
+    #[inline]
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let is_in_word = |byte: &u8| IS_IN_WORD[usize::from(*byte)];
+        let start = self.rest.iter().position(is_in_word)?;
+        let rest = &self.rest[start..];
+        let end = rest.iter().position(|byte| !is_in_word(byte)).unwrap_or(rest.len());
+        let (word, rest) = rest.split_at(end);
+        self.rest = rest;
+        Some(word)
+    }
 }
 
 /// Scheme and host of a referer: all before the third slash. A referer of another shape is its own origin.

@@ -23,7 +23,8 @@ use super::answers::Reply;
 use super::body::{Account, AnswerBody, AnswerSource, RequestBody};
 use super::connection::{Connection, Phase, Refused, Sender};
 use super::deadlines::Deadline;
-use super::head::Host;
+use super::head::{HeadError, Host};
+use super::headers::{self, Survey, Traits, upgrade_protocol};
 use super::listener;
 use super::settings::{Destination, Settings};
 use super::stream::ClientStream;
@@ -34,36 +35,6 @@ use crate::source::record::Record;
 
 /// hyper's own lower bound for its buffer.
 const BUFFER_BYTES_MIN: usize = 8 * 1024;
-
-/// Headers that concern one connection and never go on to the next (RFC 9110, section 7.6.1), and those by which a
-/// message is framed, which each side writes for itself.
-const HOP_BY_HOP: [&str; 9] = [
-    "connection",
-    // Of no standard, but sent by old clients to proxies.
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "keep-alive",
-];
-
-/// What hyper's client writes for itself, and what its server has dealt with.
-const REWRITTEN: [&str; 2] = ["content-length", "expect"];
-
-/// What only a trusted proxy may say about the client; from anybody else it is a lie that the site might believe.
-const CLAIMS: [&str; 8] = [
-    "forwarded",
-    "x-forwarded-for",
-    "x-forwarded-host",
-    "x-forwarded-proto",
-    "x-real-ip",
-    "true-client-ip",
-    "cf-connecting-ip",
-    "fastly-client-ip",
-];
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -152,11 +123,12 @@ impl Exchange {
         let settings = connection.worker.settings();
         let arrived = connection.worker.shared.clock.now();
         let (parts, body) = request.into_parts();
-        let (true, Ok(host)) = (is_clear(&parts), host(&parts)) else {
+        let survey = Survey::new(&parts.headers);
+        let (true, Ok(host)) = (is_clear(&parts, survey.traits), host(&parts, &survey)) else {
             connection.worker.traffic.malformed.add(1);
             return Ok(self.reply(Reply::Malformed, &parts.method, arrived));
         };
-        let view = view(&parts, &host);
+        let (view, traits) = (view(&parts, &host, &survey), survey.traits);
         let (destination, sender) = match connection.judged.take() {
             // Judged before hyper came in; only the way remains to be found again.
             Some(sender) => match settings.destination(view.host) {
@@ -164,7 +136,7 @@ impl Exchange {
                 None => return Ok(self.reply(Reply::Misdirected, &parts.method, arrived)),
             },
             None => {
-                let client = connection.client(&settings, |name| header_values(&parts.headers, name));
+                let client = connection.client(&settings, |name| headers::values(&parts.headers, name));
                 match connection.admit(&settings, &view, client, arrived) {
                     Ok(admitted) => admitted,
                     Err(Refused::Silently) => return Err(Dropped),
@@ -187,7 +159,9 @@ impl Exchange {
             record,
         };
         Ok(match destination {
-            Destination::Upstream(upstream) => self.forward(&settings, &upstream, parts, body, sender, account).await,
+            Destination::Upstream(upstream) => {
+                self.forward(&settings, &upstream, (parts, traits), body, sender, account).await
+            }
             Destination::Files(files) => {
                 let target = parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
                 let response = files.respond(&parts.method, target, &parts.headers).await;
@@ -225,25 +199,24 @@ impl Exchange {
         &self,
         settings: &Settings,
         upstream: &Arc<Upstream>,
-        mut parts: request::Parts,
+        (mut parts, traits): (request::Parts, Traits),
         body: Incoming,
         sender: Sender,
         mut account: Account,
     ) -> Response<AnswerBody> {
         let connection = &self.connection;
         let method = parts.method.clone();
-        let protocol = upgrade_protocol(&parts);
-        let had_length = parts.headers.contains_key(header::CONTENT_LENGTH);
+        let protocol = upgrade_protocol(&parts.headers, traits);
         // A proxy that speaks the PROXY protocol does not look at headers: they are the client's own.
-        let believes_headers =
+        let believes_claims =
             connection.peer_is_trusted && settings.client_address != ClientAddressSource::ProxyProtocol;
-        let prepared =
-            prepare_request(&mut parts, believes_headers, connection, &self.peer, sender.client, protocol.as_ref());
+        let prepared = prepare_request(&mut parts, traits, believes_claims, protocol.as_ref())
+            .and_then(|()| self.add_claims(&mut parts.headers, believes_claims, sender.client));
         if prepared.is_err() {
             account.outcome = Outcome::Served { status: 400 };
             return finish(self.full(Reply::Malformed, &method), account);
         }
-        frame(&mut parts, &body, had_length);
+        frame(&mut parts, &body, traits.has_length);
         let worker = &connection.worker;
         let connections_max = settings.limits.upstream_connections_max.div_ceil(worker.workers).max(1);
         let pool = worker.pools.get(upstream, connections_max);
@@ -254,12 +227,8 @@ impl Exchange {
             Ok(mut response) => {
                 let status = response.status();
                 account.outcome = Outcome::Served { status: status.as_u16() };
-                remove_named_by_connection(response.headers_mut());
-                if response.headers().contains_key(header::TRANSFER_ENCODING) {
-                    // It overrides the length (RFC 9112, section 6.3), which would cut the answer off at another place.
-                    response.headers_mut().remove(header::CONTENT_LENGTH);
-                }
-                remove(response.headers_mut(), &[&HOP_BY_HOP]);
+                let traits = Survey::new(response.headers()).traits;
+                headers::strip_answer(response.headers_mut(), traits);
                 *response.version_mut() = http::Version::HTTP_11;
                 if status == StatusCode::SWITCHING_PROTOCOLS {
                     return self.switch(response, protocol, account);
@@ -284,6 +253,35 @@ impl Exchange {
                 finish(self.full(reply, &method), account)
             }
         }
+    }
+
+    /// Tells the site who the client is, after what trusted proxies have said of it.
+    fn add_claims(
+        &self,
+        headers: &mut HeaderMap,
+        believes_claims: bool,
+        client: Option<ClientAddress>,
+    ) -> Result<(), http::Error> {
+        let peer = self.connection.peer;
+        let forwarded_for = if believes_claims {
+            let before = headers.get_all(X_FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok());
+            let mut chain: Vec<String> = before.map(str::to_owned).collect();
+            if chain.is_empty() {
+                chain.extend(client.map(|client| client.ip().to_string()));
+            }
+            chain.push(peer.ip().to_string());
+            HeaderValue::try_from(chain.join(", "))?
+        } else {
+            match client {
+                Some(client) if client != peer => HeaderValue::try_from(client.ip().to_string())?,
+                _ => self.peer.clone(),
+            }
+        };
+        headers.insert(X_FORWARDED_FOR, forwarded_for);
+        if !believes_claims || !headers.contains_key(X_FORWARDED_PROTO) {
+            headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
+        }
+        Ok(())
     }
 
     /// Passes a change of protocol on, if it is the one that was asked for.
@@ -330,83 +328,55 @@ fn finish(response: Response<AnswerSource>, account: Account) -> Response<Answer
 
 /// Whether a request is as clear as [`super::head`] has it of a first one, in what can be told behind hyper: it goes to a
 /// path, or to the server as a whole, and its body is not coded beyond being chunked.
-fn is_clear(parts: &request::Parts) -> bool {
+fn is_clear(parts: &request::Parts, traits: Traits) -> bool {
     let uri = &parts.uri;
     let is_target = match (uri.scheme_str(), uri.authority()) {
         (None, None) => uri.path().starts_with('/') || (uri.path() == "*" && parts.method == Method::OPTIONS),
         (Some("http" | "https"), Some(_)) => true,
         _ => false,
     };
-    let mut codings = parts.headers.get_all(header::TRANSFER_ENCODING).iter();
-    let is_chunked = |coding: &HeaderValue| coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked");
-    is_target && parts.method != Method::CONNECT && codings.next().is_none_or(is_chunked) && codings.next().is_none()
+    is_target && parts.method != Method::CONNECT && !traits.is_ambiguous
 }
 
 /// The host that a request is for. A target in absolute form must say the same as the Host header.
-fn host(parts: &request::Parts) -> Result<Host, ()> {
-    let mut hosts = parts.headers.get_all(header::HOST).iter();
-    let named = hosts.next().map(|host| Host::parse(host.as_bytes()));
-    if hosts.next().is_some() || (named.is_none() && parts.version == http::Version::HTTP_11) {
-        return Err(());
+fn host(parts: &request::Parts, survey: &Survey<'_>) -> Result<Host, HeadError> {
+    if survey.host.is_none() && parts.version == http::Version::HTTP_11 {
+        return Err(HeadError::Malformed);
     }
-    let named = named.transpose().map_err(|_| ())?;
+    let named = survey.host.map(Host::parse).transpose()?;
     let Some(authority) = parts.uri.authority() else { return Ok(named.unwrap_or_default()) };
-    let target = Host::parse(authority.as_str().as_bytes()).map_err(|_| ())?;
+    let target = Host::parse(authority.as_str().as_bytes())?;
     match named {
-        Some(named) if named.as_bytes() != target.as_bytes() => Err(()),
+        Some(named) if named.as_bytes() != target.as_bytes() => Err(HeadError::Malformed),
         _ => Ok(target),
     }
 }
 
-fn view<'a>(parts: &'a request::Parts, host: &'a Host) -> observation::Request<'a> {
-    let header = |name: HeaderName| parts.headers.get(name).map(HeaderValue::as_bytes);
+fn view<'a>(parts: &'a request::Parts, host: &'a Host, survey: &Survey<'a>) -> observation::Request<'a> {
     observation::Request {
         method: parts.method.as_str().as_bytes(),
         host: host.as_bytes(),
         path: parts.uri.path().as_bytes(),
         query: parts.uri.query().map(str::as_bytes),
         version: if parts.version == http::Version::HTTP_10 { Version::Http10 } else { Version::Http11 },
-        user_agent: header(header::USER_AGENT),
-        referer: header(header::REFERER),
+        user_agent: survey.user_agent,
+        referer: survey.referer,
     }
-}
-
-fn header_values<'a>(headers: &'a HeaderMap, name: &'static str) -> impl DoubleEndedIterator<Item = &'a [u8]> {
-    headers.get_all(name).iter().map(HeaderValue::as_bytes)
-}
-
-/// The other protocol that a request asks for, if it may be passed on. WebSocket alone: within `h2c` a client would send
-/// the site requests that nobody judges.
-fn upgrade_protocol(parts: &request::Parts) -> Option<HeaderValue> {
-    let asks = |value: &HeaderValue| options(value).any(|option| option.eq_ignore_ascii_case(b"upgrade"));
-    let is_upgrade = parts.headers.get_all(header::CONNECTION).iter().any(asks);
-    let mut protocols = parts.headers.get_all(header::UPGRADE).iter();
-    let protocol = protocols.next().filter(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket"));
-    protocol.filter(|_| is_upgrade && protocols.next().is_none()).cloned()
-}
-
-fn options(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
-    value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
 }
 
 /// Turns a request as it came into one to be sent on.
 fn prepare_request(
     parts: &mut request::Parts,
-    believes_headers: bool,
-    connection: &Connection,
-    peer_text: &HeaderValue,
-    client: Option<ClientAddress>,
+    traits: Traits,
+    believes_claims: bool,
     protocol: Option<&HeaderValue>,
 ) -> Result<(), http::Error> {
-    remove_named_by_connection(&mut parts.headers);
-    let claims: &[&str] = if believes_headers { &[] } else { &CLAIMS };
-    remove(&mut parts.headers, &[&HOP_BY_HOP, &REWRITTEN, claims]);
-    remove_disguised(&mut parts.headers);
+    headers::strip_request(&mut parts.headers, traits, believes_claims);
     if let Some(authority) = parts.uri.authority() {
         parts.headers.insert(header::HOST, HeaderValue::from_str(authority.as_str())?);
         let target = parts.uri.path_and_query().cloned();
         parts.uri = target.map_or_else(|| Uri::from_static("/"), Uri::from);
-    } else if !parts.headers.contains_key(header::HOST) {
+    } else if !traits.has_host {
         // HTTP/1.0 may do without; the version that is spoken from here on may not.
         parts.headers.insert(header::HOST, HeaderValue::from_static(""));
     }
@@ -415,24 +385,6 @@ fn prepare_request(
         parts.headers.insert(header::UPGRADE, protocol.clone());
     }
     parts.version = http::Version::HTTP_11;
-    let forwarded_for = if believes_headers {
-        let before = parts.headers.get_all(X_FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok());
-        let mut chain: Vec<String> = before.map(str::to_owned).collect();
-        if chain.is_empty() {
-            chain.extend(client.map(|client| client.ip().to_string()));
-        }
-        chain.push(connection.peer.ip().to_string());
-        HeaderValue::try_from(chain.join(", "))?
-    } else {
-        match client {
-            Some(client) if client != connection.peer => HeaderValue::try_from(client.ip().to_string())?,
-            _ => peer_text.clone(),
-        }
-    };
-    parts.headers.insert(X_FORWARDED_FOR, forwarded_for);
-    if !parts.headers.contains_key(X_FORWARDED_PROTO) {
-        parts.headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
-    }
     Ok(())
 }
 
@@ -444,48 +396,5 @@ fn frame(parts: &mut request::Parts, body: &Incoming, had_length: bool) {
         Some(0) if !had_length && !expects_body => {}
         Some(length) => drop(parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length))),
         None => drop(parts.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"))),
-    }
-}
-
-/// Removes the headers that the Connection header names.
-fn remove_named_by_connection(headers: &mut HeaderMap) {
-    let options = headers.get_all(header::CONNECTION).iter().flat_map(options);
-    // Naming the host would take the request's destination away.
-    let named = |option: &[u8]| HeaderName::from_bytes(option).ok().filter(|name| *name != header::HOST);
-    // Nearly always `close` or `keep-alive`, which name nothing that would be there.
-    let named: Vec<HeaderName> = options
-        .filter(|option| !option.eq_ignore_ascii_case(b"close") && !option.eq_ignore_ascii_case(b"keep-alive"))
-        .filter_map(named)
-        .collect();
-    named.iter().for_each(|name| drop(headers.remove(name)));
-}
-
-/// Removes claims written with underscores: CGI, WSGI and their like cannot tell them from the real ones.
-fn remove_disguised(headers: &mut HeaderMap) {
-    let is_claim = |name: &&HeaderName| {
-        let name = name.as_str();
-        let is_same = |(found, expected): (u8, u8)| found == expected || (found, expected) == (b'_', b'-');
-        name.contains('_')
-            && CLAIMS.iter().any(|claim| claim.len() == name.len() && name.bytes().zip(claim.bytes()).all(is_same))
-    };
-    while let Some(found) = headers.keys().find(is_claim).cloned() {
-        headers.remove(found);
-    }
-}
-
-/// Removes the headers of these names. One pass finds what is there, which is nearly always little: looking each name up
-/// would cost more than all the rest of a request.
-fn remove(headers: &mut HeaderMap, names: &[&[&'static str]]) {
-    let names = names.iter().copied().flatten().copied();
-    // Most headers differ from all of these in length.
-    let lengths = names.clone().fold(0_u64, |lengths, name| lengths | 1 << name.len());
-    loop {
-        let find = |key: &HeaderName| {
-            let key = key.as_str();
-            let may_be = key.len() < 64 && lengths >> key.len() & 1 == 1;
-            may_be.then(|| names.clone().find(|name| key == *name)).flatten()
-        };
-        let Some(found) = headers.keys().find_map(find) else { return };
-        headers.remove(found);
     }
 }

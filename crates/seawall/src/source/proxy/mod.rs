@@ -5,7 +5,7 @@
 //! - [`listener`], [`worker`]: one thread for each core accepts, and turns away by address before a byte is read.
 //! - [`connection`]: reads the first head ([`head`]), settles who the client is ([`client_address`]) and where the request
 //!   goes ([`settings`]), has it judged, and answers what the guard can answer by itself ([`answers`]).
-//! - [`forward`]: gives what goes on to hyper ([`stream`], [`body`]) and to the site ([`upstream`]); judges later requests
+//! - [`forward`]: gives what goes on to hyper ([`stream`], [`body`], [`headers`]) and to the site ([`upstream`]); judges later requests
 //!   on the same connection.
 //! - [`streams`]: hands viewers of the clock to its broadcaster.
 //!
@@ -19,6 +19,7 @@ mod connection;
 mod deadlines;
 mod forward;
 mod head;
+mod headers;
 pub mod listener;
 pub mod settings;
 mod stream;

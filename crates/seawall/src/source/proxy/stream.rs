@@ -59,8 +59,9 @@ impl AsyncRead for ClientStream {
             }
             return Poll::Ready(Ok(()));
         }
-        // In an exchange the deadlines are those of whoever waits: the request's body, or the writing of the answer.
-        if this.connection.phase() != Phase::Exchange && this.connection.is_expired(context) {
+        // In an exchange the deadlines are those of whoever waits: the request's body, or the writing of the answer. The task is
+        // to be woken all the same, since the exchange may end, and idle time begin, without another read.
+        if this.connection.is_expired(context) && this.connection.phase() != Phase::Exchange {
             return Poll::Ready(Err(this.expire()));
         }
         if this.connection.phase() == Phase::Idle && this.connection.worker.is_draining() {

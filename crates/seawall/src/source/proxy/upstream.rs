@@ -8,10 +8,12 @@ use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::task::AtomicWaker;
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
@@ -91,7 +93,36 @@ pub(super) struct UpstreamConnection {
     driver: Driver,
     /// Whether the driver has finished and must not be polled again.
     is_done: bool,
+    wakes: Arc<Wakes>,
+    /// Leads to `wakes`, and is given to all parts of the connection.
+    waker: Waker,
 }
+
+/// Where the wakes of a connection's parts go. They run in one task and wake each other at every step: while that task polls
+/// them, it need not be woken to poll them once more.
+#[derive(Default)]
+struct Wakes {
+    task: AtomicWaker,
+    is_polling: AtomicBool,
+    is_woken: AtomicBool,
+}
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if self.is_polling.load(Ordering::Relaxed) {
+            self.is_woken.store(true, Ordering::Relaxed);
+        } else {
+            self.task.wake();
+        }
+    }
+}
+
+/// How often the parts of a connection may wake each other before other tasks get their turn.
+const ROUNDS_MAX: usize = 4;
 
 impl Pools {
     /// The pool for `upstream`, with at most `connections_max` connections.
@@ -222,7 +253,7 @@ impl Pool {
             .handshake(TokioIo::new(stream))
             .await
             .map_err(UpstreamError::Exchange)?;
-        Ok(Box::new(UpstreamConnection { sender, driver, is_done: false }))
+        Ok(Box::new(UpstreamConnection::new(sender, driver)))
     }
 }
 
@@ -233,16 +264,44 @@ struct Unanswered {
 }
 
 impl UpstreamConnection {
+    fn new(sender: SendRequest<RequestBody>, driver: Driver) -> Self {
+        let wakes = Arc::new(Wakes::default());
+        Self { sender, driver, is_done: false, waker: Waker::from(Arc::clone(&wakes)), wakes }
+    }
+
     /// Whether the connection can take a request: looks, without waiting, whether the upstream has closed it.
     fn is_usable(&mut self) -> bool {
-        self.drive(&mut Context::from_waker(Waker::noop()));
+        self.drive();
         !self.is_done && self.sender.is_ready()
     }
 
-    fn drive(&mut self, context: &mut Context<'_>) {
+    fn drive(&mut self) {
         if !self.is_done {
-            self.is_done = self.driver.poll_without_shutdown(context).is_ready();
+            self.is_done = self.driver.poll_without_shutdown(&mut Context::from_waker(&self.waker)).is_ready();
         }
+    }
+
+    /// Polls what the connection is to bring forth, and the connection, in turn for as long as one wakes the other.
+    fn poll<T>(&mut self, context: &Context<'_>, mut wanted: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
+        self.wakes.task.register(context.waker());
+        self.wakes.is_polling.store(true, Ordering::Relaxed);
+        let mut polled = Poll::Pending;
+        for _ in 0..ROUNDS_MAX {
+            self.wakes.is_woken.store(false, Ordering::Relaxed);
+            polled = wanted(&mut Context::from_waker(&self.waker));
+            if polled.is_ready() {
+                break;
+            }
+            self.drive();
+            if !self.wakes.is_woken.load(Ordering::Relaxed) {
+                break;
+            }
+        }
+        self.wakes.is_polling.store(false, Ordering::Relaxed);
+        if polled.is_pending() && self.wakes.is_woken.load(Ordering::Relaxed) {
+            context.waker().wake_by_ref();
+        }
+        polled
     }
 
     async fn exchange(
@@ -251,12 +310,8 @@ impl UpstreamConnection {
         deadline: &Deadline,
     ) -> Result<http::Response<Incoming>, Unanswered> {
         let mut answer = std::pin::pin!(self.sender.try_send_request(request));
-        let (driver, is_done) = (&mut self.driver, &mut self.is_done);
         poll_fn(|context| {
-            if !*is_done {
-                *is_done = driver.poll_without_shutdown(context).is_ready();
-            }
-            if let Poll::Ready(answer) = answer.as_mut().poll(context) {
+            if let Poll::Ready(answer) = self.poll(context, |context| answer.as_mut().poll(context)) {
                 return Poll::Ready(answer.map_err(|mut failed| {
                     let unsent = failed.take_message();
                     let error = failed.into_error();
@@ -302,6 +357,8 @@ impl UpstreamBody {
             && !connection.is_done
             && (!self.had_request_body || connection.is_usable())
         {
+            // It is nobody's now, and would keep the memory of the task that had it.
+            drop(connection.wakes.task.take());
             let since = self.worker.shared.clock.now();
             self.pool.idle.borrow_mut().push(IdleConnection { connection, since });
         }
@@ -319,14 +376,11 @@ impl UpstreamBody {
     }
 
     pub(super) fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let mut polled = Pin::new(&mut self.incoming).poll_frame(context);
-        if polled.is_pending()
-            && let Some(connection) = &mut self.connection
-        {
-            // What the driver now reads may be just the frame that was missing.
-            connection.drive(context);
-            polled = Pin::new(&mut self.incoming).poll_frame(context);
-        }
+        let incoming = &mut self.incoming;
+        let polled = match &mut self.connection {
+            Some(connection) => connection.poll(context, |context| Pin::new(&mut *incoming).poll_frame(context)),
+            None => Pin::new(incoming).poll_frame(context),
+        };
         match polled {
             Poll::Pending if self.deadline.is_expired(context) => {
                 self.connection = None;
