@@ -8,15 +8,16 @@ use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use seawall_engine::address::ClientAddress;
 use seawall_engine::gate::{ClientSlot, Judgement};
 use seawall_engine::observation::{ClientHistory, Cost, Observation, Outcome, Refusal, Request, Version};
 use seawall_engine::units::Timestamp;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncRead as _, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::answers::Reply;
@@ -124,16 +125,16 @@ impl Connection {
         }
     }
 
-    async fn serve(self: Rc<Self>, socket: TcpStream) {
+    async fn serve(self: Rc<Self>, mut socket: TcpStream) {
         let mut buffer = Vec::new();
         let mut filled = 0;
         let mut expects_proxy_header =
             self.peer_is_trusted && self.worker.settings().client_address == ClientAddressSource::ProxyProtocol;
         let next = loop {
             let read = if expects_proxy_header {
-                self.read_proxy_header(&socket, &mut buffer, &mut filled).await
+                self.read_proxy_header(&mut socket, &mut buffer, &mut filled).await
             } else {
-                self.read_head(&socket, &mut buffer, &mut filled).await
+                self.read_head(&mut socket, &mut buffer, &mut filled).await
             };
             let next = match read {
                 Ok(()) if std::mem::take(&mut expects_proxy_header) => continue,
@@ -183,7 +184,7 @@ impl Connection {
     }
 
     /// Reads until the buffer holds a whole head.
-    async fn read_head(&self, socket: &TcpStream, buffer: &mut Vec<u8>, filled: &mut usize) -> Result<(), Ended> {
+    async fn read_head(&self, socket: &mut TcpStream, buffer: &mut Vec<u8>, filled: &mut usize) -> Result<(), Ended> {
         let mut scanner = HeadScanner::default();
         self.enter(if *filled == 0 { Phase::Idle } else { Phase::Head });
         loop {
@@ -198,7 +199,7 @@ impl Connection {
     /// Reads the PROXY protocol header that a trusted proxy must begin with.
     async fn read_proxy_header(
         &self,
-        socket: &TcpStream,
+        socket: &mut TcpStream,
         buffer: &mut Vec<u8>,
         filled: &mut usize,
     ) -> Result<(), Ended> {
@@ -218,24 +219,27 @@ impl Connection {
         }
     }
 
-    async fn read_more(&self, socket: &TcpStream, buffer: &mut Vec<u8>, filled: &mut usize) -> Result<(), Ended> {
-        loop {
-            poll_fn(|context| self.poll_readable(socket, context)).await?;
+    async fn read_more(&self, socket: &mut TcpStream, buffer: &mut Vec<u8>, filled: &mut usize) -> Result<(), Ended> {
+        let length = poll_fn(|context| {
+            ready!(self.poll_readable(socket, context))?;
             if buffer.is_empty() {
                 *buffer = self.worker.take_buffer();
             }
             let Some(free) = buffer.get_mut(*filled..).filter(|free| !free.is_empty()) else {
-                return Err(Ended::Refused(Reply::TooLarge));
+                return Poll::Ready(Err(Ended::Refused(Reply::TooLarge)));
             };
-            match socket.try_read(free) {
-                Ok(0) => return Err(Ended::Closed),
-                Ok(length) => {
-                    *filled += length;
-                    self.has_read();
-                    return Ok(());
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(_reset) => return Err(Ended::Closed),
+            // Unlike `try_read`, this takes a read that leaves room for the last one there is, and so spares the system call
+            // that would say so.
+            let mut room = ReadBuf::new(free);
+            let read = ready!(Pin::new(&mut *socket).poll_read(context, &mut room));
+            Poll::Ready(read.map(|()| room.filled().len()).map_err(|_reset| Ended::Closed))
+        });
+        match length.await? {
+            0 => Err(Ended::Closed),
+            length => {
+                *filled += length;
+                self.has_read();
+                Ok(())
             }
         }
     }
