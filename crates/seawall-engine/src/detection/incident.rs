@@ -11,7 +11,9 @@ use super::trigger::{Exceeded, Reading};
 /// Incidents that are remembered.
 const REMEMBERED_MAX: usize = 32;
 
-/// Everything must have been calm for this long for an incident to be over.
+/// Everything must have been calm for this long, all told, since it last exceeded what is normal, for an incident to be over.
+/// A busy moment that exceeds nothing does not count, and does not start it anew: on a small site there is one in most
+/// minutes.
 const CALM: Duration = Duration::from_secs(60);
 
 /// What came this long before the onset may belong to it and is not learned, in seconds.
@@ -49,7 +51,9 @@ pub(crate) struct Incident {
     offered_peak: f64,
     normal_rate: f64,
     judged: Timestamp,
-    calm_since: Option<Timestamp>,
+    /// For how long it has been calm, as of `settled`.
+    calm: Duration,
+    settled: Timestamp,
     /// Whether anything is being done about it.
     enforcing: bool,
 }
@@ -132,7 +136,8 @@ impl Incidents {
             offered_peak: reading.offered / seconds,
             normal_rate: reading.normal.median / seconds,
             judged: Timestamp::EPOCH,
-            calm_since: None,
+            calm: Duration::ZERO,
+            settled: now,
             enforcing: false,
         });
         let text = format!("incident {} opened: {} exceed what is normal", self.last_id, first.cost.unit());
@@ -152,7 +157,7 @@ impl Incidents {
         open.judged = now;
         open.enforcing = enforcing;
         // When the excess is gone, what it was remains what it was.
-        if open.calm_since.is_some() && open.verdict != Verdict::Undecided {
+        if !open.calm.is_zero() && open.verdict != Verdict::Undecided {
             return None;
         }
         if verdict == open.verdict {
@@ -190,13 +195,14 @@ impl Incidents {
             open.normal_rate = reading.normal.median / SAMPLE_SECONDS as f64;
         }
         open.enforcing = enforcing;
-        if readings.iter().all(|reading| reading.calm) {
-            open.calm_since.get_or_insert(now);
-        } else {
-            open.calm_since = None;
+        let passed = now.since(open.settled);
+        open.settled = now;
+        if readings.iter().any(|reading| reading.exceeds) {
+            open.calm = Duration::ZERO;
+        } else if readings.iter().all(|reading| reading.calm) {
+            open.calm += passed;
         }
-        let calm = open.calm_since.is_some_and(|since| now.since(since) >= CALM);
-        if !calm || enforcing {
+        if open.calm < CALM || enforcing {
             return None;
         }
         let mut incident = self.open.take()?;

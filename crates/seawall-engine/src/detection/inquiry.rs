@@ -70,7 +70,7 @@ const REQUESTS_LIFT_MIN: f64 = 2.0;
 const CLIENTS_FEW: f64 = 8.0;
 
 /// they count once each client has sent more than the largest page has parts, over this many busy seconds,
-const SUSTAINED_REQUESTS: f64 = 60.0;
+const SUSTAINED_REQUESTS: f64 = 100.0;
 const SUSTAINED_SECONDS: usize = 3;
 
 /// or, since the onset, more than someone who looks at a few pages in a minute.
@@ -443,11 +443,12 @@ impl Inquiry<'_> {
         let crowd = coverage(|crowd| matches!(crowd, Crowd::Yes(_)));
         let early = coverage(|crowd| *crowd == Crowd::TooEarly);
         let flood = coverage(|crowd| *crowd == Crowd::No);
+        // Before the crowd: what is left beside strays of many kinds may look like one.
+        if is_answered && flood == 0.0 {
+            return Verdict::Explained;
+        }
         if crowd > flood || matches!(whole, Crowd::Yes(_)) {
             return Verdict::Crowd;
-        }
-        if is_answered && choices.is_empty() {
-            return Verdict::Explained;
         }
         if early > flood {
             return Verdict::Undecided;
