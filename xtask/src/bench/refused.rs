@@ -23,8 +23,8 @@ const RATE_NEW_CONNECTIONS: f64 = 4_000.0;
 /// The agent of a real flood of 2020, which no ordinary visitor has.
 const FLOOD_AGENT: &str = "QQGameHall";
 
-/// One matching request in a hundred passes as a probe of whether the rule is still needed; never much more.
-const PROBES_MAX: f64 = 0.015;
+/// One matching request in 256 passes as a probe of whether the rule is still needed; never much more.
+const PROBES_MAX: f64 = 0.006;
 
 /// How long the guard may take to find its rule.
 const RULE_TIME_MAX: Duration = Duration::from_secs(30);
@@ -48,7 +48,7 @@ pub(crate) fn by_rule(bench: &Bench) -> Result<Vec<Figure>, Failure> {
     })?;
     let what = "CPU for each refused request, keep-alive";
     let note = "The guard refuses by a rule that it found itself in the flood, and its figure holds everything: judging, \
-                observing, detecting, and the one request in a hundred that it lets through to see whether the rule is \
+                observing, detecting, and the one request in 256 that it lets through to see whether the rule is \
                 still needed. It is taken once the incident is ten seconds old, for floods last. nginx (`return 403`) and HAProxy (`http-request deny`) refuse without looking.";
     let mut figures = vec![
         Figure {
