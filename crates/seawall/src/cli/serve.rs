@@ -22,7 +22,8 @@ Examples:
   seawall serve --config /etc/seawall.toml
 
 SIGHUP reads the configuration again, SIGTERM stops: new visitors are no longer taken,
-those under way are waited for as long as limits.drain-time-max says.")]
+those under way are waited for as long as limits.drain-time-max says. A second SIGTERM
+cuts them off.")]
 pub(crate) struct Arguments {
     /// The configuration file; see docs/configuration.md.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["to", "host"])]
@@ -39,6 +40,10 @@ pub(crate) struct Arguments {
     /// Where to listen for visitors [default: 127.0.0.1:8080]; may be given several times.
     #[arg(long, value_name = "ADDR", conflicts_with = "config")]
     listen: Vec<String>,
+
+    /// Where the status page is, or `off` [default: 127.0.0.1:8081].
+    #[arg(long, value_name = "ADDR", conflicts_with = "config")]
+    admin: Option<String>,
 
     /// Where the control socket and what was learnt are kept [default: what the configuration says].
     #[arg(long, value_name = "DIR")]
@@ -80,8 +85,12 @@ fn configuration(arguments: &Arguments) -> Result<(Config, ConfigSource), Failur
         let source = ConfigSource::File { path: path.clone(), state_directory: arguments.state.clone() };
         return Ok((config, source));
     }
-    let line =
-        CommandLine { to: arguments.to.clone(), hosts: arguments.host.clone(), listen: arguments.listen.clone() };
+    let line = CommandLine {
+        to: arguments.to.clone(),
+        hosts: arguments.host.clone(),
+        listen: arguments.listen.clone(),
+        admin: arguments.admin.clone(),
+    };
     let config = Config::from_command_line(&line)?;
     Ok((config, ConfigSource::CommandLine))
 }

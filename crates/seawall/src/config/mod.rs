@@ -120,6 +120,8 @@ pub struct CommandLine {
     pub hosts: Vec<String>,
     /// `--listen`: where visitors are served; none for the default.
     pub listen: Vec<String>,
+    /// `--admin`: where the status page is, or `off`; none for the default.
+    pub admin: Option<String>,
 }
 
 impl Config {
@@ -144,11 +146,18 @@ impl Config {
         if !listen.is_empty() {
             config.listen = listen;
         }
+        match line.admin.as_deref() {
+            None => {}
+            Some("off") => config.admin = None,
+            Some(_) => {
+                config.admin = read_options("--admin", &SocketAddress, line.admin.as_slice(), &mut problems).pop();
+            }
+        }
         if let Some(admin) =
             config.admin.filter(|admin| config.listen.iter().any(|own| consistency::collide(*own, *admin)))
         {
             let message =
-                format!("the status page is on {admin}; choose another port, or say in a file where it shall be");
+                format!("the status page is on {admin}; choose another port, or another for the page with --admin");
             problems.push(Problem { place: Place::Option { name: "--listen" }, message });
         }
         for site in &config.sites {

@@ -73,7 +73,8 @@ fn port_hint(address: SocketAddr, error: &std::io::Error) -> String {
     match error.kind() {
         std::io::ErrorKind::AddrInUse => {
             format!(
-                "; another program listens there: see `ss -ltnp sport = :{}`, or choose another with --listen",
+                "; another program listens there: see `ss -ltnp sport = :{}`, or choose another with --listen, \
+                 for the status page with --admin",
                 address.port()
             )
         }
@@ -187,12 +188,17 @@ pub fn run(config: Config, source: ConfigSource, ready: impl FnOnce(&Addresses))
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
     let served = runtime.block_on(async {
         // Watched before anybody is told that the guard runs: until then a signal would simply kill it.
-        let signals = Signals::watch()?;
+        let mut signals = Signals::watch()?;
         ready(&addresses);
-        daemon.wait(signals, control_socket, admin.map(|(_, sockets)| sockets)).await?;
+        daemon.wait(&mut signals, control_socket, admin.map(|(_, sockets)| sockets)).await?;
         // Waiting for the threads elsewhere leaves the control socket and the status page answering to the end.
         let draining = Arc::clone(&daemon);
-        Ok(tokio::task::spawn_blocking(move || draining.drain(threads, detector_thread)).await?)
+        let mut drained = tokio::task::spawn_blocking(move || draining.drain(threads, detector_thread));
+        tokio::select! {
+            ended = &mut drained => return Ok(ended?),
+            () = signals.stop() => daemon.cut(),
+        }
+        Ok(drained.await?)
     });
     served.map_err(StartError::Thread)
 }
@@ -212,6 +218,14 @@ impl Signals {
             hang_up: signal(SignalKind::hangup())?,
         })
     }
+
+    /// Waits for SIGTERM or SIGINT.
+    async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }
 
 /// Where a guard can be reached.
@@ -227,7 +241,7 @@ impl Daemon {
     /// Serves the operator until a signal or a command ends it.
     async fn wait(
         self: &Arc<Self>,
-        mut signals: Signals,
+        signals: &mut Signals,
         control_socket: std::os::unix::net::UnixListener,
         admin: Option<Vec<OwnedFd>>,
     ) -> std::io::Result<()> {
@@ -327,6 +341,14 @@ impl Daemon {
     /// Asks the detecting thread for something. False when it is gone.
     pub fn command(&self, command: Command) -> bool {
         self.detector.send(command).is_ok()
+    }
+
+    /// Stops waiting for visitors under way.
+    fn cut(&self) {
+        tracing::info!("told to stop once more: whoever is under way is cut off");
+        for worker in &self.workers {
+            let _ = worker.orders.send(worker::Order::Cut);
+        }
     }
 
     fn drain(&self, threads: Vec<JoinHandle<()>>, detector: JoinHandle<()>) {

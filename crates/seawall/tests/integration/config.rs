@@ -83,9 +83,11 @@ fn the_command_line_makes_a_configuration_of_one_site() {
         to: Some("http://127.0.0.1:3000".to_owned()),
         hosts: some(&["Example.org", "*.example.org"]),
         listen: some(&["127.0.0.1:9000"]),
+        admin: Some("off".to_owned()),
     };
     let config = Config::from_command_line(&line).expect("a good command line");
     assert_eq!(config.listen, ["127.0.0.1:9000".parse().expect("an address")]);
+    assert_eq!(config.admin, None);
     assert_eq!(config.sites.len(), 1);
     assert_eq!(config.sites[0].name, "example.org");
     assert_eq!(config.sites[0].hosts[1].to_string(), "*.example.org");
@@ -98,18 +100,24 @@ fn the_command_line_makes_a_configuration_of_one_site() {
         to: Some("127.0.0.1:3000".to_owned()),
         hosts: some(&["example.org:80"]),
         listen: some(&["80", "127.0.0.1:8080"]),
+        admin: Some("on".to_owned()),
     };
     insta::assert_snapshot!(Config::from_command_line(&line).expect_err("a bad command line"), @r#"
     --host: found "example.org:80", which has a port; write "example.org": a site answers on every port that is listened on
     --to: found "127.0.0.1:3000", which is no URL; write "http://127.0.0.1:3000"
     --listen: found "80", which names no address; write "127.0.0.1:80" for this machine alone, "0.0.0.0:80" or "[::]:80" for all
+    --admin: found "on", which is no IP address with a port; write, for example, "127.0.0.1:8080"
     "#);
 }
 
 #[test]
 fn a_command_line_that_collides_with_itself_is_refused() {
     for (to, listen) in [("http://127.0.0.1:8080", "127.0.0.1:8080"), ("http://127.0.0.1:3000", "127.0.0.1:8081")] {
-        let line = config::CommandLine { to: Some(to.to_owned()), hosts: Vec::new(), listen: vec![listen.to_owned()] };
+        let line = config::CommandLine {
+            to: Some(to.to_owned()),
+            listen: vec![listen.to_owned()],
+            ..config::CommandLine::default()
+        };
         let problems = Config::from_command_line(&line).expect_err("a collision");
         assert_eq!(problems.iter().count(), 1, "{problems}");
     }
@@ -182,7 +190,7 @@ proptest! {
 
     #[test]
     fn any_text_as_an_upstream_is_judged(to in any::<String>(), host in "\\PC{0,40}", listen in "[0-9a-f:.\\[\\]%]{0,30}") {
-        let line = config::CommandLine { to: Some(to), hosts: vec![host], listen: vec![listen] };
+        let line = config::CommandLine { to: Some(to), hosts: vec![host], admin: Some(listen.clone()), listen: vec![listen] };
         let _ = Config::from_command_line(&line);
     }
 }

@@ -67,7 +67,7 @@ fn what_keeps_a_guard_from_starting_is_named_in_one_line() {
         (vec!["--config", string(&admin)], 4, occupied.0.as_str()),
         (vec!["--config", string(&missing)], 4, string(&missing)),
         (vec!["--config", string(directory.path())], 4, string(directory.path())),
-        (with(&["--listen", "192.0.2.1:8080", "--state", "/tmp/seawall-test-never"]), 4, "192.0.2.1:8080"),
+        ([&to[..], &["--listen", "192.0.2.1:8080", "--state", string(&state)]].concat(), 4, "192.0.2.1:8080"),
         (with(&["--listen", "127.0.0.1:0", "--state", "/proc/nothing/here"]), 4, "/proc/nothing/here"),
         ([&to[..], &["--listen", "127.0.0.1:0", "--state", string(&file)]].concat(), 4, string(&file)),
         (vec!["--to", "ftp://127.0.0.1/", "--host", "a"], 2, "ftp://127.0.0.1/"),
@@ -81,7 +81,6 @@ fn what_keeps_a_guard_from_starting_is_named_in_one_line() {
         assert_eq!(said.lines().count(), 1, "{arguments:?}: {said}");
         assert!(said.starts_with("seawall: "), "{arguments:?}: {said}");
     }
-    let _ = fs::remove_dir("/tmp/seawall-test-never");
 }
 
 #[test]
@@ -325,6 +324,21 @@ fn a_stop_ends_within_its_bound() {
     guard.signal(Signal::TERM);
     assert!(guard.wait().success());
     assert!((Duration::from_millis(350)..Duration::from_secs(2)).contains(&clock.uptime()), "{:?}", clock.uptime());
+    assert!(under_way.try_answer(false).is_err());
+}
+
+#[test]
+fn a_second_signal_cuts_off_whoever_is_under_way() {
+    let (origin, _go) = slow_site();
+    let mut guard = Setup::to(&origin.url()).limits("drain-time-max = \"1m\"").start();
+    let mut under_way = guard.connect();
+    under_way.get("/slow");
+    under_way.expect_bytes(b"hello");
+    guard.signal(Signal::TERM);
+    eventually("nobody new is taken", || is_refused(guard.address()));
+    assert_eq!(guard.ended(), None);
+    guard.signal(Signal::INT);
+    assert!(guard.wait().success());
     assert!(under_way.try_answer(false).is_err());
 }
 

@@ -76,6 +76,8 @@ pub enum Order {
     StopListening(SocketAddr),
     /// Accept no more, finish what is under way within this time, and end.
     Drain(Duration),
+    /// Finish nothing more.
+    Cut,
 }
 
 /// One worker. Everything in it belongs to one thread.
@@ -134,13 +136,19 @@ pub fn run(start: Start, mut orders: tokio::sync::mpsc::UnboundedReceiver<Order>
                 // Dropping the sender is what stops the task.
                 Some(Order::StopListening(address)) => accepting.retain(|(listening, _)| *listening != address),
                 Some(Order::Drain(time)) => break time,
-                None => break Duration::ZERO,
+                Some(Order::Cut) | None => break Duration::ZERO,
             }
         };
         drop(accepting);
-        worker.drain(drain_time).await;
-        // It ends by itself once the worker drains, after a last word to each viewer.
-        let _ = tokio::time::timeout(GOODBYE_TIME_MAX, streaming).await;
+        let draining = async {
+            worker.drain(drain_time).await;
+            // It ends by itself once the worker drains, after a last word to each viewer.
+            let _ = tokio::time::timeout(GOODBYE_TIME_MAX, streaming).await;
+        };
+        tokio::select! {
+            () = draining => {}
+            () = cut(&mut orders) => {}
+        }
         housekeeping.abort();
     });
     Ok(())
@@ -302,6 +310,11 @@ impl Worker {
         // What is not done by then is cut off: that is what the bound means.
         let _ = tokio::time::timeout(time, emptied).await;
     }
+}
+
+/// Waits until nothing more is to be finished.
+async fn cut(orders: &mut tokio::sync::mpsc::UnboundedReceiver<Order>) {
+    while !matches!(orders.recv().await, Some(Order::Cut) | None) {}
 }
 
 /// The connection is closed without reading from it.

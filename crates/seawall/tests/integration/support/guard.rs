@@ -104,7 +104,9 @@ impl Guard {
 
     /// Starts a guard without a configuration.
     pub(crate) fn start_without_file(upstream: &str) -> Self {
-        let arguments = ["--to", upstream, "--host", "example.org", "--listen", "127.0.0.1:0", "--state", "state"];
+        let here = "127.0.0.1:0";
+        let arguments =
+            ["--to", upstream, "--host", "example.org", "--listen", here, "--admin", here, "--state", "state"];
         Self::launch("", |_| {}, "state", &arguments)
     }
 
