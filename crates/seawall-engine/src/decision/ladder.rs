@@ -304,10 +304,14 @@ impl Ladder {
         self.take_back(id, now, BARRED_BY_OPERATOR, "by the operator")
     }
 
-    /// Takes back every rule.
-    pub(crate) fn withdraw_all(&mut self, now: Timestamp) -> Vec<Event> {
-        let ids: Vec<RuleId> = self.rules.iter().filter(|held| held.is_live()).map(|held| held.rule.id).collect();
-        ids.into_iter().filter_map(|id| self.withdraw(id, now)).collect()
+    /// Turns every rule in force or in shadow into a proposal: the operator wants none enforced.
+    pub(crate) fn suspend(&mut self) {
+        for held in self.rules.iter_mut().filter(|held| matches!(held.rule.stage, Stage::Shadow | Stage::Enforced)) {
+            held.rule.stage = Stage::Proposed;
+            held.expires = None;
+            held.reason = "proposed: the operator wants no rule enforced".to_owned();
+            self.generation += 1;
+        }
     }
 
     fn take_back(&mut self, id: RuleId, now: Timestamp, barred: Duration, why: &str) -> Option<Event> {
@@ -539,7 +543,16 @@ mod tests {
         }
         assert_eq!(ladder.for_gate().len(), RULES_MAX);
         assert_eq!(ladder.of_incident(0).len(), RULES_PER_INCIDENT_MAX);
-        assert_eq!(ladder.withdraw_all(at(1)).len(), RULES_MAX);
-        assert!(ladder.status().is_empty());
+    }
+
+    #[test]
+    fn when_nothing_is_to_be_enforced_nothing_is() {
+        let mut ladder = Ladder::default();
+        ladder.take(at(0), 1, vec![finding("bad")], Permit::Refuse);
+        let generation = ladder.generation();
+        ladder.suspend();
+        assert!(ladder.for_gate().is_empty());
+        assert_ne!(ladder.generation(), generation);
+        assert_eq!(ladder.status()[0].stage, Stage::Proposed);
     }
 }

@@ -61,8 +61,13 @@ impl Condition {
 
 /// As rules are written everywhere: `method = "POST"`, `referer-origin = none`. Bytes outside printable ASCII are
 /// escaped, so that no value can act on a terminal.
+/// For logs, pages and terminals, so without a client's network: of that only the size is said.
 impl fmt::Display for Condition {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(network) = self.network() {
+            let family = if network.addr().is_ipv4() { "IPv4" } else { "IPv6" };
+            return write!(formatter, "{} = (an {family} /{})", self.attribute.name(), network.prefix_len());
+        }
         match &self.value {
             Some(value) => write!(formatter, "{} = \"{}\"", self.attribute.name(), value.escape_ascii()),
             None => write!(formatter, "{} = none", self.attribute.name()),

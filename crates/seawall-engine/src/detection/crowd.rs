@@ -270,7 +270,7 @@ pub(crate) fn crowd<'a>(
     if statics >= STATIC_SHARE * requests && target >= TARGET_SHARE * requests {
         return Crowd::Yes("many different clients ask for a static file and little else");
     }
-    if named >= NAMED_SHARE * requests {
+    if named >= NAMED_SHARE * requests && target >= TARGET_SHARE * requests {
         return Crowd::Yes("many servers that say who they are look at one page");
     }
     if ordinary.asset_share < ASSET_SHARE_MIN {

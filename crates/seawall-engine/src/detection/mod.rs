@@ -132,8 +132,12 @@ impl Detector {
         }
     }
 
-    /// Takes a new policy; what is enforced already stays until it expires or is withdrawn.
+    /// Takes a new policy. When nothing is to be enforced any more, what is in force goes out of it at once; under any other
+    /// policy it stays for as long as it is needed.
     pub fn set_policy(&mut self, enforce: Enforce, never_ban: AddressSet) {
+        if enforce == Enforce::Never {
+            self.ladder.suspend();
+        }
         self.enforce = enforce;
         self.never_ban = never_ban;
     }
@@ -242,11 +246,6 @@ impl Detector {
     /// Takes a rule back at the operator's word. Its conditions are not tried again for a day.
     pub fn withdraw(&mut self, rule: RuleId, now: Timestamp) -> Option<Event> {
         self.ladder.withdraw(rule, now)
-    }
-
-    /// Takes back every rule.
-    pub fn withdraw_all(&mut self, now: Timestamp) -> Vec<Event> {
-        self.ladder.withdraw_all(now)
     }
 
     /// What has been learned, to be kept over a restart. It holds no address, and nothing from which one could be

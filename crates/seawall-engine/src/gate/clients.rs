@@ -25,13 +25,15 @@ const GOOD_AGE_SECONDS: u32 = 60;
 /// … until it has not been seen for this long.
 const GOOD_IDLE_SECONDS: u32 = 24 * 60 * 60;
 
-/// This many refusals in about a minute, and nothing served, and the client is not answered at all for a while: a
-/// refusal costs a hundred times what closing does.
+/// This many refusals in about a minute, all to one user agent, and nothing served, and the client is not answered at all for
+/// a while: a refusal costs a hundred times what closing does. More than one agent may be more than one visitor behind one
+/// address, of whom only one is refused.
 const DROP_REFUSED_MIN: u16 = 32;
 
-/// How long it is not answered the first time; each time doubles it, up to [`DROP_SECONDS_MAX`].
+/// How long it is not answered the first time; each time doubles it, up to [`DROP_SECONDS_MAX`]. Whoever else comes from the
+/// address waits as long to be seen, so it is short.
 const DROP_SECONDS_MIN: u32 = 10;
-const DROP_SECONDS_MAX: u32 = 320;
+const DROP_SECONDS_MAX: u32 = 40;
 
 /// The place of a client has no entry to spare: all are in use or of good standing. The client is then served without
 /// being remembered.
@@ -71,6 +73,9 @@ struct Entry {
     connections: u32,
     drop_until: u32,
     drops: u8,
+    /// A part of the hash of the first user agent, and whether there was another.
+    agent: u8,
+    has_agents: bool,
 }
 
 /// The entries of one place. Their tags lie together in one cache line, so that a look-up touches two lines, not all.
@@ -138,10 +143,15 @@ impl ClientTable {
 
     /// Counts a request and says what was known of the client, and whether it is of good standing: served often enough,
     /// for long enough, with nothing refused.
-    pub fn request(&mut self, client: ClientSlot, now: Timestamp) -> (ClientHistory, bool) {
+    pub fn request(&mut self, client: ClientSlot, user_agent: &[u8], now: Timestamp) -> (ClientHistory, bool) {
         let now = seconds(now);
         let Some(entry) = self.find_or_insert(client, now) else { return Default::default() };
         entry.turn(now);
+        let agent = agent_mark(user_agent);
+        if entry.requests == 0 && entry.requests_before == 0 && entry.served == 0 && !entry.has_agents {
+            entry.agent = agent;
+        }
+        entry.has_agents |= entry.agent != agent;
         entry.requests = entry.requests.saturating_add(1);
         let history = ClientHistory {
             requests_recent: u32::from(entry.requests) + u32::from(entry.requests_before),
@@ -171,7 +181,10 @@ impl ClientTable {
         let Some(entry) = self.find(client) else { return };
         entry.turn(now);
         entry.refused = entry.refused.saturating_add(1);
-        if entry.served == 0 && entry.refused.saturating_add(entry.refused_before) >= DROP_REFUSED_MIN {
+        if entry.served == 0
+            && !entry.has_agents
+            && entry.refused.saturating_add(entry.refused_before) >= DROP_REFUSED_MIN
+        {
             let doubled = DROP_SECONDS_MIN.checked_shl(u32::from(entry.drops)).unwrap_or(DROP_SECONDS_MAX);
             entry.drop_until = now.saturating_add(doubled.min(DROP_SECONDS_MAX));
             entry.drops = entry.drops.saturating_add(1).min(16);
@@ -234,6 +247,16 @@ impl Entry {
     }
 }
 
+/// Tells most agents apart by their length and last byte, which takes no pass over them.
+fn agent_mark(user_agent: &[u8]) -> u8 {
+    let sample = |at: usize| user_agent.get(at).copied().unwrap_or_default();
+    let last = user_agent.len().wrapping_sub(1);
+    (user_agent.len() as u8).wrapping_mul(31)
+        ^ sample(0)
+        ^ sample(user_agent.len() / 2).rotate_left(3)
+        ^ sample(last).rotate_left(5)
+}
+
 fn seconds(now: Timestamp) -> u32 {
     u32::try_from(now.as_seconds()).unwrap_or(u32::MAX)
 }
@@ -261,12 +284,12 @@ mod tests {
     fn requests_of_about_a_minute_are_counted() {
         let mut table = ClientTable::new(64, SEED);
         for _ in 0..9 {
-            table.request(client(1), START);
+            table.request(client(1), b"a/1", START);
         }
-        let (history, _) = table.request(client(1), START);
+        let (history, _) = table.request(client(1), b"a/1", START);
         assert_eq!((history.requests_recent, history.age), (10, Duration::ZERO));
-        assert_eq!(table.request(client(1), START + Duration::from_secs(40)).0.requests_recent, 11);
-        assert_eq!(table.request(client(1), START + Duration::from_secs(200)).0.requests_recent, 1);
+        assert_eq!(table.request(client(1), b"a/1", START + Duration::from_secs(40)).0.requests_recent, 11);
+        assert_eq!(table.request(client(1), b"a/1", START + Duration::from_secs(200)).0.requests_recent, 1);
     }
 
     #[test]
@@ -286,14 +309,14 @@ mod tests {
         let good: Vec<ClientSlot> = (0..500).map(client).collect();
         for old in &good {
             for _ in 0..GOOD_SERVED_MIN {
-                table.request(*old, START);
+                table.request(*old, b"a/1", START);
                 table.served(*old);
             }
         }
         let memory_bytes = table.memory_bytes();
         let later = START + Duration::from_secs(u64::from(GOOD_AGE_SECONDS));
         for newcomer in 1_000_000..2_000_000 {
-            table.request(client(newcomer), later);
+            table.request(client(newcomer), b"a/1", later);
         }
         let kept = good.iter().filter(|old| table.is_known(**old, later)).count();
         assert_eq!(kept, good.len());
@@ -314,18 +337,25 @@ mod tests {
     fn whoever_goes_on_after_refusals_is_dropped_for_longer_and_longer() {
         let mut table = ClientTable::new(64, SEED);
         let mut now = START;
-        for expected in [10, 20, 40] {
+        for expected in [10, 20, 40, 40] {
             for _ in 0..DROP_REFUSED_MIN {
                 assert!(!table.is_dropped(client(1), now));
-                table.request(client(1), now);
+                table.request(client(1), b"a/1", now);
                 table.refused(client(1), now);
             }
             assert!(table.is_dropped(client(1), now + Duration::from_secs(expected - 1)));
             now = now + Duration::from_secs(expected);
             assert!(!table.is_dropped(client(1), now));
         }
+        // Where another agent has been seen, it may be another visitor.
+        table.request(client(3), b"browser/2", now);
+        for _ in 0..1_000 {
+            table.request(client(3), b"a/1", now);
+            table.refused(client(3), now);
+        }
+        assert!(!table.is_dropped(client(3), now));
         // Whoever is served at times, as some visitor behind a shared address, is never dropped unread.
-        table.request(client(2), now);
+        table.request(client(2), b"a/1", now);
         table.served(client(2));
         for _ in 0..1_000 {
             table.refused(client(2), now);

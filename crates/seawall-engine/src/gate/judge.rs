@@ -124,7 +124,9 @@ impl Gate {
         now: Timestamp,
     ) -> (Judgement, ClientHistory) {
         let slot = client.map(|client| self.clients.slot(client));
-        let (history, is_known) = slot.map(|slot| self.clients.request(slot, now)).unwrap_or_default();
+        let (history, is_known) = slot
+            .map(|slot| self.clients.request(slot, request.user_agent.unwrap_or_default(), now))
+            .unwrap_or_default();
         self.known += u64::from(is_known);
         let judgement = self.judge_rules(request, client, is_known, now);
         if let Some(slot) = slot {

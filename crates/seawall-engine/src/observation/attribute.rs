@@ -11,9 +11,12 @@ use serde::{Deserialize, Serialize};
 use super::Request;
 use crate::address::ClientAddress;
 
-/// The longest value of any attribute that is kept or compared, in bytes; longer ones are cut here, the same way in the
-/// gate and in detection.
+/// The longest value of any attribute that is kept or compared, in bytes, and how much of a query or a referer is looked at
+/// for it. Longer ones are cut here, the same way in the gate and in detection.
 pub const VALUE_BYTES_MAX: usize = 256;
+
+/// The same for the method; the longest that is registered has 17 characters (`UPDATEREDIRECTREF`).
+pub const METHOD_BYTES_MAX: usize = 24;
 
 /// How many path levels count as prefixes: `/a/`, `/a/b/`, `/a/b/c/`.
 pub const PATH_LEVELS_MAX: usize = 3;
@@ -119,7 +122,7 @@ pub fn each_value(
     mut visit: impl FnMut(Option<&[u8]>),
 ) {
     match attribute {
-        Attribute::Method => visit(Some(cut(request.method))),
+        Attribute::Method => visit(Some(&request.method[..request.method.len().min(METHOD_BYTES_MAX)])),
         Attribute::Host => visit((!request.host.is_empty()).then_some(cut(request.host))),
         Attribute::Path => visit(Some(cut(request.path))),
         Attribute::PathPrefix => path_prefixes(request.path).for_each(|prefix| visit(Some(prefix))),
@@ -129,7 +132,7 @@ pub fn each_value(
         }
         Attribute::QueryKeys => {
             let mut buffer = [0; VALUE_BYTES_MAX];
-            visit(request.query.map(|query| query_keys(query, &mut buffer)));
+            visit(request.query.map(|query| query_keys(cut(query), &mut buffer)));
         }
         Attribute::UserAgent => visit(request.user_agent.map(cut)),
         Attribute::UserAgentWord => {
@@ -137,7 +140,7 @@ pub fn each_value(
                 user_agent_words(user_agent).for_each(|word| visit(Some(word)));
             }
         }
-        Attribute::RefererOrigin => visit(request.referer.map(|referer| cut(referer_origin(referer)))),
+        Attribute::RefererOrigin => visit(request.referer.map(|referer| referer_origin(cut(referer)))),
         Attribute::Version => visit(Some(request.version.as_str().as_bytes())),
         Attribute::ClientPrefix => {
             if let Some(client) = client {

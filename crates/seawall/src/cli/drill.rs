@@ -1,13 +1,14 @@
 //! `seawall drill`
 
 use std::fs;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::Failure;
+use super::output::print;
 use crate::drill::{Drill, DrillError, Options, Progress, render};
 
 const EXAMPLES: &str = "\
@@ -122,16 +123,6 @@ fn progress_bar(drill: &Drill) -> ProgressBar {
     }
     bar.set_prefix(drill.name().to_owned());
     bar
-}
-
-/// A reader that has seen enough is no failure.
-fn print(text: &str) -> Result<(), Failure> {
-    match std::io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(Failure::machine(format!("failed to write to standard output: {error}")))
-        }
-        _ => Ok(()),
-    }
 }
 
 fn failure(error: DrillError) -> Failure {

@@ -6,6 +6,7 @@ use http::Method;
 
 use super::Failure;
 use super::guard::Guard;
+use super::output::print;
 use crate::daemon::Reloaded;
 
 /// Have a running guard read its configuration again. No connection is dropped. When anything in the configuration is
@@ -21,9 +22,10 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let reloaded: Reloaded = arguments.guard.ask(Method::POST, "/v1/reload")?;
     let listening: Vec<String> = reloaded.listening.iter().map(ToString::to_string).collect();
-    println!("Guarding {} sites on {}.", reloaded.sites, listening.join(", "));
+    let sites = if reloaded.sites == 1 { "1 site".to_owned() } else { format!("{} sites", reloaded.sites) };
+    print(&format!("Guarding {sites} on {}.\n", listening.join(", ")))?;
     if !reloaded.needs_restart.is_empty() {
-        println!("Changed, but in effect only after a restart: {}.", reloaded.needs_restart.join(", "));
+        print(&format!("Changed, but in effect only after a restart: {}.\n", reloaded.needs_restart.join(", ")))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,10 +1,11 @@
 //! `seawall report`
 
-use std::io::{self, IsTerminal as _, Write as _, stdout};
+use std::io::{IsTerminal as _, stdout};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::Failure;
+use super::output::print;
 use crate::show::report::terminal::{Screen, render};
 use crate::show::report::{Clients, Progress, Report, collect};
 use crate::show::text::escape;
@@ -76,17 +77,6 @@ fn clients(show_addresses: bool) -> Result<Clients, Failure> {
         Failure::machine(format_args!("cannot draw a random key for the pseudonyms of clients: {error}"))
     })?;
     Ok(Clients::by_pseudonym(&key))
-}
-
-/// Whoever reads only the beginning (`head`) has closed the pipe on purpose.
-fn print(text: &str) -> Result<(), Failure> {
-    let mut output = stdout().lock();
-    match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::machine(format_args!("cannot write the report to standard output: {error}")))
-        }
-        _ => Ok(()),
-    }
 }
 
 fn screen() -> Screen {

@@ -64,7 +64,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
                 ))
             })?;
             let removed: RuleStatus = guard.ask(Method::DELETE, &format!("/v1/rules/{id}"))?;
-            println!("Took back {}: {}", removed.id, removed.text);
+            print(&format!("Took back {}: {}\n", removed.id, removed.text))?;
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 
 use super::Failure;
+use super::output::print;
 use crate::config::{self, CommandLine, Config};
 use crate::daemon::{self, Addresses, ConfigSource};
 
@@ -62,17 +63,22 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let is_trial = matches!(source, ConfigSource::CommandLine) && arguments.to.is_none();
     let state_directory = config.state_directory.clone();
     let announce = |addresses: &Addresses| {
+        let mut text = String::new();
         for address in &addresses.visitors {
-            println!("Guarding on http://{address}/");
+            text += &format!("Guarding on http://{address}/\n");
         }
         if let Some(admin) = addresses.admin {
-            println!("Status page http://{admin}/");
+            text += &format!("Status page http://{admin}/\n");
         }
         if is_trial {
-            println!("Try: open both in a browser; `seawall status`; `seawall drill cacert` replays a real flood;");
-            println!("     `seawall serve --to http://127.0.0.1:3000 --host example.org` guards a server of yours.");
+            text += "Try: open both in a browser; `seawall status`; `seawall drill cacert` replays a real flood;\n     \
+                     `seawall serve --to http://127.0.0.1:3000 --host example.org` guards a server of yours.\n";
         } else {
-            println!("State in {}; `seawall status` shows what is going on.", state_directory.display());
+            text += &format!("State in {}; `seawall status` shows what is going on.\n", state_directory.display());
+        }
+        // A full disk behind standard output is no reason not to guard.
+        if print(&text).is_err() {
+            tracing::warn!("where the guard listens could not be printed");
         }
     };
     daemon::run(config, source, announce).map_err(Failure::machine)?;

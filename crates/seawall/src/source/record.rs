@@ -5,14 +5,12 @@
 //! weight, so that sums stay right however fast a flood is.
 
 use seawall_engine::address::ClientAddress;
+use seawall_engine::observation::attribute::{METHOD_BYTES_MAX, VALUE_BYTES_MAX};
 use seawall_engine::observation::{ClientHistory, Cost, Observation, Outcome, Request, Version};
 use seawall_engine::units::Timestamp;
 
-/// Room for the texts of one record. Longer ones are cut, the last first; real requests take 200 to 400 bytes.
-const TEXT_BYTES: usize = 960;
-
-/// Records that fit into one worker's queue.
-const QUEUE_RECORDS: usize = 2_048;
+/// Records that fit into one worker's queue, 2 MiB of them: at the most that a worker hands over, those of 750 ms.
+const QUEUE_RECORDS: usize = 1_536;
 
 /// Records that a worker hands over in [`WINDOW_MICROS`] before it samples.
 const WINDOW_RECORDS: u32 = 200;
@@ -20,9 +18,15 @@ const WINDOW_RECORDS: u32 = 200;
 /// The time over which a worker measures how much it must leave out.
 const WINDOW_MICROS: u64 = 100_000;
 
-/// The texts of a request, in the order in which they lie in a record. The first matter most, the last are cut first.
+/// The texts of a request, in the order in which they lie in a record: method, host, path, user agent, query, referer.
 const FIELDS: usize = 6;
-const FIELD_BYTES_MAX: [usize; FIELDS] = [16, 128, 256, 256, 256, 256];
+
+/// How much of each is kept: all that the engine looks at, so that detection sees what the gate does.
+const FIELD_BYTES_MAX: [usize; FIELDS] =
+    [METHOD_BYTES_MAX, VALUE_BYTES_MAX, VALUE_BYTES_MAX, VALUE_BYTES_MAX, VALUE_BYTES_MAX, VALUE_BYTES_MAX];
+
+/// Room for the texts of one record; real requests take 200 to 400 bytes.
+const TEXT_BYTES: usize = METHOD_BYTES_MAX + 5 * VALUE_BYTES_MAX;
 
 /// One observation that owns its texts.
 #[derive(Clone, Debug)]
@@ -67,7 +71,7 @@ impl Record {
         let mut used = 0;
         for ((field, max), end) in fields.into_iter().zip(FIELD_BYTES_MAX).zip(&mut record.ends) {
             let value = field.unwrap_or_default();
-            let length = value.len().min(max).min(TEXT_BYTES - used);
+            let length = value.len().min(max);
             record.text[used..used + length].copy_from_slice(&value[..length]);
             used += length;
             // At most TEXT_BYTES, far below the flag.
@@ -170,6 +174,9 @@ impl Sampler {
 mod tests {
     use std::time::Duration;
 
+    use proptest::prelude::*;
+    use seawall_engine::observation::attribute::{Attribute, each_value};
+
     use super::*;
 
     fn observation<'a>(path: &'a [u8], user_agent: Option<&'a [u8]>) -> Observation<'a> {
@@ -202,9 +209,43 @@ mod tests {
         made.request.host = &long;
         let record = Record::new(&made);
         let request = record.observation().request;
-        assert_eq!((request.path.len(), request.host.len()), (256, 128));
+        assert_eq!((request.path.len(), request.host.len()), (256, 256));
         assert_eq!(request.user_agent.map(<[u8]>::len), Some(256));
-        assert_eq!(request.referer.map(<[u8]>::len), Some(TEXT_BYTES - 128 - 3 * 256 - 3));
+        assert_eq!(request.referer.map(<[u8]>::len), Some(256));
+    }
+
+    proptest! {
+        /// Else a rule would not hit what its evidence counted.
+        #[test]
+        fn detection_sees_every_value_that_the_gate_does(
+            method in "[A-Z]{1,40}",
+            host in "[a-z.]{0,300}",
+            path in "/[a-z/.]{0,400}",
+            query in prop::option::of("([a-z]{1,90}=[a-z]{0,200}&){0,6}"),
+            user_agent in prop::option::of("[a-zA-Z0-9/ ;]{0,400}"),
+            referer in prop::option::of("https://[a-z.]{1,300}/[a-z]{0,300}"),
+        ) {
+            let bytes = |text: &'_ Option<String>| text.as_ref().map(|text| text.clone().into_bytes());
+            let (query, user_agent, referer) = (bytes(&query), bytes(&user_agent), bytes(&referer));
+            let request = Request {
+                method: method.as_bytes(),
+                host: host.as_bytes(),
+                path: path.as_bytes(),
+                query: query.as_deref(),
+                user_agent: user_agent.as_deref(),
+                referer: referer.as_deref(),
+                version: Version::Http10,
+            };
+            let record = Record::new(&Observation { request, ..observation(b"/", None) });
+            for attribute in Attribute::ALL {
+                let values = |request: &Request<'_>| {
+                    let mut values = Vec::new();
+                    each_value(attribute, request, None, |value| values.push(value.map(<[u8]>::to_vec)));
+                    values
+                };
+                prop_assert_eq!(values(&request), values(&record.observation().request), "{}", attribute.name());
+            }
+        }
     }
 
     #[test]

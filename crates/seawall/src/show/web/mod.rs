@@ -13,6 +13,8 @@ use axum::{Json, Router};
 
 use crate::daemon::{Daemon, Snapshot};
 
+mod listener;
+
 const PAGE: &str = include_str!("page.html");
 
 /// Only what the page itself brings may run or be shown, and nobody may frame it.
@@ -26,7 +28,7 @@ pub async fn serve(daemon: Arc<Daemon>, listener: std::net::TcpListener) {
         .layer(middleware::from_fn(protect))
         .with_state(daemon);
     let served = match tokio::net::TcpListener::from_std(listener) {
-        Ok(listener) => axum::serve(listener, router).await,
+        Ok(listener) => axum::serve(listener::Bounded::new(listener), router).await,
         Err(error) => Err(error),
     };
     if let Err(error) = served {

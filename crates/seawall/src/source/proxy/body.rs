@@ -13,6 +13,7 @@ use seawall_engine::observation::{Cost, Outcome};
 use seawall_engine::units::Timestamp;
 
 use super::connection::{Connection, Phase};
+use super::deadlines::Deadline;
 use super::upstream::UpstreamBody;
 use crate::origin::files;
 use crate::source::record::Record;
@@ -39,14 +40,24 @@ pub(super) enum BodyError {
 
 /// The body of a request on its way to an upstream.
 pub(super) struct RequestBody {
-    incoming: Incoming,
+    /// None for a request without a body.
+    incoming: Option<Incoming>,
     connection: Rc<Connection>,
     is_waiting: bool,
+    /// The deadline of the answer, which begins anew with each piece: a site need not answer before it has the whole body.
+    answer: Rc<Deadline>,
 }
 
 impl RequestBody {
-    pub(super) fn new(incoming: Incoming, connection: Rc<Connection>) -> Self {
-        Self { incoming, connection, is_waiting: false }
+    pub(super) fn new(incoming: Incoming, connection: Rc<Connection>, answer: Rc<Deadline>) -> Self {
+        let incoming = (!incoming.is_end_stream()).then_some(incoming);
+        Self { incoming, connection, is_waiting: false, answer }
+    }
+
+    /// The same once more, when there is nothing in it.
+    pub(super) fn again(&self) -> Option<Self> {
+        let (connection, answer) = (Rc::clone(&self.connection), Rc::clone(&self.answer));
+        self.incoming.is_none().then_some(Self { incoming: None, connection, is_waiting: false, answer })
     }
 }
 
@@ -56,7 +67,8 @@ impl Body for RequestBody {
 
     fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let this = self.get_mut();
-        let polled = Pin::new(&mut this.incoming).poll_frame(context);
+        let Some(incoming) = &mut this.incoming else { return Poll::Ready(None) };
+        let polled = Pin::new(incoming).poll_frame(context);
         if polled.is_pending() != this.is_waiting {
             this.is_waiting = polled.is_pending();
             this.connection.set_body_deadline(this.is_waiting);
@@ -64,15 +76,19 @@ impl Body for RequestBody {
         if this.is_waiting && this.connection.is_expired(context) {
             return Poll::Ready(Some(Err(BodyError::ClientSilent)));
         }
+        if let Poll::Ready(Some(Ok(_))) = &polled {
+            let worker = &this.connection.worker;
+            worker.deadlines.set(&this.answer, worker.limits(|limits| limits.upstream_answer_time_max));
+        }
         polled.map_err(BodyError::Client)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        self.incoming.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        self.incoming.as_ref().map_or(SizeHint::with_exact(0), Body::size_hint)
     }
 }
 
@@ -114,7 +130,8 @@ impl Drop for Account {
     fn drop(&mut self) {
         let worker = &self.connection.worker;
         match self.outcome {
-            Outcome::Failed { .. } => worker.traffic.failed.add(1),
+            // A site that answers with errors of its own fails no less than one that does not answer.
+            Outcome::Failed { .. } | Outcome::Served { status: 500.. } => worker.traffic.failed.add(1),
             Outcome::Served { .. } => worker.traffic.served.add(1),
             Outcome::Arrived | Outcome::Refused(_) => {}
         }

@@ -29,7 +29,7 @@ use super::listener;
 use super::settings::{Destination, Settings};
 use super::stream::ClientStream;
 use super::streams::ClockRequest;
-use super::worker::Worker;
+use super::worker::{Unread, Worker};
 use crate::config::ClientAddressSource;
 use crate::source::record::Record;
 
@@ -137,7 +137,18 @@ impl Connection {
                 self.read_head(&mut socket, &mut buffer, &mut filled).await
             };
             let next = match read {
-                Ok(()) if std::mem::take(&mut expects_proxy_header) => continue,
+                Ok(()) if std::mem::take(&mut expects_proxy_header) => {
+                    match self.worker.admit_announced(self.announced.get()) {
+                        Ok(slot) => {
+                            self.slot.set(slot);
+                            continue;
+                        }
+                        Err(Unread) => {
+                            self.worker.traffic.closed_unread.add(1);
+                            break Next::Reset;
+                        }
+                    }
+                }
                 Ok(()) => match self.handle(buffer.get(..filled).unwrap_or_default()) {
                     Handled::Otherwise(next) => next,
                     Handled::Answer { reply, is_head_request, next } => {

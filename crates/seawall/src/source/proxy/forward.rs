@@ -220,7 +220,8 @@ impl Exchange {
         let worker = &connection.worker;
         let connections_max = settings.limits.upstream_connections_max.div_ceil(worker.workers).max(1);
         let pool = worker.pools.get(upstream, connections_max);
-        let request = Request::from_parts(parts, RequestBody::new(body, Rc::clone(connection)));
+        let request =
+            Request::from_parts(parts, RequestBody::new(body, Rc::clone(connection), Rc::clone(&self.deadline)));
         let result = pool.send(worker, request, &self.deadline).await;
         account.answered = worker.shared.clock.now();
         match result {

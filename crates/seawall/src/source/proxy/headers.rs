@@ -5,16 +5,29 @@
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
-/// What only a trusted proxy may say about the client; from anybody else it is a lie that the site might believe.
-const CLAIMS: [&str; 8] = [
+/// What only a trusted proxy may say about the client and its request; from anybody else it is a lie that the site might
+/// believe.
+const CLAIMS: [&str; 19] = [
     "forwarded",
+    "x-forwarded",
     "x-forwarded-for",
     "x-forwarded-host",
+    "x-forwarded-port",
+    "x-forwarded-prefix",
     "x-forwarded-proto",
+    "x-forwarded-scheme",
+    "x-forwarded-server",
+    "x-forwarded-ssl",
     "x-real-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
     "true-client-ip",
     "cf-connecting-ip",
     "fastly-client-ip",
+    // Not who asks, but what for: some frameworks serve these in place of the path that was judged.
+    "x-original-url",
+    "x-original-uri",
+    "x-rewrite-url",
 ];
 
 /// What a header is to a proxy.

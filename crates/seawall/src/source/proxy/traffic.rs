@@ -52,7 +52,7 @@ counters! {
     client_limited,
     /// Requests refused because too much came at once.
     overloaded,
-    /// Requests that the site failed to answer as it should.
+    /// Requests that the site did not answer, or answered with an error of its own (5xx).
     failed,
     /// Bytes of answers sent to clients.
     bytes_sent,

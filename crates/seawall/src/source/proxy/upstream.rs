@@ -177,6 +177,7 @@ impl Pool {
                 None => (self.connect(connect_time).await?, true),
             };
             worker.deadlines.set(deadline, answer_time);
+            let again = if is_fresh { None } else { again(&request) };
             match connection.exchange(request, deadline).await {
                 Ok(response) => {
                     worker.deadlines.set(deadline, idle_time);
@@ -200,6 +201,10 @@ impl Pool {
                 // The upstream closed a connection that it had kept, before it saw the request: nothing has happened
                 // yet, so another connection is tried.
                 Err(Unanswered { unsent: Some(unsent), .. }) if !is_fresh => request = unsent,
+                Err(Unanswered { error: UpstreamError::Exchange(error), .. }) if !error.is_parse() => match again {
+                    Some(again) => request = again,
+                    None => return Err(UpstreamError::Exchange(error)),
+                },
                 Err(Unanswered { error, .. }) => return Err(error),
             }
         }
@@ -255,6 +260,17 @@ impl Pool {
             .map_err(UpstreamError::Exchange)?;
         Ok(Box::new(UpstreamConnection::new(sender, driver)))
     }
+}
+
+/// The same request, to be sent on another connection if the upstream closes a kept one while this is on its way. Only for
+/// what may be done twice and has no body (RFC 9110, section 9.2.2).
+fn again(request: &http::Request<RequestBody>) -> Option<http::Request<RequestBody>> {
+    let body = request.body().again().filter(|_| request.method().is_safe())?;
+    let mut again = http::Request::new(body);
+    request.method().clone_into(again.method_mut());
+    request.uri().clone_into(again.uri_mut());
+    request.headers().clone_into(again.headers_mut());
+    Some(again)
 }
 
 /// An exchange that failed, with the request if no byte of it was sent.

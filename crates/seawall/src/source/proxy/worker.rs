@@ -285,6 +285,12 @@ impl Worker {
         }
     }
 
+    /// As [`Self::admit`] for a client that a trusted proxy has named in the PROXY protocol: its connection is one client's,
+    /// unlike the proxy's others, whose requests may be anybody's.
+    pub(super) fn admit_announced(&self, client: Option<ClientAddress>) -> Result<Option<ClientSlot>, Unread> {
+        client.map_or(Ok(None), |client| self.admit(client))
+    }
+
     /// Tells the log that an upstream failed, at most once a second: in a flood there may be thousands, and writing each
     /// down would cost more than refusing it.
     pub(super) fn note_failure(&self, upstream: &Upstream, error: &UpstreamError) {
@@ -318,7 +324,7 @@ async fn cut(orders: &mut tokio::sync::mpsc::UnboundedReceiver<Order>) {
 }
 
 /// The connection is closed without reading from it.
-struct Unread;
+pub(super) struct Unread;
 
 /// Accepts until told to stop, then whoever already waits: to the client those are connections made.
 async fn accept(worker: Rc<Worker>, socket: OwnedFd, mut stopped: oneshot::Receiver<()>) {
