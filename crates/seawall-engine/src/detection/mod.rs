@@ -194,7 +194,7 @@ impl Detector {
         if Series::step(now) > self.series.newest() {
             self.advance(now);
         }
-        if surroundings.pressure.is_stressed() {
+        if surroundings.pressure.is_stressed() || self.site_is_slow() {
             self.stressed = Some(now);
         }
         self.count_rules(now, surroundings);
@@ -321,9 +321,22 @@ impl Detector {
         });
     }
 
+    /// Whether the site takes many times as long as usual for a request: it is about to fall over, whoever is to blame.
+    fn site_is_slow(&self) -> bool {
+        let sums = self.series.last(SLOW_SECONDS * series::STEPS_PER_SECOND);
+        let (requests, upstream_time) = (sums[CostKind::Requests as usize], sums[CostKind::UpstreamTime as usize]);
+        let usual = self.typical[CostKind::UpstreamTime as usize];
+        let each = upstream_time / requests.max(1.0);
+        requests >= SLOW_REQUESTS_MIN && each >= (SLOW_FACTOR * usual).max(SLOW_TIME_MIN)
+    }
+
+    /// Whether the server or the site is, or was until just now, under stress.
+    pub fn is_stressed(&self, now: Timestamp) -> bool {
+        self.stressed.is_some_and(|stressed| now.since(stressed) <= STRESS_MEMORY)
+    }
+
     fn permit(&self, now: Timestamp) -> Permit {
-        let stressed = self.stressed.is_some_and(|stressed| now.since(stressed) <= STRESS_MEMORY);
-        self.enforce.permit(stressed, self.seasonal.is_cold())
+        self.enforce.permit(self.is_stressed(now), self.seasonal.is_cold())
     }
 
     /// Hands the gate's counts to the ladder; a rule that the gate did not speak of is counted from the sample.
@@ -421,6 +434,13 @@ impl Detector {
         events
     }
 }
+
+/// The site is slow when, over so many seconds with at least so many requests, one takes so many times as long as usual, and so
+/// many seconds at least: long enough for a visitor to notice.
+const SLOW_SECONDS: u64 = 3;
+const SLOW_REQUESTS_MIN: f64 = 10.0;
+const SLOW_FACTOR: f64 = 5.0;
+const SLOW_TIME_MIN: f64 = 0.2;
 
 /// Requests in one second, and their share of all in it, at which a retired rule's flood counts as back.
 const REARM_REQUESTS_MIN: f64 = 10.0;

@@ -1,6 +1,7 @@
 //! One worker's judge.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::buckets::{self, BucketTable};
 use super::clients::ClientTable;
@@ -50,9 +51,14 @@ struct RuleState {
     /// What is left of this worker's share of the throttled rate, as of `last`.
     tokens: f32,
     last: Timestamp,
-    /// Matching requests since the last that passed as a probe.
+    /// Matching requests since the last that passed as a probe, and when that was.
     since_canary: u32,
+    last_canary: Timestamp,
 }
+
+/// The least time between two probes of one rule on one worker: ten a second show well enough whether it is still needed, and
+/// of a fast flood one in so many would be hundreds.
+const CANARY_PAUSE: Duration = Duration::from_millis(100);
 
 /// One worker's judge: rules, clients, buckets and counts. Nobody else touches it, so nothing in it is locked.
 #[derive(Debug)]
@@ -187,8 +193,10 @@ impl Gate {
     fn act(&mut self, index: usize, rule: CompiledRule, now: Timestamp) -> Judgement {
         let (count, state) = (&mut self.counts[index], &mut self.states[index]);
         state.since_canary = state.since_canary.saturating_add(1);
-        if rule.canary_interval > 0 && state.since_canary >= rule.canary_interval {
+        let is_due = rule.canary_interval > 0 && state.since_canary >= rule.canary_interval;
+        if is_due && now.since(state.last_canary) >= CANARY_PAUSE {
             state.since_canary = 0;
+            state.last_canary = now;
             count.canaries += 1;
             return Judgement::Pass;
         }
@@ -269,12 +277,18 @@ mod tests {
     fn one_request_in_so_many_passes_as_a_probe_across_count_takings() {
         let mut gate =
             gate(&[rule(1, Action::Refuse { status: 403 }, Stage::Enforced, 10)], &[], AddressSet::default());
-        let mut passed = 0;
-        for _ in 0..100 {
-            passed += u32::from(gate.judge(&UNWANTED, client(1), START).0 == Judgement::Pass);
-            gate.take_counts(|_, _| ());
-        }
-        assert_eq!(passed, 10);
+        let mut passed = |requests: u32, pause: Duration| {
+            (0..requests)
+                .map(|number| {
+                    gate.take_counts(|_, _| ());
+                    let now = START + pause * number;
+                    u32::from(gate.judge(&UNWANTED, client(1), now).0 == Judgement::Pass)
+                })
+                .sum::<u32>()
+        };
+        assert_eq!(passed(100, Duration::from_millis(10)), 10);
+        // However fast the flood is, ten in its one second.
+        assert!(passed(100_000, Duration::from_micros(10)) <= 10);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::Failure;
 use super::output::print;
-use crate::config::{self, CommandLine, Config};
+use crate::config::{self, CommandLine, Config, Environment};
 use crate::daemon::{self, Addresses, ConfigSource};
 
 /// Guard a site: stand in front of it and refuse the unwanted part of its traffic.
@@ -74,7 +74,10 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
             text += "Try: open both in a browser; `seawall status`; `seawall drill cacert` replays a real flood;\n     \
                      `seawall serve --to http://127.0.0.1:3000 --host example.org` guards a server of yours.\n";
         } else {
-            text += &format!("State in {}; `seawall status` shows what is going on.\n", state_directory.display());
+            let here = std::path::absolute(&state_directory).unwrap_or(state_directory);
+            let is_default = here == Environment::of_process().default_state_directory();
+            let option = if is_default { String::new() } else { format!(" --state {}", here.display()) };
+            text += &format!("State in {}; `seawall status{option}` shows what is going on.\n", here.display());
         }
         // A full disk behind standard output is no reason not to guard.
         if print(&text).is_err() {

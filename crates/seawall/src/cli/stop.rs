@@ -1,13 +1,19 @@
 //! `seawall stop`
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use http::Method;
 
 use super::Failure;
 use super::guard::Guard;
+use super::output::print;
 
-/// Stop a running guard: it takes no new visitors and waits for those under way, as on SIGTERM.
+/// How often it is looked whether the guard still answers.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
+
+/// Stop a running guard, as SIGTERM does: it takes no new visitors and waits for those under way. Returns once it has
+/// stopped.
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  seawall stop")]
 pub(crate) struct Arguments {
@@ -18,5 +24,11 @@ pub(crate) struct Arguments {
 /// Runs the command.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     arguments.guard.tell(Method::POST, "/v1/stop")?;
+    print("Stopping: whoever is under way is waited for.\n")?;
+    // The guard bounds its drain itself (limits.drain-time-max).
+    while arguments.guard.answers() {
+        std::thread::sleep(POLL_INTERVAL);
+    }
+    print("Stopped.\n")?;
     Ok(ExitCode::SUCCESS)
 }

@@ -6,6 +6,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::extract::{Path, State};
@@ -43,7 +44,7 @@ pub struct Problem {
 ///
 /// # Errors
 /// When another guard answers on it, or it cannot be made.
-pub(super) fn bind(state: &StateDirectory) -> Result<UnixListener, StateError> {
+pub(super) fn bind(state: &StateDirectory) -> Result<(UnixListener, SocketFile), StateError> {
     let path = state.path().join(SOCKET_NAME);
     if UnixStream::connect(&path).is_ok() {
         return Err(StateError::InUse { path: state.path().to_owned() });
@@ -58,7 +59,22 @@ pub(super) fn bind(state: &StateDirectory) -> Result<UnixListener, StateError> {
         listener.set_nonblocking(true)?;
         Ok(listener)
     };
-    bind().map_err(|error| StateError::Socket { path, error })
+    match bind() {
+        Ok(listener) => Ok((listener, SocketFile { path })),
+        Err(error) => Err(StateError::Socket { path, error }),
+    }
+}
+
+/// The socket in the file system. It goes when the guard does, so that nobody takes the guard for a running one.
+pub(super) struct SocketFile {
+    path: PathBuf,
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        // Whatever is in its way now is not the guard's to repair.
+        let _ = fs::remove_file(&self.path);
+    }
 }
 
 /// Answers until the guard ends.

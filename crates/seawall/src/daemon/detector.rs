@@ -237,7 +237,7 @@ impl Detecting {
             uptime_seconds: self.shared.clock.uptime().as_secs(),
             calm: detection.is_calm(),
             enforce: running.enforce,
-            stressed: running.pressure.is_stressed(),
+            stressed: running.detector.is_stressed(now),
             traffic: totals,
             rates: Rates {
                 requests: rate(|totals| totals.requests),

@@ -111,7 +111,7 @@ struct WorkerHandle {
 /// When something that it needs cannot be had; nothing is running then.
 pub fn run(config: Config, source: ConfigSource, ready: impl FnOnce(&Addresses)) -> Result<(), StartError> {
     let state = state::StateDirectory::open(&config.state_directory)?;
-    let control_socket = control::bind(&state)?;
+    let (control_socket, _socket_file) = control::bind(&state)?;
     let open_files = open_files::raise();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let worker_count = config.workers.unwrap_or(cores).max(1);

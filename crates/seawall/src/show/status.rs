@@ -2,19 +2,29 @@
 
 use std::fmt::Write as _;
 
-use seawall_engine::decision::{IncidentStatus, RuleStatus};
+use seawall_engine::decision::{Action, Event, IncidentStatus, RuleStatus, Stage};
 
 use crate::daemon::Snapshot;
 
-/// Incidents, rules and events shown; a screen has 24 lines.
+/// Incidents and rules shown.
 const INCIDENTS_MAX: usize = 2;
 const RULES_MAX: usize = 4;
-const EVENTS_MAX: usize = 4;
+
+/// What is rendered fits a screen of 24 lines with the prompt, and within `watch`. What has happened lately takes what the rest
+/// leaves.
+const LINES_MAX: usize = 21;
+
+/// Where a line goes on that is too long.
+const INDENT: usize = 14;
 
 /// Renders a snapshot; no line is longer than `width`. What clients sent has been escaped by the engine.
 pub fn render(snapshot: &Snapshot, width: usize) -> String {
     let mut lines = Vec::new();
-    let state = if snapshot.calm { "calm" } else { "INCIDENT" };
+    let state = match (snapshot.calm, snapshot.detection.learned_seconds) {
+        (false, _) => "INCIDENT",
+        (true, 0) => "learning what is normal",
+        (true, _) => "calm",
+    };
     let addresses: Vec<String> = snapshot.sensors.iter().map(|sensor| sensor.address.to_string()).collect();
     lines.push(format!(
         "Seawall {} on {}: {state}, up {}",
@@ -28,14 +38,19 @@ pub fn render(snapshot: &Snapshot, width: usize) -> String {
         "requests/s  {:>9.1}   served {:.1}  refused {:.1}  misdirected {:.1}  limited {:.1}  failed {:.1}",
         rates.requests, rates.served, rates.refused, rates.misdirected, rates.limited, rates.failed
     ));
+    let traffic = &snapshot.traffic;
     lines.push(format!(
-        "since start {:>9}   served {}  refused {}  misdirected {}  malformed {}  failed {}",
-        snapshot.traffic.requests,
-        snapshot.traffic.served,
-        snapshot.traffic.refused_rule + snapshot.traffic.dropped_rule,
-        snapshot.traffic.misdirected,
-        snapshot.traffic.malformed,
-        snapshot.traffic.failed
+        "since start {:>9}   served {}  refused {}  misdirected {}  limited {}  failed {}",
+        traffic.requests,
+        traffic.served,
+        traffic.refused_rule + traffic.dropped_rule,
+        traffic.misdirected,
+        traffic.client_limited + traffic.overloaded,
+        traffic.failed
+    ));
+    lines.push(format!(
+        "            malformed {}  connections closed unread {} ({:.1}/s)",
+        traffic.malformed, traffic.closed_unread, rates.closed_unread
     ));
     lines.push(format!("sent        {:>9}/s  clock streams {}", bytes(rates.bytes_sent), snapshot.traffic.streams));
     let limits = &snapshot.limits;
@@ -58,13 +73,21 @@ pub fn render(snapshot: &Snapshot, width: usize) -> String {
     lines.push(String::new());
     section(&mut lines, "incidents", &detection.incidents, INCIDENTS_MAX, incident);
     section(&mut lines, "rules", &detection.rules, RULES_MAX, rule);
-    let events = snapshot.events.iter().rev().take(EVENTS_MAX);
-    let events: Vec<String> = events.map(|event| format!("{}  {}", time(event.at.as_seconds()), event.text)).collect();
-    section(&mut lines, "lately", &events, EVENTS_MAX, |event| vec![event.clone()]);
+    let mut lines: Vec<String> = lines.iter().flat_map(|line| wrap(line, width)).collect();
+    let event = |event: &Event| wrap(&format!("  {}  {}", time(event.at.as_seconds()), event.text), width);
+    lines.push(
+        format!("{:<11} {}", "lately", if snapshot.events.is_empty() { "none" } else { "" }).trim_end().to_owned(),
+    );
+    for event in snapshot.events.iter().rev().map(event) {
+        if lines.len() + event.len() > LINES_MAX {
+            break;
+        }
+        lines.extend(event);
+    }
     let mut text = String::new();
     for line in lines {
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "{}", cut(&line, width));
+        let _ = writeln!(text, "{line}");
     }
     text
 }
@@ -73,7 +96,7 @@ pub fn render(snapshot: &Snapshot, width: usize) -> String {
 pub fn rule(rule: &RuleStatus) -> Vec<String> {
     let evidence = &rule.evidence;
     vec![
-        format!("{} {} {}", rule.id, name(&rule.stage), rule.text),
+        format!("{} {} {}", rule.id, what_it_does(rule), rule.text),
         format!(
             "   explains {:.0}% of the excess, would match {:.2}% (at most {:.2}%) of normal; matched {}, refused {}",
             100.0 * evidence.coverage,
@@ -133,9 +156,49 @@ fn time(seconds: u64) -> String {
     moment.to_zoned(jiff::tz::TimeZone::system()).strftime("%H:%M:%S").to_string()
 }
 
-fn cut(line: &str, width: usize) -> String {
-    if line.chars().count() <= width {
-        return line.to_owned();
+/// The stage of a rule; of one in force, what it does, and until when.
+fn what_it_does(rule: &RuleStatus) -> String {
+    if rule.stage != Stage::Enforced {
+        return name(&rule.stage);
     }
-    line.chars().take(width.saturating_sub(1)).chain(['…']).collect()
+    let action = match rule.action {
+        Action::Throttle { rate } => format!("lets {rate:.0}/s through"),
+        Action::Refuse { status } => format!("refuses with {status}"),
+        Action::Drop => "drops".to_owned(),
+    };
+    let until = rule.expires.map(|expires| format!(" until {}", time(expires.as_seconds())));
+    format!("{action}{}:", until.unwrap_or_default())
+}
+
+/// `line` in pieces of at most `width`, cut at spaces where there are some.
+fn wrap(line: &str, width: usize) -> Vec<String> {
+    let width = width.max(2 * INDENT);
+    let mut pieces = Vec::new();
+    let mut rest: Vec<char> = line.chars().collect();
+    while rest.len() > width {
+        let from = if pieces.is_empty() { 1 } else { INDENT + 1 };
+        let at = (from..=width).rev().find(|at| rest[*at] == ' ').unwrap_or(width);
+        let tail: String = rest.split_off(at).into_iter().collect();
+        pieces.push(rest.into_iter().collect::<String>().trim_end().to_owned());
+        rest = format!("{:INDENT$}{}", "", tail.trim_start()).chars().collect();
+    }
+    pieces.push(rest.into_iter().collect());
+    pieces
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_lines_go_on_below_and_lose_nothing() {
+        let line = format!("incident    {}", "alpha beta gamma delta ".repeat(9));
+        for width in [10, 28, 40, 80, 500] {
+            let pieces = wrap(&line, width);
+            assert!(pieces.iter().all(|piece| piece.len() <= width.max(2 * INDENT)), "{pieces:?}");
+            let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+            assert_eq!(words(&pieces.join(" ")), words(&line));
+        }
+        assert!(wrap(&"x".repeat(200), 80).iter().all(|piece| piece.len() <= 80));
+    }
 }

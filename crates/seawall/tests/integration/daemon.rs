@@ -139,7 +139,7 @@ fn a_running_guard_tells_how_it_is() {
     assert_eq!(status["calm"].as_bool(), Some(true));
     assert_eq!(status["sensors"][0]["address"].as_str(), Some(guard.address().to_string().as_str()));
     let screen = text(&guard.command(&["status"]).stdout);
-    assert!(screen.contains("calm") && screen.contains(&guard.address().to_string()), "{screen}");
+    assert!(screen.contains("learning") && screen.contains(&guard.address().to_string()), "{screen}");
     assert!(screen.lines().count() <= 24, "{screen}");
     assert_eq!(text(&guard.command(&["rules", "list"]).stdout), "There are no rules.\n");
     assert_eq!(text(&guard.command(&["rules", "list", "--json"]).stdout), "[]\n");
@@ -291,6 +291,7 @@ fn a_stop_lets_what_is_under_way_finish() {
     for way in ["stop", "SIGTERM", "SIGINT"] {
         let (origin, go) = slow_site();
         let mut guard = Setup::to(&origin.url()).start();
+        let mut stop = None;
         let mut idle = guard.connect();
         assert_eq!(idle.fetch("/").status, 200);
         let mut unused = guard.connect();
@@ -298,7 +299,7 @@ fn a_stop_lets_what_is_under_way_finish() {
         under_way.get("/slow");
         under_way.expect_bytes(b"hello");
         match way {
-            "stop" => assert!(guard.command(&["stop"]).status.success()),
+            "stop" => stop = Some(guard.begin(&["stop"])),
             "SIGTERM" => guard.signal(Signal::TERM),
             _ => guard.signal(Signal::INT),
         }
@@ -306,10 +307,13 @@ fn a_stop_lets_what_is_under_way_finish() {
         idle.expect_close();
         unused.expect_close();
         assert_eq!(guard.ended(), None, "{way}");
+        assert!(stop.as_mut().is_none_or(|stop| stop.try_wait().expect("it runs").is_none()));
         go.send(()).expect("the site waits");
         assert_eq!(under_way.answer().text(), "helloworld", "{way}");
         under_way.expect_close();
         assert!(guard.wait().success(), "{way}");
+        // The command returns when the guard has stopped, and not before.
+        assert!(stop.is_none_or(|mut stop| stop.wait().expect("it ends").success()));
     }
 }
 

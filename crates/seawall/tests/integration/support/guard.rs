@@ -180,6 +180,13 @@ impl Guard {
         command.args(arguments).arg("--state").arg(self.state_path()).output().expect("seawall can be started")
     }
 
+    /// Starts a command and does not wait for it.
+    pub(crate) fn begin(&self, arguments: &[&str]) -> Child {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_seawall"));
+        command.args(arguments).arg("--state").arg(self.state_path()).stdout(Stdio::null());
+        command.spawn().expect("seawall can be started")
+    }
+
     /// The present state.
     pub(crate) fn status(&self) -> serde_json::Value {
         let output = self.command(&["status", "--json"]);
