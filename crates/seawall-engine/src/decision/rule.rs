@@ -178,4 +178,17 @@ mod tests {
         let condition = Condition::new(Attribute::UserAgent, b"\x1b[2J\"<script>");
         assert_eq!(condition.to_string(), "user-agent = \"\\x1b[2J\\\"<script>\"");
     }
+
+    #[test]
+    fn the_text_of_a_rule_names_no_network() {
+        for (network, expected) in [
+            ("192.0.2.77/32", "client-prefix = (an IPv4 /32)"),
+            ("192.0.2.0/24", "client-prefix = (an IPv4 /24)"),
+            ("2001:db8:1:2::/64", "client-prefix = (an IPv6 /64)"),
+        ] {
+            let condition = Condition::new(Attribute::ClientPrefix, network.as_bytes());
+            assert_eq!(condition.to_string(), expected);
+        }
+        assert_eq!(Condition::new(Attribute::Path, b"/a\x1b").to_string(), "path = \"/a\\x1b\"");
+    }
 }

@@ -24,7 +24,7 @@ Exit codes:
   2  the command line is wrong
   4  a file could not be read, or not whole; the report holds what could";
 
-/// Show what happened, from the logs of any web server.
+/// Show what happened, from logs in the common and the combined format, plain or gzip.
 ///
 /// Common and combined logs (Apache, nginx and most others; with or without a virtual host, with further fields at the
 /// end) are recognised by themselves, plain or gzipped. Shows totals, then hits by hour, host, path, status, user agent

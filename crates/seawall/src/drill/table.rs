@@ -2,8 +2,6 @@
 
 use std::fmt::Write as _;
 
-use seawall_engine::decision::Stage;
-
 use super::tally::{Outcome, RuleFound, Share, Traffic};
 
 /// The whole report, in lines.
@@ -39,15 +37,7 @@ fn write_outcome(text: &mut String, outcome: &Outcome) -> std::fmt::Result {
             writeln!(text, "after the rule     {} unwanted requests reached the origin", share(after))?;
         }
         for incident in &outcome.incidents {
-            writeln!(
-                text,
-                "incident {:<9} {}: {:.1} {} offered, {:.1} normal",
-                incident.id,
-                incident.explanation,
-                incident.offered_rate,
-                incident.cost.unit(),
-                incident.normal_rate
-            )?;
+            writeln!(text, "incident {:<9} {}", incident.id, incident.explanation)?;
         }
         for rule in &outcome.rules {
             write_rule(text, rule)?;
@@ -103,13 +93,7 @@ fn write_traffic(text: &mut String, label: &str, traffic: &Traffic) -> std::fmt:
 
 fn write_rule(text: &mut String, rule: &RuleFound) -> std::fmt::Result {
     let status = &rule.status;
-    let stage = match status.stage {
-        Stage::Proposed => "proposed",
-        Stage::Shadow => "in shadow",
-        Stage::Enforced => "in force",
-        Stage::Retired => "retired",
-    };
-    writeln!(text, "rule {:<13} {} ({stage}: {})", status.id.to_string(), status.text, status.reason)?;
+    writeln!(text, "rule {:<13} {} ({})", status.id.to_string(), status.text, status.reason)?;
     let evidence = &status.evidence;
     let percent = |share: f32| format!("{:.3}%", share * 100.0);
     write!(

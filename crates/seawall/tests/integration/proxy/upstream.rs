@@ -273,6 +273,42 @@ fn a_kept_connection_that_the_site_closed_is_not_noticed_by_the_visitor() {
 }
 
 #[test]
+fn a_safe_request_that_meets_a_closing_connection_is_sent_once_more_and_no_other_is() {
+    for (request, status) in [
+        ("GET /second HTTP/1.1\r\nHost: example.org\r\n\r\n", 200),
+        ("POST /second HTTP/1.1\r\nHost: example.org\r\nContent-Length: 5\r\n\r\nhello", 502),
+    ] {
+        // It closes when the request is on its way already.
+        let (origin, guard) = site(|mut visit| {
+            visit.head();
+            visit.answer("first");
+            visit.head();
+        });
+        let mut client = guard.connect();
+        assert_eq!(client.fetch("/").text(), "first");
+        client.send(request);
+        assert_eq!(client.answer().status, status, "{request}");
+        assert_eq!(origin.connections(), if status == 200 { 2 } else { 1 });
+        expect_service(&guard);
+    }
+}
+
+#[test]
+fn a_body_may_take_longer_than_an_answer() {
+    let origin = Origin::echoing();
+    let limits = LIMITS.replace("upstream-answer-time-max = \"300ms\"", "upstream-answer-time-max = \"1s\"");
+    let guard = Setup::to(&origin.url()).limits(&limits).start();
+    let mut client = guard.connect();
+    client.send("POST /large HTTP/1.1\r\nHost: example.org\r\nContent-Length: 40\r\n\r\n");
+    for _ in 0..8 {
+        // Slow is what is tested; each piece is well within the bound, all together are twice beyond it.
+        thread::sleep(Duration::from_millis(250));
+        client.send("hello");
+    }
+    assert_eq!(client.answer().status, 200);
+}
+
+#[test]
 fn an_answer_before_the_end_of_the_request_arrives() {
     let (_origin, guard) = site(|mut visit| {
         visit.head();
