@@ -22,7 +22,8 @@ pub fn render(snapshot: &Snapshot, width: usize) -> String {
     let mut lines = Vec::new();
     let state = match (snapshot.calm, snapshot.detection.learned_seconds) {
         (false, _) => "INCIDENT",
-        (true, 0) => "learning what is normal",
+        // Nothing can be judged yet.
+        (true, ..60) => "learning what is normal",
         (true, _) => "calm",
     };
     let addresses: Vec<String> = snapshot.sensors.iter().map(|sensor| sensor.address.to_string()).collect();
