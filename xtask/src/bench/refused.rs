@@ -48,7 +48,7 @@ pub(crate) fn by_rule(bench: &Bench) -> Result<Vec<Figure>, Failure> {
     })?;
     let what = "CPU for each refused request, keep-alive";
     let note = "The guard refuses by a rule that it found itself in the flood, and its figure holds everything: judging, \
-                observing, detecting, and the one request in 256 that it lets through to see whether the rule is \
+                observing, detecting, and the probes (one request in 256, ten a second at most) by which it sees whether the rule is \
                 still needed. It is taken once the incident is ten seconds old, for floods last. nginx (`return 403`) and HAProxy (`http-request deny`) refuse without looking.";
     let mut figures = vec![
         Figure {
