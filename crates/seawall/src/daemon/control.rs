@@ -106,7 +106,10 @@ async fn status(State(daemon): State<Arc<Daemon>>) -> Json<Snapshot> {
 }
 
 async fn reload(State(daemon): State<Arc<Daemon>>) -> Answer<Reloaded> {
-    daemon.reload().map(Json).map_err(|error| problem(StatusCode::UNPROCESSABLE_ENTITY, error))
+    match daemon.reload_and_log() {
+        Ok(reloaded) => Ok(Json(reloaded)),
+        Err(problems) => Err(problem(StatusCode::UNPROCESSABLE_ENTITY, problems)),
+    }
 }
 
 async fn stop(State(daemon): State<Arc<Daemon>>) -> StatusCode {

@@ -254,21 +254,28 @@ impl Daemon {
                 _ = signals.terminate.recv() => break,
                 _ = signals.interrupt.recv() => break,
                 () = self.stop.notified() => break,
-                _ = signals.hang_up.recv() => match self.reload() {
-                    Ok(_) => tracing::info!("the configuration was read again"),
-                    Err(problems) => tracing::error!("the configuration was not changed:\n{problems}"),
-                },
+                _ = signals.hang_up.recv() => drop(self.reload_and_log()),
             }
         }
         self.is_stopping.store(true, Ordering::Release);
         Ok(())
     }
 
+    /// As [`Self::reload`], and tells the log how it went, whoever asked for it.
+    fn reload_and_log(&self) -> Result<Reloaded, String> {
+        let reloaded = self.reload();
+        match &reloaded {
+            Ok(_) => tracing::info!("the configuration was read again"),
+            Err(problems) => tracing::error!("the configuration was not changed:\n{problems}"),
+        }
+        reloaded
+    }
+
     /// Reads the configuration again. When anything in it is wrong, everything stays as it was.
     ///
     /// # Errors
     /// The problems, for people.
-    pub fn reload(&self) -> Result<Reloaded, String> {
+    fn reload(&self) -> Result<Reloaded, String> {
         let ConfigSource::File { path, state_directory } = &self.source else {
             return Err("this guard was started without a configuration file, so there is nothing to read again".into());
         };
