@@ -323,11 +323,16 @@ impl Detector {
 
     /// Whether the site takes many times as long as usual for a request: it is about to fall over, whoever is to blame.
     fn site_is_slow(&self) -> bool {
+        let (requests, upstream_time) = (CostKind::Requests as usize, CostKind::UpstreamTime as usize);
         let sums = self.series.last(SLOW_SECONDS * series::STEPS_PER_SECOND);
-        let (requests, upstream_time) = (sums[CostKind::Requests as usize], sums[CostKind::UpstreamTime as usize]);
-        let usual = self.typical[CostKind::UpstreamTime as usize];
-        let each = upstream_time / requests.max(1.0);
-        requests >= SLOW_REQUESTS_MIN && each >= (SLOW_FACTOR * usual).max(SLOW_TIME_MIN)
+        let readings = self.trigger.readings();
+        let normal = |cost: usize| readings[cost].normal.median;
+        // On a site so quiet that nothing is usual there is nothing to compare with.
+        if sums[requests] < SLOW_REQUESTS_MIN || normal(requests) < 1.0 || !self.seasonal.has_contrast() {
+            return false;
+        }
+        let (each, usual) = (sums[upstream_time] / sums[requests], normal(upstream_time) / normal(requests));
+        each >= (SLOW_FACTOR * usual).max(SLOW_TIME_MIN)
     }
 
     /// Whether the server or the site is, or was until just now, under stress.

@@ -73,7 +73,7 @@ struct Entry {
     connections: u32,
     drop_until: u32,
     drops: u8,
-    /// A part of the hash of the first user agent, and whether there was another.
+    /// [`agent_mark`] of the first user agent, and whether there was another.
     agent: u8,
     has_agents: bool,
 }
@@ -247,7 +247,7 @@ impl Entry {
     }
 }
 
-/// Tells most agents apart by their length and last byte, which takes no pass over them.
+/// Tells most agents apart by their length and three of their bytes, which takes no pass over them.
 fn agent_mark(user_agent: &[u8]) -> u8 {
     let sample = |at: usize| user_agent.get(at).copied().unwrap_or_default();
     let last = user_agent.len().wrapping_sub(1);

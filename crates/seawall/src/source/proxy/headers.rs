@@ -107,8 +107,8 @@ pub(super) struct Traits {
     pub(super) is_ambiguous: bool,
     pub(super) has_host: bool,
     pub(super) has_length: bool,
-    pub(super) has_coding: bool,
-    pub(super) has_upgrade: bool,
+    has_coding: bool,
+    has_upgrade: bool,
     /// The Connection header has options other than `close` and `keep-alive`, which name nothing that would be there.
     names_options: bool,
     has_claims: bool,

@@ -170,9 +170,13 @@ impl Pool {
         });
         let permit = self.permit(worker, connect_time).await?;
         let mut request = request;
+        // Sent once more, it goes out on a connection that nobody has had: a request that makes the site close must not do so
+        // to each kept connection in turn.
+        let mut is_repeated = false;
         let had_request_body = !request.body().is_end_stream();
         loop {
-            let (mut connection, is_fresh) = match self.take_idle() {
+            let kept = if is_repeated { None } else { self.take_idle() };
+            let (mut connection, is_fresh) = match kept {
                 Some(connection) => (connection, false),
                 None => (self.connect(connect_time).await?, true),
             };
@@ -202,7 +206,7 @@ impl Pool {
                 // yet, so another connection is tried.
                 Err(Unanswered { unsent: Some(unsent), .. }) if !is_fresh => request = unsent,
                 Err(Unanswered { error: UpstreamError::Exchange(error), .. }) if !error.is_parse() => match again {
-                    Some(again) => request = again,
+                    Some(again) => (request, is_repeated) = (again, true),
                     None => return Err(UpstreamError::Exchange(error)),
                 },
                 Err(Unanswered { error, .. }) => return Err(error),

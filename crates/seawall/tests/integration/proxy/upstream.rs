@@ -4,7 +4,8 @@
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::os::unix::net::UnixListener;
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -291,6 +292,27 @@ fn a_safe_request_that_meets_a_closing_connection_is_sent_once_more_and_no_other
         assert_eq!(origin.connections(), if status == 200 { 2 } else { 1 });
         expect_service(&guard);
     }
+}
+
+#[test]
+fn a_request_that_makes_the_site_close_does_not_do_so_to_every_kept_connection() {
+    let deaths = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&deaths);
+    // Every connection answers its first request, after all of them have come, and dies of the deadly one.
+    let origin = Origin::start(move |mut visit| {
+        visit.head();
+        thread::sleep(Duration::from_millis(200));
+        visit.answer("first");
+        if visit.head().contains("/deadly") {
+            counted.fetch_add(1, Ordering::SeqCst);
+        }
+    });
+    let guard = Setup::to(&origin.url()).start();
+    let mut clients: Vec<_> = (0..6).map(|_| guard.connect()).collect();
+    clients.iter_mut().for_each(|client| client.get("/"));
+    clients.iter_mut().for_each(|client| assert_eq!(client.answer().status, 200));
+    assert_eq!(clients[0].fetch("/deadly").status, 200);
+    assert_eq!(deaths.load(Ordering::SeqCst), 1);
 }
 
 #[test]
