@@ -1,4 +1,4 @@
-//! The project's own tasks: `cargo xtask test`, `generate`, `bench`. One file for each; this one only lists them.
+//! The project's own tasks: `cargo xtask test`, `generate`, `bench`, `trial`. One file for each; this one only lists them.
 
 mod bench;
 mod failure;
@@ -6,6 +6,7 @@ mod generate;
 mod packages;
 mod rust_version;
 mod test;
+mod trial;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -27,6 +28,7 @@ enum Task {
     Bench(bench::Arguments),
     Generate(generate::Arguments),
     Test(test::Arguments),
+    Trial(trial::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
         Task::Bench(arguments) => bench::run(&arguments),
         Task::Generate(arguments) => generate::run(&arguments),
         Task::Test(arguments) => test::run(&arguments),
+        Task::Trial(arguments) => trial::run(&arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

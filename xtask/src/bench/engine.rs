@@ -23,29 +23,19 @@ const JUDGED: [u64; 2] = [1_000, 11_000];
 pub(crate) fn time(bench: &Bench) -> Result<Vec<Figure>, Failure> {
     let folder = release_folder().join("../criterion");
     let mut figures = Vec::new();
-    for (benchmark, filter, bound) in
-        [("judge", "judge", JUDGE_NANOSECONDS_MAX), ("observe", "observe", OBSERVE_NANOSECONDS_MAX)]
+    for (package, benchmark, bound) in
+        [("seawall-engine", "judge", JUDGE_NANOSECONDS_MAX), ("seawall-trial", "observe", OBSERVE_NANOSECONDS_MAX)]
     {
         let mut cargo = Command::new("taskset");
         cargo.args(["--cpu-list", &bench.cores.server.to_string()]);
-        cargo.args([
-            "cargo",
-            "bench",
-            "--quiet",
-            "--locked",
-            "--package",
-            "seawall-engine",
-            "--bench",
-            benchmark,
-            "--",
-        ]);
-        cargo.args(["--noplot", filter]);
+        cargo.args(["cargo", "bench", "--quiet", "--locked", "--package", package, "--bench", benchmark, "--"]);
+        cargo.args(["--noplot", benchmark]);
         if bench.is_quick {
             cargo.args(["--warm-up-time", "0.5", "--measurement-time", "1"]);
         }
         cargo.stdout(std::io::stderr());
         run_command(cargo)?;
-        for (name, nanoseconds) in medians(&folder, filter)? {
+        for (name, nanoseconds) in medians(&folder, benchmark)? {
             figures.push(Figure {
                 what: name,
                 unit: "ns",

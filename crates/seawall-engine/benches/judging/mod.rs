@@ -30,6 +30,10 @@ pub(crate) const ORDINARY: Request<'static> = Request {
         b"Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/125.0.0.0 Safari/537.36",
     ),
     referer: Some(b"https://news.example/item?id=1"),
+    header_order: Some(b"host connection user-agent accept accept-encoding accept-language"),
+    ja4: None,
+    country: Some(*b"DE"),
+    asn: Some(3320),
 };
 
 /// What the last rule is about.

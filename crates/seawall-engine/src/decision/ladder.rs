@@ -110,7 +110,7 @@ impl Held {
 }
 
 /// Every automatic rule.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Ladder {
     rules: Vec<Held>,
     barred: Vec<(Vec<Condition>, Timestamp)>,

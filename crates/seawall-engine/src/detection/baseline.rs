@@ -83,7 +83,7 @@ impl NormalRow {
     }
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Stratum {
     pub(crate) rows: Vec<NormalRow>,
     /// Votes so far, faded.
@@ -103,7 +103,7 @@ struct Voter {
 }
 
 /// What normal requests look like.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Baseline {
     strata: Vec<Stratum>,
     voters: Vec<Voter>,

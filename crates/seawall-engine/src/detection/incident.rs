@@ -83,7 +83,7 @@ impl Incident {
 }
 
 /// The open incident, if any, and those before.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Incidents {
     open: Option<Incident>,
     closed: Vec<Incident>,

@@ -571,7 +571,7 @@ fn votes<'a>(normal: &[&'a NormalRow]) -> Vec<Vote<'a>> {
     normal
         .iter()
         .filter(|row| row.costs[0] > 0.0)
-        .map(|row| Vote { marks: &row.marks, returning: row.returning, has_networks: row.has_networks() })
+        .map(|row| Vote { marks: &row.marks, returning: row.returning })
         .collect()
 }
 

@@ -11,7 +11,7 @@ use crate::observation::attribute::Attribute;
 
 use super::score::{Score, shared_address_risk};
 use super::statistics::{benjamini_hochberg, effective_count, g_test, share_upper_95};
-use super::values::{Item, Marks};
+use super::values::{Item, Marks, UNUSED};
 
 /// Normal rows that are asked at most.
 pub(crate) const ROWS_MAX: usize = 8192;
@@ -69,7 +69,12 @@ pub(crate) struct Weighed<'a> {
 pub(crate) struct Vote<'a> {
     pub(crate) marks: &'a Marks,
     pub(crate) returning: bool,
-    pub(crate) has_networks: bool,
+}
+
+impl Vote<'_> {
+    const fn weight(&self) -> f64 {
+        if self.returning { RETURNING_WEIGHT } else { 1.0 }
+    }
 }
 
 /// Everything that one search looks at: one cost of one window.
@@ -175,9 +180,10 @@ pub(crate) struct Mining<'a> {
     /// How many different rows there are as evidence.
     evidence: usize,
     returning: Bits,
-    with_networks: Bits,
-    /// Effective votes, of all rows and of those whose networks are known.
-    votes_effective: [(f64, f64); 2],
+    /// The sum of the votes' weights and their effective number, of all.
+    votes: (f64, f64),
+    /// The same for the votes that know an attribute that may be unknown.
+    votes_knowing: Vec<(Attribute, (f64, f64))>,
 }
 
 impl<'a> Mining<'a> {
@@ -186,19 +192,14 @@ impl<'a> Mining<'a> {
         let normal = draw(&column.normal);
         let total: f64 = column.offered.iter().map(|row| row.weight).sum();
         let mut returning = Bits::new(column.votes.len());
-        let mut with_networks = Bits::new(column.votes.len());
-        let mut sums = [(0.0, 0.0); 2];
-        for (at, vote) in column.votes.iter().enumerate() {
-            let weight = if vote.returning { RETURNING_WEIGHT } else { 1.0 };
-            sums[0] = (sums[0].0 + weight, sums[0].1 + weight * weight);
-            if vote.returning {
-                returning.set(at);
-            }
-            if vote.has_networks {
-                with_networks.set(at);
-                sums[1] = (sums[1].0 + weight, sums[1].1 + weight * weight);
-            }
-        }
+        column.votes.iter().enumerate().filter(|(_, vote)| vote.returning).for_each(|(at, _)| returning.set(at));
+        let votes = |knows: &dyn Fn(&Vote<'_>) -> bool| {
+            let weights = column.votes.iter().filter(|vote| knows(vote)).map(Vote::weight);
+            let (sum, squares) =
+                weights.fold((0.0, 0.0), |(sum, squares), weight| (sum + weight, squares + weight * weight));
+            (sum, effective_count(sum, squares))
+        };
+        let may_be_unknown = Attribute::ALL.into_iter().filter(|attribute| attribute.may_be_unknown());
         let step = total / offered.len().max(1) as f64;
         let repeats = column.offered.iter().any(|row| row.weight > step * 1.001);
         Self {
@@ -209,8 +210,10 @@ impl<'a> Mining<'a> {
             offered,
             normal,
             returning,
-            with_networks,
-            votes_effective: sums.map(|(sum, squares)| (sum, effective_count(sum, squares))),
+            votes: votes(&|_| true),
+            votes_knowing: may_be_unknown
+                .map(|attribute| (attribute, votes(&|vote| vote.marks.one(attribute) != UNUSED)))
+                .collect(),
             column,
         }
     }
@@ -385,10 +388,12 @@ impl<'a> Mining<'a> {
     }
 
     /// The share of normal traffic that is hurt, by votes or by amount, whichever is more, and the effective number of
-    /// votes behind it. A rule that names a network is judged by the rows whose networks are known.
+    /// votes behind it. A rule that names what may be unknown, as a network, is judged by the votes that know it.
     fn collateral(&self, items: &[Item], matches: &Matches) -> (f64, f64) {
-        let networks = items.iter().any(|item| item.attribute == Attribute::ClientPrefix);
-        let (total, effective) = self.votes_effective[usize::from(networks)];
+        let knowing =
+            self.votes_knowing.iter().filter(|(attribute, _)| items.iter().any(|item| item.attribute == *attribute));
+        let fewest = knowing.map(|(_, votes)| *votes).min_by(|first, second| first.1.total_cmp(&second.1));
+        let (total, effective) = fewest.unwrap_or(self.votes);
         let hurt = f64::from(matches.votes.count())
             + (RETURNING_WEIGHT - 1.0) * f64::from(matches.votes.count_and(&self.returning));
         let by_votes = if total > 0.0 { (hurt / total).min(1.0) } else { 0.0 };
@@ -435,7 +440,6 @@ impl<'a> Mining<'a> {
         fill(&mut self.offered.iter().copied(), |matches| &mut matches.offered);
         fill(&mut self.normal.iter().copied(), |matches| &mut matches.normal);
         fill(&mut self.column.votes.iter().map(|vote| vote.marks), |matches| &mut matches.votes);
-        matches.iter_mut().zip(items).for_each(|(matches, item)| self.mask(&[*item], matches));
         matches
     }
 
@@ -447,15 +451,7 @@ impl<'a> Mining<'a> {
         fill(&mut self.offered.iter().copied(), &mut matches.offered);
         fill(&mut self.normal.iter().copied(), &mut matches.normal);
         fill(&mut self.column.votes.iter().map(|vote| vote.marks), &mut matches.votes);
-        self.mask(items, &mut matches);
         matches
-    }
-
-    /// Votes without networks do not speak for a rule that names one.
-    fn mask(&self, items: &[Item], matches: &mut Matches) {
-        if items.iter().any(|item| item.attribute == Attribute::ClientPrefix) {
-            matches.votes = matches.votes.and(&self.with_networks);
-        }
     }
 
     fn matches_none(&self) -> Matches {

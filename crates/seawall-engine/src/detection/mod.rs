@@ -84,7 +84,7 @@ pub struct Settings {
 }
 
 /// Detection and decision for one guard.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Detector {
     enforce: Enforce,
     never_ban: AddressSet,

@@ -90,7 +90,7 @@ impl Sampled<'_> {
 }
 
 /// One second.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Bucket {
     second: u64,
     rows_max: usize,
@@ -168,7 +168,7 @@ impl Bucket {
 }
 
 /// The last minute.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Recent {
     fresh: Vec<Bucket>,
     older: Vec<Bucket>,

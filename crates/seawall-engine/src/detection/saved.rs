@@ -23,7 +23,7 @@ use super::values::{Keys, Marks, UNUSED, ValueHash};
 const MAGIC: &[u8; 8] = b"SEAWALLB";
 
 /// The version of the layout.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 const HEAD_BYTES: usize = MAGIC.len() + 4 + 8;
 
@@ -34,9 +34,18 @@ const BYTES_MAX: usize = 16 << 20;
 const AGENT: [Attribute; 2] = [Attribute::UserAgent, Attribute::UserAgentWord];
 const PATH: [Attribute; 3] = [Attribute::Path, Attribute::PathPrefix, Attribute::Extension];
 
-/// The others that are saved: all but networks.
-const OTHERS: [Attribute; 5] =
-    [Attribute::RefererOrigin, Attribute::QueryKeys, Attribute::Host, Attribute::Method, Attribute::Version];
+/// The others that are saved: all but the networks of addresses.
+const OTHERS: [Attribute; 9] = [
+    Attribute::RefererOrigin,
+    Attribute::QueryKeys,
+    Attribute::Host,
+    Attribute::Method,
+    Attribute::Version,
+    Attribute::HeaderOrder,
+    Attribute::Ja4,
+    Attribute::Country,
+    Attribute::Asn,
+];
 
 /// Why saved data was not taken up.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]

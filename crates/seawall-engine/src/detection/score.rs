@@ -25,6 +25,9 @@ pub(crate) const SCORE_MIN: f64 = 0.3;
 /// The most people that may be behind an address for a rule about nothing but addresses.
 const USERS_MAX: f64 = 3.0;
 
+/// The risk of a rule about nothing but countries and providers.
+const WIDE_NETWORK_RISK: f64 = 0.5;
+
 /// What speaks for and against a rule.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Score {
@@ -57,7 +60,13 @@ impl Score {
 /// any rule. `users` estimates how many people are behind the networks that the rule names.
 pub(crate) fn shared_address_risk(items: &[Item], users: &dyn Fn(&[Item]) -> f64) -> Option<f64> {
     if items.iter().all(|item| item.attribute != Attribute::ClientPrefix) {
-        return Some(0.0);
+        // A country or a provider is shared by many, of whom the baseline may know none.
+        let networks = items.iter().filter(|item| item.attribute.is_network()).count();
+        return Some(match networks {
+            0 => 0.0,
+            all if all == items.len() => WIDE_NETWORK_RISK,
+            _ => WIDE_NETWORK_RISK / 2.0,
+        });
     }
     let users = users(items);
     let risk = ((users - 1.0) / USERS_MAX).clamp(0.0, 1.0);
@@ -79,5 +88,8 @@ mod tests {
         assert_eq!(shared_address_risk(&[address], &|_| 4.0), None);
         assert_eq!(shared_address_risk(&[address, path], &|_| 40.0), Some(0.5));
         assert_eq!(shared_address_risk(&[path], &|_| 40.0), Some(0.0));
+        let country = Item { attribute: Attribute::Country, hash: 5 };
+        assert_eq!(shared_address_risk(&[country], &|_| 40.0), Some(0.5));
+        assert_eq!(shared_address_risk(&[country, path], &|_| 40.0), Some(0.25));
     }
 }

@@ -70,7 +70,7 @@ struct Slot {
 }
 
 /// What is normal, and the samples on their way to becoming it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Seasonal {
     slots: Vec<Slot>,
     bursts: Vec<Histogram>,

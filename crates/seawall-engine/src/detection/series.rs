@@ -35,7 +35,7 @@ const ARRIVAL_SECONDS: u32 = 10;
 const CLIENTS: usize = 16_384;
 
 /// The last seconds, in steps.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Series {
     steps: [Sums; STEPS],
     newest: u64,

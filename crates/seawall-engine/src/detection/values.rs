@@ -1,6 +1,6 @@
 //! The values of a request as fixed-size keyed hashes, and the texts behind the hashes that are in use.
 //!
-//! A row of the sample holds 38 numbers instead of strings, so its size does not depend on what a client sends. The
+//! A row of the sample holds 42 numbers instead of strings, so its size does not depend on what a client sends. The
 //! texts live beside, in tables of fixed size in which the value that was used longest ago makes room: a flood of
 //! random values pushes out only other rare values, never one that is seen every few seconds, and only such a one can
 //! become part of a rule. The hashes are keyed, so nobody outside can aim for a collision.
@@ -41,7 +41,7 @@ impl Default for Marks {
 }
 
 impl Marks {
-    const COUNT: usize = 14 + USER_AGENT_WORDS_MAX;
+    const COUNT: usize = 18 + USER_AGENT_WORDS_MAX;
 
     /// Where the values of an attribute are. A new attribute gets its places here.
     const fn places(attribute: Attribute) -> Range<usize> {
@@ -56,7 +56,11 @@ impl Marks {
             Attribute::Version => 7..8,
             Attribute::PathPrefix => 8..11,
             Attribute::ClientPrefix => 11..14,
-            Attribute::UserAgentWord => 14..Self::COUNT,
+            Attribute::HeaderOrder => 14..15,
+            Attribute::Ja4 => 15..16,
+            Attribute::Country => 16..17,
+            Attribute::Asn => 17..18,
+            Attribute::UserAgentWord => 18..Self::COUNT,
         }
     }
 
@@ -146,17 +150,21 @@ const fn network_lengths(client: ClientAddress) -> &'static [u8] {
 }
 
 /// The attributes whose texts are kept; the others are parts of these and are read off them again.
-const KEPT: [(Attribute, usize); 6] = [
+const KEPT: [(Attribute, usize); 10] = [
     (Attribute::UserAgent, 4096),
     (Attribute::Path, 4096),
     (Attribute::RefererOrigin, 2048),
     (Attribute::QueryKeys, 1024),
     (Attribute::Host, 1024),
     (Attribute::Method, 64),
+    (Attribute::HeaderOrder, 1024),
+    (Attribute::Ja4, 256),
+    (Attribute::Country, 256),
+    (Attribute::Asn, 1024),
 ];
 
 /// The texts behind the hashes in use.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Texts {
     tables: [Table; KEPT.len()],
     /// The words of each user agent in the first table, so that they are hashed once and not with every request.
@@ -262,6 +270,10 @@ impl Texts {
             version: Version::default(),
             user_agent: kept(Attribute::UserAgent),
             referer: kept(Attribute::RefererOrigin),
+            header_order: kept(Attribute::HeaderOrder),
+            ja4: kept(Attribute::Ja4),
+            country: kept(Attribute::Country).and_then(|country| country.try_into().ok()),
+            asn: kept(Attribute::Asn).and_then(|asn| std::str::from_utf8(asn).ok()?.parse().ok()),
         };
         let mut found = None;
         each_value(item.attribute, &request, None, |value| {
@@ -279,7 +291,7 @@ const VERSIONS: [Version; 5] = [Version::Http09, Version::Http10, Version::Http1
 const WAYS: usize = 4;
 
 /// One table of texts, set-associative.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Table {
     tags: Vec<[Tag; WAYS]>,
     texts: Vec<Text>,
@@ -358,6 +370,10 @@ mod tests {
             version: Version::Http10,
             user_agent: Some(b"Friendica 'Giant Rhubarb' 2019.05-1310; https://a.example"),
             referer: None,
+            header_order: Some(b"host user-agent accept"),
+            ja4: Some(b"t13d1516h2_8daaf6152771_b186095e22b6"),
+            country: Some(*b"DE"),
+            asn: Some(3320),
         }
     }
 
@@ -378,7 +394,7 @@ mod tests {
                 assert!(has, "{item:?}");
                 count += 1;
             }
-            assert!(count >= 14);
+            assert!(count >= 18);
             assert_eq!(marks.one(Attribute::RefererOrigin), ABSENT);
         }
     }

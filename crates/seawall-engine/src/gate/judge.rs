@@ -255,6 +255,10 @@ mod tests {
         version: crate::observation::Version::Http11,
         user_agent: Some(b"QQGameHall"),
         referer: None,
+        header_order: None,
+        ja4: None,
+        country: None,
+        asn: None,
     };
 
     #[test]

@@ -28,6 +28,10 @@ pub(super) const THROTTLED_STATUS: u16 = 429;
 const BY_COST: [Attribute; Attribute::COUNT] = [
     Attribute::Method,
     Attribute::Version,
+    Attribute::Country,
+    Attribute::Asn,
+    Attribute::Ja4,
+    Attribute::HeaderOrder,
     Attribute::Path,
     Attribute::Host,
     Attribute::Extension,

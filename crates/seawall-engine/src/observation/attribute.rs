@@ -51,6 +51,14 @@ pub enum Attribute {
     RefererOrigin,
     /// The version of HTTP.
     Version,
+    /// The names of the headers in the order sent, as [`super::HeaderOrder`] writes them.
+    HeaderOrder,
+    /// The fingerprint of the TLS handshake (JA4), where a source knows it.
+    Ja4,
+    /// The country of the client's network, ISO 3166-1 alpha-2, where a source knows it.
+    Country,
+    /// The number of the autonomous system that the client's network belongs to, where a source knows it.
+    Asn,
     /// A network that holds the client: /32, /24, /16 of IPv4; /64, /48 of IPv6 (set).
     ClientPrefix,
 }
@@ -58,8 +66,10 @@ pub enum Attribute {
 impl Attribute {
     /// Every attribute, in the order in which ties between rules are broken: the sender's mark before its target, the
     /// target before its network.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 15] = [
         Self::UserAgent,
+        Self::HeaderOrder,
+        Self::Ja4,
         Self::UserAgentWord,
         Self::RefererOrigin,
         Self::QueryKeys,
@@ -69,6 +79,8 @@ impl Attribute {
         Self::Host,
         Self::Method,
         Self::Version,
+        Self::Asn,
+        Self::Country,
         Self::ClientPrefix,
     ];
 
@@ -88,6 +100,10 @@ impl Attribute {
             Self::UserAgentWord => "user-agent-word",
             Self::RefererOrigin => "referer-origin",
             Self::Version => "version",
+            Self::HeaderOrder => "header-order",
+            Self::Ja4 => "ja4",
+            Self::Country => "country",
+            Self::Asn => "asn",
             Self::ClientPrefix => "client-prefix",
         }
     }
@@ -102,18 +118,31 @@ impl Attribute {
         matches!(self, Self::PathPrefix | Self::UserAgentWord | Self::ClientPrefix)
     }
 
+    /// Whether a source may not know it, as a log does not know the order of headers. Such a request has no value of it, and
+    /// says nothing about those that have one.
+    pub const fn may_be_unknown(self) -> bool {
+        matches!(self, Self::HeaderOrder | Self::Ja4 | Self::Country | Self::Asn | Self::ClientPrefix)
+    }
+
+    /// Whether it says where a request comes from, which people share with others who send nothing unwanted.
+    pub const fn is_network(self) -> bool {
+        matches!(self, Self::Country | Self::Asn | Self::ClientPrefix)
+    }
+
     /// Whether a value of `self` says no more than a value of `other` on the same request does, so that a rule that
     /// holds both is the rule that holds `other`: the prefix of a path, a word of a user agent.
     pub const fn is_ancestor_of(self, other: Self) -> bool {
         matches!(
             (self, other),
-            (Self::PathPrefix | Self::Extension, Self::Path) | (Self::UserAgentWord, Self::UserAgent)
+            (Self::PathPrefix | Self::Extension, Self::Path)
+                | (Self::UserAgentWord, Self::UserAgent)
+                | (Self::Asn | Self::Country, Self::ClientPrefix)
         )
     }
 }
 
 /// Calls `visit` with each value that the request has of `attribute`: once with `None` where a single-valued attribute
-/// is absent, never for an empty set. Allocates nothing.
+/// is absent, never for an empty set or for what the source does not know. Allocates nothing.
 #[inline]
 pub fn each_value(
     attribute: Attribute,
@@ -142,6 +171,13 @@ pub fn each_value(
         }
         Attribute::RefererOrigin => visit(request.referer.map(|referer| referer_origin(cut(referer)))),
         Attribute::Version => visit(Some(request.version.as_str().as_bytes())),
+        Attribute::HeaderOrder => request.header_order.into_iter().for_each(|order| visit(Some(cut(order)))),
+        Attribute::Ja4 => request.ja4.into_iter().for_each(|ja4| visit(Some(cut(ja4)))),
+        Attribute::Country => request.country.into_iter().for_each(|country| visit(Some(&country))),
+        Attribute::Asn => {
+            let mut buffer = [0; ASN_DIGITS_MAX];
+            request.asn.into_iter().for_each(|asn| visit(Some(decimal(asn, &mut buffer))));
+        }
         Attribute::ClientPrefix => {
             if let Some(client) = client {
                 client_prefixes(client).for_each(|prefix| visit(Some(prefix.as_bytes())));
@@ -320,6 +356,21 @@ impl PrefixText {
     }
 }
 
+/// Digits of the largest number of an autonomous system.
+const ASN_DIGITS_MAX: usize = 10;
+
+fn decimal(mut number: u32, buffer: &mut [u8; ASN_DIGITS_MAX]) -> &[u8] {
+    let mut start = ASN_DIGITS_MAX;
+    loop {
+        start -= 1;
+        buffer[start] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            return &buffer[start..];
+        }
+    }
+}
+
 fn cut(value: &[u8]) -> &[u8] {
     &value[..value.len().min(VALUE_BYTES_MAX)]
 }
@@ -352,6 +403,10 @@ mod tests {
             version: Version::Http10,
             user_agent: Some(b"Friendica 'Giant Rhubarb' 2019.05-1310; https://a.example"),
             referer: Some(b"https://news.example/item?id=1"),
+            header_order: Some(b"host user-agent accept"),
+            ja4: Some(b"t13d1516h2_8daaf6152771_b186095e22b6"),
+            country: Some(*b"DE"),
+            asn: Some(u32::MAX),
         };
         check(Attribute::Method, &request, &["GET"]);
         check(Attribute::Host, &request, &["example.org"]);
@@ -362,6 +417,11 @@ mod tests {
         check(Attribute::UserAgentWord, &request, &["Friendica", "Giant", "Rhubarb", "https", "example"]);
         check(Attribute::RefererOrigin, &request, &["https://news.example"]);
         check(Attribute::Version, &request, &["HTTP/1.0"]);
+        check(Attribute::HeaderOrder, &request, &["host user-agent accept"]);
+        check(Attribute::Ja4, &request, &["t13d1516h2_8daaf6152771_b186095e22b6"]);
+        check(Attribute::Country, &request, &["DE"]);
+        check(Attribute::Asn, &request, &["4294967295"]);
+        check(Attribute::Asn, &Request { asn: Some(0), ..request }, &["0"]);
         check(Attribute::ClientPrefix, &request, &["192.0.2.77/32", "192.0.2.0/24", "192.0.0.0/16"]);
     }
 
@@ -377,8 +437,17 @@ mod tests {
         ] {
             check(attribute, &request, &["absent"]);
         }
-        check(Attribute::PathPrefix, &request, &[]);
-        check(Attribute::UserAgentWord, &request, &[]);
+        let sets_and_unknown = [
+            Attribute::PathPrefix,
+            Attribute::UserAgentWord,
+            Attribute::HeaderOrder,
+            Attribute::Ja4,
+            Attribute::Country,
+            Attribute::Asn,
+        ];
+        for attribute in sets_and_unknown {
+            check(attribute, &request, &[]);
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! same code.
 
 pub mod attribute;
+mod header_order;
 pub mod log;
 mod request;
 
@@ -11,6 +12,7 @@ use crate::address::ClientAddress;
 use crate::decision::RuleId;
 use crate::units::Timestamp;
 
+pub use header_order::HeaderOrder;
 pub use request::{Request, Version};
 
 /// One request, when it came or when it was done. Everything is borrowed: making one allocates nothing.

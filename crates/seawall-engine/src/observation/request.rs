@@ -17,6 +17,14 @@ pub struct Request<'a> {
     pub user_agent: Option<&'a [u8]>,
     /// The `Referer` header.
     pub referer: Option<&'a [u8]>,
+    /// The names of the headers in the order sent; `None` when the source does not know.
+    pub header_order: Option<&'a [u8]>,
+    /// The JA4 fingerprint of the TLS handshake; `None` when the source does not know.
+    pub ja4: Option<&'a [u8]>,
+    /// The country of the client's network, two capital letters; `None` when it is not known.
+    pub country: Option<[u8; 2]>,
+    /// The autonomous system of the client's network; `None` when it is not known.
+    pub asn: Option<u32>,
 }
 
 impl<'a> Request<'a> {

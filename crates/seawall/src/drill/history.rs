@@ -149,6 +149,7 @@ impl Memory {
                 },
                 user_agent: agent.user_agent.as_deref().map(str::as_bytes),
                 referer: question.referer.as_deref().map(str::as_bytes),
+                ..Request::default()
             },
             outcome: Outcome::Served { status },
             cost: Cost { requests: 1, bytes, upstream_time, connection_time: upstream_time },

@@ -18,15 +18,23 @@ const WINDOW_RECORDS: u32 = 200;
 /// The time over which a worker measures how much it must leave out.
 const WINDOW_MICROS: u64 = 100_000;
 
-/// The texts of a request, in the order in which they lie in a record: method, host, path, user agent, query, referer.
-const FIELDS: usize = 6;
+/// The texts of a request, in the order in which they lie in a record: method, host, path, user agent, query, referer, header
+/// order.
+const FIELDS: usize = 7;
 
 /// How much of each is kept: all that the engine looks at, so that detection sees what the gate does.
-const FIELD_BYTES_MAX: [usize; FIELDS] =
-    [METHOD_BYTES_MAX, VALUE_BYTES_MAX, VALUE_BYTES_MAX, VALUE_BYTES_MAX, VALUE_BYTES_MAX, VALUE_BYTES_MAX];
+const FIELD_BYTES_MAX: [usize; FIELDS] = [
+    METHOD_BYTES_MAX,
+    VALUE_BYTES_MAX,
+    VALUE_BYTES_MAX,
+    VALUE_BYTES_MAX,
+    VALUE_BYTES_MAX,
+    VALUE_BYTES_MAX,
+    VALUE_BYTES_MAX,
+];
 
 /// Room for the texts of one record; real requests take 200 to 400 bytes.
-const TEXT_BYTES: usize = METHOD_BYTES_MAX + 5 * VALUE_BYTES_MAX;
+const TEXT_BYTES: usize = METHOD_BYTES_MAX + 6 * VALUE_BYTES_MAX;
 
 /// One observation that owns its texts.
 #[derive(Clone, Debug)]
@@ -34,6 +42,8 @@ pub struct Record {
     at: Timestamp,
     client: Option<ClientAddress>,
     version: Version,
+    country: Option<[u8; 2]>,
+    asn: Option<u32>,
     outcome: Outcome,
     cost: Cost,
     weight: f32,
@@ -56,11 +66,14 @@ impl Record {
             request.user_agent,
             request.query,
             request.referer,
+            request.header_order,
         ];
         let mut record = Self {
             at: observation.at,
             client: observation.client,
             version: request.version,
+            country: request.country,
+            asn: request.asn,
             outcome: observation.outcome,
             cost: observation.cost,
             weight: observation.weight,
@@ -97,6 +110,10 @@ impl Record {
                 user_agent: field(3),
                 query: field(4),
                 referer: field(5),
+                header_order: field(6),
+                ja4: None,
+                country: self.country,
+                asn: self.asn,
                 version: self.version,
             },
             outcome: self.outcome,
@@ -224,6 +241,9 @@ mod tests {
             query in prop::option::of("([a-z]{1,90}=[a-z]{0,200}&){0,6}"),
             user_agent in prop::option::of("[a-zA-Z0-9/ ;]{0,400}"),
             referer in prop::option::of("https://[a-z.]{1,300}/[a-z]{0,300}"),
+            header_order in prop::option::of("[a-z -]{0,300}"),
+            country in prop::option::of(any::<[u8; 2]>()),
+            asn in prop::option::of(any::<u32>()),
         ) {
             let bytes = |text: &'_ Option<String>| text.as_ref().map(|text| text.clone().into_bytes());
             let (query, user_agent, referer) = (bytes(&query), bytes(&user_agent), bytes(&referer));
@@ -235,6 +255,10 @@ mod tests {
                 user_agent: user_agent.as_deref(),
                 referer: referer.as_deref(),
                 version: Version::Http10,
+                header_order: header_order.as_deref().map(str::as_bytes),
+                ja4: None,
+                country,
+                asn,
             };
             let record = Record::new(&Observation { request, ..observation(b"/", None) });
             for attribute in Attribute::ALL {

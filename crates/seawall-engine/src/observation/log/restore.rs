@@ -17,6 +17,8 @@ pub fn restore<'b>(request: &Request<'_>, buffer: &'b mut Vec<u8>) -> Request<'b
     let query = request.query.map(&mut append);
     let user_agent = request.user_agent.map(&mut append);
     let referer = request.referer.map(&mut append);
+    let header_order = request.header_order.map(&mut append);
+    let ja4 = request.ja4.map(&mut append);
     buffer[host.clone()].make_ascii_lowercase();
     let buffer: &'b [u8] = buffer;
     Request {
@@ -24,9 +26,13 @@ pub fn restore<'b>(request: &Request<'_>, buffer: &'b mut Vec<u8>) -> Request<'b
         host: &buffer[host],
         path: &buffer[path],
         query: query.map(|range| &buffer[range]),
-        version: request.version,
         user_agent: user_agent.map(|range| &buffer[range]),
+        version: request.version,
         referer: referer.map(|range| &buffer[range]),
+        header_order: header_order.map(|range| &buffer[range]),
+        ja4: ja4.map(|range| &buffer[range]),
+        country: request.country,
+        asn: request.asn,
     }
 }
 

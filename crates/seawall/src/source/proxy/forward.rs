@@ -15,7 +15,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use seawall_engine::address::ClientAddress;
-use seawall_engine::observation::{self, Cost, Observation, Outcome, Version};
+use seawall_engine::observation::{self, Cost, HeaderOrder, Observation, Outcome, Version};
 use seawall_engine::units::Timestamp;
 use tokio::io::AsyncWriteExt as _;
 
@@ -128,7 +128,8 @@ impl Exchange {
             connection.worker.traffic.malformed.add(1);
             return Ok(self.reply(Reply::Malformed, &parts.method, arrived));
         };
-        let (view, traits) = (view(&parts, &host, &survey), survey.traits);
+        let header_order = headers::order(&parts.headers);
+        let (view, traits) = (view(&parts, &host, &survey, &header_order), survey.traits);
         let (destination, sender) = match connection.judged.take() {
             // Judged before hyper came in; only the way remains to be found again.
             Some(sender) => match settings.destination(view.host) {
@@ -353,7 +354,12 @@ fn host(parts: &request::Parts, survey: &Survey<'_>) -> Result<Host, HeadError> 
     }
 }
 
-fn view<'a>(parts: &'a request::Parts, host: &'a Host, survey: &Survey<'a>) -> observation::Request<'a> {
+fn view<'a>(
+    parts: &'a request::Parts,
+    host: &'a Host,
+    survey: &Survey<'a>,
+    header_order: &'a HeaderOrder,
+) -> observation::Request<'a> {
     observation::Request {
         method: parts.method.as_str().as_bytes(),
         host: host.as_bytes(),
@@ -362,6 +368,8 @@ fn view<'a>(parts: &'a request::Parts, host: &'a Host, survey: &Survey<'a>) -> o
         version: if parts.version == http::Version::HTTP_10 { Version::Http10 } else { Version::Http11 },
         user_agent: survey.user_agent,
         referer: survey.referer,
+        header_order: Some(header_order.as_bytes()),
+        ..observation::Request::default()
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::mem::MaybeUninit;
 
-use seawall_engine::observation::{Request, Version};
+use seawall_engine::observation::{HeaderOrder, Request, Version};
 
 /// Headers in one request; browsers send about fifteen.
 const HEADERS_MAX: usize = 100;
@@ -36,6 +36,7 @@ pub(super) struct Head<'a> {
     host: Host,
     user_agent: Option<&'a [u8]>,
     referer: Option<&'a [u8]>,
+    header_order: HeaderOrder,
     headers: &'a [httparse::Header<'a>],
 }
 
@@ -127,6 +128,7 @@ impl<'a> Head<'a> {
             host: Host::default(),
             user_agent: None,
             referer: None,
+            header_order: HeaderOrder::default(),
             headers: request.headers,
         };
         head.read_headers()?;
@@ -144,6 +146,8 @@ impl<'a> Head<'a> {
             version: self.version,
             user_agent: self.user_agent,
             referer: self.referer,
+            header_order: Some(self.header_order.as_bytes()),
+            ..Request::default()
         }
     }
 
@@ -158,6 +162,7 @@ impl<'a> Head<'a> {
         let mut chunked = false;
         for header in self.headers {
             let (name, value) = (header.name, header.value);
+            self.header_order.push(name.as_bytes());
             // Told apart by length first: comparing every name with each of these would cost more than all the rest.
             match name.len() {
                 4 if name.eq_ignore_ascii_case("host") => once(&mut host, value)?,

@@ -4,6 +4,7 @@
 //! else that is done here for a request.
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use seawall_engine::observation::HeaderOrder;
 
 /// What only a trusted proxy may say about the client and its request; from anybody else it is a lie that the site might
 /// believe.
@@ -149,6 +150,13 @@ impl<'a> Survey<'a> {
         }
         survey
     }
+}
+
+/// The order of the headers, as [`Head`](super::head::Head) tells it of a connection's first request.
+pub(super) fn order(headers: &HeaderMap) -> HeaderOrder {
+    let mut order = HeaderOrder::default();
+    headers.keys().for_each(|name| order.push(name.as_str().as_bytes()));
+    order
 }
 
 /// The values of the headers of this name, in the order sent.

@@ -1,12 +1,12 @@
 //! Floods and crowds against the engine, with labels: how fast is a rule in force, what does it catch, whom does it hurt.
 
-mod world;
-
 use std::time::Duration;
 
 use seawall_engine::decision::{Action, CostKind, Enforce, EventKind, Shape, Stage, Status, Verdict};
 use seawall_engine::detection::Pressure;
-use world::{Dice, Sent, World, address, browsers, stressed};
+use seawall_trial::background::{Synthetic, browsers};
+use seawall_trial::world::{self, World, stressed};
+use seawall_trial::{Dice, Sent, address};
 
 /// Those that every change is tried on. `SEAWALL_SEEDS=201,202` tries others.
 const SEEDS: [u64; 5] = [1, 2, 12, 13, 107];
@@ -60,7 +60,7 @@ fn spared(name: &str, world: &World) {
 fn cacert(dice: &mut Dice, rate: f64) -> Vec<Sent> {
     let one = |dice: &mut Dice| {
         let mut sent = Sent::get(dice.address(120, 5000), "/ca/cacert.pem", "QQGameHall");
-        sent.method = "POST";
+        sent.method = "POST".to_owned();
         sent.bytes = 225_000;
         sent
     };
@@ -112,7 +112,7 @@ fn one_address_with_a_common_agent_is_named_by_its_address() {
         let mut world = World::warm(seed, Enforce::OnExcess);
         world.begin();
         world.run(Duration::from_secs(60), |dice, _| {
-            (0..count(dice, 40.0)).map(|_| Sent::get(address(120, 7), World::page(dice), agent.clone())).collect()
+            (0..count(dice, 40.0)).map(|_| Sent::get(address(120, 7), Synthetic::page(dice), agent.clone())).collect()
         });
         let rules = stopped("one address", &world, 10.0, 0.985);
         assert!(rules.iter().any(|rule| rule.contains("client-prefix") && rule.contains("/32")), "{rules:?}");
@@ -132,7 +132,7 @@ fn one_page_asked_for_once_from_each_address_is_named_by_its_target() {
                 number += 1;
                 let agent = agents[dice.below(agents.len())].clone();
                 let mut sent = Sent::get(address(120, number), "/wiki/page-3", agent);
-                sent.query = Some(format!("search={}", dice.next()));
+                sent.query = Some(format!("search={}", dice.bits()));
                 sent.upstream = Duration::from_millis(80);
                 sent
             };
@@ -152,8 +152,8 @@ fn random_targets_with_the_commonest_agent_are_separated() {
         world.begin();
         world.run(Duration::from_secs(60), |dice, _| {
             let one = |dice: &mut Dice| {
-                let mut sent = Sent::get(dice.address(120, 5000), format!("/{:x}", dice.next()), agent.clone());
-                sent.query = Some(format!("{:x}={:x}", dice.next(), dice.next()));
+                let mut sent = Sent::get(dice.address(120, 5000), format!("/{:x}", dice.bits()), agent.clone());
+                sent.query = Some(format!("{:x}={:x}", dice.bits(), dice.bits()));
                 sent.status = 404;
                 sent
             };
@@ -185,9 +185,9 @@ fn copies_of_ordinary_requests_are_not_separable() {
             let mut sent = Vec::new();
             for _ in 0..count(dice, 40.0) {
                 number += 1;
-                let (agent, page) = (agents[dice.below(agents.len())].clone(), World::page(dice));
+                let (agent, page) = (agents[dice.below(agents.len())].clone(), Synthetic::page(dice));
                 let referer = dice.chance(0.25).then_some("https://www.google.com/");
-                let load = World::page_load(dice, address(120, number), &agent, &page, referer);
+                let load = Synthetic::visit(dice, address(120, number), &agent, &page, referer);
                 let copied = dice.below(load.len());
                 sent.extend(load.into_iter().nth(copied).map(|(_, sent)| Sent { wanted: false, ..sent }));
             }
@@ -213,7 +213,7 @@ fn a_link_on_a_big_site_is_a_crowd() {
                 number += 1;
                 let agent = agents[dice.below(agents.len())].clone();
                 let referer = Some("https://news.ycombinator.com/");
-                let load = World::page_load(dice, address(150, number), &agent, "/blog/2023/entry-55.html", referer);
+                let load = Synthetic::visit(dice, address(150, number), &agent, "/blog/2023/entry-55.html", referer);
                 loading.extend(load.into_iter().map(|(after, sent)| (seconds + after.as_secs_f64(), sent)));
             }
             let (due, later) = loading.drain(..).partition(|(at, _)| *at <= seconds);
@@ -270,7 +270,7 @@ fn traffic_for_others_is_explained_without_a_rule() {
         world.run(Duration::from_secs(60), |dice, _| {
             let one = |dice: &mut Dice| {
                 let mut sent =
-                    Sent::get(dice.address(120, 20_000), format!("/{:x}", dice.next()), "Mozilla/5.0 (Windows)");
+                    Sent::get(dice.address(120, 20_000), format!("/{:x}", dice.bits()), "Mozilla/5.0 (Windows)");
                 sent.host = format!("host{}.example.net", dice.below(3000));
                 sent.misdirected = true;
                 sent
@@ -399,7 +399,7 @@ fn half_an_hour_of_ordinary_bursts_enforces_nothing() {
 #[test]
 fn without_stress_rules_are_proposed_and_without_a_gate_they_are_counted_all_the_same() {
     let mut world = World::warm(1, Enforce::UnderStress);
-    world.has_gate = false;
+    world.remove_gate();
     world.begin();
     world.run(Duration::from_secs(20), |dice, _| cacert(dice, 40.0));
     spared("proposed", &world);

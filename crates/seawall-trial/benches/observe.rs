@@ -3,10 +3,6 @@
 //! Limits: 1 µs on average for an observation, 20 ms for a search with full tables, 1 s for a week of 400,000 sampled
 //! observations.
 
-#[path = "../tests/world/mod.rs"]
-#[expect(dead_code, reason = "benches use a part of the world of the tests")]
-mod world;
-
 use std::hint::black_box;
 use std::time::Duration;
 
@@ -16,12 +12,14 @@ use seawall_engine::decision::Enforce;
 use seawall_engine::detection::{Detector, Settings, Surroundings};
 use seawall_engine::observation::{ClientHistory, Cost, Observation, Outcome};
 use seawall_engine::units::Timestamp;
-use world::{Dice, Sent, World, address, browsers, stressed};
+use seawall_trial::background::{Synthetic, browsers};
+use seawall_trial::world::{self, World, stressed};
+use seawall_trial::{Dice, Sent, address};
 
 fn requests(count: usize) -> Vec<Sent> {
     let (mut dice, agents) = (Dice::new(1), browsers());
     let one = |dice: &mut Dice| {
-        let page = World::page(dice);
+        let page = Synthetic::page(dice);
         let mut sent = Sent::get(dice.address(20, 3000), page, agents[dice.below(agents.len())].clone());
         sent.referer = Some("https://www.google.com/search?q=seawall".to_owned());
         sent.query = dice.chance(0.3).then(|| format!("id={}&page=2", dice.below(1000)));
@@ -69,8 +67,8 @@ fn mine(criterion: &mut Criterion) {
     world.run(Duration::from_secs(10), |dice, _| {
         let mut one = |dice: &mut Dice| {
             number += 1;
-            let mut sent = Sent::get(address(120, number % 50_000), World::page(dice), agents[number % 9].clone());
-            sent.query = Some(format!("q{}={}", dice.below(4), dice.next()));
+            let mut sent = Sent::get(address(120, number % 50_000), Synthetic::page(dice), agents[number % 9].clone());
+            sent.query = Some(format!("q{}={}", dice.below(4), dice.bits()));
             sent
         };
         (0..250).map(|_| one(dice)).collect()
@@ -80,7 +78,7 @@ fn mine(criterion: &mut Criterion) {
         bencher.iter(|| {
             // In its first ten seconds an incident is looked into with every tick.
             now = now + Duration::from_micros(1);
-            black_box(world.detector.tick(now, &Surroundings::default()))
+            black_box(world.detector().tick(now, &Surroundings::default()))
         });
     });
 }
@@ -90,8 +88,8 @@ fn learn(criterion: &mut Criterion) {
     let world = World::warm(1, Enforce::Never);
     let mut group = criterion.benchmark_group("learn");
     group.sample_size(10);
-    group.bench_function(format!("a week of {} observations", world.observed), |bencher| {
-        bencher.iter(|| World::warm(1, Enforce::Never).observed);
+    group.bench_function(format!("a week of {} observations", world.tally.wanted), |bencher| {
+        bencher.iter(|| World::warm(1, Enforce::Never).tally.wanted);
     });
 }
 

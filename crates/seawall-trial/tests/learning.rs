@@ -1,8 +1,5 @@
 //! What a detector keeps: how much memory it takes, what it saves, and what it takes up again.
 
-#[expect(dead_code, reason = "each test uses a part of the world")]
-mod world;
-
 use std::time::Duration;
 
 use seawall_engine::address::ClientAddress;
@@ -10,7 +7,9 @@ use seawall_engine::decision::{Enforce, Stage};
 use seawall_engine::detection::{Detector, RestoreError, Settings, Surroundings};
 use seawall_engine::observation::{ClientHistory, Cost, Observation, Outcome};
 use seawall_engine::units::Timestamp;
-use world::{Dice, Sent, World, address, browsers, stressed};
+use seawall_trial::background::{Synthetic, browsers};
+use seawall_trial::world::{self, World, stressed};
+use seawall_trial::{Dice, Sent, address};
 
 /// A detector that has seen this many clients, each once or more, over ten minutes.
 fn seen(clients: u32, pool: u8, requests: u32) -> Detector {
@@ -19,7 +18,7 @@ fn seen(clients: u32, pool: u8, requests: u32) -> Detector {
     let start = Timestamp::from_seconds(world::START);
     for number in 0..requests {
         let at = start + Duration::from_secs(600) * number / requests;
-        let page = World::page(&mut dice);
+        let page = Synthetic::page(&mut dice);
         let agent = &agents[number as usize % agents.len()];
         let mut sent = Sent::get(address(pool, (number % clients) as usize), page, agent.clone());
         sent.query = Some(format!("q{number}=1"));
@@ -52,12 +51,12 @@ fn memory_does_not_depend_on_clients() {
 
 #[test]
 fn a_restored_guard_is_warm_and_finds_a_flood() {
-    let saved = World::warm(4, Enforce::UnderStress).detector.save();
+    let saved = World::warm(4, Enforce::UnderStress).detector().save();
     println!("saved: {} bytes", saved.len());
     assert!(saved.len() < 4 << 20);
     let mut world = World::new(4, Enforce::UnderStress);
     world.now = Timestamp::from_seconds(world::START + 8 * 86_400);
-    world.detector.restore(&saved).expect("what was just saved");
+    world.detector().restore(&saved).expect("what was just saved");
     assert!(!world.status().cold);
     world.run(Duration::from_secs(120), |_, _| Vec::new());
     world.pressure = stressed();
@@ -106,9 +105,9 @@ fn any_spacing_of_time_is_tolerated() {
     let mut at = Timestamp::from_seconds(world::START);
     for number in 0..20_000_usize {
         let jump = match dice.below(100) {
-            0 => Duration::from_secs(dice.next() % 100_000),
+            0 => Duration::from_secs(dice.bits() % 100_000),
             1 => Duration::ZERO,
-            _ => Duration::from_millis(dice.next() % 400),
+            _ => Duration::from_millis(dice.bits() % 400),
         };
         at = if dice.chance(0.01) { at - jump } else { at + jump };
         let sent = Sent::get(address(20, number % 700), format!("/{}", dice.below(50)), "agent");
@@ -117,7 +116,7 @@ fn any_spacing_of_time_is_tolerated() {
             client: (number % 3 > 0).then(|| ClientAddress::new(sent.client)),
             request: sent.request(),
             outcome: Outcome::Arrived,
-            cost: Cost { requests: 1, bytes: dice.next() % 1_000_000, ..Cost::default() },
+            cost: Cost { requests: 1, bytes: dice.bits() % 1_000_000, ..Cost::default() },
             weight: [1.0, 40.0, f32::NAN, f32::INFINITY, -3.0][dice.below(5)],
             history: ClientHistory::default(),
         });

@@ -1,0 +1,160 @@
+//! The lines of a real log, in their order. Their moments are made up, since logs are cut and shifted before they are
+//! published: visits come as a Poisson process whose rate follows the hour of the day, and the lines of one visit, which
+//! stand together in the log, come together.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use seawall_engine::observation::{Outcome, attribute, log};
+use seawall_engine::units::Timestamp;
+
+use super::Plan;
+use crate::dice::{Dice, address};
+use crate::request::Sent;
+
+/// Requests a second, on average over the day.
+const RATE: f64 = 3.0;
+
+/// How many lines a visit has at most.
+const VISIT_LINES: usize = 12;
+
+/// Extensions of what pages are made of.
+const PARTS: [&[u8]; 8] = [b"css", b"js", b"png", b"jpg", b"gif", b"ico", b"svg", b"jpeg"];
+
+/// Why a log cannot be replayed.
+#[derive(Debug)]
+pub enum CorpusError {
+    /// It cannot be read.
+    Unreadable(std::io::Error),
+    /// It is of no known format, or too little of it is.
+    Unknown,
+}
+
+impl std::fmt::Display for CorpusError {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Unreadable(error) => write!(formatter, "read it: {error}"),
+            Self::Unknown => formatter.write_str("it has fewer than 100 lines in a known format"),
+        }
+    }
+}
+
+/// A log, on its way round and round.
+#[derive(Clone, Debug)]
+pub struct Replayed {
+    log: Arc<Log>,
+    at: usize,
+}
+
+#[derive(Debug)]
+struct Log {
+    lines: Vec<Sent>,
+    pages: Vec<String>,
+    parts: Vec<String>,
+    commonest_agent: String,
+}
+
+impl Replayed {
+    /// The log in this file.
+    ///
+    /// # Errors
+    /// When it cannot be read or is of no known format.
+    pub fn read(path: &Path) -> Result<Self, CorpusError> {
+        let text = std::fs::read(path).map_err(CorpusError::Unreadable)?;
+        let lines: Vec<Sent> = text.split(|byte| *byte == b'\n').filter_map(sent).collect();
+        if lines.len() < 100 {
+            return Err(CorpusError::Unknown);
+        }
+        let is_part = |sent: &&Sent| {
+            let mut buffer = [0; 12];
+            attribute::extension(sent.path.as_bytes(), &mut buffer).is_some_and(|found| PARTS.contains(&found))
+        };
+        let paths = |part: bool| -> Vec<String> {
+            let kept = lines.iter().filter(|sent| sent.status == 200 && is_part(sent) == part);
+            kept.map(|sent| sent.path.clone()).collect()
+        };
+        let mut agents: HashMap<&str, u32> = HashMap::new();
+        for agent in lines.iter().filter_map(|sent| sent.user_agent.as_deref()) {
+            *agents.entry(agent).or_default() += 1;
+        }
+        let commonest = agents.into_iter().max_by_key(|(agent, count)| (*count, *agent));
+        let commonest_agent = commonest.map_or_else(String::new, |(agent, _)| agent.to_owned());
+        let log = Log { pages: paths(false), parts: paths(true), commonest_agent, lines };
+        Ok(Self { log: Arc::new(log), at: 0 })
+    }
+
+    pub(super) fn plan(&mut self, dice: &mut Dice, now: Timestamp, tick: Duration, plan: &mut Plan) {
+        let hour = (now.as_seconds() % 86_400) as f64 / 3600.0;
+        // Fewest at four in the morning, most twelve hours later.
+        let rate = RATE * (1.0 - 0.6 * ((hour - 4.0) / 24.0 * std::f64::consts::TAU).cos());
+        // The mean length of a visit, so that the rate comes out about right.
+        for _ in 0..dice.poisson(rate / 3.0 * tick.as_secs_f64()) {
+            let mut after = Duration::ZERO;
+            let client = self.log.lines[self.at].client;
+            for _ in 0..VISIT_LINES {
+                plan.push((after, self.log.lines[self.at].clone()));
+                self.at = (self.at + 1) % self.log.lines.len();
+                after += Duration::from_millis(50 + dice.bits() % 700);
+                if self.log.lines[self.at].client != client {
+                    break;
+                }
+            }
+        }
+    }
+
+    pub(super) fn copy(&self, dice: &mut Dice) -> Sent {
+        dice.pick(&self.log.lines).clone()
+    }
+
+    pub(super) fn page(&self, dice: &mut Dice) -> String {
+        dice.pick(&self.log.pages).clone()
+    }
+
+    pub(super) fn commonest_agent(&self) -> &str {
+        &self.log.commonest_agent
+    }
+
+    pub(super) fn visit(&self, dice: &mut Dice, client: IpAddr, user_agent: &str, page: Option<&str>) -> Plan {
+        let page = page.map_or_else(|| self.page(dice), str::to_owned);
+        let mut first = Sent { wanted: true, header_order: None, ..Sent::get(client, page.clone(), user_agent) };
+        first.upstream = Duration::from_millis(80);
+        let mut visit = vec![(Duration::ZERO, first)];
+        for _ in 0..3 + dice.zipf(10) {
+            let mut part = Sent::get(client, dice.pick(&self.log.parts).clone(), user_agent);
+            part.wanted = true;
+            part.header_order = None;
+            part.referer = Some(format!("http://example.org{page}"));
+            part.upstream = Duration::from_millis(1);
+            visit.push((Duration::from_millis(200 + dice.bits() % 1500), part));
+        }
+        visit
+    }
+}
+
+/// The request of one line; none for what no server would have answered.
+fn sent(line: &[u8]) -> Option<Sent> {
+    let entry = log::read(line, None).ok()?;
+    let mut buffer = Vec::new();
+    let request = log::restore(&entry.observation.request, &mut buffer);
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let Outcome::Served { status } = entry.observation.outcome else { return None };
+    let client = entry.observation.client.map_or(address(20, 0), |client| client.ip());
+    Some(Sent {
+        wanted: true,
+        client,
+        method: text(request.method),
+        host: "example.org".to_owned(),
+        path: text(request.path),
+        query: request.query.map(text),
+        user_agent: request.user_agent.map(text),
+        referer: request.referer.map(text),
+        header_order: None,
+        bytes: entry.observation.cost.bytes,
+        upstream: Duration::from_millis(4),
+        status,
+        misdirected: false,
+    })
+}

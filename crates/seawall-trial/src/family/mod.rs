@@ -1,0 +1,182 @@
+//! The kinds of floods. To add one: a function beside the others that makes its requests, and its entry in [`ALL`].
+
+mod senders;
+mod targets;
+mod timing;
+
+use crate::background::Plan;
+use crate::request::Sent;
+use crate::world::{Scene, Traffic};
+
+/// What is right for a flood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Right {
+    /// It has a mark of its own: rules that refuse it and nobody else.
+    Rules,
+    /// Nothing tells it from wanted traffic: no rule, and to say so.
+    NotSeparable,
+}
+
+/// One kind of flood.
+#[derive(Clone, Copy)]
+pub struct Family {
+    /// The name in tables.
+    pub name: &'static str,
+    /// What it does, in a line.
+    pub what: &'static str,
+    /// What is right for it.
+    pub right: Right,
+    /// How long it is watched, in seconds.
+    pub seconds: u32,
+    /// Seconds after its beginning from which the time to a rule counts: for one that grows, when it is as strong as the
+    /// ordinary traffic.
+    pub onset: f64,
+    /// Whether the guard has known the site for ten minutes only.
+    pub cold: bool,
+    /// Whether only what a guard in line sees tells it.
+    pub needs_headers: bool,
+    /// Makes it.
+    pub traffic: fn() -> Box<dyn Traffic>,
+}
+
+const USUAL: Family = Family {
+    name: "",
+    what: "",
+    right: Right::Rules,
+    seconds: 60,
+    onset: 0.0,
+    cold: false,
+    needs_headers: false,
+    traffic: || Box::new(Flood::steady(0.0, senders::single_address)),
+};
+
+/// Every kind.
+pub const ALL: [Family; 14] = [
+    Family {
+        name: "single address",
+        what: "40/s from one address with the commonest agent, over all pages",
+        traffic: || Box::new(Flood::steady(40.0, senders::single_address)),
+        ..USUAL
+    },
+    Family {
+        name: "rotating address",
+        what: "40/s with one agent, from another address every 20 s",
+        seconds: 90,
+        traffic: || Box::new(Flood::steady(40.0, senders::rotating_address)),
+        ..USUAL
+    },
+    Family {
+        name: "random agents",
+        what: "40/s, each with an address and an agent of its own, searching one page",
+        traffic: || Box::new(Flood::steady(40.0, senders::random_agents)),
+        ..USUAL
+    },
+    Family {
+        name: "random path and query",
+        what: "40/s for pages that do not exist, with an old browser's agent",
+        traffic: || Box::new(Flood::steady(40.0, targets::random_path)),
+        ..USUAL
+    },
+    Family {
+        name: "header order only",
+        what: "40/s, copies of ordinary requests whose headers another program has written",
+        needs_headers: true,
+        traffic: || Box::new(Flood::steady(40.0, senders::header_order)),
+        ..USUAL
+    },
+    Family {
+        name: "bytes-heavy",
+        what: "2/s for one file of 8 MB, from everywhere with every agent",
+        traffic: || Box::new(Flood::steady(2.0, targets::large_file)),
+        ..USUAL
+    },
+    Family {
+        name: "slow-cost",
+        what: "1/s of form posts that the site works on for 4 s each",
+        seconds: 90,
+        traffic: || Box::new(Flood::steady(1.0, targets::slow_form)),
+        ..USUAL
+    },
+    Family {
+        name: "pulses",
+        what: "60/s for 5 s out of each 35 s, one agent from 5,000 addresses",
+        seconds: 180,
+        traffic: || Box::new(Flood::new(timing::pulses, targets::posts_to_file)),
+        ..USUAL
+    },
+    Family {
+        name: "slow ramp",
+        what: "one agent from 5,000 addresses, growing by 8/s a minute",
+        seconds: 180,
+        onset: 45.0,
+        traffic: || Box::new(Flood::new(timing::ramp, targets::posts_to_file)),
+        ..USUAL
+    },
+    Family {
+        name: "two at once",
+        what: "30/s each of two floods that have nothing in common",
+        traffic: || Box::new(Flood::steady(60.0, timing::two)),
+        ..USUAL
+    },
+    Family {
+        name: "low and slow",
+        what: "3/s of one agent from 5,000 addresses over all pages",
+        seconds: 180,
+        traffic: || Box::new(Flood::steady(3.0, senders::low_and_slow)),
+        ..USUAL
+    },
+    Family {
+        name: "copies",
+        what: "40/s, copies of ordinary requests from addresses of their own",
+        right: Right::NotSeparable,
+        traffic: || Box::new(Flood::steady(40.0, senders::copies)),
+        ..USUAL
+    },
+    Family {
+        name: "during a crowd",
+        what: "40/s with one agent, while a link brings eight readers a second",
+        seconds: 90,
+        onset: 30.0,
+        traffic: || Box::new(timing::DuringCrowd::default()),
+        ..USUAL
+    },
+    Family {
+        name: "cold start",
+        what: "50/s with one agent, ten minutes after the guard first saw the site",
+        cold: true,
+        traffic: || Box::new(Flood::steady(50.0, targets::posts_to_file)),
+        ..USUAL
+    },
+];
+
+/// A flood whose requests are made one by one.
+struct Flood {
+    /// Requests a second, by the seconds since its beginning.
+    rate: Box<dyn Fn(f64) -> f64>,
+    request: fn(&mut Scene<'_>, usize) -> Sent,
+    /// How many there have been.
+    number: usize,
+}
+
+impl Flood {
+    fn new(rate: fn(f64) -> f64, request: fn(&mut Scene<'_>, usize) -> Sent) -> Self {
+        Self { rate: Box::new(rate), request, number: 0 }
+    }
+
+    fn steady(rate: f64, request: fn(&mut Scene<'_>, usize) -> Sent) -> Self {
+        Self { rate: Box::new(move |_| rate), request, number: 0 }
+    }
+}
+
+impl Traffic for Flood {
+    fn send(&mut self, scene: &mut Scene<'_>, plan: &mut Plan) {
+        for _ in 0..scene.count((self.rate)(scene.seconds)) {
+            let mut sent = (self.request)(scene, self.number);
+            self.number += 1;
+            if !scene.background.has_headers() {
+                sent.header_order = None;
+            }
+            plan.push((scene.moment(), sent));
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! Floods that differ in what they ask for.
+
+use std::time::Duration;
+
+use super::senders::BOTS;
+use crate::background::browsers;
+use crate::dice::address;
+use crate::request::Sent;
+use crate::world::Scene;
+
+/// Posts to one file, as a game's downloader gone wrong.
+pub(super) fn posts_to_file(scene: &mut Scene<'_>, _: usize) -> Sent {
+    let mut sent = Sent::get(scene.dice.address(BOTS.0, BOTS.1), "/ca/cacert.pem", "QQGameHall");
+    sent.method = "POST".to_owned();
+    sent.bytes = 225_000;
+    sent
+}
+
+pub(super) fn random_path(scene: &mut Scene<'_>, _: usize) -> Sent {
+    let agent = "Mozilla/5.0 (Windows NT 6.1; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) \
+                 Chrome/83.0.4103.97 Safari/537.36";
+    let client = scene.dice.address(BOTS.0, BOTS.1);
+    let mut sent = Sent::get(client, format!("/{}", scene.dice.word(12)), agent);
+    sent.query = Some(format!("{}={}", scene.dice.word(5), scene.dice.word(5)));
+    sent.status = 404;
+    sent
+}
+
+pub(super) fn large_file(scene: &mut Scene<'_>, number: usize) -> Sent {
+    let agent = scene.dice.pick(&browsers()).clone();
+    let mut sent = Sent::get(address(BOTS.0, number), "/files/image.iso", agent);
+    sent.bytes = 8_000_000;
+    sent
+}
+
+pub(super) fn slow_form(scene: &mut Scene<'_>, number: usize) -> Sent {
+    let agent = scene.dice.pick(&browsers()).clone();
+    let mut sent = Sent::get(address(BOTS.0, number), "/wiki/edit", agent);
+    sent.method = "POST".to_owned();
+    sent.upstream = Duration::from_secs(4);
+    sent
+}

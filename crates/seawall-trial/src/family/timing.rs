@@ -1,0 +1,43 @@
+//! Floods that differ in when they come, and with what else.
+
+use super::{senders, targets};
+use crate::background::{Plan, browsers};
+use crate::control::Link;
+use crate::request::Sent;
+use crate::world::{Scene, Traffic};
+
+pub(super) fn pulses(seconds: f64) -> f64 {
+    if seconds % 35.0 < 5.0 { 60.0 } else { 0.0 }
+}
+
+pub(super) fn ramp(seconds: f64) -> f64 {
+    8.0 * seconds / 60.0
+}
+
+pub(super) fn two(scene: &mut Scene<'_>, number: usize) -> Sent {
+    if number.is_multiple_of(2) {
+        targets::posts_to_file(scene, number)
+    } else {
+        senders::rotating_address(scene, number)
+    }
+}
+
+/// Readers of a link, and half a minute later a flood.
+pub(super) struct DuringCrowd {
+    link: Link,
+    flood: super::Flood,
+}
+
+impl Default for DuringCrowd {
+    fn default() -> Self {
+        let rate = |seconds: f64| if seconds < 30.0 { 0.0 } else { 40.0 };
+        Self { link: Link::steady(8.0, browsers()), flood: super::Flood::new(rate, targets::posts_to_file) }
+    }
+}
+
+impl Traffic for DuringCrowd {
+    fn send(&mut self, scene: &mut Scene<'_>, plan: &mut Plan) {
+        self.link.send(scene, plan);
+        self.flood.send(scene, plan);
+    }
+}

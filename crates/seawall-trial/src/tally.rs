@@ -1,0 +1,85 @@
+//! What a run came to, by the labels.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use seawall_engine::decision::{Event, RuleId};
+
+/// What a run came to, since the onset.
+#[derive(Clone, Debug, Default)]
+pub struct Tally {
+    /// Unwanted requests.
+    pub unwanted: u64,
+    /// Unwanted requests that were refused.
+    pub unwanted_refused: u64,
+    /// Unwanted requests since the first rule was in force.
+    pub unwanted_after_rule: u64,
+    /// Of those, the refused.
+    pub unwanted_refused_after_rule: u64,
+    /// Wanted requests.
+    pub wanted: u64,
+    /// Wanted requests that were refused.
+    pub wanted_refused: u64,
+    /// Seconds from the onset to the first rule in force.
+    pub time_to_rule: Option<f64>,
+    /// What the engine said.
+    pub events: Vec<Event>,
+    /// Unwanted requests of each tick, and the refused among them.
+    pub ticks: Vec<(u32, u32)>,
+    /// Each rule that was in force.
+    pub rules: HashMap<RuleId, RuleTally>,
+    /// The time that the detector took for each tick.
+    pub tick_times: Vec<Duration>,
+}
+
+/// What one rule came to while it was in force.
+#[derive(Clone, Debug, Default)]
+pub struct RuleTally {
+    /// Its conditions.
+    pub text: String,
+    /// The upper bound of the share of normal traffic that it was predicted to hurt, when it was put in force.
+    pub predicted: f32,
+    /// Wanted requests while it was in force.
+    pub wanted: u64,
+    /// Those that it refused.
+    pub wanted_refused: u64,
+}
+
+impl RuleTally {
+    /// The share of wanted requests that it refused, or would have.
+    pub fn actual(&self) -> f64 {
+        self.wanted_refused as f64 / self.wanted.max(1) as f64
+    }
+}
+
+/// The right rules are in force when, over this many ticks with unwanted requests, this share of them is refused.
+const RIGHT_TICKS: usize = 4;
+const RIGHT_SHARE: f64 = 0.8;
+
+impl Tally {
+    /// The share of unwanted requests that were refused since the first rule.
+    pub fn recall(&self) -> f64 {
+        self.unwanted_refused_after_rule as f64 / self.unwanted_after_rule.max(1) as f64
+    }
+
+    /// The tick from which on the rules in force are the right ones, judged by what they refuse.
+    pub fn right_tick(&self) -> Option<usize> {
+        let busy: Vec<(usize, (u32, u32))> =
+            self.ticks.iter().copied().enumerate().filter(|(_, (unwanted, _))| *unwanted > 0).collect();
+        let is_right = |window: &&[(usize, (u32, u32))]| {
+            let (unwanted, refused) =
+                window.iter().fold((0, 0), |(unwanted, refused), (_, tick)| (unwanted + tick.0, refused + tick.1));
+            window.first().is_some_and(|(_, (_, refused))| *refused > 0)
+                && f64::from(refused) >= RIGHT_SHARE * f64::from(unwanted)
+        };
+        busy.windows(RIGHT_TICKS).find(is_right).and_then(|window| window.first()).map(|(tick, _)| *tick)
+    }
+
+    /// The share of unwanted requests that were refused from this tick on.
+    pub fn recall_since(&self, tick: usize) -> f64 {
+        let (unwanted, refused) = self.ticks.iter().skip(tick).fold((0_u64, 0_u64), |(unwanted, refused), tick| {
+            (unwanted + u64::from(tick.0), refused + u64::from(tick.1))
+        });
+        refused as f64 / unwanted.max(1) as f64
+    }
+}

@@ -1,0 +1,110 @@
+//! One run: a family or control beside a background, from a seed, and what it came to.
+
+use std::time::Duration;
+
+use seawall_engine::decision::{Enforce, EventKind, Verdict};
+
+use crate::background::Background;
+use crate::control::Control;
+use crate::family::Family;
+use crate::tally::RuleTally;
+use crate::world::{START, TICK, World, stressed};
+
+/// How long a guard has known a site when it starts cold.
+const COLD: Duration = Duration::from_secs(600);
+
+/// A rule that comes back within this after it left has flapped.
+const FLAP: Duration = Duration::from_secs(60);
+
+/// What a run came to.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// Seconds from the onset until the right rules were in force; none when they never were.
+    pub time_to_rule: Option<f64>,
+    /// The share of unwanted requests refused from then on.
+    pub recall: f64,
+    /// Wanted requests, and those refused.
+    pub wanted: (u64, u64),
+    /// Every rule that was in force.
+    pub rules: Vec<RuleTally>,
+    /// Rules that left and came back within a minute.
+    pub flaps: usize,
+    /// What was thought of it at the end; none without an incident.
+    pub verdict: Option<Verdict>,
+    /// Everything that the engine said of it.
+    pub explanation: String,
+    /// The most time that the detector took in one second.
+    pub detector_second_max: Duration,
+    /// The memory of the detector, in bytes.
+    pub memory_bytes: usize,
+}
+
+/// A guard that has known this site for a week, and one that has for ten minutes. Runs begin with copies of them.
+#[derive(Clone)]
+pub struct Grown {
+    warm: World,
+    cold: World,
+}
+
+impl Grown {
+    /// Lets both grow.
+    pub fn new(background: &Background, seed: u64) -> Self {
+        let mut warm = World::with(background.clone(), seed, Enforce::OnExcess);
+        warm.grow_warm();
+        let mut cold = World::with(background.clone(), seed, Enforce::OnExcess);
+        cold.now = cold.now + Duration::from_secs(36_000);
+        cold.run(COLD, |_, _| Vec::new());
+        Self { warm, cold }
+    }
+
+    /// Runs a flood.
+    pub fn family(&self, family: &Family) -> Outcome {
+        let mut world = if family.cold { self.cold.clone() } else { self.warm.clone() };
+        world.pressure = stressed();
+        world.begin();
+        world.run_beside(Duration::from_secs(u64::from(family.seconds)), &mut *(family.traffic)());
+        outcome(&mut world, family.onset)
+    }
+
+    /// Runs what must not be blocked.
+    pub fn control(&self, control: &Control) -> Outcome {
+        let mut world = self.warm.clone();
+        world.pressure = stressed();
+        world.begin();
+        world.run_beside(Duration::from_secs(u64::from(control.seconds)), &mut *(control.traffic)());
+        outcome(&mut world, 0.0)
+    }
+}
+
+fn outcome(world: &mut World, onset: f64) -> Outcome {
+    let status = world.status();
+    let memory_bytes = world.detector().memory_bytes();
+    let tally = &world.tally;
+    let right = tally.right_tick();
+    let incident =
+        status.incidents.iter().find(|incident| incident.opened.as_seconds() > START + 7 * 86_400 || status.cold);
+    let per_second = (Duration::from_secs(1).as_secs_f64() / TICK.as_secs_f64()).round() as usize;
+    let seconds = tally.tick_times.chunks(per_second).map(|ticks| ticks.iter().sum());
+    let left =
+        tally.events.iter().filter(|event| matches!(event.kind, EventKind::RuleRetired | EventKind::RuleWithdrawn));
+    let text = |text: &str| text.split_once(": ").map(|(_, rule)| rule.to_owned());
+    let flaps = left
+        .filter(|left| {
+            let mut later = tally.events.iter().filter(|event| event.kind == EventKind::RuleEnforced);
+            later.any(|event| {
+                event.at > left.at && event.at.since(left.at) < FLAP && text(&event.text) == text(&left.text)
+            })
+        })
+        .count();
+    Outcome {
+        time_to_rule: right.map(|tick| (tick as f64 * TICK.as_secs_f64() - onset).max(0.0)),
+        recall: right.map_or(0.0, |tick| tally.recall_since(tick)),
+        wanted: (tally.wanted, tally.wanted_refused),
+        rules: tally.rules.values().filter(|rule| !rule.text.is_empty()).cloned().collect(),
+        flaps,
+        verdict: incident.map(|incident| incident.verdict),
+        explanation: incident.map_or_else(String::new, |incident| incident.explanation.clone()),
+        detector_second_max: seconds.max().unwrap_or_default(),
+        memory_bytes,
+    }
+}

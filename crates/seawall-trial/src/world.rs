@@ -1,0 +1,260 @@
+//! The clock of the simulation: a site with its ordinary visitors, what is sent beside them, and the guard.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use seawall_engine::address::ClientAddress;
+use seawall_engine::decision::{Enforce, Stage, Status};
+use seawall_engine::detection::{Detector, Pressure};
+use seawall_engine::observation::{ClientHistory, Cost, Observation, Outcome, Refusal};
+use seawall_engine::units::Timestamp;
+
+use crate::background::{Background, Plan, Synthetic};
+use crate::dice::Dice;
+use crate::guard::Guard;
+use crate::request::Sent;
+use crate::tally::{RuleTally, Tally};
+
+/// A Monday, 00:00 UTC.
+pub const START: u64 = 1_600_041_600;
+
+/// How often the guard looks.
+pub const TICK: Duration = Duration::from_millis(250);
+
+/// What is sent beside the ordinary traffic.
+pub trait Traffic {
+    /// What is sent in the tick that begins now.
+    fn send(&mut self, scene: &mut Scene<'_>, plan: &mut Plan);
+}
+
+/// What traffic is told, and made of.
+#[derive(Debug)]
+pub struct Scene<'a> {
+    /// Randomness.
+    pub dice: &'a mut Dice,
+    /// Seconds since the traffic began.
+    pub seconds: f64,
+    /// The ordinary traffic, to be like.
+    pub background: &'a mut Background,
+}
+
+impl Scene<'_> {
+    /// How many of `rate` requests a second come in this tick.
+    pub fn count(&mut self, rate: f64) -> usize {
+        self.dice.poisson(rate * TICK.as_secs_f64())
+    }
+
+    /// A moment in this tick.
+    pub fn moment(&mut self) -> Duration {
+        TICK.mul_f64(self.dice.uniform())
+    }
+}
+
+/// The site, its visitors, and the guard.
+#[derive(Clone)]
+pub struct World {
+    guard: Guard,
+    /// Randomness.
+    pub dice: Dice,
+    /// The present.
+    pub now: Timestamp,
+    /// How hard the server is pressed.
+    pub pressure: Pressure,
+    /// Everything takes this many times as long.
+    pub slowness: u32,
+    /// What it came to since the onset.
+    pub tally: Tally,
+    background: Background,
+    ahead: VecDeque<(Timestamp, Sent)>,
+    known: HashMap<IpAddr, (Timestamp, u32)>,
+    onset: Option<Timestamp>,
+}
+
+impl World {
+    /// A world that has just begun, with the made-up site.
+    pub fn new(seed: u64, enforce: Enforce) -> Self {
+        Self::with(Background::Synthetic(Synthetic::default()), seed, enforce)
+    }
+
+    /// A world that has just begun.
+    pub fn with(background: Background, seed: u64, enforce: Enforce) -> Self {
+        Self {
+            guard: Guard::new(seed, enforce),
+            dice: Dice::new(seed),
+            now: Timestamp::from_seconds(START),
+            pressure: Pressure::default(),
+            slowness: 1,
+            tally: Tally::default(),
+            background,
+            ahead: VecDeque::new(),
+            known: HashMap::new(),
+            onset: None,
+        }
+    }
+
+    /// A world of the made-up site that is a week old, in which nothing has happened.
+    ///
+    /// # Panics
+    /// When the guard took ordinary traffic for something else.
+    pub fn warm(seed: u64, enforce: Enforce) -> Self {
+        let mut world = Self::new(seed, enforce);
+        world.grow_warm();
+        assert!(world.tally.events.is_empty(), "ordinary traffic: {:#?}", world.tally.events);
+        assert!(!world.status().cold, "a week is enough to be warm");
+        world
+    }
+
+    /// Goes through seven days, ten seconds out of each five minutes, then five whole minutes on a morning.
+    pub fn grow_warm(&mut self) {
+        for slot in 0..2016 {
+            self.now = Timestamp::from_seconds(START + slot * 300);
+            self.ahead.clear();
+            self.run(Duration::from_secs(10), |_, _| Vec::new());
+        }
+        self.now = Timestamp::from_seconds(START + 7 * 86_400 + 36_000);
+        self.run(Duration::from_secs(300), |_, _| Vec::new());
+    }
+
+    /// From here on the tally counts.
+    pub fn begin(&mut self) {
+        self.onset = Some(self.now);
+        self.tally = Tally::default();
+    }
+
+    /// What the guard shows.
+    pub fn status(&self) -> Status {
+        self.guard.detector.status(self.now)
+    }
+
+    /// The detector.
+    pub const fn detector(&mut self) -> &mut Detector {
+        &mut self.guard.detector
+    }
+
+    /// Takes the gate away: rules are counted from what was observed, as beside a log.
+    pub const fn remove_gate(&mut self) {
+        self.guard.has_gate = false;
+    }
+
+    /// The ordinary traffic.
+    pub const fn background(&self) -> &Background {
+        &self.background
+    }
+
+    /// Goes on for this long. `more` says what is sent beside the ordinary traffic in the tick that begins now, evenly over
+    /// it; it is told the seconds since the beginning.
+    pub fn run(&mut self, time: Duration, more: impl FnMut(&mut Dice, f64) -> Vec<Sent>) {
+        self.run_beside(time, &mut Evenly(more));
+    }
+
+    /// Goes on for this long, with this beside the ordinary traffic.
+    pub fn run_beside(&mut self, time: Duration, traffic: &mut dyn Traffic) {
+        let begin = self.now;
+        while self.now.since(begin) < time {
+            let mut plan = Plan::new();
+            self.background.plan(&mut self.dice, self.now, TICK, &mut plan);
+            let seconds = self.now.since(begin).as_secs_f64();
+            let mut scene = Scene { dice: &mut self.dice, seconds, background: &mut self.background };
+            traffic.send(&mut scene, &mut plan);
+            let now = self.now;
+            self.ahead.extend(plan.into_iter().map(|(after, sent)| (now + after, sent)));
+            self.ahead.make_contiguous().sort_by_key(|(at, _)| *at);
+            let until = now + TICK;
+            self.tally.ticks.push((0, 0));
+            while self.ahead.front().is_some_and(|(at, _)| *at < until) {
+                if let Some((at, sent)) = self.ahead.pop_front() {
+                    self.serve(at, &sent);
+                }
+            }
+            self.now = until;
+            self.tick();
+        }
+    }
+
+    fn serve(&mut self, at: Timestamp, sent: &Sent) {
+        let client = ClientAddress::new(sent.client);
+        let request = sent.request();
+        let known = self.known.get(&sent.client).copied();
+        let is_known = known.is_some_and(|(since, served)| at.since(since) > Duration::from_secs(3600) && served >= 5);
+        let refused = self.guard.judge(&request, client, is_known);
+        let (outcome, cost) = if let Some(rule) = refused {
+            (Outcome::Refused(Refusal::Rule(rule)), Cost { requests: 1, bytes: 150, ..Cost::default() })
+        } else if sent.misdirected {
+            (Outcome::Refused(Refusal::Misdirected), Cost { requests: 1, bytes: 120, ..Cost::default() })
+        } else {
+            let entry = self.known.entry(sent.client).or_insert((at, 0));
+            entry.1 += 1;
+            let upstream_time = sent.upstream * self.slowness;
+            let cost = Cost { requests: 1, bytes: sent.bytes, upstream_time, connection_time: upstream_time };
+            (Outcome::Served { status: sent.status }, cost)
+        };
+        let (since, served) = known.unwrap_or((at, 0));
+        self.guard.detector.observe(&Observation {
+            at,
+            client: Some(client),
+            request,
+            outcome,
+            cost,
+            weight: 1.0,
+            history: ClientHistory { requests_recent: 1, age: at.since(since), served },
+        });
+        let in_force = self.tally.time_to_rule.is_some();
+        let tally = &mut self.tally;
+        if sent.wanted {
+            tally.wanted += 1;
+            tally.wanted_refused += u64::from(refused.is_some());
+            for rule in self.guard.rules_in_force() {
+                let rule_tally = tally.rules.entry(rule.id).or_default();
+                rule_tally.wanted += 1;
+                rule_tally.wanted_refused += u64::from(rule.matches(&request, Some(client)));
+            }
+        } else {
+            tally.unwanted += 1;
+            tally.unwanted_refused += u64::from(refused.is_some());
+            tally.unwanted_after_rule += u64::from(in_force);
+            tally.unwanted_refused_after_rule += u64::from(in_force && refused.is_some());
+            if let Some(tick) = tally.ticks.last_mut() {
+                *tick = (tick.0 + 1, tick.1 + u32::from(refused.is_some()));
+            }
+        }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the time that the detector takes is one of the things measured")]
+    fn tick(&mut self) {
+        let begin = Instant::now();
+        let events = self.guard.tick(self.now, TICK.as_secs_f64(), self.pressure);
+        self.tally.tick_times.push(begin.elapsed());
+        if !events.is_empty() {
+            for shown in self.status().rules.into_iter().filter(|rule| rule.stage == Stage::Enforced) {
+                let rule = self.tally.rules.entry(shown.id).or_default();
+                if rule.text.is_empty() {
+                    *rule = RuleTally { predicted: shown.evidence.collateral_upper, text: shown.text, ..rule.clone() };
+                }
+            }
+        }
+        self.tally.events.extend(events);
+        if let Some(onset) = self.onset
+            && self.tally.time_to_rule.is_none()
+            && self.guard.rules_in_force().next().is_some()
+        {
+            self.tally.time_to_rule = Some(self.now.since(onset).as_secs_f64());
+        }
+    }
+}
+
+/// Requests that a function makes, evenly over each tick.
+struct Evenly<F>(F);
+
+impl<F: FnMut(&mut Dice, f64) -> Vec<Sent>> Traffic for Evenly<F> {
+    fn send(&mut self, scene: &mut Scene<'_>, plan: &mut Plan) {
+        let sent = (self.0)(scene.dice, scene.seconds);
+        let count = sent.len().max(1) as u32;
+        plan.extend(sent.into_iter().enumerate().map(|(index, sent)| (TICK * index as u32 / count, sent)));
+    }
+}
+
+/// A server in trouble.
+pub fn stressed() -> Pressure {
+    Pressure { cpu_used: 0.98, ..Pressure::default() }
+}

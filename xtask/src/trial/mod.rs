@@ -1,0 +1,152 @@
+//! `cargo xtask trial`: floods and crowds in simulation against the engine, over many seeds.
+//!
+//! The floods and crowds themselves are the crate `seawall-trial`'s; here they are run over backgrounds and seeds, and what
+//! they came to becomes rows ([`row`]) of a table, each figure beside the one that must be reached.
+
+mod row;
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+use seawall_trial::background::{Background, Replayed, Synthetic};
+use seawall_trial::trial::{Grown, Outcome};
+use seawall_trial::{control, family};
+
+use crate::Failure;
+use row::Row;
+
+/// The log that is replayed, in the folder that `SEAWALL_CORPUS` names.
+const CORPUS_LOG: &str = "logs/apache-combined-10k.log";
+
+/// Run floods and crowds in simulation against the engine, and print what became of them
+///
+/// Exits with 1 when a figure is missed. The real log is replayed when SEAWALL_CORPUS names the folder that holds it.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// How many seeds to run each with
+    #[arg(long, value_name = "N", default_value_t = 200)]
+    seeds: u64,
+    /// The first of the seeds
+    #[arg(long, value_name = "SEED", default_value_t = 1)]
+    first_seed: u64,
+    /// Only those whose name contains this
+    #[arg(long, value_name = "NAME")]
+    only: Option<String>,
+    /// Only on this background: synthetic or replayed
+    #[arg(long, value_name = "NAME")]
+    background: Option<String>,
+    /// Say of each run that missed something what the engine made of it
+    #[arg(long)]
+    explain: bool,
+}
+
+/// What is run.
+#[derive(Clone, Copy)]
+enum Subject {
+    Family(family::Family),
+    Control(control::Control),
+}
+
+impl Subject {
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::Family(family) => family.name,
+            Self::Control(control) => control.name,
+        }
+    }
+
+    const fn is_for(&self, background: &Background) -> bool {
+        match self {
+            Self::Family(family) => background.has_headers() || !family.needs_headers,
+            // The programs that a real log knows are not those of the made-up site.
+            Self::Control(control) => background.has_headers() || !control.knows_programs,
+        }
+    }
+}
+
+/// One run.
+struct Run {
+    background: usize,
+    subject: usize,
+    seed: u64,
+    outcome: Outcome,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let backgrounds = backgrounds(arguments)?;
+    let is_asked_for = |name: &str| arguments.only.as_deref().is_none_or(|only| name.contains(only));
+    let families = family::ALL.into_iter().map(Subject::Family);
+    let subjects: Vec<Subject> = families
+        .chain(control::ALL.into_iter().map(Subject::Control))
+        .filter(|subject| is_asked_for(subject.name()))
+        .collect();
+    let mut runs = run_all(arguments, &backgrounds, &subjects);
+    runs.sort_by_key(|run| (run.background, run.subject, run.seed));
+    let mut missed = false;
+    for (at, background) in backgrounds.iter().enumerate() {
+        println!("{} background, {} seeds from {}", background.name(), arguments.seeds, arguments.first_seed);
+        println!("{}", row::HEADER);
+        for (subject_at, subject) in subjects.iter().enumerate().filter(|(_, subject)| subject.is_for(background)) {
+            let of_row = || runs.iter().filter(|run| (run.background, run.subject) == (at, subject_at));
+            let row = Row::new(subject, of_row().map(|run| &run.outcome));
+            println!("{row}");
+            missed |= row.is_missed();
+            for run in of_row().filter(|run| arguments.explain && row::is_missed(subject, &run.outcome)) {
+                println!("    seed {}: {}", run.seed, row::explained(&run.outcome));
+            }
+        }
+        println!();
+    }
+    if missed { Err(Failure::Bench("some figures were missed; they are marked with !".to_owned())) } else { Ok(()) }
+}
+
+fn backgrounds(arguments: &Arguments) -> Result<Vec<Background>, Failure> {
+    let mut backgrounds = vec![Background::Synthetic(Synthetic::default())];
+    match std::env::var_os("SEAWALL_CORPUS") {
+        Some(folder) => {
+            let path = PathBuf::from(folder).join(CORPUS_LOG);
+            let log = Replayed::read(&path)
+                .map_err(|error| Failure::Bench(format!("failed to replay {}: {error}", path.display())))?;
+            backgrounds.push(Background::Replayed(log));
+        }
+        None => eprintln!("SEAWALL_CORPUS is not set, so no real log is replayed"),
+    }
+    backgrounds.retain(|background| arguments.background.as_deref().is_none_or(|only| background.name() == only));
+    Ok(backgrounds)
+}
+
+/// Every seed on every background, on all cores.
+fn run_all(arguments: &Arguments, backgrounds: &[Background], subjects: &[Subject]) -> Vec<Run> {
+    let next = AtomicU64::new(0);
+    let work = || {
+        let mut runs = Vec::new();
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            if number >= arguments.seeds {
+                return runs;
+            }
+            eprint!("\rseed {} of {} ", number + 1, arguments.seeds);
+            let seed = arguments.first_seed + number;
+            for (at, background) in backgrounds.iter().enumerate() {
+                let grown = Grown::new(background, seed);
+                for (subject_at, subject) in
+                    subjects.iter().enumerate().filter(|(_, subject)| subject.is_for(background))
+                {
+                    let outcome = match subject {
+                        Subject::Family(family) => grown.family(family),
+                        Subject::Control(control) => grown.control(control),
+                    };
+                    runs.push(Run { background: at, subject: subject_at, seed, outcome });
+                }
+            }
+        }
+    };
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    let runs = thread::scope(|scope| {
+        let working: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        working.into_iter().flat_map(|thread| thread.join().unwrap_or_default()).collect()
+    });
+    eprintln!();
+    runs
+}
