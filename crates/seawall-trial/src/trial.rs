@@ -8,7 +8,7 @@ use crate::background::Background;
 use crate::control::Control;
 use crate::family::Family;
 use crate::tally::RuleTally;
-use crate::world::{START, TICK, World, stressed};
+use crate::world::{TICK, World, stressed};
 
 /// How long a guard has known a site when it starts cold.
 const COLD: Duration = Duration::from_secs(600);
@@ -35,6 +35,8 @@ pub struct Outcome {
     pub explanation: String,
     /// The most time that the detector took in one second.
     pub detector_second_max: Duration,
+    /// How many incidents were opened.
+    pub incidents: usize,
     /// The memory of the detector, in bytes.
     pub memory_bytes: usize,
 }
@@ -44,6 +46,7 @@ pub struct Outcome {
 pub struct Grown {
     warm: World,
     cold: World,
+    week: Outcome,
 }
 
 impl Grown {
@@ -51,10 +54,16 @@ impl Grown {
     pub fn new(background: &Background, seed: u64) -> Self {
         let mut warm = World::with(background.clone(), seed, Enforce::OnExcess);
         warm.grow_warm();
+        let week = outcome(&mut warm, 0.0);
         let mut cold = World::with(background.clone(), seed, Enforce::OnExcess);
         cold.now = cold.now + Duration::from_secs(36_000);
         cold.run(COLD, |_, _| Vec::new());
-        Self { warm, cold }
+        Self { warm, cold, week }
+    }
+
+    /// What came of a week of nothing but ordinary traffic.
+    pub const fn week(&self) -> &Outcome {
+        &self.week
     }
 
     /// Runs a flood.
@@ -81,8 +90,8 @@ fn outcome(world: &mut World, onset: f64) -> Outcome {
     let memory_bytes = world.detector().memory_bytes();
     let tally = &world.tally;
     let right = tally.right_tick();
-    let incident =
-        status.incidents.iter().find(|incident| incident.opened.as_seconds() > START + 7 * 86_400 || status.cold);
+    let opened = |at| tally.events.iter().any(|event| event.kind == EventKind::IncidentOpened && event.at == at);
+    let incident = status.incidents.first().filter(|incident| opened(incident.opened));
     let per_second = (Duration::from_secs(1).as_secs_f64() / TICK.as_secs_f64()).round() as usize;
     let seconds = tally.tick_times.chunks(per_second).map(|ticks| ticks.iter().sum());
     let left =
@@ -105,6 +114,7 @@ fn outcome(world: &mut World, onset: f64) -> Outcome {
         verdict: incident.map(|incident| incident.verdict),
         explanation: incident.map_or_else(String::new, |incident| incident.explanation.clone()),
         detector_second_max: seconds.max().unwrap_or_default(),
+        incidents: tally.events.iter().filter(|event| event.kind == EventKind::IncidentOpened).count(),
         memory_bytes,
     }
 }

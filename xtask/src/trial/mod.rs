@@ -44,6 +44,8 @@ pub(crate) struct Arguments {
 /// What is run.
 #[derive(Clone, Copy)]
 enum Subject {
+    /// A week of ordinary traffic.
+    Week,
     Family(family::Family),
     Control(control::Control),
 }
@@ -51,6 +53,7 @@ enum Subject {
 impl Subject {
     const fn name(&self) -> &'static str {
         match self {
+            Self::Week => "an ordinary week",
             Self::Family(family) => family.name,
             Self::Control(control) => control.name,
         }
@@ -58,6 +61,7 @@ impl Subject {
 
     const fn is_for(&self, background: &Background) -> bool {
         match self {
+            Self::Week => true,
             Self::Family(family) => background.has_headers() || !family.needs_headers,
             // The programs that a real log knows are not those of the made-up site.
             Self::Control(control) => background.has_headers() || !control.knows_programs,
@@ -77,7 +81,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let backgrounds = backgrounds(arguments)?;
     let is_asked_for = |name: &str| arguments.only.as_deref().is_none_or(|only| name.contains(only));
     let families = family::ALL.into_iter().map(Subject::Family);
-    let subjects: Vec<Subject> = families
+    let subjects: Vec<Subject> = [Subject::Week]
+        .into_iter()
+        .chain(families)
         .chain(control::ALL.into_iter().map(Subject::Control))
         .filter(|subject| is_asked_for(subject.name()))
         .collect();
@@ -134,6 +140,7 @@ fn run_all(arguments: &Arguments, backgrounds: &[Background], subjects: &[Subjec
                     subjects.iter().enumerate().filter(|(_, subject)| subject.is_for(background))
                 {
                     let outcome = match subject {
+                        Subject::Week => grown.week().clone(),
                         Subject::Family(family) => grown.family(family),
                         Subject::Control(control) => grown.control(control),
                     };

@@ -17,7 +17,7 @@ const NOT_SEPARABLE_MIN: f64 = 0.95;
 const BOUND_HOLDS_MIN: f64 = 0.95;
 const RULES_MAX: usize = 5;
 
-pub(super) const HEADER: &str = "family or control        right   time p50     p95   recall   wanted refused   rules  flaps  \
+pub(super) const HEADER: &str = "family or control        right   time p50     p95   recall   wanted refused   rules  flaps  incidents  \
                                  bound holds   detector ms/s";
 
 /// What some runs came to.
@@ -31,6 +31,8 @@ pub(super) struct Row {
     wanted_refused: Figure,
     rules: Figure,
     flaps: Figure,
+    /// Incidents in a run, on average.
+    incidents: f64,
     bound_holds: Option<Figure>,
     detector: f64,
 }
@@ -69,7 +71,7 @@ impl Row {
         let (expects_rules, right_min) = match subject {
             Subject::Family(family) if family.right == Right::Rules => (true, NOT_SEPARABLE_MIN),
             Subject::Family(_) => (false, NOT_SEPARABLE_MIN),
-            Subject::Control(_) => (false, 1.0),
+            Subject::Control(_) | Subject::Week => (false, 1.0),
         };
         let figure = |value: f64, is_reached: bool| Figure { value, is_reached };
         let timed = |share: f64, most: f64, times: &mut Vec<f64>| {
@@ -88,6 +90,7 @@ impl Row {
             wanted_refused: figure(refused, refused <= WANTED_REFUSED_MAX),
             rules: figure(most_rules as f64, most_rules <= RULES_MAX),
             flaps: figure(flaps as f64, flaps == 0),
+            incidents: outcomes.iter().map(|outcome| outcome.incidents).sum::<usize>() as f64 / count,
             bound_holds: (!rules.is_empty()).then(|| {
                 let share = holding as f64 / rules.len() as f64;
                 figure(share, share >= BOUND_HOLDS_MIN)
@@ -114,7 +117,7 @@ impl fmt::Display for Row {
         let none = || "– ".to_owned();
         write!(
             formatter,
-            "{:22}{:>9}{:>11}{:>9}{:>9}{:>17}{:>8}{:>7}{:>14}{:>16.1}",
+            "{:22}{:>9}{:>11}{:>9}{:>9}{:>17}{:>8}{:>7}{:>11.2}{:>14}{:>16.1}",
             self.name,
             percent(self.right, 1),
             self.time_median.map_or_else(none, seconds),
@@ -123,6 +126,7 @@ impl fmt::Display for Row {
             percent(self.wanted_refused, 3),
             format!("{}{}", self.rules.value, mark(&self.rules)),
             format!("{}{}", self.flaps.value, mark(&self.flaps)),
+            self.incidents,
             self.bound_holds.map_or_else(none, |share| percent(share, 1)),
             self.detector,
         )
@@ -134,7 +138,7 @@ fn is_right(subject: &Subject, outcome: &Outcome) -> bool {
     match subject {
         Subject::Family(family) if family.right == Right::Rules => outcome.time_to_rule.is_some(),
         Subject::Family(_) => outcome.verdict == Some(Verdict::NotSeparable) && outcome.rules.is_empty(),
-        Subject::Control(_) => outcome.rules.is_empty(),
+        Subject::Control(_) | Subject::Week => outcome.rules.is_empty(),
     }
 }
 
@@ -153,7 +157,7 @@ pub(super) fn is_missed(subject: &Subject, outcome: &Outcome) -> bool {
 /// What the engine made of a run.
 pub(super) fn explained(outcome: &Outcome) -> String {
     let verdict = outcome.verdict.map_or_else(|| "no incident".to_owned(), |verdict| format!("{verdict:?}"));
-    let mut said = format!("{verdict}: {}", outcome.explanation);
+    let mut said = format!("{} incidents, {verdict}: {}", outcome.incidents, outcome.explanation);
     if let Some(time) = outcome.time_to_rule {
         said += &format!("; right after {time:.2} s, recall {:.1}%", outcome.recall * 100.0);
     }

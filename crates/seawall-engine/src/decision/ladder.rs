@@ -57,6 +57,9 @@ const THROTTLE_RATE_MIN: f64 = 1.0;
 const STRONG_SCORE: f32 = 0.5;
 const STRONG_COLLATERAL: f32 = 0.01;
 
+/// The most that a rule may hurt, at the upper bound, to be put in force by itself.
+const ENFORCED_COLLATERAL_MAX: f32 = 0.01;
+
 /// One matching request in this many passes as a probe. With one in a hundred the probes alone would use up the one per
 /// cent of unwanted requests that may reach a site.
 const CANARY_INTERVAL: u32 = 256;
@@ -102,6 +105,15 @@ impl Held {
     fn is_needed(&self, now: Timestamp) -> bool {
         let least = (NEEDED_FACTOR * self.normal_rate * WINDOW_SECONDS as f64).max(NEEDED_MIN);
         self.met.last_minute(now) >= least
+    }
+
+    /// What is permitted for this rule: none that could hurt many is put in force by itself. While little is known the bound
+    /// of the harm is wide for any rule, and it slows down for a minute only.
+    fn allowed(&self, permit: Permit) -> Permit {
+        if permit == Permit::Refuse && self.evidence.collateral_upper > ENFORCED_COLLATERAL_MAX {
+            return Permit::Propose("it might hit more than 1% of normal traffic");
+        }
+        permit
     }
 
     fn is_strong(&self) -> bool {
@@ -231,7 +243,7 @@ impl Ladder {
                 life: LIFE,
                 met: Met::default(),
             };
-            events.push(match permit {
+            events.push(match held.allowed(permit) {
                 Permit::Propose(reason) => held.propose(now, reason),
                 Permit::Throttle | Permit::Refuse => held.shadow(now),
             });
@@ -247,7 +259,7 @@ impl Ladder {
         let mut gone = Vec::new();
         for held in &mut self.rules {
             let event = match held.rule.stage {
-                Stage::Proposed => match permit {
+                Stage::Proposed => match held.allowed(permit) {
                     Permit::Propose(_) => {
                         if now.since(held.found_last) > PROPOSAL_LIFE {
                             gone.push(held.rule.id);
@@ -362,7 +374,7 @@ impl Held {
             let text = format!("{} dropped in shadow, it no longer explains the excess: {}", self.rule.id, self.rule);
             return Some(Event { at: now, kind: EventKind::RuleRetired, text });
         }
-        if let Permit::Propose(reason) = permit {
+        if let Permit::Propose(reason) = self.allowed(permit) {
             return Some(self.propose(now, reason));
         }
         if now.since(self.shadowed) < SHADOW || !self.cleared || self.met.matched == 0 || self.is_harmful() {

@@ -13,7 +13,7 @@ use crate::units::Timestamp;
 
 use super::random::Random;
 use super::recent::{Answered, Sampled};
-use super::values::{Marks, UNUSED};
+use super::values::{Item, Marks, UNUSED};
 
 /// Hours of a working day, then of a weekend day.
 pub(crate) const STRATA: usize = 48;
@@ -218,6 +218,12 @@ impl Baseline {
             }
         }
         rows
+    }
+
+    /// Whether any normal request of any hour, or of the minutes before, has this value.
+    pub(crate) fn has(&self, item: Item) -> bool {
+        let before = self.before.iter().map(|(_, row)| row);
+        self.strata.iter().flat_map(|stratum| &stratum.rows).chain(before).any(|row| row.marks.has(item))
     }
 
     /// The ten minutes before `at`.

@@ -43,8 +43,11 @@ const AGENT_SHARE_MAX: f64 = 0.5;
 /// Clients that must be seen before anything is said for a crowd.
 const CLIENTS_MIN: usize = 12;
 
-/// People's browsers fetch a page and its parts; a client that asks for more is no reader.
+/// People's browsers fetch a page and its parts; a client that asks for more is no reader,
 const REQUESTS_PER_CLIENT_MAX: f64 = 20.0;
+
+/// unless these are parts of pages, and then up to this.
+const REQUESTS_PER_VISIT_MAX: f64 = 300.0;
 
 /// Nobody crowds in front of errors.
 const ERROR_SHARE_MAX: f64 = 0.5;
@@ -124,6 +127,7 @@ pub(crate) struct Marked {
     pub(crate) post: ValueHash,
     https: ValueHash,
     http: ValueHash,
+    mozilla: ValueHash,
 }
 
 impl Marked {
@@ -140,6 +144,7 @@ impl Marked {
             post: method(b"POST"),
             https: word(b"https"),
             http: word(b"http"),
+            mozilla: word(b"Mozilla"),
         }
     }
 
@@ -158,15 +163,40 @@ pub(crate) struct Ordinary {
     pub(crate) networks: Option<f64>,
 }
 
-/// What one client did.
+/// What one visitor did: one user agent of one client, since many people may be behind one address.
 #[derive(Debug, Default)]
 struct Visitor {
-    agent: ValueHash,
     network: ValueHash,
+    claims_browser: bool,
+    /// Its requests out of those that are asked about.
     requests: f64,
-    /// When it first asked for a page of those looked at.
+    /// When it first asked for a page out of those.
     page: Option<Timestamp>,
+    /// Whether it asked for any page, and for any asset.
+    loaded_page: bool,
     fetched_asset: bool,
+    /// All its requests, asked about or not, and those for static files.
+    all: f64,
+    assets: f64,
+}
+
+/// Everything that the test looks at.
+#[derive(Debug, Default)]
+struct Seen {
+    /// Those who sent any of the requests that are asked about, by client and agent.
+    visitors: FxHashMap<(u32, ValueHash), Visitor>,
+    requests: f64,
+    /// Of these: by a method of people who look, for static files, by programs that say where they come from.
+    looking: f64,
+    statics: f64,
+    named: f64,
+    /// Of these: answered, and with an error.
+    answered: f64,
+    errors: f64,
+    /// How many come from nobody knows whom.
+    unknown: u32,
+    /// The requests for the target that has most.
+    top_target: f64,
 }
 
 /// Whether the requests that have all of `items` come from a crowd; with no items, all of them. `rows` is everything
@@ -178,116 +208,161 @@ pub(crate) fn crowd<'a>(
     marked: &Marked,
     ordinary: Ordinary,
 ) -> Crowd {
-    let mut visitors: FxHashMap<u32, Visitor> = FxHashMap::default();
-    // Of more rows than these, every second, third, … client is looked at, with all that it did.
-    let every = (rows.clone().count() / ROWS_MAX) as u32 + 1;
-    let rows = rows.filter(|sampled| sampled.row.client_hash.is_multiple_of(every));
-    let (mut requests, mut looking, mut statics, mut named) = (0.0, 0.0, 0.0, 0.0);
-    let (mut answered, mut errors) = (0.0, 0.0);
-    let mut unknown = 0_u32;
-    let mut targets: FxHashMap<ValueHash, f64> = FxHashMap::default();
-    for sampled in rows {
-        let marks = &sampled.row.marks;
-        let is_static = marked.is_static(marks.one(Attribute::Extension));
-        let matches = marks.has_all(items);
-        let factor = f64::from(sampled.factor);
-        if matches && sampled.row.status > 0 {
-            answered += factor;
-            let status = sampled.row.status;
-            if (400..500).contains(&status) && status != 429 {
-                errors += factor;
+    Seen::new(items, rows, marked).verdict(now, ordinary)
+}
+
+impl Seen {
+    fn new<'a>(items: &[Item], rows: impl Iterator<Item = Sampled<'a>> + Clone, marked: &Marked) -> Self {
+        let mut seen = Self::default();
+        // Of more rows than these, every second, third, … client is looked at, with all that it did.
+        let every = (rows.clone().count() / ROWS_MAX) as u32 + 1;
+        let mut targets: FxHashMap<ValueHash, f64> = FxHashMap::default();
+        for sampled in rows.filter(|sampled| sampled.row.client_hash.is_multiple_of(every)) {
+            let marks = &sampled.row.marks;
+            let is_static = marked.is_static(marks.one(Attribute::Extension));
+            let matches = marks.has_all(items);
+            let factor = f64::from(sampled.factor);
+            if matches && sampled.row.status > 0 {
+                seen.answered += factor;
+                let status = sampled.row.status;
+                if (400..500).contains(&status) && status != 429 {
+                    seen.errors += factor;
+                }
+            }
+            if sampled.row.requests() <= 0.0 {
+                continue;
+            }
+            let client = match sampled.row.client_hash {
+                // Without addresses each request is taken for a client of its own.
+                0 => {
+                    seen.unknown += u32::from(matches);
+                    seen.unknown
+                }
+                known => known,
+            };
+            let weight = f64::from(sampled.row.requests()) * factor;
+            let visitor = seen.visitors.entry((client, marks.one(Attribute::UserAgent))).or_default();
+            visitor.fetched_asset |= is_static;
+            visitor.loaded_page |= !is_static;
+            visitor.all += weight;
+            visitor.assets += if is_static { weight } else { 0.0 };
+            if !matches {
+                continue;
+            }
+            let method = marks.one(Attribute::Method);
+            let words = marks.of(Attribute::UserAgentWord);
+            seen.requests += weight;
+            seen.looking += if method == marked.get || method == marked.head { weight } else { 0.0 };
+            seen.statics += if is_static { weight } else { 0.0 };
+            seen.named += if words.contains(&marked.https) || words.contains(&marked.http) { weight } else { 0.0 };
+            *targets.entry(marks.one(Attribute::Path)).or_default() += weight;
+            visitor.network = marks.of(Attribute::ClientPrefix).get(1).copied().unwrap_or_default();
+            visitor.claims_browser |= words.contains(&marked.mozilla);
+            visitor.requests += weight;
+            if !is_static {
+                let first = visitor.page.get_or_insert(sampled.at);
+                *first = (*first).min(sampled.at);
             }
         }
-        if sampled.row.requests() <= 0.0 {
-            continue;
+        seen.visitors.retain(|_, visitor| visitor.requests > 0.0);
+        seen.top_target = targets.values().copied().fold(0.0, f64::max);
+        seen
+    }
+
+    fn verdict(&self, now: Timestamp, ordinary: Ordinary) -> Crowd {
+        let count = self.visitors.len();
+        if count == 0 {
+            return Crowd::TooEarly;
         }
-        let client = match sampled.row.client_hash {
-            // Without addresses each request is taken for a client of its own.
-            0 => {
-                unknown += 1;
-                unknown
-            }
-            known => known,
-        };
-        if !matches {
-            if is_static && let Some(visitor) = visitors.get_mut(&client) {
-                visitor.fetched_asset = true;
-            } else if is_static {
-                visitors.entry(client).or_default().fetched_asset = true;
-            }
-            continue;
+        if self.looking < LOOKING_SHARE * self.requests
+            || (self.answered >= CLIENTS_MIN as f64 && self.errors > ERROR_SHARE_MAX * self.answered)
+        {
+            return Crowd::No;
         }
-        let weight = f64::from(sampled.row.requests()) * factor;
-        let method = marks.one(Attribute::Method);
-        requests += weight;
-        looking += if method == marked.get || method == marked.head { weight } else { 0.0 };
-        statics += if is_static { weight } else { 0.0 };
-        *targets.entry(marks.one(Attribute::Path)).or_default() += weight;
-        let words = marks.of(Attribute::UserAgentWord);
-        named += if words.contains(&marked.https) || words.contains(&marked.http) { weight } else { 0.0 };
-        let visitor = visitors.entry(client).or_default();
-        visitor.agent = marks.one(Attribute::UserAgent);
-        visitor.network = marks.of(Attribute::ClientPrefix).get(1).copied().unwrap_or_default();
-        visitor.requests += weight;
-        visitor.fetched_asset |= is_static;
-        if !is_static {
-            let first = visitor.page.get_or_insert(sampled.at);
-            *first = (*first).min(sampled.at);
+        let has_assets = ordinary.asset_share >= ASSET_SHARE_MIN;
+        let paging = self.visitors.values().filter(|visitor| visitor.page.is_some()).count();
+        let had_time = |visitor: &&Visitor| visitor.page.is_some_and(|page| now.since(page) >= ASSET_DELAY);
+        let followers = self.visitors.values().filter(had_time);
+        let (followers, following) = followers
+            .fold((0, 0), |(all, following), visitor| (all + 1, following + usize::from(visitor.fetched_asset)));
+        let follow = has_assets && following as f64 >= FOLLOWING_SHARE * followers as f64;
+        if count >= CLIENTS_MIN && self.is_browsing(follow && followers >= FOLLOWERS_MIN, ordinary) {
+            return Crowd::Yes("many different clients load pages and then what the pages need");
         }
+        let browsers = self.visitors.values().filter(|visitor| visitor.claims_browser).count();
+        let is_too_early_for_browsers =
+            has_assets && 2 * browsers >= count && 2 * paging >= count && followers < FOLLOWERS_MIN.min(paging);
+        let each = self.requests / count as f64;
+        let (agents, top_agent) = self.agents();
+        if count < CLIENTS_MIN {
+            let may_be_browsing = follow
+                && following > 0
+                && each <= REQUESTS_PER_VISIT_MAX
+                && self.asset_share() >= ordinary.asset_share / 2.0;
+            // A handful of clients that look alike is no crowd; a handful that does not may become one.
+            let alike = top_agent > AGENT_SHARE_MAX || agents == 0.0 || each > 5.0;
+            return if alike && !may_be_browsing && !is_too_early_for_browsers { Crowd::No } else { Crowd::TooEarly };
+        }
+        if each > REQUESTS_PER_CLIENT_MAX {
+            return Crowd::No;
+        }
+        if !self.is_diverse(agents, top_agent, ordinary) {
+            // One browser that nobody had before is people too, once they fetch what pages need.
+            return if is_too_early_for_browsers { Crowd::TooEarly } else { Crowd::No };
+        }
+        if !self.addresses_known() {
+            return Crowd::Yes("agents are many, and without addresses nobody can tell more");
+        }
+        if self.statics >= STATIC_SHARE * self.requests && self.top_target >= TARGET_SHARE * self.requests {
+            return Crowd::Yes("many different clients ask for a static file and little else");
+        }
+        if self.named >= NAMED_SHARE * self.requests && self.top_target >= TARGET_SHARE * self.requests {
+            return Crowd::Yes("many servers that say who they are look at one page");
+        }
+        if !has_assets {
+            return Crowd::Yes(
+                "many different clients, and the site has no parts of pages by which browsers could be told",
+            );
+        }
+        if followers < FOLLOWERS_MIN { Crowd::TooEarly } else { Crowd::No }
     }
-    visitors.retain(|_, visitor| visitor.requests > 0.0);
-    let clients = visitors.len();
-    if clients == 0 {
-        return Crowd::TooEarly;
+
+    /// Whether these are browsers at work, whatever they call themselves: pages, and assets in about the proportion that is
+    /// ordinary; or the parts of many pages, asked for by those who asked for pages.
+    fn is_browsing(&self, follow: bool, ordinary: Ordinary) -> bool {
+        if follow && self.asset_share() >= ordinary.asset_share / 2.0 {
+            return true;
+        }
+        let loaded_pages = self.visitors.values().filter(|visitor| visitor.loaded_page).count();
+        self.statics >= STATIC_SHARE * self.requests
+            && self.top_target < TARGET_SHARE * self.requests
+            && loaded_pages as f64 >= FOLLOWING_SHARE * self.visitors.len() as f64
     }
-    if looking < LOOKING_SHARE * requests
-        || requests / clients as f64 > REQUESTS_PER_CLIENT_MAX
-        || (answered >= CLIENTS_MIN as f64 && errors > ERROR_SHARE_MAX * answered)
-    {
-        return Crowd::No;
+
+    /// The share of assets in all that these visitors asked for, whether it is asked about or not.
+    fn asset_share(&self) -> f64 {
+        let sum = |part: fn(&Visitor) -> f64| self.visitors.values().map(part).sum::<f64>();
+        sum(|visitor| visitor.assets) / sum(|visitor| visitor.all).max(1.0)
     }
-    let agents = tally(visitors.values().map(|visitor| visitor.agent).filter(|agent| *agent != ABSENT));
-    let networks = tally(visitors.values().map(|visitor| visitor.network));
-    let (agent_kinds, network_kinds) =
-        (effective_kinds(agents.values().copied()), effective_kinds(networks.values().copied()));
-    let top_agent = agents.values().copied().fold(0.0, f64::max) / clients as f64;
-    let networks_min = ordinary.networks.map_or(KINDS_MIN, |networks| KINDS_MIN.min(networks / 2.0));
-    let addresses_known = unknown < clients as u32 / 2;
-    let diverse =
-        agent_kinds >= KINDS_MIN && top_agent <= AGENT_SHARE_MAX && (!addresses_known || network_kinds >= networks_min);
-    if clients < CLIENTS_MIN {
-        // A handful of clients that look alike is no crowd; a handful that does not may become one.
-        let alike = top_agent > AGENT_SHARE_MAX || agents.is_empty() || requests / clients as f64 > 5.0;
-        return if alike { Crowd::No } else { Crowd::TooEarly };
+
+    /// How diverse the agents are, and the share of visitors with the commonest.
+    fn agents(&self) -> (f64, f64) {
+        let agents = tally(self.visitors.keys().map(|(_, agent)| *agent).filter(|agent| *agent != ABSENT));
+        let top = agents.values().copied().fold(0.0, f64::max) / self.visitors.len().max(1) as f64;
+        (effective_kinds(agents.values().copied()), top)
     }
-    if !diverse {
-        return Crowd::No;
+
+    fn is_diverse(&self, agents: f64, top_agent: f64, ordinary: Ordinary) -> bool {
+        let networks = tally(self.visitors.values().map(|visitor| visitor.network));
+        let networks_min = ordinary.networks.map_or(KINDS_MIN, |networks| KINDS_MIN.min(networks / 2.0));
+        let are_networks_diverse =
+            !self.addresses_known() || effective_kinds(networks.values().copied()) >= networks_min;
+        agents >= KINDS_MIN && top_agent <= AGENT_SHARE_MAX && are_networks_diverse
     }
-    if !addresses_known {
-        return Crowd::Yes("agents are many, and without addresses nobody can tell more");
+
+    fn addresses_known(&self) -> bool {
+        (self.unknown as usize) < self.visitors.len() / 2
     }
-    let target = targets.values().copied().fold(0.0, f64::max);
-    if statics >= STATIC_SHARE * requests && target >= TARGET_SHARE * requests {
-        return Crowd::Yes("many different clients ask for a static file and little else");
-    }
-    if named >= NAMED_SHARE * requests && target >= TARGET_SHARE * requests {
-        return Crowd::Yes("many servers that say who they are look at one page");
-    }
-    if ordinary.asset_share < ASSET_SHARE_MIN {
-        return Crowd::Yes(
-            "many different clients, and the site has no parts of pages by which browsers could be told",
-        );
-    }
-    let followers = visitors.values().filter(|visitor| visitor.page.is_some_and(|page| now.since(page) >= ASSET_DELAY));
-    let (followers, following) =
-        followers.fold((0, 0), |(all, following), visitor| (all + 1, following + usize::from(visitor.fetched_asset)));
-    if followers < FOLLOWERS_MIN {
-        return Crowd::TooEarly;
-    }
-    if following as f64 >= FOLLOWING_SHARE * followers as f64 {
-        return Crowd::Yes("many different clients load pages and then what the pages need");
-    }
-    Crowd::No
 }
 
 fn tally(values: impl Iterator<Item = ValueHash>) -> FxHashMap<ValueHash, f64> {

@@ -1,7 +1,6 @@
 //! One look into an open incident: mines each cost that exceeds what is normal, asks whether it is a crowd, and says
 //! what the excess is. It changes nothing; what it finds goes to the ladder.
 
-use std::cell::RefCell;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -16,17 +15,25 @@ use crate::units::Timestamp;
 use super::baseline::{Baseline, NormalRow};
 use super::cover::{cover, joint_coverage};
 use super::crowd::{Crowd, Marked, Ordinary, crowd};
+use super::index::RowIndex;
 use super::mining::{Candidate, Column, Mining, ROWS_MAX, Vote, Weighed};
+use super::people::People;
 use super::recent::{Answered, Recent, Sampled};
 use super::seasonal::{SAMPLE_SECONDS, Seasonal};
 use super::shapes::{Scene, shapes};
+use super::stability::{Stability, turnover};
 use super::statistics::effective_kinds;
+use super::sustained::is_sustained;
 use super::trigger::Reading;
 use super::values::{ABSENT, Item, Keys, Texts};
 use super::verdict::explanation;
 
 /// The longest stretch that is mined.
 const WINDOW_MAX: Duration = Duration::from_secs(10);
+
+/// The longest where requests are few, and how few that is.
+const WINDOW_MAX_QUIET: Duration = Duration::from_secs(60);
+const WINDOW_ROWS_FEW: usize = 100;
 
 /// The shortest.
 const WINDOW_MIN: Duration = Duration::from_secs(1);
@@ -40,18 +47,12 @@ const GROWTH_MAX: f64 = 1.5;
 /// Normal requests of returning clients below which growth is not estimated.
 const GROWTH_REQUESTS_MIN: f64 = 20.0;
 
+/// How far back windows reach, and how many of their rows are looked at.
+const MINUTE: Duration = Duration::from_secs(60);
+const INDEXED_ROWS_MAX: usize = 8192;
+
 /// How many conjunctions are tried on other windows.
 const STABILITY_CANDIDATES_MAX: usize = 48;
-
-/// Rows of one window that are looked at for that.
-const STABILITY_ROWS_MAX: usize = 2048;
-
-/// The windows, in seconds.
-const STABILITY_WINDOWS: [f64; 3] = [1.0, 10.0, 60.0];
-
-/// A window has excess when it has this many times what is normal, and this many rows.
-const WINDOW_EXCESS: f64 = 1.3;
-const WINDOW_ROWS_MIN: usize = 10;
 
 /// An excess of which this share is already answered (foreign hosts, limits) needs no rule.
 const ANSWERED_SHARE: f64 = 0.7;
@@ -66,18 +67,8 @@ const LEFT_SHARE: f64 = 0.3;
 /// requests are as ever and their cost comes from elsewhere.
 const REQUESTS_LIFT_MIN: f64 = 2.0;
 
-/// The requests of fewer clients than this, all told, may be a few browsers at work:
-const CLIENTS_FEW: f64 = 8.0;
-
-/// they count once each client has sent more than the largest page has parts, over this many busy seconds,
-const SUSTAINED_REQUESTS: f64 = 100.0;
-const SUSTAINED_SECONDS: usize = 3;
-
-/// or, since the onset, more than someone who looks at a few pages in a minute.
-const PERSISTENT_REQUESTS: f64 = 150.0;
-
-/// A second is busy with this many requests more than is normal.
-const BUSY_REQUESTS: f64 = 5.0;
+/// A cost that is at most this many times as much for each request as usual follows the requests.
+const DEARER_FACTOR: f64 = 1.5;
 
 /// *Explained*: this share of the excess, and at most this share of normal traffic.
 const EXPLAINED_SHARE: f64 = 0.8;
@@ -85,6 +76,9 @@ const EXPLAINED_COLLATERAL: f64 = 0.01;
 
 /// Before this much time nothing is called not separable.
 const DECISION_TIME: Duration = Duration::from_secs(5);
+
+/// A program is disguised when this share of its requests has the agent of an ordinary visitor.
+const DISGUISED_SHARE: f64 = 0.8;
 
 /// Whose requests all share a value when this share does.
 const CLOSURE_SHARE: f64 = 0.98;
@@ -119,50 +113,59 @@ pub(crate) struct Insight {
     pub(crate) crowds: Vec<Vec<Condition>>,
 }
 
+/// What a look has before its eyes.
+struct View<'a> {
+    /// What is mined, newest first.
+    rows: Vec<Sampled<'a>>,
+    /// Since when that is, and for how many seconds.
+    from: Timestamp,
+    seconds: f64,
+    since_onset: Vec<Sampled<'a>>,
+    normal: Vec<&'a NormalRow>,
+    /// Requests that the normal rows stand for.
+    normal_requests: f64,
+    growth: f64,
+    ordinary: Ordinary,
+    people: People,
+}
+
 /// What one cost's search has chosen.
 struct Choice {
     candidate: Candidate,
     crowd: Crowd,
 }
 
-impl Inquiry<'_> {
+impl<'a> Inquiry<'a> {
     pub(crate) fn look(&self) -> Insight {
-        let from = self.onset.max(self.now - WINDOW_MAX).min(self.now - WINDOW_MIN);
-        let seconds = self.now.since(from).as_secs_f64();
-        let rows: Vec<Sampled<'_>> = self.recent.since(from).collect();
-        let since_onset: Vec<Sampled<'_>> = self.recent.since(from.min(self.onset)).collect();
-        let normal = self.normal_rows();
-        let growth = self.growth(&rows, &normal, seconds);
-        let ordinary = ordinary(&normal, self.marked);
-
+        let view = self.view();
         let mut choices: Vec<Choice> = Vec::new();
         let mut covered = 0.0_f64;
         let mut external = false;
         for cost in self.mined_costs() {
             let explained = !choices.is_empty() || !self.standing.is_empty();
-            let column = self.column(cost, &rows, &normal, growth, seconds, &choices);
-            if column.offered.is_empty() || !self.is_worth_mining(cost, &column, seconds, explained) {
+            let column = self.column(cost, &view, &choices);
+            if column.offered.is_empty() || !self.is_worth_mining(cost, &column, &view, explained) {
                 continue;
             }
             let mining = Mining::new(&column);
-            let chosen = self.mine(cost, &mining, &rows, &since_onset, &normal, growth);
+            let chosen = self.mine(cost, &mining, &view);
             covered = covered.max(joint_coverage(&chosen, &mining));
             for candidate in chosen {
-                if cost != CostKind::Requests && !self.asks_more(&candidate, &rows, &normal, growth, seconds) {
+                if cost != CostKind::Requests && !self.asks_more(&candidate, &view) {
                     external = true;
                     continue;
                 }
                 if choices.len() < super::cover::RULES_MAX {
-                    let crowd = self.crowd_of(&candidate, &since_onset, &normal, ordinary);
+                    let crowd = self.crowd_of(&candidate, &view);
                     choices.push(Choice { candidate, crowd });
                 }
             }
         }
 
         let scene = Scene {
-            rows: rows.clone(),
+            rows: view.rows.clone(),
             marked: self.marked,
-            expected: self.rate(CostKind::Requests) * growth * seconds,
+            expected: self.rate(CostKind::Requests) * view.growth * view.seconds,
         };
         let mut shapes = shapes(&scene);
         let answered =
@@ -171,8 +174,8 @@ impl Inquiry<'_> {
         // Without more requests than usual there is no crowd, whatever else is dear.
         let more = scene.excess() >= EXCESS_MIN * scene.expected && self.readings.first().is_some_and(|now| !now.calm);
         let whole = if choices.is_empty() && !is_answered && more && self.costs.contains(&CostKind::Requests) {
-            let mineable = since_onset.iter().filter(|sampled| sampled.row.is_mineable());
-            crowd(&[], mineable.copied(), self.now, self.marked, ordinary)
+            let mineable = view.since_onset.iter().filter(|sampled| sampled.row.is_mineable());
+            crowd(&[], mineable.copied(), self.now, self.marked, view.ordinary)
         } else {
             Crowd::No
         };
@@ -185,23 +188,25 @@ impl Inquiry<'_> {
         let mut findings = Vec::new();
         let mut crowds = Vec::new();
         for choice in &choices {
-            let Some(conditions) = self.conditions(&choice.candidate.items, &rows) else { continue };
+            let Some(conditions) = self.conditions(&choice.candidate.items, &view.rows) else { continue };
             match choice.crowd {
                 Crowd::Yes(_) => crowds.push(conditions),
                 Crowd::No | Crowd::TooEarly => {
                     let finding = Finding {
                         conditions,
-                        evidence: self.evidence(&choice.candidate, &rows),
-                        normal_rate: self.normal_rate(&choice.candidate.items, &normal) * growth,
+                        evidence: self.evidence(&choice.candidate, &view.rows),
+                        normal_rate: self.normal_rate(&choice.candidate.items, &view) * view.growth,
                         cleared: choice.crowd == Crowd::No,
                     };
                     findings.push((choice.candidate.items.clone(), finding));
                 }
             }
         }
-        // A crowd has many sides; while one of them is seen, none is enforced against.
+        // A crowd has many sides; while one of them is seen, none is enforced against, but for what is no side of it: the mark
+        // of a sender whom nobody has seen in ordinary traffic.
         if verdict == Verdict::Crowd {
-            crowds.extend(findings.drain(..).map(|(_, finding)| finding.conditions));
+            let sides = findings.extract_if(.., |(_, finding)| !is_apart(finding));
+            crowds.extend(sides.map(|(_, finding)| finding.conditions));
         }
         let crowd_reason = choices.iter().map(|choice| choice.crowd).chain([whole]).find_map(|crowd| match crowd {
             Crowd::Yes(reason) => Some(reason),
@@ -218,12 +223,36 @@ impl Inquiry<'_> {
         Insight { verdict, shapes, explanation, findings, crowds }
     }
 
+    fn view(&self) -> View<'a> {
+        let shortest = self.now - WINDOW_MIN;
+        let mut from = self.onset.max(self.now - WINDOW_MAX).min(shortest);
+        let mut rows: Vec<Sampled<'_>> = self.recent.since(from).collect();
+        if rows.len() < WINDOW_ROWS_FEW {
+            // On a quiet site ten seconds say little.
+            from = self.onset.max(self.now - WINDOW_MAX_QUIET).min(shortest);
+            rows = self.recent.since(from).collect();
+        }
+        let seconds = self.now.since(from).as_secs_f64();
+        let normal = self.normal_rows();
+        View {
+            since_onset: self.recent.since(from.min(self.onset)).collect(),
+            normal_requests: normal.iter().map(|row| row.cost(0)).sum(),
+            growth: self.growth(&rows, &normal, seconds),
+            ordinary: ordinary(&normal, self.marked),
+            people: People::new(&rows, self.recent.since(Timestamp::EPOCH), &normal),
+            rows,
+            from,
+            seconds,
+            normal,
+        }
+    }
+
     /// Requests first: what they explain needs no other reason.
     fn mined_costs(&self) -> impl Iterator<Item = CostKind> + '_ {
         CostKind::ALL.into_iter().filter(|cost| self.costs.contains(cost))
     }
 
-    fn normal_rows(&self) -> Vec<&NormalRow> {
+    fn normal_rows(&self) -> Vec<&'a NormalRow> {
         if self.seasonal.is_cold() {
             return self.baseline.before(self.now);
         }
@@ -251,187 +280,119 @@ impl Inquiry<'_> {
         (found / expected).clamp(1.0, GROWTH_MAX)
     }
 
-    fn column<'c>(
-        &self,
-        cost: CostKind,
-        rows: &'c [Sampled<'c>],
-        normal: &'c [&'c NormalRow],
-        growth: f64,
-        seconds: f64,
-        choices: &[Choice],
-    ) -> Column<'c> {
+    fn column<'c>(&self, cost: CostKind, view: &'c View<'_>, choices: &[Choice]) -> Column<'c> {
         let weighed =
             |sampled: &'c Sampled<'c>| Weighed { marks: &sampled.row.marks, weight: sampled.cost(cost as usize) };
         let explained =
             |sampled: &Sampled<'_>| choices.iter().any(|choice| sampled.row.marks.has_all(&choice.candidate.items));
         Column {
-            offered: rows
+            offered: view
+                .rows
                 .iter()
                 .filter(|sampled| sampled.row.is_mineable() && !explained(sampled))
                 .map(weighed)
                 .filter(|row| row.weight > 0.0)
                 .collect(),
-            normal: normal
+            normal: view
+                .normal
                 .iter()
                 .map(|row| Weighed { marks: &row.marks, weight: row.cost(cost as usize) })
                 .filter(|row| row.weight > 0.0)
                 .collect(),
-            votes: votes(normal),
-            expected: self.rate(cost) * growth * seconds,
+            votes: votes(&view.normal),
+            expected: self.rate(cost) * view.growth * view.seconds,
         }
     }
 
     /// Whether what is left of this cost, after the rules found for another, is worth a search of its own: more than
     /// the unevenness of ordinary traffic, in a cost that is not calm.
-    fn is_worth_mining(&self, cost: CostKind, column: &Column<'_>, seconds: f64, explained: bool) -> bool {
+    fn is_worth_mining(&self, cost: CostKind, column: &Column<'_>, view: &View<'_>, explained: bool) -> bool {
         let Some(reading) = self.readings.get(cost as usize) else { return false };
         let excess = column.excess();
-        let uneven = (reading.normal.upper - reading.normal.median).max(0.0) * seconds / SAMPLE_SECONDS as f64;
+        let uneven = (reading.normal.upper - reading.normal.median).max(0.0) * view.seconds / SAMPLE_SECONDS as f64;
         let left = !explained || (!reading.calm && excess > uneven && excess >= LEFT_SHARE * reading.offered);
-        left && excess >= EXCESS_MIN * column.expected && excess > 0.0
+        left && excess >= EXCESS_MIN * column.expected && excess > 0.0 && !self.follows_requests(cost, view)
     }
 
-    fn mine(
-        &self,
-        cost: CostKind,
-        mining: &Mining<'_>,
-        rows: &[Sampled<'_>],
-        since_onset: &[Sampled<'_>],
-        normal: &[&NormalRow],
-        growth: f64,
-    ) -> Vec<Candidate> {
-        let permitted = |item: Item| self.is_permitted(item);
-        let known = RefCell::new(FxHashMap::default());
-        let users = |items: &[Item]| {
-            let named = |item: &&Item| item.attribute == Attribute::ClientPrefix;
-            let networks: Vec<Item> = items.iter().filter(named).copied().collect();
-            *known.borrow_mut().entry(networks).or_insert_with_key(|networks| self.users(networks, normal))
-        };
-        let mut candidates = mining.candidates(self.standing, &permitted, &users);
+    /// Whether a cost exceeds what is normal only because there are more requests, each as dear as ever: searching for what
+    /// the requests have in common was then enough.
+    fn follows_requests(&self, cost: CostKind, view: &View<'_>) -> bool {
+        let offered = |cost: CostKind| view.rows.iter().map(|sampled| sampled.cost(cost as usize)).sum::<f64>();
+        let (requests, usual) = (offered(CostKind::Requests), self.rate(CostKind::Requests));
+        cost != CostKind::Requests
+            && self.costs.contains(&CostKind::Requests)
+            && offered(cost) * usual <= DEARER_FACTOR * self.rate(cost) * requests
+    }
+
+    fn mine(&self, cost: CostKind, mining: &Mining<'_>, view: &View<'a>) -> Vec<Candidate> {
+        let permitted = |item: Item| self.is_permitted(item, view);
+        let mut candidates = mining.candidates(self.standing, &permitted, &|items| view.people.users(items));
         candidates.truncate(STABILITY_CANDIDATES_MAX);
-        candidates.retain(|candidate| {
-            let rate = self.normal_rate(&candidate.items, normal);
-            is_sustained(&candidate.items, rows, rate, SUSTAINED_REQUESTS)
-                || is_sustained(&candidate.items, since_onset, rate, PERSISTENT_REQUESTS)
-        });
-        let windows = self.windows(cost, growth);
-        let seconds = self.now.since(self.onset.max(self.now - WINDOW_MAX).min(self.now - WINDOW_MIN)).as_secs_f64();
-        for candidate in &mut candidates {
-            let rate = candidate.expected / seconds;
-            let coverage = windows.iter().map(|window| window.coverage(&candidate.items, rate)).fold(1.0, f64::min);
+        let index = |rows: &mut dyn Iterator<Item = Sampled<'a>>| {
+            let conjunctions = candidates.iter().map(|candidate| candidate.items.as_slice());
+            RowIndex::new(rows.filter(|sampled| sampled.row.is_mineable()).collect(), INDEXED_ROWS_MAX, conjunctions)
+        };
+        let window = index(&mut view.rows.iter().copied());
+        let minute = index(&mut self.recent.since(self.now - MINUTE));
+        let stability = Stability::new(&minute, self.now, cost, self.rate(cost) * view.growth);
+        candidates.retain_mut(|candidate| {
+            let items = &candidate.items;
+            let since_onset: Vec<_> =
+                minute.matching(items).filter(|sampled| sampled.at >= self.onset.min(view.from)).collect();
+            let rate = || self.normal_rate(items, view);
+            if !is_sustained(&window.matching(items).collect::<Vec<_>>(), &since_onset, self.marked, rate) {
+                return false;
+            }
             // Only a rule that names clients loses what it has when the clients change.
-            let names_clients = candidate.items.iter().any(|item| item.attribute == Attribute::ClientPrefix);
-            let lost = if names_clients { self.turnover(&candidate.items) } else { 0.0 };
+            let names_clients = items.iter().any(|item| item.attribute == Attribute::ClientPrefix);
+            let lost = if names_clients { turnover(&since_onset, self.now) } else { 0.0 };
+            let coverage = stability.coverage(items, candidate.expected / view.seconds);
             candidate.score.stability = (coverage - lost).clamp(0.0, 1.0);
-        }
+            true
+        });
         cover(&candidates, mining, self.standing)
     }
 
-    /// The windows that have excess. Pulses are empty between bursts, and those windows say nothing.
-    fn windows(&self, cost: CostKind, growth: f64) -> Vec<Window<'_>> {
-        let mut windows = Vec::new();
-        for seconds in STABILITY_WINDOWS {
-            let from = self.now - Duration::from_secs_f64(seconds);
-            let rows = || {
-                let mineable = self.recent.since(from).filter(|sampled| sampled.row.is_mineable());
-                mineable.filter(|sampled| sampled.cost(cost as usize) > 0.0)
-            };
-            let count = rows().count();
-            let stride = count.div_ceil(STABILITY_ROWS_MAX).max(1);
-            let offered: f64 = rows().map(|sampled| sampled.cost(cost as usize)).sum();
-            let expected = self.rate(cost) * growth * seconds;
-            if count >= WINDOW_ROWS_MIN && offered > WINDOW_EXCESS * expected {
-                let rows: Vec<(Sampled<'_>, f64)> =
-                    rows().step_by(stride).map(|sampled| (sampled, sampled.cost(cost as usize))).collect();
-                let kept: f64 = rows.iter().map(|(_, cost)| cost).sum();
-                windows.push(Window { rows, scale: offered / kept, excess: offered - expected, seconds });
-            }
-        }
-        windows
-    }
-
-    /// The share of the later half of a rule's requests whose clients were not in the earlier half, since the first of
-    /// them: the onset is an estimate, and before the first there was nobody to come back.
-    fn turnover(&self, items: &[Item]) -> f64 {
-        let rows = || {
-            let mineable = self.recent.since(self.onset).filter(|sampled| sampled.row.is_mineable());
-            mineable.filter(|sampled| sampled.row.marks.has_all(items))
-        };
-        let from = rows().map(|sampled| sampled.at).min().unwrap_or(self.now);
-        let middle = from + self.now.since(from) / 2;
-        let earlier: FxHashSet<u32> =
-            rows().filter(|sampled| sampled.at < middle).map(|sampled| sampled.row.client_hash).collect();
-        let (mut later, mut returned) = (0.0, 0.0);
-        for sampled in rows().filter(|sampled| sampled.at >= middle) {
-            later += sampled.cost(0);
-            if earlier.contains(&sampled.row.client_hash) {
-                returned += sampled.cost(0);
-            }
-        }
-        if later > 0.0 { 1.0 - returned / later } else { 0.0 }
-    }
-
     /// Whether a rule may name this value: no network that holds anyone on the never-ban list.
-    fn is_permitted(&self, item: Item) -> bool {
+    fn is_permitted(&self, item: Item, view: &View<'_>) -> bool {
         if item.attribute != Attribute::ClientPrefix {
             return true;
         }
-        let row = self.recent.since(Timestamp::EPOCH).find(|sampled| sampled.row.marks.has(item));
+        let row = view.since_onset.iter().find(|sampled| sampled.row.marks.has(item));
         let text = row.and_then(|found| self.texts.text(self.keys, item, &found.row.marks, found.row.client));
         let network = text.and_then(|text| std::str::from_utf8(&text).ok()?.parse::<IpNet>().ok());
         network.is_some_and(|network| !self.never_ban.overlaps(network))
     }
 
-    /// How many people are behind all of these networks: by the different user agents seen from there.
-    fn users(&self, networks: &[Item], normal: &[&NormalRow]) -> f64 {
-        let recent = self.recent.since(Timestamp::EPOCH).map(|sampled| &sampled.row.marks);
-        let marks = recent.chain(normal.iter().map(|row| &row.marks));
-        let agents: FxHashSet<u32> =
-            marks.filter(|marks| marks.has_all(networks)).map(|marks| marks.one(Attribute::UserAgent)).collect();
-        agents.len() as f64
-    }
-
     /// Whether the requests that a rule matches are more than usual, and not only dearer.
-    fn asks_more(
-        &self,
-        candidate: &Candidate,
-        rows: &[Sampled<'_>],
-        normal: &[&NormalRow],
-        growth: f64,
-        seconds: f64,
-    ) -> bool {
-        let asked: f64 =
-            rows.iter().filter(|sampled| sampled.row.marks.has_all(&candidate.items)).map(|row| row.cost(0)).sum();
-        asked >= REQUESTS_LIFT_MIN * self.normal_rate(&candidate.items, normal) * growth * seconds
+    fn asks_more(&self, candidate: &Candidate, view: &View<'_>) -> bool {
+        let matched = view.rows.iter().filter(|sampled| sampled.row.marks.has_all(&candidate.items));
+        let usual = self.normal_rate(&candidate.items, view) * view.growth * view.seconds;
+        matched.map(|row| row.cost(0)).sum::<f64>() >= REQUESTS_LIFT_MIN * usual
     }
 
     /// Requests a second that normal traffic has of this.
-    fn normal_rate(&self, items: &[Item], normal: &[&NormalRow]) -> f64 {
-        let amount = |all: bool| -> f64 {
-            normal.iter().filter(|row| all || row.marks.has_all(items)).map(|row| row.cost(0)).sum()
-        };
-        self.rate(CostKind::Requests) * amount(false) / amount(true).max(1.0)
+    fn normal_rate(&self, items: &[Item], view: &View<'_>) -> f64 {
+        let matched = view.normal.iter().filter(|row| row.marks.has_all(items)).map(|row| row.cost(0)).sum::<f64>();
+        self.rate(CostKind::Requests) * matched / view.normal_requests.max(1.0)
     }
 
-    fn crowd_of(
-        &self,
-        candidate: &Candidate,
-        since_onset: &[Sampled<'_>],
-        normal: &[&NormalRow],
-        ordinary: Ordinary,
-    ) -> Crowd {
-        let rows = || since_onset.iter().filter(|sampled| sampled.row.is_mineable()).copied();
-        let verdict = crowd(&candidate.items, rows(), self.now, self.marked, ordinary);
+    fn crowd_of(&self, candidate: &Candidate, view: &View<'_>) -> Crowd {
+        if is_disguised(candidate, view) {
+            return Crowd::No;
+        }
+        let rows = || view.since_onset.iter().filter(|sampled| sampled.row.is_mineable()).copied();
+        let verdict = crowd(&candidate.items, rows(), self.now, self.marked, view.ordinary);
         if verdict != Crowd::No {
             return verdict;
         }
         // One agent out of a crowd is as alike as a bot. An agent that ordinary visitors have is judged with the others.
         let is_agent = |item: &Item| matches!(item.attribute, Attribute::UserAgent | Attribute::UserAgentWord);
         let agents: Vec<Item> = candidate.items.iter().copied().filter(is_agent).collect();
-        let is_ordinary = !agents.is_empty() && normal.iter().any(|row| row.marks.has_all(&agents));
+        let is_ordinary = !agents.is_empty() && view.normal.iter().any(|row| row.marks.has_all(&agents));
         if is_ordinary && candidate.score.coverage < 0.5 {
             let others: Vec<Item> = candidate.items.iter().copied().filter(|item| !is_agent(item)).collect();
-            return crowd(&others, rows(), self.now, self.marked, ordinary);
+            return crowd(&others, rows(), self.now, self.marked, view.ordinary);
         }
         Crowd::No
     }
@@ -523,48 +484,25 @@ impl Inquiry<'_> {
     }
 }
 
-/// One of the windows in which a rule is tried.
-struct Window<'a> {
-    rows: Vec<(Sampled<'a>, f64)>,
-    scale: f64,
-    excess: f64,
-    seconds: f64,
+/// Whether the requests call themselves what ordinary visitors do, but were written by a program that no ordinary visitor has:
+/// an order of headers, or a handshake.
+fn is_disguised(candidate: &Candidate, view: &View<'_>) -> bool {
+    let is_hand = |item: &&Item| matches!(item.attribute, Attribute::HeaderOrder | Attribute::Ja4);
+    let Some(hand) = candidate.items.iter().find(is_hand) else { return false };
+    if view.normal.iter().any(|row| row.marks.has(*hand)) {
+        return false;
+    }
+    let matched = || view.since_onset.iter().filter(|sampled| sampled.row.marks.has_all(&candidate.items));
+    let claiming = matched().filter(|sampled| view.people.is_ordinary(sampled.row.marks.one(Attribute::UserAgent)));
+    claiming.count() as f64 >= DISGUISED_SHARE * matched().count() as f64
 }
 
-impl Window<'_> {
-    /// The share of this window's excess that has these values; `rate` is what normal traffic has of them in a second.
-    fn coverage(&self, items: &[Item], rate: f64) -> f64 {
-        let having = self.rows.iter().filter(|(sampled, _)| sampled.row.marks.has_all(items));
-        let offered: f64 = having.map(|(_, cost)| cost).sum::<f64>() * self.scale;
-        ((offered - rate * self.seconds) / self.excess).clamp(0.0, 1.0)
-    }
-}
-
-/// Whether requests that have these values are more than a few browsers loading pages.
-fn is_sustained(items: &[Item], rows: &[Sampled<'_>], normal_rate: f64, requests_min: f64) -> bool {
-    let matched = || rows.iter().filter(|sampled| sampled.row.is_mineable() && sampled.row.marks.has_all(items));
-    let kinds = |rows: &mut dyn Iterator<Item = &Sampled<'_>>| {
-        let mut clients: FxHashMap<u32, f64> = FxHashMap::default();
-        for sampled in rows {
-            // Without addresses every request may be a client.
-            let client = if sampled.row.client_hash == 0 { clients.len() as u32 } else { sampled.row.client_hash };
-            *clients.entry(client).or_default() += sampled.cost(0);
-        }
-        effective_kinds(clients.values().copied())
-    };
-    // Of a distributed flood the first hundred rows say enough.
-    if kinds(&mut matched().take(100)) >= CLIENTS_FEW {
-        return true;
-    }
-    let clients = kinds(&mut matched());
-    if clients >= CLIENTS_FEW {
-        return true;
-    }
-    let mut seconds: FxHashMap<u64, f64> = FxHashMap::default();
-    matched().for_each(|sampled| *seconds.entry(sampled.at.as_seconds()).or_default() += sampled.cost(0));
-    let busy = seconds.values().filter(|requests| **requests >= normal_rate + BUSY_REQUESTS).count();
-    let requests: f64 = seconds.values().sum();
-    busy >= SUSTAINED_SECONDS && requests >= requests_min * clients.max(1.0)
+/// Whether this is so far from ordinary visitors that it is no side of a crowd.
+fn is_apart(finding: &Finding) -> bool {
+    let is_mark =
+        |attribute: Attribute| matches!(attribute, Attribute::UserAgent | Attribute::HeaderOrder | Attribute::Ja4);
+    let has_mark = finding.conditions.iter().any(|condition| is_mark(condition.attribute) && condition.value.is_some());
+    finding.cleared && has_mark && finding.evidence.collateral == 0.0
 }
 
 fn votes<'a>(normal: &[&'a NormalRow]) -> Vec<Vote<'a>> {

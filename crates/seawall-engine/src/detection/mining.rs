@@ -10,7 +10,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use crate::observation::attribute::Attribute;
 
 use super::score::{Score, shared_address_risk};
-use super::statistics::{benjamini_hochberg, effective_count, g_test, share_upper_95};
+use super::statistics::{benjamini_hochberg, effective_count, effective_kinds, g_test, share_upper_95};
 use super::values::{Item, Marks, UNUSED};
 
 /// Normal rows that are asked at most.
@@ -122,7 +122,7 @@ impl Bits {
         Self(vec![0; length.div_ceil(64)])
     }
 
-    fn set(&mut self, at: usize) {
+    pub(crate) fn set(&mut self, at: usize) {
         if let Some(word) = self.0.get_mut(at / 64) {
             *word |= 1 << (at % 64);
         }
@@ -132,7 +132,19 @@ impl Bits {
         self.0.iter().map(|word| word.count_ones()).sum()
     }
 
-    fn and(&self, other: &Self) -> Self {
+    /// The places that are set, in order.
+    pub(crate) fn into_places(self) -> impl Iterator<Item = usize> {
+        self.0.into_iter().enumerate().flat_map(|(word, bits)| {
+            let mut left = bits;
+            std::iter::from_fn(move || {
+                let at = (left != 0).then(|| word * 64 + left.trailing_zeros() as usize)?;
+                left &= left - 1;
+                Some(at)
+            })
+        })
+    }
+
+    pub(crate) fn and(&self, other: &Self) -> Self {
         Self(self.0.iter().zip(&other.0).map(|(first, second)| first & second).collect())
     }
 
@@ -375,10 +387,12 @@ impl<'a> Mining<'a> {
         networks.map(breadth).sum()
     }
 
-    /// How many different rows a conjunction matches, of those that count as evidence.
+    /// How many different rows a conjunction matches, of those that count as evidence. Where some weigh much more than
+    /// others, as one large file does, that is as many as equally heavy ones would say as much.
     fn rows(&self, items: &[Item], matches: &Matches) -> u32 {
         if self.repeats {
-            return self.column.offered.iter().filter(|row| row.marks.has_all(items)).count() as u32;
+            let matched = self.column.offered.iter().filter(|row| row.marks.has_all(items));
+            return effective_kinds(matched.map(|row| row.weight)) as u32;
         }
         matches.offered.count()
     }

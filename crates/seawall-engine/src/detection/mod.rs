@@ -15,8 +15,11 @@ mod baseline;
 mod cover;
 mod crowd;
 mod incident;
+mod index;
 mod inquiry;
 mod mining;
+mod newcomers;
+mod people;
 mod random;
 mod recent;
 mod saved;
@@ -24,8 +27,10 @@ mod score;
 mod seasonal;
 mod series;
 mod shapes;
+mod stability;
 pub(crate) mod statistics;
 mod surroundings;
+mod sustained;
 mod trigger;
 mod values;
 mod verdict;
@@ -35,6 +40,7 @@ use std::time::Duration;
 
 use crate::address::AddressSet;
 use crate::decision::{CostKind, Enforce, Event, Ladder, Permit, Rule, RuleId, Stage, Status};
+use crate::observation::attribute::Attribute;
 use crate::observation::{Observation, Outcome, Refusal};
 use crate::units::Timestamp;
 
@@ -42,6 +48,7 @@ use baseline::Baseline;
 use crowd::Marked;
 use incident::Incidents;
 use inquiry::Inquiry;
+use newcomers::Newcomers;
 use random::Random;
 use recent::{Answered, Recent, Row};
 use seasonal::Seasonal;
@@ -94,6 +101,7 @@ pub struct Detector {
     texts: Texts,
     recent: Recent,
     series: Series,
+    newcomers: Newcomers,
     seasonal: Seasonal,
     baseline: Baseline,
     trigger: Trigger,
@@ -120,6 +128,7 @@ impl Detector {
             texts: Texts::new(),
             recent: Recent::new(),
             series: Series::new(),
+            newcomers: Newcomers::new(),
             seasonal: Seasonal::new(),
             baseline: Baseline::new(),
             trigger: Trigger::default(),
@@ -159,9 +168,7 @@ impl Detector {
         .map(|cost| cost * f64::from(weight));
         self.series.add(observation.at, &costs);
         let client_hash = observation.client.map_or(0, |client| self.keys.client(client));
-        if client_hash != 0 && cost.requests > 0 {
-            self.series.add_client(client_hash, f64::from(weight));
-        }
+        let arrives = client_hash != 0 && cost.requests > 0 && self.series.add_client(client_hash, f64::from(weight));
         let importance = costs.iter().zip(&self.typical).map(|(cost, typical)| (cost / typical).min(IMPORTANCE_MAX));
         let importance = (importance.sum::<f64>() as f32).max(0.01);
         let priority = importance / self.random.uniform();
@@ -185,6 +192,9 @@ impl Detector {
             returning: history.age >= RETURNING_AGE || history.served >= RETURNING_SERVED,
             exempt: observation.client.is_some_and(|client| self.never_ban.contains(client)),
         };
+        if arrives && row.is_mineable() {
+            self.newcomers.arrive(row.marks.one(Attribute::UserAgent), self.series.newest(), weight);
+        }
         self.recent.offer(second, row);
     }
 
@@ -201,7 +211,8 @@ impl Detector {
         let permit = self.permit(now);
         let mut events = Vec::new();
 
-        let exceeded = self.trigger.look(now, &self.series, &self.seasonal);
+        let newcomers = self.newcomers();
+        let exceeded = self.trigger.look(now, &self.series, newcomers, &self.seasonal);
         let is_new = !exceeded.is_empty() && self.incidents.open().is_none();
         if is_new {
             self.seasonal.discard_sample();
@@ -278,6 +289,7 @@ impl Detector {
             + self.texts.memory_bytes()
             + self.recent.memory_bytes()
             + self.series.memory_bytes()
+            + self.newcomers.memory_bytes()
             + self.seasonal.memory_bytes()
             + self.baseline.memory_bytes()
             + MINING_BYTES_MAX
@@ -319,6 +331,20 @@ impl Detector {
                 baseline.learn(second, rows, random);
             }
         });
+    }
+
+    /// How many clients arrive with one user agent that ordinary visitors do not have.
+    fn newcomers(&mut self) -> f64 {
+        let Some((agent, arrivals)) = self.newcomers.foremost(self.series.newest()) else { return 0.0 };
+        if arrivals < trigger::NEWCOMERS_MIN {
+            return 0.0;
+        }
+        let item = Item { attribute: Attribute::UserAgent, hash: agent };
+        if self.baseline.has(item) {
+            self.newcomers.is_known(agent);
+            return 0.0;
+        }
+        arrivals
     }
 
     /// Whether the site takes many times as long as usual for a request: it is about to fall over, whoever is to blame.

@@ -26,6 +26,9 @@ const SLOTS_PER_DAY: usize = 288;
 /// Slots on either side that are asked as well, so that one odd five minutes decides nothing: half an hour.
 const NEIGHBOURS: usize = 6;
 
+/// Visits to a slot and its neighbours that suffice by themselves: each twice.
+const VISITS_MIN: usize = 2 * (2 * NEIGHBOURS + 1);
+
 /// How many seconds one sample sums.
 pub(crate) const SAMPLE_SECONDS: usize = 10;
 
@@ -229,7 +232,10 @@ impl Seasonal {
             slots.filter(|slot| slot.visits > 0).map(|slot| slot.costs[cost]).collect()
         };
         let mut pool = known(&mut around(0));
-        if pool.len() <= NEIGHBOURS {
+        // One visit says little about how much is rarely exceeded: until this time of the week has come again, it is judged
+        // with the same time of other days.
+        let visits: usize = around(0).map(|slot| usize::from(slot.visits)).sum();
+        if visits < VISITS_MIN {
             pool = known(&mut (0..7).flat_map(around));
         }
         if pool.len() <= NEIGHBOURS {
@@ -402,7 +408,7 @@ mod tests {
         for slot in 0..days * 288 {
             let start = from + slot * SLOT_SECONDS;
             for second in start..start + 10 {
-                seasonal.learn(second, &[rate(second), 0.0, 0.0, 0.0, 1.0]);
+                seasonal.learn(second, &[rate(second), 0.0, 0.0, 0.0, 1.0, 1.0]);
             }
             seasonal.gap(start + 10);
         }

@@ -19,20 +19,39 @@ const STEPS: usize = 64;
 /// without requests.
 const GAP_STEPS_MAX: u64 = 60;
 
-/// The costs and the arrivals of clients.
-pub(crate) const SERIES: usize = CostKind::ALL.len() + 1;
+/// The costs, the arrivals of clients, and the heaviest client.
+pub(crate) const SERIES: usize = CostKind::ALL.len() + 2;
 
 /// Where the arrivals are.
 pub(crate) const ARRIVALS: usize = CostKind::ALL.len();
 
-/// The sums of one stretch of time, each cost in the order of [`CostKind::ALL`], then arrivals.
+/// Where the requests of the heaviest client are.
+pub(crate) const HEAVIEST: usize = CostKind::ALL.len() + 1;
+
+/// The sums of one stretch of time, each cost in the order of [`CostKind::ALL`], then arrivals; and the most requests that
+/// one client had at any moment of it, older ones faded.
 pub(crate) type Sums = [f64; SERIES];
+
+/// In how many steps a client's requests fade to a half: two seconds. A page with twenty parts comes to less than twenty, and
+/// forty requests a second to more than forty within one and a half.
+const FADE_STEPS: f32 = 8.0;
 
 /// A client that has not been seen for this long arrives anew, in seconds.
 const ARRIVAL_SECONDS: u32 = 10;
 
 /// How many clients are remembered for that.
 const CLIENTS: usize = 16_384;
+
+/// What is remembered of a client.
+#[derive(Clone, Copy, Debug, Default)]
+struct Remembered {
+    client_hash: u32,
+    /// The second in which it was last seen.
+    second: u32,
+    /// The step as of which its requests are faded.
+    step: u32,
+    requests: f32,
+}
 
 /// The last seconds, in steps.
 #[derive(Clone, Debug)]
@@ -41,7 +60,7 @@ pub(crate) struct Series {
     newest: u64,
     /// The first step of the time that was observed without a gap.
     run_start: u64,
-    clients: Vec<(u32, u32)>,
+    clients: Vec<Remembered>,
 }
 
 /// What an advance of time went through.
@@ -55,7 +74,7 @@ pub(crate) enum Passed {
 
 impl Series {
     pub(crate) fn new() -> Self {
-        Self { steps: [[0.0; SERIES]; STEPS], newest: 0, run_start: 0, clients: vec![(0, 0); CLIENTS] }
+        Self { steps: [[0.0; SERIES]; STEPS], newest: 0, run_start: 0, clients: vec![Remembered::default(); CLIENTS] }
     }
 
     pub(crate) fn memory_bytes(&self) -> usize {
@@ -108,14 +127,22 @@ impl Series {
         }
     }
 
-    /// Counts a request of a client, which is an arrival unless the client was here a moment ago.
-    pub(crate) fn add_client(&mut self, client_hash: u32, weight: f64) {
-        let second = (self.newest / STEPS_PER_SECOND) as u32;
+    /// Counts a request of a client, and says whether it is an arrival: the client was not here a moment ago.
+    pub(crate) fn add_client(&mut self, client_hash: u32, weight: f64) -> bool {
+        let (second, step) = ((self.newest / STEPS_PER_SECOND) as u32, self.newest as u32);
+        let sums = &mut self.steps[self.newest as usize % STEPS];
         let entry = &mut self.clients[client_hash as usize % CLIENTS];
-        if entry.0 != client_hash || second.wrapping_sub(entry.1) >= ARRIVAL_SECONDS {
-            self.steps[self.newest as usize % STEPS][ARRIVALS] += weight;
+        if entry.client_hash != client_hash {
+            *entry = Remembered { client_hash, ..Remembered::default() };
         }
-        *entry = (client_hash, second);
+        let arrives = second.wrapping_sub(entry.second) >= ARRIVAL_SECONDS;
+        if arrives {
+            sums[ARRIVALS] += weight;
+        }
+        let faded = entry.requests * (-(step.wrapping_sub(entry.step) as f32) / FADE_STEPS).exp2();
+        *entry = Remembered { client_hash, second, step, requests: faded + weight as f32 };
+        sums[HEAVIEST] = sums[HEAVIEST].max(f64::from(entry.requests));
+        arrives
     }
 
     /// The sums of the last `steps` steps, the present one included.
@@ -132,9 +159,11 @@ impl Series {
     fn sum(&self, steps: std::ops::Range<u64>) -> Sums {
         let mut sums = [0.0; SERIES];
         for step in steps {
-            for (sum, part) in sums.iter_mut().zip(self.steps[step as usize % STEPS]) {
+            let parts = &self.steps[step as usize % STEPS];
+            for (sum, part) in sums.iter_mut().zip(&parts[..HEAVIEST]) {
                 *sum += part;
             }
+            sums[HEAVIEST] = sums[HEAVIEST].max(parts[HEAVIEST]);
         }
         sums
     }
@@ -156,7 +185,7 @@ mod tests {
             series.advance(at(millis), |what| passed.push(what));
             series.add(at(millis), &[1.0, 10.0, 0.0, 0.0]);
         }
-        let second = |number, requests: f64| Passed::Second(number, [requests, requests * 10.0, 0.0, 0.0, 0.0]);
+        let second = |number, requests: f64| Passed::Second(number, [requests, requests * 10.0, 0.0, 0.0, 0.0, 0.0]);
         assert_eq!(passed, [second(1000, 3.0), second(1001, 1.0), second(1002, 0.0)]);
         passed.clear();
         series.advance(at(3_600_000), |what| passed.push(what));
@@ -176,6 +205,32 @@ mod tests {
         series.advance(at(12_000), |_| {});
         series.add_client(7, 1.0);
         assert_eq!(series.last(4)[ARRIVALS], 1.0);
+    }
+
+    #[test]
+    fn the_heaviest_client_is_the_one_that_goes_on() {
+        let heaviest = |seconds: u64, requests_a_step: u64, clients: u64| {
+            let mut series = Series::new();
+            for step in 0..seconds * STEPS_PER_SECOND {
+                series.advance(at(step * 250), |_| {});
+                for number in 0..requests_a_step {
+                    series.add_client(1 + (number % clients) as u32, 1.0);
+                }
+            }
+            series.last(2)[HEAVIEST]
+        };
+        // Forty requests a second, from one client and from forty.
+        assert!((40.0..65.0).contains(&heaviest(2, 10, 1)), "{}", heaviest(2, 10, 1));
+        assert!(heaviest(30, 10, 1) < 140.0);
+        assert!(heaviest(30, 10, 40) < 15.0);
+        let mut series = Series::new();
+        series.advance(at(0), |_| {});
+        for _ in 0..40 {
+            series.add_client(7, 1.0);
+        }
+        series.advance(at(4_000), |_| {});
+        series.add_client(7, 1.0);
+        assert!((10.0..12.0).contains(&series.last(2)[HEAVIEST]), "a quarter of forty is left after four seconds");
     }
 
     #[test]

@@ -5,6 +5,10 @@
 //!   that is over within half a second is never one. The number of clients that arrive is watched in
 //!   the same way, because bursts of it are small on any site: a distributed flood of twenty requests a second stands
 //!   out there at once, where twenty requests are still a page load.
+//!   Heaviest of all watched is what one client asks for: forty requests a second from one address are seen within two
+//!   seconds on a site that is used to more than that from its visitors together.
+//!   So is an agent that ordinary visitors do not have and many clients arrive with: a flood that is small beside the
+//!   ordinary traffic.
 //! - *slow*: the last ten seconds exceed what ten seconds may be, for three seconds.
 //! - *creeping*: a cumulative sum (E. S. Page, Biometrika 41, 1954) over ten-second sums, for ramps.
 //!
@@ -20,7 +24,7 @@ use crate::decision::CostKind;
 use crate::units::Timestamp;
 
 use super::seasonal::{Normal, Seasonal};
-use super::series::{ARRIVALS, SERIES, STEPS_PER_SECOND, Series};
+use super::series::{ARRIVALS, HEAVIEST, SERIES, STEPS_PER_SECOND, Series};
 
 const COSTS: usize = CostKind::ALL.len();
 
@@ -38,8 +42,12 @@ const SPREAD_FACTOR: f64 = 6.0;
 /// of connections. Below this nothing is worth an incident on the smallest server.
 const FLOOR_TEN_SECONDS: [f64; COSTS] = [10.0, 2e6, 3.0, 100.0];
 
-/// The same over one second, and nine clients: that many come at once by chance once in months on a site of one a second.
-const FLOOR_SECOND: [f64; SERIES] = [15.0, 2e6, 2.0, 50.0, 9.0];
+/// The same over one second; nine clients, since that many come at once by chance once in months on a site of one a second;
+/// and 35 faded requests of one client, which is a page with forty parts that loads within a second.
+const FLOOR_SECOND: [f64; SERIES] = [15.0, 2e6, 2.0, 50.0, 9.0, 35.0];
+
+/// So many clients who arrive with one agent that ordinary visitors do not have, those of two seconds ago counting half.
+pub(crate) const NEWCOMERS_MIN: f64 = 9.0;
 
 /// Fast: this many of the last five ticks.
 const HELD: u32 = 3;
@@ -120,15 +128,23 @@ impl Trigger {
     }
 
     /// Looks at the present. Returns every cost that has exceeded what is normal for long enough.
-    pub(crate) fn look(&mut self, now: Timestamp, series: &Series, seasonal: &Seasonal) -> Vec<Exceeded> {
+    /// `newcomers` says how many clients arrive with one agent that is not ordinary.
+    pub(crate) fn look(
+        &mut self,
+        now: Timestamp,
+        series: &Series,
+        newcomers: f64,
+        seasonal: &Seasonal,
+    ) -> Vec<Exceeded> {
         if now.since(self.last) < WINDOW || !seasonal.has_contrast() {
             return Vec::new();
         }
         self.last = now;
         let (second, half) = (series.last(STEPS_PER_SECOND), series.last(STEPS_PER_SECOND / 2));
         let exceeds_second = |index: usize| exceeds_second(now, second[index].min(2.0 * half[index]), index, seasonal);
+        let is_heavy = || self::exceeds_second(now, half[HEAVIEST], HEAVIEST, seasonal);
         let ten_seconds = series.last(10 * STEPS_PER_SECOND);
-        let arrivals = exceeds_second(ARRIVALS);
+        let arrivals = exceeds_second(ARRIVALS) || is_heavy() || newcomers >= NEWCOMERS_MIN;
         let revision = seasonal.revision(now);
         if self.normal.0 != revision {
             self.normal = (revision, std::array::from_fn(|cost| seasonal.normal(now, cost)));
@@ -180,7 +196,7 @@ fn most(normal: Normal, factor: f64, floor: f64) -> f64 {
 
 fn exceeds_second(now: Timestamp, sum: f64, series: usize, seasonal: &Seasonal) -> bool {
     // Most quiet ticks are decided by the floor, without a look at the histograms.
-    let factor = if series == ARRIVALS { UPPER_FACTOR } else { UPPER_FACTOR_SECOND };
+    let factor = if series < ARRIVALS { UPPER_FACTOR_SECOND } else { UPPER_FACTOR };
     sum > FLOOR_SECOND[series] && sum > most(seasonal.normal_second(now, series), factor, FLOOR_SECOND[series])
 }
 
@@ -207,7 +223,7 @@ mod tests {
             for sample in samples {
                 trigger.sample(at(tick), &sample, &seasonal);
             }
-            if !trigger.look(at(tick), &series, &seasonal).is_empty() {
+            if !trigger.look(at(tick), &series, 0.0, &seasonal).is_empty() {
                 return tick.checked_sub(calm);
             }
             let requests = if tick < calm { normal / 4.0 } else { then(tick - calm) / 4.0 };

@@ -55,6 +55,8 @@ struct Log {
     pages: Vec<String>,
     parts: Vec<String>,
     commonest_agent: String,
+    /// Where most requests say they come from: the site itself.
+    origin: String,
 }
 
 impl Replayed {
@@ -76,13 +78,15 @@ impl Replayed {
             let kept = lines.iter().filter(|sent| sent.status == 200 && is_part(sent) == part);
             kept.map(|sent| sent.path.clone()).collect()
         };
-        let mut agents: HashMap<&str, u32> = HashMap::new();
-        for agent in lines.iter().filter_map(|sent| sent.user_agent.as_deref()) {
-            *agents.entry(agent).or_default() += 1;
-        }
-        let commonest = agents.into_iter().max_by_key(|(agent, count)| (*count, *agent));
-        let commonest_agent = commonest.map_or_else(String::new, |(agent, _)| agent.to_owned());
-        let log = Log { pages: paths(false), parts: paths(true), commonest_agent, lines };
+        let origin =
+            |referer: &str| String::from_utf8_lossy(attribute::referer_origin(referer.as_bytes())).into_owned();
+        let log = Log {
+            pages: paths(false),
+            parts: paths(true),
+            commonest_agent: commonest(lines.iter().filter_map(|sent| sent.user_agent.clone())),
+            origin: commonest(lines.iter().filter_map(|sent| sent.referer.as_deref()).map(origin)),
+            lines,
+        };
         Ok(Self { log: Arc::new(log), at: 0 })
     }
 
@@ -126,12 +130,18 @@ impl Replayed {
             let mut part = Sent::get(client, dice.pick(&self.log.parts).clone(), user_agent);
             part.wanted = true;
             part.header_order = None;
-            part.referer = Some(format!("http://example.org{page}"));
+            part.referer = Some(format!("{}{page}", self.log.origin));
             part.upstream = Duration::from_millis(1);
             visit.push((Duration::from_millis(200 + dice.bits() % 1500), part));
         }
         visit
     }
+}
+
+fn commonest(values: impl Iterator<Item = String>) -> String {
+    let mut counts: HashMap<String, u32> = HashMap::new();
+    values.filter(|value| value.len() > 1).for_each(|value| *counts.entry(value).or_default() += 1);
+    counts.into_iter().max_by_key(|(value, count)| (*count, value.clone())).map(|(value, _)| value).unwrap_or_default()
 }
 
 /// The request of one line; none for what no server would have answered.

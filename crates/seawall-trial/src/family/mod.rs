@@ -86,15 +86,14 @@ pub const ALL: [Family; 14] = [
     },
     Family {
         name: "bytes-heavy",
-        what: "2/s for one file of 8 MB, from everywhere with every agent",
-        traffic: || Box::new(Flood::steady(2.0, targets::large_file)),
+        what: "8/s for files of 4 MB, from 5,000 addresses with one downloader",
+        traffic: || Box::new(Flood::steady(8.0, targets::large_files)),
         ..USUAL
     },
     Family {
         name: "slow-cost",
-        what: "1/s of form posts that the site works on for 4 s each",
-        seconds: 90,
-        traffic: || Box::new(Flood::steady(1.0, targets::slow_form)),
+        what: "8/s of form posts that the site works on for 2 s each, with every agent",
+        traffic: || Box::new(Flood::steady(8.0, targets::slow_form)),
         ..USUAL
     },
     Family {
@@ -120,9 +119,8 @@ pub const ALL: [Family; 14] = [
     },
     Family {
         name: "low and slow",
-        what: "3/s of one agent from 5,000 addresses over all pages",
-        seconds: 180,
-        traffic: || Box::new(Flood::steady(3.0, senders::low_and_slow)),
+        what: "8/s over all pages, each of 5,000 addresses once in ten minutes, with one agent",
+        traffic: || Box::new(Flood::steady(8.0, senders::low_and_slow)),
         ..USUAL
     },
     Family {

@@ -26,10 +26,10 @@ pub(super) fn random_path(scene: &mut Scene<'_>, _: usize) -> Sent {
     sent
 }
 
-pub(super) fn large_file(scene: &mut Scene<'_>, number: usize) -> Sent {
-    let agent = scene.dice.pick(&browsers()).clone();
-    let mut sent = Sent::get(address(BOTS.0, number), "/files/image.iso", agent);
-    sent.bytes = 8_000_000;
+pub(super) fn large_files(scene: &mut Scene<'_>, _: usize) -> Sent {
+    let path = format!("/files/image-{}.iso", scene.dice.below(30));
+    let mut sent = Sent::get(scene.dice.address(BOTS.0, BOTS.1), path, "Go-http-client/1.1");
+    sent.bytes = 4_000_000;
     sent
 }
 
@@ -37,6 +37,6 @@ pub(super) fn slow_form(scene: &mut Scene<'_>, number: usize) -> Sent {
     let agent = scene.dice.pick(&browsers()).clone();
     let mut sent = Sent::get(address(BOTS.0, number), "/wiki/edit", agent);
     sent.method = "POST".to_owned();
-    sent.upstream = Duration::from_secs(4);
+    sent.upstream = Duration::from_secs(2);
     sent
 }

@@ -1,0 +1,99 @@
+//! Whether requests are more than a few browsers loading pages: the requests of many clients always are, those of a few only
+//! when they go on.
+
+use rustc_hash::FxHashMap;
+
+use crate::observation::attribute::Attribute;
+
+use super::crowd::Marked;
+use super::recent::Sampled;
+use super::statistics::effective_kinds;
+
+/// The requests of fewer clients than this, all told, may be a few browsers at work:
+const CLIENTS_FEW: f64 = 8.0;
+
+/// they count once each client has sent more than the largest page has parts, over this many busy seconds;
+const REQUESTS: f64 = 100.0;
+const SECONDS: usize = 3;
+
+/// half of that when fewer than this share is for static files, since the parts of pages are;
+const REQUESTS_FOR_PAGES: f64 = 50.0;
+const SECONDS_FOR_PAGES: usize = 2;
+const STATIC_SHARE: f64 = 0.3;
+
+/// or, since the onset, more than someone who looks at a few pages in a minute.
+const PERSISTENT_REQUESTS: f64 = 150.0;
+
+/// A second is busy with this many requests more than is normal.
+const BUSY_REQUESTS: f64 = 5.0;
+
+/// Of a distributed flood the first rows say enough.
+const ROWS_ENOUGH: usize = 100;
+
+/// Whether these requests are more than a few browsers loading pages. `now` are those of the window that is mined,
+/// `since_onset` all since the onset; `normal_rate` is what normal traffic has of them in a second.
+pub(super) fn is_sustained(
+    now: &[&Sampled<'_>],
+    since_onset: &[&Sampled<'_>],
+    marked: &Marked,
+    normal_rate: impl Fn() -> f64,
+) -> bool {
+    let few = |rows: &[&Sampled<'_>]| -> Option<Few> {
+        if clients(rows.iter().take(ROWS_ENOUGH)) >= CLIENTS_FEW {
+            return None;
+        }
+        let clients = clients(rows.iter());
+        (clients < CLIENTS_FEW).then(|| Few::new(clients.max(1.0), rows, marked))
+    };
+    let Some(now) = few(now) else { return true };
+    let Some(all) = few(since_onset) else { return true };
+    let rate = normal_rate();
+    now.goes_on(rate) || all.busy_seconds(rate) >= SECONDS && all.requests >= PERSISTENT_REQUESTS * all.clients
+}
+
+/// The requests of a few clients.
+struct Few {
+    clients: f64,
+    requests: f64,
+    statics: f64,
+    seconds: FxHashMap<u64, f64>,
+}
+
+impl Few {
+    fn new(clients: f64, rows: &[&Sampled<'_>], marked: &Marked) -> Self {
+        let mut few = Self { clients, requests: 0.0, statics: 0.0, seconds: FxHashMap::default() };
+        for sampled in rows {
+            let requests = sampled.cost(0);
+            few.requests += requests;
+            if marked.is_static(sampled.row.marks.one(Attribute::Extension)) {
+                few.statics += requests;
+            }
+            *few.seconds.entry(sampled.at.as_seconds()).or_default() += requests;
+        }
+        few
+    }
+
+    fn busy_seconds(&self, normal_rate: f64) -> usize {
+        self.seconds.values().filter(|requests| **requests >= normal_rate + BUSY_REQUESTS).count()
+    }
+
+    fn goes_on(&self, normal_rate: f64) -> bool {
+        let (requests, seconds) = if self.statics < STATIC_SHARE * self.requests {
+            (REQUESTS_FOR_PAGES, SECONDS_FOR_PAGES)
+        } else {
+            (REQUESTS, SECONDS)
+        };
+        self.requests >= requests * self.clients && self.busy_seconds(normal_rate) >= seconds
+    }
+}
+
+/// How many equally busy clients would be as many.
+fn clients<'s>(rows: impl Iterator<Item = &'s &'s Sampled<'s>>) -> f64 {
+    let mut clients: FxHashMap<u32, f64> = FxHashMap::default();
+    for sampled in rows {
+        // Without addresses every request may be a client.
+        let client = if sampled.row.client_hash == 0 { clients.len() as u32 } else { sampled.row.client_hash };
+        *clients.entry(client).or_default() += sampled.cost(0);
+    }
+    effective_kinds(clients.values().copied())
+}
