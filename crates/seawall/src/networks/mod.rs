@@ -106,6 +106,7 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
+    use crate::host::clock::Clock;
 
     fn test_file(name: &str) -> Option<PathBuf> {
         Some(PathBuf::from("tests/data/networks").join(name))
@@ -145,7 +146,9 @@ mod tests {
 
     #[test]
     fn what_is_built_in_is_small() {
+        let clock = Clock::start();
         let table = embedded::read();
+        println!("unpacked in {:?}", clock.uptime());
         let (v4, v6) = table.range_counts();
         let resident = table.resident_bytes();
         println!("{} bytes packed, {resident} bytes resident, {v4} IPv4 and {v6} IPv6 ranges", embedded::PACKED.len());
