@@ -3,16 +3,14 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use rustc_hash::FxHashMap;
-
-use super::table::{Parts, Start, upper_half};
-use super::{CountryCode, Network, NetworkTable};
+use super::table::{PackedNetwork, Parts, Start, upper_half};
+use super::{CountryCode, NetworkTable};
 
 /// The most ranges of one kind and family. The whole internet has half a million today; a table of this many holds about
 /// 100 MB.
 pub const RANGES_MAX: usize = 1 << 22;
 
-/// The most autonomous systems that can have a name. 120,000 are assigned today.
+/// The most autonomous systems. 120,000 are assigned today.
 pub const SYSTEMS_MAX: usize = 1 << 20;
 
 /// The longest name of a system that is kept, in bytes. Those of today have at most 169.
@@ -64,8 +62,8 @@ pub enum BuildError {
     /// There are more ranges of one kind and family than a table holds.
     #[error("found more than {RANGES_MAX} ranges of one kind, where the whole internet has half a million")]
     TooManyRanges,
-    /// More systems are named than a table holds.
-    #[error("found names of more than {SYSTEMS_MAX} autonomous systems, where 120,000 are assigned")]
+    /// There are more systems than a table holds.
+    #[error("found more than {SYSTEMS_MAX} autonomous systems, where 120,000 are assigned")]
     TooManySystems,
 }
 
@@ -87,9 +85,13 @@ impl NetworkTableBuilder {
     /// (RFC 7607) and is ignored.
     ///
     /// # Errors
-    /// If this is no range, or one too many.
+    /// If this is no range, or one or a system too many.
     pub fn add_system(&mut self, first: IpAddr, last: IpAddr, asn: u32) -> Result<(), BuildError> {
-        if asn == 0 { Ok(()) } else { self.systems.add(first, last, asn) }
+        if asn == 0 {
+            return Ok(());
+        }
+        self.name_of(asn)?;
+        self.systems.add(first, last, asn)
     }
 
     /// The autonomous system `asn` calls itself `name`. The first name stays; control characters become spaces, and what
@@ -98,33 +100,41 @@ impl NetworkTableBuilder {
     /// # Errors
     /// If this is one system too many.
     pub fn name_system(&mut self, asn: u32, name: &str) -> Result<(), BuildError> {
-        if asn == 0 || self.names.contains_key(&asn) {
+        if asn == 0 {
             return Ok(());
         }
-        if self.names.len() >= SYSTEMS_MAX {
-            return Err(BuildError::TooManySystems);
+        let known = self.name_of(asn)?;
+        if !known.is_empty() {
+            return Ok(());
         }
         let printable = name.trim().chars().map(|character| if character.is_control() { ' ' } else { character });
-        let mut name = String::new();
         for character in printable {
-            if name.len() + character.len_utf8() > NAME_BYTES_MAX {
+            if known.len() + character.len_utf8() > NAME_BYTES_MAX {
                 break;
             }
-            name.push(character);
-        }
-        if !name.is_empty() {
-            self.names.insert(asn, name);
+            known.push(character);
         }
         Ok(())
     }
 
     /// The table of all that was given; `origin` says where it is from.
     pub fn build(self, origin: &str) -> NetworkTable {
-        let mut places = Places::new();
-        let v4 = merge(self.countries.v4, self.systems.v4, u64::from(u32::MAX), &mut places);
-        let v6 = merge(self.countries.v6, self.systems.v6, u64::MAX, &mut places);
-        let systems = self.names.into_iter().collect();
-        NetworkTable::from_parts(Parts { v4, v6, networks: places.networks, systems, origin: origin.to_owned() })
+        let systems: Vec<(u32, String)> = self.names.into_iter().collect();
+        let pack = |country: Option<CountryCode>, asn: Option<u32>| {
+            let system = asn.and_then(|asn| systems.binary_search_by_key(&asn, |system| system.0).ok());
+            PackedNetwork::new(country, system)
+        };
+        let v4 = merge(self.countries.v4, self.systems.v4, u64::from(u32::MAX), pack);
+        let v6 = merge(self.countries.v6, self.systems.v6, u64::MAX, pack);
+        NetworkTable::from_parts(Parts { v4, v6, systems, origin: origin.to_owned() })
+    }
+
+    /// The name of the system, empty while it has none.
+    fn name_of(&mut self, asn: u32) -> Result<&mut String, BuildError> {
+        if self.names.len() >= SYSTEMS_MAX && !self.names.contains_key(&asn) {
+            return Err(BuildError::TooManySystems);
+        }
+        Ok(self.names.entry(asn).or_default())
     }
 }
 
@@ -159,46 +169,30 @@ impl<T: Copy + PartialEq> Families<T> {
     }
 }
 
-/// The distinct networks in the order in which they were met, the unknown one first.
-struct Places {
-    networks: Vec<Network>,
-    places: FxHashMap<Network, u32>,
-}
-
-impl Places {
-    fn new() -> Self {
-        let unknown = Network::default();
-        Self { networks: vec![unknown], places: FxHashMap::from_iter([(unknown, 0)]) }
-    }
-
-    fn of(&mut self, network: Network) -> u32 {
-        *self.places.entry(network).or_insert_with(|| {
-            self.networks.push(network);
-            // There are far fewer than four milliard ranges.
-            (self.networks.len() - 1) as u32
-        })
-    }
-}
-
 /// The starts of the ranges within which both country and system stay the same, from 0 on.
-fn merge(countries: Vec<Range<CountryCode>>, systems: Vec<Range<u32>>, end: u64, places: &mut Places) -> Vec<Start> {
+fn merge(
+    countries: Vec<Range<CountryCode>>,
+    systems: Vec<Range<u32>>,
+    end: u64,
+    pack: impl Fn(Option<CountryCode>, Option<u32>) -> PackedNetwork,
+) -> Vec<Start> {
     let (countries, systems) = (steps(countries, end), steps(systems, end));
     let mut countries = countries.into_iter().peekable();
     let mut systems = systems.into_iter().peekable();
-    let mut network = Network::default();
+    let (mut country, mut asn) = (None, None);
     let mut merged: Vec<Start> = Vec::new();
     while let Some(start) =
         [countries.peek().map(|step| step.0), systems.peek().map(|step| step.0)].into_iter().flatten().min()
     {
-        if let Some((_, country)) = countries.next_if(|step| step.0 == start) {
-            network.country = country;
+        if let Some((_, next)) = countries.next_if(|step| step.0 == start) {
+            country = next;
         }
-        if let Some((_, asn)) = systems.next_if(|step| step.0 == start) {
-            network.asn = asn;
+        if let Some((_, next)) = systems.next_if(|step| step.0 == start) {
+            asn = next;
         }
-        let place = places.of(network);
-        if merged.last().is_none_or(|before| before.1 != place) {
-            merged.push((start, place));
+        let network = pack(country, asn);
+        if merged.last().is_none_or(|before| before.1 != network) {
+            merged.push((start, network));
         }
     }
     merged

@@ -51,6 +51,16 @@ impl CountryCode {
         codes.binary_search(&letters).is_ok().then_some(Self(letters))
     }
 
+    /// The place of the code among all, sorted; there are fewer than 255.
+    pub(super) fn place(self) -> u8 {
+        CODES.as_chunks::<2>().0.binary_search(&self.0).map_or(u8::MAX, |place| place as u8)
+    }
+
+    /// The code at this place among all, sorted.
+    pub(super) fn at(place: u8) -> Option<Self> {
+        CODES.as_chunks::<2>().0.get(usize::from(place)).map(|letters| Self(*letters))
+    }
+
     /// The two capitals.
     pub const fn letters(self) -> [u8; 2] {
         self.0

@@ -3,11 +3,12 @@
 //! What is read is believed in nothing: every column must be as long as the others say, every place must exist, and the
 //! ranges must end where the family does.
 
+use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 
 use super::builder::{RANGES_MAX, SYSTEMS_MAX};
-use super::table::{Parts, Start};
-use super::{CountryCode, Network, NetworkTable};
+use super::table::{PackedNetwork, Parts, Start};
+use super::{CountryCode, NetworkTable};
 
 /// What the bytes begin with: a name and the version of the form.
 const MARK: [u8; 8] = *b"seawnet1";
@@ -125,21 +126,17 @@ impl NetworkTable {
     /// The table in its binary form, the same for equal tables.
     ///
     /// # Errors
-    /// If a network is announced by a system without an entry among the names; [`NetworkTable::decode`] could not read it.
+    /// If there is no memory for it.
     pub fn encode(&self) -> Result<Vec<u8>, EncodeError> {
         let (asns, names): (Vec<u32>, Vec<&str>) = self.systems().unzip();
-        let mut network_countries = Vec::with_capacity(2 * self.networks().len());
-        let mut network_systems = Vec::with_capacity(self.networks().len());
-        for network in self.networks() {
-            network_countries.extend(network.country.map_or(NO_COUNTRY, CountryCode::letters));
-            network_systems.push(match network.asn {
-                None => 0,
-                Some(asn) => match asns.binary_search(&asn) {
-                    Ok(place) => place as u32 + 1,
-                    Err(_) => return Err(EncodeError(format!("system {asn} has no name"))),
-                },
-            });
-        }
+        let mut distinct = Distinct::new();
+        let v4 = RangeColumns::new(self.ranges_v4(), &mut distinct);
+        let v6 = RangeColumns::new(self.ranges_v6(), &mut distinct);
+        let networks = &distinct.networks;
+        let letters = |network: &PackedNetwork| network.country().map_or(NO_COUNTRY, CountryCode::letters);
+        let network_countries: Vec<u8> = networks.iter().flat_map(letters).collect();
+        let system = |network: &PackedNetwork| network.system().map_or(0, |place| place as u32 + 1);
+        let network_systems = networks.iter().map(system).collect();
         let mut before = 0;
         let asn_steps = asns.iter().map(|asn| asn - std::mem::replace(&mut before, *asn)).collect();
         let columns = Columns {
@@ -149,8 +146,8 @@ impl NetworkTable {
             names,
             network_countries: &network_countries,
             network_systems,
-            v4: RangeColumns::new(self.ranges_v4()),
-            v6: RangeColumns::new(self.ranges_v6()),
+            v4,
+            v6,
         };
         postcard::to_allocvec(&columns).map_err(|error| EncodeError(error.to_string()))
     }
@@ -171,10 +168,10 @@ impl NetworkTable {
             return Err(DecodeError::Surplus { bytes: rest.len() });
         }
         let systems = systems(&columns)?;
-        let networks = networks(&columns, &systems)?;
-        let v4 = columns.v4.into_starts("IPv4", u64::from(u32::MAX), networks.len())?;
-        let v6 = columns.v6.into_starts("IPv6", u64::MAX, networks.len())?;
-        Ok(Self::from_parts(Parts { v4, v6, networks, systems, origin: columns.origin.to_owned() }))
+        let networks = networks(&columns, systems.len())?;
+        let v4 = columns.v4.into_starts("IPv4", u64::from(u32::MAX), &networks)?;
+        let v6 = columns.v6.into_starts("IPv6", u64::MAX, &networks)?;
+        Ok(Self::from_parts(Parts { v4, v6, systems, origin: columns.origin.to_owned() }))
     }
 }
 
@@ -191,7 +188,7 @@ fn systems(columns: &Columns<'_>) -> Result<Vec<(u32, String)>, DecodeError> {
     Ok(systems)
 }
 
-fn networks(columns: &Columns<'_>, systems: &[(u32, String)]) -> Result<Vec<Network>, DecodeError> {
+fn networks(columns: &Columns<'_>, systems: usize) -> Result<Vec<PackedNetwork>, DecodeError> {
     let count = columns.network_systems.len();
     at_most("networks", count, RANGES_MAX)?;
     same_length("letters of countries", columns.network_countries.len(), 2 * count)?;
@@ -203,29 +200,52 @@ fn networks(columns: &Columns<'_>, systems: &[(u32, String)]) -> Result<Vec<Netw
             }
             country => country,
         };
-        let asn = match system.checked_sub(1) {
-            None => None,
-            Some(place) => {
-                let end = systems.len() + 1;
-                let named = systems.get(place as usize);
-                let (asn, _) = named.ok_or(DecodeError::Place { what: "network", index, found: *system, end })?;
-                Some(*asn)
-            }
-        };
-        Ok(Network { country, asn })
+        let place = system.checked_sub(1).map(|place| place as usize);
+        if place.is_some_and(|place| place >= systems) {
+            return Err(DecodeError::Place { what: "network", index, found: *system, end: systems + 1 });
+        }
+        Ok(PackedNetwork::new(country, place))
     };
     countries.iter().zip(&columns.network_systems).enumerate().map(network).collect()
 }
 
-impl RangeColumns {
-    fn new(starts: impl Iterator<Item = Start>) -> Self {
-        let (starts, networks): (Vec<u64>, Vec<u32>) = starts.unzip();
-        let lengths =
-            starts.windows(2).map(|pair| pair.iter().rev().copied().reduce(|end, start| end - start).unwrap_or(0));
-        Self { lengths: lengths.collect(), networks }
+/// The distinct networks in the order in which they are met, the unknown one first.
+struct Distinct {
+    networks: Vec<PackedNetwork>,
+    places: FxHashMap<PackedNetwork, u32>,
+}
+
+impl Distinct {
+    fn new() -> Self {
+        let unknown = PackedNetwork::default();
+        Self { networks: vec![unknown], places: FxHashMap::from_iter([(unknown, 0)]) }
     }
 
-    fn into_starts(self, family: &'static str, end: u64, places: usize) -> Result<Vec<Start>, DecodeError> {
+    fn place(&mut self, network: PackedNetwork) -> u32 {
+        *self.places.entry(network).or_insert_with(|| {
+            self.networks.push(network);
+            // There are far fewer than four milliard ranges.
+            (self.networks.len() - 1) as u32
+        })
+    }
+}
+
+impl RangeColumns {
+    fn new(ranges: impl Iterator<Item = Start>, distinct: &mut Distinct) -> Self {
+        let (mut lengths, mut networks, mut before) = (Vec::new(), Vec::new(), None);
+        for (start, network) in ranges {
+            lengths.extend(before.replace(start).map(|before| start - before));
+            networks.push(distinct.place(network));
+        }
+        Self { lengths, networks }
+    }
+
+    fn into_starts(
+        self,
+        family: &'static str,
+        end: u64,
+        networks: &[PackedNetwork],
+    ) -> Result<Vec<Start>, DecodeError> {
         let count = self.networks.len();
         // Country and system each may have as many, so a merged table has up to twice that.
         at_most("ranges", count, 2 * RANGES_MAX)?;
@@ -234,10 +254,10 @@ impl RangeColumns {
         let mut start = 0_u64;
         let mut lengths = self.lengths.into_iter();
         for (index, place) in self.networks.into_iter().enumerate() {
-            if place as usize >= places {
-                return Err(DecodeError::Place { what: "range", index, found: place, end: places });
-            }
-            starts.push((start, place));
+            let network = networks.get(place as usize).copied();
+            let network =
+                network.ok_or(DecodeError::Place { what: "range", index, found: place, end: networks.len() })?;
+            starts.push((start, network));
             let Some(length) = lengths.next() else { break };
             let next = start.checked_add(length).filter(|next| length > 0 && *next <= end);
             start = next.ok_or(DecodeError::Range { family, index, length })?;

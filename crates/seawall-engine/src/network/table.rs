@@ -5,12 +5,14 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::ops::Range;
 
-use super::{Network, NetworkKind};
+use super::{CountryCode, Network, NetworkKind};
 use crate::address::ClientAddress;
 
-/// One of so many starts of IPv6 ranges is kept apart. 32 starts of eight bytes are four cache lines.
-const SAMPLE_STEP: usize = 32;
+/// One of so many starts of IPv6 ranges is kept apart, and of these one of so many again. 16 starts of eight bytes are two
+/// cache lines, which processors fetch together.
+const SAMPLE_STEP: usize = 16;
 
 /// Country and autonomous system by address, for both families, and the names of the systems. Immutable once made.
 ///
@@ -19,21 +21,38 @@ const SAMPLE_STEP: usize = 32;
 pub struct NetworkTable {
     v4: RangesV4,
     v6: RangesV6,
-    /// The distinct networks. The first is the unknown one.
-    networks: Box<[Network]>,
-    systems: Box<[System]>,
-    /// The kind of each system, in the same order.
+    /// The number of each system, ascending.
+    asns: Box<[u32]>,
+    /// Where the name of each ends; it begins where that of the one before ends.
+    name_ends: Box<[u32]>,
+    /// The kind of each.
     kinds: Box<[NetworkKind]>,
     /// The names of all systems, one after the other.
     names: Box<str>,
     origin: Box<str>,
 }
 
-/// An autonomous system with the end of its name; the name begins where that of the one before ends.
-#[derive(Clone, Copy, Debug)]
-struct System {
-    asn: u32,
-    name_end: u32,
+/// A network in four bytes, so that the ranges themselves tell it: the place of its country among all countries in the
+/// lower eight bits, that of its system among the systems in the others; both counted from 1, and 0 for none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct PackedNetwork(u32);
+
+impl PackedNetwork {
+    /// `system` is a place below 2^24 - 1, which all systems have: see [`super::SYSTEMS_MAX`].
+    pub(super) fn new(country: Option<CountryCode>, system: Option<usize>) -> Self {
+        let country = country.map_or(0, |country| u32::from(country.place()) + 1);
+        let system = system.map_or(0, |system| system as u32 + 1);
+        Self(system << 8 | country)
+    }
+
+    pub(super) fn country(self) -> Option<CountryCode> {
+        CountryCode::at((self.0 as u8).checked_sub(1)?)
+    }
+
+    /// The place of the system.
+    pub(super) fn system(self) -> Option<usize> {
+        (self.0 >> 8).checked_sub(1).map(|place| place as usize)
+    }
 }
 
 /// IPv4 ranges by the upper half of their start. Every upper half has a range that starts at its first address, so the
@@ -45,17 +64,19 @@ struct RangesV4 {
     /// The lower half of each start.
     starts: Box<[u16]>,
     /// The network of each range.
-    networks: Box<[u32]>,
+    networks: Box<[PackedNetwork]>,
 }
 
 /// IPv6 ranges by the upper 64 bits of their start.
 #[derive(Clone, Debug, Default)]
 struct RangesV6 {
+    /// Every [`SAMPLE_STEP`]th of the samples, from the first on.
+    tops: Box<[u64]>,
     /// Every [`SAMPLE_STEP`]th start, from the first on.
     samples: Box<[u64]>,
     starts: Box<[u64]>,
     /// The network of each range.
-    networks: Box<[u32]>,
+    networks: Box<[PackedNetwork]>,
 }
 
 /// A range of addresses and the network that it belongs to.
@@ -69,16 +90,15 @@ pub struct NetworkRange {
     pub network: Network,
 }
 
-/// Where a range starts, in the upper 64 bits of IPv6 or all of IPv4, and the place of its network among the distinct ones.
-pub(super) type Start = (u64, u32);
+/// Where a range starts, in the upper 64 bits of IPv6 or all of IPv4, and its network.
+pub(super) type Start = (u64, PackedNetwork);
 
-/// What a table is made of. The starts of each family ascend from zero, and every place exists; both builder and decoder see
-/// to that.
+/// What a table is made of. The starts of each family ascend from zero, and every system exists; both builder and decoder
+/// see to that.
 #[derive(Default)]
 pub(super) struct Parts {
     pub(super) v4: Vec<Start>,
     pub(super) v6: Vec<Start>,
-    pub(super) networks: Vec<Network>,
     /// Number and name of each system, by ascending number.
     pub(super) systems: Vec<(u32, String)>,
     pub(super) origin: String,
@@ -87,20 +107,18 @@ pub(super) struct Parts {
 impl NetworkTable {
     pub(super) fn from_parts(parts: Parts) -> Self {
         let mut names = String::new();
-        let mut systems = Vec::with_capacity(parts.systems.len());
-        let mut kinds = Vec::with_capacity(parts.systems.len());
-        for (asn, name) in &parts.systems {
+        let mut name_ends = Vec::with_capacity(parts.systems.len());
+        for (_, name) in &parts.systems {
             names.push_str(name);
-            // Names are bounded so that their sum fits: see the builder.
-            systems.push(System { asn: *asn, name_end: u32::try_from(names.len()).unwrap_or(u32::MAX) });
-            kinds.push(NetworkKind::of_name(name));
+            // Systems and the lengths of their names are bounded, and so is the sum: see the builder and the decoder.
+            name_ends.push(u32::try_from(names.len()).unwrap_or(u32::MAX));
         }
         Self {
             v4: RangesV4::new(&parts.v4),
             v6: RangesV6::new(&parts.v6),
-            networks: parts.networks.into(),
-            systems: systems.into(),
-            kinds: kinds.into(),
+            asns: parts.systems.iter().map(|(asn, _)| *asn).collect(),
+            name_ends: name_ends.into(),
+            kinds: parts.systems.iter().map(|(_, name)| NetworkKind::of_name(name)).collect(),
             names: names.into(),
             origin: parts.origin.into(),
         }
@@ -108,19 +126,23 @@ impl NetworkTable {
 
     /// What is known about the network of `address`; nothing when the table does not hold it.
     pub fn lookup(&self, address: ClientAddress) -> Network {
-        let place = match address.ip() {
+        let packed = match address.ip() {
             IpAddr::V4(ip) => self.v4.find(ip.to_bits()),
             IpAddr::V6(ip) => self.v6.find(upper_half(ip)),
         };
-        place.and_then(|place| self.networks.get(place as usize)).copied().unwrap_or_default()
+        packed.map(|packed| self.unpack(packed)).unwrap_or_default()
+    }
+
+    fn unpack(&self, packed: PackedNetwork) -> Network {
+        let asn = packed.system().and_then(|system| self.asns.get(system)).copied();
+        Network { country: packed.country(), asn }
     }
 
     /// What the autonomous system calls itself.
     pub fn asn_name(&self, asn: u32) -> Option<&str> {
         let index = self.system(asn)?;
-        let start =
-            index.checked_sub(1).and_then(|before| self.systems.get(before)).map_or(0, |system| system.name_end);
-        let end = self.systems.get(index)?.name_end;
+        let start = index.checked_sub(1).and_then(|before| self.name_ends.get(before)).copied().unwrap_or(0);
+        let end = *self.name_ends.get(index)?;
         self.names.get(start as usize..end as usize).filter(|name| !name.is_empty())
     }
 
@@ -130,7 +152,7 @@ impl NetworkTable {
     }
 
     fn system(&self, asn: u32) -> Option<usize> {
-        self.systems.binary_search_by_key(&asn, |system| system.asn).ok()
+        self.asns.binary_search(&asn).ok()
     }
 
     /// Where the data is from, in the words of whoever made the table.
@@ -143,9 +165,9 @@ impl NetworkTable {
         (self.ranges_v4().count(), self.v6.starts.len())
     }
 
-    /// How many autonomous systems have a name.
+    /// How many autonomous systems there are.
     pub fn system_count(&self) -> usize {
-        self.systems.len()
+        self.asns.len()
     }
 
     /// The memory that the table holds, in bytes.
@@ -154,11 +176,12 @@ impl NetworkTable {
             + size_of_val(&*self.v4.halves)
             + size_of_val(&*self.v4.starts)
             + size_of_val(&*self.v4.networks)
+            + size_of_val(&*self.v6.tops)
             + size_of_val(&*self.v6.samples)
             + size_of_val(&*self.v6.starts)
             + size_of_val(&*self.v6.networks)
-            + size_of_val(&*self.networks)
-            + size_of_val(&*self.systems)
+            + size_of_val(&*self.asns)
+            + size_of_val(&*self.name_ends)
             + size_of_val(&*self.kinds)
             + self.names.len()
             + self.origin.len()
@@ -175,19 +198,17 @@ impl NetworkTable {
             let last = Ipv6Addr::from_bits(u128::from(last) << 64 | u128::from(u64::MAX));
             (IpAddr::V6(first), IpAddr::V6(last), place)
         });
-        v4.chain(v6).filter_map(|(first, last, place)| {
-            let network = *self.networks.get(place as usize)?;
+        v4.chain(v6).filter_map(|(first, last, packed)| {
+            let network = self.unpack(packed);
             (!network.is_unknown()).then_some(NetworkRange { first, last, network })
         })
     }
 
-    /// Number and name of every system, ascending.
+    /// Number and name of every system, ascending; the name is empty where none is known.
     pub fn systems(&self) -> impl Iterator<Item = (u32, &str)> + '_ {
-        self.systems.iter().map(|system| (system.asn, self.asn_name(system.asn).unwrap_or_default()))
-    }
-
-    pub(super) fn networks(&self) -> &[Network] {
-        &self.networks
+        let starts = std::iter::once(0).chain(self.name_ends.iter().copied());
+        let names = starts.zip(&self.name_ends).map(|(start, end)| self.names.get(start as usize..*end as usize));
+        self.asns.iter().copied().zip(names.map(Option::unwrap_or_default))
     }
 
     /// The starts of IPv4 ranges, without those that only the upper halves need.
@@ -219,7 +240,7 @@ impl fmt::Debug for NetworkTable {
             .field("origin", &self.origin)
             .field("ranges_v4", &ranges_v4)
             .field("ranges_v6", &ranges_v6)
-            .field("systems", &self.systems.len())
+            .field("systems", &self.asns.len())
             .finish_non_exhaustive()
     }
 }
@@ -228,7 +249,7 @@ impl RangesV4 {
     fn new(ranges: &[Start]) -> Self {
         let (mut halves, mut starts, mut networks) = (Vec::with_capacity(65_537), Vec::new(), Vec::new());
         let mut coming = ranges.iter().peekable();
-        let mut current = 0;
+        let mut current = PackedNetwork::default();
         for half in 0..=u64::from(u16::MAX) {
             halves.push(starts.len() as u32);
             if coming.peek().is_none_or(|(start, _)| *start != half << 16) {
@@ -246,7 +267,7 @@ impl RangesV4 {
         Self { halves: halves.into(), starts: starts.into(), networks: networks.into() }
     }
 
-    fn find(&self, address: u32) -> Option<u32> {
+    fn find(&self, address: u32) -> Option<PackedNetwork> {
         let half = (address >> 16) as usize;
         let (from, to) = (*self.halves.get(half)? as usize, *self.halves.get(half + 1)? as usize);
         let lower = address as u16;
@@ -257,21 +278,35 @@ impl RangesV4 {
 
 impl RangesV6 {
     fn new(ranges: &[Start]) -> Self {
-        let (starts, networks): (Vec<u64>, Vec<u32>) = ranges.iter().copied().unzip();
+        let (starts, networks): (Vec<u64>, Vec<PackedNetwork>) = ranges.iter().copied().unzip();
+        let samples: Box<[u64]> = starts.iter().copied().step_by(SAMPLE_STEP).collect();
         Self {
-            samples: starts.iter().copied().step_by(SAMPLE_STEP).collect(),
+            tops: samples.iter().copied().step_by(SAMPLE_STEP).collect(),
+            samples,
             starts: starts.into(),
             networks: networks.into(),
         }
     }
 
-    fn find(&self, address: u64) -> Option<u32> {
-        let sample = self.samples.partition_point(|start| *start <= address).checked_sub(1)?;
-        let from = sample * SAMPLE_STEP;
-        let to = (from + SAMPLE_STEP).min(self.starts.len());
-        let after = self.starts.get(from..to)?.partition_point(|start| *start <= address);
-        self.networks.get((from + after).checked_sub(1)?).copied()
+    fn find(&self, address: u64) -> Option<PackedNetwork> {
+        let top = last_up_to(&self.tops, 0..self.tops.len(), address)?;
+        let sample = last_up_to(&self.samples, below(top, self.samples.len()), address)?;
+        let range = last_up_to(&self.starts, below(sample, self.starts.len()), address)?;
+        self.networks.get(range).copied()
     }
+}
+
+/// The place of the last of `starts` within `bounds` that does not exceed `address`.
+fn last_up_to(starts: &[u64], bounds: Range<usize>, address: u64) -> Option<usize> {
+    let from = bounds.start;
+    let after = starts.get(bounds)?.partition_point(|start| *start <= address);
+    (from + after).checked_sub(1)
+}
+
+/// The places that the sample at `place` stands for.
+fn below(place: usize, end: usize) -> Range<usize> {
+    let from = place * SAMPLE_STEP;
+    from..(from + SAMPLE_STEP).min(end)
 }
 
 /// The upper 64 bits of an IPv6 address.
@@ -280,7 +315,7 @@ pub(super) fn upper_half(address: Ipv6Addr) -> u64 {
 }
 
 /// Ranges with their last addresses: each ends before the next one, the last one at `end`.
-fn with_ends(starts: impl Iterator<Item = Start>, end: u64) -> impl Iterator<Item = (u64, u64, u32)> {
+fn with_ends(starts: impl Iterator<Item = Start>, end: u64) -> impl Iterator<Item = (u64, u64, PackedNetwork)> {
     let mut starts = starts.peekable();
     std::iter::from_fn(move || {
         let (start, place) = starts.next()?;
