@@ -30,6 +30,9 @@ pub(crate) enum Failure {
     /// A benchmark could not be made, or what it saw must not be called a measurement.
     #[error("{0}")]
     Bench(String),
+    /// The table of networks could not be made.
+    #[error("failed to make the table of networks: {0}")]
+    IpData(String),
     /// A named step of the test failed.
     #[error("step `{step}` failed: {source}")]
     Step { step: &'static str, source: Box<Failure> },

@@ -1,8 +1,10 @@
-//! The project's own tasks: `cargo xtask test`, `generate`, `bench`, `trial`. One file for each; this one only lists them.
+//! The project's own tasks: `cargo xtask test`, `generate`, `ip-data`, `bench`, `trial`. One file for each; this one only
+//! lists them.
 
 mod bench;
 mod failure;
 mod generate;
+mod ip_data;
 mod packages;
 mod rust_version;
 mod test;
@@ -27,6 +29,7 @@ struct Cli {
 enum Task {
     Bench(bench::Arguments),
     Generate(generate::Arguments),
+    IpData(ip_data::Arguments),
     Test(test::Arguments),
     Trial(trial::Arguments),
 }
@@ -35,6 +38,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().task {
         Task::Bench(arguments) => bench::run(&arguments),
         Task::Generate(arguments) => generate::run(&arguments),
+        Task::IpData(arguments) => ip_data::run(&arguments),
         Task::Test(arguments) => test::run(&arguments),
         Task::Trial(arguments) => trial::run(&arguments),
     };

@@ -7,7 +7,8 @@
 //! - [`detection`]: keeps what is normal and, when something is not, finds what the excess has in common.
 //! - [`decision`]: a rule with its action, evidence and expiry; when to propose, enforce, and let go.
 //!
-//! [`address`] and [`units`] are the vocabulary of all four.
+//! [`address`] and [`units`] are the vocabulary of all four; [`network`] tells which country and which autonomous system an
+//! address belongs to.
 //!
 //! The engine does no I/O, reads no clock and draws no randomness of its own: time is a [`units::Timestamp`]
 //! handed in, randomness a seed. The live guard, simulation, replay of logs and benches all run this same code.
@@ -19,5 +20,6 @@ pub mod address;
 pub mod decision;
 pub mod detection;
 pub mod gate;
+pub mod network;
 pub mod observation;
 pub mod units;

@@ -9,6 +9,7 @@ pub mod config;
 pub mod daemon;
 pub mod drill;
 pub mod host;
+pub mod networks;
 pub mod origin;
 pub mod show;
 pub mod source;

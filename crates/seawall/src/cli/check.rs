@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::Failure;
 use super::output::print;
 use crate::config::quantity::{show_duration, show_size};
-use crate::config::{self, ClientAddressSource, Config, HostPattern, Limits, Origin, Place, Problems};
+use crate::config::{self, ClientAddressSource, Config, HostPattern, Limits, NetworkFiles, Origin, Place, Problems};
 
 const EXAMPLE: &str = "\
 Examples:
@@ -83,6 +83,7 @@ impl Display for Explanation<'_> {
         self.sites(formatter)?;
         self.trust(formatter)?;
         write_limits(formatter, &config.limits)?;
+        write_networks(formatter, &config.networks)?;
         self.policy(formatter)?;
         let notes = notes(config);
         if !notes.is_empty() {
@@ -155,6 +156,19 @@ fn write_limits(formatter: &mut fmt::Formatter<'_>, limits: &Limits) -> fmt::Res
         let files = getrlimit(Resource::Nofile).maximum;
         let files = files.map_or_else(|| "no limit".to_owned(), |files| files.to_string());
         writeln!(formatter, "  The open-files limit is {files} here, for a process like this one.")?;
+    }
+    Ok(())
+}
+
+/// Where addresses are looked up.
+fn write_networks(formatter: &mut fmt::Formatter<'_>, networks: &NetworkFiles) -> fmt::Result {
+    let NetworkFiles { country, asn } = networks;
+    writeln!(formatter, "\nNetworks")?;
+    for (what, file) in [("countries", country), ("autonomous systems", asn)] {
+        match file {
+            Some(file) => writeln!(formatter, "  The {what} of addresses are looked up in {}.", file.display())?,
+            None => writeln!(formatter, "  The {what} of addresses are looked up in the built-in table.")?,
+        }
     }
     Ok(())
 }
@@ -262,7 +276,7 @@ fn listed(items: &[impl Display]) -> String {
 }
 
 fn config_json(name: Option<&str>, config: &Config) -> Value {
-    let Config { listen, admin, state_directory, workers, sites, trust, limits, policy } = config;
+    let Config { listen, admin, state_directory, workers, sites, trust, limits, networks, policy } = config;
     let sites: Vec<Value> = sites
         .iter()
         .map(|site| {
@@ -308,6 +322,7 @@ fn config_json(name: Option<&str>, config: &Config) -> Value {
             "upstream_connections_max": limits.upstream_connections_max,
             "drain_seconds_max": limits.drain_time_max.as_secs_f64(),
         },
+        "networks": { "country": networks.country, "asn": networks.asn },
         "policy": { "enforce": policy.enforce, "never_ban": never_ban },
         "notes": notes(config),
     })

@@ -26,6 +26,8 @@ pub struct Config {
     pub trust: Trust,
     /// Bounds on what a connection may take.
     pub limits: Limits,
+    /// Where countries and autonomous systems are looked up.
+    pub networks: NetworkFiles,
     /// How decisions are made.
     pub policy: Policy,
 }
@@ -165,6 +167,15 @@ pub struct Limits {
     pub upstream_connections_max: usize,
     /// How long a stop waits for requests under way.
     pub drain_time_max: Duration,
+}
+
+/// MaxMind DB files to look addresses up in; `None` for what is built in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NetworkFiles {
+    /// Where the country is looked up.
+    pub country: Option<PathBuf>,
+    /// Where the autonomous system is looked up.
+    pub asn: Option<PathBuf>,
 }
 
 /// How decisions are made.

@@ -11,6 +11,7 @@ use toml::Spanned;
 use super::checked::{HostPattern, Origin, Site, Upstream};
 use super::host::covers;
 use super::section::Section;
+use crate::networks::mmdb::{Content, Mmdb};
 
 /// The shortest IPv4 prefix of trusted proxies: 10.0.0.0/8 is the widest network that anyone has all of.
 const PROXY_PREFIX_V4_MIN: u8 = 8;
@@ -54,6 +55,19 @@ pub(super) fn check_folder(table: &mut Section<'_, '_>, place: &Range<usize>, fo
         Err(error) => format!("`files`: failed to look at the folder {folder:?}: {error}"),
     };
     table.report.refuse(place, message);
+}
+
+/// Refuses a file of networks that cannot be read or does not tell what it is named for.
+pub(super) fn check_network_file(
+    table: &mut Section<'_, '_>,
+    place: &Range<usize>,
+    key: &'static str,
+    file: &Path,
+    content: Content,
+) {
+    if let Err(error) = Mmdb::open(file).and_then(|mmdb| mmdb.inspect(content)) {
+        table.report.refuse(place, format!("`{key}` in [networks]: {error}"));
+    }
 }
 
 /// Refuses to trust more than any proxy has: whoever is trusted can claim any address.

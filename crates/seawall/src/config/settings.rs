@@ -1,7 +1,7 @@
 //! Every setting, declared once: key, kind, range, default, and why. The reference page and the commented example come
 //! from here as much as what is read does.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -9,7 +9,7 @@ use seawall_engine::decision::Enforce;
 use toml::Spanned;
 
 use super::address::{Network, SocketAddress};
-use super::checked::{ClientAddressSource, Config, Limits, Origin, Policy, Site, Trust};
+use super::checked::{ClientAddressSource, Config, Limits, NetworkFiles, Origin, Policy, Site, Trust};
 use super::consistency::{self, SiteFound};
 use super::defaults::Environment;
 use super::host::Host;
@@ -18,6 +18,7 @@ use super::path::{FilePath, SiteName};
 use super::quantity::{KIB, MIB};
 use super::section::Section;
 use super::upstream::UpstreamUrl;
+use crate::networks::mmdb::Content;
 
 /// What the top of the file is for.
 pub(super) const WHY: &str = "Where the guard listens and where it keeps its state.";
@@ -77,6 +78,13 @@ pub(super) fn read(top: &mut Section<'_, '_>, environment: &Environment, folder:
          ordinary browsers.",
         limits,
     );
+    let networks = top.table(
+        "[networks]",
+        "Where the country and the autonomous system of a client's address are looked up. Tables for both are built in \
+         and need no set-up; name files of your own for newer or more exact data. They are read at start and at a \
+         reload, and what one of them does not tell is taken from what is built in.",
+        |table| networks(table, folder),
+    );
     let policy = top.table("[policy]", "How decisions are made, and who is never affected by them.", policy);
 
     if top.is_given() {
@@ -90,6 +98,7 @@ pub(super) fn read(top: &mut Section<'_, '_>, environment: &Environment, folder:
         sites: sites.into_iter().flatten().map(|found| found.site).collect(),
         trust,
         limits,
+        networks,
         policy,
     }
 }
@@ -293,6 +302,32 @@ fn limits(table: &mut Section<'_, '_>) -> Limits {
             )
             .default(10 * SECOND),
     }
+}
+
+fn networks(table: &mut Section<'_, '_>, folder: &Path) -> NetworkFiles {
+    let country = table
+        .setting("country", Located(FilePath))
+        .example("\"/var/lib/GeoIP/GeoLite2-Country.mmdb\"")
+        .why(
+            "A MaxMind DB file (`.mmdb`) that tells the country: GeoIP2 or GeoLite2 Country or City, DB-IP, IPinfo, \
+             ip-location-db.",
+        )
+        .optional("what is built in")
+        .flatten();
+    let asn = table
+        .setting("asn", Located(FilePath))
+        .example("\"/var/lib/GeoIP/GeoLite2-ASN.mmdb\"")
+        .why("A MaxMind DB file (`.mmdb`) that tells the autonomous system and its name.")
+        .optional("what is built in")
+        .flatten();
+    let mut file = |key: &'static str, content: Content, path: Option<Spanned<PathBuf>>| {
+        path.map(|path| {
+            let file = folder.join(path.get_ref());
+            consistency::check_network_file(table, &path.span(), key, &file, content);
+            file
+        })
+    };
+    NetworkFiles { country: file("country", Content::Country, country), asn: file("asn", Content::Asn, asn) }
 }
 
 fn policy(table: &mut Section<'_, '_>) -> Policy {

@@ -37,7 +37,9 @@ fn bad_configurations_show_every_problem() {
 fn good_configurations_are_read() {
     for path in files("good") {
         let text = fs::read_to_string(&path).expect("a readable file");
-        let config = parse(&text).unwrap_or_else(|problems| panic!("{}:\n{problems}", path.display()));
+        // Files that it names lie in its folder.
+        let config = config::parse_in(&text, &path.to_string_lossy(), &Environment::default());
+        let config = config.unwrap_or_else(|problems| panic!("{}:\n{problems}", path.display()));
         let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
         insta::with_settings!({ snapshot_path => "../data/config/good", prepend_module_to_snapshot => false, omit_expression => true }, {
             insta::assert_debug_snapshot!(name, config);

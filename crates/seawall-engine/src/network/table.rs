@@ -1,0 +1,325 @@
+//! The table that is asked: sorted ranges of addresses, each with the network that it belongs to.
+//!
+//! The ranges of a family cover all of it without gaps, so only where each starts is kept, and which of the distinct
+//! networks it belongs to. Both families first narrow the search by something small that stays in the processor's cache.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::ops::Range;
+
+use super::{CountryCode, Network, NetworkKind};
+use crate::address::ClientAddress;
+
+/// One of so many starts of IPv6 ranges is kept apart, and of these one of so many again. 16 starts of eight bytes are two
+/// cache lines, which processors fetch together.
+const SAMPLE_STEP: usize = 16;
+
+/// Country and autonomous system by address, for both families, and the names of the systems. Immutable once made.
+///
+/// IPv6 is told apart by /64, the smallest network that anyone is given.
+#[derive(Clone, Default)]
+pub struct NetworkTable {
+    v4: RangesV4,
+    v6: RangesV6,
+    /// The number of each system, ascending.
+    asns: Box<[u32]>,
+    /// Where the name of each ends; it begins where that of the one before ends.
+    name_ends: Box<[u32]>,
+    /// The kind of each.
+    kinds: Box<[NetworkKind]>,
+    /// The names of all systems, one after the other.
+    names: Box<str>,
+    origin: Box<str>,
+}
+
+/// A network in four bytes, so that the ranges themselves tell it: the place of its country among all countries in the
+/// lower eight bits, that of its system among the systems in the others; both counted from 1, and 0 for none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct PackedNetwork(u32);
+
+impl PackedNetwork {
+    /// `system` is a place below 2^24 - 1, which all systems have: see [`super::SYSTEMS_MAX`].
+    pub(super) fn new(country: Option<CountryCode>, system: Option<usize>) -> Self {
+        let country = country.map_or(0, |country| u32::from(country.place()) + 1);
+        let system = system.map_or(0, |system| system as u32 + 1);
+        Self(system << 8 | country)
+    }
+
+    pub(super) fn country(self) -> Option<CountryCode> {
+        CountryCode::at((self.0 as u8).checked_sub(1)?)
+    }
+
+    /// The place of the system.
+    pub(super) fn system(self) -> Option<usize> {
+        (self.0 >> 8).checked_sub(1).map(|place| place as usize)
+    }
+}
+
+/// IPv4 ranges by the upper half of their start. Every upper half has a range that starts at its first address, so the
+/// answer lies within it.
+#[derive(Clone, Debug, Default)]
+struct RangesV4 {
+    /// For each upper half where its ranges begin, and one more for the end: 65,537 in all.
+    halves: Box<[u32]>,
+    /// The lower half of each start.
+    starts: Box<[u16]>,
+    /// The network of each range.
+    networks: Box<[PackedNetwork]>,
+}
+
+/// IPv6 ranges by the upper 64 bits of their start.
+#[derive(Clone, Debug, Default)]
+struct RangesV6 {
+    /// Every [`SAMPLE_STEP`]th of the samples, from the first on.
+    tops: Box<[u64]>,
+    /// Every [`SAMPLE_STEP`]th start, from the first on.
+    samples: Box<[u64]>,
+    starts: Box<[u64]>,
+    /// The network of each range.
+    networks: Box<[PackedNetwork]>,
+}
+
+/// A range of addresses and the network that it belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NetworkRange {
+    /// Its first address.
+    pub first: IpAddr,
+    /// Its last address.
+    pub last: IpAddr,
+    /// What is known about it.
+    pub network: Network,
+}
+
+/// Where a range starts, in the upper 64 bits of IPv6 or all of IPv4, and its network.
+pub(super) type Start = (u64, PackedNetwork);
+
+/// What a table is made of. The starts of each family ascend from zero, and every system exists; both builder and decoder
+/// see to that.
+#[derive(Default)]
+pub(super) struct Parts {
+    pub(super) v4: Vec<Start>,
+    pub(super) v6: Vec<Start>,
+    /// Number and name of each system, by ascending number.
+    pub(super) systems: Vec<(u32, String)>,
+    pub(super) origin: String,
+}
+
+impl NetworkTable {
+    pub(super) fn from_parts(parts: Parts) -> Self {
+        let mut names = String::new();
+        let mut name_ends = Vec::with_capacity(parts.systems.len());
+        for (_, name) in &parts.systems {
+            names.push_str(name);
+            // Systems and the lengths of their names are bounded, and so is the sum: see the builder and the decoder.
+            name_ends.push(u32::try_from(names.len()).unwrap_or(u32::MAX));
+        }
+        Self {
+            v4: RangesV4::new(&parts.v4),
+            v6: RangesV6::new(&parts.v6),
+            asns: parts.systems.iter().map(|(asn, _)| *asn).collect(),
+            name_ends: name_ends.into(),
+            kinds: parts.systems.iter().map(|(_, name)| NetworkKind::of_name(name)).collect(),
+            names: names.into(),
+            origin: parts.origin.into(),
+        }
+    }
+
+    /// What is known about the network of `address`; nothing when the table does not hold it.
+    pub fn lookup(&self, address: ClientAddress) -> Network {
+        let packed = match address.ip() {
+            IpAddr::V4(ip) => self.v4.find(ip.to_bits()),
+            IpAddr::V6(ip) => self.v6.find(upper_half(ip)),
+        };
+        packed.map(|packed| self.unpack(packed)).unwrap_or_default()
+    }
+
+    fn unpack(&self, packed: PackedNetwork) -> Network {
+        let asn = packed.system().and_then(|system| self.asns.get(system)).copied();
+        Network { country: packed.country(), asn }
+    }
+
+    /// What the autonomous system calls itself.
+    pub fn asn_name(&self, asn: u32) -> Option<&str> {
+        let index = self.system(asn)?;
+        let start = index.checked_sub(1).and_then(|before| self.name_ends.get(before)).copied().unwrap_or(0);
+        let end = *self.name_ends.get(index)?;
+        self.names.get(start as usize..end as usize).filter(|name| !name.is_empty())
+    }
+
+    /// What kind of network the autonomous system is, as far as its name tells.
+    pub fn kind(&self, asn: u32) -> NetworkKind {
+        self.system(asn).and_then(|index| self.kinds.get(index)).copied().unwrap_or_default()
+    }
+
+    fn system(&self, asn: u32) -> Option<usize> {
+        self.asns.binary_search(&asn).ok()
+    }
+
+    /// Where the data is from, in the words of whoever made the table.
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// How many ranges there are, of IPv4 and of IPv6, those of which nothing is known included.
+    pub fn range_counts(&self) -> (usize, usize) {
+        (self.ranges_v4().count(), self.v6.starts.len())
+    }
+
+    /// How many autonomous systems there are.
+    pub fn system_count(&self) -> usize {
+        self.asns.len()
+    }
+
+    /// The memory that the table holds, in bytes.
+    pub fn resident_bytes(&self) -> usize {
+        size_of::<Self>()
+            + size_of_val(&*self.v4.halves)
+            + size_of_val(&*self.v4.starts)
+            + size_of_val(&*self.v4.networks)
+            + size_of_val(&*self.v6.tops)
+            + size_of_val(&*self.v6.samples)
+            + size_of_val(&*self.v6.starts)
+            + size_of_val(&*self.v6.networks)
+            + size_of_val(&*self.asns)
+            + size_of_val(&*self.name_ends)
+            + size_of_val(&*self.kinds)
+            + self.names.len()
+            + self.origin.len()
+    }
+
+    /// Every range of which something is known, IPv4 first, ascending. Neighbours differ.
+    pub fn ranges(&self) -> impl Iterator<Item = NetworkRange> + '_ {
+        let v4 = with_ends(self.ranges_v4(), u64::from(u32::MAX)).map(|(first, last, place)| {
+            let address = |bits: u64| IpAddr::V4(Ipv4Addr::from_bits(u32::try_from(bits).unwrap_or(u32::MAX)));
+            (address(first), address(last), place)
+        });
+        let v6 = with_ends(self.ranges_v6(), u64::MAX).map(|(first, last, place)| {
+            let first = Ipv6Addr::from_bits(u128::from(first) << 64);
+            let last = Ipv6Addr::from_bits(u128::from(last) << 64 | u128::from(u64::MAX));
+            (IpAddr::V6(first), IpAddr::V6(last), place)
+        });
+        v4.chain(v6).filter_map(|(first, last, packed)| {
+            let network = self.unpack(packed);
+            (!network.is_unknown()).then_some(NetworkRange { first, last, network })
+        })
+    }
+
+    /// Number and name of every system, ascending; the name is empty where none is known.
+    pub fn systems(&self) -> impl Iterator<Item = (u32, &str)> + '_ {
+        let starts = std::iter::once(0).chain(self.name_ends.iter().copied());
+        let names = starts.zip(&self.name_ends).map(|(start, end)| self.names.get(start as usize..*end as usize));
+        self.asns.iter().copied().zip(names.map(Option::unwrap_or_default))
+    }
+
+    /// The starts of IPv4 ranges, without those that only the upper halves need.
+    pub(super) fn ranges_v4(&self) -> impl Iterator<Item = Start> + '_ {
+        let halves = self.v4.halves.windows(2).zip(0_u64..).flat_map(|(bounds, half)| {
+            let (from, to) = match bounds {
+                [from, to] => (*from as usize, *to as usize),
+                _ => (0, 0),
+            };
+            let starts = self.v4.starts.get(from..to).unwrap_or_default();
+            let networks = self.v4.networks.get(from..to).unwrap_or_default();
+            starts.iter().zip(networks).map(move |(start, place)| (half << 16 | u64::from(*start), *place))
+        });
+        let mut before = None;
+        halves.filter(move |(_, place)| before.replace(*place) != Some(*place))
+    }
+
+    pub(super) fn ranges_v6(&self) -> impl Iterator<Item = Start> + '_ {
+        self.v6.starts.iter().copied().zip(self.v6.networks.iter().copied())
+    }
+}
+
+/// How much is in it; all of it would be millions of lines.
+impl fmt::Debug for NetworkTable {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (ranges_v4, ranges_v6) = self.range_counts();
+        formatter
+            .debug_struct("NetworkTable")
+            .field("origin", &self.origin)
+            .field("ranges_v4", &ranges_v4)
+            .field("ranges_v6", &ranges_v6)
+            .field("systems", &self.asns.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl RangesV4 {
+    fn new(ranges: &[Start]) -> Self {
+        let (mut halves, mut starts, mut networks) = (Vec::with_capacity(65_537), Vec::new(), Vec::new());
+        let mut coming = ranges.iter().peekable();
+        let mut current = PackedNetwork::default();
+        for half in 0..=u64::from(u16::MAX) {
+            halves.push(starts.len() as u32);
+            if coming.peek().is_none_or(|(start, _)| *start != half << 16) {
+                starts.push(0);
+                networks.push(current);
+            }
+            while let Some((start, place)) = coming.next_if(|(start, _)| start >> 16 == half) {
+                // What remains of the start is its lower half.
+                starts.push(*start as u16);
+                networks.push(*place);
+                current = *place;
+            }
+        }
+        halves.push(starts.len() as u32);
+        Self { halves: halves.into(), starts: starts.into(), networks: networks.into() }
+    }
+
+    fn find(&self, address: u32) -> Option<PackedNetwork> {
+        let half = (address >> 16) as usize;
+        let (from, to) = (*self.halves.get(half)? as usize, *self.halves.get(half + 1)? as usize);
+        let lower = address as u16;
+        let after = self.starts.get(from..to)?.partition_point(|start| *start <= lower);
+        self.networks.get((from + after).checked_sub(1)?).copied()
+    }
+}
+
+impl RangesV6 {
+    fn new(ranges: &[Start]) -> Self {
+        let (starts, networks): (Vec<u64>, Vec<PackedNetwork>) = ranges.iter().copied().unzip();
+        let samples: Box<[u64]> = starts.iter().copied().step_by(SAMPLE_STEP).collect();
+        Self {
+            tops: samples.iter().copied().step_by(SAMPLE_STEP).collect(),
+            samples,
+            starts: starts.into(),
+            networks: networks.into(),
+        }
+    }
+
+    fn find(&self, address: u64) -> Option<PackedNetwork> {
+        let top = last_up_to(&self.tops, 0..self.tops.len(), address)?;
+        let sample = last_up_to(&self.samples, below(top, self.samples.len()), address)?;
+        let range = last_up_to(&self.starts, below(sample, self.starts.len()), address)?;
+        self.networks.get(range).copied()
+    }
+}
+
+/// The place of the last of `starts` within `bounds` that does not exceed `address`.
+fn last_up_to(starts: &[u64], bounds: Range<usize>, address: u64) -> Option<usize> {
+    let from = bounds.start;
+    let after = starts.get(bounds)?.partition_point(|start| *start <= address);
+    (from + after).checked_sub(1)
+}
+
+/// The places that the sample at `place` stands for.
+fn below(place: usize, end: usize) -> Range<usize> {
+    let from = place * SAMPLE_STEP;
+    from..(from + SAMPLE_STEP).min(end)
+}
+
+/// The upper 64 bits of an IPv6 address.
+pub(super) fn upper_half(address: Ipv6Addr) -> u64 {
+    (address.to_bits() >> 64) as u64
+}
+
+/// Ranges with their last addresses: each ends before the next one, the last one at `end`.
+fn with_ends(starts: impl Iterator<Item = Start>, end: u64) -> impl Iterator<Item = (u64, u64, PackedNetwork)> {
+    let mut starts = starts.peekable();
+    std::iter::from_fn(move || {
+        let (start, place) = starts.next()?;
+        let last = starts.peek().map_or(end, |(next, _)| next.saturating_sub(1));
+        Some((start, last, place))
+    })
+}
