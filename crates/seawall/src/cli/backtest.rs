@@ -6,11 +6,11 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use seawall_engine::decision::expression::{Expression, ExpressionError, Lists, Use, read_file};
+use seawall_engine::decision::expression::{Expression, ExpressionError, Lists, Problem, Use, read_file};
 
 use super::Failure;
 use super::output::{clients, print, screen};
-use crate::config;
+use crate::config::{self, SITES};
 use crate::show::backtest::terminal::render;
 use crate::show::backtest::{Backtest, Candidate, RULES_MAX};
 use crate::show::excerpt::excerpt;
@@ -122,8 +122,9 @@ fn candidates(arguments: &Arguments, lists: &Lists) -> Result<Vec<Candidate>, Fa
     };
     for text in &arguments.texts {
         let expression = Expression::parse(text, Use::Rule, lists).map_err(|error| {
-            let line = text.lines().nth(error.line - 1).unwrap_or_default();
-            Failure::usage(format!("--rule, {}\n{}", at(&error), excerpt(line, error.column)))
+            let line = text.split('\n').nth(error.line - 1).unwrap_or_default();
+            let message = message(&error, lists);
+            Failure::usage(format!("--rule, column {}: {message}\n{}", error.column, excerpt(line, error.column)))
         })?;
         candidates.push(Candidate { name: None, place: "--rule".to_owned(), expression });
     }
@@ -136,8 +137,14 @@ fn candidates(arguments: &Arguments, lists: &Lists) -> Result<Vec<Candidate>, Fa
     Ok(candidates)
 }
 
-fn at(error: &ExpressionError) -> String {
-    format!("column {}: {error}", error.column)
+/// What is wrong, with where the list `sites` comes from for whoever misses it.
+fn message(error: &ExpressionError, lists: &Lists) -> String {
+    match &error.problem {
+        Problem::UnknownList { name, .. } if name == SITES && !lists.contains(SITES) => {
+            format!("there is no list `{SITES}`; it holds the hosts of the configuration that --config names")
+        }
+        problem => problem.to_string(),
+    }
 }
 
 /// The rules of a file, or every problem in it.
@@ -159,7 +166,8 @@ fn from_file(path: &Path, lists: &Lists) -> Result<Vec<Candidate>, Failure> {
     let rules = read_file(text, Use::Rule, lists).map_err(|problems| {
         let shown = problems.iter().map(|problem| {
             let (line, column) = (problem.line, problem.error.column);
-            format!("{name}:{line}:{column}: {}\n{}", problem.error, excerpt(&problem.text, column))
+            let message = message(&problem.error, lists);
+            format!("{name}:{line}:{column}: {message}\n{}", excerpt(&problem.text, column))
         });
         Failure::invalid(shown.collect::<Vec<_>>().join("\nseawall: "))
     })?;

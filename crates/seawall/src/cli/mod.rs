@@ -9,6 +9,7 @@ mod output;
 pub(crate) mod reference;
 mod reload;
 mod report;
+pub(crate) mod rule_reference;
 mod rules;
 mod serve;
 mod status;

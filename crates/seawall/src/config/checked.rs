@@ -10,6 +10,9 @@ use seawall_engine::address::{AddressSet, loopback_networks};
 use seawall_engine::decision::Enforce;
 use seawall_engine::decision::expression::{List, Lists};
 
+/// The list that rules can ask for hosts: those of all sites.
+pub const SITES: &str = "sites";
+
 /// Everything that the operator can say.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
@@ -39,7 +42,7 @@ impl Config {
         AddressSet::new(loopback.chain(self.trust.proxies.iter().copied()).chain(self.policy.never_ban.iter().copied()))
     }
 
-    /// The lists that rules can ask for by name: `sites`, the hosts of all sites.
+    /// The lists that rules can ask for by name.
     pub fn lists(&self) -> Lists {
         let mut sites = List::default();
         for host in self.sites.iter().flat_map(|site| &site.hosts) {
@@ -50,7 +53,7 @@ impl Config {
             }
         }
         let mut lists = Lists::default();
-        lists.insert("sites", sites);
+        lists.insert(SITES, sites);
         lists
     }
 }

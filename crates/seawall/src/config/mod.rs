@@ -25,7 +25,7 @@ use std::path::Path;
 
 use toml::de::DeTable;
 
-pub use checked::{ClientAddressSource, Config, HostPattern, Limits, Origin, Policy, Site, Trust, Upstream};
+pub use checked::{ClientAddressSource, Config, HostPattern, Limits, Origin, Policy, SITES, Site, Trust, Upstream};
 pub use defaults::Environment;
 pub use problem::{Place, Problem, Problems};
 

@@ -15,6 +15,11 @@ impl Lists {
         self.lists.push((name.into(), list));
     }
 
+    /// Whether there is a list of this name.
+    pub fn contains(&self, name: &str) -> bool {
+        self.get(name).is_some()
+    }
+
     /// The list of this name.
     pub(super) fn get(&self, name: &str) -> Option<&List> {
         self.lists.iter().find(|(other, _)| **other == *name).map(|(_, list)| list)

@@ -26,11 +26,6 @@ impl Attributes {
         self.0 & 1 << attribute as u32 != 0
     }
 
-    /// Those that are in both.
-    pub(super) fn intersection(self, other: Self) -> Self {
-        Self(self.0 & other.0)
-    }
-
     /// Their names.
     pub(super) fn names(self) -> Vec<&'static str> {
         let contained = Attribute::ALL.into_iter().filter(|attribute| self.contains(*attribute));

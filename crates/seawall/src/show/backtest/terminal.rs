@@ -35,15 +35,16 @@ impl Page {
         let title = rule.name.clone().unwrap_or_else(|| format!("Rule {number}"));
         self.heading(&title, &rule.place);
         self.line(&format!("  {}", rule.text));
-        if rule.matches.requests == 0 {
-            let why = why_nothing(rule, summary.totals.requests);
+        let all = summary.totals.requests;
+        if rule.matches.requests == 0 && (rule.not_judged < all || all == 0) {
+            let why = why_nothing(rule, all);
             let nothing = self.styled(WARNING, "matches nothing");
             self.line(&format!("  {nothing}{why}"));
-        } else {
+        } else if rule.matches.requests > 0 {
             self.matches(&rule.matches, summary);
         }
         if rule.not_judged > 0 {
-            let all = if rule.not_judged == summary.totals.requests { "all " } else { "" };
+            let all = if rule.not_judged == all { "all " } else { "" };
             let requests = requests_text(rule.not_judged);
             let what = rule.not_recorded.join(", ");
             let note = format!("{all}{requests}, whose log does not record {what}");
@@ -61,7 +62,7 @@ impl Page {
         self.fact("requests", &format!("{}, {}", grouped(matches.requests), of_all(matches.requests, totals.requests)));
         self.fact("bytes", &format!("{}, {}", byte_count(matches.bytes), of_all(matches.bytes, totals.bytes)));
         if matches.clients == 0 {
-            self.fact("clients", "not known: these logs hold no addresses");
+            self.fact("clients", "not known: these requests were logged without address");
         } else {
             let about = if matches.clients_exact { "" } else { "about " };
             let share = of_all(matches.clients.min(totals.clients), totals.clients);
@@ -142,9 +143,6 @@ impl Page {
 fn why_nothing(rule: &RuleSummary, requests: u64) -> String {
     if requests == 0 {
         return ": there are no requests".to_owned();
-    }
-    if rule.not_judged == requests {
-        return String::new();
     }
     let quoted = rule.conditions_never_met.iter().map(|condition| format!("\n    {condition}"));
     match (rule.conditions_never_met.len(), rule.conditions) {
