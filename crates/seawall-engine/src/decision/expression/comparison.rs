@@ -159,7 +159,7 @@ impl Test {
             _ => {
                 let mut holds = false;
                 each_value(attribute, request, client, |value| {
-                    holds |= value.is_some_and(|value| self.holds_of(value))
+                    holds |= value.is_some_and(|value| self.holds_of(value));
                 });
                 holds
             }

@@ -83,7 +83,7 @@ enum Node {
     All(Vec<Node>),
     Any(Vec<Node>),
     Not(Box<Node>),
-    Condition(Comparison),
+    Condition(Box<Comparison>),
 }
 
 impl Expression {
@@ -111,7 +111,7 @@ impl Expression {
 /// The expression that asks the same as a rule, with the client networks that the rule's own text leaves out.
 impl From<&Rule> for Expression {
     fn from(rule: &Rule) -> Self {
-        let conditions = rule.conditions.iter().map(|condition| Node::Condition(Comparison::from(condition)));
+        let conditions = rule.conditions.iter().map(|condition| Node::Condition(Box::new(Comparison::from(condition))));
         Self { root: Node::all(conditions.collect()) }
     }
 }

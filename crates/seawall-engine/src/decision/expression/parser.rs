@@ -105,7 +105,7 @@ impl Parser<'_> {
             let hint = self.keyword_hint(&["and", "or"]);
             return Err(self.fault(Problem::Trailing { found: self.found(), hint }));
         }
-        self.condition().map(Node::Condition)
+        self.condition().map(|condition| Node::Condition(Box::new(condition)))
     }
 
     fn condition(&mut self) -> Result<Comparison, Fault> {

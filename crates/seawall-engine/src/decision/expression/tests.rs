@@ -423,7 +423,7 @@ fn mined(received: &Received, choices: &[u8]) -> Vec<Condition> {
         let attribute = Attribute::ALL[usize::from(*choice) % Attribute::COUNT];
         let mut values = Vec::new();
         each_value(attribute, &received.request(), Some(received.client()), |value| {
-            values.push(value.map(<[u8]>::to_vec))
+            values.push(value.map(<[u8]>::to_vec));
         });
         if let Some(value) = values.get(usize::from(choice / 64) % values.len().max(1)) {
             conditions

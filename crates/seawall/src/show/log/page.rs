@@ -40,15 +40,18 @@ impl Page {
         Self { text: String::new(), screen }
     }
 
+    /// Adds a line.
     pub(in crate::show) fn line(&mut self, line: &str) {
         self.text.push_str(line.trim_end());
         self.text.push('\n');
     }
 
+    /// The text in this style, where the screen shows any.
     pub(in crate::show) fn styled(&self, style: Style, text: &str) -> String {
         if self.screen.colour && !text.is_empty() { format!("{style}{text}{style:#}") } else { text.to_owned() }
     }
 
+    /// What there is to say about the inputs, each in a line.
     pub(in crate::show) fn inputs(&mut self, inputs: &[InputSummary]) {
         let name_columns = self.screen.columns * 3 / 5;
         let widest = inputs.iter().take(INPUTS_SHOWN_MAX).map(|input| width(&input.name)).max().unwrap_or(0);
@@ -71,6 +74,7 @@ impl Page {
         self.line("");
     }
 
+    /// The totals, each in a line.
     pub(in crate::show) fn totals(&mut self, totals: &Totals) {
         let clients =
             if totals.clients_exact { grouped(totals.clients) } else { format!("about {}", grouped(totals.clients)) };
@@ -121,6 +125,7 @@ impl Page {
         self.line(&format!("  {note}"));
     }
 
+    /// The lines that could not be read, by reason; nothing when there are none.
     pub(in crate::show) fn unread(&mut self, unread: &[UnreadSummary], all_lines: u64) {
         if unread.is_empty() {
             return;
@@ -177,6 +182,7 @@ pub(in crate::show) fn lines(count: u64) -> String {
     if count == 1 { "1 line".to_owned() } else { format!("{} lines", grouped(count)) }
 }
 
+/// A number of hits.
 pub(in crate::show) fn hits_text(count: u64) -> String {
     if count == 1 { "1 hit".to_owned() } else { format!("{} hits", grouped(count)) }
 }
@@ -199,6 +205,7 @@ pub(in crate::show) fn span(seconds: u64) -> String {
     text
 }
 
+/// How many terminal columns a text takes.
 pub(in crate::show) fn width(text: &str) -> usize {
     unicode_width::UnicodeWidthStr::width(text)
 }
