@@ -136,8 +136,9 @@ pub fn loopback_networks() -> [IpNet; 2] {
     ]
 }
 
-/// An IPv4-mapped IPv6 network (`::ffff:0:0/96` and longer) as the IPv4 network it stands for.
-fn canonical_network(network: IpNet) -> IpNet {
+/// An IPv4-mapped IPv6 network (`::ffff:0:0/96` and longer) as the IPv4 network it stands for; host bits are
+/// dropped.
+pub(crate) fn canonical_network(network: IpNet) -> IpNet {
     if let IpNet::V6(net) = network
         && net.prefix_len() >= 96
         && let Some(mapped) = net.network().to_ipv4_mapped()

@@ -16,12 +16,13 @@ pub mod source;
 
 pub use cli::{command, run};
 
-/// The files of the project that are made from the program itself, by path and content: the references of settings and
-/// commands, and the commented example. `cargo xtask generate` writes them.
+/// The files of the project that are made from the program itself, by path and content: the references of settings,
+/// commands and rules, and the commented example. `cargo xtask generate` writes them.
 pub fn generated_files() -> Vec<(&'static str, String)> {
     vec![
         ("docs/commands.md", cli::reference::page()),
         ("docs/configuration.md", config::reference::page()),
+        ("docs/rules.md", cli::rule_reference::page()),
         ("examples/seawall.toml", config::reference::example()),
     ]
 }

@@ -1,5 +1,6 @@
 //! Decisions: rules with their action, evidence and expiry.
 
+pub mod expression;
 mod ladder;
 mod policy;
 mod rule;

@@ -5,6 +5,7 @@ use std::fmt;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use super::expression::Expression;
 use crate::address::ClientAddress;
 use crate::observation::Request;
 use crate::observation::attribute::{Attribute, each_value};
@@ -126,6 +127,12 @@ impl Rule {
     /// Whether a request meets every condition.
     pub fn matches(&self, request: &Request<'_>, client: Option<ClientAddress>) -> bool {
         self.conditions.iter().all(|condition| condition.matches(request, client))
+    }
+
+    /// Its text with the client networks that its `Display` leaves out, so that it can be read back as an
+    /// [`Expression`]. Only for files that the operator asked for.
+    pub fn text_with_networks(&self) -> String {
+        Expression::from(self).to_string()
     }
 }
 

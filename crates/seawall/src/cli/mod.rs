@@ -1,5 +1,6 @@
 //! The command line: one file for each command. Each has `Arguments` and `run`; this file only lists them.
 
+mod backtest;
 mod check;
 mod drill;
 mod failure;
@@ -8,6 +9,7 @@ mod output;
 pub(crate) mod reference;
 mod reload;
 mod report;
+pub(crate) mod rule_reference;
 mod rules;
 mod serve;
 mod status;
@@ -36,6 +38,7 @@ enum Command {
     Reload(reload::Arguments),
     Stop(stop::Arguments),
     Report(report::Arguments),
+    Backtest(backtest::Arguments),
     Drill(drill::Arguments),
 }
 
@@ -49,6 +52,7 @@ pub fn run() -> ExitCode {
         Command::Reload(arguments) => reload::run(&arguments),
         Command::Stop(arguments) => stop::run(&arguments),
         Command::Report(arguments) => report::run(&arguments),
+        Command::Backtest(arguments) => backtest::run(&arguments),
         Command::Drill(arguments) => drill::run(&arguments),
     };
     result.unwrap_or_else(|failure| failure.report())

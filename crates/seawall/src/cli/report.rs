@@ -1,17 +1,14 @@
 //! `seawall report`
 
-use std::io::{IsTerminal as _, stdout};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::Failure;
-use super::output::print;
-use crate::show::report::terminal::{Screen, render};
-use crate::show::report::{Clients, Progress, Report, collect};
+use super::output::{clients, print, screen};
+use crate::show::log::Progress;
+use crate::show::report::Report;
+use crate::show::report::terminal::render;
 use crate::show::text::escape;
-
-/// The width of a report that goes anywhere but to a terminal, unless COLUMNS says another.
-const COLUMNS_DEFAULT: usize = 100;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -53,7 +50,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let mut report = Report::new(clients(arguments.show_addresses)?);
     let mut failed = 0;
-    collect(&mut report, &arguments.files, &mut Progress::on_terminal(), |error| {
+    report.collect(&arguments.files, &mut Progress::on_terminal(), |error| {
         failed += 1;
         eprintln!("seawall: {}", escape(error.to_string().as_bytes()));
     });
@@ -62,29 +59,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         let json = serde_json::to_string_pretty(&summary);
         json.map_err(|error| Failure::machine(format_args!("cannot write the report as JSON: {error}")))? + "\n"
     } else {
-        render(&summary, screen())
+        render(&summary, screen(&std::io::stdout()))
     };
     print(&text)?;
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::from(super::failure::UNREADABLE) })
-}
-
-fn clients(show_addresses: bool) -> Result<Clients, Failure> {
-    if show_addresses {
-        return Ok(Clients::by_address());
-    }
-    let mut key = [0; 16];
-    getrandom::fill(&mut key).map_err(|error| {
-        Failure::machine(format_args!("cannot draw a random key for the pseudonyms of clients: {error}"))
-    })?;
-    Ok(Clients::by_pseudonym(&key))
-}
-
-fn screen() -> Screen {
-    let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    let is_terminal = stdout().is_terminal();
-    let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-    let terminal = is_terminal.then(terminal_size::terminal_size).flatten().map(|(width, _)| usize::from(width.0));
-    let stated = || std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
-    let columns = terminal.or_else(stated).unwrap_or(COLUMNS_DEFAULT);
-    Screen { columns, colour: is_terminal && !set("NO_COLOR") && !dumb }
 }

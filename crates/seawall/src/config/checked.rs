@@ -8,6 +8,10 @@ use std::time::Duration;
 use ipnet::IpNet;
 use seawall_engine::address::{AddressSet, loopback_networks};
 use seawall_engine::decision::Enforce;
+use seawall_engine::decision::expression::{List, Lists};
+
+/// The list that rules can ask for hosts: those of all sites.
+pub const SITES: &str = "sites";
 
 /// Everything that the operator can say.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,6 +42,21 @@ impl Config {
     pub fn never_ban_set(&self) -> AddressSet {
         let loopback = loopback_networks().into_iter().filter(|_| self.policy.never_ban_loopback);
         AddressSet::new(loopback.chain(self.trust.proxies.iter().copied()).chain(self.policy.never_ban.iter().copied()))
+    }
+
+    /// The lists that rules can ask for by name.
+    pub fn lists(&self) -> Lists {
+        let mut sites = List::default();
+        for host in self.sites.iter().flat_map(|site| &site.hosts) {
+            match host {
+                HostPattern::Exact(host) => sites.insert(host.as_bytes()),
+                HostPattern::Below(suffix) => sites.insert_ending(suffix.as_bytes()),
+                HostPattern::Any => sites.insert_everything(),
+            }
+        }
+        let mut lists = Lists::default();
+        lists.insert(SITES, sites);
+        lists
     }
 }
 

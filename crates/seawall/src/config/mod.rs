@@ -26,7 +26,7 @@ use std::path::Path;
 use toml::de::DeTable;
 
 pub use checked::{
-    ClientAddressSource, Config, HostPattern, Limits, NetworkFiles, Origin, Policy, Site, Trust, Upstream,
+    ClientAddressSource, Config, HostPattern, Limits, NetworkFiles, Origin, Policy, SITES, Site, Trust, Upstream,
 };
 pub use defaults::Environment;
 pub use problem::{Place, Problem, Problems};

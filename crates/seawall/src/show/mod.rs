@@ -1,5 +1,8 @@
 //! Everything people look at.
 
+pub mod backtest;
+pub mod excerpt;
+pub mod log;
 pub mod report;
 pub mod status;
 pub mod text;

@@ -25,6 +25,16 @@ pub fn escape(bytes: &[u8]) -> String {
     text
 }
 
+/// The character where a line is shown as it was written, character by character: one that would act on the terminal is
+/// replaced, since an escape would take more columns.
+pub fn visible(character: char) -> char {
+    match character {
+        '\t' => ' ',
+        _ if acts_on_text(character) => char::REPLACEMENT_CHARACTER,
+        _ => character,
+    }
+}
+
 /// Control characters, and those that format the text around them: they are invisible, or turn its direction.
 fn acts_on_text(character: char) -> bool {
     character.is_control()

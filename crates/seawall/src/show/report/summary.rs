@@ -4,13 +4,10 @@
 use serde::Serialize;
 
 use super::panel::{Order, PANELS, Panel};
-use super::table::{Count, Row, Table};
-use super::unread::Example;
-use super::{InputReport, PanelTable, Report, moment};
-use crate::show::text;
-
-/// The most cells of a timeline: it fits a terminal of 80 columns.
-const TIMELINE_CELLS_MAX: u64 = 72;
+use super::{PanelTable, Report};
+use crate::show::log::moment;
+use crate::show::log::summary::{InputSummary, TIMELINE_CELLS_MAX, Timeline, Totals, UnreadSummary, share};
+use crate::show::log::table::{Count, Row, Table};
 
 /// How many rows of a panel in order of time are shown at least: a whole day.
 const TIME_ROWS_MIN: usize = 24;
@@ -22,44 +19,6 @@ pub struct Summary {
     pub(super) inputs: Vec<InputSummary>,
     pub(super) panels: Vec<PanelSummary>,
     pub(super) unread: Vec<UnreadSummary>,
-}
-
-#[derive(Debug, Serialize)]
-pub(super) struct Totals {
-    /// Lines that were read as requests.
-    pub(super) requests: u64,
-    /// Bytes of answer.
-    pub(super) bytes: u64,
-    /// Distinct clients.
-    pub(super) clients: u64,
-    /// Whether that number is exact; else it is an estimate.
-    pub(super) clients_exact: bool,
-    /// The earliest and the latest request, in UTC.
-    pub(super) from: Option<String>,
-    pub(super) to: Option<String>,
-    /// Seconds between them.
-    pub(super) span_seconds: u64,
-    /// All lines.
-    pub(super) lines: u64,
-    /// Lines that could not be read as requests.
-    pub(super) lines_unread: u64,
-}
-
-#[derive(Debug, Serialize)]
-pub(super) struct InputSummary {
-    pub(super) name: String,
-    /// `None` when it could not be opened.
-    pub(super) compression: Option<&'static str>,
-    /// The format of most of its first lines.
-    pub(super) format: Option<&'static str>,
-    /// The share of the first lines that are in it.
-    pub(super) format_confidence: Option<f32>,
-    /// How many lines that share is of.
-    pub(super) format_lines: Option<usize>,
-    pub(super) lines: u64,
-    pub(super) lines_unread: u64,
-    /// Why it was not read, or not whole.
-    pub(super) error: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -110,56 +69,22 @@ pub(super) struct Tally {
     pub(super) bytes_share: f64,
 }
 
-#[derive(Debug, Serialize)]
-pub(super) struct Timeline {
-    /// The beginning of the first cell, in UTC.
-    pub(super) from: String,
-    pub(super) cell_hours: u64,
-    pub(super) hits: Vec<u64>,
-}
-
-#[derive(Debug, Serialize)]
-pub(super) struct UnreadSummary {
-    pub(super) reason: &'static str,
-    pub(super) text: &'static str,
-    pub(super) lines: u64,
-    pub(super) examples: Vec<ExampleSummary>,
-}
-
-#[derive(Debug, Serialize)]
-pub(super) struct ExampleSummary {
-    pub(super) input: String,
-    pub(super) line: u64,
-    pub(super) length: u64,
-    pub(super) text: String,
-}
-
 impl Report {
     /// What the report says, with the `top` rows of each panel.
     pub fn summary(&self, top: usize) -> Summary {
         Summary {
             totals: self.totals(),
-            inputs: self.inputs.iter().map(input_summary).collect(),
+            inputs: self.inputs.summaries(),
             panels: PANELS.iter().zip(&self.tables).map(|(panel, counts)| self.panel(panel, counts, top)).collect(),
-            unread: self.unread(),
+            unread: self.inputs.unread_summaries(&self.clients),
         }
     }
 
     fn totals(&self) -> Totals {
         let clients = PANELS.iter().zip(&self.tables).find(|(panel, _)| panel.name == "clients");
-        let time = |at: Option<seawall_engine::units::Timestamp>| at.map(|at| moment(at.as_seconds()).to_string());
-        let span = self.first.zip(self.last).map_or(0, |(first, last)| last.since(first).as_secs());
-        Totals {
-            requests: self.total.hits,
-            bytes: self.total.bytes,
-            clients: clients.map_or(0, |(_, counts)| counts.table.distinct()),
-            clients_exact: clients.is_none_or(|(_, counts)| counts.table.is_exact()),
-            from: time(self.first),
-            to: time(self.last),
-            span_seconds: span,
-            lines: self.inputs.iter().map(|input| input.lines).sum(),
-            lines_unread: self.unread.count(),
-        }
+        let (distinct, is_exact) =
+            clients.map_or((0, true), |(_, counts)| (counts.table.distinct(), counts.table.is_exact()));
+        self.inputs.totals(distinct, is_exact)
     }
 
     fn panel(&self, panel: &Panel, counts: &PanelTable, top: usize) -> PanelSummary {
@@ -197,28 +122,10 @@ impl Report {
     fn tally(&self, count: Count) -> Tally {
         Tally {
             hits: count.hits,
-            hits_share: share(count.hits, self.total.hits),
+            hits_share: share(count.hits, self.inputs.total.hits),
             bytes: count.bytes,
-            bytes_share: share(count.bytes, self.total.bytes),
+            bytes_share: share(count.bytes, self.inputs.total.bytes),
         }
-    }
-
-    fn unread(&self) -> Vec<UnreadSummary> {
-        let example = |example: &Example| ExampleSummary {
-            input: self.inputs.get(example.input).map_or(String::new(), |input| text::escape(input.name.as_bytes())),
-            line: example.line,
-            length: example.length,
-            text: text::escape(&self.clients.mask(&example.beginning, example.length > example.beginning.len() as u64)),
-        };
-        let by_reason = self.unread.by_reason().into_iter();
-        by_reason
-            .map(|(reason, lines, examples)| UnreadSummary {
-                reason: reason.name(),
-                text: reason.text(),
-                lines,
-                examples: examples.iter().map(example).collect(),
-            })
-            .collect()
     }
 }
 
@@ -229,19 +136,6 @@ impl Summary {
         formats.sort_unstable();
         formats.dedup();
         formats
-    }
-}
-
-fn input_summary(input: &InputReport) -> InputSummary {
-    InputSummary {
-        name: text::escape(input.name.as_bytes()),
-        compression: input.compression.map(|compression| compression.name()),
-        format: input.recognition.map(|recognition| recognition.format.name()),
-        format_confidence: input.recognition.map(|recognition| recognition.confidence),
-        format_lines: input.recognition.map(|recognition| recognition.lines),
-        lines: input.lines,
-        lines_unread: input.lines - input.read,
-        error: input.error.as_ref().map(|error| text::escape(error.as_bytes())),
     }
 }
 
@@ -261,9 +155,4 @@ fn timeline(table: &Table) -> Option<Timeline> {
 
 fn hour(value: &[u8]) -> Option<u64> {
     value.try_into().ok().map(u64::from_be_bytes)
-}
-
-/// A share of a whole from 0 to 1, to six digits.
-fn share(part: u64, whole: u64) -> f64 {
-    if whole == 0 { 0.0 } else { (part as f64 / whole as f64 * 1e6).round() / 1e6 }
 }

@@ -2,16 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
-use super::terminal::{Screen, render};
+use super::terminal::render;
 use super::*;
+use crate::show::log::Screen;
 
 /// A report on test data, named as if it lay in the present folder.
 fn report(names: &[&str], clients: Clients) -> Report {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/report");
     let paths: Vec<PathBuf> = names.iter().map(|name| folder.join(name)).collect();
     let mut report = Report::new(clients);
-    collect(&mut report, &paths, &mut Progress::hidden(), |error| panic!("{error}"));
-    for (input, name) in report.inputs.iter_mut().zip(names) {
+    report.collect(&paths, &mut Progress::hidden(), |error| panic!("{error}"));
+    for (input, name) in report.inputs.inputs.iter_mut().zip(names) {
         input.name = (*name).to_owned();
     }
     report

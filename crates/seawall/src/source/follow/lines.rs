@@ -25,6 +25,31 @@ pub enum Line<'b> {
     },
 }
 
+/// How a line ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LineBreak {
+    /// With the input.
+    None,
+    /// With the input, after `\r`.
+    Return,
+    /// `\n`
+    Newline,
+    /// `\r\n`
+    ReturnNewline,
+}
+
+impl LineBreak {
+    /// The bytes that it is made of.
+    pub const fn as_bytes(self) -> &'static [u8] {
+        match self {
+            Self::None => b"",
+            Self::Return => b"\r",
+            Self::Newline => b"\n",
+            Self::ReturnNewline => b"\r\n",
+        }
+    }
+}
+
 /// The lines of an input.
 pub struct Lines<R> {
     input: R,
@@ -73,6 +98,14 @@ impl<R: Read> Lines<R> {
     /// What the input says.
     #[expect(clippy::should_implement_trait, reason = "the line borrows from the buffer, which no iterator can say")]
     pub fn next(&mut self) -> io::Result<Option<Line<'_>>> {
+        Ok(self.next_with_break()?.map(|(line, _)| line))
+    }
+
+    /// The next line and how it ended, so that it can be written again as it was.
+    ///
+    /// # Errors
+    /// What the input says.
+    pub fn next_with_break(&mut self) -> io::Result<Option<(Line<'_>, LineBreak)>> {
         if let Some(length) = memchr::memchr(b'\n', &self.buffer[self.start..self.end]) {
             return Ok(Some(self.take(length, 1)));
         }
@@ -81,15 +114,22 @@ impl<R: Read> Lines<R> {
             Some(length) => Ok(Some(self.take(length, 1))),
             None if self.ended && self.start == self.end => Ok(None),
             None if self.ended => Ok(Some(self.take(self.end - self.start, 0))),
-            None => self.pass_over().map(Some),
+            None => self.pass_over().map(|line| Some((line, LineBreak::Newline))),
         }
     }
 
-    fn take(&mut self, length: usize, line_break: usize) -> Line<'_> {
+    fn take(&mut self, length: usize, line_break: usize) -> (Line<'_>, LineBreak) {
         let line = self.start..self.start + length;
         self.start = line.end + line_break;
         self.number += 1;
-        whole_or_too_long(&self.buffer[line])
+        let line = &self.buffer[line];
+        let kind = match (line_break, line.ends_with(b"\r")) {
+            (0, false) => LineBreak::None,
+            (0, true) => LineBreak::Return,
+            (_, false) => LineBreak::Newline,
+            (_, true) => LineBreak::ReturnNewline,
+        };
+        (whole_or_too_long(line), kind)
     }
 
     /// Moves what is left to the front of the buffer and reads until it is full or the input ends.
@@ -200,6 +240,20 @@ mod tests {
         check(b"\n", &[(0, b"")]);
         check(b"a\nb\r\n\nc", &[(1, b"a"), (1, b"b"), (0, b""), (1, b"c")]);
         check(b"a\0b\xFF\n\r\n", &[(4, b"a\0b\xFF"), (0, b"")]);
+    }
+
+    #[test]
+    fn lines_and_their_breaks_are_the_whole_input() {
+        for content in [b"a\nb\r\n\nc".as_slice(), b"a\r\n\r\n\r", b"a\rb\r\r\n", b""] {
+            let mut lines = Lines::new(Trickle(content, 2));
+            let mut written = Vec::new();
+            while let Some((line, line_break)) = lines.next_with_break().expect("memory can be read") {
+                let Line::Whole(line) = line else { panic!("no line is long") };
+                written.extend_from_slice(line);
+                written.extend_from_slice(line_break.as_bytes());
+            }
+            assert_eq!(written, content);
+        }
     }
 
     #[test]

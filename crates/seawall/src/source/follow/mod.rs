@@ -5,4 +5,4 @@ mod input;
 mod lines;
 
 pub use input::{Compression, Input, InputError};
-pub use lines::{Line, Lines};
+pub use lines::{Line, LineBreak, Lines};

@@ -1,7 +1,7 @@
 //! Hits by hour, in UTC.
 
-use super::super::moment;
 use super::{Order, Panel};
+use crate::show::log::moment;
 
 pub(super) const PANEL: Panel = Panel {
     name: "hours",

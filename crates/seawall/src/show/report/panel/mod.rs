@@ -12,7 +12,7 @@ mod user_agent;
 use seawall_engine::observation::Observation;
 use seawall_engine::observation::log::Fields;
 
-use super::clients::Clients;
+use crate::show::log::Clients;
 
 /// Every panel, in the order shown.
 pub(super) const PANELS: [&Panel; 6] =

@@ -31,7 +31,7 @@ impl Clients {
     }
 
     /// The name of the client with this [`ClientAddress::client_key`].
-    pub(super) fn label(&self, client_key: u128) -> String {
+    pub(in crate::show) fn label(&self, client_key: u128) -> String {
         match &self.names {
             Names::Pseudonyms(hasher) => {
                 let mut hasher = *hasher;
@@ -46,7 +46,7 @@ impl Clients {
     /// The text with every address in it replaced by its client's name. For lines that could not be read, where nobody
     /// knows which field is the client. Of a text that is only the beginning of one (`is_cut`), an address that may go on
     /// after the cut is taken off.
-    pub(super) fn mask(&self, text: &[u8], is_cut: bool) -> Vec<u8> {
+    pub(in crate::show) fn mask(&self, text: &[u8], is_cut: bool) -> Vec<u8> {
         if matches!(self.names, Names::Addresses) {
             return text.to_vec();
         }

@@ -6,11 +6,11 @@ use seawall_engine::observation::log::Reason;
 const EXAMPLES_MAX: usize = 3;
 
 /// How much of a line is kept to be shown, in bytes.
-pub(super) const EXAMPLE_BYTES_MAX: usize = 256;
+pub(in crate::show) const EXAMPLE_BYTES_MAX: usize = 256;
 
 /// Lines that could not be read, by reason.
 #[derive(Default)]
-pub(super) struct Unread {
+pub(in crate::show) struct Unread {
     by_reason: [Lines; Reason::ALL.len()],
 }
 
@@ -21,20 +21,20 @@ struct Lines {
 }
 
 /// A line that could not be read.
-pub(super) struct Example {
+pub(in crate::show) struct Example {
     /// Which of the inputs it comes from.
-    pub(super) input: usize,
+    pub(in crate::show) input: usize,
     /// Its number there, from 1.
-    pub(super) line: u64,
+    pub(in crate::show) line: u64,
     /// Its length in bytes.
-    pub(super) length: u64,
+    pub(in crate::show) length: u64,
     /// How it begins.
-    pub(super) beginning: Vec<u8>,
+    pub(in crate::show) beginning: Vec<u8>,
 }
 
 impl Unread {
     /// Counts a line.
-    pub(super) fn add(&mut self, reason: Reason, input: usize, line: u64, length: u64, text: &[u8]) {
+    pub(in crate::show) fn add(&mut self, reason: Reason, input: usize, line: u64, length: u64, text: &[u8]) {
         let Some(lines) = self.by_reason.get_mut(reason as usize) else { return };
         lines.count += 1;
         if lines.examples.len() < EXAMPLES_MAX {
@@ -44,12 +44,12 @@ impl Unread {
     }
 
     /// All lines that could not be read.
-    pub(super) fn count(&self) -> u64 {
+    pub(in crate::show) fn count(&self) -> u64 {
         self.by_reason.iter().map(|lines| lines.count).sum()
     }
 
     /// The reasons that occurred, most frequent first, each with its number of lines and its examples.
-    pub(super) fn by_reason(&self) -> Vec<(Reason, u64, &[Example])> {
+    pub(in crate::show) fn by_reason(&self) -> Vec<(Reason, u64, &[Example])> {
         let mut found: Vec<_> = Reason::ALL
             .into_iter()
             .zip(&self.by_reason)

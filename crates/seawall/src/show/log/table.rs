@@ -13,17 +13,17 @@ use super::distinct::Distinct;
 
 /// Hits, and the bytes sent in answer to them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Count {
+pub(in crate::show) struct Count {
     /// Requests.
-    pub(crate) hits: u64,
+    pub(in crate::show) hits: u64,
     /// Bytes of answer.
-    pub(crate) bytes: u64,
+    pub(in crate::show) bytes: u64,
 }
 
 impl Count {
     /// Adds one hit.
     #[inline]
-    pub(crate) fn add(&mut self, bytes: u64) {
+    pub(in crate::show) fn add(&mut self, bytes: u64) {
         self.hits += 1;
         self.bytes = self.bytes.saturating_add(bytes);
     }
@@ -31,32 +31,32 @@ impl Count {
 
 /// How much a table may hold before it stops being exact.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Bounds {
+pub(in crate::show) struct Bounds {
     /// Distinct values.
-    pub(crate) rows_max: usize,
+    pub(in crate::show) rows_max: usize,
     /// Bytes of all values together. Values that come in later may double it at most: none is longer than 256 bytes.
-    pub(crate) value_bytes_max: usize,
+    pub(in crate::show) value_bytes_max: usize,
 }
 
 impl Bounds {
     /// What each table of a report may hold. Six full tables together stay below 256 MiB.
-    pub(crate) const REPORT: Self = Self { rows_max: 200_000, value_bytes_max: 24 << 20 };
+    pub(in crate::show) const REPORT: Self = Self { rows_max: 200_000, value_bytes_max: 24 << 20 };
 }
 
 /// A value and its counts.
 #[derive(Debug)]
-pub(crate) struct Row {
+pub(in crate::show) struct Row {
     /// The value.
-    pub(crate) value: Vec<u8>,
+    pub(in crate::show) value: Vec<u8>,
     /// What was counted, never too little.
-    pub(crate) count: Count,
+    pub(in crate::show) count: Count,
     /// By how much it may be too much.
-    pub(crate) error: Count,
+    pub(in crate::show) error: Count,
     hash: u64,
 }
 
 /// Counts by value.
-pub(crate) struct Table {
+pub(in crate::show) struct Table {
     bounds: Bounds,
     hasher: DefaultHashBuilder,
     index: HashTable<u32>,
@@ -73,7 +73,7 @@ pub(crate) struct Table {
 
 impl Table {
     /// An empty table.
-    pub(crate) fn new(bounds: Bounds) -> Self {
+    pub(in crate::show) fn new(bounds: Bounds) -> Self {
         Self {
             bounds,
             hasher: DefaultHashBuilder::default(),
@@ -89,7 +89,7 @@ impl Table {
 
     /// Counts a request that has `value`, or none.
     #[inline]
-    pub(crate) fn add(&mut self, value: Option<&[u8]>, bytes: u64) {
+    pub(in crate::show) fn add(&mut self, value: Option<&[u8]>, bytes: u64) {
         let Some(value) = value else { return self.absent.add(bytes) };
         let hash = self.hasher.hash_one(value);
         let Self { index, rows, .. } = self;
@@ -101,32 +101,32 @@ impl Table {
     }
 
     /// Requests that have no value.
-    pub(crate) fn absent(&self) -> Count {
+    pub(in crate::show) fn absent(&self) -> Count {
         self.absent
     }
 
     /// Whether every distinct value has a row of its own.
-    pub(crate) fn is_exact(&self) -> bool {
+    pub(in crate::show) fn is_exact(&self) -> bool {
         self.smallest_hits == 0
     }
 
     /// How many distinct values were counted: exact while the table is, else an estimate.
-    pub(crate) fn distinct(&self) -> u64 {
+    pub(in crate::show) fn distinct(&self) -> u64 {
         if self.is_exact() { self.rows.len() as u64 } else { self.distinct.estimate() }
     }
 
     /// How many hits a value without a row can have at most.
-    pub(crate) fn missing_hits_max(&self) -> u64 {
+    pub(in crate::show) fn missing_hits_max(&self) -> u64 {
         self.smallest_hits
     }
 
     /// Every row, in no order.
-    pub(crate) fn rows(&self) -> &[Row] {
+    pub(in crate::show) fn rows(&self) -> &[Row] {
         &self.rows
     }
 
     /// The rows with the most hits, most first; ties by bytes, then by value.
-    pub(crate) fn top(&self, count: usize) -> Vec<&Row> {
+    pub(in crate::show) fn top(&self, count: usize) -> Vec<&Row> {
         let order = |a: &&Row, b: &&Row| b.count.cmp(&a.count).then_with(|| a.value.cmp(&b.value));
         let mut rows: Vec<&Row> = self.rows.iter().collect();
         if count < rows.len() {

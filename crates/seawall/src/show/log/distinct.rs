@@ -7,18 +7,18 @@
 const REGISTER_BITS: u32 = 14;
 
 /// An estimate of how many distinct hashes were added.
-pub(super) struct Distinct {
+pub(in crate::show) struct Distinct {
     registers: Box<[u8]>,
 }
 
 impl Distinct {
     /// Of nothing yet.
-    pub(super) fn new() -> Self {
+    pub(in crate::show) fn new() -> Self {
         Self { registers: vec![0; 1 << REGISTER_BITS].into_boxed_slice() }
     }
 
     /// Adds the hash of a value.
-    pub(super) fn add(&mut self, hash: u64) {
+    pub(in crate::show) fn add(&mut self, hash: u64) {
         // The hash of a table is made to be fast: its bits are mixed once more (the finalizer of MurmurHash3), since this
         // needs all of them to be good.
         let hash = (hash ^ (hash >> 33)).wrapping_mul(0xFF51_AFD7_ED55_8CCD);
@@ -32,7 +32,7 @@ impl Distinct {
     }
 
     /// The estimate.
-    pub(super) fn estimate(&self) -> u64 {
+    pub(in crate::show) fn estimate(&self) -> u64 {
         let count = self.registers.len() as f64;
         let harmonic: f64 = self.registers.iter().map(|rank| 0.5_f64.powi(i32::from(*rank))).sum();
         let alpha = 0.7213 / (1.0 + 1.079 / count);

@@ -1,0 +1,232 @@
+//! `seawall backtest`
+
+use std::fs;
+use std::io::{self, IsTerminal as _, Write};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use seawall_engine::decision::expression::{Expression, ExpressionError, Lists, Problem, Use, read_file};
+
+use super::Failure;
+use super::output::{clients, print, screen};
+use crate::config::{self, SITES};
+use crate::show::backtest::terminal::render;
+use crate::show::backtest::{Backtest, Candidate, RULES_MAX};
+use crate::show::excerpt::excerpt;
+use crate::show::log::Progress;
+use crate::show::text::escape;
+use crate::source::follow::LineBreak;
+
+/// The largest file of rules, in bytes: far more than the longest rules take.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
+const EXAMPLES: &str = "\
+Examples:
+  seawall backtest --rule 'path = \"/announce\"' /var/log/nginx/access.log*
+  seawall backtest --rules rules.txt --config /etc/seawall.toml access.log
+  seawall backtest --rule 'user-agent contains curl' --print-matched access.log | less
+
+Exit codes:
+  0  done, also when a rule matches nothing; lines that could not be read are in the summary
+  2  the command line is wrong, or the text of a --rule is
+  3  the file of rules, or the configuration, is not valid
+  4  a file could not be read, or not whole; the summary holds what could";
+
+/// Try rules on logs: what they would have refused, when, and whom it would have hurt.
+///
+/// For each rule, and for all together: requests, bytes, clients, when, what the server had answered, and how many
+/// returning clients it would have hit, who are most likely real visitors: clients that the logs show at least an hour
+/// before a match. A rule that matches nothing is said to, and which of its conditions match nothing by themselves.
+/// Nothing is refused or changed. Rules are described in docs/rules.md; logs are read as `seawall report` reads them.
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Arguments {
+    /// The logs; `-` for standard input.
+    #[arg(required = true, value_name = "LOG")]
+    logs: Vec<PathBuf>,
+
+    /// A rule; may be given several times.
+    #[arg(long = "rule", value_name = "TEXT", required_unless_present = "rules")]
+    texts: Vec<String>,
+
+    /// A file of rules, one on each line, as NAME: RULE or the rule alone; what follows a # is a comment.
+    #[arg(long, value_name = "FILE")]
+    rules: Option<PathBuf>,
+
+    /// The configuration whose hosts are the list `sites`, as in `host not in sites`.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// Print every matched line as it is, and the summary on standard error.
+    #[arg(long, conflicts_with = "json")]
+    print_matched: bool,
+
+    /// Print the summary as one JSON object.
+    #[arg(long)]
+    json: bool,
+
+    /// Show client addresses, which are otherwise replaced by pseudonyms that are new in each run.
+    #[arg(long)]
+    show_addresses: bool,
+}
+
+/// Runs the command.
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let lists = match &arguments.config {
+        Some(path) => config::load(path)?.lists(),
+        None => Lists::default(),
+    };
+    let mut backtest = Backtest::new(candidates(arguments, &lists)?, clients(arguments.show_addresses)?);
+    let mut matched = MatchedLines::new();
+    let mut failed = 0;
+    backtest.collect(
+        &arguments.logs,
+        &mut Progress::on_terminal(),
+        |line, line_break| {
+            if arguments.print_matched { matched.print(line, line_break) } else { ControlFlow::Continue(()) }
+        },
+        |error| {
+            failed += 1;
+            eprintln!("seawall: {}", escape(error.to_string().as_bytes()));
+        },
+    );
+    let printed = matched.finish();
+    if let Err(error) = printed {
+        // A reader that has gone, as `head` does, wants no more; what is known would be the summary of a part.
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            return Ok(ExitCode::SUCCESS);
+        }
+        return Err(Failure::machine(format!("failed to write to standard output: {error}")));
+    }
+    let summary = backtest.summary();
+    if arguments.json {
+        let json = serde_json::to_string_pretty(&summary);
+        print(
+            &(json.map_err(|error| Failure::machine(format_args!("cannot write the summary as JSON: {error}")))?
+                + "\n"),
+        )?;
+    } else if arguments.print_matched {
+        eprint!("{}", render(&summary, screen(&io::stderr())));
+    } else {
+        print(&render(&summary, screen(&io::stdout())))?;
+    }
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::from(super::failure::UNREADABLE) })
+}
+
+/// Every rule that was given, those of the file first.
+fn candidates(arguments: &Arguments, lists: &Lists) -> Result<Vec<Candidate>, Failure> {
+    let mut candidates = match &arguments.rules {
+        Some(path) => from_file(path, lists)?,
+        None => Vec::new(),
+    };
+    for text in &arguments.texts {
+        let expression = Expression::parse(text, Use::Rule, lists).map_err(|error| {
+            let line = text.split('\n').nth(error.line - 1).unwrap_or_default();
+            let message = message(&error, lists);
+            Failure::usage(format!("--rule, column {}: {message}\n{}", error.column, excerpt(line, error.column)))
+        })?;
+        candidates.push(Candidate { name: None, place: "--rule".to_owned(), expression });
+    }
+    if candidates.len() > RULES_MAX {
+        return Err(Failure::usage(format!(
+            "{} rules were given, where at most {RULES_MAX} can be tried at once; try them in parts",
+            candidates.len()
+        )));
+    }
+    Ok(candidates)
+}
+
+/// What is wrong, with where the list `sites` comes from for whoever misses it.
+fn message(error: &ExpressionError, lists: &Lists) -> String {
+    match &error.problem {
+        Problem::UnknownList { name, .. } if name == SITES && !lists.contains(SITES) => {
+            format!("there is no list `{SITES}`; it holds the hosts of the configuration that --config names")
+        }
+        problem => problem.to_string(),
+    }
+}
+
+/// The rules of a file, or every problem in it.
+fn from_file(path: &Path, lists: &Lists) -> Result<Vec<Candidate>, Failure> {
+    let name = escape(path.to_string_lossy().as_bytes());
+    let bytes = read_bounded(path).map_err(|error| Failure::machine(format!("cannot read {name}: {error}")))?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        return Err(Failure::invalid(format!("{name} is larger than 1 MiB, which no file of rules is")));
+    }
+    let text = match str::from_utf8(&bytes) {
+        Ok(text) => text,
+        Err(error) => {
+            let line = memchr::memchr_iter(b'\n', &bytes).take_while(|at| *at < error.valid_up_to()).count() + 1;
+            return Err(Failure::invalid(format!(
+                "{name}:{line}: this line is not UTF-8; other bytes are written in quotes as \\xNN"
+            )));
+        }
+    };
+    let rules = read_file(text, Use::Rule, lists).map_err(|problems| {
+        let shown = problems.iter().map(|problem| {
+            let (line, column) = (problem.line, problem.error.column);
+            let message = message(&problem.error, lists);
+            format!("{name}:{line}:{column}: {message}\n{}", excerpt(&problem.text, column))
+        });
+        Failure::invalid(shown.collect::<Vec<_>>().join("\nseawall: "))
+    })?;
+    if rules.is_empty() {
+        return Err(Failure::invalid(format!("{name} holds no rule; write one on each line, as path = \"/announce\"")));
+    }
+    let candidate = |rule: seawall_engine::decision::expression::NamedExpression| Candidate {
+        name: rule.name.map(String::from),
+        place: format!("{}:{}", path.to_string_lossy(), rule.line),
+        expression: rule.expression,
+    };
+    Ok(rules.into_iter().map(candidate).collect())
+}
+
+/// The content, or one byte more than may be.
+fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
+    use io::Read as _;
+    let mut bytes = Vec::new();
+    fs::File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Writes matched lines to standard output: as they are, so that they can be read by another program, but escaped on a
+/// terminal, which they could act on.
+struct MatchedLines {
+    output: io::BufWriter<io::StdoutLock<'static>>,
+    is_terminal: bool,
+    /// Whether the last line had no line break, which it gets if another follows.
+    is_open: bool,
+    result: io::Result<()>,
+}
+
+impl MatchedLines {
+    fn new() -> Self {
+        let output = io::stdout();
+        let is_terminal = output.is_terminal();
+        Self { output: io::BufWriter::new(output.lock()), is_terminal, is_open: false, result: Ok(()) }
+    }
+
+    fn print(&mut self, line: &[u8], line_break: LineBreak) -> ControlFlow<()> {
+        self.result = self.write(line, line_break);
+        if self.result.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    }
+
+    fn write(&mut self, line: &[u8], line_break: LineBreak) -> io::Result<()> {
+        if self.is_open {
+            self.output.write_all(b"\n")?;
+        }
+        if self.is_terminal {
+            return writeln!(self.output, "{}", escape(line));
+        }
+        self.is_open = matches!(line_break, LineBreak::None | LineBreak::Return);
+        self.output.write_all(line)?;
+        self.output.write_all(line_break.as_bytes())
+    }
+
+    /// Whether everything was written.
+    fn finish(mut self) -> io::Result<()> {
+        self.result?;
+        self.output.flush()
+    }
+}

@@ -1,0 +1,63 @@
+//! Whether a log says what a rule asks. A rule that asks for what is not recorded would match nothing, or with `!=` and
+//! `none` everything, and say neither: such requests are not judged but counted.
+
+use seawall_engine::observation::attribute::{Attribute, each_value};
+
+use crate::show::log::read::LogRequest;
+
+/// A set of attributes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Attributes(u64);
+
+impl Attributes {
+    pub(super) fn insert(&mut self, attribute: Attribute) {
+        self.0 |= 1 << attribute as u32;
+    }
+
+    pub(super) fn extend(&mut self, others: Self) {
+        self.0 |= others.0;
+    }
+
+    pub(super) fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    fn contains(self, attribute: Attribute) -> bool {
+        self.0 & 1 << attribute as u32 != 0
+    }
+
+    /// Their names.
+    pub(super) fn names(self) -> Vec<&'static str> {
+        let contained = Attribute::ALL.into_iter().filter(|attribute| self.contains(*attribute));
+        contained.map(Attribute::name).collect()
+    }
+}
+
+/// Those of `asked` that the log of this request does not record.
+pub(super) fn unrecorded(asked: Attributes, request: &LogRequest<'_>) -> Attributes {
+    let mut unrecorded = Attributes::default();
+    for attribute in Attribute::ALL.into_iter().filter(|attribute| asked.contains(*attribute)) {
+        if !is_recorded(attribute, request) {
+            unrecorded.insert(attribute);
+        }
+    }
+    unrecorded
+}
+
+fn is_recorded(attribute: Attribute, log_request: &LogRequest<'_>) -> bool {
+    let (observation, fields) = (&log_request.observation, log_request.fields);
+    match attribute {
+        // A target can name its host where the log has no field for it.
+        Attribute::Host => fields.host || !observation.request.host.is_empty(),
+        // The formats that have one of these headers have both.
+        Attribute::UserAgent | Attribute::UserAgentWord | Attribute::RefererOrigin => fields.user_agent,
+        // The request line says these, or that they are not there.
+        Attribute::PathPrefix | Attribute::Extension | Attribute::QueryKeys => true,
+        // Of anything else a value is a record, and having none is not.
+        other => {
+            let mut has_value = false;
+            each_value(other, &observation.request, observation.client, |value| has_value |= value.is_some());
+            has_value
+        }
+    }
+}
