@@ -214,6 +214,11 @@ impl RuleSet {
         Ok(set)
     }
 
+    /// Whether any rule or limit asks for this, so that it must be known before judging.
+    pub fn asks_for(&self, attribute: Attribute) -> bool {
+        self.tables.iter().any(|table| table.attribute == attribute)
+    }
+
     /// The addresses that nothing here is ever done to.
     pub fn never_ban(&self) -> &AddressSet {
         &self.never_ban

@@ -154,8 +154,13 @@ mod tests {
             if setting.starts_with("origin") || setting.starts_with("files") {
                 text = text.replace("\nupstream = ", "\n#upstream = ");
             }
-            // The folder of the example need not exist on this machine.
+            // The folder and the files of the example need not exist on this machine.
             text = text.replace("files = \"/var/www/html\"", "files = \"/\"");
+            let data = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/networks/");
+            for database in ["Country", "ASN"] {
+                let installed = format!("/var/lib/GeoIP/GeoLite2-{database}.mmdb");
+                text = text.replace(&installed, &format!("{data}GeoLite2-{database}-Test.mmdb"));
+            }
             if let Err(problems) = parse(&text) {
                 panic!("{setting}: {problems}");
             }

@@ -143,9 +143,12 @@ impl Detecting {
     }
 
     fn take(&mut self, detector: &mut Detector) {
+        let settings = self.shared.settings.load();
         for queue in &mut self.queues {
             while let Ok(record) = queue.pop() {
-                detector.observe(&record.observation());
+                let mut observation = record.observation();
+                settings.networks.locate(observation.client, &mut observation.request);
+                detector.observe(&observation);
             }
         }
     }

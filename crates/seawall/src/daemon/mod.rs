@@ -23,8 +23,7 @@ use tokio::sync::{Notify, mpsc};
 use crate::config::{Config, Origin, Upstream};
 use crate::host::clock::Clock;
 use crate::host::open_files;
-use crate::origin::files::FilesError;
-use crate::source::proxy::settings::Settings;
+use crate::source::proxy::settings::{Settings, SettingsError};
 use crate::source::proxy::traffic::Traffic;
 use crate::source::proxy::{listener, worker};
 use crate::source::record;
@@ -61,9 +60,9 @@ pub enum StartError {
     /// The state directory cannot be used.
     #[error(transparent)]
     State(#[from] state::StateError),
-    /// A folder that is to be served cannot be.
+    /// The configuration names something that cannot be used.
     #[error(transparent)]
-    Files(#[from] FilesError),
+    Settings(#[from] SettingsError),
     /// A thread, a runtime or a random key cannot be had.
     #[error("failed to start: {0}")]
     Thread(std::io::Error),
@@ -116,6 +115,7 @@ pub fn run(config: Config, source: ConfigSource, ready: impl FnOnce(&Addresses))
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let worker_count = config.workers.unwrap_or(cores).max(1);
     let settings = Settings::new(&config, connections_max(&config, open_files))?;
+    settings.networks.prepare();
     let clock = Clock::start();
     let shared = Arc::new(worker::Shared {
         settings: ArcSwap::from_pointee(settings),

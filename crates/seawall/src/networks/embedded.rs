@@ -21,7 +21,9 @@ pub(super) fn table() -> &'static NetworkTable {
 
 /// Unpacks the table. A program whose own bytes are damaged goes on without: every network is unknown, which refuses nobody.
 pub(super) fn read() -> NetworkTable {
-    let mut bytes = Vec::new();
+    // The file ends with the length of what is packed (RFC 1952): a buffer that grows would take twice as much.
+    let length = PACKED.last_chunk().map_or(0, |length| u32::from_le_bytes(*length));
+    let mut bytes = Vec::with_capacity(u64::from(length).min(UNPACKED_BYTES_MAX) as usize);
     let unpacked =
         GzDecoder::new(PACKED).take(UNPACKED_BYTES_MAX).read_to_end(&mut bytes).map_err(|error| error.to_string());
     let table = unpacked.and_then(|_| NetworkTable::decode(&bytes).map_err(|error| error.to_string()));

@@ -8,7 +8,8 @@ mod embedded;
 pub mod mmdb;
 
 use seawall_engine::address::ClientAddress;
-use seawall_engine::network::{Network, NetworkKind, NetworkTable, NetworkTableBuilder};
+use seawall_engine::network::{CountryCode, Network, NetworkKind, NetworkTable, NetworkTableBuilder};
+use seawall_engine::observation::Request;
 
 use crate::config::NetworkFiles;
 use mmdb::{Content, Mmdb, MmdbError};
@@ -59,6 +60,13 @@ impl Networks {
     /// The country and the autonomous system of `address`, as far as they are known.
     pub fn lookup(&self, address: ClientAddress) -> Network {
         self.table().lookup(address)
+    }
+
+    /// Writes into a request where its client's network is, as far as that is known.
+    pub fn locate(&self, client: Option<ClientAddress>, request: &mut Request<'_>) {
+        let network = client.map(|client| self.lookup(client)).unwrap_or_default();
+        request.country = network.country.map(CountryCode::letters);
+        request.asn = network.asn;
     }
 
     /// What the autonomous system calls itself.

@@ -42,8 +42,6 @@ pub struct Record {
     at: Timestamp,
     client: Option<ClientAddress>,
     version: Version,
-    country: Option<[u8; 2]>,
-    asn: Option<u32>,
     outcome: Outcome,
     cost: Cost,
     weight: f32,
@@ -72,8 +70,6 @@ impl Record {
             at: observation.at,
             client: observation.client,
             version: request.version,
-            country: request.country,
-            asn: request.asn,
             outcome: observation.outcome,
             cost: observation.cost,
             weight: observation.weight,
@@ -111,9 +107,10 @@ impl Record {
                 query: field(4),
                 referer: field(5),
                 header_order: field(6),
+                // Nobody knows the handshake yet, and the detecting thread looks up the network.
                 ja4: None,
-                country: self.country,
-                asn: self.asn,
+                country: None,
+                asn: None,
                 version: self.version,
             },
             outcome: self.outcome,
@@ -242,8 +239,6 @@ mod tests {
             user_agent in prop::option::of("[a-zA-Z0-9/ ;]{0,400}"),
             referer in prop::option::of("https://[a-z.]{1,300}/[a-z]{0,300}"),
             header_order in prop::option::of("[a-z -]{0,300}"),
-            country in prop::option::of(any::<[u8; 2]>()),
-            asn in prop::option::of(any::<u32>()),
         ) {
             let bytes = |text: &'_ Option<String>| text.as_ref().map(|text| text.clone().into_bytes());
             let (query, user_agent, referer) = (bytes(&query), bytes(&user_agent), bytes(&referer));
@@ -256,9 +251,7 @@ mod tests {
                 referer: referer.as_deref(),
                 version: Version::Http10,
                 header_order: header_order.as_deref().map(str::as_bytes),
-                ja4: None,
-                country,
-                asn,
+                ..Request::default()
             };
             let record = Record::new(&Observation { request, ..observation(b"/", None) });
             for attribute in Attribute::ALL {

@@ -24,12 +24,22 @@ pub struct Description {
 }
 
 /// Name, meaning and example of everything that can be asked for. An attribute that is missing here fails a test.
-const TEXTS: [(&str, &str, &str); 13] = [
+const TEXTS: [(&str, &str, &str); 17] = [
     ("user-agent", "the `User-Agent` header", r#"user-agent contains "QQGameHall""#),
     (
         "user-agent-word",
         "a word of the user agent: three letters and digits or more, beginning with a letter",
         "user-agent-word = MicroMessenger",
+    ),
+    (
+        "header-order",
+        "the names of the headers that the program always sends, in the order sent; no log has them",
+        r#"header-order = "host user-agent accept""#,
+    ),
+    (
+        "ja4",
+        "the JA4 fingerprint of the TLS handshake; no source has it yet",
+        "ja4 = t13d1516h2_8daaf6152771_b186095e22b6",
     ),
     ("referer-origin", "scheme and host of the `Referer` header", r#"referer-origin = "https://news.example""#),
     (
@@ -43,6 +53,8 @@ const TEXTS: [(&str, &str, &str); 13] = [
     ("host", "the host in lower case, without the port", "host not in sites"),
     ("method", "the method, as sent; empty for what is no HTTP", "method = POST"),
     ("version", "the version of HTTP", r#"version = "HTTP/1.0""#),
+    ("asn", "the number of the autonomous system that the client's network belongs to", "asn in (4134, 4837)"),
+    ("country", "the country of the client's network, as two letters (ISO 3166-1)", "country = CN"),
     (
         "client-prefix",
         "the client's address: compared with addresses and networks in CIDR notation",

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use crate::address::canonical_network;
+use crate::network::CountryCode;
 use crate::observation::Version;
 use crate::observation::attribute::{
     Attribute, METHOD_BYTES_MAX, VALUE_BYTES_MAX, path_prefixes, referer_origin, user_agent_words,
@@ -29,10 +30,12 @@ pub(super) enum Kind {
     Client,
     /// Two letters.
     Country,
+    /// A number.
+    Asn,
 }
 
 impl Kind {
-    /// What the values of `attribute` look like. An attribute that is not listed has any text.
+    /// What the values of `attribute` look like.
     pub(super) fn of(attribute: Attribute) -> Self {
         match attribute {
             Attribute::Method => Self::Method,
@@ -45,14 +48,15 @@ impl Kind {
             Attribute::RefererOrigin => Self::RefererOrigin,
             Attribute::Version => Self::Version,
             Attribute::ClientPrefix => Self::Client,
-            other if other.name() == "country" => Self::Country,
-            _ => Self::Text,
+            Attribute::Country => Self::Country,
+            Attribute::Asn => Self::Asn,
+            Attribute::UserAgent | Attribute::HeaderOrder | Attribute::Ja4 => Self::Text,
         }
     }
 
     /// Whether parts of values can be asked for.
     pub(super) const fn has_parts(self) -> bool {
-        !matches!(self, Self::Version | Self::Client | Self::Country)
+        !matches!(self, Self::Version | Self::Client | Self::Country | Self::Asn)
     }
 }
 
@@ -106,6 +110,7 @@ pub(super) fn check(kind: Kind, value: &[u8], extent: Extent, is_bare: bool) -> 
             .map(|version| version.as_str().as_bytes().into())
             .ok_or_else(|| "is no version; there are HTTP/0.9, HTTP/1.0, HTTP/1.1, HTTP/2.0 and HTTP/3.0".to_owned()),
         Kind::Country => country_code(value),
+        Kind::Asn => system_number(value),
     }
 }
 
@@ -130,12 +135,22 @@ pub(super) fn network(value: &[u8]) -> Result<IpNet, String> {
     Ok(canonical_network(network))
 }
 
-/// Two letters, in upper case. The one place that knows which codes there are.
+/// A code that is assigned, in upper case.
 fn country_code(value: &[u8]) -> Result<Box<[u8]>, String> {
-    if value.len() == 2 && value.iter().all(u8::is_ascii_alphabetic) {
-        return Ok(value.to_ascii_uppercase().into());
-    }
-    Err("is no country code; a code has two letters, as CN or DE (ISO 3166-1)".to_owned())
+    let code: Result<CountryCode, _> = String::from_utf8_lossy(value).parse();
+    code.map(|code| code.as_str().as_bytes().into()).map_err(|error| match error.meant() {
+        Some(meant) => format!("is no country code; write {meant}"),
+        None => "is no country code; a code has two letters, as CN or DE (ISO 3166-1)".to_owned(),
+    })
+}
+
+/// A number, as attributes write it.
+fn system_number(value: &[u8]) -> Result<Box<[u8]>, String> {
+    let digits = value.strip_prefix(b"AS").unwrap_or(value);
+    let number: Option<u32> = str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok());
+    number
+        .map(|number| number.to_string().into_bytes().into())
+        .ok_or_else(|| "is no number of an autonomous system, as 4134".to_owned())
 }
 
 /// Methods are compared with their case (RFC 9110, section 9.1). Requests that are no HTTP have an empty one.
@@ -226,6 +241,8 @@ mod tests {
     #[test]
     fn values_take_the_form_in_which_requests_have_them() {
         becomes(Kind::Country, "cn", "CN");
+        becomes(Kind::Asn, "AS4134", "4134");
+        becomes(Kind::Asn, "04134", "4134");
         becomes(Kind::Host, "Example.ORG", "example.org");
         becomes(Kind::Host, "[2001:db8::1]", "[2001:db8::1]");
         becomes(Kind::Extension, "PHP", "php");
@@ -238,8 +255,13 @@ mod tests {
 
     #[test]
     fn values_that_no_request_has_are_refused() {
-        for code in ["C", "CHN", "C1", "", "日"] {
+        for code in ["C", "C1", "", "日", "XX"] {
             fails(Kind::Country, code, "two letters");
+        }
+        fails(Kind::Country, "CHN", "write CN");
+        fails(Kind::Country, "UK", "write GB");
+        for number in ["", "AS", "x", "-1", "4294967296"] {
+            fails(Kind::Asn, number, "as 4134");
         }
         fails(Kind::Method, "post", "write POST");
         fails(Kind::Method, "GET /", "one word");

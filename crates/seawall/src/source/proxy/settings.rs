@@ -8,6 +8,8 @@ use seawall_engine::address::AddressSet;
 use seawall_engine::gate::ClientLimit;
 
 use crate::config::{ClientAddressSource, Config, HostPattern, Limits, Origin, Upstream};
+use crate::networks::Networks;
+use crate::networks::mmdb::MmdbError;
 use crate::origin::files::{Files, FilesError};
 
 /// What the workers need of the configuration.
@@ -28,6 +30,19 @@ pub struct Settings {
     pub never_ban: AddressSet,
     /// The limits that each client has for itself.
     pub client_limits: Vec<ClientLimit>,
+    /// Which country and autonomous system a client belongs to.
+    pub networks: Networks,
+}
+
+/// Why a configuration that is valid cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// A folder that is to be served cannot be.
+    #[error(transparent)]
+    Files(#[from] FilesError),
+    /// A file of networks cannot be read.
+    #[error(transparent)]
+    Networks(#[from] MmdbError),
 }
 
 /// Where the requests for a site go.
@@ -45,8 +60,8 @@ impl Settings {
     /// Compiles a configuration. `connections_max` is used where it names none.
     ///
     /// # Errors
-    /// When a folder that is to be served cannot be opened.
-    pub fn new(config: &Config, connections_max: usize) -> Result<Self, FilesError> {
+    /// When a folder that is to be served cannot be opened, or a file of networks cannot be read.
+    pub fn new(config: &Config, connections_max: usize) -> Result<Self, SettingsError> {
         let mut settings = Self {
             exact: HashMap::new(),
             below: Vec::new(),
@@ -58,6 +73,7 @@ impl Settings {
             connections_max: config.limits.connections_max.unwrap_or(connections_max),
             never_ban: config.never_ban_set(),
             client_limits: client_limits(config).into_iter().collect(),
+            networks: Networks::load(&config.networks)?,
         };
         for (index, site) in config.sites.iter().enumerate() {
             settings.sites.push(match &site.origin {

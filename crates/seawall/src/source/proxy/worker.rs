@@ -13,6 +13,7 @@ use arc_swap::ArcSwap;
 use seawall_engine::address::ClientAddress;
 use seawall_engine::decision::RuleId;
 use seawall_engine::gate::{ClientSlot, Gate, Judgement, RuleCount, RuleSet, TableFull};
+use seawall_engine::observation::attribute::Attribute;
 use seawall_engine::observation::{ClientHistory, Request};
 use seawall_engine::units::Timestamp;
 use tokio::io::unix::AsyncFd;
@@ -91,6 +92,8 @@ pub(super) struct Worker {
     /// Whether the worker finishes what is under way and takes nothing new. A channel, so that streams can wait for it.
     pub(super) draining: watch::Sender<bool>,
     gate: RefCell<Gate>,
+    /// Whether a rule asks which country or system a client belongs to; it is looked up for none else.
+    needs_networks: Cell<bool>,
     settings: RefCell<Arc<Settings>>,
     answers: RefCell<Answers>,
     generation: Cell<u64>,
@@ -166,6 +169,7 @@ impl Worker {
             streams: Streams::new(),
             draining: watch::Sender::new(false),
             gate: RefCell::new(Gate::new(start.workers, CLIENT_ENTRIES / start.workers.max(1), start.seed)),
+            needs_networks: Cell::new(false),
             settings: RefCell::new(settings),
             answers: RefCell::new(Answers::new(date)),
             // Never equal to a generation in use, so that the first look takes rules and settings in.
@@ -197,7 +201,11 @@ impl Worker {
         now: Timestamp,
     ) -> (Judgement, ClientHistory) {
         self.refresh();
-        self.gate.borrow_mut().judge(request, client, now)
+        let mut request = *request;
+        if self.needs_networks.get() {
+            self.settings.borrow().networks.locate(client, &mut request);
+        }
+        self.gate.borrow_mut().judge(&request, client, now)
     }
 
     /// Uses the answer for `reply`.
@@ -218,6 +226,7 @@ impl Worker {
         if !Arc::ptr_eq(gate.rules(), &rules) {
             self.answers.borrow_mut().set_rules(rules.refusals());
             let mut counts = lock(&self.shared.counts);
+            self.needs_networks.set(rules.asks_for(Attribute::Country) || rules.asks_for(Attribute::Asn));
             gate.install(rules, |rule, count| counts.rules.push((rule, count)));
         }
     }
