@@ -19,6 +19,7 @@
 pub mod address;
 pub mod decision;
 pub mod detection;
+pub mod distinct;
 pub mod gate;
 pub mod network;
 pub mod observation;

@@ -10,16 +10,16 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use crate::address::AddressSet;
 use crate::decision::{Condition, CostKind, Evidence, Finding, Shape, Verdict};
 use crate::observation::attribute::Attribute;
-use crate::units::Timestamp;
 
-use super::baseline::{Baseline, NormalRow};
+use super::baseline::NormalRow;
 use super::cover::{cover, joint_coverage};
 use super::crowd::{Crowd, Marked, Ordinary, crowd};
 use super::index::RowIndex;
-use super::mining::{Candidate, Column, Mining, ROWS_MAX, Vote, Weighed};
+use super::material::Material;
+use super::mining::{Candidate, Column, Mining, Vote, Weighed};
 use super::people::People;
-use super::recent::{Answered, Recent, Sampled};
-use super::seasonal::{SAMPLE_SECONDS, Seasonal};
+use super::recent::{Answered, Sampled};
+use super::seasonal::SAMPLE_SECONDS;
 use super::shapes::{Scene, shapes};
 use super::stability::{Stability, turnover};
 use super::statistics::effective_kinds;
@@ -28,27 +28,13 @@ use super::trigger::Reading;
 use super::values::{ABSENT, Item, Keys, Texts};
 use super::verdict::explanation;
 
-/// The longest stretch that is mined.
-const WINDOW_MAX: Duration = Duration::from_secs(10);
-
-/// The longest where requests are few, and how few that is.
-const WINDOW_MAX_QUIET: Duration = Duration::from_secs(60);
-const WINDOW_ROWS_FEW: usize = 100;
-
-/// The shortest.
-const WINDOW_MIN: Duration = Duration::from_secs(1);
-
-/// Normal rows below which the ten minutes before are asked as well.
-const NORMAL_ROWS_MIN: usize = 500;
-
 /// How much ordinary growth may explain.
 const GROWTH_MAX: f64 = 1.5;
 
 /// Normal requests of returning clients below which growth is not estimated.
 const GROWTH_REQUESTS_MIN: f64 = 20.0;
 
-/// How far back windows reach, and how many of their rows are looked at.
-const MINUTE: Duration = Duration::from_secs(60);
+/// How many rows of other windows are looked at.
 const INDEXED_ROWS_MAX: usize = 8192;
 
 /// How many conjunctions are tried on other windows.
@@ -86,13 +72,9 @@ const CLOSURE_MAX: usize = 8;
 
 /// Everything that a look needs.
 pub(crate) struct Inquiry<'a> {
-    pub(crate) now: Timestamp,
-    pub(crate) onset: Timestamp,
+    pub(crate) material: Material<'a>,
     pub(crate) costs: &'a [CostKind],
     pub(crate) readings: &'a [Reading],
-    pub(crate) recent: &'a Recent,
-    pub(crate) baseline: &'a Baseline,
-    pub(crate) seasonal: &'a Seasonal,
     pub(crate) texts: &'a Texts,
     pub(crate) keys: &'a Keys,
     pub(crate) marked: &'a Marked,
@@ -113,15 +95,8 @@ pub(crate) struct Insight {
     pub(crate) crowds: Vec<Vec<Condition>>,
 }
 
-/// What a look has before its eyes.
-struct View<'a> {
-    /// What is mined, newest first.
-    rows: Vec<Sampled<'a>>,
-    /// Since when that is, and for how many seconds.
-    from: Timestamp,
-    seconds: f64,
-    since_onset: Vec<Sampled<'a>>,
-    normal: Vec<&'a NormalRow>,
+/// What a look reckons with throughout.
+struct View {
     /// Requests that the normal rows stand for.
     normal_requests: f64,
     growth: f64,
@@ -144,7 +119,7 @@ impl<'a> Inquiry<'a> {
         for cost in self.mined_costs() {
             let explained = !choices.is_empty() || !self.standing.is_empty();
             let column = self.column(cost, &view, &choices);
-            if column.offered.is_empty() || !self.is_worth_mining(cost, &column, &view, explained) {
+            if column.offered.is_empty() || !self.is_worth_mining(cost, &column, explained) {
                 continue;
             }
             let mining = Mining::new(&column);
@@ -163,9 +138,9 @@ impl<'a> Inquiry<'a> {
         }
 
         let scene = Scene {
-            rows: view.rows.clone(),
+            rows: self.material.rows.clone(),
             marked: self.marked,
-            expected: self.rate(CostKind::Requests) * view.growth * view.seconds,
+            expected: self.rate(CostKind::Requests) * view.growth * self.material.seconds(),
         };
         let mut shapes = shapes(&scene);
         let answered =
@@ -174,8 +149,8 @@ impl<'a> Inquiry<'a> {
         // Without more requests than usual there is no crowd, whatever else is dear.
         let more = scene.excess() >= EXCESS_MIN * scene.expected && self.readings.first().is_some_and(|now| !now.calm);
         let whole = if choices.is_empty() && !is_answered && more && self.costs.contains(&CostKind::Requests) {
-            let mineable = view.since_onset.iter().filter(|sampled| sampled.row.is_mineable());
-            crowd(&[], mineable.copied(), self.now, self.marked, view.ordinary)
+            let mineable = self.material.since_onset.iter().filter(|sampled| sampled.row.is_mineable());
+            crowd(&[], mineable.copied(), self.material.now, self.marked, view.ordinary)
         } else {
             Crowd::No
         };
@@ -188,13 +163,13 @@ impl<'a> Inquiry<'a> {
         let mut findings = Vec::new();
         let mut crowds = Vec::new();
         for choice in &choices {
-            let Some(conditions) = self.conditions(&choice.candidate.items, &view.rows) else { continue };
+            let Some(conditions) = self.conditions(&choice.candidate.items, &self.material.rows) else { continue };
             match choice.crowd {
                 Crowd::Yes(_) => crowds.push(conditions),
                 Crowd::No | Crowd::TooEarly => {
                     let finding = Finding {
                         conditions,
-                        evidence: self.evidence(&choice.candidate, &view.rows),
+                        evidence: self.evidence(&choice.candidate, &self.material.rows),
                         normal_rate: self.normal_rate(&choice.candidate.items, &view) * view.growth,
                         cleared: choice.crowd == Crowd::No,
                     };
@@ -223,27 +198,13 @@ impl<'a> Inquiry<'a> {
         Insight { verdict, shapes, explanation, findings, crowds }
     }
 
-    fn view(&self) -> View<'a> {
-        let shortest = self.now - WINDOW_MIN;
-        let mut from = self.onset.max(self.now - WINDOW_MAX).min(shortest);
-        let mut rows: Vec<Sampled<'_>> = self.recent.since(from).collect();
-        if rows.len() < WINDOW_ROWS_FEW {
-            // On a quiet site ten seconds say little.
-            from = self.onset.max(self.now - WINDOW_MAX_QUIET).min(shortest);
-            rows = self.recent.since(from).collect();
-        }
-        let seconds = self.now.since(from).as_secs_f64();
-        let normal = self.normal_rows();
+    fn view(&self) -> View {
+        let Material { rows, around, normal, .. } = &self.material;
         View {
-            since_onset: self.recent.since(from.min(self.onset)).collect(),
             normal_requests: normal.iter().map(|row| row.cost(0)).sum(),
-            growth: self.growth(&rows, &normal, seconds),
-            ordinary: ordinary(&normal, self.marked),
-            people: People::new(&rows, self.recent.since(Timestamp::EPOCH), &normal),
-            rows,
-            from,
-            seconds,
-            normal,
+            growth: self.growth(rows, normal),
+            ordinary: ordinary(normal, self.marked),
+            people: People::new(rows, around.iter().copied(), normal),
         }
     }
 
@@ -252,27 +213,16 @@ impl<'a> Inquiry<'a> {
         CostKind::ALL.into_iter().filter(|cost| self.costs.contains(cost))
     }
 
-    fn normal_rows(&self) -> Vec<&'a NormalRow> {
-        if self.seasonal.is_cold() {
-            return self.baseline.before(self.now);
-        }
-        let mut rows = self.baseline.normal(self.now, ROWS_MAX);
-        if rows.len() < NORMAL_ROWS_MIN {
-            rows.extend(self.baseline.before(self.now));
-        }
-        rows
-    }
-
     /// What is normal of this cost, per second.
     fn rate(&self, cost: CostKind) -> f64 {
         self.readings.get(cost as usize).map_or(0.0, |reading| reading.normal.median / SAMPLE_SECONDS as f64)
     }
 
     /// How much more than usual the old acquaintances ask for: ordinary growth, as at the beginning of the week.
-    fn growth(&self, rows: &[Sampled<'_>], normal: &[&NormalRow], seconds: f64) -> f64 {
+    fn growth(&self, rows: &[Sampled<'_>], normal: &[&NormalRow]) -> f64 {
         let amount = |rows: &mut dyn Iterator<Item = &&NormalRow>| rows.map(|row| row.cost(0)).sum::<f64>();
         let share = amount(&mut normal.iter().filter(|row| row.returning)) / amount(&mut normal.iter()).max(1.0);
-        let expected = self.rate(CostKind::Requests) * share * seconds;
+        let expected = self.rate(CostKind::Requests) * share * self.material.seconds();
         if expected < GROWTH_REQUESTS_MIN {
             return 1.0;
         }
@@ -280,73 +230,77 @@ impl<'a> Inquiry<'a> {
         (found / expected).clamp(1.0, GROWTH_MAX)
     }
 
-    fn column<'c>(&self, cost: CostKind, view: &'c View<'_>, choices: &[Choice]) -> Column<'c> {
+    fn column(&self, cost: CostKind, view: &View, choices: &[Choice]) -> Column<'a> {
         let weighed =
-            |sampled: &'c Sampled<'c>| Weighed { marks: &sampled.row.marks, weight: sampled.cost(cost as usize) };
+            |sampled: &Sampled<'a>| Weighed { marks: &sampled.row.marks, weight: sampled.cost(cost as usize) };
         let explained =
             |sampled: &Sampled<'_>| choices.iter().any(|choice| sampled.row.marks.has_all(&choice.candidate.items));
         Column {
-            offered: view
+            offered: self
+                .material
                 .rows
                 .iter()
                 .filter(|sampled| sampled.row.is_mineable() && !explained(sampled))
                 .map(weighed)
                 .filter(|row| row.weight > 0.0)
                 .collect(),
-            normal: view
+            normal: self
+                .material
                 .normal
                 .iter()
                 .map(|row| Weighed { marks: &row.marks, weight: row.cost(cost as usize) })
                 .filter(|row| row.weight > 0.0)
                 .collect(),
-            votes: votes(&view.normal),
-            expected: self.rate(cost) * view.growth * view.seconds,
+            votes: votes(&self.material.normal),
+            expected: self.rate(cost) * view.growth * self.material.seconds(),
         }
     }
 
     /// Whether what is left of this cost, after the rules found for another, is worth a search of its own: more than
     /// the unevenness of ordinary traffic, in a cost that is not calm.
-    fn is_worth_mining(&self, cost: CostKind, column: &Column<'_>, view: &View<'_>, explained: bool) -> bool {
+    fn is_worth_mining(&self, cost: CostKind, column: &Column<'_>, explained: bool) -> bool {
         let Some(reading) = self.readings.get(cost as usize) else { return false };
         let excess = column.excess();
-        let uneven = (reading.normal.upper - reading.normal.median).max(0.0) * view.seconds / SAMPLE_SECONDS as f64;
+        let uneven =
+            (reading.normal.upper - reading.normal.median).max(0.0) * self.material.seconds() / SAMPLE_SECONDS as f64;
         let left = !explained || (!reading.calm && excess > uneven && excess >= LEFT_SHARE * reading.offered);
-        left && excess >= EXCESS_MIN * column.expected && excess > 0.0 && !self.follows_requests(cost, view)
+        left && excess >= EXCESS_MIN * column.expected && excess > 0.0 && !self.follows_requests(cost)
     }
 
     /// Whether a cost exceeds what is normal only because there are more requests, each as dear as ever: searching for what
     /// the requests have in common was then enough.
-    fn follows_requests(&self, cost: CostKind, view: &View<'_>) -> bool {
-        let offered = |cost: CostKind| view.rows.iter().map(|sampled| sampled.cost(cost as usize)).sum::<f64>();
+    fn follows_requests(&self, cost: CostKind) -> bool {
+        let offered =
+            |cost: CostKind| self.material.rows.iter().map(|sampled| sampled.cost(cost as usize)).sum::<f64>();
         let (requests, usual) = (offered(CostKind::Requests), self.rate(CostKind::Requests));
         cost != CostKind::Requests
             && self.costs.contains(&CostKind::Requests)
             && offered(cost) * usual <= DEARER_FACTOR * self.rate(cost) * requests
     }
 
-    fn mine(&self, cost: CostKind, mining: &Mining<'_>, view: &View<'a>) -> Vec<Candidate> {
-        let permitted = |item: Item| self.is_permitted(item, view);
+    fn mine(&self, cost: CostKind, mining: &Mining<'_>, view: &View) -> Vec<Candidate> {
+        let permitted = |item: Item| self.is_permitted(item);
         let mut candidates = mining.candidates(self.standing, &permitted, &|items| view.people.users(items));
         candidates.truncate(STABILITY_CANDIDATES_MAX);
         let index = |rows: &mut dyn Iterator<Item = Sampled<'a>>| {
             let conjunctions = candidates.iter().map(|candidate| candidate.items.as_slice());
             RowIndex::new(rows.filter(|sampled| sampled.row.is_mineable()).collect(), INDEXED_ROWS_MAX, conjunctions)
         };
-        let window = index(&mut view.rows.iter().copied());
-        let minute = index(&mut self.recent.since(self.now - MINUTE));
-        let stability = Stability::new(&minute, self.now, cost, self.rate(cost) * view.growth);
+        let window = index(&mut self.material.rows.iter().copied());
+        let around = index(&mut self.material.around.iter().copied());
+        let stability = Stability::new(&around, &self.material.windows, cost, self.rate(cost) * view.growth);
+        let since = self.material.onset.min(self.material.from);
         candidates.retain_mut(|candidate| {
             let items = &candidate.items;
-            let since_onset: Vec<_> =
-                minute.matching(items).filter(|sampled| sampled.at >= self.onset.min(view.from)).collect();
+            let since_onset: Vec<_> = around.matching(items).filter(|sampled| sampled.at >= since).collect();
             let rate = || self.normal_rate(items, view);
             if !is_sustained(&window.matching(items).collect::<Vec<_>>(), &since_onset, self.marked, rate) {
                 return false;
             }
             // Only a rule that names clients loses what it has when the clients change.
             let names_clients = items.iter().any(|item| item.attribute == Attribute::ClientPrefix);
-            let lost = if names_clients { turnover(&since_onset, self.now) } else { 0.0 };
-            let coverage = stability.coverage(items, candidate.expected / view.seconds);
+            let lost = if names_clients { turnover(&since_onset, self.material.now) } else { 0.0 };
+            let coverage = stability.coverage(items, candidate.expected / self.material.seconds());
             candidate.score.stability = (coverage - lost).clamp(0.0, 1.0);
             true
         });
@@ -354,47 +308,61 @@ impl<'a> Inquiry<'a> {
     }
 
     /// Whether a rule may name this value: no network that holds anyone on the never-ban list.
-    fn is_permitted(&self, item: Item, view: &View<'_>) -> bool {
+    fn is_permitted(&self, item: Item) -> bool {
         if item.attribute != Attribute::ClientPrefix {
             return true;
         }
-        let row = view.since_onset.iter().find(|sampled| sampled.row.marks.has(item));
+        let row = self.material.since_onset.iter().find(|sampled| sampled.row.marks.has(item));
         let text = row.and_then(|found| self.texts.text(self.keys, item, &found.row.marks, found.row.client));
         let network = text.and_then(|text| std::str::from_utf8(&text).ok()?.parse::<IpNet>().ok());
         network.is_some_and(|network| !self.never_ban.overlaps(network))
     }
 
     /// Whether the requests that a rule matches are more than usual, and not only dearer.
-    fn asks_more(&self, candidate: &Candidate, view: &View<'_>) -> bool {
-        let matched = view.rows.iter().filter(|sampled| sampled.row.marks.has_all(&candidate.items));
-        let usual = self.normal_rate(&candidate.items, view) * view.growth * view.seconds;
+    fn asks_more(&self, candidate: &Candidate, view: &View) -> bool {
+        let matched = self.material.rows.iter().filter(|sampled| sampled.row.marks.has_all(&candidate.items));
+        let usual = self.normal_rate(&candidate.items, view) * view.growth * self.material.seconds();
         matched.map(|row| row.cost(0)).sum::<f64>() >= REQUESTS_LIFT_MIN * usual
     }
 
     /// Requests a second that normal traffic has of this.
-    fn normal_rate(&self, items: &[Item], view: &View<'_>) -> f64 {
-        let matched = view.normal.iter().filter(|row| row.marks.has_all(items)).map(|row| row.cost(0)).sum::<f64>();
+    fn normal_rate(&self, items: &[Item], view: &View) -> f64 {
+        let matched =
+            self.material.normal.iter().filter(|row| row.marks.has_all(items)).map(|row| row.cost(0)).sum::<f64>();
         self.rate(CostKind::Requests) * matched / view.normal_requests.max(1.0)
     }
 
-    fn crowd_of(&self, candidate: &Candidate, view: &View<'_>) -> Crowd {
-        if is_disguised(candidate, view) {
+    fn crowd_of(&self, candidate: &Candidate, view: &View) -> Crowd {
+        if self.is_disguised(candidate, view) {
             return Crowd::No;
         }
-        let rows = || view.since_onset.iter().filter(|sampled| sampled.row.is_mineable()).copied();
-        let verdict = crowd(&candidate.items, rows(), self.now, self.marked, view.ordinary);
+        let rows = || self.material.since_onset.iter().filter(|sampled| sampled.row.is_mineable()).copied();
+        let verdict = crowd(&candidate.items, rows(), self.material.now, self.marked, view.ordinary);
         if verdict != Crowd::No {
             return verdict;
         }
         // One agent out of a crowd is as alike as a bot. An agent that ordinary visitors have is judged with the others.
         let is_agent = |item: &Item| matches!(item.attribute, Attribute::UserAgent | Attribute::UserAgentWord);
         let agents: Vec<Item> = candidate.items.iter().copied().filter(is_agent).collect();
-        let is_ordinary = !agents.is_empty() && view.normal.iter().any(|row| row.marks.has_all(&agents));
+        let is_ordinary = !agents.is_empty() && self.material.normal.iter().any(|row| row.marks.has_all(&agents));
         if is_ordinary && candidate.score.coverage < 0.5 {
             let others: Vec<Item> = candidate.items.iter().copied().filter(|item| !is_agent(item)).collect();
-            return crowd(&others, rows(), self.now, self.marked, view.ordinary);
+            return crowd(&others, rows(), self.material.now, self.marked, view.ordinary);
         }
         Crowd::No
+    }
+
+    /// Whether the requests call themselves what ordinary visitors do, but were written by a program that no ordinary visitor has:
+    /// an order of headers, or a handshake.
+    fn is_disguised(&self, candidate: &Candidate, view: &View) -> bool {
+        let is_hand = |item: &&Item| matches!(item.attribute, Attribute::HeaderOrder | Attribute::Ja4);
+        let Some(hand) = candidate.items.iter().find(is_hand) else { return false };
+        if self.material.normal.iter().any(|row| row.marks.has(*hand)) {
+            return false;
+        }
+        let matched = || self.material.since_onset.iter().filter(|sampled| sampled.row.marks.has_all(&candidate.items));
+        let claiming = matched().filter(|sampled| view.people.is_ordinary(sampled.row.marks.one(Attribute::UserAgent)));
+        claiming.count() as f64 >= DISGUISED_SHARE * matched().count() as f64
     }
 
     fn verdict(&self, choices: &[Choice], covered: f64, is_answered: bool, external: bool, whole: Crowd) -> Verdict {
@@ -430,7 +398,11 @@ impl<'a> Inquiry<'a> {
         if external || (requests_are_normal && self.costs.iter().any(|cost| *cost != CostKind::Requests)) {
             return Verdict::External;
         }
-        if self.now.since(self.onset) < DECISION_TIME { Verdict::Undecided } else { Verdict::NotSeparable }
+        if self.material.now.since(self.material.onset) < DECISION_TIME {
+            Verdict::Undecided
+        } else {
+            Verdict::NotSeparable
+        }
     }
 
     /// The conditions of a rule, in words; `None` when a text is no longer known.
@@ -482,19 +454,6 @@ impl<'a> Inquiry<'a> {
         closure.truncate(CLOSURE_MAX);
         closure.into_iter().filter_map(|item| self.condition(item, matched)).map(|shown| shown.to_string()).collect()
     }
-}
-
-/// Whether the requests call themselves what ordinary visitors do, but were written by a program that no ordinary visitor has:
-/// an order of headers, or a handshake.
-fn is_disguised(candidate: &Candidate, view: &View<'_>) -> bool {
-    let is_hand = |item: &&Item| matches!(item.attribute, Attribute::HeaderOrder | Attribute::Ja4);
-    let Some(hand) = candidate.items.iter().find(is_hand) else { return false };
-    if view.normal.iter().any(|row| row.marks.has(*hand)) {
-        return false;
-    }
-    let matched = || view.since_onset.iter().filter(|sampled| sampled.row.marks.has_all(&candidate.items));
-    let claiming = matched().filter(|sampled| view.people.is_ordinary(sampled.row.marks.one(Attribute::UserAgent)));
-    claiming.count() as f64 >= DISGUISED_SHARE * matched().count() as f64
 }
 
 /// Whether this is so far from ordinary visitors that it is no side of a crowd.

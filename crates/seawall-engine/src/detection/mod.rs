@@ -14,9 +14,11 @@
 mod baseline;
 mod cover;
 mod crowd;
+pub mod explain;
 mod incident;
 mod index;
 mod inquiry;
+mod material;
 mod mining;
 mod newcomers;
 mod people;
@@ -48,6 +50,7 @@ use baseline::Baseline;
 use crowd::Marked;
 use incident::Incidents;
 use inquiry::Inquiry;
+use material::Material;
 use newcomers::Newcomers;
 use random::Random;
 use recent::{Answered, Recent, Row};
@@ -72,6 +75,9 @@ const RETURNING_SERVED: u32 = 50;
 /// A single observation is never more important than this many ordinary requests, so that one large file does not push
 /// all else out of a sample.
 const IMPORTANCE_MAX: f64 = 1000.0;
+
+/// What one request costs on an ordinary site, until this one's is known.
+const TYPICAL: [f64; COSTS] = [1.0, 10_000.0, 0.01, 0.1];
 
 /// The most that a search holds at once, in bytes. Bitsets of 3 KiB each (8,192 drawn rows of the excess, of the amount of
 /// normal traffic and of its votes) for 352 values, 256 conjunctions followed and 256 finalists: 2.6 MiB. Lists of rows
@@ -135,7 +141,7 @@ impl Detector {
             incidents: Incidents::default(),
             ladder: Ladder::default(),
             values: HashMap::new(),
-            typical: [1.0, 10_000.0, 0.01, 0.1],
+            typical: TYPICAL,
             stressed: None,
             ticked: Timestamp::EPOCH,
         }
@@ -158,21 +164,15 @@ impl Detector {
             self.advance(observation.at);
         }
         let weight = if observation.weight.is_finite() { observation.weight.clamp(0.0, 1e6) } else { 1.0 };
-        let cost = &observation.cost;
-        let costs = [
-            f64::from(cost.requests),
-            cost.bytes as f64,
-            cost.upstream_time.as_secs_f64(),
-            cost.connection_time.as_secs_f64(),
-        ]
-        .map(|cost| cost * f64::from(weight));
+        let costs = observed_costs(observation).map(|cost| cost * f64::from(weight));
         self.series.add(observation.at, &costs);
         let client_hash = observation.client.map_or(0, |client| self.keys.client(client));
-        let arrives = client_hash != 0 && cost.requests > 0 && self.series.add_client(client_hash, f64::from(weight));
-        let importance = costs.iter().zip(&self.typical).map(|(cost, typical)| (cost / typical).min(IMPORTANCE_MAX));
-        let importance = (importance.sum::<f64>() as f32).max(0.01);
+        let arrives =
+            client_hash != 0 && observation.cost.requests > 0 && self.series.add_client(client_hash, f64::from(weight));
+        let importance = importance(&costs, &self.typical);
         let priority = importance / self.random.uniform();
-        let (second, micros) = self.moment(observation.at);
+        let at = self.moment(observation.at);
+        let second = at.as_seconds();
         if !self.recent.wants(second, priority) {
             self.recent.pass(second, priority);
             return;
@@ -186,7 +186,7 @@ impl Detector {
             costs: costs.map(|cost| cost as f32),
             importance,
             priority,
-            micros,
+            at,
             status,
             answered,
             returning: history.age >= RETURNING_AGE || history.served >= RETURNING_SERVED,
@@ -295,14 +295,13 @@ impl Detector {
             + MINING_BYTES_MAX
     }
 
-    /// The second and the microseconds in it under which an observation is kept: its own, or the present for one that
-    /// comes more than a minute late.
-    fn moment(&self, at: Timestamp) -> (u64, u32) {
+    /// The moment under which an observation is kept: its own, or the present for one that comes more than a minute late.
+    fn moment(&self, at: Timestamp) -> Timestamp {
         let newest = self.series.newest() / series::STEPS_PER_SECOND;
         if at.as_seconds() + recent::SECONDS as u64 <= newest || at.as_seconds() > newest {
-            return (newest, 0);
+            return Timestamp::from_seconds(newest);
         }
-        (at.as_seconds(), (at.as_micros() % 1_000_000) as u32)
+        at
     }
 
     /// Goes on to `to`: seconds that end teach what is normal, and so do requests of a minute ago.
@@ -435,13 +434,9 @@ impl Detector {
             .filter_map(|rule| self.values.get(&rule.id).cloned())
             .collect();
         let insight = Inquiry {
-            now,
-            onset,
+            material: Material::live(&self.recent, &self.baseline, &self.seasonal, onset, now),
             costs: &costs,
             readings: self.trigger.readings(),
-            recent: &self.recent,
-            baseline: &self.baseline,
-            seasonal: &self.seasonal,
             texts: &self.texts,
             keys: &self.keys,
             marked: &self.marked,
@@ -464,6 +459,18 @@ impl Detector {
         events.extend(self.incidents.judged(now, insight.verdict, insight.shapes, insight.explanation, still));
         events
     }
+}
+
+/// What an observation cost, in the unit of each cost.
+fn observed_costs(observation: &Observation<'_>) -> [f64; COSTS] {
+    let cost = &observation.cost;
+    [f64::from(cost.requests), cost.bytes as f64, cost.upstream_time.as_secs_f64(), cost.connection_time.as_secs_f64()]
+}
+
+/// How much an observation counts among others when not all can be kept: by all its costs, each beside a typical one.
+fn importance(costs: &[f64; COSTS], typical: &[f64; COSTS]) -> f32 {
+    let each = costs.iter().zip(typical).map(|(cost, typical)| (cost / typical).min(IMPORTANCE_MAX));
+    (each.sum::<f64>() as f32).max(0.01)
 }
 
 /// The site is slow when, over so many seconds with at least so many requests, one takes so many times as long as usual, and so

@@ -50,8 +50,7 @@ pub(crate) struct Row {
     pub(crate) costs: [f32; CostKind::ALL.len()],
     pub(crate) importance: f32,
     pub(crate) priority: f32,
-    /// Microseconds into its second.
-    pub(crate) micros: u32,
+    pub(crate) at: Timestamp,
     /// The status of the answer; zero before there is one.
     pub(crate) status: u16,
     pub(crate) answered: Answered,
@@ -89,9 +88,9 @@ impl Sampled<'_> {
     }
 }
 
-/// One second.
+/// One second, or another stretch of which rows are kept.
 #[derive(Clone, Debug)]
-struct Bucket {
+pub(crate) struct Bucket {
     second: u64,
     rows_max: usize,
     rows: Vec<Row>,
@@ -102,7 +101,8 @@ struct Bucket {
 }
 
 impl Bucket {
-    fn new(rows_max: usize) -> Self {
+    /// Keeps at most so many rows, fewer than 65,536.
+    pub(crate) fn new(rows_max: usize) -> Self {
         Self {
             second: 0,
             rows_max,
@@ -119,7 +119,18 @@ impl Bucket {
         self.threshold = 0.0;
     }
 
-    fn offer(&mut self, row: Row) {
+    /// Whether a row of this priority would be kept: the cheap question before a row is made.
+    pub(crate) fn wants(&self, priority: f32) -> bool {
+        self.heap.first().is_none_or(|least| priority > self.rows[usize::from(*least)].priority)
+    }
+
+    /// Counts a row that was not wanted.
+    pub(crate) const fn pass(&mut self, priority: f32) {
+        self.threshold = self.threshold.max(priority);
+    }
+
+    /// Keeps a row, if its priority suffices.
+    pub(crate) fn offer(&mut self, row: Row) {
         if self.rows.len() < self.rows_max {
             self.rows.push(row);
             if self.rows.len() == self.rows_max {
@@ -157,11 +168,11 @@ impl Bucket {
         }
     }
 
-    fn sampled(&self) -> impl DoubleEndedIterator<Item = Sampled<'_>> {
-        let start = Timestamp::from_seconds(self.second);
+    /// The rows, in no order once they are full.
+    pub(crate) fn sampled(&self) -> impl DoubleEndedIterator<Item = Sampled<'_>> {
         self.rows.iter().map(move |row| Sampled {
             row,
-            at: Timestamp::from_micros(start.as_micros() + u64::from(row.micros)),
+            at: row.at,
             factor: (self.threshold / row.importance.max(f32::MIN_POSITIVE)).max(1.0),
         })
     }
@@ -236,16 +247,15 @@ impl Recent {
         self.older.iter_mut().find(|bucket| bucket.second == second)
     }
 
-    /// Whether a row of this priority would be kept in this second: the cheap question before a row is made.
+    /// Whether a row of this priority would be kept in this second.
     pub(crate) fn wants(&self, second: u64, priority: f32) -> bool {
-        let least = |bucket: &Bucket| bucket.heap.first().map(|least| bucket.rows[usize::from(*least)].priority);
-        self.bucket(second).is_some_and(|bucket| least(bucket).is_none_or(|least| priority > least))
+        self.bucket(second).is_some_and(|bucket| bucket.wants(priority))
     }
 
     /// Counts a row that was not wanted.
     pub(crate) fn pass(&mut self, second: u64, priority: f32) {
         if let Some(bucket) = self.bucket_mut(second) {
-            bucket.threshold = bucket.threshold.max(priority);
+            bucket.pass(priority);
         }
     }
 
@@ -322,7 +332,7 @@ mod tests {
         let mut left = Vec::new();
         for second in 100..170 {
             recent.advance(second, |second, rows| left.push((second, rows.count())));
-            recent.offer(second, row(1.0, &mut random));
+            recent.offer(second, Row { at: Timestamp::from_seconds(second), ..row(1.0, &mut random) });
         }
         assert_eq!(left, (100..110).map(|second| (second, 1)).collect::<Vec<_>>());
         assert_eq!(recent.since(Timestamp::from_seconds(160)).count(), 10);

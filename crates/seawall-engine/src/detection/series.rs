@@ -39,6 +39,9 @@ const FADE_STEPS: f32 = 8.0;
 /// A client that has not been seen for this long arrives anew, in seconds.
 const ARRIVAL_SECONDS: u32 = 10;
 
+/// How few requests make no surge, however dear.
+const FEW: usize = 3;
+
 /// How many clients are remembered for that.
 const CLIENTS: usize = 16_384;
 
@@ -57,6 +60,8 @@ struct Remembered {
 #[derive(Clone, Debug)]
 pub(crate) struct Series {
     steps: [Sums; STEPS],
+    /// The largest single cost of each step.
+    largest: [[f64; CostKind::ALL.len()]; STEPS],
     newest: u64,
     /// The first step of the time that was observed without a gap.
     run_start: u64,
@@ -74,7 +79,13 @@ pub(crate) enum Passed {
 
 impl Series {
     pub(crate) fn new() -> Self {
-        Self { steps: [[0.0; SERIES]; STEPS], newest: 0, run_start: 0, clients: vec![Remembered::default(); CLIENTS] }
+        Self {
+            steps: [[0.0; SERIES]; STEPS],
+            largest: [[0.0; CostKind::ALL.len()]; STEPS],
+            newest: 0,
+            run_start: 0,
+            clients: vec![Remembered::default(); CLIENTS],
+        }
     }
 
     pub(crate) fn memory_bytes(&self) -> usize {
@@ -104,6 +115,7 @@ impl Series {
                 passed(Passed::Gap);
             }
             self.steps = [[0.0; SERIES]; STEPS];
+            self.largest = [[0.0; CostKind::ALL.len()]; STEPS];
             self.newest = step;
             self.run_start = step;
             return;
@@ -114,6 +126,7 @@ impl Series {
                 passed(Passed::Second(self.newest / STEPS_PER_SECOND - 1, self.second_before(self.newest)));
             }
             self.steps[self.newest as usize % STEPS] = [0.0; SERIES];
+            self.largest[self.newest as usize % STEPS] = [0.0; CostKind::ALL.len()];
         }
     }
 
@@ -125,6 +138,29 @@ impl Series {
         for (sum, cost) in self.steps[step as usize % STEPS].iter_mut().zip(costs) {
             *sum += cost;
         }
+        for (largest, cost) in self.largest[step as usize % STEPS].iter_mut().zip(costs) {
+            *largest = largest.max(*cost);
+        }
+    }
+
+    /// The same as [`Self::last`], without the few dearest requests of each cost but the number of requests: one download of a
+    /// large file, or one slow page, is no surge. Those of the same step count as one.
+    pub(crate) fn last_of_many(&self, steps: u64) -> Sums {
+        let mut sums = self.last(steps);
+        let first = (self.newest + 1).saturating_sub(steps.min(STEPS as u64)).max(self.run_start);
+        for cost in 1..CostKind::ALL.len() {
+            let mut dearest = [0.0_f64; FEW];
+            for step in first..self.newest + 1 {
+                let mut largest = self.largest[step as usize % STEPS][cost];
+                for kept in &mut dearest {
+                    if largest > *kept {
+                        std::mem::swap(&mut largest, kept);
+                    }
+                }
+            }
+            sums[cost] -= dearest.iter().sum::<f64>();
+        }
+        sums
     }
 
     /// Counts a request of a client, and says whether it is an arrival: the client was not here a moment ago.
@@ -231,6 +267,21 @@ mod tests {
         series.advance(at(4_000), |_| {});
         series.add_client(7, 1.0);
         assert!((10.0..12.0).contains(&series.last(2)[HEAVIEST]), "a quarter of forty is left after four seconds");
+    }
+
+    #[test]
+    fn a_few_dear_requests_are_left_out_and_many_are_not() {
+        let sum = |requests: u64| {
+            let mut series = Series::new();
+            for number in 0..requests {
+                series.advance(at(number * 250), |_| {});
+                series.add(at(number * 250), &[1.0, 5e7, 0.0, 0.0]);
+            }
+            (series.last(40)[0], series.last_of_many(40)[1])
+        };
+        assert_eq!(sum(1), (1.0, 0.0));
+        assert_eq!(sum(3), (3.0, 0.0));
+        assert_eq!(sum(40), (40.0, 37.0 * 5e7));
     }
 
     #[test]

@@ -140,10 +140,10 @@ impl Trigger {
             return Vec::new();
         }
         self.last = now;
-        let (second, half) = (series.last(STEPS_PER_SECOND), series.last(STEPS_PER_SECOND / 2));
+        let (second, half) = (series.last_of_many(STEPS_PER_SECOND), series.last_of_many(STEPS_PER_SECOND / 2));
         let exceeds_second = |index: usize| exceeds_second(now, second[index].min(2.0 * half[index]), index, seasonal);
         let is_heavy = || self::exceeds_second(now, half[HEAVIEST], HEAVIEST, seasonal);
-        let ten_seconds = series.last(10 * STEPS_PER_SECOND);
+        let ten_seconds = series.last_of_many(10 * STEPS_PER_SECOND);
         let arrivals = exceeds_second(ARRIVALS) || is_heavy() || newcomers >= NEWCOMERS_MIN;
         let revision = seasonal.revision(now);
         if self.normal.0 != revision {

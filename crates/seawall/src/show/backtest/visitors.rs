@@ -4,11 +4,10 @@
 //! matches. Any request shows it, matched or not. It does not depend on the order of the lines: rotated logs are often read
 //! newest first.
 
+use seawall_engine::distinct::Distinct;
 use std::hash::BuildHasher as _;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
-
-use crate::show::log::distinct::Distinct;
 
 /// How long before a match a client must have been seen to be returning, in seconds.
 pub(super) const RETURN_SECONDS_MIN: u32 = 3600;

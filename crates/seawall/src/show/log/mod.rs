@@ -5,7 +5,6 @@
 //! with each request.
 
 pub(super) mod clients;
-pub(super) mod distinct;
 pub(super) mod inputs;
 pub(super) mod page;
 pub(super) mod progress;

@@ -5,11 +5,10 @@
 //! value takes the place of the one with the fewest hits and inherits its counts, so that counts are never too small, and
 //! each row knows by how much it may be too large. A value with more hits than the smallest row is never missing.
 
+use seawall_engine::distinct::Distinct;
 use std::hash::BuildHasher as _;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
-
-use super::distinct::Distinct;
 
 /// Hits, and the bytes sent in answer to them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,0 +1,364 @@
+//! When there was more than usual: sums of each cost over short stretches of time, compared with what is usual at that hour.
+
+use rustc_hash::FxHashMap;
+
+use super::super::{COSTS, observed_costs};
+use crate::decision::CostKind;
+use crate::observation::Observation;
+use crate::units::Timestamp;
+
+/// How long a stretch is at first, in seconds,
+const STRETCH_SECONDS: u64 = 10;
+
+/// and the longer ones that are tried when requests are too few for that.
+const COARSER_SECONDS: [u64; 3] = [60, 600, 3600];
+
+/// Stretches that are kept; of a longer log they are made longer. At ten seconds these are fifteen days.
+const STRETCHES_MAX: usize = 1 << 17;
+
+/// A stretch is long enough when half of them have this many requests.
+const REQUESTS_MIN: f64 = 3.0;
+
+/// From this many days on each hour of the day is compared with itself.
+const DAYS_MIN: u64 = 3;
+
+/// A stretch exceeds what is usual at the median and this many median absolute deviations (made comparable with a standard
+/// deviation), at this many times the amount that one in twenty exceeds, and at the floor below.
+const SPREADS: f64 = 6.0 * 1.4826;
+const TAIL_FACTOR: f64 = 1.5;
+const TAIL_SHARE: f64 = 0.95;
+
+/// The tail counts at most this many times the median: a surge of hours is part of it.
+const TAIL_MAX: f64 = 3.0;
+
+/// What must be exceeded in ten seconds at least: the same as live (ten requests, 2 MB, three seconds of work).
+const FLOORS: [f64; COSTS] = [10.0, 2e6, 3.0, 100.0];
+
+/// A surge is as long as pauses within are shorter than this many stretches, and seconds.
+const PAUSE_STRETCHES: u64 = 3;
+const PAUSE_SECONDS: u64 = 60;
+
+/// It is worth an explanation with this many times the floor in excess,
+const EXCESS_FLOORS: f64 = 6.0;
+
+/// and, if it is over within one stretch, with this many times what is usual.
+const SINGLE_FACTOR: f64 = 8.0;
+
+/// Surges that are explained; of more, the strongest.
+const SURGES_MAX: usize = 8;
+
+/// How much there was of one cost.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Level {
+    /// The cost.
+    pub cost: CostKind,
+    /// What is usual at that time, in units a second.
+    pub normal: f64,
+    /// What there was on average, in units a second.
+    pub mean: f64,
+    /// What there was in the strongest stretch, in units a second.
+    pub peak: f64,
+    /// How much more than usual there was, all told, in units.
+    pub excess: f64,
+}
+
+/// A time in which there was more than usual.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Surge {
+    /// When it began.
+    pub from: Timestamp,
+    /// When it was over.
+    pub until: Timestamp,
+    /// The costs that exceeded what is usual, the strongest first.
+    pub levels: Vec<Level>,
+    /// What is usual of each cost, in units a second, in the order of [`CostKind::ALL`].
+    pub usual: [f64; COSTS],
+    /// The strongest cost over the surge and as long before and after, in units a second.
+    pub curve: Vec<f64>,
+}
+
+impl Surge {
+    /// Whether a moment is within.
+    pub fn contains(&self, at: Timestamp) -> bool {
+        self.from <= at && at < self.until
+    }
+
+    /// How many times what is usual there was of the strongest cost.
+    pub fn strength(&self) -> f64 {
+        self.levels.first().map_or(0.0, |level| level.excess / FLOORS[level.cost as usize])
+    }
+}
+
+/// Sums costs and finds surges.
+#[derive(Debug)]
+pub struct SurgeFinder {
+    seconds: u64,
+    sums: FxHashMap<u64, [f64; COSTS]>,
+}
+
+impl Default for SurgeFinder {
+    fn default() -> Self {
+        Self { seconds: STRETCH_SECONDS, sums: FxHashMap::default() }
+    }
+}
+
+impl SurgeFinder {
+    /// Takes one observation of the first reading.
+    pub fn add(&mut self, observation: &Observation<'_>) {
+        let sums = self.sums.entry(observation.at.as_seconds() / self.seconds).or_default();
+        sums.iter_mut().zip(observed_costs(observation)).for_each(|(sum, cost)| *sum += cost);
+        if self.sums.len() > STRETCHES_MAX {
+            let coarser = COARSER_SECONDS.into_iter().find(|seconds| *seconds > self.seconds);
+            self.coarsen(coarser.unwrap_or(self.seconds * 24));
+        }
+    }
+
+    /// The surges, in the order of time.
+    pub fn surges(mut self) -> Vec<Surge> {
+        let finest = Self { seconds: self.seconds, sums: self.sums.clone() };
+        for coarser in COARSER_SECONDS.into_iter().filter(|coarser| *coarser > finest.seconds) {
+            if self.median_requests() >= REQUESTS_MIN {
+                break;
+            }
+            self.coarsen(coarser);
+        }
+        let (Some(first), Some(last)) = (self.sums.keys().min().copied(), self.sums.keys().max().copied()) else {
+            return Vec::new();
+        };
+        let usual = Usual::new(&self, first, last);
+        let mut runs: Vec<(u64, u64, Vec<CostKind>)> = Vec::new();
+        for cost in CostKind::ALL {
+            for (from, until) in self.runs(&usual, cost) {
+                // What overlaps is one surge in several costs.
+                match runs.iter_mut().find(|run| run.0 < until && from < run.1) {
+                    Some(run) => *run = (run.0.min(from), run.1.max(until), [run.2.clone(), vec![cost]].concat()),
+                    None => runs.push((from, until, vec![cost])),
+                }
+            }
+        }
+        let mut surges: Vec<Surge> =
+            runs.into_iter().map(|(from, until, costs)| self.surge(&usual, &finest, from, until, &costs)).collect();
+        surges.sort_by(|first, second| second.strength().total_cmp(&first.strength()));
+        surges.truncate(SURGES_MAX);
+        surges.sort_by_key(|surge| surge.from);
+        surges
+    }
+
+    /// Stretches, from and until, in which a cost exceeds what is usual by enough to be explained.
+    fn runs(&self, usual: &Usual, cost: CostKind) -> Vec<(u64, u64)> {
+        let mut exceeding: Vec<u64> = self
+            .sums
+            .iter()
+            .filter(|(stretch, sums)| sums[cost as usize] > usual.at(**stretch).most[cost as usize])
+            .map(|(stretch, _)| *stretch)
+            .collect();
+        exceeding.sort_unstable();
+        let pause = PAUSE_STRETCHES.max(PAUSE_SECONDS / self.seconds);
+        let mut runs: Vec<(u64, u64)> = Vec::new();
+        for stretch in exceeding {
+            match runs.last_mut() {
+                Some(run) if stretch < run.1 + pause => run.1 = stretch + 1,
+                _ => runs.push((stretch, stretch + 1)),
+            }
+        }
+        let floor = FLOORS[cost as usize] * (self.seconds as f64 / STRETCH_SECONDS as f64).sqrt();
+        runs.retain(|(from, until)| {
+            let median = |stretch: u64| usual.at(stretch).median[cost as usize];
+            let offered: f64 = (*from..*until).map(|stretch| self.sum(stretch, cost)).sum();
+            let expected: f64 = (*from..*until).map(median).sum();
+            offered - expected >= EXCESS_FLOORS * floor && (until - from > 1 || offered >= SINGLE_FACTOR * expected)
+        });
+        runs
+    }
+
+    fn surge(&self, usual: &Usual, finest: &Self, from: u64, until: u64, costs: &[CostKind]) -> Surge {
+        let normal = usual.at(from).median.map(|sum| sum / self.seconds as f64);
+        // The edges are as sharp as the log allows.
+        let strongest = costs.first().copied().unwrap_or(CostKind::Requests);
+        let (from, until) = (from * self.seconds, until * self.seconds);
+        let level = FLOORS[strongest as usize] / 10.0 + 2.0 * normal[strongest as usize] * finest.seconds as f64;
+        let busy = |stretch: &u64| finest.sum(*stretch, strongest) > level;
+        let fine = || from / finest.seconds..until.div_ceil(finest.seconds);
+        let first = fine().find(busy).map_or(from, |stretch| stretch * finest.seconds);
+        let last = fine().rev().find(busy).map_or(until, |stretch| (stretch + 1) * finest.seconds);
+        let (from, until) = (first, last.max(first + finest.seconds));
+        let seconds = (until - from) as f64;
+        let mut levels: Vec<Level> = costs
+            .iter()
+            .map(|cost| {
+                let sums = || (from / finest.seconds..until / finest.seconds).map(|stretch| finest.sum(stretch, *cost));
+                let offered: f64 = sums().sum();
+                let normal = normal[*cost as usize];
+                let peak = sums().fold(0.0, f64::max) / finest.seconds as f64;
+                Level { cost: *cost, normal, mean: offered / seconds, peak, excess: offered - normal * seconds }
+            })
+            .collect();
+        let strength = |level: &Level| level.excess / FLOORS[level.cost as usize];
+        levels.sort_by(|first, second| strength(second).total_cmp(&strength(first)));
+        Surge {
+            from: Timestamp::from_seconds(from),
+            until: Timestamp::from_seconds(until),
+            curve: finest.curve(from, until, levels.first().map_or(strongest, |level| level.cost)),
+            levels,
+            usual: normal,
+        }
+    }
+
+    /// A cost in sixty parts of the surge and as long before and after.
+    fn curve(&self, from: u64, until: u64, cost: CostKind) -> Vec<f64> {
+        const PARTS: u64 = 60;
+        let length = (until - from).max(self.seconds);
+        let (begin, part) = (from.saturating_sub(length), (3 * length).div_ceil(PARTS).max(self.seconds));
+        (0..(3 * length).div_ceil(part))
+            .map(|number| {
+                let first = (begin + number * part) / self.seconds;
+                let stretches = part / self.seconds;
+                let sum: f64 = (first..first + stretches).map(|stretch| self.sum(stretch, cost)).sum();
+                sum / (stretches * self.seconds) as f64
+            })
+            .collect()
+    }
+
+    fn sum(&self, stretch: u64, cost: CostKind) -> f64 {
+        self.sums.get(&stretch).map_or(0.0, |sums| sums[cost as usize])
+    }
+
+    fn coarsen(&mut self, seconds: u64) {
+        let mut sums: FxHashMap<u64, [f64; COSTS]> = FxHashMap::default();
+        for (stretch, parts) in &self.sums {
+            let sum = sums.entry(stretch * self.seconds / seconds).or_default();
+            sum.iter_mut().zip(parts).for_each(|(sum, part)| *sum += part);
+        }
+        *self = Self { seconds, sums };
+    }
+
+    /// The median of requests in the stretches from the first to the last, the empty ones among them.
+    fn median_requests(&self) -> f64 {
+        let (Some(first), Some(last)) = (self.sums.keys().min(), self.sums.keys().max()) else { return 0.0 };
+        let mut requests: Vec<f64> = self.sums.values().map(|sums| sums[0]).collect();
+        quantile(&mut requests, last - first + 1, 0.5)
+    }
+}
+
+/// What is usual in a stretch.
+#[derive(Clone, Copy, Debug, Default)]
+struct Typical {
+    median: [f64; COSTS],
+    /// What it may be.
+    most: [f64; COSTS],
+}
+
+/// What is usual, for each hour of the day or for all.
+struct Usual {
+    hours: Vec<Typical>,
+    seconds: u64,
+}
+
+impl Usual {
+    fn new(finder: &SurgeFinder, first: u64, last: u64) -> Self {
+        let days = (last - first) * finder.seconds / 86_400;
+        let hours = if days >= DAYS_MIN && finder.seconds <= 3600 { 24 } else { 1 };
+        let mut usual = Self { hours: vec![Typical::default(); hours], seconds: finder.seconds };
+        let stretches = (last - first + 1).div_ceil(hours as u64);
+        let floor_scale = (finder.seconds as f64 / STRETCH_SECONDS as f64).sqrt();
+        for hour in 0..hours {
+            for cost in 0..COSTS {
+                let of_hour = finder.sums.iter().filter(|(stretch, _)| usual.hour(**stretch) == hour);
+                let mut sums: Vec<f64> = of_hour.map(|(_, sums)| sums[cost]).collect();
+                let median = quantile(&mut sums, stretches, 0.5);
+                let tail = quantile(&mut sums, stretches, TAIL_SHARE).min(TAIL_MAX * median);
+                let mut deviations: Vec<f64> = sums.iter().map(|sum| (sum - median).abs()).collect();
+                let spread = quantile(&mut deviations, sums.len() as u64, 0.5);
+                let most = (median + SPREADS * spread).max(TAIL_FACTOR * tail).max(median + FLOORS[cost] * floor_scale);
+                usual.hours[hour].median[cost] = median;
+                usual.hours[hour].most[cost] = most;
+            }
+        }
+        usual
+    }
+
+    fn hour(&self, stretch: u64) -> usize {
+        (stretch * self.seconds / 3600) as usize % self.hours.len()
+    }
+
+    fn at(&self, stretch: u64) -> Typical {
+        self.hours.get(self.hour(stretch)).copied().unwrap_or_default()
+    }
+}
+
+/// The value that this share of `count` values does not exceed, of which those that are not listed are zero. Sorts them.
+fn quantile(values: &mut [f64], count: u64, share: f64) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let at = (share * count.saturating_sub(1) as f64).round() as u64;
+    let zeros = count.saturating_sub(values.len() as u64);
+    at.checked_sub(zeros).and_then(|at| values.get(at as usize)).copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observation::{ClientHistory, Cost, Outcome, Request};
+
+    /// A Monday.
+    const START: u64 = 1_600_041_600;
+
+    fn add(finder: &mut SurgeFinder, second: u64, bytes: u64) {
+        finder.add(&Observation {
+            at: Timestamp::from_seconds(START + second),
+            client: None,
+            request: Request::default(),
+            outcome: Outcome::Served { status: 200 },
+            cost: Cost { requests: 1, bytes, ..Cost::default() },
+            weight: 1.0,
+            history: ClientHistory::default(),
+        });
+    }
+
+    #[test]
+    fn a_flood_is_found_with_its_edges_and_its_costs() {
+        let mut finder = SurgeFinder::default();
+        for second in 0..7200 {
+            add(&mut finder, second, 5_000);
+            for _ in 0..if (3600..3900).contains(&second) { 30 } else { 0 } {
+                add(&mut finder, second, 300);
+            }
+        }
+        let surges = finder.surges();
+        assert_eq!(surges.len(), 1, "{surges:#?}");
+        let surge = &surges[0];
+        assert_eq!(surge.from, Timestamp::from_seconds(START + 3600));
+        assert_eq!(surge.until, Timestamp::from_seconds(START + 3900));
+        assert_eq!(surge.levels.len(), 1, "more bytes, but not so many: {surge:?}");
+        let level = surge.levels[0];
+        assert_eq!((level.cost, level.normal, level.mean, level.peak), (CostKind::Requests, 1.0, 31.0, 31.0));
+        assert_eq!(level.excess, 9000.0);
+        assert!(surge.curve.contains(&31.0) && surge.curve.contains(&1.0));
+    }
+
+    #[test]
+    fn what_is_usual_at_its_hour_is_no_surge() {
+        let mut finder = SurgeFinder::default();
+        for minute in 0..6 * 1440_u64 {
+            let busy = (18..20).contains(&(minute / 60 % 24));
+            for number in 0..if busy { 120 } else { 12 } {
+                add(&mut finder, minute * 60 + number % 60, 1000);
+            }
+        }
+        assert_eq!(finder.surges(), Vec::new());
+    }
+
+    #[test]
+    fn a_log_of_any_length_and_shape_is_bounded() {
+        let mut finder = SurgeFinder::default();
+        for number in 0..400_000_u64 {
+            add(&mut finder, number * 977 % 4_000_000_000, 10);
+        }
+        assert!(finder.sums.len() <= STRETCHES_MAX);
+        assert!(finder.surges().len() <= SURGES_MAX);
+        assert_eq!(SurgeFinder::default().surges(), Vec::new());
+        let mut lone = SurgeFinder::default();
+        add(&mut lone, 0, 1);
+        add(&mut lone, u64::MAX / 2_000_000, 1);
+        assert_eq!(lone.surges(), Vec::new());
+    }
+}
