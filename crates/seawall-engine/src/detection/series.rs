@@ -148,7 +148,7 @@ impl Series {
     pub(crate) fn last_of_many(&self, steps: u64) -> Sums {
         let mut sums = self.last(steps);
         let first = (self.newest + 1).saturating_sub(steps.min(STEPS as u64)).max(self.run_start);
-        for cost in 1..CostKind::ALL.len() {
+        for (cost, sum) in sums.iter_mut().enumerate().take(CostKind::ALL.len()).skip(1) {
             let mut dearest = [0.0_f64; FEW];
             for step in first..self.newest + 1 {
                 let mut largest = self.largest[step as usize % STEPS][cost];
@@ -158,7 +158,7 @@ impl Series {
                     }
                 }
             }
-            sums[cost] -= dearest.iter().sum::<f64>();
+            *sum -= dearest.iter().sum::<f64>();
         }
         sums
     }

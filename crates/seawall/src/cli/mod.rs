@@ -3,6 +3,7 @@
 mod backtest;
 mod check;
 mod drill;
+mod explain;
 mod failure;
 mod guard;
 mod output;
@@ -38,6 +39,7 @@ enum Command {
     Reload(reload::Arguments),
     Stop(stop::Arguments),
     Report(report::Arguments),
+    Explain(explain::Arguments),
     Backtest(backtest::Arguments),
     Drill(drill::Arguments),
 }
@@ -52,6 +54,7 @@ pub fn run() -> ExitCode {
         Command::Reload(arguments) => reload::run(&arguments),
         Command::Stop(arguments) => stop::run(&arguments),
         Command::Report(arguments) => report::run(&arguments),
+        Command::Explain(arguments) => explain::run(&arguments),
         Command::Backtest(arguments) => backtest::run(&arguments),
         Command::Drill(arguments) => drill::run(&arguments),
     };

@@ -2,6 +2,7 @@
 
 pub mod backtest;
 pub mod excerpt;
+pub mod explain;
 pub mod log;
 pub mod report;
 pub mod status;

@@ -10,10 +10,10 @@ mod trace;
 
 use std::time::Duration;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
-use crate::address::AddressSet;
-use crate::decision::{CostKind, Evidence, Shape, Verdict};
+use crate::address::{AddressSet, ClientAddress};
+use crate::decision::{Condition, CostKind, Evidence, Shape, Verdict};
 use crate::observation::Observation;
 
 use super::baseline::Baseline;
@@ -31,8 +31,6 @@ use super::{COSTS, importance, observed_costs, outcome};
 pub use surges::{Level, Surge, SurgeFinder};
 pub use time_zone::TimeZone;
 pub use trace::{Trace, Traced};
-
-use crate::decision::Condition;
 
 /// Clients whose first request is remembered, to know the returning ones.
 const CLIENTS_MAX: usize = 1 << 20;
@@ -57,6 +55,9 @@ pub struct Explained {
     pub explanation: String,
     /// The rules that explain it, the best first.
     pub rules: Vec<(Vec<Condition>, Evidence)>,
+    /// Different clients out of a sample of what the rules match, of the whole surge when there are none: to see where they
+    /// are.
+    pub clients: Vec<ClientAddress>,
 }
 
 /// Takes samples of surges and of what is normal.
@@ -173,6 +174,11 @@ impl Explainer {
             standing: &[],
         };
         let insight = inquiry.look();
+        let is_matched = |sampled: &Sampled<'_>| {
+            insight.findings.is_empty() || insight.findings.iter().any(|(items, _)| sampled.row.marks.has_all(items))
+        };
+        let matched = sampling.bucket.sampled().filter(is_matched);
+        let clients: FxHashSet<ClientAddress> = matched.filter_map(|sampled| sampled.row.client).collect();
         let rules = insight.findings.into_iter().map(|(_, finding)| (finding.conditions, finding.evidence));
         Explained {
             surge: surge.clone(),
@@ -180,6 +186,7 @@ impl Explainer {
             shapes: insight.shapes,
             explanation: insight.explanation,
             rules: rules.collect(),
+            clients: clients.into_iter().collect(),
         }
     }
 

@@ -11,7 +11,8 @@ use crate::units::Timestamp;
 const STRETCH_SECONDS: u64 = 10;
 
 /// and the longer ones that are tried when requests are too few for that.
-const COARSER_SECONDS: [u64; 3] = [60, 600, 3600];
+const COARSER_SECONDS: [u64; 3] = [60, 600, LONGEST_SECONDS];
+const LONGEST_SECONDS: u64 = 3600;
 
 /// Stretches that are kept; of a longer log they are made longer. At ten seconds these are fifteen days.
 const STRETCHES_MAX: usize = 1 << 17;
@@ -23,13 +24,13 @@ const REQUESTS_MIN: f64 = 3.0;
 const DAYS_MIN: u64 = 3;
 
 /// A stretch exceeds what is usual at the median and this many median absolute deviations (made comparable with a standard
-/// deviation), at this many times the amount that one in twenty exceeds, and at the floor below.
+/// deviation), at this many times the ordinary maximum, and at the floor below.
 const SPREADS: f64 = 6.0 * 1.4826;
-const TAIL_FACTOR: f64 = 1.5;
-const TAIL_SHARE: f64 = 0.95;
+const MAXIMUM_FACTOR: f64 = 2.0;
 
-/// The tail counts at most this many times the median: a surge of hours is part of it.
-const TAIL_MAX: f64 = 3.0;
+/// The ordinary maximum is the median of the maxima of this many parts of the log (of its days, where hours are compared): a
+/// flood in fewer than half of them does not change it.
+const BLOCKS: u64 = 24;
 
 /// What must be exceeded in ten seconds at least: the same as live (ten requests, 2 MB, three seconds of work).
 const FLOORS: [f64; COSTS] = [10.0, 2e6, 3.0, 100.0];
@@ -38,11 +39,11 @@ const FLOORS: [f64; COSTS] = [10.0, 2e6, 3.0, 100.0];
 const PAUSE_STRETCHES: u64 = 3;
 const PAUSE_SECONDS: u64 = 60;
 
-/// It is worth an explanation with this many times the floor in excess,
+/// It is worth an explanation with this many times the floor in excess.
 const EXCESS_FLOORS: f64 = 6.0;
 
-/// and, if it is over within one stretch, with this many times what is usual.
-const SINGLE_FACTOR: f64 = 8.0;
+/// The edges found at a finer scale stand when they hold one part in so many of what the coarser one found.
+const FINER_PART_MIN: u64 = 3;
 
 /// Surges that are explained; of more, the strongest.
 const SURGES_MAX: usize = 8;
@@ -89,6 +90,37 @@ impl Surge {
     }
 }
 
+/// A time in which a cost, or several, exceed what is usual, in seconds.
+#[derive(Clone, Debug)]
+struct Run {
+    from: u64,
+    until: u64,
+    costs: Vec<CostKind>,
+    /// What is usual of each cost, in units a second.
+    usual: [f64; COSTS],
+}
+
+/// Adds a run, or what it says to those that it overlaps. What was found before, at a finer scale, has the sharper edges,
+/// unless it is only a few bursts of something much longer.
+fn join(runs: &mut Vec<Run>, run: Run) {
+    let overlapping = |known: &Run| known.from < run.until && run.from < known.until;
+    let (within, others): (Vec<Run>, Vec<Run>) = runs.drain(..).partition(overlapping);
+    *runs = others;
+    let mut joined = run;
+    if let (Some(from), Some(until)) =
+        (within.iter().map(|known| known.from).min(), within.iter().map(|known| known.until).max())
+    {
+        let is_most = (until - from) * FINER_PART_MIN >= joined.until - joined.from;
+        let edges = if is_most { (from, until) } else { (from.min(joined.from), until.max(joined.until)) };
+        (joined.from, joined.until) = edges;
+    }
+    for known in within {
+        let new: Vec<CostKind> = known.costs.into_iter().filter(|cost| !joined.costs.contains(cost)).collect();
+        joined.costs = [new, joined.costs].concat();
+    }
+    runs.push(joined);
+}
+
 /// Sums costs and finds surges.
 #[derive(Debug)]
 pub struct SurgeFinder {
@@ -113,39 +145,35 @@ impl SurgeFinder {
         }
     }
 
-    /// The surges, in the order of time.
+    /// The surges, in the order of time. They are looked for at every scale at which there are requests enough: a burst shows at
+    /// ten seconds, and what is weaker and lasts for hours only where the bursts of ordinary traffic have levelled out.
     pub fn surges(mut self) -> Vec<Surge> {
         let finest = Self { seconds: self.seconds, sums: self.sums.clone() };
-        for coarser in COARSER_SECONDS.into_iter().filter(|coarser| *coarser > finest.seconds) {
-            if self.median_requests() >= REQUESTS_MIN {
-                break;
+        let mut runs: Vec<Run> = Vec::new();
+        let coarser = COARSER_SECONDS.into_iter().filter(|coarser| *coarser > finest.seconds);
+        for seconds in [finest.seconds].into_iter().chain(coarser) {
+            if seconds > self.seconds {
+                self.coarsen(seconds);
             }
-            self.coarsen(coarser);
-        }
-        let (Some(first), Some(last)) = (self.sums.keys().min().copied(), self.sums.keys().max().copied()) else {
-            return Vec::new();
-        };
-        let usual = Usual::new(&self, first, last);
-        let mut runs: Vec<(u64, u64, Vec<CostKind>)> = Vec::new();
-        for cost in CostKind::ALL {
-            for (from, until) in self.runs(&usual, cost) {
-                // What overlaps is one surge in several costs.
-                match runs.iter_mut().find(|run| run.0 < until && from < run.1) {
-                    Some(run) => *run = (run.0.min(from), run.1.max(until), [run.2.clone(), vec![cost]].concat()),
-                    None => runs.push((from, until, vec![cost])),
+            if self.median_requests() < REQUESTS_MIN && seconds < LONGEST_SECONDS {
+                continue;
+            }
+            let usual = Usual::new(&self);
+            for cost in CostKind::ALL {
+                for run in self.runs(&usual, cost) {
+                    join(&mut runs, run);
                 }
             }
         }
-        let mut surges: Vec<Surge> =
-            runs.into_iter().map(|(from, until, costs)| self.surge(&usual, &finest, from, until, &costs)).collect();
+        let mut surges: Vec<Surge> = runs.iter().map(|run| finest.surge(run)).collect();
         surges.sort_by(|first, second| second.strength().total_cmp(&first.strength()));
         surges.truncate(SURGES_MAX);
         surges.sort_by_key(|surge| surge.from);
         surges
     }
 
-    /// Stretches, from and until, in which a cost exceeds what is usual by enough to be explained.
-    fn runs(&self, usual: &Usual, cost: CostKind) -> Vec<(u64, u64)> {
+    /// When a cost exceeds what is usual by enough to be explained.
+    fn runs(&self, usual: &Usual, cost: CostKind) -> Vec<Run> {
         let mut exceeding: Vec<u64> = self
             .sums
             .iter()
@@ -161,35 +189,40 @@ impl SurgeFinder {
                 _ => runs.push((stretch, stretch + 1)),
             }
         }
-        let floor = FLOORS[cost as usize] * (self.seconds as f64 / STRETCH_SECONDS as f64).sqrt();
-        runs.retain(|(from, until)| {
-            let median = |stretch: u64| usual.at(stretch).median[cost as usize];
-            let offered: f64 = (*from..*until).map(|stretch| self.sum(stretch, cost)).sum();
-            let expected: f64 = (*from..*until).map(median).sum();
-            offered - expected >= EXCESS_FLOORS * floor && (until - from > 1 || offered >= SINGLE_FACTOR * expected)
-        });
-        runs
+        let floor = self.floor(cost as usize);
+        let run = |(from, until): (u64, u64)| {
+            let offered: f64 = (from..until).map(|stretch| self.sum(stretch, cost)).sum();
+            let expected: f64 = (from..until).map(|stretch| usual.at(stretch).median[cost as usize]).sum();
+            let usual = usual.at(from).median.map(|sum| sum / self.seconds as f64);
+            let run = Run { from: from * self.seconds, until: until * self.seconds, costs: vec![cost], usual };
+            (offered - expected >= EXCESS_FLOORS * floor).then_some(run)
+        };
+        runs.into_iter().filter_map(run).collect()
     }
 
-    fn surge(&self, usual: &Usual, finest: &Self, from: u64, until: u64, costs: &[CostKind]) -> Surge {
-        let normal = usual.at(from).median.map(|sum| sum / self.seconds as f64);
-        // The edges are as sharp as the log allows.
-        let strongest = costs.first().copied().unwrap_or(CostKind::Requests);
-        let (from, until) = (from * self.seconds, until * self.seconds);
-        let level = FLOORS[strongest as usize] / 10.0 + 2.0 * normal[strongest as usize] * finest.seconds as f64;
-        let busy = |stretch: &u64| finest.sum(*stretch, strongest) > level;
-        let fine = || from / finest.seconds..until.div_ceil(finest.seconds);
-        let first = fine().find(busy).map_or(from, |stretch| stretch * finest.seconds);
-        let last = fine().rev().find(busy).map_or(until, |stretch| (stretch + 1) * finest.seconds);
-        let (from, until) = (first, last.max(first + finest.seconds));
+    /// What must be exceeded at least.
+    fn floor(&self, cost: usize) -> f64 {
+        FLOORS[cost] * (self.seconds as f64 / STRETCH_SECONDS as f64).sqrt()
+    }
+
+    /// With edges as sharp as the log allows.
+    fn surge(&self, run: &Run) -> Surge {
+        let strongest = run.costs.first().copied().unwrap_or(CostKind::Requests);
+        let level = FLOORS[strongest as usize] / 10.0 + 2.0 * run.usual[strongest as usize] * self.seconds as f64;
+        let busy = |stretch: &u64| self.sum(*stretch, strongest) > level;
+        let fine = || run.from / self.seconds..run.until.div_ceil(self.seconds);
+        let from = fine().find(busy).map_or(run.from, |stretch| stretch * self.seconds);
+        let until = fine().rev().find(busy).map_or(run.until, |stretch| (stretch + 1) * self.seconds);
+        let until = until.max(from + self.seconds);
         let seconds = (until - from) as f64;
-        let mut levels: Vec<Level> = costs
+        let mut levels: Vec<Level> = run
+            .costs
             .iter()
             .map(|cost| {
-                let sums = || (from / finest.seconds..until / finest.seconds).map(|stretch| finest.sum(stretch, *cost));
+                let sums = || (from / self.seconds..until / self.seconds).map(|stretch| self.sum(stretch, *cost));
                 let offered: f64 = sums().sum();
-                let normal = normal[*cost as usize];
-                let peak = sums().fold(0.0, f64::max) / finest.seconds as f64;
+                let normal = run.usual[*cost as usize];
+                let peak = sums().fold(0.0, f64::max) / self.seconds as f64;
                 Level { cost: *cost, normal, mean: offered / seconds, peak, excess: offered - normal * seconds }
             })
             .collect();
@@ -198,9 +231,9 @@ impl SurgeFinder {
         Surge {
             from: Timestamp::from_seconds(from),
             until: Timestamp::from_seconds(until),
-            curve: finest.curve(from, until, levels.first().map_or(strongest, |level| level.cost)),
+            curve: self.curve(from, until, levels.first().map_or(strongest, |level| level.cost)),
             levels,
-            usual: normal,
+            usual: run.usual,
         }
     }
 
@@ -255,21 +288,38 @@ struct Usual {
 }
 
 impl Usual {
-    fn new(finder: &SurgeFinder, first: u64, last: u64) -> Self {
+    fn new(finder: &SurgeFinder) -> Self {
+        let first = finder.sums.keys().min().copied().unwrap_or_default();
+        let last = finder.sums.keys().max().copied().unwrap_or_default();
         let days = (last - first) * finder.seconds / 86_400;
-        let hours = if days >= DAYS_MIN && finder.seconds <= 3600 { 24 } else { 1 };
+        let hours = if days >= DAYS_MIN { 24 } else { 1 };
         let mut usual = Self { hours: vec![Typical::default(); hours], seconds: finder.seconds };
         let stretches = (last - first + 1).div_ceil(hours as u64);
-        let floor_scale = (finder.seconds as f64 / STRETCH_SECONDS as f64).sqrt();
+        let span = last - first + 1;
+        let (blocks, block): (u64, Box<dyn Fn(u64) -> u64>) = if hours > 1 {
+            (days + 1, Box::new(|stretch| (stretch - first) * finder.seconds / 86_400))
+        } else {
+            (BLOCKS.min(span), Box::new(|stretch| (stretch - first) * BLOCKS.min(span) / span))
+        };
         for hour in 0..hours {
+            let of_hour: Vec<(u64, &[f64; COSTS])> = finder
+                .sums
+                .iter()
+                .map(|(stretch, sums)| (*stretch, sums))
+                .filter(|(stretch, _)| usual.hour(*stretch) == hour)
+                .collect();
             for cost in 0..COSTS {
-                let of_hour = finder.sums.iter().filter(|(stretch, _)| usual.hour(**stretch) == hour);
-                let mut sums: Vec<f64> = of_hour.map(|(_, sums)| sums[cost]).collect();
+                let mut sums: Vec<f64> = of_hour.iter().map(|(_, sums)| sums[cost]).collect();
                 let median = quantile(&mut sums, stretches, 0.5);
-                let tail = quantile(&mut sums, stretches, TAIL_SHARE).min(TAIL_MAX * median);
                 let mut deviations: Vec<f64> = sums.iter().map(|sum| (sum - median).abs()).collect();
                 let spread = quantile(&mut deviations, sums.len() as u64, 0.5);
-                let most = (median + SPREADS * spread).max(TAIL_FACTOR * tail).max(median + FLOORS[cost] * floor_scale);
+                let mut maxima: FxHashMap<u64, f64> = FxHashMap::default();
+                for (stretch, sums) in &of_hour {
+                    let maximum = maxima.entry(block(*stretch)).or_default();
+                    *maximum = maximum.max(sums[cost]);
+                }
+                let maximum = quantile(&mut maxima.into_values().collect::<Vec<f64>>(), blocks, 0.5);
+                let most = (median + SPREADS * spread).max(MAXIMUM_FACTOR * maximum).max(median + finder.floor(cost));
                 usual.hours[hour].median[cost] = median;
                 usual.hours[hour].most[cost] = most;
             }

@@ -2,11 +2,8 @@
 
 use super::summary::{Matches, RuleSummary, Summary, ValueSummary};
 use crate::show::log::Screen;
-use crate::show::log::page::{Page, QUIET, WARNING, span};
+use crate::show::log::page::{NAME_COLUMNS, Page, WARNING, requests_text, span, wrapped};
 use crate::show::text::{byte_count, cut_middle, grouped, percent};
-
-/// The width of what is named at the left.
-const NAME_COLUMNS: usize = 11;
 
 /// How many statuses are listed.
 const STATUSES_MAX: usize = 6;
@@ -123,11 +120,6 @@ impl Page {
         }
     }
 
-    fn fact(&mut self, name: &str, value: &str) {
-        let name = self.styled(QUIET, &format!("{name:<NAME_COLUMNS$}"));
-        self.line(&format!("  {name}{value}"));
-    }
-
     fn values(&mut self, name: &str, values: &[(u64, &str)], requests: u64) {
         const SHARE_COLUMNS: usize = 6;
         let room = self.screen.columns.saturating_sub(NAME_COLUMNS + SHARE_COLUMNS + 4);
@@ -156,24 +148,4 @@ fn why_nothing(rule: &RuleSummary, requests: u64) -> String {
 
 fn values(values: &[ValueSummary]) -> Vec<(u64, &str)> {
     values.iter().map(|value| (value.requests - value.requests_error, value.value.as_str())).collect()
-}
-
-fn requests_text(count: u64) -> String {
-    if count == 1 { "1 request".to_owned() } else { format!("{} requests", grouped(count)) }
-}
-
-/// The text in lines of at most so many columns; it is ASCII.
-fn wrapped(text: &str, columns: usize) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    for word in text.split(' ') {
-        match lines.last_mut() {
-            Some(line) if line.is_empty() => line.push_str(word),
-            Some(line) if line.len() + 1 + word.len() <= columns => {
-                line.push(' ');
-                line.push_str(word);
-            }
-            _ => lines.push(word.to_owned()),
-        }
-    }
-    lines
 }

@@ -13,6 +13,9 @@ pub(in crate::show) const QUIET: Style = Style::new().dimmed();
 pub(in crate::show) const BAR: Style = AnsiColor::Cyan.on_default();
 pub(in crate::show) const WARNING: Style = AnsiColor::Yellow.on_default();
 
+/// The width of what is named at the left by [`Page::fact`].
+pub(in crate::show) const NAME_COLUMNS: usize = 11;
+
 /// The share of the first lines in a log's format below which the format is in doubt.
 const SURE: f32 = 0.9;
 
@@ -97,6 +100,20 @@ impl Page {
         let style = if totals.lines_unread > 0 { WARNING } else { Style::new() };
         let unread = self.styled(style, &unread);
         self.line(&format!("  {name}{unread}"));
+    }
+
+    /// Something that has a name.
+    pub(in crate::show) fn fact(&mut self, name: &str, value: &str) {
+        let name = self.styled(QUIET, &format!("{name:<NAME_COLUMNS$}"));
+        self.line(&format!("  {name}{value}"));
+    }
+
+    /// The same with a sentence, which goes on in further lines.
+    pub(in crate::show) fn sentence(&mut self, name: &str, text: &str) {
+        let lines = wrapped(text, self.screen.columns.saturating_sub(NAME_COLUMNS + 2));
+        for (index, line) in lines.iter().enumerate() {
+            self.fact(if index == 0 { name } else { "" }, line);
+        }
     }
 
     /// A title at the left, and what is to be known about the table at the right.
@@ -203,6 +220,27 @@ pub(in crate::show) fn span(seconds: u64) -> String {
         }
     }
     text
+}
+
+/// A number of requests.
+pub(in crate::show) fn requests_text(count: u64) -> String {
+    if count == 1 { "1 request".to_owned() } else { format!("{} requests", grouped(count)) }
+}
+
+/// The text in lines of at most so many columns, broken at blanks; a longer word is a line of its own.
+pub(in crate::show) fn wrapped(text: &str, columns: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.is_empty() => line.push_str(word),
+            Some(line) if width(line) + 1 + width(word) <= columns => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
 }
 
 /// How many terminal columns a text takes.

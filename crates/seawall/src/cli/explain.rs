@@ -1,0 +1,94 @@
+//! `seawall explain`
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use super::Failure;
+use super::output::{clients, print, screen};
+use crate::config::{self, NetworkFiles};
+use crate::networks::Networks;
+use crate::show::explain::explain;
+use crate::show::explain::terminal::render;
+use crate::show::log::Progress;
+use crate::show::text::escape;
+
+/// Sampling is the same in each run, so that the same logs are explained in the same way.
+const SEED: u64 = 1;
+
+const EXAMPLES: &str = "\
+Examples:
+  seawall explain /var/log/nginx/access.log*
+  seawall explain --rules-out rules.txt access.log && seawall backtest --rules rules.txt access.log
+  seawall explain --json access.log | jq '.surges[].rules[].text'
+
+Exit codes:
+  0  done, also when there is no surge; lines that could not be read are in the output
+  2  the command line is wrong
+  3  the configuration is not valid
+  4  a file could not be read, or not whole; the output holds what could";
+
+/// Find the surges in logs, and explain each: what it has in common, whom a rule would hurt, where it comes from.
+///
+/// For each time with much more than is usual at its hour (of requests, bytes, or time that the site worked): a verdict,
+/// the rules that tell it from normal traffic with what they cover and whom they hit, clients, countries and networks, the
+/// time zone of the senders, the first signs before, and what to do. The logs are read three times, so they must be
+/// files; they are recognised as `seawall report` recognises them. Rules are described in docs/rules.md.
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Arguments {
+    /// The logs.
+    #[arg(required = true, value_name = "FILE")]
+    logs: Vec<PathBuf>,
+
+    /// Write the rules that were found to this file, with the addresses that they name, for `seawall backtest`.
+    #[arg(long, value_name = "FILE")]
+    rules_out: Option<PathBuf>,
+
+    /// The configuration whose tables of networks are used in place of the built-in one.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// Print everything as one JSON object.
+    #[arg(long)]
+    json: bool,
+
+    /// Show client addresses and networks, which are otherwise left out.
+    #[arg(long)]
+    show_addresses: bool,
+}
+
+/// Runs the command.
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    if arguments.logs.iter().any(|log| log.as_path() == Path::new("-")) {
+        return Err(Failure::usage(
+            "`-` cannot be explained: a log is read three times, and standard input only once; write it to a file",
+        ));
+    }
+    let files = match &arguments.config {
+        Some(path) => config::load(path)?.networks,
+        None => NetworkFiles::default(),
+    };
+    let networks = Networks::load(&files).map_err(Failure::machine)?;
+    let mut failed = 0;
+    let explanation = explain(&arguments.logs, &networks, SEED, &mut Progress::on_terminal(), |error| {
+        failed += 1;
+        eprintln!("seawall: {}", escape(error.to_string().as_bytes()));
+    });
+    if let Some(path) = &arguments.rules_out {
+        std::fs::write(path, explanation.rules_file()).map_err(|error| {
+            let name = escape(path.to_string_lossy().as_bytes());
+            Failure::machine(format!("failed to write the rules to {name}: {error}"))
+        })?;
+    }
+    let summary = explanation.summary(&networks, &clients(arguments.show_addresses)?, arguments.show_addresses);
+    if arguments.json {
+        let json = serde_json::to_string_pretty(&summary);
+        let json =
+            json.map_err(|error| Failure::machine(format_args!("cannot write the explanation as JSON: {error}")))?;
+        print(&(json + "\n"))?;
+    } else {
+        print(&render(&summary, screen(&io::stdout())))?;
+    }
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::from(super::failure::UNREADABLE) })
+}
