@@ -3,7 +3,7 @@
 
 use super::mining::{Bits, COVERAGE_MIN, Candidate, Mining, preference};
 use super::score::SCORE_MIN;
-use super::values::Item;
+use super::values::{ABSENT, Item};
 
 /// Rules for one incident.
 pub(crate) const RULES_MAX: usize = 5;
@@ -22,6 +22,10 @@ const STANDING_BONUS: f64 = 0.05;
 
 /// The most harm of a rule that is only a part of a set.
 const PART_COLLATERAL_MAX: f64 = 0.01;
+
+/// The least score of a set with such a rule, and the rows that it must match.
+const FOREIGN_SCORE_MIN: f64 = 0.15;
+const FOREIGN_ROWS_MIN: u32 = 50;
 
 /// When this little of the excess is left, what is left is the unevenness of ordinary traffic.
 const LEFT_MIN: f64 = 0.2;
@@ -78,8 +82,17 @@ pub(crate) fn cover(candidates: &[Candidate], mining: &Mining<'_>, standing: &[V
         covered.add(&pick.matched);
         chosen.push(pick.clone());
     }
-    // Parts are believed only if the whole is as good as one good rule.
-    if joint_score(&chosen, mining) >= SCORE_MIN { chosen } else { Vec::new() }
+    // Parts are believed only if the whole is as good as one good rule; less of an excess suffices where it has the mark of a
+    // sender whom nobody has seen in ordinary traffic, as a flood does that comes during a crowd.
+    let least = if chosen.iter().any(is_foreign) { FOREIGN_SCORE_MIN } else { SCORE_MIN };
+    if joint_score(&chosen, mining) >= least { chosen } else { Vec::new() }
+}
+
+/// Whether a candidate names the mark of a sender of whom there is much now and was nothing before.
+fn is_foreign(candidate: &Candidate) -> bool {
+    candidate.collateral == 0.0
+        && candidate.rows >= FOREIGN_ROWS_MIN
+        && candidate.items.iter().any(|item| item.attribute.is_mark() && item.hash != ABSENT)
 }
 
 /// The share of the excess that these explain together.

@@ -22,8 +22,10 @@ const BEFORE_ONSET_SECONDS: u64 = 5;
 /// An incident that nothing was done about for this long is what is normal now: learning goes on, within its bounds.
 const ACCEPTED_AFTER: Duration = Duration::from_secs(6 * 3600);
 
-/// In its first seconds an incident is looked into with every tick, later this often.
-const EAGER: Duration = Duration::from_secs(10);
+/// In its first seconds an incident is looked into with every tick, then this often, and later this often.
+const EAGER: Duration = Duration::from_secs(3);
+const KEEN: Duration = Duration::from_secs(10);
+const KEEN_INTERVAL: Duration = Duration::from_millis(500);
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// While what was found explains it and is being done, this often: the search then only confirms, and on one core it takes
@@ -62,8 +64,13 @@ impl Incident {
     /// Whether it is time to look into it.
     pub(crate) fn is_due(&self, now: Timestamp) -> bool {
         let is_settled = self.verdict == Verdict::Explained && self.next_verdict.is_none() && self.enforcing;
-        let interval = if is_settled { SETTLED_INTERVAL } else { INTERVAL };
-        now.since(self.judged) >= interval || (now.since(self.opened) < EAGER && !is_settled)
+        let interval = match now.since(self.opened) {
+            _ if is_settled => SETTLED_INTERVAL,
+            age if age < EAGER => Duration::ZERO,
+            age if age < KEEN => KEEN_INTERVAL,
+            _ => INTERVAL,
+        };
+        now.since(self.judged) >= interval
     }
 
     fn status(&self, ladder: &Ladder) -> IncidentStatus {

@@ -293,7 +293,7 @@ impl<'a> Inquiry<'a> {
         candidates.retain_mut(|candidate| {
             let items = &candidate.items;
             let since_onset: Vec<_> = around.matching(items).filter(|sampled| sampled.at >= since).collect();
-            let rate = || self.normal_rate(items, view);
+            let rate = self.rate(CostKind::Requests) * candidate.collateral;
             if !is_sustained(&window.matching(items).collect::<Vec<_>>(), &since_onset, self.marked, rate) {
                 return false;
             }
@@ -458,9 +458,8 @@ impl<'a> Inquiry<'a> {
 
 /// Whether this is so far from ordinary visitors that it is no side of a crowd.
 fn is_apart(finding: &Finding) -> bool {
-    let is_mark =
-        |attribute: Attribute| matches!(attribute, Attribute::UserAgent | Attribute::HeaderOrder | Attribute::Ja4);
-    let has_mark = finding.conditions.iter().any(|condition| is_mark(condition.attribute) && condition.value.is_some());
+    let is_mark = |condition: &Condition| condition.attribute.is_mark() && condition.value.is_some();
+    let has_mark = finding.conditions.iter().any(is_mark);
     finding.cleared && has_mark && finding.evidence.collateral == 0.0
 }
 

@@ -17,7 +17,7 @@ use super::values::{Item, Marks, UNUSED};
 pub(crate) const ROWS_MAX: usize = 8192;
 
 /// Rows that are drawn at most, of the excess and of the amount of normal traffic each.
-const DRAWN_MAX: usize = 4096;
+const DRAWN_MAX: usize = 2048;
 
 /// Values of one attribute that are considered.
 const ITEMS_PER_ATTRIBUTE_MAX: usize = 32;
@@ -44,12 +44,15 @@ const CONDITIONS_MAX: usize = 4;
 const COLLATERAL_CUT: f64 = 0.8;
 
 /// How many conjunctions are judged exactly.
-const FINALISTS_MAX: usize = 128;
+const FINALISTS_MAX: usize = 64;
 
 /// How many conjunctions and different values are held at once, so that the memory of a search is bounded.
 const FOUND_MAX: usize = 4096;
 const NEXT_MAX: usize = 4 * BEAM;
 const VALUES_MAX: usize = 65_536;
+
+/// Bits of the filter before the table of values, 4 KiB of them.
+const FILTER_BITS: usize = 1 << 15;
 
 /// The share of the believed findings that may be chance.
 const FALSE_DISCOVERY_RATE: f64 = 0.01;
@@ -126,6 +129,10 @@ impl Bits {
         if let Some(word) = self.0.get_mut(at / 64) {
             *word |= 1 << (at % 64);
         }
+    }
+
+    fn has(&self, at: usize) -> bool {
+        self.0.get(at / 64).is_some_and(|word| word >> (at % 64) & 1 == 1)
     }
 
     pub(crate) fn count(&self) -> u32 {
@@ -441,10 +448,13 @@ impl<'a> Mining<'a> {
 
     fn matches(&self, items: &[Item]) -> Vec<Matches> {
         let index: FxHashMap<Item, usize> = items.iter().enumerate().map(|(index, item)| (*item, index)).collect();
+        // Nearly all values of a row are none of these, which a few bits tell without a look into the table.
+        let mut filter = Bits::new(FILTER_BITS);
+        items.iter().for_each(|item| filter.set(item.hash as usize % FILTER_BITS));
         let mut matches: Vec<Matches> = items.iter().map(|_| self.matches_none()).collect();
         let mut fill = |rows: &mut dyn Iterator<Item = &Marks>, part: fn(&mut Matches) -> &mut Bits| {
             for (at, marks) in rows.enumerate() {
-                for item in marks.items() {
+                for item in marks.items().filter(|item| filter.has(item.hash as usize % FILTER_BITS)) {
                     if let Some(index) = index.get(&item) {
                         part(&mut matches[*index]).set(at);
                     }

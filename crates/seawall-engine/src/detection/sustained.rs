@@ -36,7 +36,7 @@ pub(super) fn is_sustained(
     now: &[&Sampled<'_>],
     since_onset: &[&Sampled<'_>],
     marked: &Marked,
-    normal_rate: impl Fn() -> f64,
+    normal_rate: f64,
 ) -> bool {
     let few = |rows: &[&Sampled<'_>]| -> Option<Few> {
         if clients(rows.iter().take(ROWS_ENOUGH)) >= CLIENTS_FEW {
@@ -47,8 +47,8 @@ pub(super) fn is_sustained(
     };
     let Some(now) = few(now) else { return true };
     let Some(all) = few(since_onset) else { return true };
-    let rate = normal_rate();
-    now.goes_on(rate) || all.busy_seconds(rate) >= SECONDS && all.requests >= PERSISTENT_REQUESTS * all.clients
+    now.goes_on(normal_rate)
+        || all.busy_seconds(normal_rate) >= SECONDS && all.requests >= PERSISTENT_REQUESTS * all.clients
 }
 
 /// The requests of a few clients.

@@ -124,6 +124,11 @@ impl Attribute {
         matches!(self, Self::HeaderOrder | Self::Ja4 | Self::Country | Self::Asn | Self::ClientPrefix)
     }
 
+    /// Whether it is a mark of the program that sends, which a sender keeps whatever it asks for.
+    pub const fn is_mark(self) -> bool {
+        matches!(self, Self::UserAgent | Self::HeaderOrder | Self::Ja4)
+    }
+
     /// Whether it says where a request comes from, which people share with others who send nothing unwanted.
     pub const fn is_network(self) -> bool {
         matches!(self, Self::Country | Self::Asn | Self::ClientPrefix)
