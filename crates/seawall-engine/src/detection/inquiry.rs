@@ -138,7 +138,7 @@ impl<'a> Inquiry<'a> {
         }
 
         let scene = Scene {
-            rows: self.material.rows.clone(),
+            rows: self.material.rows().to_vec(),
             marked: self.marked,
             expected: self.rate(CostKind::Requests) * view.growth * self.material.seconds(),
         };
@@ -149,7 +149,7 @@ impl<'a> Inquiry<'a> {
         // Without more requests than usual there is no crowd, whatever else is dear.
         let more = scene.excess() >= EXCESS_MIN * scene.expected && self.readings.first().is_some_and(|now| !now.calm);
         let whole = if choices.is_empty() && !is_answered && more && self.costs.contains(&CostKind::Requests) {
-            let mineable = self.material.since_onset.iter().filter(|sampled| sampled.row.is_mineable());
+            let mineable = self.material.since_onset().iter().filter(|sampled| sampled.row.is_mineable());
             crowd(&[], mineable.copied(), self.material.now, self.marked, view.ordinary)
         } else {
             Crowd::No
@@ -163,13 +163,13 @@ impl<'a> Inquiry<'a> {
         let mut findings = Vec::new();
         let mut crowds = Vec::new();
         for choice in &choices {
-            let Some(conditions) = self.conditions(&choice.candidate.items, &self.material.rows) else { continue };
+            let Some(conditions) = self.conditions(&choice.candidate.items, self.material.rows()) else { continue };
             match choice.crowd {
                 Crowd::Yes(_) => crowds.push(conditions),
                 Crowd::No | Crowd::TooEarly => {
                     let finding = Finding {
                         conditions,
-                        evidence: self.evidence(&choice.candidate, &self.material.rows),
+                        evidence: self.evidence(&choice.candidate, self.material.rows()),
                         normal_rate: self.normal_rate(&choice.candidate.items, &view) * view.growth,
                         cleared: choice.crowd == Crowd::No,
                     };
@@ -199,7 +199,8 @@ impl<'a> Inquiry<'a> {
     }
 
     fn view(&self) -> View {
-        let Material { rows, around, normal, .. } = &self.material;
+        let Material { around, normal, .. } = &self.material;
+        let rows = self.material.rows();
         View {
             normal_requests: normal.iter().map(|row| row.cost(0)).sum(),
             growth: self.growth(rows, normal),
@@ -238,7 +239,7 @@ impl<'a> Inquiry<'a> {
         Column {
             offered: self
                 .material
-                .rows
+                .rows()
                 .iter()
                 .filter(|sampled| sampled.row.is_mineable() && !explained(sampled))
                 .map(weighed)
@@ -271,7 +272,7 @@ impl<'a> Inquiry<'a> {
     /// the requests have in common was then enough.
     fn follows_requests(&self, cost: CostKind) -> bool {
         let offered =
-            |cost: CostKind| self.material.rows.iter().map(|sampled| sampled.cost(cost as usize)).sum::<f64>();
+            |cost: CostKind| self.material.rows().iter().map(|sampled| sampled.cost(cost as usize)).sum::<f64>();
         let (requests, usual) = (offered(CostKind::Requests), self.rate(CostKind::Requests));
         cost != CostKind::Requests
             && self.costs.contains(&CostKind::Requests)
@@ -286,7 +287,7 @@ impl<'a> Inquiry<'a> {
             let conjunctions = candidates.iter().map(|candidate| candidate.items.as_slice());
             RowIndex::new(rows.filter(|sampled| sampled.row.is_mineable()).collect(), INDEXED_ROWS_MAX, conjunctions)
         };
-        let window = index(&mut self.material.rows.iter().copied());
+        let window = index(&mut self.material.rows().iter().copied());
         let around = index(&mut self.material.around.iter().copied());
         let stability = Stability::new(&around, &self.material.windows, cost, self.rate(cost) * view.growth);
         let since = self.material.onset.min(self.material.from);
@@ -312,7 +313,7 @@ impl<'a> Inquiry<'a> {
         if item.attribute != Attribute::ClientPrefix {
             return true;
         }
-        let row = self.material.since_onset.iter().find(|sampled| sampled.row.marks.has(item));
+        let row = self.material.since_onset().iter().find(|sampled| sampled.row.marks.has(item));
         let text = row.and_then(|found| self.texts.text(self.keys, item, &found.row.marks, found.row.client));
         let network = text.and_then(|text| std::str::from_utf8(&text).ok()?.parse::<IpNet>().ok());
         network.is_some_and(|network| !self.never_ban.overlaps(network))
@@ -320,7 +321,7 @@ impl<'a> Inquiry<'a> {
 
     /// Whether the requests that a rule matches are more than usual, and not only dearer.
     fn asks_more(&self, candidate: &Candidate, view: &View) -> bool {
-        let matched = self.material.rows.iter().filter(|sampled| sampled.row.marks.has_all(&candidate.items));
+        let matched = self.material.rows().iter().filter(|sampled| sampled.row.marks.has_all(&candidate.items));
         let usual = self.normal_rate(&candidate.items, view) * view.growth * self.material.seconds();
         matched.map(|row| row.cost(0)).sum::<f64>() >= REQUESTS_LIFT_MIN * usual
     }
@@ -336,7 +337,7 @@ impl<'a> Inquiry<'a> {
         if self.is_disguised(candidate, view) {
             return Crowd::No;
         }
-        let rows = || self.material.since_onset.iter().filter(|sampled| sampled.row.is_mineable()).copied();
+        let rows = || self.material.since_onset().iter().filter(|sampled| sampled.row.is_mineable()).copied();
         let verdict = crowd(&candidate.items, rows(), self.material.now, self.marked, view.ordinary);
         if verdict != Crowd::No {
             return verdict;
@@ -360,7 +361,8 @@ impl<'a> Inquiry<'a> {
         if self.material.normal.iter().any(|row| row.marks.has(*hand)) {
             return false;
         }
-        let matched = || self.material.since_onset.iter().filter(|sampled| sampled.row.marks.has_all(&candidate.items));
+        let matched =
+            || self.material.since_onset().iter().filter(|sampled| sampled.row.marks.has_all(&candidate.items));
         let claiming = matched().filter(|sampled| view.people.is_ordinary(sampled.row.marks.one(Attribute::UserAgent)));
         claiming.count() as f64 >= DISGUISED_SHARE * matched().count() as f64
     }

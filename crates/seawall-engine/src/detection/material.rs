@@ -28,15 +28,14 @@ const NORMAL_ROWS_MIN: usize = 500;
 
 /// Everything that a look needs.
 pub(super) struct Material<'a> {
-    /// What is mined, newest first, and since when that is.
-    pub(super) rows: Vec<Sampled<'a>>,
-    pub(super) from: Timestamp,
-    /// Until when that is.
-    pub(super) now: Timestamp,
-    pub(super) onset: Timestamp,
-    pub(super) since_onset: Vec<Sampled<'a>>,
-    /// All that is known of the time around: in its windows, from and until, a rule must hold.
+    /// All that is known of the time around, newest first.
     pub(super) around: Vec<Sampled<'a>>,
+    /// Since when what is mined is, and until when.
+    pub(super) from: Timestamp,
+    pub(super) now: Timestamp,
+    /// When the excess began.
+    pub(super) onset: Timestamp,
+    /// The stretches of the time around, from and until, in which a rule must hold.
     pub(super) windows: Vec<(Timestamp, Timestamp)>,
     pub(super) normal: Vec<&'a NormalRow>,
 }
@@ -52,28 +51,41 @@ impl<'a> Material<'a> {
     ) -> Self {
         let shortest = now - WINDOW_MIN;
         let mut from = onset.max(now - WINDOW_MAX).min(shortest);
-        let mut rows: Vec<Sampled<'_>> = recent.since(from).collect();
-        if rows.len() < WINDOW_ROWS_FEW {
+        let around: Vec<Sampled<'_>> = recent.since(Timestamp::EPOCH).collect();
+        if since(&around, from).len() < WINDOW_ROWS_FEW {
             // On a quiet site ten seconds say little.
             from = onset.max(now - WINDOW_MAX_QUIET).min(shortest);
-            rows = recent.since(from).collect();
         }
         Self {
-            rows,
+            around,
             from,
             now,
             onset,
-            since_onset: recent.since(from.min(onset)).collect(),
-            around: recent.since(Timestamp::EPOCH).collect(),
             windows: STABILITY_SECONDS.map(|seconds| (now - Duration::from_secs(seconds), now)).to_vec(),
             normal: normal_rows(baseline, seasonal, now),
         }
+    }
+
+    /// What is mined.
+    pub(super) fn rows(&self) -> &[Sampled<'a>] {
+        since(&self.around, self.from)
+    }
+
+    /// All since the onset.
+    pub(super) fn since_onset(&self) -> &[Sampled<'a>] {
+        since(&self.around, self.from.min(self.onset))
     }
 
     /// How long what is mined took, in seconds.
     pub(super) fn seconds(&self) -> f64 {
         self.now.since(self.from).as_secs_f64()
     }
+}
+
+/// The rows since a moment. Within one second they are in no order, so a few of that second may be missed or be too many.
+fn since<'r, 'a>(newest_first: &'r [Sampled<'a>], from: Timestamp) -> &'r [Sampled<'a>] {
+    let count = newest_first.partition_point(|sampled| sampled.at >= from);
+    newest_first.get(..count).unwrap_or_default()
 }
 
 fn normal_rows<'a>(baseline: &'a Baseline, seasonal: &Seasonal, now: Timestamp) -> Vec<&'a NormalRow> {

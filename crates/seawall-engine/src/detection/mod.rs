@@ -79,10 +79,11 @@ const IMPORTANCE_MAX: f64 = 1000.0;
 /// What one request costs on an ordinary site, until this one's is known.
 const TYPICAL: [f64; COSTS] = [1.0, 10_000.0, 0.01, 0.1];
 
-/// The most that a search holds at once, in bytes. Bitsets of 3 KiB each (8,192 drawn rows of the excess, of the amount of
-/// normal traffic and of its votes) for 352 values, 256 conjunctions followed and 256 finalists: 2.6 MiB. Lists of rows
-/// in the windows: 1.2 MiB. Counts of values, conjunctions seen and clients of the crowd test, one after another: 1.2 MiB.
-const MINING_BYTES_MAX: usize = 5 << 20;
+/// The most that a search holds at once, in bytes. Bitsets of 1.5 KiB each (2,048 drawn rows of the excess, as many of the
+/// amount of normal traffic, 8,192 of its votes) for 480 values, 256 conjunctions followed and 64 finalists: 1.2 MiB. The list
+/// of the last minute's rows: 1.1 MiB; what is indexed of it: 0.6 MiB. Counts of values, conjunctions seen and clients of the
+/// crowd test, one after another: 1.1 MiB.
+const MINING_BYTES_MAX: usize = 4 << 20;
 
 /// How detection is set up.
 #[derive(Clone, Debug, Default)]
