@@ -9,7 +9,7 @@ use toml::Spanned;
 
 use super::super::agents;
 use super::super::arrivals::visits_expected;
-use super::{Group, Scenario};
+use super::{Group, RequestOrder, RequestTemplate, Scenario, WhenFull};
 
 /// The longest drill.
 pub(crate) const DURATION_MAX: Duration = Duration::from_secs(300);
@@ -22,6 +22,9 @@ pub(crate) const CLIENTS_AT_ONCE_MAX: usize = 20_000;
 
 /// The most clients in one group.
 const CLIENTS_MAX: u32 = 200_000;
+
+/// The most methods with which a request is made before its own.
+const METHODS_BEFORE_MAX: usize = 8;
 
 /// The most days of history.
 const HISTORY_DAYS_MAX: u32 = 35;
@@ -111,6 +114,9 @@ fn check(scenario: &Scenario, places: &Places, report: &mut impl FnMut(Range<usi
         if scenario.origin.requests_at_once_max == 0 {
             report(place.span(), "`requests-at-once-max` is 0: this origin would never answer".to_owned());
         }
+        if scenario.origin.when_full == WhenFull::Crash && scenario.origin.restart_time.0.is_zero() {
+            report(place.span(), "`restart-time` is 0s: expected how long a server that crashes is away".to_owned());
+        }
         for answer in &scenario.origin.answers {
             if !(200..=599).contains(&answer.status) {
                 report(place.span(), format!("status {} of {:?}: expected 200 to 599", answer.status, answer.path));
@@ -197,9 +203,17 @@ fn check_group(scenario: &Scenario, group: &Group, report: &mut impl FnMut(Strin
     if group.requests.iter().map(|request| u64::from(request.weight)).sum::<u64>() == 0 {
         report("expected at least one [[group.request]] with a weight above 0".to_owned());
     }
+    if group.request_order == RequestOrder::AsListed && group.requests.iter().any(|request| request.weight != 1) {
+        report("`weight` says nothing where `request-order` is \"as-listed\"; expected no weights".to_owned());
+    }
     for request in &group.requests {
-        if request.method.is_empty() || !request.method.bytes().all(|byte| byte.is_ascii_uppercase()) {
-            report(format!("{:?} is no method; expected upper-case letters, as \"GET\"", request.method));
+        for method in std::iter::once(&request.method).chain(&request.methods_before) {
+            if method.is_empty() || !method.bytes().all(|byte| byte.is_ascii_uppercase()) {
+                report(format!("{method:?} is no method; expected upper-case letters, as \"GET\""));
+            }
+        }
+        if request.methods_before.len() > METHODS_BEFORE_MAX {
+            report(format!("{} `methods-before`; expected at most {METHODS_BEFORE_MAX}", request.methods_before.len()));
         }
         if request.assets.len() > 50 {
             report(format!("{} assets for a page; expected at most 50", request.assets.len()));
@@ -216,11 +230,16 @@ fn requests_expected(scenario: &Scenario) -> f64 {
         let for_page: f64 = group
             .requests
             .iter()
-            .map(|request| f64::from(request.weight) / weights.max(1.0) * (1.0 + request.assets.len() as f64))
+            .map(|request| f64::from(request.weight) / weights.max(1.0) * requests_for_page(request))
             .sum();
         visits * for_page * f64::from(group.pages_min + group.pages_max) / 2.0
     };
     scenario.groups.iter().map(of_group).sum()
+}
+
+/// The requests that belong to one page.
+fn requests_for_page(request: &RequestTemplate) -> f64 {
+    (1 + request.methods_before.len() + request.assets.len()) as f64
 }
 
 #[cfg(test)]
