@@ -176,3 +176,48 @@ impl Question {
         head.into_bytes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::scenario;
+    use super::*;
+
+    const FOLLOWER: &str = r#"
+name = "follower"
+incident = "a reader that looks before it fetches"
+duration = "10s"
+onset = "1s"
+[site]
+hosts = ["site.example"]
+[[group]]
+name = "followers"
+label = "unwanted"
+clients = 1
+arrivals = { kind = "constant", rate = 1 }
+user-agents = ["follower"]
+request-order = "as-listed"
+pages-min = 3
+pages-max = 3
+think-time-min = "200ms"
+think-time-max = "600ms"
+[[group.request]]
+path = "/feed"
+[[group.request]]
+methods-before = ["HEAD", "HEAD"]
+path = "/{hex:8}"
+"#;
+
+    #[test]
+    fn requests_as_listed_come_in_order_and_methods_before_ask_for_the_same() {
+        let scenario = scenario::parse(FOLLOWER, "follower.toml").expect("a good scenario");
+        let group = scenario.groups.first().expect("the group");
+        let pages = pages(group, &scenario.site, &mut Rng::with_seed(1), &mut Cache::default());
+        let asked: Vec<_> = pages.iter().map(|page| (page.page.method.as_str(), page.page.path.as_str())).collect();
+        let article = asked.get(1).expect("an article").1;
+        let expected = [("GET", "/feed"), ("HEAD", article), ("HEAD", article), ("GET", article), ("GET", "/feed")];
+        assert_eq!(asked, expected);
+        for (place, page) in pages.iter().enumerate() {
+            assert_eq!(page.think_time.is_zero(), place == 0, "each takes its time but the first");
+        }
+    }
+}

@@ -6,6 +6,7 @@
 mod check;
 mod pattern;
 mod quantity;
+mod read;
 
 use std::time::Duration;
 
@@ -490,5 +491,42 @@ impl Group {
     /// Whether it watches endless answers.
     pub(crate) const fn streams(&self) -> bool {
         self.stream_time_min.is_some() || self.stream_time_max.is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_found_by_query_then_by_path_then_by_its_beginning() {
+        let answer = |path: &str, query: Option<&str>, status| Answer {
+            path: path.to_owned(),
+            query: query.map(str::to_owned),
+            status,
+            size: None,
+            service_time: None,
+            content_type: content_type_html(),
+        };
+        let origin = Origin {
+            answers: vec![
+                answer("/wiki/*", None, 200),
+                answer("/wiki/about", None, 201),
+                answer("/wiki/*", Some("search=*"), 202),
+                answer("*", Some("action=rc"), 203),
+            ],
+            ..Origin::default()
+        };
+        for (path, query, expected) in [
+            ("/wiki/a", None, Some(200)),
+            ("/wiki/a", Some("page=1"), Some(200)),
+            ("/wiki/about", None, Some(201)),
+            ("/wiki/about", Some("search=x"), Some(202)),
+            ("/other", Some("action=rc"), Some(203)),
+            ("/other", Some("action=rc;all=1"), None),
+            ("/other", None, None),
+        ] {
+            assert_eq!(origin.find(path, query).map(|answer| answer.status), expected, "{path}?{query:?}");
+        }
     }
 }
