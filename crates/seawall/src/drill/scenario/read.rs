@@ -72,6 +72,7 @@ fn take_out_of_table(table: &mut DeTable<'_>, span: &Span) -> Option<Vec<Span>> 
     Some(Vec::new())
 }
 
+/// The same for what a value holds; the value itself is left to the table or array that it stands in.
 fn take_out_of_value(value: &mut Spanned<DeValue<'_>>, span: &Span) -> Option<Vec<Span>> {
     let place = value.span();
     let mut inside = match value.get_mut() {
@@ -79,6 +80,7 @@ fn take_out_of_value(value: &mut Spanned<DeValue<'_>>, span: &Span) -> Option<Ve
         DeValue::Array(array) => {
             let deeper = array.iter_mut().find_map(|element| take_out_of_value(element, span));
             deeper.or_else(|| {
+                // An array of the parser can only be built anew.
                 let index = array.iter().position(|element| holds(element, span))?;
                 let kept = array.iter().enumerate().filter(|(place, _)| *place != index);
                 *array = kept.map(|(_, element)| element.clone()).collect();
