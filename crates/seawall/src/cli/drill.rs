@@ -105,7 +105,7 @@ fn list(json: bool) -> Result<ExitCode, Failure> {
         print(&format!("{:#}\n", serde_json::Value::Array(entries)))?;
     } else {
         for drill in drills {
-            print(&format!("{:<12} {:>4} s  {}\n", drill.name(), drill.duration().as_secs(), drill.incident()))?;
+            print(&format!("{:<15} {:>4} s  {}\n", drill.name(), drill.duration().as_secs(), drill.incident()))?;
         }
     }
     Ok(ExitCode::SUCCESS)

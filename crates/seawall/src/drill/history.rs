@@ -162,9 +162,7 @@ impl Memory {
 
 /// What the origin would say: status, bytes and time.
 fn answer(origin: &Origin, question: &Question) -> (u16, u64, Duration) {
-    let fits =
-        |path: &str| path.strip_suffix('*').map_or(path == question.path, |start| question.path.starts_with(start));
-    match origin.answers.iter().find(|answer| fits(&answer.path)) {
+    match origin.find(&question.path, question.query.as_deref()) {
         None => (404, 10, Duration::from_millis(1)),
         Some(answer) => {
             let time = answer.service_time.map_or(Duration::from_millis(1), |time| time.0);

@@ -272,6 +272,10 @@ impl Client<'_> {
                 },
                 AfterRefusal::Retries => self.group.retry_interval.0,
             };
+            // What would be due after the end is not waited for.
+            if worker.load.clock.now() + pause >= worker.ends() {
+                return Next::Leave;
+            }
             if attempt < self.group.retries_max {
                 tokio::time::sleep(pause).await;
             }

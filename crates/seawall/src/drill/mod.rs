@@ -59,7 +59,12 @@ const OPEN_FILES_RESERVE: u64 = 1024;
 const BUILT_IN: &[(&str, &str)] = &[
     ("cacert", include_str!("../../../../drills/cacert.toml")),
     ("misdirected", include_str!("../../../../drills/misdirected.toml")),
+    ("announce", include_str!("../../../../drills/announce.toml")),
     ("clock", include_str!("../../../../drills/clock.toml")),
+    ("wiki-spam", include_str!("../../../../drills/wiki-spam.toml")),
+    ("wiki-slow", include_str!("../../../../drills/wiki-slow.toml")),
+    ("wiki-friendica", include_str!("../../../../drills/wiki-friendica.toml")),
+    ("tracker", include_str!("../../../../drills/tracker.toml")),
 ];
 
 /// Why a drill could not be held.

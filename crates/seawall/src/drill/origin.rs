@@ -2,7 +2,7 @@
 //!
 //! It counts what reaches it for each client. It never learns which clients are wanted.
 
-use std::collections::HashMap;
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -20,7 +20,7 @@ use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use seawall_engine::units::Timestamp;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio::task::LocalSet;
 
 use super::answer::ORIGIN_SERVER;
@@ -101,11 +101,19 @@ struct Site {
     clock: Clock,
     arrivals: Arc<Mutex<Vec<Arrival>>>,
     places: Semaphore,
-    waiting: std::cell::Cell<usize>,
+    waiting: Cell<usize>,
     /// What every body is a piece of.
     content: Bytes,
-    exact: HashMap<String, usize>,
+    /// While it has crashed: when it is back.
+    away_until: Cell<Option<Timestamp>>,
+    /// Tells all who wait that it has crashed.
+    crashed: Notify,
 }
+
+/// The server has crashed: no answer, and the connection closes.
+#[derive(Debug, thiserror::Error)]
+#[error("the server has crashed")]
+struct Crashed;
 
 impl Site {
     fn new(origin: Origin, clock: Clock, arrivals: Arc<Mutex<Vec<Arrival>>>) -> Self {
@@ -113,12 +121,22 @@ impl Site {
         let content: Vec<u8> =
             b"All work and no play makes a quiet server.\n".iter().copied().cycle().take(largest as usize).collect();
         let places = Semaphore::new(origin.requests_at_once_max);
-        let exact =
-            origin.answers.iter().enumerate().rev().map(|(index, answer)| (answer.path.clone(), index)).collect();
-        Self { origin, clock, arrivals, places, waiting: std::cell::Cell::new(0), content: content.into(), exact }
+        Self {
+            origin,
+            clock,
+            arrivals,
+            places,
+            waiting: Cell::new(0),
+            content: content.into(),
+            away_until: Cell::new(None),
+            crashed: Notify::new(),
+        }
     }
 
     async fn serve(self: Rc<Self>, stream: TcpStream, peer: SocketAddr) {
+        if self.is_away() {
+            return;
+        }
         let service = service_fn(|request| self.answer(request, peer));
         // A client that goes away in the middle is its own affair.
         _ = hyper::server::conn::http1::Builder::new()
@@ -127,18 +145,21 @@ impl Site {
             .await;
     }
 
-    async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Result<Response<Full<Bytes>>, Infallible> {
+    async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Result<Response<Full<Bytes>>, Crashed> {
+        if self.is_away() {
+            return Err(Crashed);
+        }
         {
             let mut arrivals = self.arrivals.lock().unwrap_or_else(PoisonError::into_inner);
             if arrivals.len() < ARRIVALS_MAX {
                 arrivals.push(Arrival { at: self.clock.now(), client: client(&request, peer) });
             }
         }
-        let Some(answer) = self.find(request.uri().path()) else {
+        let Some(answer) = self.origin.find(request.uri().path(), request.uri().query()) else {
             return Ok(self.respond(StatusCode::NOT_FOUND, "text/plain", 10));
         };
         let Ok(place) = self.places.try_acquire() else {
-            return Ok(self.wait(answer, &request).await);
+            return self.wait(answer, &request).await;
         };
         let response = self.work(answer, &request).await;
         drop(place);
@@ -146,20 +167,34 @@ impl Site {
     }
 
     /// What a full server does.
-    async fn wait(&self, answer: &Answer, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    async fn wait(&self, answer: &Answer, request: &Request<Incoming>) -> Result<Response<Full<Bytes>>, Crashed> {
+        let unavailable = || self.respond(StatusCode::SERVICE_UNAVAILABLE, "text/plain", 10);
         if self.waiting.get() >= self.origin.waiting_max {
-            if self.origin.when_full == WhenFull::Hang {
-                std::future::pending::<()>().await;
+            match self.origin.when_full {
+                WhenFull::Refuse => return Ok(unavailable()),
+                WhenFull::Hang => std::future::pending::<()>().await,
+                WhenFull::Crash => {
+                    self.away_until.set(Some(self.clock.now() + self.origin.restart_time.0));
+                    self.crashed.notify_waiters();
+                    return Err(Crashed);
+                }
             }
-            return self.respond(StatusCode::SERVICE_UNAVAILABLE, "text/plain", 10);
         }
         let waiting = Waiting::begin(&self.waiting);
-        let place = tokio::time::timeout(self.origin.waiting_time_max.0, self.places.acquire()).await;
+        let place = tokio::select! {
+            place = tokio::time::timeout(self.origin.waiting_time_max.0, self.places.acquire()) => place,
+            () = self.crashed.notified() => return Err(Crashed),
+        };
         drop(waiting);
         match place {
-            Ok(Ok(_place)) => self.work(answer, request).await,
-            _ => self.respond(StatusCode::SERVICE_UNAVAILABLE, "text/plain", 10),
+            Ok(Ok(_place)) => Ok(self.work(answer, request).await),
+            _ => Ok(unavailable()),
         }
+    }
+
+    /// Whether it has crashed and is not back yet.
+    fn is_away(&self) -> bool {
+        self.away_until.get().is_some_and(|until| self.clock.now() < until)
     }
 
     async fn work(&self, answer: &Answer, request: &Request<Incoming>) -> Response<Full<Bytes>> {
@@ -187,14 +222,6 @@ impl Site {
         }
         response
     }
-
-    fn find(&self, path: &str) -> Option<&Answer> {
-        let index = self.exact.get(path).copied().or_else(|| {
-            let fits = |answer: &Answer| answer.path.strip_suffix('*').is_some_and(|start| path.starts_with(start));
-            self.origin.answers.iter().position(fits)
-        })?;
-        self.origin.answers.get(index)
-    }
 }
 
 fn size(answer: &Answer) -> u64 {
@@ -215,10 +242,10 @@ fn client(request: &Request<Incoming>, peer: SocketAddr) -> Option<Ipv4Addr> {
 }
 
 /// Counts a request that waits, also when its client goes away meanwhile.
-struct Waiting<'c>(&'c std::cell::Cell<usize>);
+struct Waiting<'c>(&'c Cell<usize>);
 
 impl<'c> Waiting<'c> {
-    fn begin(count: &'c std::cell::Cell<usize>) -> Self {
+    fn begin(count: &'c Cell<usize>) -> Self {
         count.set(count.get() + 1);
         Self(count)
     }

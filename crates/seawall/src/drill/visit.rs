@@ -9,7 +9,7 @@ use std::time::Duration;
 use fastrand::Rng;
 
 use super::agents::Agent;
-use super::scenario::{Connection, Group, HttpVersion, Pattern, RequestTemplate, Site};
+use super::scenario::{Connection, Group, HttpVersion, Pattern, RequestOrder, RequestTemplate, Site};
 
 /// One request, not yet written down.
 #[derive(Clone, Debug)]
@@ -59,14 +59,12 @@ pub(crate) fn pages(group: &Group, site: &Site, random: &mut Rng, cache: &mut Ca
     let count = random.u32(group.pages_min..=group.pages_max);
     let mut pages: Vec<Page> = Vec::with_capacity(count as usize);
     for index in 0..count {
-        let Some(template) = draw_template(&group.requests, random) else { break };
-        let think_time = match index {
-            0 => Duration::ZERO,
-            _ => {
-                let (least, most) = (group.think_time_min.0, group.think_time_max.0);
-                least + (most - least).mul_f64(random.f64())
-            }
+        let template = match group.request_order {
+            RequestOrder::ByWeight => draw_template(&group.requests, random),
+            RequestOrder::AsListed => group.requests.iter().cycle().nth(index as usize),
         };
+        let Some(template) = template else { break };
+        let mut think_time = if index == 0 { Duration::ZERO } else { draw_think_time(group, random) };
         let mut page = question(template, &template.path, host, random);
         page.conditional = random.f64() < template.conditional_share.0;
         // The second page of a visit was reached from the first.
@@ -95,9 +93,19 @@ pub(crate) fn pages(group: &Group, site: &Site, random: &mut Rng, cache: &mut Ca
                 conditional: known,
             });
         }
+        for method in &template.methods_before {
+            let page = Question { method: method.clone(), ..page.clone() };
+            pages.push(Page { think_time, page, assets: Vec::new() });
+            think_time = draw_think_time(group, random);
+        }
         pages.push(Page { think_time, page, assets });
     }
     pages
+}
+
+fn draw_think_time(group: &Group, random: &mut Rng) -> Duration {
+    let (least, most) = (group.think_time_min.0, group.think_time_max.0);
+    least + (most - least).mul_f64(random.f64())
 }
 
 fn draw_template<'t>(templates: &'t [RequestTemplate], random: &mut Rng) -> Option<&'t RequestTemplate> {
@@ -166,5 +174,50 @@ impl Question {
             head.push_str("\r\n");
         }
         head.into_bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::scenario;
+    use super::*;
+
+    const FOLLOWER: &str = r#"
+name = "follower"
+incident = "a reader that looks before it fetches"
+duration = "10s"
+onset = "1s"
+[site]
+hosts = ["site.example"]
+[[group]]
+name = "followers"
+label = "unwanted"
+clients = 1
+arrivals = { kind = "constant", rate = 1 }
+user-agents = ["follower"]
+request-order = "as-listed"
+pages-min = 3
+pages-max = 3
+think-time-min = "200ms"
+think-time-max = "600ms"
+[[group.request]]
+path = "/feed"
+[[group.request]]
+methods-before = ["HEAD", "HEAD"]
+path = "/{hex:8}"
+"#;
+
+    #[test]
+    fn requests_as_listed_come_in_order_and_methods_before_ask_for_the_same() {
+        let scenario = scenario::parse(FOLLOWER, "follower.toml").expect("a good scenario");
+        let group = scenario.groups.first().expect("the group");
+        let pages = pages(group, &scenario.site, &mut Rng::with_seed(1), &mut Cache::default());
+        let asked: Vec<_> = pages.iter().map(|page| (page.page.method.as_str(), page.page.path.as_str())).collect();
+        let article = asked.get(1).expect("an article").1;
+        let expected = [("GET", "/feed"), ("HEAD", article), ("HEAD", article), ("GET", article), ("GET", "/feed")];
+        assert_eq!(asked, expected);
+        for (place, page) in pages.iter().enumerate() {
+            assert_eq!(page.think_time.is_zero(), place == 0, "each takes its time but the first");
+        }
     }
 }

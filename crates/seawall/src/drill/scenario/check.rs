@@ -9,7 +9,8 @@ use toml::Spanned;
 
 use super::super::agents;
 use super::super::arrivals::visits_expected;
-use super::{Group, Scenario};
+use super::read::Document;
+use super::{Group, RequestOrder, RequestTemplate, Scenario, WhenFull};
 
 /// The longest drill.
 pub(crate) const DURATION_MAX: Duration = Duration::from_secs(300);
@@ -22,6 +23,9 @@ pub(crate) const CLIENTS_AT_ONCE_MAX: usize = 20_000;
 
 /// The most clients in one group.
 const CLIENTS_MAX: u32 = 200_000;
+
+/// The most methods with which a request is made before its own.
+const METHODS_BEFORE_MAX: usize = 8;
 
 /// The most days of history.
 const HISTORY_DAYS_MAX: u32 = 35;
@@ -64,15 +68,28 @@ struct Places {
 
 /// Reads the text of a scenario; `file` is its name in messages.
 pub(crate) fn parse(text: &str, file: &str) -> Result<Scenario, ScenarioError> {
-    let syntax = |error: &toml::de::Error| {
-        let span = error.span().unwrap_or(0..0);
-        ScenarioError { file: file.to_owned(), problems: vec![problem(text, &span, error.message().to_owned())] }
-    };
-    let scenario: Scenario = toml::from_str(text).map_err(|error| syntax(&error))?;
-    let places: Places = toml::from_str(text).map_err(|error| syntax(&error))?;
+    let mut document = Document::parse(text);
+    let read = document.read::<Scenario>();
     let mut problems = Vec::new();
-    check(&scenario, &places, &mut |span, message| problems.push(problem(text, &span, message)));
-    if problems.is_empty() { Ok(scenario) } else { Err(ScenarioError { file: file.to_owned(), problems }) }
+    let scenario = read.filter(|scenario| match document.read::<Places>() {
+        Some(places) => {
+            let whole = document.refused.is_empty();
+            check(scenario, &places, whole, &mut |span, message| {
+                // What was refused in a table is said already, and what follows from its absence is no news.
+                if !document.is_incomplete(&span) {
+                    problems.push(problem(text, &span, message));
+                }
+            });
+            whole
+        }
+        None => false,
+    });
+    problems.extend(document.refused.iter().map(|(span, message)| problem(text, span, message.clone())));
+    problems.sort_by_key(|problem| (problem.line, problem.column));
+    match scenario {
+        Some(scenario) if problems.is_empty() => Ok(scenario),
+        _ => Err(ScenarioError { file: file.to_owned(), problems }),
+    }
 }
 
 fn problem(text: &str, span: &Range<usize>, message: String) -> Problem {
@@ -82,7 +99,8 @@ fn problem(text: &str, span: &Range<usize>, message: String) -> Problem {
     Problem { line: before.matches('\n').count() + 1, column, message }
 }
 
-fn check(scenario: &Scenario, places: &Places, report: &mut impl FnMut(Range<usize>, String)) {
+/// Looks for what cannot be in a scenario whose parts can be read. `whole` says whether all of them could.
+fn check(scenario: &Scenario, places: &Places, whole: bool, report: &mut impl FnMut(Range<usize>, String)) {
     let duration = scenario.duration.0;
     if duration.is_zero() || duration > DURATION_MAX {
         report(places.duration.span(), format!("a drill lasts from 1 ms to {} s", DURATION_MAX.as_secs()));
@@ -111,6 +129,9 @@ fn check(scenario: &Scenario, places: &Places, report: &mut impl FnMut(Range<usi
         if scenario.origin.requests_at_once_max == 0 {
             report(place.span(), "`requests-at-once-max` is 0: this origin would never answer".to_owned());
         }
+        if scenario.origin.when_full == WhenFull::Crash && scenario.origin.restart_time.0.is_zero() {
+            report(place.span(), "`restart-time` is 0s: expected how long a server that crashes is away".to_owned());
+        }
         for answer in &scenario.origin.answers {
             if !(200..=599).contains(&answer.status) {
                 report(place.span(), format!("status {} of {:?}: expected 200 to 599", answer.status, answer.path));
@@ -123,7 +144,7 @@ fn check(scenario: &Scenario, places: &Places, report: &mut impl FnMut(Range<usi
             }
         }
     }
-    if scenario.groups.is_empty() {
+    if scenario.groups.is_empty() && whole {
         report(places.duration.span(), "a scenario needs at least one [[group]]".to_owned());
     }
     for (index, (group, place)) in scenario.groups.iter().zip(&places.groups).enumerate() {
@@ -133,7 +154,7 @@ fn check(scenario: &Scenario, places: &Places, report: &mut impl FnMut(Range<usi
         check_group(scenario, group, &mut |message| report(place.span(), format!("group {:?}: {message}", group.name)));
     }
     let requests = requests_expected(scenario);
-    if requests > REQUESTS_MAX as f64 {
+    if requests > REQUESTS_MAX as f64 && whole {
         report(
             places.duration.span(),
             format!("this scenario would send about {requests:.0} requests; at most {REQUESTS_MAX} are allowed"),
@@ -197,9 +218,17 @@ fn check_group(scenario: &Scenario, group: &Group, report: &mut impl FnMut(Strin
     if group.requests.iter().map(|request| u64::from(request.weight)).sum::<u64>() == 0 {
         report("expected at least one [[group.request]] with a weight above 0".to_owned());
     }
+    if group.request_order == RequestOrder::AsListed && group.requests.iter().any(|request| request.weight != 1) {
+        report("`weight` says nothing where `request-order` is \"as-listed\"; expected no weights".to_owned());
+    }
     for request in &group.requests {
-        if request.method.is_empty() || !request.method.bytes().all(|byte| byte.is_ascii_uppercase()) {
-            report(format!("{:?} is no method; expected upper-case letters, as \"GET\"", request.method));
+        for method in std::iter::once(&request.method).chain(&request.methods_before) {
+            if method.is_empty() || !method.bytes().all(|byte| byte.is_ascii_uppercase()) {
+                report(format!("{method:?} is no method; expected upper-case letters, as \"GET\""));
+            }
+        }
+        if request.methods_before.len() > METHODS_BEFORE_MAX {
+            report(format!("{} `methods-before`; expected at most {METHODS_BEFORE_MAX}", request.methods_before.len()));
         }
         if request.assets.len() > 50 {
             report(format!("{} assets for a page; expected at most 50", request.assets.len()));
@@ -216,11 +245,16 @@ fn requests_expected(scenario: &Scenario) -> f64 {
         let for_page: f64 = group
             .requests
             .iter()
-            .map(|request| f64::from(request.weight) / weights.max(1.0) * (1.0 + request.assets.len() as f64))
+            .map(|request| f64::from(request.weight) / weights.max(1.0) * requests_for_page(request))
             .sum();
         visits * for_page * f64::from(group.pages_min + group.pages_max) / 2.0
     };
     scenario.groups.iter().map(of_group).sum()
+}
+
+/// The requests that belong to one page.
+fn requests_for_page(request: &RequestTemplate) -> f64 {
+    (1 + request.methods_before.len() + request.assets.len()) as f64
 }
 
 #[cfg(test)]
@@ -272,6 +306,19 @@ path = "/{word}"
         check(("path = \"/{word}\"", "path = \"/a\\r\\nX: y\""), "control characters cannot be sent");
         check(("rate = 5", "rate = 50000"), "this scenario would send about 500000 requests; at most 200000");
         check(("rate = 5", "rate = -5"), "-5 is not a rate");
+        check(
+            ("path = \"/{word}\"", "path = \"/\"\nmethods-before = [\"head\"]"),
+            "\"head\" is no method; expected upper-case",
+        );
+        check(("path = \"/{word}\"", "path = \"/\"\nweight = 2\n[[group]]"), "s.toml:17:1: missing field `name`");
+        check(
+            ("[[group.request]]", "request-order = \"as-listed\"\n[[group.request]]\nweight = 2"),
+            "s.toml:8:1: group \"visitors\": `weight` says nothing",
+        );
+        check(
+            ("[[group]]", "[origin]\nwhen-full = \"crash\"\nrestart-time = \"0s\"\n[[group]]"),
+            "s.toml:8:1: `restart-time` is 0s",
+        );
         check(("[\"example.org\"]", "[]"), "a site needs at least one host");
     }
 
@@ -280,5 +327,43 @@ path = "/{word}"
         let text = GOOD.replace("onset = \"3s\"", "onset = \"30s\"").replace("clients = 10", "clients = 0");
         let error = parse(&text, "s.toml").expect_err("not valid").to_string();
         assert!(error.contains("the onset") && error.contains("`clients`"), "{error}");
+    }
+
+    #[test]
+    fn what_cannot_be_read_hides_no_other_problem() {
+        let text = GOOD
+            .replace("onset = \"3s\"", "onset = \"3 apples\"")
+            .replace("label = \"wanted\"", "lable = \"wanted\"")
+            .replace("clients = 10", "clients = \"ten\"")
+            .replace("path = \"/{word}\"", "path = \"/{wort}\"\nmethods-before = [\"HEAD\", 7]")
+            + "[targets]\nverdict = \"good\"\nrules = 5\nwanted-refused-max = 0\n";
+        let error = parse(&text, "s.toml").expect_err("not valid").to_string();
+        let places: Vec<_> = error.lines().skip(1).map(str::trim).collect();
+        let expected = [
+            "s.toml:5:9: \"3 apples\" is no time",
+            "s.toml:10:1: unknown field `lable`",
+            "s.toml:11:11: invalid type: string \"ten\"",
+            "s.toml:15:8: `{wort}` is no known random part",
+            "s.toml:16:27: invalid type: integer `7`",
+            "s.toml:18:11: unknown variant `good`",
+            "s.toml:19:1: unknown field `rules`",
+        ];
+        let said = |(place, expected): (&&str, &&str)| place.starts_with(expected);
+        assert!(places.len() == expected.len() && places.iter().zip(&expected).all(said), "{error}");
+    }
+
+    #[test]
+    fn what_can_be_read_is_checked_beside_what_cannot() {
+        let text = GOOD.replace("onset = \"3s\"", "onset = \"30s\"") + "[targets]\nrules = 5\n";
+        let error = parse(&text, "s.toml").expect_err("not valid").to_string();
+        assert!(
+            error.contains("s.toml:5:9: the onset lies") && error.contains("s.toml:17:1: unknown field"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn what_is_no_toml_is_said_with_its_place() {
+        check(("onset = \"3s\"", "onset = = 3s"), "s.toml:5:9: ");
     }
 }

@@ -6,6 +6,7 @@
 mod check;
 mod pattern;
 mod quantity;
+mod read;
 
 use std::time::Duration;
 
@@ -72,6 +73,8 @@ pub(crate) struct Origin {
     pub(crate) waiting_time_max: Time,
     /// What becomes of a request that finds no room to wait.
     pub(crate) when_full: WhenFull,
+    /// How long a server that crashes is away.
+    pub(crate) restart_time: Time,
     /// What it answers, by path; the first that fits. What fits none is 404.
     #[serde(rename = "answer")]
     pub(crate) answers: Vec<Answer>,
@@ -85,8 +88,29 @@ impl Default for Origin {
             waiting_max: 256,
             waiting_time_max: Time(Duration::from_secs(5)),
             when_full: WhenFull::Refuse,
+            restart_time: Time(Duration::from_secs(5)),
             answers: Vec::new(),
         }
+    }
+}
+
+impl Origin {
+    /// What is answered to a request for this path and query: the first answer that asks for such a query, else the first
+    /// for exactly this path, else the first for a beginning of it.
+    pub(crate) fn find(&self, path: &str, query: Option<&str>) -> Option<&Answer> {
+        let fits = |pattern: &str, text: &str| {
+            pattern.strip_suffix('*').map_or(pattern == text, |beginning| text.starts_with(beginning))
+        };
+        let of_query = |answer: &&Answer| {
+            let asked = answer.query.as_deref().zip(query);
+            asked.is_some_and(|(pattern, query)| fits(pattern, query)) && fits(&answer.path, path)
+        };
+        let mut plain = self.answers.iter().filter(|answer| answer.query.is_none());
+        self.answers
+            .iter()
+            .find(of_query)
+            .or_else(|| plain.clone().find(|answer| answer.path == path))
+            .or_else(|| plain.find(|answer| fits(&answer.path, path)))
     }
 }
 
@@ -108,6 +132,8 @@ pub(crate) enum WhenFull {
     Refuse,
     /// No answer for as long as the client waits.
     Hang,
+    /// The server crashes: everybody who waits, and everybody who comes until it is back, is cut off.
+    Crash,
 }
 
 /// One answer of the origin.
@@ -116,6 +142,9 @@ pub(crate) enum WhenFull {
 pub(crate) struct Answer {
     /// The path; a `*` at its end stands for any rest.
     pub(crate) path: String,
+    /// The query that it is for; a `*` at its end stands for any rest. Any query, and none, when not said.
+    #[serde(default)]
+    pub(crate) query: Option<String>,
     /// The status.
     #[serde(default = "status_ok")]
     pub(crate) status: u16,
@@ -226,7 +255,10 @@ pub(crate) struct Group {
     /// How long a client waits for an answer to begin and between its parts.
     #[serde(default = "answer_time_max")]
     pub(crate) answer_time_max: Time,
-    /// What is asked, one drawn by weight for each page.
+    /// Which request is made next.
+    #[serde(default)]
+    pub(crate) request_order: RequestOrder,
+    /// What is asked for each page.
     #[serde(rename = "request")]
     pub(crate) requests: Vec<RequestTemplate>,
 }
@@ -274,6 +306,17 @@ pub(crate) enum Order {
     Random,
     /// Each in turn, so that with as many clients as visits each comes once.
     Rotating,
+}
+
+/// Which request a client makes next in its visit.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum RequestOrder {
+    /// One drawn by weight.
+    #[default]
+    ByWeight,
+    /// One after another as they are listed, from the first again after the last.
+    AsListed,
 }
 
 /// When the visits of a group come.
@@ -355,6 +398,9 @@ pub(crate) struct RequestTemplate {
     /// The method.
     #[serde(default = "method_get")]
     pub(crate) method: String,
+    /// Methods with which the same is asked first, one after another, as by a reader that looks before it fetches.
+    #[serde(default)]
+    pub(crate) methods_before: Vec<String>,
     /// The path.
     pub(crate) path: Pattern,
     /// The query, without `?`.
@@ -445,5 +491,42 @@ impl Group {
     /// Whether it watches endless answers.
     pub(crate) const fn streams(&self) -> bool {
         self.stream_time_min.is_some() || self.stream_time_max.is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_found_by_query_then_by_path_then_by_its_beginning() {
+        let answer = |path: &str, query: Option<&str>, status| Answer {
+            path: path.to_owned(),
+            query: query.map(str::to_owned),
+            status,
+            size: None,
+            service_time: None,
+            content_type: content_type_html(),
+        };
+        let origin = Origin {
+            answers: vec![
+                answer("/wiki/*", None, 200),
+                answer("/wiki/about", None, 201),
+                answer("/wiki/*", Some("search=*"), 202),
+                answer("*", Some("action=rc"), 203),
+            ],
+            ..Origin::default()
+        };
+        for (path, query, expected) in [
+            ("/wiki/a", None, Some(200)),
+            ("/wiki/a", Some("page=1"), Some(200)),
+            ("/wiki/about", None, Some(201)),
+            ("/wiki/about", Some("search=x"), Some(202)),
+            ("/other", Some("action=rc"), Some(203)),
+            ("/other", Some("action=rc;all=1"), None),
+            ("/other", None, None),
+        ] {
+            assert_eq!(origin.find(path, query).map(|answer| answer.status), expected, "{path}?{query:?}");
+        }
     }
 }
