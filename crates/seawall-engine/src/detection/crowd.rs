@@ -71,6 +71,9 @@ const FOLLOWING_SHARE: f64 = 0.3;
 /// A site of which fewer requests than this are for assets has no pages with parts.
 const ASSET_SHARE_MIN: f64 = 0.05;
 
+/// Fewer than this share that call themselves browsers are programs.
+const BROWSERS_FEW: f64 = 0.2;
+
 /// Programs that say where they come from (`Mastodon/1.5.0; +https://instance.example`).
 const NAMED_SHARE: f64 = 0.5;
 
@@ -200,15 +203,16 @@ struct Seen {
 }
 
 /// Whether the requests that have all of `items` come from a crowd; with no items, all of them. `rows` is everything
-/// since the onset, `now` the present.
+/// since the onset, `now` the present; `is_foreign` says that ordinary traffic has nothing like it.
 pub(crate) fn crowd<'a>(
     items: &[Item],
     rows: impl Iterator<Item = Sampled<'a>> + Clone,
     now: Timestamp,
     marked: &Marked,
     ordinary: Ordinary,
+    is_foreign: bool,
 ) -> Crowd {
-    Seen::new(items, rows, marked).verdict(now, ordinary)
+    Seen::new(items, rows, marked).verdict(now, ordinary, is_foreign)
 }
 
 impl Seen {
@@ -269,7 +273,7 @@ impl Seen {
         seen
     }
 
-    fn verdict(&self, now: Timestamp, ordinary: Ordinary) -> Crowd {
+    fn verdict(&self, now: Timestamp, ordinary: Ordinary, is_foreign: bool) -> Crowd {
         let count = self.visitors.len();
         if count == 0 {
             return Crowd::TooEarly;
@@ -318,6 +322,10 @@ impl Seen {
         }
         if self.named >= NAMED_SHARE * self.requests && self.top_target >= TARGET_SHARE * self.requests {
             return Crowd::Yes("many servers that say who they are look at one page");
+        }
+        if !has_assets && is_foreign && (browsers as f64) < BROWSERS_FEW * count as f64 {
+            // Programs that ask what nobody has asked before, on a site for programs.
+            return Crowd::No;
         }
         if !has_assets {
             return Crowd::Yes(

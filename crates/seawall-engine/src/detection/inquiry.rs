@@ -49,6 +49,9 @@ const EXCESS_MIN: f64 = 0.5;
 /// What must be left of a cost after the rules found so far, as a share of all that is offered, for a search of its own.
 const LEFT_SHARE: f64 = 0.3;
 
+/// What is left of the requests is searched again when it is this many times as uneven as ordinary traffic.
+const REST_UNEVEN: f64 = 2.0;
+
 /// A rule for time or bytes must hit something that is asked for this many times as often as usual; otherwise the
 /// requests are as ever and their cost comes from elsewhere.
 const REQUESTS_LIFT_MIN: f64 = 2.0;
@@ -116,15 +119,23 @@ impl<'a> Inquiry<'a> {
         let mut choices: Vec<Choice> = Vec::new();
         let mut covered = 0.0_f64;
         let mut external = false;
-        for cost in self.mined_costs() {
-            let explained = !choices.is_empty() || !self.standing.is_empty();
+        // Requests are searched twice: beside a large part of an excess, one that would be an excess by itself looks small.
+        for cost in self.mined_costs().flat_map(|cost| [cost].repeat(if cost == CostKind::Requests { 2 } else { 1 })) {
+            let is_rest = cost == CostKind::Requests && !choices.is_empty();
             let column = self.column(cost, &view, &choices);
-            if column.offered.is_empty() || !self.is_worth_mining(cost, &column, explained) {
+            let is_worth = if is_rest {
+                self.is_rest_worth_mining(&column)
+            } else {
+                self.is_worth_mining(cost, &column, !choices.is_empty() || !self.standing.is_empty())
+            };
+            if column.offered.is_empty() || !is_worth {
                 continue;
             }
             let mining = Mining::new(&column);
             let chosen = self.mine(cost, &mining, &view);
-            covered = covered.max(joint_coverage(&chosen, &mining));
+            if !is_rest {
+                covered = covered.max(joint_coverage(&chosen, &mining));
+            }
             for candidate in chosen {
                 if cost != CostKind::Requests && !self.asks_more(&candidate, &view) {
                     external = true;
@@ -150,7 +161,7 @@ impl<'a> Inquiry<'a> {
         let more = scene.excess() >= EXCESS_MIN * scene.expected && self.readings.first().is_some_and(|now| !now.calm);
         let whole = if choices.is_empty() && !is_answered && more && self.costs.contains(&CostKind::Requests) {
             let mineable = self.material.since_onset().iter().filter(|sampled| sampled.row.is_mineable());
-            crowd(&[], mineable.copied(), self.material.now, self.marked, view.ordinary)
+            crowd(&[], mineable.copied(), self.material.now, self.marked, view.ordinary, false)
         } else {
             Crowd::No
         };
@@ -268,6 +279,16 @@ impl<'a> Inquiry<'a> {
         left && excess >= EXCESS_MIN * column.expected && excess > 0.0 && !self.follows_requests(cost)
     }
 
+    /// Whether what the rules found so far leave of the requests is itself far beyond what is normal.
+    fn is_rest_worth_mining(&self, column: &Column<'_>) -> bool {
+        self.readings.first().is_some_and(|reading| {
+            let uneven = (reading.normal.upper - reading.normal.median).max(0.0) * self.material.seconds();
+            !reading.calm
+                && column.excess() > REST_UNEVEN * uneven / SAMPLE_SECONDS as f64
+                && column.excess() >= column.expected
+        })
+    }
+
     /// Whether a cost exceeds what is normal only because there are more requests, each as dear as ever: searching for what
     /// the requests have in common was then enough.
     fn follows_requests(&self, cost: CostKind) -> bool {
@@ -338,7 +359,8 @@ impl<'a> Inquiry<'a> {
             return Crowd::No;
         }
         let rows = || self.material.since_onset().iter().filter(|sampled| sampled.row.is_mineable()).copied();
-        let verdict = crowd(&candidate.items, rows(), self.material.now, self.marked, view.ordinary);
+        let is_foreign = candidate.collateral == 0.0;
+        let verdict = crowd(&candidate.items, rows(), self.material.now, self.marked, view.ordinary, is_foreign);
         if verdict != Crowd::No {
             return verdict;
         }
@@ -348,7 +370,7 @@ impl<'a> Inquiry<'a> {
         let is_ordinary = !agents.is_empty() && self.material.normal.iter().any(|row| row.marks.has_all(&agents));
         if is_ordinary && candidate.score.coverage < 0.5 {
             let others: Vec<Item> = candidate.items.iter().copied().filter(|item| !is_agent(item)).collect();
-            return crowd(&others, rows(), self.material.now, self.marked, view.ordinary);
+            return crowd(&others, rows(), self.material.now, self.marked, view.ordinary, false);
         }
         Crowd::No
     }
