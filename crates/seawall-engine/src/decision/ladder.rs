@@ -53,6 +53,9 @@ const THROTTLE_FACTOR: f64 = 1.2;
 /// and at least this many requests a second.
 const THROTTLE_RATE_MIN: f64 = 1.0;
 
+/// What hurts so few at most may be refused however small its part of the excess is.
+const HARMLESS_COLLATERAL: f32 = 0.002;
+
 /// Evidence that suffices to refuse at once.
 const STRONG_SCORE: f32 = 0.5;
 const STRONG_COLLATERAL: f32 = 0.01;
@@ -117,7 +120,9 @@ impl Held {
     }
 
     fn is_strong(&self) -> bool {
-        self.evidence.score >= STRONG_SCORE && self.evidence.collateral_upper <= STRONG_COLLATERAL
+        let evidence = &self.evidence;
+        evidence.collateral_upper <= HARMLESS_COLLATERAL
+            || (evidence.score >= STRONG_SCORE && evidence.collateral_upper <= STRONG_COLLATERAL)
     }
 }
 

@@ -110,6 +110,12 @@ pub enum Shape {
     Misdirected,
     /// POST to something static.
     PostToStatic,
+    /// BitTorrent clients that take the site for a tracker.
+    Announce,
+    /// A few clients that go through all pages and load none of their parts.
+    Crawler,
+    /// Clients that ask again and again after the site has failed.
+    RetryStorm,
     /// Many people, as after a link on a big site.
     Crowd,
 }

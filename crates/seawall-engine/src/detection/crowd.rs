@@ -131,6 +131,8 @@ pub(crate) struct Marked {
     https: ValueHash,
     http: ValueHash,
     mozilla: ValueHash,
+    /// The paths at which trackers are asked.
+    pub(crate) announces: [ValueHash; 2],
 }
 
 impl Marked {
@@ -148,6 +150,7 @@ impl Marked {
             https: word(b"https"),
             http: word(b"http"),
             mozilla: word(b"Mozilla"),
+            announces: [b"/announce".as_slice(), b"/scrape"].map(|path| keys.value(Attribute::Path, Some(path))),
         }
     }
 

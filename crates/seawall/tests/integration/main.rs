@@ -6,6 +6,7 @@ mod check;
 mod config;
 mod daemon;
 mod drill;
+mod explain;
 mod proxy;
 mod report;
 mod support;

@@ -2,9 +2,12 @@
 //!
 //! A shape names what is going on for people; it does not make rules.
 
+mod announce;
+mod crawler;
 mod distributed;
 mod misdirected;
 mod post_to_static;
+mod retry_storm;
 
 use crate::decision::Shape;
 
@@ -35,13 +38,60 @@ impl Scene<'_> {
 type Shows = fn(&Scene<'_>) -> bool;
 
 /// Every shape that is looked for.
-const ALL: [(Shape, Shows); 3] = [
+const ALL: [(Shape, Shows); 6] = [
     (Shape::Misdirected, misdirected::shows),
     (Shape::PostToStatic, post_to_static::shows),
+    (Shape::Announce, announce::shows),
+    (Shape::Crawler, crawler::shows),
+    (Shape::RetryStorm, retry_storm::shows),
     (Shape::Distributed, distributed::shows),
 ];
 
 /// The shapes that a scene has.
 pub(crate) fn shapes(scene: &Scene<'_>) -> Vec<Shape> {
     ALL.into_iter().filter(|(_, shows)| shows(scene)).map(|(shape, _)| shape).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::address::ClientAddress;
+    use crate::detection::recent::Row;
+    use crate::detection::values::{Keys, Texts};
+    use crate::observation::Request;
+    use crate::units::Timestamp;
+
+    /// The shapes of these requests, each with the number of its client, its path and its status, ten a second.
+    fn shapes_of(requests: impl Iterator<Item = (u32, String, u16)>) -> Vec<Shape> {
+        let (keys, mut texts) = (Keys::new(1), Texts::new());
+        let rows: Vec<Row> = requests
+            .zip(0_u64..)
+            .map(|((client, path, status), number)| {
+                let request = Request { method: b"GET", path: path.as_bytes(), ..Request::default() };
+                let client = ClientAddress::new(std::net::Ipv4Addr::from_bits(client).into());
+                Row {
+                    marks: texts.marks(&keys, &request, Some(client), 1),
+                    client_hash: keys.client(client),
+                    costs: [1.0, 0.0, 0.0, 0.0],
+                    at: Timestamp::from_micros(1_000_000_000 + number * 100_000),
+                    status,
+                    ..Row::default()
+                }
+            })
+            .collect();
+        let sampled = rows.iter().rev().map(|row| Sampled { row, at: row.at, factor: 1.0 }).collect();
+        shapes(&Scene { rows: sampled, marked: &Marked::new(&keys), expected: 1.0 })
+    }
+
+    #[test]
+    fn each_shape_is_seen_and_no_other() {
+        assert_eq!(
+            shapes_of((0..60).map(|number| (number, "/announce".to_owned(), 404))),
+            [Shape::Announce, Shape::Distributed]
+        );
+        assert_eq!(shapes_of((0..60).map(|number| (1, format!("/page/{number}"), 200))), [Shape::Crawler]);
+        assert_eq!(shapes_of((0..60).map(|number| (number % 3, "/api".to_owned(), 503))), [Shape::RetryStorm]);
+        assert_eq!(shapes_of((0..60).map(|number| (1, format!("/image/{number}.png"), 200))), []);
+        assert_eq!(shapes_of((0..60).map(|number| (number % 10, format!("/{}", number % 7), 200))), []);
+    }
 }

@@ -1,0 +1,220 @@
+//! `seawall explain`, from outside, on logs that are made up from a seed.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+const AGENTS: [&str; 6] = [
+    "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/124.0.0.0 Safari/537.36",
+    "Mozilla/5.0 (X11; Linux x86_64; rv:125.0) Gecko/20100101 Firefox/125.0",
+    "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.4 Safari/605.1.15",
+    "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:125.0) Gecko/20100101 Firefox/125.0",
+    "Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/124.0.0.0 Mobile Safari/537.36",
+    "FeedReader/2.1",
+];
+
+/// A log of two hours on 1 June 2024, from noon, that is written line by line.
+struct Log {
+    lines: Vec<(u32, String)>,
+    random: u64,
+}
+
+impl Log {
+    /// Ordinary visitors: pages with their parts, from a few hundred clients.
+    fn ordinary() -> Self {
+        let mut log = Self { lines: Vec::new(), random: 7 };
+        for second in 0..7200 {
+            if log.below(3) > 0 {
+                continue;
+            }
+            let client = log.below(400);
+            let (address, agent) = (format!("198.51.{}.{}", 100 + client / 250, client % 250), AGENTS[client % 6]);
+            let page = format!("GET /blog/{}.html", log.below(40));
+            log.line(second, &address, &page, 200, agent);
+            for part in 0..2 + log.below(5) {
+                let part =
+                    if part == 0 { "GET /style.css".to_owned() } else { format!("GET /img/{}.png", log.below(60)) };
+                log.line(second + 1, &address, &part, 200, agent);
+            }
+        }
+        log
+    }
+
+    fn below(&mut self, bound: usize) -> usize {
+        self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        ((self.random >> 33) % bound as u64) as usize
+    }
+
+    fn line(&mut self, second: u32, address: &str, request: &str, status: u16, agent: &str) {
+        let time = format!("{:02}:{:02}:{:02}", 12 + second / 3600, second / 60 % 60, second % 60);
+        let line = format!(
+            "{address} - - [01/Jun/2024:{time} +0000] \"{request} HTTP/1.1\" {status} 4000 \"-\" \"{agent}\"\n"
+        );
+        self.lines.push((second, line));
+    }
+
+    fn text(mut self) -> String {
+        self.lines.sort_by_key(|(second, _)| *second);
+        self.lines.into_iter().map(|(_, line)| line).collect()
+    }
+}
+
+/// Runs the command on one log, in a folder of its own.
+fn run(log: &str, arguments: &[&str]) -> (Output, TempDir) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    fs::write(folder.path().join("access.log"), log).expect("room for a log");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_seawall"));
+    command.args([&["explain"], arguments, &["access.log"]].concat()).current_dir(folder.path());
+    (command.env_remove("COLUMNS").output().expect("the program runs"), folder)
+}
+
+#[track_caller]
+fn json(log: &str) -> Value {
+    let (output, _folder) = run(log, &["--json"]);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).expect("the output is one JSON object")
+}
+
+/// The only surge of a log, which is explained by this one rule.
+#[track_caller]
+fn explained(log: &str, rule: &str) -> Value {
+    let found = json(log);
+    let surges = found["surges"].as_array().expect("a list");
+    assert_eq!(surges.len(), 1, "{found:#}");
+    let surge = surges[0].clone();
+    assert_eq!(surge["verdict"], "explained", "{surge:#}");
+    let rules = surge["rules"].as_array().expect("a list");
+    assert_eq!(rules.len(), 1, "{surge:#}");
+    assert_eq!(rules[0]["text"], rule, "{surge:#}");
+    surge
+}
+
+/// Twenty addresses, a minute each.
+fn turns() -> String {
+    let mut log = Log::ordinary();
+    for number in 0..20 * 60 * 8_u32 {
+        let (second, path) = (3600 + number / 8, log.below(500));
+        let address = format!("203.0.113.{}", number / 480);
+        log.line(second, &address, &format!("GET /{path}.php"), 404, "zgrab/0.x");
+    }
+    log.text()
+}
+
+#[test]
+fn addresses_that_take_turns_with_one_agent_are_named_by_the_agent() {
+    let surge = explained(&turns(), "user-agent = \"zgrab/0.x\"");
+    let rule = &surge["rules"][0];
+    assert_eq!(rule["requests"], 9600);
+    assert_eq!(rule["outside"], 0);
+    assert_eq!(rule["clients"], 20);
+    assert_eq!(surge["from"], "2024-06-01T13:00:00Z");
+    assert_eq!(surge["until"], "2024-06-01T13:20:00Z");
+    assert!(rule["collateral_upper"].as_f64().expect("a number") < 0.01);
+}
+
+#[test]
+fn one_address_with_an_agent_of_others_is_named_by_the_address() {
+    let mut log = Log::ordinary();
+    for number in 0..6000 {
+        let page = format!("GET /blog/{}.html", log.below(40));
+        log.line(4000 + number / 10, "203.0.113.77", &page, 200, AGENTS[0]);
+    }
+    let surge = explained(&log.text(), "client-prefix = (an IPv4 /32)");
+    assert_eq!(surge["rules"][0]["clients"], 1);
+    assert!(!surge.to_string().contains("203.0.113"), "no address without being asked: {surge:#}");
+}
+
+#[test]
+fn an_ordinary_log_has_no_surge_and_says_so() {
+    let (output, _folder) = run(&Log::ordinary().text(), &[]);
+    let shown = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(shown.contains("No surge: there is no time with much more than is usual"), "{shown}");
+}
+
+#[test]
+fn readers_of_a_link_are_a_crowd() {
+    let mut log = Log::ordinary();
+    for number in 0..1500_u32 {
+        let (second, agent) = (4000 + number / 3, AGENTS[log.below(5)]);
+        let address = format!("192.0.{}.{}", number / 250, number % 250);
+        log.line(second, &address, "GET /blog/7.html", 200, agent);
+        for part in ["GET /style.css", "GET /img/1.png", "GET /img/2.png"] {
+            log.line(second + 1, &address, part, 200, agent);
+        }
+    }
+    let found = json(&log.text());
+    assert_eq!(found["surges"][0]["verdict"], "crowd", "{found:#}");
+    assert_eq!(found["surges"][0]["rules"].as_array().map(Vec::len), Some(0));
+}
+
+#[test]
+fn its_rules_are_read_by_backtest() {
+    let (output, folder) = run(&turns(), &["--rules-out", "rules.txt"]);
+    assert_eq!(output.status.code(), Some(0));
+    let mut backtest = Command::new(env!("CARGO_BIN_EXE_seawall"));
+    backtest.args(["backtest", "--json", "--rules", "rules.txt", "access.log"]).current_dir(folder.path());
+    let output = backtest.output().expect("the program runs");
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let tried: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(tried["rules"][0]["requests"], 9600);
+}
+
+#[test]
+fn people_read_when_what_whom_and_what_to_do() {
+    let (output, _folder) = run(&turns(), &[]);
+    let shown = String::from_utf8_lossy(&output.stdout);
+    for expected in [
+        "Surge 1",
+        "2024-06-01 13:00:00 to 2024-06-01 13:20:00 UTC (20 min)",
+        "explained",
+        "user-agent = \"zgrab/0.x\"",
+        "9,600 requests",
+        "about 20 clients, 480 each",
+        "Refuse what the rules match.",
+        "▇",
+    ] {
+        assert!(shown.contains(expected), "{expected} is missing:\n{shown}");
+    }
+}
+
+#[test]
+fn odd_logs_are_explained_as_far_as_they_go() {
+    // Without addresses and agents, and backwards in time.
+    let mut lines: Vec<String> = Vec::new();
+    for (number, line) in turns().lines().enumerate() {
+        let (_, rest) = line.split_once(" - - ").expect("a line of the log");
+        let (request, _) = rest.rsplit_once(" \"-\" ").expect("a line of the log");
+        let host = if number % 2 == 0 { "-" } else { "host.example" };
+        lines.push(format!("{host} - - {request}"));
+    }
+    lines.reverse();
+    let found = json(&lines.join("\n"));
+    let notes = found["notes"].to_string();
+    for expected in ["no addresses", "no user agents", "backwards"] {
+        assert!(notes.contains(expected), "{expected}: {notes}");
+    }
+    assert_eq!(found["surges"].as_array().map(Vec::len), Some(1), "{found:#}");
+    // Nothing, rubbish, and control characters.
+    assert_eq!(json("")["surges"].as_array().map(Vec::len), Some(0));
+    let mut rubbish = String::new();
+    for number in 0..500 {
+        writeln!(rubbish, "\u{1b}[2J rubbish {number} \0").expect("writing to a string");
+    }
+    let (output, _folder) = run(&rubbish, &[]);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(!output.stdout.contains(&0x1b), "no control character reaches the terminal");
+}
+
+#[test]
+fn what_cannot_be_read_is_said() {
+    let (output, _folder) = run("", &["missing.log"]);
+    assert_eq!(output.status.code(), Some(4));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("missing.log"));
+    let (output, _folder) = run("", &["-"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("read three times"));
+}
