@@ -459,7 +459,8 @@ impl<'a> Inquiry<'a> {
         }
     }
 
-    /// What all matched requests share beyond the rule. Networks are left out: they would show addresses.
+    /// What all matched requests share beyond the rule, and not all the others too. Networks are left out: they would show
+    /// addresses.
     fn closure(&self, items: &[Item], matched: &[Sampled<'_>]) -> Vec<String> {
         let Some(first) = matched.first() else { return Vec::new() };
         let implied =
@@ -468,9 +469,14 @@ impl<'a> Inquiry<'a> {
             let having = matched.iter().filter(|sampled| sampled.row.marks.has(*item)).count();
             having as f64 >= CLOSURE_SHARE * matched.len() as f64
         };
+        let normal = &self.material.normal;
+        let is_common = |item: &Item| {
+            let having = normal.iter().filter(|row| row.marks.has(*item)).count();
+            having as f64 >= CLOSURE_SHARE * normal.len().max(1) as f64
+        };
         let mut closure: Vec<Item> = Vec::new();
         let values = first.row.marks.items().filter(|item| item.attribute != Attribute::ClientPrefix);
-        for item in values.filter(|item| !implied(item)).filter(shared) {
+        for item in values.filter(|item| !implied(item)).filter(shared).filter(|item| !is_common(item)) {
             if !closure.iter().any(|kept| item.attribute.is_ancestor_of(kept.attribute)) {
                 closure.push(item);
             }

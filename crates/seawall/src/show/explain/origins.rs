@@ -12,6 +12,9 @@ use crate::show::text::escape;
 /// How many of each are named.
 const NAMED_MAX: usize = 5;
 
+/// Fewer than one in so many are not worth a name.
+const SHARE_MIN: usize = 100;
+
 /// A part of the clients.
 #[derive(Debug, Serialize)]
 pub(super) struct Part {
@@ -67,6 +70,7 @@ fn parts<T: Copy + Eq + Hash + Ord>(
     values.for_each(|value| *counts.entry(value).or_default() += 1);
     let mut counts: Vec<(T, usize)> = counts.into_iter().collect();
     counts.sort_by_key(|(value, count)| (usize::MAX - count, *value));
+    counts.retain(|(_, count)| count * SHARE_MIN >= all);
     counts.truncate(NAMED_MAX);
     let part = |(value, count): (T, usize)| {
         let (name, asn) = name(value);
