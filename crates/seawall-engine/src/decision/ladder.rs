@@ -298,7 +298,7 @@ impl Ladder {
         held.incident = incident;
         held.found_last = now;
         self.generation += 1;
-        Some(match permit {
+        Some(match held.allowed(permit) {
             Permit::Propose(reason) => held.propose(now, reason),
             Permit::Throttle | Permit::Refuse if !held.cleared => held.shadow(now),
             Permit::Throttle | Permit::Refuse => held.enforce(now, permit, "armed again: the flood is back"),
@@ -413,7 +413,9 @@ impl Held {
         let expired = self.expires.is_some_and(|expires| expires <= now);
         let idle = now.since(enforced) >= Duration::from_secs(WINDOW_SECONDS) && !self.is_needed(now);
         // On a young baseline a rule must be found again, or end with its minute.
-        let unfounded = expired && permit == Permit::Throttle && now.since(self.found_last) > LOST;
+        let is_lost = permit == Permit::Throttle && now.since(self.found_last) > LOST;
+        let is_too_wide = permit == Permit::Refuse && self.allowed(permit) != permit;
+        let unfounded = expired && (is_lost || is_too_wide);
         if idle || unfounded {
             self.rule.stage = Stage::Retired;
             self.expires = None;

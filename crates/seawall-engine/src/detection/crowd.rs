@@ -16,6 +16,7 @@ use crate::observation::attribute::Attribute;
 use crate::units::Timestamp;
 
 use super::mining::ROWS_MAX;
+use super::people::People;
 use super::recent::Sampled;
 use super::statistics::effective_kinds;
 use super::values::{ABSENT, Item, Keys, ValueHash};
@@ -61,6 +62,9 @@ const TARGET_SHARE: f64 = 0.5;
 /// How long a browser may take from the page to its first asset. The median of the web is below 1 s; on a pressed
 /// server it is longer, but a third of the clients suffices.
 const ASSET_DELAY: Duration = Duration::from_millis(1500);
+
+/// Parts that a page has at least, as a rule.
+const PARTS_OF_PAGE: i32 = 5;
 
 /// Clients that had the time to fetch an asset, before their share says anything.
 const FOLLOWERS_MIN: usize = 8;
@@ -172,6 +176,7 @@ pub(crate) struct Ordinary {
 /// What one visitor did: one user agent of one client, since many people may be behind one address.
 #[derive(Debug, Default)]
 struct Visitor {
+    agent: ValueHash,
     network: ValueHash,
     claims_browser: bool,
     /// Its requests out of those that are asked about.
@@ -190,8 +195,10 @@ struct Visitor {
 #[derive(Debug, Default)]
 struct Seen {
     /// Those who sent any of the requests that are asked about, by client and agent.
-    visitors: FxHashMap<(u32, ValueHash), Visitor>,
+    visitors: FxHashMap<(u32, Option<ValueHash>), Visitor>,
+    /// Requests that are asked about, and how many rows stand for them.
     requests: f64,
+    rows: f64,
     /// Of these: by a method of people who look, for static files, by programs that say where they come from.
     looking: f64,
     statics: f64,
@@ -213,16 +220,28 @@ pub(crate) fn crowd<'a>(
     now: Timestamp,
     marked: &Marked,
     ordinary: Ordinary,
+    people: &People,
     is_foreign: bool,
 ) -> Crowd {
-    Seen::new(items, rows, marked).verdict(now, ordinary, is_foreign)
+    // Of more rows than can be looked at, every second, third, … client is, with all that it did, unless those that matter are
+    // few.
+    let every = (rows.clone().count() / ROWS_MAX) as u32 + 1;
+    let mut seen = Seen::new(items, rows.clone(), marked, people, every);
+    if every > 1 && seen.visitors.len() < CLIENTS_MIN {
+        seen = Seen::new(items, rows, marked, people, 1);
+    }
+    seen.verdict(now, ordinary, is_foreign)
 }
 
 impl Seen {
-    fn new<'a>(items: &[Item], rows: impl Iterator<Item = Sampled<'a>> + Clone, marked: &Marked) -> Self {
+    fn new<'a>(
+        items: &[Item],
+        rows: impl Iterator<Item = Sampled<'a>>,
+        marked: &Marked,
+        people: &People,
+        every: u32,
+    ) -> Self {
         let mut seen = Self::default();
-        // Of more rows than these, every second, third, … client is looked at, with all that it did.
-        let every = (rows.clone().count() / ROWS_MAX) as u32 + 1;
         let mut targets: FxHashMap<ValueHash, f64> = FxHashMap::default();
         for sampled in rows.filter(|sampled| sampled.row.client_hash.is_multiple_of(every)) {
             let marks = &sampled.row.marks;
@@ -248,7 +267,10 @@ impl Seen {
                 known => known,
             };
             let weight = f64::from(sampled.row.requests()) * factor;
-            let visitor = seen.visitors.entry((client, marks.one(Attribute::UserAgent))).or_default();
+            // Agents that nobody else has are made up: those of one client are one visitor's.
+            let agent = Some(marks.one(Attribute::UserAgent)).filter(|agent| people.is_ordinary(*agent));
+            let visitor = seen.visitors.entry((client, agent)).or_default();
+            visitor.agent = marks.one(Attribute::UserAgent);
             visitor.fetched_asset |= is_static;
             visitor.loaded_page |= !is_static;
             visitor.all += weight;
@@ -259,6 +281,7 @@ impl Seen {
             let method = marks.one(Attribute::Method);
             let words = marks.of(Attribute::UserAgentWord);
             seen.requests += weight;
+            seen.rows += 1.0;
             seen.looking += if method == marked.get || method == marked.head { weight } else { 0.0 };
             seen.statics += if is_static { weight } else { 0.0 };
             seen.named += if words.contains(&marked.https) || words.contains(&marked.http) { weight } else { 0.0 };
@@ -292,20 +315,21 @@ impl Seen {
         let followers = self.visitors.values().filter(had_time);
         let (followers, following) = followers
             .fold((0, 0), |(all, following), visitor| (all + 1, following + usize::from(visitor.fetched_asset)));
-        let follow = has_assets && following as f64 >= FOLLOWING_SHARE * followers as f64;
-        if count >= CLIENTS_MIN && self.is_browsing(follow && followers >= FOLLOWERS_MIN, ordinary) {
+        // Of a large sample both are thinned alike: rows and visitors. A page's parts are seen with less than certainty then.
+        let each = self.rows / count as f64;
+        let seen_share = 1.0 - (1.0 - self.rows / self.requests.max(self.rows)).powi(PARTS_OF_PAGE);
+        let follow = has_assets && following as f64 >= FOLLOWING_SHARE * seen_share * followers as f64;
+        let is_moderate = each <= REQUESTS_PER_VISIT_MAX;
+        if count >= CLIENTS_MIN && is_moderate && self.is_browsing(follow && followers >= FOLLOWERS_MIN, ordinary) {
             return Crowd::Yes("many different clients load pages and then what the pages need");
         }
         let browsers = self.visitors.values().filter(|visitor| visitor.claims_browser).count();
         let is_too_early_for_browsers =
             has_assets && 2 * browsers >= count && 2 * paging >= count && followers < FOLLOWERS_MIN.min(paging);
-        let each = self.requests / count as f64;
         let (agents, top_agent) = self.agents();
         if count < CLIENTS_MIN {
-            let may_be_browsing = follow
-                && following > 0
-                && each <= REQUESTS_PER_VISIT_MAX
-                && self.asset_share() >= ordinary.asset_share / 2.0;
+            let may_be_browsing =
+                follow && following > 0 && is_moderate && self.asset_share() >= ordinary.asset_share / 2.0;
             // A handful of clients that look alike is no crowd; a handful that does not may become one.
             let alike = top_agent > AGENT_SHARE_MAX || agents == 0.0 || each > 5.0;
             return if alike && !may_be_browsing && !is_too_early_for_browsers { Crowd::No } else { Crowd::TooEarly };
@@ -358,7 +382,7 @@ impl Seen {
 
     /// How diverse the agents are, and the share of visitors with the commonest.
     fn agents(&self) -> (f64, f64) {
-        let agents = tally(self.visitors.keys().map(|(_, agent)| *agent).filter(|agent| *agent != ABSENT));
+        let agents = tally(self.visitors.values().map(|visitor| visitor.agent).filter(|agent| *agent != ABSENT));
         let top = agents.values().copied().fold(0.0, f64::max) / self.visitors.len().max(1) as f64;
         (effective_kinds(agents.values().copied()), top)
     }

@@ -69,6 +69,9 @@ const DECISION_TIME: Duration = Duration::from_secs(5);
 /// A program is disguised when this share of its requests has the agent of an ordinary visitor.
 const DISGUISED_SHARE: f64 = 0.8;
 
+/// Senders are known by their history when old acquaintances send this share.
+const KNOWN_SHARE: f64 = 0.8;
+
 /// Whose requests all share a value when this share does.
 const CLOSURE_SHARE: f64 = 0.98;
 const CLOSURE_MAX: usize = 8;
@@ -161,7 +164,7 @@ impl<'a> Inquiry<'a> {
         let more = scene.excess() >= EXCESS_MIN * scene.expected && self.readings.first().is_some_and(|now| !now.calm);
         let whole = if choices.is_empty() && !is_answered && more && self.costs.contains(&CostKind::Requests) {
             let mineable = self.material.since_onset().iter().filter(|sampled| sampled.row.is_mineable());
-            crowd(&[], mineable.copied(), self.material.now, self.marked, view.ordinary, false)
+            crowd(&[], mineable.copied(), self.material.now, self.marked, view.ordinary, &view.people, false)
         } else {
             Crowd::No
         };
@@ -316,7 +319,7 @@ impl<'a> Inquiry<'a> {
             let items = &candidate.items;
             let since_onset: Vec<_> = around.matching(items).filter(|sampled| sampled.at >= since).collect();
             let rate = self.rate(CostKind::Requests) * candidate.collateral;
-            if !is_sustained(&window.matching(items).collect::<Vec<_>>(), &since_onset, self.marked, rate) {
+            if !is_sustained(cost, &window.matching(items).collect::<Vec<_>>(), &since_onset, self.marked, rate) {
                 return false;
             }
             // Only a rule that names clients loses what it has when the clients change.
@@ -358,9 +361,13 @@ impl<'a> Inquiry<'a> {
         if self.is_disguised(candidate, view) {
             return Crowd::No;
         }
+        if self.is_known_by_history(candidate) {
+            return Crowd::TooEarly;
+        }
         let rows = || self.material.since_onset().iter().filter(|sampled| sampled.row.is_mineable()).copied();
         let is_foreign = candidate.collateral == 0.0;
-        let verdict = crowd(&candidate.items, rows(), self.material.now, self.marked, view.ordinary, is_foreign);
+        let verdict =
+            crowd(&candidate.items, rows(), self.material.now, self.marked, view.ordinary, &view.people, is_foreign);
         if verdict != Crowd::No {
             return verdict;
         }
@@ -368,11 +375,23 @@ impl<'a> Inquiry<'a> {
         let is_agent = |item: &Item| matches!(item.attribute, Attribute::UserAgent | Attribute::UserAgentWord);
         let agents: Vec<Item> = candidate.items.iter().copied().filter(is_agent).collect();
         let is_ordinary = !agents.is_empty() && self.material.normal.iter().any(|row| row.marks.has_all(&agents));
-        if is_ordinary && candidate.score.coverage < 0.5 {
-            let others: Vec<Item> = candidate.items.iter().copied().filter(|item| !is_agent(item)).collect();
-            return crowd(&others, rows(), self.material.now, self.marked, view.ordinary, false);
+        let others: Vec<Item> = candidate.items.iter().copied().filter(|item| !is_agent(item)).collect();
+        if is_ordinary && candidate.score.coverage < 0.5 && !others.is_empty() {
+            return crowd(&others, rows(), self.material.now, self.marked, view.ordinary, &view.people, false);
         }
         Crowd::No
+    }
+
+    /// Whether the rule is about an agent that ordinary traffic has, and nearly all who send it now have been here before: a
+    /// search engine or a monitor that asks for more than usual. Such a rule is shown and not put in force.
+    fn is_known_by_history(&self, candidate: &Candidate) -> bool {
+        let is_agent = |item: &Item| matches!(item.attribute, Attribute::UserAgent | Attribute::UserAgentWord);
+        if candidate.collateral == 0.0 || !candidate.items.iter().any(is_agent) {
+            return false;
+        }
+        let matched = || self.material.since_onset().iter().filter(|row| row.row.marks.has_all(&candidate.items));
+        let returning: f64 = matched().filter(|sampled| sampled.row.returning).map(|sampled| sampled.cost(0)).sum();
+        returning >= KNOWN_SHARE * matched().map(|sampled| sampled.cost(0)).sum::<f64>()
     }
 
     /// Whether the requests call themselves what ordinary visitors do, but were written by a program that no ordinary visitor has:

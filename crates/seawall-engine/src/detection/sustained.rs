@@ -3,6 +3,7 @@
 
 use rustc_hash::FxHashMap;
 
+use crate::decision::CostKind;
 use crate::observation::attribute::Attribute;
 
 use super::crowd::Marked;
@@ -24,6 +25,10 @@ const STATIC_SHARE: f64 = 0.3;
 /// or, since the onset, more than someone who looks at a few pages in a minute.
 const PERSISTENT_REQUESTS: f64 = 150.0;
 
+/// Where it is not their number that is too much, but what they cost, so many from each over so many seconds.
+const DEAR_REQUESTS: f64 = 10.0;
+const DEAR_SECONDS: usize = 5;
+
 /// A second is busy with this many requests more than is normal.
 const BUSY_REQUESTS: f64 = 5.0;
 
@@ -33,6 +38,7 @@ const ROWS_ENOUGH: usize = 100;
 /// Whether these requests are more than a few browsers loading pages. `now` are those of the window that is mined,
 /// `since_onset` all since the onset; `normal_rate` is what normal traffic has of them in a second.
 pub(super) fn is_sustained(
+    cost: CostKind,
     now: &[&Sampled<'_>],
     since_onset: &[&Sampled<'_>],
     marked: &Marked,
@@ -47,6 +53,9 @@ pub(super) fn is_sustained(
     };
     let Some(now) = few(now) else { return true };
     let Some(all) = few(since_onset) else { return true };
+    if cost != CostKind::Requests {
+        return all.requests >= DEAR_REQUESTS * all.clients && all.seconds.len() >= DEAR_SECONDS;
+    }
     now.goes_on(normal_rate)
         || all.busy_seconds(normal_rate) >= SECONDS && all.requests >= PERSISTENT_REQUESTS * all.clients
 }

@@ -32,6 +32,9 @@ const MAXIMUM_FACTOR: f64 = 2.0;
 /// flood in fewer than half of them does not change it.
 const BLOCKS: u64 = 24;
 
+/// The share of requests at either end of a log that may have strayed there.
+const STRAYS: f64 = 0.001;
+
 /// What must be exceeded in ten seconds at least: the same as live (ten requests, 2 MB, three seconds of work).
 const FLOORS: [f64; COSTS] = [10.0, 2e6, 3.0, 100.0];
 
@@ -193,7 +196,12 @@ impl SurgeFinder {
         let run = |(from, until): (u64, u64)| {
             let offered: f64 = (from..until).map(|stretch| self.sum(stretch, cost)).sum();
             let expected: f64 = (from..until).map(|stretch| usual.at(stretch).median[cost as usize]).sum();
-            let usual = usual.at(from).median.map(|sum| sum / self.seconds as f64);
+            let mut mean = [0.0; COSTS];
+            for stretch in from..until {
+                let medians = usual.at(stretch).median;
+                mean.iter_mut().zip(medians).for_each(|(mean, median)| *mean += median);
+            }
+            let usual = mean.map(|sum| sum / ((until - from) * self.seconds) as f64);
             let run = Run { from: from * self.seconds, until: until * self.seconds, costs: vec![cost], usual };
             (offered - expected >= EXCESS_FLOORS * floor).then_some(run)
         };
@@ -241,7 +249,8 @@ impl SurgeFinder {
     fn curve(&self, from: u64, until: u64, cost: CostKind) -> Vec<f64> {
         const PARTS: u64 = 60;
         let length = (until - from).max(self.seconds);
-        let (begin, part) = (from.saturating_sub(length), (3 * length).div_ceil(PARTS).max(self.seconds));
+        let begin = from.saturating_sub(length);
+        let part = (3 * length).div_ceil(PARTS).div_ceil(self.seconds) * self.seconds;
         (0..(3 * length).div_ceil(part))
             .map(|number| {
                 let first = (begin + number * part) / self.seconds;
@@ -265,11 +274,31 @@ impl SurgeFinder {
         *self = Self { seconds, sums };
     }
 
-    /// The median of requests in the stretches from the first to the last, the empty ones among them.
+    /// The median of requests in all stretches of the span, the empty ones among them.
     fn median_requests(&self) -> f64 {
-        let (Some(first), Some(last)) = (self.sums.keys().min(), self.sums.keys().max()) else { return 0.0 };
+        let (first, last) = self.span();
         let mut requests: Vec<f64> = self.sums.values().map(|sums| sums[0]).collect();
         quantile(&mut requests, last - first + 1, 0.5)
+    }
+
+    /// The first and the last stretch, without the few requests at either end that may have strayed there: one line with a
+    /// wrong date would make years of silence usual.
+    fn span(&self) -> (u64, u64) {
+        let mut stretches: Vec<(u64, f64)> = self.sums.iter().map(|(stretch, sums)| (*stretch, sums[0])).collect();
+        stretches.sort_unstable_by_key(|(stretch, _)| *stretch);
+        let strays = stretches.iter().map(|(_, requests)| requests).sum::<f64>() * STRAYS;
+        let mut before = 0.0;
+        let first = stretches.iter().find(|(_, requests)| {
+            before += requests;
+            before > strays
+        });
+        let mut after = 0.0;
+        let last = stretches.iter().rev().find(|(_, requests)| {
+            after += requests;
+            after > strays
+        });
+        let first = first.map_or(0, |(stretch, _)| *stretch);
+        (first, last.map_or(0, |(stretch, _)| *stretch).max(first))
     }
 }
 
@@ -289,17 +318,19 @@ struct Usual {
 
 impl Usual {
     fn new(finder: &SurgeFinder) -> Self {
-        let first = finder.sums.keys().min().copied().unwrap_or_default();
-        let last = finder.sums.keys().max().copied().unwrap_or_default();
+        let (first, last) = finder.span();
         let days = (last - first) * finder.seconds / 86_400;
         let hours = if days >= DAYS_MIN { 24 } else { 1 };
         let mut usual = Self { hours: vec![Typical::default(); hours], seconds: finder.seconds };
         let stretches = (last - first + 1).div_ceil(hours as u64);
         let span = last - first + 1;
         let (blocks, block): (u64, Box<dyn Fn(u64) -> u64>) = if hours > 1 {
-            (days + 1, Box::new(|stretch| (stretch - first) * finder.seconds / 86_400))
+            (days + 1, Box::new(|stretch| stretch.saturating_sub(first) * finder.seconds / 86_400))
         } else {
-            (BLOCKS.min(span), Box::new(|stretch| (stretch - first) * BLOCKS.min(span) / span))
+            (
+                BLOCKS.min(span),
+                Box::new(|stretch| stretch.saturating_sub(first).saturating_mul(BLOCKS.min(span)) / span),
+            )
         };
         for hour in 0..hours {
             let of_hour: Vec<(u64, &[f64; COSTS])> = finder
@@ -383,6 +414,19 @@ mod tests {
         assert_eq!((level.cost, level.normal, level.mean, level.peak), (CostKind::Requests, 1.0, 31.0, 31.0));
         assert_eq!(level.excess, 9000.0);
         assert!(surge.curve.contains(&31.0) && surge.curve.contains(&1.0));
+    }
+
+    #[test]
+    fn a_stray_date_hides_nothing() {
+        let mut finder = SurgeFinder::default();
+        for second in 0..7200 {
+            for _ in 0..if (3600..3900).contains(&second) { 30 } else { 1 } {
+                add(&mut finder, second, 300);
+            }
+        }
+        add(&mut finder, 10 * 86_400, 300);
+        add(&mut finder, 400 * 86_400, 300);
+        assert_eq!(finder.surges().len(), 1);
     }
 
     #[test]

@@ -14,6 +14,10 @@ use crate::units::Timestamp;
 /// What came this long before a surge belongs to its beginning and is no precursor.
 const BEGINNING: Duration = Duration::from_secs(600);
 
+/// A time zone is told from votes in so many hours of the day, of which one has at most one in so many.
+const HOURS_MIN: usize = 16;
+const HOUR_SHARE_MAX: u64 = 4;
+
 /// What a rule has met.
 #[derive(Clone, Debug)]
 pub struct Traced {
@@ -171,12 +175,14 @@ impl Trace {
     }
 }
 
-/// Votes by hour, when there are any outside one third of the day: a source that was seen for a few hours only has no
-/// rhythm to be seen.
+/// Votes by hour, when there are any in two thirds of the day and no hour has most of them: a source that was seen for a few
+/// hours only has no rhythm to be seen.
 fn votes(hours: &[Distinct]) -> Option<[u64; 24]> {
-    let mut votes = [0; 24];
+    let mut votes: [u64; 24] = [0; 24];
     votes.iter_mut().zip(hours).for_each(|(votes, hour)| *votes = hour.estimate());
-    (votes.iter().filter(|votes| **votes > 0).count() >= 16).then_some(votes)
+    let is_spread = votes.iter().filter(|votes| **votes > 0).count() >= HOURS_MIN;
+    let most = votes.iter().max().copied().unwrap_or_default();
+    (is_spread && most * HOUR_SHARE_MAX <= votes.iter().sum()).then_some(votes)
 }
 
 /// Bits good enough for tables; whoever chooses addresses can at most spoil an estimate about themselves.

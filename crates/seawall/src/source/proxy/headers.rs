@@ -152,10 +152,11 @@ impl<'a> Survey<'a> {
     }
 }
 
-/// The order of the headers, as [`Head`](super::head::Head) tells it of a connection's first request.
+/// The order of the headers, as [`Head`](super::head::Head) tells it of a connection's first request; only a name that comes
+/// twice stands where it came first.
 pub(super) fn order(headers: &HeaderMap) -> HeaderOrder {
     let mut order = HeaderOrder::default();
-    headers.keys().for_each(|name| order.push(name.as_str().as_bytes()));
+    headers.iter().for_each(|(name, _)| order.push(name.as_str().as_bytes()));
     order
 }
 
