@@ -16,7 +16,6 @@ use crate::observation::attribute::Attribute;
 use crate::units::Timestamp;
 
 use super::mining::ROWS_MAX;
-use super::people::People;
 use super::recent::Sampled;
 use super::statistics::effective_kinds;
 use super::values::{ABSENT, Item, Keys, ValueHash};
@@ -176,7 +175,6 @@ pub(crate) struct Ordinary {
 /// What one visitor did: one user agent of one client, since many people may be behind one address.
 #[derive(Debug, Default)]
 struct Visitor {
-    agent: ValueHash,
     network: ValueHash,
     claims_browser: bool,
     /// Its requests out of those that are asked about.
@@ -195,7 +193,7 @@ struct Visitor {
 #[derive(Debug, Default)]
 struct Seen {
     /// Those who sent any of the requests that are asked about, by client and agent.
-    visitors: FxHashMap<(u32, Option<ValueHash>), Visitor>,
+    visitors: FxHashMap<(u32, ValueHash), Visitor>,
     /// Requests that are asked about, and how many rows stand for them.
     requests: f64,
     rows: f64,
@@ -220,27 +218,20 @@ pub(crate) fn crowd<'a>(
     now: Timestamp,
     marked: &Marked,
     ordinary: Ordinary,
-    people: &People,
     is_foreign: bool,
 ) -> Crowd {
     // Of more rows than can be looked at, every second, third, … client is, with all that it did, unless those that matter are
     // few.
     let every = (rows.clone().count() / ROWS_MAX) as u32 + 1;
-    let mut seen = Seen::new(items, rows.clone(), marked, people, every);
+    let mut seen = Seen::new(items, rows.clone(), marked, every);
     if every > 1 && seen.visitors.len() < CLIENTS_MIN {
-        seen = Seen::new(items, rows, marked, people, 1);
+        seen = Seen::new(items, rows, marked, 1);
     }
     seen.verdict(now, ordinary, is_foreign)
 }
 
 impl Seen {
-    fn new<'a>(
-        items: &[Item],
-        rows: impl Iterator<Item = Sampled<'a>>,
-        marked: &Marked,
-        people: &People,
-        every: u32,
-    ) -> Self {
+    fn new<'a>(items: &[Item], rows: impl Iterator<Item = Sampled<'a>>, marked: &Marked, every: u32) -> Self {
         let mut seen = Self::default();
         let mut targets: FxHashMap<ValueHash, f64> = FxHashMap::default();
         for sampled in rows.filter(|sampled| sampled.row.client_hash.is_multiple_of(every)) {
@@ -267,10 +258,7 @@ impl Seen {
                 known => known,
             };
             let weight = f64::from(sampled.row.requests()) * factor;
-            // Agents that nobody else has are made up: those of one client are one visitor's.
-            let agent = Some(marks.one(Attribute::UserAgent)).filter(|agent| people.is_ordinary(*agent));
-            let visitor = seen.visitors.entry((client, agent)).or_default();
-            visitor.agent = marks.one(Attribute::UserAgent);
+            let visitor = seen.visitors.entry((client, marks.one(Attribute::UserAgent))).or_default();
             visitor.fetched_asset |= is_static;
             visitor.loaded_page |= !is_static;
             visitor.all += weight;
@@ -382,7 +370,7 @@ impl Seen {
 
     /// How diverse the agents are, and the share of visitors with the commonest.
     fn agents(&self) -> (f64, f64) {
-        let agents = tally(self.visitors.values().map(|visitor| visitor.agent).filter(|agent| *agent != ABSENT));
+        let agents = tally(self.visitors.keys().map(|(_, agent)| *agent).filter(|agent| *agent != ABSENT));
         let top = agents.values().copied().fold(0.0, f64::max) / self.visitors.len().max(1) as f64;
         (effective_kinds(agents.values().copied()), top)
     }

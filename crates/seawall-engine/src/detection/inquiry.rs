@@ -164,7 +164,7 @@ impl<'a> Inquiry<'a> {
         let more = scene.excess() >= EXCESS_MIN * scene.expected && self.readings.first().is_some_and(|now| !now.calm);
         let whole = if choices.is_empty() && !is_answered && more && self.costs.contains(&CostKind::Requests) {
             let mineable = self.material.since_onset().iter().filter(|sampled| sampled.row.is_mineable());
-            crowd(&[], mineable.copied(), self.material.now, self.marked, view.ordinary, &view.people, false)
+            crowd(&[], mineable.copied(), self.material.now, self.marked, view.ordinary, false)
         } else {
             Crowd::No
         };
@@ -366,8 +366,7 @@ impl<'a> Inquiry<'a> {
         }
         let rows = || self.material.since_onset().iter().filter(|sampled| sampled.row.is_mineable()).copied();
         let is_foreign = candidate.collateral == 0.0;
-        let verdict =
-            crowd(&candidate.items, rows(), self.material.now, self.marked, view.ordinary, &view.people, is_foreign);
+        let verdict = crowd(&candidate.items, rows(), self.material.now, self.marked, view.ordinary, is_foreign);
         if verdict != Crowd::No {
             return verdict;
         }
@@ -377,7 +376,7 @@ impl<'a> Inquiry<'a> {
         let is_ordinary = !agents.is_empty() && self.material.normal.iter().any(|row| row.marks.has_all(&agents));
         let others: Vec<Item> = candidate.items.iter().copied().filter(|item| !is_agent(item)).collect();
         if is_ordinary && candidate.score.coverage < 0.5 && !others.is_empty() {
-            return crowd(&others, rows(), self.material.now, self.marked, view.ordinary, &view.people, false);
+            return crowd(&others, rows(), self.material.now, self.marked, view.ordinary, false);
         }
         Crowd::No
     }
