@@ -171,6 +171,11 @@ impl Answers {
         named.chain(&mut self.overload).chain(&mut self.client_limit).for_each(|answer| answer.set_date(date));
     }
 
+    /// The date in them.
+    pub(super) const fn date(&self) -> [u8; DATE_BYTES] {
+        self.date
+    }
+
     /// The answer for `reply`. Those that ask to wait differ from one to the next.
     pub(super) fn get(&mut self, reply: Reply) -> &Answer {
         let varied = match reply {

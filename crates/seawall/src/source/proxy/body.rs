@@ -9,14 +9,12 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use seawall_engine::observation::{Cost, Outcome};
-use seawall_engine::units::Timestamp;
 
-use super::connection::{Connection, Phase};
+use super::account::Account;
+use super::connection::Connection;
 use super::deadlines::Deadline;
 use super::upstream::UpstreamBody;
 use crate::origin::files;
-use crate::source::record::Record;
 
 /// Why a body ended before its end.
 #[derive(Debug, thiserror::Error)]
@@ -108,47 +106,9 @@ pub(super) struct AnswerBody {
     account: Account,
 }
 
-/// What is still to be told about a request when its answer is through.
-pub(super) struct Account {
-    pub(super) connection: Rc<Connection>,
-    /// When the request arrived, and when the head of the answer came.
-    pub(super) arrived: Timestamp,
-    pub(super) answered: Timestamp,
-    pub(super) outcome: Outcome,
-    pub(super) bytes: u64,
-    /// There when the request was selected for detection.
-    pub(super) record: Option<Box<Record>>,
-}
-
 impl AnswerBody {
     pub(super) fn new(source: AnswerSource, account: Account) -> Self {
         Self { source, account }
-    }
-}
-
-impl Drop for Account {
-    fn drop(&mut self) {
-        let worker = &self.connection.worker;
-        match self.outcome {
-            // A site that answers with errors of its own fails no less than one that does not answer.
-            Outcome::Failed { .. } | Outcome::Served { status: 500.. } => worker.traffic.failed.add(1),
-            Outcome::Served { .. } => worker.traffic.served.add(1),
-            Outcome::Arrived | Outcome::Refused(_) => {}
-        }
-        if let Some(mut record) = self.record.take() {
-            let now = worker.shared.clock.now();
-            let cost = Cost {
-                requests: 0,
-                bytes: self.bytes,
-                upstream_time: self.answered.since(self.arrived),
-                connection_time: now.since(self.arrived),
-            };
-            record.finish(now, self.outcome, cost);
-            worker.sampler.borrow_mut().push(*record);
-        }
-        if self.connection.phase() == Phase::Exchange {
-            self.connection.enter(Phase::Idle);
-        }
     }
 }
 

@@ -1,14 +1,14 @@
 //! One client's connection, from accepting it to closing it.
 //!
-//! The head of each request is read here and judged before hyper is involved. What the guard can answer by itself is
-//! answered here too, so that a refused request costs a read and a write. With the first request that is forwarded the
-//! connection goes to hyper for good ([`super::forward`]), where later requests are judged as well.
+//! The head of each request is read here and judged. What the guard can answer by itself is answered here too, so that a
+//! refused request costs a read and a write. What goes on to a site is sent by [`super::relay`]; with the first request that
+//! is not plain enough for that the connection goes to hyper for good ([`super::forward`]), where later requests are
+//! judged as well.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::future::poll_fn;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -17,15 +17,19 @@ use seawall_engine::address::ClientAddress;
 use seawall_engine::gate::{ClientSlot, Judgement};
 use seawall_engine::observation::{ClientHistory, Cost, Observation, Outcome, Refusal, Request, Version};
 use seawall_engine::units::Timestamp;
-use tokio::io::{AsyncRead as _, AsyncWriteExt as _, ReadBuf};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
+use super::account::Account;
 use super::answers::Reply;
+use super::claims::Claims;
+use super::client::Client;
 use super::client_address::{self, ProxyHeader};
 use super::deadlines::Deadline;
 use super::forward;
 use super::head::{BodyLength, Head, HeadError, HeadScanner, header_room};
 use super::listener;
+use super::relay::Outbound;
 use super::settings::{Destination, Settings};
 use super::stream::ClientStream;
 use super::streams::ClockRequest;
@@ -75,13 +79,15 @@ pub(super) struct Connection {
     slot: Cell<Option<ClientSlot>>,
     phase: Cell<Phase>,
     deadline: Rc<Deadline>,
+    /// For waiting on a site, where `deadline` is for waiting on the client; made when it is first needed.
+    upstream_deadline: OnceCell<Rc<Deadline>>,
     is_write_blocked: Cell<bool>,
     /// The sender of the request that was judged here and that hyper will read again.
     pub(super) judged: Cell<Option<Sender>>,
 }
 
 /// What to do with the connection after a request.
-enum Next {
+pub(super) enum Next {
     /// Read the next request; so many bytes of the buffer are done with.
     Again(usize),
     /// Give it to hyper, beginning with what is in the buffer.
@@ -101,7 +107,9 @@ enum Next {
 enum Handled {
     /// It is answered here, and then goes on like this.
     Answer { reply: Reply, is_head_request: bool, next: Next },
-    /// It is not.
+    /// It goes on to its site; so many bytes of the buffer were its head.
+    Relay(Box<Outbound>, usize),
+    /// Neither.
     Otherwise(Next),
 }
 
@@ -115,6 +123,7 @@ impl Connection {
             slot: Cell::new(slot),
             phase: Cell::new(Phase::Idle),
             deadline: worker.deadlines.add(),
+            upstream_deadline: OnceCell::new(),
             is_write_blocked: Cell::new(false),
             judged: Cell::new(None),
             worker: Rc::clone(worker),
@@ -125,16 +134,15 @@ impl Connection {
         }
     }
 
-    async fn serve(self: Rc<Self>, mut socket: TcpStream) {
-        let mut buffer = Vec::new();
-        let mut filled = 0;
+    async fn serve(self: Rc<Self>, socket: TcpStream) {
+        let mut client = Client::new(socket);
         let mut expects_proxy_header =
             self.peer_is_trusted && self.worker.settings().client_address == ClientAddressSource::ProxyProtocol;
         let next = loop {
             let read = if expects_proxy_header {
-                self.read_proxy_header(&mut socket, &mut buffer, &mut filled).await
+                self.read_proxy_header(&mut client).await
             } else {
-                self.read_head(&mut socket, &mut buffer, &mut filled).await
+                self.read_head(&mut client).await
             };
             let next = match read {
                 Ok(()) if std::mem::take(&mut expects_proxy_header) => {
@@ -149,31 +157,30 @@ impl Connection {
                         }
                     }
                 }
-                Ok(()) => match self.handle(buffer.get(..filled).unwrap_or_default()) {
+                Ok(()) => match self.handle(client.received()) {
                     Handled::Otherwise(next) => next,
+                    Handled::Relay(outbound, length) => {
+                        client.consume(length, &self.worker);
+                        self.relay(&mut client, *outbound).await
+                    }
                     Handled::Answer { reply, is_head_request, next } => {
-                        let is_sent = self.send(&socket, reply, is_head_request).await;
+                        let is_sent = self.send(&client.socket, reply, is_head_request).await;
                         if is_sent { next } else { Next::Close }
                     }
                 },
                 Err(Ended::Closed) => break Next::Close,
                 Err(Ended::Refused(reply)) => {
                     self.worker.traffic.malformed.add(1);
-                    let is_sent = self.send(&socket, reply, false).await;
+                    let is_sent = self.send(&client.socket, reply, false).await;
                     break if is_sent { Next::Linger } else { Next::Close };
                 }
             };
             match next {
-                Next::Again(done) => {
-                    buffer.copy_within(done.min(filled)..filled, 0);
-                    filled -= done.min(filled);
-                    if filled == 0 {
-                        self.worker.return_buffer(std::mem::take(&mut buffer));
-                    }
-                }
+                Next::Again(done) => client.consume(done, &self.worker),
                 other => break other,
             }
         };
+        let Client { socket, buffer, filled } = client;
         match next {
             Next::Forward => {
                 let stream = ClientStream::new(socket, buffer, filled, Rc::clone(&self));
@@ -191,64 +198,50 @@ impl Connection {
             }
             Next::Close | Next::Again(_) => {}
         }
-        self.worker.return_buffer(buffer);
+        self.worker.buffers.return_head(buffer);
     }
 
     /// Reads until the buffer holds a whole head.
-    async fn read_head(&self, socket: &mut TcpStream, buffer: &mut Vec<u8>, filled: &mut usize) -> Result<(), Ended> {
+    async fn read_head(&self, client: &mut Client) -> Result<(), Ended> {
         let mut scanner = HeadScanner::default();
-        self.enter(if *filled == 0 { Phase::Idle } else { Phase::Head });
+        self.enter(if client.filled == 0 { Phase::Idle } else { Phase::Head });
         loop {
-            let received = buffer.get(..*filled).unwrap_or_default();
+            let received = client.received();
             if !received.is_empty() && scanner.is_complete(received).map_err(Ended::from)? {
                 return Ok(());
             }
-            self.read_more(socket, buffer, filled).await?;
+            self.read_more(client).await?;
         }
     }
 
     /// Reads the PROXY protocol header that a trusted proxy must begin with.
-    async fn read_proxy_header(
-        &self,
-        socket: &mut TcpStream,
-        buffer: &mut Vec<u8>,
-        filled: &mut usize,
-    ) -> Result<(), Ended> {
+    async fn read_proxy_header(&self, client: &mut Client) -> Result<(), Ended> {
         self.enter(Phase::Idle);
         loop {
-            self.read_more(socket, buffer, filled).await?;
-            match client_address::proxy_header(buffer.get(..*filled).unwrap_or_default()) {
+            self.read_more(client).await?;
+            match client_address::proxy_header(client.received()) {
                 ProxyHeader::Partial => {}
                 ProxyHeader::Invalid => return Err(Ended::Refused(Reply::Malformed)),
-                ProxyHeader::Complete(length, client) => {
-                    self.announced.set(client);
-                    buffer.copy_within(length.min(*filled)..*filled, 0);
-                    *filled -= length.min(*filled);
+                ProxyHeader::Complete(length, announced) => {
+                    self.announced.set(announced);
+                    client.consume(length, &self.worker);
                     return Ok(());
                 }
             }
         }
     }
 
-    async fn read_more(&self, socket: &mut TcpStream, buffer: &mut Vec<u8>, filled: &mut usize) -> Result<(), Ended> {
+    async fn read_more(&self, client: &mut Client) -> Result<(), Ended> {
         let length = poll_fn(|context| {
-            ready!(self.poll_readable(socket, context))?;
-            if buffer.is_empty() {
-                *buffer = self.worker.take_buffer();
-            }
-            let Some(free) = buffer.get_mut(*filled..).filter(|free| !free.is_empty()) else {
+            ready!(self.poll_readable(&client.socket, context))?;
+            if !client.has_room() {
                 return Poll::Ready(Err(Ended::Refused(Reply::TooLarge)));
-            };
-            // Unlike `try_read`, this takes a read that leaves room for the last one there is, and so spares the system call
-            // that would say so.
-            let mut room = ReadBuf::new(free);
-            let read = ready!(Pin::new(&mut *socket).poll_read(context, &mut room));
-            Poll::Ready(read.map(|()| room.filled().len()).map_err(|_reset| Ended::Closed))
+            }
+            client.poll_read(&self.worker, context).map_err(|_reset| Ended::Closed)
         });
         match length.await? {
             0 => Err(Ended::Closed),
-            length => {
-                *filled += length;
+            _ => {
                 self.has_read();
                 Ok(())
             }
@@ -267,7 +260,7 @@ impl Connection {
     }
 
     /// Judges and routes one request, and says what comes of it.
-    fn handle(&self, received: &[u8]) -> Handled {
+    fn handle(self: &Rc<Self>, received: &[u8]) -> Handled {
         let mut room = header_room();
         let head = match Head::parse(received, &mut room) {
             Ok(head) => head,
@@ -283,6 +276,12 @@ impl Connection {
         let client = self.client(&settings, |name| head.values(name));
         let now = self.worker.shared.clock.now();
         let reply = match self.admit(&settings, &request, client, now) {
+            Ok((Destination::Upstream(upstream), sender)) if head.is_plain() => {
+                let claims = self.claims(&settings, sender.client);
+                let account = Account::open(self, &request, sender, now);
+                let outbound = Outbound::new(&head, upstream, &claims, account);
+                return Handled::Relay(Box::new(outbound), head.length);
+            }
             Ok((Destination::Upstream(_) | Destination::Files(_), sender)) => {
                 self.judged.set(Some(sender));
                 return Handled::Otherwise(Next::Forward);
@@ -359,6 +358,13 @@ impl Connection {
         }
     }
 
+    /// What a site is told of who asks.
+    pub(super) fn claims(&self, settings: &Settings, client: Option<ClientAddress>) -> Claims {
+        // A proxy that speaks the PROXY protocol does not look at headers: they are the client's own.
+        let are_believed = self.peer_is_trusted && settings.client_address != ClientAddressSource::ProxyProtocol;
+        Claims { are_believed, client, peer: self.peer }
+    }
+
     /// Hands an observation of a request that is over at once to detection.
     fn report(&self, request: &Request<'_>, sender: Sender, outcome: Outcome, now: Timestamp) {
         let mut sampler = self.worker.sampler.borrow_mut();
@@ -376,39 +382,51 @@ impl Connection {
     }
 
     /// Sends an answer made beforehand; false when the client does not take it.
-    async fn send(&self, socket: &TcpStream, reply: Reply, is_head_request: bool) -> bool {
+    pub(super) async fn send(&self, socket: &TcpStream, reply: Reply, is_head_request: bool) -> bool {
         let mut rest = Vec::new();
         let sent = self.worker.answer(reply, |answer| {
             let bytes = answer.bytes(is_head_request);
-            let sent = match socket.try_write(bytes) {
-                Ok(sent) => sent,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
-                Err(_) => return false,
-            };
-            self.worker.traffic.bytes_sent.add(bytes.len() as u64);
+            let sent = self.try_write(socket, bytes)?;
             rest.extend_from_slice(bytes.get(sent..).unwrap_or_default());
-            true
+            Ok::<(), io::Error>(())
         });
-        if !sent || rest.is_empty() {
-            return sent;
-        }
-        self.set_deadline(self.worker.settings().limits.body_idle_time_max);
-        let mut rest = rest.as_slice();
+        sent.is_ok() && (rest.is_empty() || self.write(socket, &rest).await)
+    }
+
+    /// Sends all of `bytes`; false when the client does not take them.
+    pub(super) async fn write(&self, socket: &TcpStream, bytes: &[u8]) -> bool {
+        let mut rest = bytes;
         while !rest.is_empty() {
-            let writable = poll_fn(|context| match self.is_expired(context) {
-                true => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
-                false => socket.poll_write_ready(context),
-            });
-            if writable.await.is_err() {
-                return false;
-            }
-            match socket.try_write(rest) {
+            match self.try_write(socket, rest) {
+                Ok(0) => {
+                    let writable = poll_fn(|context| match self.is_expired(context) {
+                        true => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+                        false => socket.poll_write_ready(context),
+                    });
+                    if writable.await.is_err() {
+                        return false;
+                    }
+                }
                 Ok(sent) => rest = rest.get(sent..).unwrap_or_default(),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(_) => return false,
             }
         }
         true
+    }
+
+    /// Sends what the client takes at once; 0 when it takes nothing for now.
+    fn try_write(&self, socket: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
+        match socket.try_write(bytes) {
+            Ok(sent) => {
+                self.has_written(sent);
+                Ok(sent)
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.is_blocked();
+                Ok(0)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Closes after an answer without cutting it off: says that nothing more comes, then reads on for a bounded while.
@@ -432,7 +450,7 @@ impl Connection {
                 Err(_) => break,
             }
         }
-        self.worker.return_buffer(buffer);
+        self.worker.buffers.return_head(buffer);
     }
 
     /// Gives the socket to the clock's broadcaster, which counts it from now on.
@@ -501,6 +519,11 @@ impl Connection {
     /// Whether the connection's deadline has passed; its task is woken when it does.
     pub(super) fn is_expired(&self, context: &Context<'_>) -> bool {
         self.deadline.is_expired(context)
+    }
+
+    /// The deadline for waiting on a site.
+    pub(super) fn upstream_deadline(&self) -> Rc<Deadline> {
+        Rc::clone(self.upstream_deadline.get_or_init(|| self.worker.deadlines.add()))
     }
 
     fn set_deadline(&self, time: Duration) {

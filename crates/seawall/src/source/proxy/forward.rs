@@ -1,4 +1,5 @@
-//! Requests that go on to a site, by hyper on both sides: parsed by its server, framed anew by its client.
+//! Requests that go on to a site by hyper on both sides: those with a body, those that ask for another protocol, and
+//! whatever else is unusual. Parsed by its server, framed anew by its client.
 
 use std::cell::RefCell;
 use std::error::Error as _;
@@ -14,13 +15,14 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use seawall_engine::address::ClientAddress;
-use seawall_engine::observation::{self, Cost, HeaderOrder, Observation, Outcome, Version};
+use seawall_engine::observation::{self, HeaderOrder, Outcome, Version};
 use seawall_engine::units::Timestamp;
 use tokio::io::AsyncWriteExt as _;
 
+use super::account::Account;
 use super::answers::Reply;
-use super::body::{Account, AnswerBody, AnswerSource, RequestBody};
+use super::body::{AnswerBody, AnswerSource, RequestBody};
+use super::claims::Claims;
 use super::connection::{Connection, Phase, Refused, Sender};
 use super::deadlines::Deadline;
 use super::head::{HeadError, Host};
@@ -29,9 +31,8 @@ use super::listener;
 use super::settings::{Destination, Settings};
 use super::stream::ClientStream;
 use super::streams::ClockRequest;
-use super::upstream::{UpstreamBody, UpstreamError};
-use crate::config::{ClientAddressSource, Upstream};
-use crate::source::record::Record;
+use super::upstream::UpstreamBody;
+use crate::config::Upstream;
 
 /// hyper's own lower bound for its buffer.
 const BUFFER_BYTES_MIN: usize = 8 * 1024;
@@ -49,8 +50,6 @@ struct Exchange {
     connection: Rc<Connection>,
     /// For waiting on the upstream; the connection's own deadline is for waiting on the client.
     deadline: Rc<Deadline>,
-    /// The peer, as it is told to upstreams.
-    peer: HeaderValue,
     /// The upstream of a connection that changes to another protocol.
     tunnel: RefCell<Option<UpstreamBody>>,
 }
@@ -59,10 +58,7 @@ struct Exchange {
 pub(super) async fn serve(connection: &Rc<Connection>, mut stream: ClientStream) -> Option<ClientStream> {
     let exchange = Rc::new(Exchange {
         connection: Rc::clone(connection),
-        deadline: connection.worker.deadlines.add(),
-        // An address holds nothing that a header may not.
-        peer: HeaderValue::try_from(connection.peer.ip().to_string())
-            .unwrap_or_else(|_| HeaderValue::from_static("unknown")),
+        deadline: connection.upstream_deadline(),
         tunnel: RefCell::new(None),
     });
     let service = service_fn(|request| {
@@ -150,15 +146,7 @@ impl Exchange {
                 }
             }
         };
-        let record = self.record(&view, sender, arrived);
-        let account = Account {
-            connection: Rc::clone(connection),
-            arrived,
-            answered: arrived,
-            outcome: Outcome::Served { status: 200 },
-            bytes: 0,
-            record,
-        };
+        let account = Account::open(connection, &view, sender, arrived);
         Ok(match destination {
             Destination::Upstream(upstream) => {
                 self.forward(&settings, &upstream, (parts, traits), body, sender, account).await
@@ -179,23 +167,6 @@ impl Exchange {
         })
     }
 
-    /// The observation of the arrival, handed over at once, and its record, kept for the end.
-    fn record(&self, request: &observation::Request<'_>, sender: Sender, now: Timestamp) -> Option<Box<Record>> {
-        let mut sampler = self.connection.worker.sampler.borrow_mut();
-        let weight = sampler.select(now)?;
-        let record = Record::new(&Observation {
-            at: now,
-            client: sender.client,
-            request: *request,
-            outcome: Outcome::Arrived,
-            cost: Cost { requests: 1, ..Cost::default() },
-            weight,
-            history: sender.history,
-        });
-        sampler.push(record.clone());
-        Some(Box::new(record))
-    }
-
     async fn forward(
         &self,
         settings: &Settings,
@@ -208,11 +179,9 @@ impl Exchange {
         let connection = &self.connection;
         let method = parts.method.clone();
         let protocol = upgrade_protocol(&parts.headers, traits);
-        // A proxy that speaks the PROXY protocol does not look at headers: they are the client's own.
-        let believes_claims =
-            connection.peer_is_trusted && settings.client_address != ClientAddressSource::ProxyProtocol;
-        let prepared = prepare_request(&mut parts, traits, believes_claims, protocol.as_ref())
-            .and_then(|()| self.add_claims(&mut parts.headers, believes_claims, sender.client));
+        let claims = connection.claims(settings, sender.client);
+        let prepared = prepare_request(&mut parts, traits, claims.are_believed, protocol.as_ref())
+            .and_then(|()| self.add_claims(&mut parts.headers, &claims));
         if prepared.is_err() {
             account.outcome = Outcome::Served { status: 400 };
             return finish(self.full(Reply::Malformed, &method), account);
@@ -224,7 +193,7 @@ impl Exchange {
         let request =
             Request::from_parts(parts, RequestBody::new(body, Rc::clone(connection), Rc::clone(&self.deadline)));
         let result = pool.send(worker, request, &self.deadline).await;
-        account.answered = worker.shared.clock.now();
+        account.answered = Some(worker.shared.clock.now());
         match result {
             Ok(mut response) => {
                 let status = response.status();
@@ -238,15 +207,9 @@ impl Exchange {
                 finish(response.map(AnswerSource::Upstream), account)
             }
             Err(error) => {
-                let reply = match &error {
-                    UpstreamError::Connect(_) | UpstreamError::Exchange(_) => Reply::BadGateway,
-                    UpstreamError::ConnectTime | UpstreamError::AnswerTime => Reply::GatewayTimeout,
-                    UpstreamError::Saturated => Reply::Overload,
-                    UpstreamError::ClientSilent => Reply::TooSlow,
-                    UpstreamError::Client => Reply::Malformed,
-                };
+                let reply = error.reply();
                 let status = worker.answer(reply, |answer| answer.status);
-                account.outcome = if matches!(error, UpstreamError::Client | UpstreamError::ClientSilent) {
+                account.outcome = if error.is_the_clients() {
                     Outcome::Served { status }
                 } else {
                     worker.note_failure(upstream, &error);
@@ -257,30 +220,15 @@ impl Exchange {
         }
     }
 
-    /// Tells the site who the client is, after what trusted proxies have said of it.
-    fn add_claims(
-        &self,
-        headers: &mut HeaderMap,
-        believes_claims: bool,
-        client: Option<ClientAddress>,
-    ) -> Result<(), http::Error> {
-        let peer = self.connection.peer;
-        let forwarded_for = if believes_claims {
-            let before = headers.get_all(X_FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok());
-            let mut chain: Vec<String> = before.map(str::to_owned).collect();
-            if chain.is_empty() {
-                chain.extend(client.map(|client| client.ip().to_string()));
-            }
-            chain.push(peer.ip().to_string());
-            HeaderValue::try_from(chain.join(", "))?
-        } else {
-            match client {
-                Some(client) if client != peer => HeaderValue::try_from(client.ip().to_string())?,
-                _ => self.peer.clone(),
-            }
-        };
-        headers.insert(X_FORWARDED_FOR, forwarded_for);
-        if !believes_claims || !headers.contains_key(X_FORWARDED_PROTO) {
+    /// Tells the site who the client is.
+    fn add_claims(&self, headers: &mut HeaderMap, claims: &Claims) -> Result<(), http::Error> {
+        let mut forwarded_for = Vec::new();
+        claims.write_forwarded_for(
+            headers.get_all(X_FORWARDED_FOR).iter().map(HeaderValue::as_bytes),
+            &mut forwarded_for,
+        );
+        headers.insert(X_FORWARDED_FOR, HeaderValue::try_from(forwarded_for)?);
+        if !claims.are_believed || !headers.contains_key(X_FORWARDED_PROTO) {
             headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
         }
         Ok(())
@@ -312,14 +260,7 @@ impl Exchange {
 
     /// An answer to a request whose observation has been made already, or that is not worth one.
     fn reply(&self, reply: Reply, method: &Method, arrived: Timestamp) -> Response<AnswerBody> {
-        let account = Account {
-            connection: Rc::clone(&self.connection),
-            arrived,
-            answered: arrived,
-            outcome: Outcome::Arrived,
-            bytes: 0,
-            record: None,
-        };
+        let account = Account::without_record(&self.connection, arrived);
         finish(self.full(reply, method), account)
     }
 }

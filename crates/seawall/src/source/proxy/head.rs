@@ -1,11 +1,13 @@
 //! Reads a request head far enough to judge it, and refuses whatever is ambiguous.
 //!
-//! What passes here is read again by hyper before anything is forwarded, so this never decides how a message is framed
-//! upstream; it decides only whether the message is clear enough to be let near it (RFC 9112, section 11.2).
+//! It decides whether a message is clear enough to be let near a site (RFC 9112, section 11.2). What has a body is read again
+//! by hyper before it is forwarded, so this never decides how a body is framed upstream.
 
 use std::mem::MaybeUninit;
 
 use seawall_engine::observation::{HeaderOrder, Request, Version};
+
+use super::headers;
 
 /// Headers in one request; browsers send about fifteen.
 const HEADERS_MAX: usize = 100;
@@ -37,6 +39,9 @@ pub(super) struct Head<'a> {
     user_agent: Option<&'a [u8]>,
     referer: Option<&'a [u8]>,
     header_order: HeaderOrder,
+    has_length: bool,
+    /// It asks for more than an answer, or says more of its connection than whether it stays.
+    is_special: bool,
     headers: &'a [httparse::Header<'a>],
 }
 
@@ -129,6 +134,8 @@ impl<'a> Head<'a> {
             user_agent: None,
             referer: None,
             header_order: HeaderOrder::default(),
+            has_length: false,
+            is_special: false,
             headers: request.headers,
         };
         head.read_headers()?;
@@ -151,6 +158,37 @@ impl<'a> Head<'a> {
         }
     }
 
+    /// Whether the guard sends it on by itself: HTTP/1.1, no body, a path that holds nothing unusual, and no wish for
+    /// anything but an answer.
+    pub(super) fn is_plain(&self) -> bool {
+        let is_usual = |byte: &u8| matches!(byte, b'!' | b'$'..=b';' | b'=' | b'?'..=b'Z' | b'_' | b'a'..=b'z' | b'~');
+        self.version == Version::Http11
+            && self.body == BodyLength::None
+            && !self.is_special
+            && matches!(self.target, [b'/', ..])
+            && self.target.iter().all(is_usual)
+    }
+
+    /// The method.
+    pub(super) const fn method(&self) -> &'a [u8] {
+        self.method
+    }
+
+    /// The path and the query.
+    pub(super) const fn target(&self) -> &'a [u8] {
+        self.target
+    }
+
+    /// Whether it says how long its body is.
+    pub(super) const fn has_length(&self) -> bool {
+        self.has_length
+    }
+
+    /// Every header, in the order sent.
+    pub(super) fn headers(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> {
+        self.headers.iter().map(|header| (header.name, header.value))
+    }
+
     /// The values of the headers of this name, in the order sent.
     pub(super) fn values<'h>(&'h self, name: &'h str) -> impl DoubleEndedIterator<Item = &'a [u8]> + 'h {
         self.headers.iter().filter(move |header| header.name.eq_ignore_ascii_case(name)).map(|header| header.value)
@@ -166,8 +204,10 @@ impl<'a> Head<'a> {
             // Told apart by length first: comparing every name with each of these would cost more than all the rest.
             match name.len() {
                 4 if name.eq_ignore_ascii_case("host") => once(&mut host, value)?,
+                6 if name.eq_ignore_ascii_case("expect") => self.is_special = true,
                 // Of several the first counts, as for hyper, which reads the later requests of a connection.
                 7 if name.eq_ignore_ascii_case("referer") => self.referer = self.referer.or(Some(value)),
+                7 if name.eq_ignore_ascii_case("upgrade") => self.is_special = true,
                 10 if name.eq_ignore_ascii_case("user-agent") => self.user_agent = self.user_agent.or(Some(value)),
                 10 if name.eq_ignore_ascii_case("connection") => self.read_connection(value),
                 14 if name.eq_ignore_ascii_case("content-length") => once(&mut length, value)?,
@@ -180,9 +220,10 @@ impl<'a> Head<'a> {
                 _ => {}
             }
         }
+        self.has_length = length.is_some();
         self.body = match (length, chunked) {
             (None, false) => BodyLength::None,
-            (Some(length), false) => match decimal(length)? {
+            (Some(length), false) => match headers::decimal(length).ok_or(HeadError::Malformed)? {
                 0 => BodyLength::None,
                 length => BodyLength::Known(length),
             },
@@ -196,8 +237,10 @@ impl<'a> Head<'a> {
         for option in value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
             if option.eq_ignore_ascii_case(b"close") {
                 self.keep_alive = false;
-            } else if option.eq_ignore_ascii_case(b"keep-alive") && self.version == Version::Http10 {
-                self.keep_alive = true;
+            } else if option.eq_ignore_ascii_case(b"keep-alive") {
+                self.keep_alive |= self.version == Version::Http10;
+            } else {
+                self.is_special = true;
             }
         }
     }
@@ -231,6 +274,7 @@ impl<'a> Head<'a> {
                 if host.is_some() && named.as_bytes() != self.host.as_bytes() {
                     return Err(HeadError::Malformed);
                 }
+                self.is_special = true;
                 self.host = named;
                 self.target = match &rest[path_start..] {
                     [b'/', ..] => &rest[path_start..],
@@ -285,13 +329,6 @@ fn once<'a>(slot: &mut Option<&'a [u8]>, value: &'a [u8]) -> Result<(), HeadErro
         None => Ok(()),
         Some(_) => Err(HeadError::Malformed),
     }
-}
-
-fn decimal(value: &[u8]) -> Result<u64, HeadError> {
-    let value = value.trim_ascii();
-    let is_number = !value.is_empty() && value.len() <= 18 && value.iter().all(u8::is_ascii_digit);
-    let text = std::str::from_utf8(value).ok().filter(|_| is_number);
-    text.and_then(|text| text.parse().ok()).ok_or(HeadError::Malformed)
 }
 
 fn head_error(error: httparse::Error) -> HeadError {

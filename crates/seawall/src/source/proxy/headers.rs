@@ -31,9 +31,12 @@ const CLAIMS: [&str; 19] = [
     "x-rewrite-url",
 ];
 
+/// The longest name that is of a kind of its own: `proxy-authorization`, `proxy-authenticate`.
+const KNOWN_BYTES_MAX: usize = 19;
+
 /// What a header is to a proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     Host,
     UserAgent,
     Referer,
@@ -53,8 +56,18 @@ enum Kind {
 }
 
 impl Kind {
-    fn of(name: &HeaderName) -> Self {
-        match name.as_str() {
+    /// Of a name in any case.
+    pub(super) fn of_any_case(name: &str) -> Self {
+        let mut lower = [0; KNOWN_BYTES_MAX];
+        let Some(lower) = lower.get_mut(..name.len()) else { return Self::Other };
+        lower.copy_from_slice(name.as_bytes());
+        lower.make_ascii_lowercase();
+        std::str::from_utf8(lower).map_or(Self::Other, Self::of)
+    }
+
+    /// Of a name in lower case.
+    fn of(name: &str) -> Self {
+        match name {
             "host" => Self::Host,
             "user-agent" => Self::UserAgent,
             "referer" => Self::Referer,
@@ -73,12 +86,12 @@ impl Kind {
         }
     }
 
-    const fn is_of_one_connection(self) -> bool {
+    pub(super) const fn is_of_one_connection(self) -> bool {
         matches!(self, Self::Connection | Self::TransferEncoding | Self::Upgrade | Self::HopByHop)
     }
 
     /// Whether a request goes on without it.
-    const fn ends_here(self, believes_claims: bool) -> bool {
+    pub(super) const fn ends_here(self, believes_claims: bool) -> bool {
         self.is_of_one_connection()
             || matches!(self, Self::ContentLength | Self::Expect | Self::DisguisedClaim)
             || (matches!(self, Self::Claim) && !believes_claims)
@@ -124,7 +137,7 @@ impl<'a> Survey<'a> {
         let mut survey = Self::default();
         let traits = &mut survey.traits;
         for (name, value) in headers {
-            let kind = Kind::of(name);
+            let kind = Kind::of(name.as_str());
             match kind {
                 Kind::Other => continue,
                 Kind::Host => {
@@ -134,7 +147,7 @@ impl<'a> Survey<'a> {
                 }
                 Kind::UserAgent => survey.user_agent = survey.user_agent.or(Some(value.as_bytes())),
                 Kind::Referer => survey.referer = survey.referer.or(Some(value.as_bytes())),
-                Kind::Connection => traits.names_options |= options(value).any(is_option),
+                Kind::Connection => traits.names_options |= options(value.as_bytes()).any(is_option),
                 Kind::TransferEncoding => {
                     let is_chunked = value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked");
                     traits.is_ambiguous |= traits.has_coding || !is_chunked;
@@ -171,7 +184,7 @@ pub(super) fn upgrade_protocol(headers: &HeaderMap, traits: Traits) -> Option<He
     if !traits.has_upgrade {
         return None;
     }
-    let asks = |value: &HeaderValue| options(value).any(|option| option.eq_ignore_ascii_case(b"upgrade"));
+    let asks = |value: &HeaderValue| options(value.as_bytes()).any(|option| option.eq_ignore_ascii_case(b"upgrade"));
     let is_upgrade = headers.get_all(header::CONNECTION).iter().any(asks);
     let mut protocols = headers.get_all(header::UPGRADE).iter();
     let protocol = protocols.next().filter(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket"));
@@ -200,7 +213,11 @@ fn remove_named_by_connection(headers: &mut HeaderMap, traits: Traits) {
     if !traits.names_options {
         return;
     }
-    let named = headers.get_all(header::CONNECTION).iter().flat_map(options).filter(|option| is_option(option));
+    let named = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .flat_map(|value| options(value.as_bytes()))
+        .filter(|option| is_option(option));
     // Naming the host would take the request's destination away.
     let named = named.filter_map(|option| HeaderName::from_bytes(option).ok()).filter(|name| *name != header::HOST);
     let named: Vec<HeaderName> = named.collect();
@@ -208,13 +225,22 @@ fn remove_named_by_connection(headers: &mut HeaderMap, traits: Traits) {
 }
 
 fn remove(headers: &mut HeaderMap, is_removed: impl Fn(Kind) -> bool) {
-    while let Some(found) = headers.keys().find(|name| is_removed(Kind::of(name))).cloned() {
+    while let Some(found) = headers.keys().find(|name| is_removed(Kind::of(name.as_str()))).cloned() {
         headers.remove(found);
     }
 }
 
-fn options(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
-    value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
+/// The options of a Connection header.
+pub(super) fn options(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
+}
+
+/// The number that a Content-Length is: digits and nothing else.
+pub(super) fn decimal(value: &[u8]) -> Option<u64> {
+    let value = value.trim_ascii();
+    let is_number = !value.is_empty() && value.len() <= 18 && value.iter().all(u8::is_ascii_digit);
+    let text = std::str::from_utf8(value).ok().filter(|_| is_number);
+    text.and_then(|text| text.parse().ok())
 }
 
 fn is_option(option: &[u8]) -> bool {

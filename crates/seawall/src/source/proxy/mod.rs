@@ -5,15 +5,20 @@
 //! - [`listener`], [`worker`]: one thread for each core accepts, and turns away by address before a byte is read.
 //! - [`connection`]: reads the first head ([`head`]), settles who the client is ([`client_address`]) and where the request
 //!   goes ([`settings`]), has it judged, and answers what the guard can answer by itself ([`answers`]).
-//! - [`forward`]: gives what goes on to hyper ([`stream`], [`body`], [`headers`]) and to the site ([`upstream`]); judges later requests
-//!   on the same connection.
+//! - [`relay`]: sends a request without a body on to the site over a kept connection ([`upstream`]), and the answer back.
+//! - [`forward`]: gives what is less plain to hyper ([`stream`], [`body`]), for good; judges later requests on the same connection.
 //! - [`streams`]: hands viewers of the clock to its broadcaster.
 //!
-//! Observations leave through [`crate::source::record`], counts through [`traffic`]. Every wait has a bound
+//! What may go on of a message is told by [`headers`], who asks by [`claims`]. Observations leave through [`account`] and
+//! [`crate::source::record`], counts through [`traffic`]. Every wait has a bound
 //! ([`deadlines`]).
 
+mod account;
 mod answers;
 mod body;
+mod buffers;
+mod claims;
+mod client;
 mod client_address;
 mod connection;
 mod deadlines;
@@ -21,6 +26,7 @@ mod forward;
 mod head;
 mod headers;
 pub mod listener;
+mod relay;
 pub mod settings;
 mod stream;
 mod streams;

@@ -55,7 +55,7 @@ impl AsyncRead for ClientStream {
             this.taken += length;
             if this.taken == this.filled {
                 (this.taken, this.filled) = (0, 0);
-                this.connection.worker.return_buffer(std::mem::take(&mut this.read_ahead));
+                this.connection.worker.buffers.return_head(std::mem::take(&mut this.read_ahead));
             }
             return Poll::Ready(Ok(()));
         }

@@ -21,7 +21,8 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::LocalSet;
 use tokio::time::MissedTickBehavior;
 
-use super::answers::{Answer, Answers, Reply};
+use super::answers::{Answer, Answers, DATE_BYTES, Reply};
+use super::buffers::Buffers;
 use super::connection::Connection;
 use super::deadlines::{Deadlines, SWEEP_INTERVAL};
 use super::listener;
@@ -35,9 +36,6 @@ use crate::source::record::Sampler;
 
 /// Clients that the guard remembers, over all workers: 4 MiB.
 pub const CLIENT_ENTRIES: usize = 65_536;
-
-/// Head buffers that a worker keeps for the next connection.
-const BUFFERS_KEPT: usize = 256;
 
 /// How long a worker waits before it accepts again when the process has no file descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -97,7 +95,7 @@ pub(super) struct Worker {
     settings: RefCell<Arc<Settings>>,
     answers: RefCell<Answers>,
     generation: Cell<u64>,
-    buffers: RefCell<Vec<Vec<u8>>>,
+    pub(super) buffers: Buffers,
     /// When the last failure of an upstream was logged, and how many came since.
     failures: Cell<(u64, u64)>,
     pub(super) workers: usize,
@@ -174,7 +172,7 @@ impl Worker {
             answers: RefCell::new(Answers::new(date)),
             // Never equal to a generation in use, so that the first look takes rules and settings in.
             generation: Cell::new(u64::MAX),
-            buffers: RefCell::default(),
+            buffers: Buffers::default(),
             failures: Cell::default(),
             workers: start.workers,
             shared: start.shared,
@@ -236,19 +234,14 @@ impl Worker {
         with(&self.settings.borrow().limits)
     }
 
-    /// A buffer for one head, used before if there is one.
+    /// A buffer for one head.
     pub(super) fn take_buffer(&self) -> Vec<u8> {
-        let mut buffer = self.buffers.borrow_mut().pop().unwrap_or_default();
-        buffer.resize(self.limits(|limits| limits.head_bytes_max), 0);
-        buffer
+        self.buffers.take_head(self.limits(|limits| limits.head_bytes_max))
     }
 
-    /// Gives a buffer back.
-    pub(super) fn return_buffer(&self, buffer: Vec<u8>) {
-        let mut buffers = self.buffers.borrow_mut();
-        if buffer.capacity() > 0 && buffers.len() < BUFFERS_KEPT {
-            buffers.push(buffer);
-        }
+    /// The present date, as HTTP writes it.
+    pub(super) fn date(&self) -> [u8; DATE_BYTES] {
+        self.answers.borrow().date()
     }
 
     /// The client has a connection less.
@@ -404,7 +397,7 @@ fn lock(counts: &Mutex<Counts>) -> std::sync::MutexGuard<'_, Counts> {
 }
 
 /// The date as HTTP writes it (RFC 9110, section 5.6.7).
-fn http_date(now: Timestamp) -> [u8; super::answers::DATE_BYTES] {
+fn http_date(now: Timestamp) -> [u8; DATE_BYTES] {
     let seconds = i64::try_from(now.as_seconds()).unwrap_or_default();
     let time = jiff::Timestamp::from_second(seconds).unwrap_or_default();
     let text = time.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();

@@ -106,10 +106,10 @@ fn heads_that_can_be_read_in_two_ways_get_400() {
     expect_unseen(&origin);
 }
 
-/// Only while nothing has been forwarded on a connection does the guard read heads with its own eyes. Later hyper has
-/// settled these, in the way of RFC 9112, and what goes on is framed anew: see [`super::smuggling`].
+/// Until a connection brings a request with a body the guard reads heads with its own eyes. Later hyper has settled these, in
+/// the way of RFC 9112, and what goes on is framed anew: see [`super::smuggling`].
 #[test]
-fn what_hyper_would_settle_is_refused_on_a_first_request() {
+fn what_hyper_would_settle_is_refused_where_it_has_no_part() {
     let origin = Origin::echoing();
     let guard = Setup::to(&origin.url()).limits(LIMITS).start();
     for head in [

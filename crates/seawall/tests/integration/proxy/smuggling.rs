@@ -23,16 +23,24 @@ use Fate::{Forwarded, Refused};
 
 struct Variant {
     bytes: Vec<u8>,
-    /// As the first request of a connection, which the guard reads itself.
-    first: Fate,
-    /// As a later one, which hyper reads.
-    later: Fate,
+    /// Where the guard reads requests itself: the first of a connection, and those after others that were plain.
+    own: Fate,
+    /// After a request with a body, where hyper reads them.
+    hyper: Fate,
+}
+
+/// What came before on the connection.
+#[derive(Clone, Copy, Debug)]
+enum Before {
+    Nothing,
+    Plain,
+    Body,
 }
 
 /// Every variant has `PATH` for its path.
 fn variants() -> Vec<Variant> {
     let mut variants = Vec::new();
-    let mut add = |bytes: String, first, later| variants.push(Variant { bytes: bytes.into_bytes(), first, later });
+    let mut add = |bytes: String, own, hyper| variants.push(Variant { bytes: bytes.into_bytes(), own, hyper });
     let hidden = HIDDEN.len();
     let post = |headers: &str, body: &str| format!("POST PATH HTTP/1.1\r\nHost: example.org\r\n{headers}\r\n{body}");
     let chunked = |body: &str| post("Transfer-Encoding: chunked\r\n", body);
@@ -328,10 +336,16 @@ fn variants() -> Vec<Variant> {
 }
 
 /// Sends one variant on a connection of its own and returns the answers, in their order.
-fn send(guard: &Guard, bytes: &[u8], is_first: bool) -> Vec<(u16, String)> {
+fn send(guard: &Guard, bytes: &[u8], before: Before) -> Vec<(u16, String)> {
     let mut client = guard.connect();
-    if !is_first {
-        assert_eq!(client.fetch("/before").status, 200);
+    let text = match before {
+        Before::Nothing => "",
+        Before::Plain => "GET /before HTTP/1.1\r\nHost: example.org\r\n\r\n",
+        Before::Body => "POST /before HTTP/1.1\r\nHost: example.org\r\nContent-Length: 1\r\n\r\na",
+    };
+    if !text.is_empty() {
+        client.send(text);
+        assert_eq!(client.answer().status, 200);
     }
     client.send(bytes);
     let mut answers = Vec::new();
@@ -348,20 +362,21 @@ fn the_site_gets_exactly_what_was_judged() {
                   upstream-answer-time-max = \"2s\"";
     let guard = Setup::to(&origin.url()).limits(limits).start();
     let variants = variants();
-    let cases: Vec<(String, Vec<u8>, bool, Fate)> = variants
+    let cases: Vec<(String, Vec<u8>, Before, Fate)> = variants
         .iter()
         .enumerate()
         .flat_map(|(number, variant)| {
-            [(true, variant.first), (false, variant.later)].map(|(is_first, fate)| {
-                let path = format!("/v{number}-{}", if is_first { "first" } else { "later" });
+            let places = [Before::Nothing, Before::Plain, Before::Body].into_iter();
+            places.zip([variant.own, variant.own, variant.hyper]).map(move |(before, fate)| {
+                let path = format!("/v{number}-after-{before:?}").to_lowercase();
                 let bytes = String::from_utf8_lossy(&variant.bytes).replace("PATH", &path).into_bytes();
-                (path, bytes, is_first, fate)
+                (path, bytes, before, fate)
             })
         })
         .collect();
     let answers: Vec<Vec<(u16, String)>> = thread::scope(|scope| {
         let threads: Vec<_> =
-            cases.iter().map(|(_, bytes, is_first, _)| scope.spawn(|| send(&guard, bytes, *is_first))).collect();
+            cases.iter().map(|(_, bytes, before, _)| scope.spawn(|| send(&guard, bytes, *before))).collect();
         threads.into_iter().map(|thread| thread.join().expect("a client")).collect()
     });
 

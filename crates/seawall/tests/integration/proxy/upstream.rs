@@ -139,15 +139,18 @@ fn an_answer_framed_twice_is_framed_once() {
         "Transfer-Encoding: chunked\r\nContent-Length: 3",
         "Content-Length: 300\r\nTransfer-Encoding: chunked",
     ] {
-        let (_origin, guard) = site(move |mut visit| {
+        let origin = Origin::start(move |mut visit| {
             while let Ok(Some(_)) = visit.request() {
                 visit.send(format!("HTTP/1.1 200 OK\r\n{headers}\r\n\r\n5\r\nhello\r\n5\r\nworld\r\n0\r\n\r\n"));
             }
         });
+        let guard = Setup::to(&origin.url()).start();
         let mut client = guard.connect();
         for _ in 0..3 {
             assert_eq!(client.fetch("/").text(), "helloworld", "{headers}");
         }
+        // A connection on which that came is not trusted with another request.
+        assert_eq!(origin.connections(), 3, "{headers}");
     }
 }
 
