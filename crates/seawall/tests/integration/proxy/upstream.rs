@@ -13,9 +13,9 @@ use seawall::host::clock::Clock;
 use socket2::{Domain, Socket, Type};
 
 use crate::support::client::NoAnswer;
-use crate::support::free_address;
 use crate::support::guard::{Guard, Setup};
 use crate::support::origin::{Origin, Visit};
+use crate::support::{PATIENCE, eventually, free_address};
 
 const LIMITS: &str =
     "upstream-connect-time-max = \"300ms\"\nupstream-answer-time-max = \"300ms\"\nupstream-idle-time-max = \"300ms\"";
@@ -293,6 +293,49 @@ fn a_safe_request_that_meets_a_closing_connection_is_sent_once_more_and_no_other
         client.send(request);
         assert_eq!(client.answer().status, status, "{request}");
         assert_eq!(origin.connections(), if status == 200 { 2 } else { 1 });
+        expect_service(&guard);
+    }
+}
+
+#[test]
+fn a_client_that_leaves_is_not_waited_for() {
+    let (ended, has_ended) = mpsc::channel();
+    let origin = Origin::start(move |mut visit| {
+        visit.head();
+        visit.wait_for_guard();
+        let _ = ended.send(());
+    });
+    let guard = Setup::to(&origin.url()).start();
+    let mut client = guard.connect();
+    client.get("/");
+    eventually("the site has the request", || origin.received().iter().any(|bytes| !bytes.is_empty()));
+    drop(client);
+    has_ended.recv_timeout(PATIENCE).expect("the guard lets the site go");
+}
+
+#[test]
+fn requests_with_and_without_a_body_use_the_same_connections() {
+    let origin = Origin::echoing();
+    let guard = Setup::to(&origin.url()).start();
+    for _ in 0..3 {
+        assert_eq!(guard.connect().fetch("/plain").text(), "GET /plain 0");
+        let mut client = guard.connect();
+        client.send("POST /body HTTP/1.1\r\nHost: example.org\r\nContent-Length: 2\r\n\r\nab");
+        assert_eq!(client.answer().text(), "POST /body 2");
+    }
+    assert_eq!(origin.connections(), 1);
+}
+
+#[test]
+fn an_answer_may_have_many_headers_up_to_a_bound() {
+    for (count, status) in [(200, 200), (2_000, 502)] {
+        let (_origin, guard) = site(move |mut visit| {
+            visit.head();
+            let lines: String = (0..count).map(|number| format!("X-{number}: a\r\n")).collect();
+            visit.send(format!("HTTP/1.1 200 OK\r\n{lines}Content-Length: 0\r\n\r\n"));
+            visit.wait_for_end();
+        });
+        assert_eq!(guard.connect().fetch("/").status, status);
         expect_service(&guard);
     }
 }
