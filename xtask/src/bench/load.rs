@@ -16,6 +16,8 @@ use seawall::host::clock::Clock;
 use seawall_engine::units::Timestamp;
 use socket2::{Domain, Socket, Type};
 
+use super::answering::Answering;
+
 /// How long answers are waited for after the last request.
 const LAST_ANSWER_TIME_MAX: Duration = Duration::from_secs(2);
 
@@ -25,6 +27,9 @@ const EVENTS_AT_ONCE: usize = 256;
 
 /// The timer's events; connections count from zero.
 const TIMER: u32 = u32::MAX;
+
+/// Where the events of [`Answering`] begin: no connection's generation is as high.
+const ANSWERING: u64 = 1 << 63;
 
 /// Whether a connection is used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +51,20 @@ pub(crate) struct Load {
     /// Requests a second; as fast as answers come when `None`.
     pub(crate) rate: Option<f64>,
     pub(crate) duration: Duration,
+    /// What else is asked meanwhile, to compare.
+    pub(crate) beside: Option<Beside>,
+    /// Where the load is the origin as well.
+    pub(crate) answers_at: Option<SocketAddr>,
+}
+
+/// The same request sent to another server within the same load, so that whatever disturbs the machine delays both alike.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Beside {
+    pub(crate) target: SocketAddr,
+    /// One request in so many goes there.
+    pub(crate) one_in: u64,
+    /// Over so many connections of its own.
+    pub(crate) connections: usize,
 }
 
 /// What came of it.
@@ -61,6 +80,8 @@ pub(crate) struct Outcome {
     pub(crate) elapsed: Duration,
     /// Microseconds from when each was due to its whole answer, in order of size.
     pub(crate) delays: Vec<u32>,
+    /// The same of those that went to [`Load::beside`].
+    pub(crate) delays_beside: Vec<u32>,
 }
 
 impl Outcome {
@@ -73,13 +94,12 @@ impl Outcome {
     pub(crate) fn with_status(&self, status: u16) -> u64 {
         self.statuses.get(&status).copied().unwrap_or(0)
     }
+}
 
-    /// The delay that this share of the requests stayed below.
-    pub(crate) fn percentile(&self, share: f64) -> Duration {
-        let rank = (self.delays.len() as f64 * share).ceil() as usize;
-        let micros = self.delays.get(rank.saturating_sub(1)).copied().unwrap_or(0);
-        Duration::from_micros(micros.into())
-    }
+/// The delay that this share of the requests stayed below, in microseconds. `delays` are in order of size.
+pub(crate) fn percentile(delays: &[u32], share: f64) -> f64 {
+    let rank = (delays.len() as f64 * share).ceil() as usize;
+    delays.get(rank.saturating_sub(1)).copied().unwrap_or(0).into()
 }
 
 impl Load {
@@ -91,6 +111,7 @@ impl Load {
         let mut run = Run::new(self)?;
         run.send_all()?;
         run.outcome.delays.sort_unstable();
+        run.outcome.delays_beside.sort_unstable();
         Ok(run.outcome)
     }
 }
@@ -111,19 +132,32 @@ struct Run<'l> {
     load: &'l Load,
     clock: Clock,
     epoll: OwnedFd,
+    /// Those to the target, then those to the other one.
     connections: Vec<Connection>,
     idle: VecDeque<usize>,
+    idle_beside: VecDeque<usize>,
     opened: u32,
+    answering: Option<Answering>,
     outcome: Outcome,
 }
 
 impl<'l> Run<'l> {
     fn new(load: &'l Load) -> io::Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        let connections = (0..load.connections).map(|_| Connection::default()).collect();
-        let idle = (0..load.connections).collect();
-        let outcome = Outcome::default();
-        Ok(Self { load, clock: Clock::start(), epoll, connections, idle, opened: 0, outcome })
+        let all = load.connections + load.beside.map_or(0, |beside| beside.connections);
+        let listen = |address| Answering::listen(address, &epoll, ANSWERING);
+        let answering = load.answers_at.map(listen).transpose()?;
+        Ok(Self {
+            load,
+            clock: Clock::start(),
+            answering,
+            epoll,
+            connections: (0..all).map(|_| Connection::default()).collect(),
+            idle: (0..load.connections).collect(),
+            idle_beside: (load.connections..all).collect(),
+            opened: 0,
+            outcome: Outcome::default(),
+        })
     }
 
     fn send_all(&mut self) -> io::Result<()> {
@@ -131,7 +165,7 @@ impl<'l> Run<'l> {
         let timer = interval.map(|interval| self.start_timer(interval)).transpose()?;
         let start = self.clock.now();
         let end = start + self.load.duration;
-        let mut due = VecDeque::new();
+        let (mut due, mut due_beside) = (VecDeque::new(), VecDeque::new());
         // Reckoned from the start each time, so that rounding to microseconds does not change the rate.
         let mut planned: u64 = 0;
         let mut events = Vec::with_capacity(EVENTS_AT_ONCE);
@@ -142,11 +176,18 @@ impl<'l> Run<'l> {
                 Some(rate) if is_sending => {
                     let until = now.since(start).as_secs_f64() * rate;
                     while (planned as f64) < until {
-                        due.push_back(start + Duration::from_secs_f64(planned as f64 / rate));
+                        let is_beside = self.load.beside.is_some_and(|beside| planned.is_multiple_of(beside.one_in));
+                        let queue = if is_beside { &mut due_beside } else { &mut due };
+                        queue.push_back(start + Duration::from_secs_f64(planned as f64 / rate));
                         planned += 1;
                     }
                     while !due.is_empty() && !self.idle.is_empty() {
                         if let (Some(due), Some(index)) = (due.pop_front(), self.idle.pop_front()) {
+                            self.begin(index, due)?;
+                        }
+                    }
+                    while !due_beside.is_empty() && !self.idle_beside.is_empty() {
+                        if let (Some(due), Some(index)) = (due_beside.pop_front(), self.idle_beside.pop_front()) {
                             self.begin(index, due)?;
                         }
                     }
@@ -156,9 +197,9 @@ impl<'l> Run<'l> {
                         self.begin(index, now)?;
                     }
                 }
-                _ if self.idle.len() == self.connections.len() => break,
+                _ if self.under_way() == 0 => break,
                 _ if now > end + LAST_ANSWER_TIME_MAX => {
-                    self.outcome.failed += (self.connections.len() - self.idle.len()) as u64;
+                    self.outcome.failed += self.under_way() as u64;
                     break;
                 }
                 _ => {}
@@ -172,6 +213,11 @@ impl<'l> Run<'l> {
             }
             for event in &events {
                 let data = event.data.u64();
+                if let Some(answering) = &mut self.answering
+                    && answering.go_on(data, &self.epoll)?
+                {
+                    continue;
+                }
                 let (generation, index) = ((data >> 32) as u32, data as u32);
                 if index == TIMER {
                     // How often it has expired does not matter: what is due is told by the clock.
@@ -183,9 +229,20 @@ impl<'l> Run<'l> {
                 self.go_on(index as usize, generation);
             }
         }
-        self.outcome.unsent = due.len() as u64;
+        self.outcome.unsent = (due.len() + due_beside.len()) as u64;
         self.outcome.elapsed = self.clock.now().since(start);
         Ok(())
+    }
+
+    /// Requests that wait for their answers.
+    fn under_way(&self) -> usize {
+        self.connections.len() - self.idle.len() - self.idle_beside.len()
+    }
+
+    /// The connection has no request any more.
+    fn rest(&mut self, index: usize) {
+        let idle = if index < self.load.connections { &mut self.idle } else { &mut self.idle_beside };
+        idle.push_back(index);
     }
 
     fn start_timer(&self, interval: Duration) -> io::Result<OwnedFd> {
@@ -276,8 +333,10 @@ impl<'l> Run<'l> {
                 }
                 *self.outcome.statuses.entry(status).or_default() += 1;
                 let delay = self.clock.now().since(due).as_micros();
-                self.outcome.delays.push(u32::try_from(delay).unwrap_or(u32::MAX));
-                self.idle.push_back(index);
+                let is_beside = index >= self.load.connections;
+                let delays = if is_beside { &mut self.outcome.delays_beside } else { &mut self.outcome.delays };
+                delays.push(u32::try_from(delay).unwrap_or(u32::MAX));
+                self.rest(index);
             }
         }
     }
@@ -288,7 +347,7 @@ impl<'l> Run<'l> {
         connection.socket = None;
         if connection.due.take().is_some() {
             self.outcome.failed += 1;
-            self.idle.push_back(index);
+            self.rest(index);
         }
     }
 }
@@ -304,7 +363,8 @@ fn open(load: &Load, opened: u32, index: usize) -> io::Result<TcpStream> {
     socket.set_tcp_nodelay(true)?;
     socket.bind(&SocketAddr::new(IpAddr::V4(client_address(number)), 0).into())?;
     socket.set_nonblocking(true)?;
-    match socket.connect(&load.target.into()) {
+    let beside = load.beside.filter(|_| index >= load.connections);
+    match socket.connect(&beside.map_or(load.target, |beside| beside.target).into()) {
         Ok(()) => {}
         Err(error) if error.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => {}
         Err(error) => return Err(error),
@@ -407,6 +467,8 @@ mod tests {
             reuse: Reuse::KeepAlive,
             rate: Some(rate),
             duration: Duration::from_millis(200),
+            beside: None,
+            answers_at: None,
         }
     }
 
@@ -428,11 +490,29 @@ mod tests {
     }
 
     #[test]
+    fn some_go_to_the_other_server() {
+        let beside = Beside { target: server(usize::MAX), one_in: 10, connections: 2 };
+        let outcome = Load { beside: Some(beside), ..load(server(usize::MAX), 1_000.0) }.run().expect("a run");
+        assert_eq!(outcome.failed + outcome.unsent, 0);
+        assert!((19..=20).contains(&outcome.delays_beside.len()), "{}", outcome.delays_beside.len());
+        assert!((175..=180).contains(&outcome.delays.len()), "{}", outcome.delays.len());
+    }
+
+    #[test]
+    fn the_load_answers_itself() {
+        let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
+        let address = address.expect("a free port");
+        let outcome = Load { answers_at: Some(address), ..load(address, 1_000.0) }.run().expect("a run");
+        assert_eq!(outcome.failed + outcome.unsent, 0);
+        assert!((195..=200).contains(&outcome.with_status(200)), "{outcome:?}");
+    }
+
+    #[test]
     fn percentiles_are_taken_from_above() {
-        let outcome = Outcome { delays: (1..=100).collect(), ..Outcome::default() };
-        assert_eq!(outcome.percentile(0.99), Duration::from_micros(99));
-        assert_eq!(outcome.percentile(1.0), Duration::from_micros(100));
-        assert_eq!(Outcome::default().percentile(0.5), Duration::ZERO);
+        let delays: Vec<u32> = (1..=100).collect();
+        assert_eq!(percentile(&delays, 0.99), 99.0);
+        assert_eq!(percentile(&delays, 1.0), 100.0);
+        assert_eq!(percentile(&[], 0.5), 0.0);
     }
 
     #[test]

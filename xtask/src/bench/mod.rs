@@ -4,6 +4,7 @@
 //! bench/README.md. Whoever is measured has one core to itself ([`contenders`], [`program`]), the load has the other
 //! ([`load`]). What is found becomes [`figure`]s. Nothing here is hidden when we lose.
 
+mod answering;
 mod contenders;
 mod drills;
 mod engine;

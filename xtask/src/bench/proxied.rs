@@ -1,10 +1,11 @@
 //! What passes through: how many requests a second one core forwards, and how much later their answers come.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::contenders::{self, Contender, NGINX, take_turns};
 use super::figure::{Figure, Goal, OURS, Series};
-use super::load::{Load, Outcome, Reuse};
+use super::load::{Beside, Load, Outcome, Reuse, percentile};
 use super::{Bench, check};
 use crate::Failure;
 
@@ -16,6 +17,10 @@ const UNSENT_MAX: f64 = 0.05;
 
 /// The most latency that the guard may add at p99, in microseconds.
 const ADDED_MAX: f64 = 200.0;
+
+/// One request in so many goes direct while latency is measured, over as many connections: with fewer, one that is late would
+/// keep others of them waiting that had no part in it.
+const DIRECT_ONE_IN: u64 = 8;
 
 /// A core that is used less than this was waiting for the load.
 const SATURATED: f64 = 0.95;
@@ -65,35 +70,29 @@ pub(crate) fn throughput(bench: &Bench) -> Result<Vec<Figure>, Failure> {
 
 /// Latency at half of the guard's peak rate, beyond that of going direct.
 pub(crate) fn latency(bench: &Bench) -> Result<Vec<Figure>, Failure> {
-    let _origin = contenders::origin(bench)?;
     let peak = {
+        let _origin = contenders::origin(bench)?;
         let _program = Contender::Seawall.start(bench)?;
         send(OURS, Contender::Seawall.proxy(), None, bench.seconds(1))?;
         let outcome = send(OURS, Contender::Seawall.proxy(), None, bench.seconds(3))?;
         outcome.answers() as f64 / outcome.elapsed.as_secs_f64()
     };
     let rate = (peak / 2.0).round();
-    let mut direct = [Vec::new(), Vec::new()];
-    let [median, high] = take_turns(bench, |contender| {
-        // Going direct is measured again before each turn, so that the two are from the same few seconds.
-        let without = send("the origin", contenders::origin_address(), Some(rate), bench.seconds(3))?;
-        let program = contender.start(bench)?;
-        send(contender.name(), contender.proxy(), Some(rate), bench.seconds(1))?;
-        let with = send(contender.name(), contender.proxy(), Some(rate), bench.seconds(3))?;
-        drop(program);
-        let mut added = [0.0; 2];
-        for ((added, direct), share) in added.iter_mut().zip(&mut direct).zip([0.5, 0.99]) {
-            let (with, without) = (micros(with.percentile(share)), micros(without.percentile(share)));
-            direct.push(without);
-            *added = with - without;
-        }
-        Ok(added)
+    let [median, high, direct_median, direct_high] = take_turns(bench, |contender| {
+        let _program = contender.start(bench)?;
+        compare(contender, rate, bench.seconds(1))?;
+        let outcome = compare(contender, rate, bench.seconds(10))?;
+        let delays = |share| (percentile(&outcome.delays, share), percentile(&outcome.delays_beside, share));
+        let ((median, direct_median), (high, direct_high)) = (delays(0.5), delays(0.99));
+        Ok([median - direct_median, high - direct_high, direct_median, direct_high])
     })?;
-    let [direct_median, direct_high] = direct.map(|values| Series { name: "direct".to_owned(), values }.median());
-    let note = |share: &str, direct: f64| {
+    let note = |share: &str, direct: &[Series]| {
+        let direct: Vec<String> =
+            direct.iter().map(|series| format!("{:.0} beside {}", series.median(), series.name)).collect();
         format!(
             "At {rate:.0} requests/s, half of the guard's peak, over {CONNECTIONS} connections at a constant rate; from when \
-             a request was due to its whole answer. Going direct took {direct:.0} µs at {share}."
+             a request was due to its whole answer. One request in {DIRECT_ONE_IN} went direct, in the same load; it took, in µs at {share}: {}.",
+            direct.join(", ")
         )
     };
     Ok(vec![
@@ -102,32 +101,50 @@ pub(crate) fn latency(bench: &Bench) -> Result<Vec<Figure>, Failure> {
             unit: "µs",
             goal: Goal::AtMost(ADDED_MAX),
             series: high,
-            notes: vec![note("p99", direct_high)],
+            notes: vec![note("p99", &direct_high)],
         },
         Figure {
             what: "Latency added at p50, half of the peak rate".to_owned(),
             unit: "µs",
             goal: Goal::None,
             series: median,
-            notes: vec![note("p50", direct_median)],
+            notes: vec![note("p50", &direct_median)],
         },
     ])
 }
 
-fn micros(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1e6
+fn send(name: &str, target: SocketAddr, rate: Option<f64>, duration: Duration) -> Result<Outcome, Failure> {
+    run(name, &load(target, rate, duration))
 }
 
-fn send(name: &str, target: std::net::SocketAddr, rate: Option<f64>, duration: Duration) -> Result<Outcome, Failure> {
+/// Sends at a constant rate, and some of it direct.
+fn compare(contender: Contender, rate: f64, duration: Duration) -> Result<Outcome, Failure> {
+    let origin = contenders::origin_address();
+    let beside = Beside { target: origin, one_in: DIRECT_ONE_IN, connections: CONNECTIONS };
+    // The rate is that of the contender, beside which the direct ones come.
+    let rate = rate * DIRECT_ONE_IN as f64 / (DIRECT_ONE_IN - 1) as f64;
+    run(
+        contender.name(),
+        &Load { beside: Some(beside), answers_at: Some(origin), ..load(contender.proxy(), Some(rate), duration) },
+    )
+}
+
+fn load(target: SocketAddr, rate: Option<f64>, duration: Duration) -> Load {
     let request = "GET /page HTTP/1.1\r\nHost: example.org\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:126.0) \
                    Gecko/20100101 Firefox/126.0\r\nAccept: text/html,application/xhtml+xml\r\nAccept-Language: en\r\n\r\n";
-    let load =
-        Load { target, request: request.to_owned(), connections: CONNECTIONS, reuse: Reuse::KeepAlive, rate, duration };
+    let (request, connections) = (request.to_owned(), CONNECTIONS);
+    Load { target, request, connections, reuse: Reuse::KeepAlive, rate, duration, beside: None, answers_at: None }
+}
+
+fn run(name: &str, load: &Load) -> Result<Outcome, Failure> {
     let outcome = load.run().map_err(|error| Failure::Bench(format!("the load failed: {error}")))?;
     check(name, &outcome, 200, 0.0)?;
     if outcome.unsent as f64 > UNSENT_MAX * outcome.answers() as f64 {
         let reason = format!("{} of {} requests could not be sent in time", outcome.unsent, outcome.answers());
-        return Err(Failure::Bench(format!("{name} cannot carry {:.0} requests/s: {reason}", rate.unwrap_or(0.0))));
+        return Err(Failure::Bench(format!(
+            "{name} cannot carry {:.0} requests/s: {reason}",
+            load.rate.unwrap_or(0.0)
+        )));
     }
     Ok(outcome)
 }

@@ -89,6 +89,8 @@ pub(crate) fn misdirected(bench: &Bench) -> Result<Vec<Figure>, Failure> {
             reuse: Reuse::NewConnection,
             rate: Some(RATE_NEW_CONNECTIONS),
             duration: bench.seconds(4),
+            beside: None,
+            answers_at: None,
         };
         cost(&program, 421, &Load { duration: bench.seconds(1), ..load.clone() })?;
         let (cost, _) = cost(&program, 421, &load)?;
@@ -135,6 +137,8 @@ fn flood(contender: Contender, rate: Option<f64>, duration: Duration) -> Load {
         reuse: Reuse::KeepAlive,
         rate,
         duration,
+        beside: None,
+        answers_at: None,
     }
 }
 

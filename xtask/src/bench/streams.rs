@@ -107,6 +107,8 @@ fn warm(bench: &Bench, contender: Contender) -> Result<(), Failure> {
         reuse: Reuse::NewConnection,
         rate: Some(3_000.0),
         duration: bench.seconds(3),
+        beside: None,
+        answers_at: None,
     };
     let outcome = load.run().map_err(|error| Failure::Bench(format!("the load failed: {error}")))?;
     check(contender.name(), &outcome, 200, 0.0)
