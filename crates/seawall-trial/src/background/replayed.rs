@@ -8,7 +8,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use seawall_engine::observation::{Outcome, attribute, log};
+use seawall_engine::observation::log::{self, Reader};
+use seawall_engine::observation::{Outcome, attribute};
 use seawall_engine::units::Timestamp;
 
 use super::Plan;
@@ -146,9 +147,10 @@ fn commonest(values: impl Iterator<Item = String>) -> String {
 
 /// The request of one line; none for what no server would have answered.
 fn sent(line: &[u8]) -> Option<Sent> {
-    let entry = log::read(line, None).ok()?;
+    let mut reader = Reader::default();
+    let entry = reader.read(line).ok()?;
     let mut buffer = Vec::new();
-    let request = log::restore(&entry.observation.request, &mut buffer);
+    let request = log::restore(&entry.observation.request, entry.encoding, &mut buffer);
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let Outcome::Served { status } = entry.observation.outcome else { return None };
     let client = entry.observation.client.map_or(address(20, 0), |client| client.ip());

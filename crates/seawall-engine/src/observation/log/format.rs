@@ -13,6 +13,28 @@ pub enum Format {
     VhostCombined,
     /// Common behind the virtual host.
     VhostCommon,
+    /// One JSON object a line, as nginx writes with `escape=json`.
+    Json,
+    /// Caddy's JSON.
+    Caddy,
+    /// Traefik's JSON; its other format is combined with further fields.
+    Traefik,
+    /// Envoy's, as text or JSON.
+    Envoy,
+    /// HAProxy's HTTP log.
+    Haproxy,
+    /// Nginx Proxy Manager's.
+    ProxyManager,
+    /// W3C extended: IIS, CloudFront.
+    W3c,
+    /// Amazon's application and classic load balancers.
+    AwsLoadBalancer,
+    /// Amazon S3's server access log.
+    AwsS3,
+    /// Squid's own.
+    Squid,
+    /// As a format string describes.
+    Custom,
 }
 
 /// Which attributes of a request a format has room for.
@@ -26,7 +48,23 @@ pub struct Fields {
 
 impl Format {
     /// Every format.
-    pub const ALL: [Self; 4] = [Self::Combined, Self::Common, Self::VhostCombined, Self::VhostCommon];
+    pub const ALL: [Self; 15] = [
+        Self::Combined,
+        Self::Common,
+        Self::VhostCombined,
+        Self::VhostCommon,
+        Self::Json,
+        Self::Caddy,
+        Self::Traefik,
+        Self::Envoy,
+        Self::Haproxy,
+        Self::ProxyManager,
+        Self::W3c,
+        Self::AwsLoadBalancer,
+        Self::AwsS3,
+        Self::Squid,
+        Self::Custom,
+    ];
 
     /// The name in reports, options and JSON.
     pub const fn name(self) -> &'static str {
@@ -35,6 +73,17 @@ impl Format {
             Self::Common => "common",
             Self::VhostCombined => "vhost-combined",
             Self::VhostCommon => "vhost-common",
+            Self::Json => "json",
+            Self::Caddy => "caddy",
+            Self::Traefik => "traefik",
+            Self::Envoy => "envoy",
+            Self::Haproxy => "haproxy",
+            Self::ProxyManager => "nginx-proxy-manager",
+            Self::W3c => "w3c",
+            Self::AwsLoadBalancer => "aws-load-balancer",
+            Self::AwsS3 => "aws-s3",
+            Self::Squid => "squid",
+            Self::Custom => "custom",
         }
     }
 
@@ -43,8 +92,20 @@ impl Format {
         match self {
             Self::Combined => Fields { host: false, user_agent: true },
             Self::Common => Fields { host: false, user_agent: false },
-            Self::VhostCombined => Fields { host: true, user_agent: true },
             Self::VhostCommon => Fields { host: true, user_agent: false },
+            // HAProxy's log has the headers that somebody told it to keep, and names none.
+            Self::Haproxy => Fields { host: false, user_agent: true },
+            Self::Squid => Fields { host: true, user_agent: false },
+            Self::VhostCombined
+            | Self::Json
+            | Self::Caddy
+            | Self::Traefik
+            | Self::Envoy
+            | Self::ProxyManager
+            | Self::W3c
+            | Self::AwsLoadBalancer
+            | Self::AwsS3
+            | Self::Custom => Fields { host: true, user_agent: true },
         }
     }
 }

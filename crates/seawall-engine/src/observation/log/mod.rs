@@ -1,25 +1,44 @@
 //! Access logs: one line of a web server's log becomes an [`Observation`].
 //!
 //! Owns which formats are known, how a log's format is recognised from its first lines, and how a line of each is read.
-//! Reading a line is pure, borrows from the line and allocates nothing. It never guesses: what cannot be read is refused
+//! A [`Reader`] reads the lines of one log, since what one line says (the columns of those that follow) may decide how others
+//! are read. Reading borrows from the line and allocates nothing for each. It never guesses: what cannot be read is refused
 //! with a [`Reason`], for the caller to count and show. Files, compression and line splitting are not known here.
 //!
 //! To add a format: a file beside `combined.rs`, its variants in [`Format`], its entry in `FAMILIES`.
 
+mod aws;
 mod combined;
+mod cursor;
+mod envelope;
+mod envoy;
+mod fields;
 mod format;
+mod haproxy;
+mod json;
+mod proxy_manager;
+mod reader;
 mod reason;
 mod recognise;
 mod request_line;
 mod restore;
+mod squid;
+mod template;
 mod time;
+mod w3c;
 
-use super::Observation;
+use std::time::Duration;
+
+use super::{ClientHistory, Cost, Observation, Outcome, Request};
+use crate::address::ClientAddress;
+use crate::units::Timestamp;
 
 pub use format::{Fields, Format};
+pub use reader::Reader;
 pub use reason::Reason;
 pub use recognise::{RECOGNITION_LINES_MAX, Recognition, recognise};
 pub use restore::restore;
+pub use template::{Template, TemplateError};
 
 /// The longest line that is read, in bytes. Web servers bound a request's head to 8 KiB or 16 KiB, and escaping can make
 /// four bytes of one; whatever is longer is damage, or an attack on the reader.
@@ -30,11 +49,84 @@ pub const LINE_BYTES_MAX: usize = 64 * 1024;
 pub struct Entry<'a> {
     /// What the line says.
     pub observation: Observation<'a>,
+    /// The addresses by which the client came, as it or proxies wrote them (`X-Forwarded-For`).
+    pub forwarded_for: Option<&'a [u8]>,
     /// The format that the line is in.
     pub format: Format,
-    /// Whether the request is byte for byte what the server received. When it is not (the log escaped something, or the
-    /// host is not in lower case), [`restore`] gives the request as the gate would have seen it.
-    pub verbatim: bool,
+    /// How the request's texts were written down. Unless it is [`Encoding::Plain`], [`restore`] gives the request as the gate
+    /// would have seen it.
+    pub encoding: Encoding,
+}
+
+/// How a log wrote down the texts of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encoding {
+    /// Byte for byte, and the host in lower case.
+    Plain,
+    /// With a backslash before what has another meaning: `\x22` (nginx), `\"` and the letters of C (Apache).
+    Backslash,
+    /// As JSON has it.
+    Json,
+    /// With `+` for each space in headers (IIS).
+    PlusHeaders,
+    /// With `%20` and the like in headers (CloudFront).
+    PercentHeaders,
+}
+
+/// What a line says, before it is an observation.
+#[derive(Clone, Copy, Debug)]
+struct Parts<'a> {
+    at: Option<Timestamp>,
+    client: Option<ClientAddress>,
+    forwarded_for: Option<&'a [u8]>,
+    request: Request<'a>,
+    outcome: Outcome,
+    bytes: u64,
+    request_time: Option<Duration>,
+    upstream_time: Option<Duration>,
+}
+
+impl Default for Parts<'_> {
+    fn default() -> Self {
+        Self {
+            at: None,
+            client: None,
+            forwarded_for: None,
+            request: Request::default(),
+            outcome: Outcome::Arrived,
+            bytes: 0,
+            request_time: None,
+            upstream_time: None,
+        }
+    }
+}
+
+impl<'a> Parts<'a> {
+    fn into_entry(self, format: Format, encoding: Encoding) -> Result<Entry<'a>, Reason> {
+        let request_time = self.request_time.unwrap_or_default();
+        let observation = Observation {
+            at: self.at.ok_or(Reason::NoTimestamp)?,
+            client: self.client,
+            request: self.request,
+            outcome: self.outcome,
+            cost: Cost {
+                requests: 1,
+                bytes: self.bytes,
+                // Where a log tells only how long it all took, that is the best there is.
+                upstream_time: self.upstream_time.unwrap_or(request_time),
+                connection_time: request_time,
+            },
+            weight: 1.0,
+            history: ClientHistory::default(),
+        };
+        let is_other_case = self.request.host.iter().any(|byte| byte.is_ascii_uppercase() || *byte == b'\\');
+        let encoding = match encoding {
+            Encoding::Plain if is_other_case => Encoding::Backslash,
+            Encoding::PlusHeaders | Encoding::PercentHeaders if !w3c::has_headers(&self.request) => Encoding::Plain,
+            other => other,
+        };
+        Ok(Entry { observation, forwarded_for: self.forwarded_for, format, encoding })
+    }
 }
 
 /// Formats that one function reads, because they are told apart only while reading.
@@ -43,21 +135,21 @@ struct Family {
     read: for<'a> fn(&'a [u8]) -> Result<Entry<'a>, Reason>,
 }
 
-/// Every known format, in the order in which they are tried on a line of an unknown one.
-const FAMILIES: &[Family] = &[Family { formats: combined::FORMATS, read: combined::read }];
+/// Every format that a line of it is enough for, in the order in which they are tried on a line of an unknown one.
+const FAMILIES: &[Family] = &[
+    Family { formats: combined::FORMATS, read: combined::read },
+    Family { formats: json::FORMATS, read: json::read },
+    Family { formats: haproxy::FORMATS, read: haproxy::read },
+    Family { formats: proxy_manager::FORMATS, read: proxy_manager::read },
+    Family { formats: envoy::FORMATS, read: envoy::read },
+    Family { formats: aws::LOAD_BALANCER_FORMATS, read: aws::read_load_balancer },
+    Family { formats: aws::S3_FORMATS, read: aws::read_s3 },
+    Family { formats: squid::FORMATS, read: squid::read },
+];
 
-/// Reads one line, without its line break: in the family of the `expected` format first, then in the others, since logs
-/// are joined and servers reconfigured. When no format fits, the reason is that of the one that came furthest.
-///
-/// # Errors
-/// The [`Reason`] why no known format can read the line.
-pub fn read<'a>(line: &'a [u8], expected: Option<Format>) -> Result<Entry<'a>, Reason> {
-    if line.len() > LINE_BYTES_MAX {
-        return Err(Reason::TooLong);
-    }
-    if line.trim_ascii().is_empty() {
-        return Err(Reason::Empty);
-    }
+/// Reads one line in the family of the `expected` format first, then in the others, since logs are joined and servers
+/// reconfigured. When no format fits, the reason is that of the one that came furthest.
+fn read_by_itself(line: &[u8], expected: Option<Format>) -> Result<Entry<'_>, Reason> {
     let is_expected = |family: &&Family| expected.is_some_and(|format| family.formats.contains(&format));
     let expected_first = FAMILIES.iter().filter(is_expected);
     let others = FAMILIES.iter().filter(|family| !is_expected(family));
@@ -71,5 +163,7 @@ pub fn read<'a>(line: &'a [u8], expected: Option<Format>) -> Result<Entry<'a>, R
     Err(furthest)
 }
 
+#[cfg(test)]
+mod golden;
 #[cfg(test)]
 mod tests;

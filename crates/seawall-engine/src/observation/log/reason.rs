@@ -10,12 +10,16 @@ pub enum Reason {
     Empty,
     /// Longer than [`super::LINE_BYTES_MAX`].
     TooLong,
+    /// A directive or a comment: a line that begins with `#`.
+    Directive,
     /// No time stamp where any known format has one.
     NoTimestamp,
     /// A time stamp of the right shape that names no moment, or one before 1970.
     WrongTimestamp,
-    /// Fewer fields than client, identity and user before the time stamp.
+    /// Fewer fields than the format has.
     TooFewFields,
+    /// The server's word about something else than a request.
+    NotARequest,
     /// No quoted request after the time stamp.
     NoRequest,
     /// A quoted field that does not end: most often a line that was cut.
@@ -32,12 +36,14 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in order.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Empty,
         Self::TooLong,
+        Self::Directive,
         Self::NoTimestamp,
         Self::WrongTimestamp,
         Self::TooFewFields,
+        Self::NotARequest,
         Self::NoRequest,
         Self::UnclosedQuote,
         Self::NoStatus,
@@ -51,9 +57,11 @@ impl Reason {
         match self {
             Self::Empty => "empty",
             Self::TooLong => "too-long",
+            Self::Directive => "directive",
             Self::NoTimestamp => "no-timestamp",
             Self::WrongTimestamp => "wrong-timestamp",
             Self::TooFewFields => "too-few-fields",
+            Self::NotARequest => "not-a-request",
             Self::NoRequest => "no-request",
             Self::UnclosedQuote => "unclosed-quote",
             Self::NoStatus => "no-status",
@@ -68,9 +76,11 @@ impl Reason {
         match self {
             Self::Empty => "empty line",
             Self::TooLong => "line longer than 64 KiB",
+            Self::Directive => "directive or comment",
             Self::NoTimestamp => "no time stamp of a known format",
             Self::WrongTimestamp => "time stamp names no moment since 1970",
-            Self::TooFewFields => "fewer than three fields before the time stamp",
+            Self::TooFewFields => "fewer fields than the format has",
+            Self::NotARequest => "message about something else than a request",
             Self::NoRequest => "no quoted request after the time stamp",
             Self::UnclosedQuote => "quoted field does not end (line cut short?)",
             Self::NoStatus => "line ends before the status",

@@ -1,6 +1,6 @@
 //! Finding out which format a log is in.
 
-use super::{Format, read};
+use super::{Format, Reader, Reason};
 
 /// How many of the first lines are looked at. A log that begins with a few damaged lines is still recognised, and the
 /// share among so many is a fair estimate of the whole.
@@ -22,14 +22,19 @@ pub struct Recognition {
 pub fn recognise<'a>(lines: impl IntoIterator<Item = &'a [u8]>) -> Option<Recognition> {
     let mut counts = [0_usize; Format::ALL.len()];
     let mut looked_at = 0;
+    let mut reader = Reader::default();
     let filled = lines.into_iter().filter(|line| !line.trim_ascii().is_empty());
     for line in filled.take(RECOGNITION_LINES_MAX) {
-        looked_at += 1;
-        if let Ok(entry) = read(line, None) {
-            for (format, count) in Format::ALL.iter().zip(&mut counts) {
-                *count += usize::from(*format == entry.format);
+        match reader.read(line) {
+            Ok(entry) => {
+                for (format, count) in Format::ALL.iter().zip(&mut counts) {
+                    *count += usize::from(*format == entry.format);
+                }
             }
+            Err(Reason::Directive) => continue,
+            Err(_) => {}
         }
+        looked_at += 1;
     }
     // `max_by_key` takes the last of equals, so the formats are gone through from the end.
     let (format, count) = Format::ALL.into_iter().zip(counts).rev().max_by_key(|(_, count)| *count)?;

@@ -63,7 +63,7 @@ fn split(line: &[u8]) -> Option<Request<'_>> {
 }
 
 /// Host, and path with query, of a target that does not begin with a slash.
-fn split_authority<'a>(method: &[u8], target: &'a [u8]) -> (&'a [u8], &'a [u8]) {
+pub(super) fn split_authority<'a>(method: &[u8], target: &'a [u8]) -> (&'a [u8], &'a [u8]) {
     if method == b"CONNECT" {
         return (without_port(target), target);
     }

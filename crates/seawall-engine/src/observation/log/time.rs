@@ -1,5 +1,7 @@
 //! Time stamps as logs write them.
 
+use std::time::Duration;
+
 use crate::units::Timestamp;
 
 /// The length of a time stamp of the common log format.
@@ -32,6 +34,103 @@ pub(super) fn common(text: &[u8; COMMON_BYTES]) -> Option<Timestamp> {
     let offset = zone_hour * 3600 + zone_minute * 60;
     let utc = if sign == b'-' { local + offset } else { local - offset };
     u64::try_from(utc).ok().map(Timestamp::from_seconds)
+}
+
+/// The moment of `25/Feb/2019:16:19:48.143`, as HAProxy writes it: without a zone, so it is taken for UTC.
+pub(super) fn zoneless(text: &[u8]) -> Option<Timestamp> {
+    let (whole, rest) = text.split_at_checked(COMMON_BYTES - " +0000".len())?;
+    let mut text = *b"00/Jan/0000:00:00:00 +0000";
+    text.get_mut(..whole.len())?.copy_from_slice(whole);
+    let moment = common(&text)?;
+    match rest {
+        [] => Some(moment),
+        [b'.', fraction @ ..] => Some(moment + Duration::from_micros(micros(fraction)?)),
+        _ => None,
+    }
+}
+
+/// The moment of an ISO 8601 date and time, as RFC 3339 has it: `2025-12-31T17:37:40.493+01:00`. Also with a space in place
+/// of the `T`, with `+0100`, and without a zone, which is taken for UTC.
+pub(super) fn iso(text: &[u8]) -> Option<Timestamp> {
+    let (date, rest) = text.split_first_chunk::<10>()?;
+    let [b'T' | b't' | b' ', rest @ ..] = rest else { return None };
+    let (time, rest) = rest.split_first_chunk::<8>()?;
+    let seconds = seconds_of(date, time)?;
+    let (fraction, zone) = match rest {
+        [b'.' | b',', rest @ ..] => {
+            let end = rest.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(rest.len());
+            (micros(&rest[..end])?, &rest[end..])
+        }
+        zone => (0, zone),
+    };
+    let offset = match zone {
+        [] | b"Z" | b"z" => 0,
+        [sign @ (b'+' | b'-'), h1, h2, b':', m1, m2] | [sign @ (b'+' | b'-'), h1, h2, m1, m2] => {
+            let (hours, minutes) = (digits(&[*h1, *h2])?, digits(&[*m1, *m2])?);
+            let offset = hours * 3600 + minutes * 60;
+            if hours > 23 || minutes > 59 {
+                return None;
+            }
+            if *sign == b'-' { -offset } else { offset }
+        }
+        _ => return None,
+    };
+    moment(seconds - offset, fraction)
+}
+
+/// The moment of a date and a time in two fields, as W3C extended logs have them: `2024-05-01` and `12:00:01`, in UTC.
+pub(super) fn date_and_time(date: &[u8], time: &[u8]) -> Option<Timestamp> {
+    let (time, rest) = time.split_first_chunk::<8>()?;
+    let fraction = match rest {
+        [] => 0,
+        [b'.', rest @ ..] => micros(rest)?,
+        _ => return None,
+    };
+    moment(seconds_of(date.try_into().ok()?, time)?, fraction)
+}
+
+/// The moment of a number of seconds since 1970, with a fraction or without; or of milli-, micro- or nanoseconds when it is
+/// that large: as seconds it would lie beyond the year 5138.
+pub(super) fn epoch(text: &[u8]) -> Option<Timestamp> {
+    let (whole, fraction) = match memchr::memchr(b'.', text) {
+        Some(point) => (&text[..point], micros(&text[point + 1..])?),
+        None => (text, 0),
+    };
+    if whole.is_empty() || whole.len() > 19 {
+        return None;
+    }
+    let number = u64::try_from(digits(whole)?).ok()?;
+    let micros = match number {
+        0..100_000_000_000 => number * 1_000_000 + fraction,
+        100_000_000_000..100_000_000_000_000 => number * 1_000,
+        100_000_000_000_000..100_000_000_000_000_000 => number,
+        _ => number / 1_000,
+    };
+    Some(Timestamp::from_micros(micros))
+}
+
+/// Seconds since 1970 of `2024-05-01` and `12:00:01`.
+fn seconds_of(date: &[u8; 10], time: &[u8; 8]) -> Option<i64> {
+    let [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2] = *date else { return None };
+    let [h1, h2, b':', i1, i2, b':', s1, s2] = *time else { return None };
+    let (year, month, day) = (digits(&[y1, y2, y3, y4])?, digits(&[m1, m2])?, digits(&[d1, d2])?);
+    let (hour, minute, second) = (digits(&[h1, h2])?, digits(&[i1, i2])?, digits(&[s1, s2])?);
+    let is_day = (1..=12).contains(&month) && day >= 1 && day <= days_in_month(year, month);
+    let is_time = hour <= 23 && minute <= 59 && second <= 60;
+    (is_day && is_time).then(|| days_since_epoch(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second)
+}
+
+fn moment(seconds: i64, micros: u64) -> Option<Timestamp> {
+    u64::try_from(seconds).ok().map(|seconds| Timestamp::from_seconds(seconds) + Duration::from_micros(micros))
+}
+
+/// The first six digits of a fraction of a second.
+fn micros(fraction: &[u8]) -> Option<u64> {
+    if fraction.is_empty() || !fraction.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let six = fraction.iter().copied().chain(std::iter::repeat(b'0')).take(6);
+    Some(six.fold(0, |number, byte| number * 10 + u64::from(byte - b'0')))
 }
 
 fn digits(text: &[u8]) -> Option<i64> {
@@ -123,7 +222,47 @@ mod tests {
         }
     }
 
+    #[test]
+    fn other_ways_to_write_a_moment() {
+        let micros = |moment: Option<Timestamp>| moment.map(Timestamp::as_micros);
+        for (text, expected) in [
+            ("2023-04-26T12:22:55.463821Z", Some(1_682_511_775_463_821)),
+            ("2025-12-31T17:37:40.493035218+01:00", Some(1_767_199_060_493_035)),
+            ("2025-12-31 17:37:40-0730", Some(1_767_229_660_000_000)),
+            ("1970-01-01T00:00:00", Some(0)),
+            ("1970-01-01T00:00:00+00:01", None),
+            ("2023-02-29T00:00:00Z", None),
+            ("2023-01-01T00:00:00.Z", None),
+            ("2023-01-01T00:00:00 UTC", None),
+            ("2023-13-01T00:00:00Z", None),
+        ] {
+            assert_eq!(micros(iso(text.as_bytes())), expected, "{text}");
+        }
+        for (text, expected) in [
+            ("1693840791.7564995", Some(1_693_840_791_756_499)),
+            ("1693840791", Some(1_693_840_791_000_000)),
+            ("1693840791756", Some(1_693_840_791_756_000)),
+            ("1693840791756499", Some(1_693_840_791_756_499)),
+            ("1693840791756499123", Some(1_693_840_791_756_499)),
+            ("", None),
+            ("-1", None),
+            ("1e9", None),
+            ("99999999999999999999", None),
+        ] {
+            assert_eq!(micros(epoch(text.as_bytes())), expected, "{text}");
+        }
+        assert_eq!(micros(zoneless(b"25/Feb/2019:16:19:48.143")), Some(1_551_111_588_143_000));
+        assert_eq!(micros(zoneless(b"25/Feb/2019:16:19:48x")), None);
+        assert_eq!(micros(date_and_time(b"2019-02-25", b"16:19:48")), Some(1_551_111_588_000_000));
+        assert_eq!(micros(date_and_time(b"2019-02-25", b"16:19")), None);
+    }
+
     proptest! {
+        #[test]
+        fn no_text_does_harm(text in prop::collection::vec(any::<u8>(), 0..40)) {
+            let _ = (iso(&text), epoch(&text), zoneless(&text), date_and_time(&text, &text));
+        }
+
         /// jiff has its own calendar, and writes the moments in zones of any offset.
         #[test]
         fn agrees_with_another_calendar(seconds in 0_i64..253_000_000_000, offset_minutes in -1_439_i32..=1_439) {

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use seawall_engine::observation::Observation;
-use seawall_engine::observation::log::{self, Entry, Fields, Reason, read, recognise};
+use seawall_engine::observation::log::{self, Encoding, Entry, Fields, Reader, Reason, recognise};
 
 use super::inputs::Inputs;
 use super::progress::Progress;
@@ -70,13 +70,13 @@ fn read_input(
         input.compression = Some(compression);
         input.recognition = recognition;
     }
-    let expected = recognition.map(|recognition| recognition.format);
+    let mut reader = Reader::new(recognition.map(|recognition| recognition.format));
     let mut restored = Vec::new();
     let mut number = 0;
     while let Some((line, line_break)) = lines.next_with_break().map_err(|error| read_error(number, error))? {
         number += 1;
         match line {
-            Line::Whole(text) => match read(text, expected) {
+            Line::Whole(text) => match reader.read(text) {
                 Ok(entry) => {
                     inputs.add(entry.observation.at, entry.observation.cost.bytes);
                     if visit(&request(&entry, text, line_break, &mut restored)).is_break() {
@@ -95,10 +95,10 @@ fn read_input(
 }
 
 fn request<'a>(entry: &Entry<'a>, line: &'a [u8], line_break: LineBreak, restored: &'a mut Vec<u8>) -> LogRequest<'a> {
-    let observation = if entry.verbatim {
+    let observation = if entry.encoding == Encoding::Plain {
         entry.observation
     } else {
-        Observation { request: log::restore(&entry.observation.request, restored), ..entry.observation }
+        Observation { request: log::restore(&entry.observation.request, entry.encoding, restored), ..entry.observation }
     };
     LogRequest { observation, fields: entry.format.fields(), line, line_break }
 }

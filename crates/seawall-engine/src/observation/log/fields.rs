@@ -1,0 +1,150 @@
+//! Single fields, as many formats write them.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::Reason;
+use crate::address::ClientAddress;
+use crate::observation::Outcome;
+
+/// `[ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255]:65535`
+const ADDRESS_BYTES_MAX: usize = 53;
+
+/// An address and nothing else.
+pub(super) fn address(field: &[u8]) -> Option<ClientAddress> {
+    if field.len() > ADDRESS_BYTES_MAX {
+        return None;
+    }
+    let address: IpAddr = str::from_utf8(field).ok()?.parse().ok()?;
+    Some(ClientAddress::new(address))
+}
+
+/// An address, in brackets or not, with a port or without.
+pub(super) fn address_with_port(field: &[u8]) -> Option<ClientAddress> {
+    if let [b'[', rest @ ..] = field {
+        return address(&rest[..memchr::memchr(b']', rest)?]);
+    }
+    address(field).or_else(|| address(&field[..memchr::memrchr(b':', field)?]))
+}
+
+/// The client at the front of a list of addresses as forwarding proxies write it: the last entry is whom the nearest of
+/// them saw.
+pub(super) fn last_forwarded(field: &[u8]) -> Option<ClientAddress> {
+    address_with_port(field.rsplit(|byte| *byte == b',').next()?.trim_ascii())
+}
+
+/// A status of `-`, 0 or 000 is what servers write when no answer was sent.
+pub(super) fn status(word: &[u8]) -> Result<Outcome, Reason> {
+    match word {
+        b"-" | b"0" | b"000" => Ok(Outcome::Arrived),
+        [a @ b'1'..=b'5', b @ b'0'..=b'9', c @ b'0'..=b'9'] => {
+            let status = u16::from(a - b'0') * 100 + u16::from(b - b'0') * 10 + u16::from(c - b'0');
+            Ok(Outcome::Served { status })
+        }
+        _ => Err(Reason::WrongStatus),
+    }
+}
+
+/// `-` is what Apache writes for no bytes at all.
+pub(super) fn size(word: &[u8]) -> Result<u64, Reason> {
+    if word == b"-" { Ok(0) } else { integer(word).ok_or(Reason::WrongSize) }
+}
+
+/// A whole number.
+pub(super) fn integer(word: &[u8]) -> Option<u64> {
+    let digit = |byte: &u8| byte.is_ascii_digit().then(|| u64::from(byte - b'0'));
+    let append = |number: u64, byte: &u8| number.checked_mul(10)?.checked_add(digit(byte)?);
+    if word.is_empty() { None } else { word.iter().try_fold(0, append) }
+}
+
+/// A unit of time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unit {
+    Seconds,
+    Milliseconds,
+    Microseconds,
+    Nanoseconds,
+}
+
+/// A length of time in some unit, whole or with a fraction. Of several, as nginx writes them when it asked several upstreams
+/// (`0.001, 0.250` or `0.001 : 0.250`), the sum. None for `-`, a negative one, or what is no number.
+pub(super) fn duration(field: &[u8], unit: Unit) -> Option<Duration> {
+    let parts = field.split(|byte| matches!(byte, b',' | b':')).map(<[u8]>::trim_ascii).filter(|part| *part != b"-");
+    let mut sum = None;
+    for part in parts {
+        let nanoseconds = decimal(part, unit)?;
+        sum = Some(sum.unwrap_or(0_u64).saturating_add(nanoseconds));
+    }
+    sum.map(Duration::from_nanos)
+}
+
+/// Nanoseconds of a decimal number of a unit.
+fn decimal(part: &[u8], unit: Unit) -> Option<u64> {
+    let digits: usize = match unit {
+        Unit::Seconds => 9,
+        Unit::Milliseconds => 6,
+        Unit::Microseconds => 3,
+        Unit::Nanoseconds => 0,
+    };
+    let (whole, fraction) = match memchr::memchr(b'.', part) {
+        Some(point) => (&part[..point], &part[point + 1..]),
+        None => (part, &part[..0]),
+    };
+    if !fraction.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    // What is finer than a nanosecond is cut off.
+    let fraction = fraction.iter().copied().chain(std::iter::repeat(b'0')).take(digits);
+    let append = |number: u64, byte: u8| number.checked_mul(10)?.checked_add(u64::from(byte - b'0'));
+    fraction.into_iter().try_fold(integer(whole)?, append)
+}
+
+/// `-` and nothing at all are how logs write that a header was not sent.
+pub(super) fn present(field: &[u8]) -> Option<&[u8]> {
+    (!field.is_empty() && field != b"-").then_some(field)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_with_and_without_ports() {
+        let expected = |text: &str| Some(ClientAddress::new(text.parse().expect("an address")));
+        for (field, address) in [
+            ("192.0.2.1", "192.0.2.1"),
+            ("192.0.2.1:80", "192.0.2.1"),
+            ("2001:db8::1", "2001:db8::1"),
+            ("[2001:db8::1]", "2001:db8::1"),
+            ("[2001:db8::1]:80", "2001:db8::1"),
+        ] {
+            assert_eq!(address_with_port(field.as_bytes()), expected(address), "{field}");
+        }
+        for field in ["", "-", "a.example:80", "[2001:db8::1", "192.0.2.1:80:80"] {
+            assert_eq!(address_with_port(field.as_bytes()), None, "{field}");
+        }
+        assert_eq!(last_forwarded(b"203.0.113.7, [2001:db8::1]:80"), expected("2001:db8::1"));
+        assert_eq!(last_forwarded(b"203.0.113.7, unknown"), None);
+    }
+
+    #[test]
+    fn lengths_of_time() {
+        for (field, unit, nanoseconds) in [
+            ("0.005", Unit::Seconds, Some(5_000_000)),
+            ("12", Unit::Seconds, Some(12_000_000_000)),
+            ("0.001, 0.250 : -", Unit::Seconds, Some(251_000_000)),
+            ("357313", Unit::Nanoseconds, Some(357_313)),
+            ("0.000002701", Unit::Seconds, Some(2_701)),
+            ("1.5", Unit::Milliseconds, Some(1_500_000)),
+            ("1.23456789", Unit::Microseconds, Some(1_234)),
+            ("-", Unit::Seconds, None),
+            ("-1", Unit::Seconds, None),
+            ("", Unit::Seconds, None),
+            ("1e3", Unit::Seconds, None),
+            ("1.x", Unit::Seconds, None),
+            ("99999999999999999999", Unit::Seconds, None),
+        ] {
+            assert_eq!(duration(field.as_bytes(), unit).map(|time| time.as_nanos()), nanoseconds, "{field}");
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! One line or more of every format, with the value of each field; times with their zones.
+
+use super::*;
+
+/// Every line of real logs that is a request is read, and the format of each log is known.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a test of real files, which lie outside the project")]
+fn the_corpus_is_read() {
+    let Some(folder) = std::env::var_os("SEAWALL_CORPUS") else {
+        return eprintln!("skipped: SEAWALL_CORPUS names no folder of real logs");
+    };
+    // Lines that are cut off, and messages of servers in no format of requests.
+    let is_excused = |line: &[u8], reason: Reason| {
+        matches!(reason, Reason::Empty | Reason::NotARequest | Reason::Directive | Reason::NoTimestamp)
+            || !line.ends_with(b"\"")
+    };
+    let mut files = 0;
+    for file in std::fs::read_dir(std::path::Path::new(&folder).join("logs")).expect("the logs").flatten() {
+        let content = std::fs::read(file.path()).expect("a log");
+        let lines = || content.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii_end);
+        assert!(recognise(lines()).is_some(), "{}", file.path().display());
+        let mut reader = Reader::default();
+        for line in lines() {
+            if let Err(reason) = reader.read(line).map(|_| ()) {
+                assert!(is_excused(line, reason), "{}: {reason:?}: {}", file.path().display(), line.escape_ascii());
+            }
+        }
+        files += 1;
+    }
+    assert!(files >= 16, "{files} logs");
+}
+
+/// What the last of `lines` says.
+fn show(lines: &[&str]) -> String {
+    let mut reader = Reader::default();
+    let (last, before) = lines.split_last().expect("a line");
+    for line in before {
+        let _ = reader.read(line.as_bytes());
+    }
+    let entry = match reader.read(last.as_bytes()) {
+        Ok(entry) => entry,
+        Err(reason) => return reason.name().to_owned(),
+    };
+    let mut buffer = Vec::new();
+    let request = restore(&entry.observation.request, entry.encoding, &mut buffer);
+    let Observation { at, client, outcome, cost, .. } = entry.observation;
+    let text = |field: &[u8]| String::from_utf8_lossy(field).into_owned();
+    let optional = |field: Option<&[u8]>| field.map_or("-".to_owned(), text);
+    let status = match outcome {
+        Outcome::Served { status } => status.to_string(),
+        other => format!("{other:?}"),
+    };
+    [
+        entry.format.name().to_owned(),
+        format!("{}.{:06}", at.as_seconds(), at.as_micros() % 1_000_000),
+        client.map_or("-".to_owned(), |client| client.ip().to_string()),
+        optional(entry.forwarded_for),
+        text(request.method),
+        text(request.host),
+        text(request.path),
+        optional(request.query),
+        request.version.as_str().to_owned(),
+        status,
+        cost.bytes.to_string(),
+        format!("{:?}", cost.connection_time),
+        format!("{:?}", cost.upstream_time),
+        optional(request.user_agent),
+        optional(request.referer),
+    ]
+    .join(" | ")
+}
+
+#[track_caller]
+fn check(lines: &[&str], expected: &str) {
+    assert_eq!(show(lines), expected, "{lines:?}");
+}
+
+#[test]
+fn combined_with_what_follows() {
+    let line = r#"192.0.2.1 - - [17/May/2015:10:05:03 +0200] "GET /a HTTP/1.1" 200 5 "-" "A/1""#;
+    let read = |forwarded: &str, total: &str, site: &str| {
+        format!(
+            "combined | 1431849903.000000 | 192.0.2.1 | {forwarded} | GET |  | /a | - | HTTP/1.1 | 200 | 5 | {total} | {site} | A/1 | -"
+        )
+    };
+    check(&[line], &read("-", "0ns", "0ns"));
+    check(&[&format!("{line} \"203.0.113.7, 198.51.100.2\"")], &read("203.0.113.7, 198.51.100.2", "0ns", "0ns"));
+    check(&[&format!("{line} \"-\" 0.250 0.200")], &read("-", "250ms", "200ms"));
+    check(&[&format!("{line} rt=0.250 uct=\"0.000\"")], &read("-", "250ms", "0ns"));
+    check(&[&format!("{line} 500 \"r@docker\" \"http://198.51.100.3:80\" 42ms")], &read("-", "42ms", "42ms"));
+    check(
+        &[&format!("{line} 417 0.250 [ns-svc-80] [] 198.51.100.3:80 5 0.200 200 0123456789abcdef")],
+        &read("-", "250ms", "200ms"),
+    );
+    check(&[&format!("{line} 417 \"a word\"")], &read("-", "0ns", "0ns"));
+}
+
+#[test]
+fn lighttpd_has_the_host_in_the_second_field() {
+    check(
+        &[r#"192.0.2.1 www.example.org - [17/May/2015:10:05:03 +0000] "GET /a HTTP/1.1" 200 5 "-" "A/1""#],
+        "vhost-combined | 1431857103.000000 | 192.0.2.1 | - | GET | www.example.org | /a | - | HTTP/1.1 | 200 | 5 | 0ns | 0ns | A/1 | -",
+    );
+}
+
+#[test]
+fn nginx_in_json() {
+    check(
+        &[
+            r#"{"time":"2024-05-01T12:00:01+02:00","remote_addr":"192.0.2.1","request":"GET /a?b=\"c\" HTTP/2.0","status": "200","body_bytes_sent":"512","request_time":"0.005","upstream_response_time":"0.004","http_user_agent":"A\/1 \u00e9","http_referer":"","http_x_forwarded_for":"203.0.113.7","host":"Example.org"}"#,
+        ],
+        "json | 1714557601.000000 | 192.0.2.1 | 203.0.113.7 | GET | example.org | /a | b=\"c\" | HTTP/2.0 | 200 | 512 | 5ms | 4ms | A/1 é | -",
+    );
+    check(
+        &[
+            r#"{"msec":1714557601.250,"remote_addr":"2001:db8::1","request_method":"POST","request_uri":"/a?b","server_protocol":"HTTP/1.1","status":404,"bytes_sent":7}"#,
+        ],
+        "json | 1714557601.250000 | 2001:db8::1 | - | POST |  | /a | b | HTTP/1.1 | 404 | 7 | 0ns | 0ns | - | -",
+    );
+}
+
+#[test]
+fn caddy() {
+    check(
+        &[
+            r#"{"level":"info","ts":1693840791.7564995,"logger":"http.log.access","msg":"handled request","request":{"remote_ip":"192.0.2.9","remote_port":"44790","client_ip":"192.0.2.1","proto":"HTTP/2.0","method":"GET","host":"example.org:8080","uri":"/a?b","headers":{"User-Agent":["curl/7.74.0"],"Referer":["https://a.example/"]}},"bytes_read":0,"duration":0.002701,"size":12,"status":200}"#,
+        ],
+        "caddy | 1693840791.756499 | 192.0.2.1 | - | GET | example.org | /a | b | HTTP/2.0 | 200 | 12 | 2.701ms | 2.701ms | curl/7.74.0 | https://a.example/",
+    );
+    check(&[r#"{"level":"info","ts":1693840791.75,"msg":"server running"}"#], "not-a-request");
+}
+
+#[test]
+fn traefik_in_json() {
+    check(
+        &[
+            r#"{"ClientAddr":"192.0.2.1:39496","ClientHost":"192.0.2.1","DownstreamContentSize":357,"DownstreamStatus":200,"Duration":357313,"OriginDuration":324669,"RequestHost":"example.org","RequestMethod":"GET","RequestPath":"/a?b","RequestProtocol":"HTTP/1.1","StartLocal":"2021-12-08T15:02:43.587782192+01:00","StartUTC":"2021-12-08T14:02:43.587782192Z","request_User-Agent":"A/1"}"#,
+        ],
+        "traefik | 1638972163.587782 | 192.0.2.1 | - | GET | example.org | /a | b | HTTP/1.1 | 200 | 357 | 357.313µs | 324.669µs | A/1 | -",
+    );
+}
+
+#[test]
+fn envoy_in_both_ways() {
+    check(
+        &[
+            r#"[2016-04-15T20:17:00.310Z] "POST /a HTTP/2" 204 - 154 9 226 100 "203.0.113.7, 192.0.2.1" "A/1" "cc21d9b0" "example.org:8443" "tcp://198.51.100.1:80""#,
+        ],
+        "envoy | 1460751420.310000 | 192.0.2.1 | 203.0.113.7, 192.0.2.1 | POST | example.org | /a | - | HTTP/2.0 | 204 | 9 | 226ms | 100ms | A/1 | -",
+    );
+    check(
+        &[
+            r#"{":authority":"example.org","bytes_sent":121258,"downstream_remote_address":"[2001:db8::1]:59292","duration":11,"method":"GET","protocol":"HTTP/2","response_code":200,"start_time":"2025-12-31T16:37:40.479Z","user-agent":"A/1","x-envoy-origin-path":"/a?b","x-envoy-upstream-service-time":"9"}"#,
+        ],
+        "envoy | 1767199060.479000 | 2001:db8::1 | - | GET | example.org | /a | b | HTTP/2.0 | 200 | 121258 | 11ms | 9ms | A/1 | -",
+    );
+}
+
+#[test]
+fn haproxy() {
+    check(
+        &[
+            r#"Feb 25 16:19:49 198.51.100.2 haproxy[7]: 192.0.2.1:53332 [25/Feb/2019:16:19:48.143] in~ bk/srv 0/0/7/1457/1487 200 11394 - - ---- 2/1/0/0/0 0/0 {https://a.example/|Mozilla/5.0 (X11)} {} "GET /a?b HTTP/1.1""#,
+        ],
+        "haproxy | 1551111588.143000 | 192.0.2.1 | - | GET |  | /a | b | HTTP/1.1 | 200 | 11394 | 1.487s | 1.457s | Mozilla/5.0 (X11) | -",
+    );
+    check(
+        &[
+            r#"[2001:db8::1]:53332 [25/Feb/2019:16:19:48.143] in bk/<NOSRV> -1/-1/-1/-1/5 503 +212 - - SC-- 2/1/0/0/0 0/0 "GET / HTTP/1.0""#,
+        ],
+        "haproxy | 1551111588.143000 | 2001:db8::1 | - | GET |  | / | - | HTTP/1.0 | 503 | 212 | 5ms | 5ms | - | -",
+    );
+    check(&["192.0.2.1:50033 [28/Feb/2025:02:43:10.123] in/1: SSL handshake failure"], "not-a-request");
+}
+
+#[test]
+fn nginx_proxy_manager() {
+    check(
+        &[
+            r#"[01/Oct/2025:14:32:15 +0000] HIT 200 304 - GET https example.org "/a?b" [Client 192.0.2.1] [Length 1543] [Gzip 2.45] [Sent-to 198.51.100.15:8080] "A/1" "https://a.example/""#,
+        ],
+        "nginx-proxy-manager | 1759329135.000000 | 192.0.2.1 | - | GET | example.org | /a | b | HTTP/1.1 | 304 | 1543 | 0ns | 0ns | A/1 | https://a.example/",
+    );
+    check(
+        &[
+            r#"[24/Jan/2022:13:40:19 +0000] 444 - GET https 198.51.100.1 "/.env" [Client 192.0.2.1] [Length 0] [Gzip -] "A/1" "-""#,
+        ],
+        "nginx-proxy-manager | 1643031619.000000 | 192.0.2.1 | - | GET | 198.51.100.1 | /.env | - | HTTP/1.1 | 444 | 0 | 0ns | 0ns | A/1 | -",
+    );
+}
+
+#[test]
+fn w3c_extended_with_columns_that_change() {
+    let first =
+        "#Fields: date time c-ip cs-method cs-uri-stem cs-uri-query sc-status sc-bytes time-taken cs(User-Agent)";
+    check(
+        &[first, "2024-05-01 12:00:01 192.0.2.1 GET /a b=c 200 512 15 Mozilla/5.0+(X11)"],
+        "w3c | 1714564801.000000 | 192.0.2.1 | - | GET |  | /a | b=c | HTTP/1.1 | 200 | 512 | 15ms | 15ms | Mozilla/5.0 (X11) | -",
+    );
+    check(
+        &[
+            first,
+            "2024-05-01 12:00:01 192.0.2.1 GET /a - 200 512 15 -",
+            "#Fields: date time cs-uri-stem sc-status",
+            "2024-05-01 12:00:02 /b 404",
+        ],
+        "w3c | 1714564802.000000 | - | - |  |  | /b | - | HTTP/1.1 | 404 | 0 | 0ns | 0ns | - | -",
+    );
+    check(&[first, "2024-05-01 12:00:01 192.0.2.1 GET"], "too-few-fields");
+    check(&[first], "directive");
+}
+
+#[test]
+fn amazon() {
+    check(
+        &[
+            "#Fields: date time x-edge-location sc-bytes c-ip cs-method cs(Host) cs-uri-stem sc-status cs(Referer) cs(User-Agent) cs-uri-query x-host-header time-taken cs-protocol-version",
+            "2024-05-01\t12:00:01\tFRA50\t512\t192.0.2.1\tGET\td111.cloudfront.net\t/a\t200\t-\tMozilla/5.0%20(X11)\tb=c\texample.org\t0.25\tHTTP/2.0",
+        ],
+        "w3c | 1714564801.000000 | 192.0.2.1 | - | GET | example.org | /a | b=c | HTTP/2.0 | 200 | 512 | 250ms | 250ms | Mozilla/5.0 (X11) | -",
+    );
+    check(
+        &[
+            r#"https 2023-04-26T12:23:00.186641Z app/name/id 192.0.2.1:44740 198.51.100.1:80 0.086 0.048 0.037 200 200 0 57 "GET https://www.example.org:443/a?b HTTP/1.1" "curl/7.46.0" ECDHE TLSv1.2 arn "Root=1""#,
+        ],
+        "aws-load-balancer | 1682511780.186641 | 192.0.2.1 | - | GET | www.example.org | /a | b | HTTP/1.1 | 200 | 57 | 171ms | 48ms | curl/7.46.0 | -",
+    );
+    check(
+        &[
+            r#"2015-05-13T23:39:43.945958Z name 192.0.2.1:2817 - -1 -1 -1 503 0 0 29 "GET http://example.org:80/ HTTP/1.1" "-" - -"#,
+        ],
+        "aws-load-balancer | 1431560383.945958 | 192.0.2.1 | - | GET | example.org | / | - | HTTP/1.1 | 503 | 29 | 0ns | 0ns | - | -",
+    );
+    check(
+        &[
+            r#"79a59df900b949e55d96 bucket [06/Feb/2019:00:00:38 +0000] 192.0.2.3 79a59df 3E57427F3 REST.GET.OBJECT key "GET /key?b HTTP/1.1" 200 - 2662 3462 70 10 "-" "S3Console/0.4" -"#,
+        ],
+        "aws-s3 | 1549411238.000000 | 192.0.2.3 | - | GET | bucket | /key | b | HTTP/1.1 | 200 | 2662 | 70ms | 10ms | S3Console/0.4 | -",
+    );
+}
+
+#[test]
+fn squid() {
+    check(
+        &[
+            "1286536308.779    180 192.0.2.224 TCP_MISS/200 411 GET http://example.org/a?b - DIRECT/198.51.100.7 text/html",
+        ],
+        "squid | 1286536308.779000 | 192.0.2.224 | - | GET | example.org | /a | b | HTTP/1.1 | 200 | 411 | 180ms | 180ms | - | -",
+    );
+}
+
+#[test]
+fn lines_within_what_others_write() {
+    let line = r#"192.0.2.1 - - [17/May/2015:10:05:03 +0000] "GET /a HTTP/1.1" 200 5 "-" "A/1""#;
+    let read =
+        "combined | 1431857103.000000 | 192.0.2.1 | - | GET |  | /a | - | HTTP/1.1 | 200 | 5 | 0ns | 0ns | A/1 | -";
+    for wrapped in [
+        format!("2025-12-31T17:37:40.493035218+01:00 stdout F {line}"),
+        format!("<134>May 17 10:05:03 host nginx[7]: {line}"),
+        format!("May  7 10:05:03 host nginx: {line}"),
+        format!("<190>1 2015-05-17T10:05:03Z host nginx 7 - [a@1 b=\"c\"] {line}"),
+        format!("web-1  | {line}"),
+        format!(r#"{{"log":"{}\n","stream":"stdout","time":"2015-05-17T10:05:03Z"}}"#, line.replace('"', "\\\"")),
+    ] {
+        check(&[&wrapped], read);
+        // The second is unwrapped at once, and a bare one in between is read all the same.
+        check(&[&wrapped, &wrapped], read);
+        check(&[&wrapped, line], read);
+    }
+}

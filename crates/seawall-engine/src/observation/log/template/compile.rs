@@ -1,0 +1,187 @@
+//! From a format string to its pieces.
+
+use super::super::fields::Unit;
+use super::{Field, PIECES_MAX, Piece, Template, TemplateError};
+
+/// Compiles a format string of whichever of the three.
+pub(super) fn compile(format: &str) -> Result<Template, TemplateError> {
+    // As it stands in a configuration, quotes are escaped.
+    let format = format.replace("\\\"", "\"");
+    let pieces = if format.contains('$') {
+        split(&format, nginx)?
+    } else if is_goaccess(&format) {
+        // The whole of a time stamp with its zone, of which GoAccess knows the first two parts.
+        split(&format.replace("%d:%t %^", "%x").replace("%dT%t%^", "%x"), goaccess)?
+    } else {
+        split(&format, apache)?
+    };
+    let has =
+        |wanted: &[Field]| pieces.iter().any(|piece| matches!(piece, Piece::Field(field) if wanted.contains(field)));
+    if !pieces.iter().any(|piece| matches!(piece, Piece::Field(_))) {
+        return Err(TemplateError::NoField);
+    }
+    let has_time = has(&[Field::Moment]) || (has(&[Field::Date]) && has(&[Field::Clock]));
+    if !has_time {
+        return Err(TemplateError::NoTime);
+    }
+    if !has(&[Field::RequestLine, Field::Target, Field::Path]) {
+        return Err(TemplateError::NoRequest);
+    }
+    Ok(Template { pieces })
+}
+
+/// Whether a format with `%` is GoAccess's: it has what Apache has not, and nothing that only Apache has.
+fn is_goaccess(format: &str) -> bool {
+    let has = |marks: &[&str]| marks.iter().any(|mark| format.contains(mark));
+    has(&["%^", "~h"]) || (has(&["%d", "%x"]) && !has(&["%{", "%>s", "%l"]))
+}
+
+/// A directive that was found: its field, and how long it is. None where there is none.
+type Directive = fn(&str) -> Result<Option<(Field, usize)>, ()>;
+
+fn split(format: &str, directive: Directive) -> Result<Vec<Piece>, TemplateError> {
+    let mut pieces: Vec<Piece> = Vec::new();
+    let mut at = 0;
+    while let Some(rest) = format.get(at..).filter(|rest| !rest.is_empty()) {
+        let column = format[..at].chars().count() + 1;
+        match directive(rest).map_err(|()| TemplateError::Unfinished { column })? {
+            Some((field, length)) => {
+                // Apache's %q begins with the question mark that ends its %U.
+                let is_query = matches!((pieces.last(), field), (Some(Piece::Field(Field::Path)), Field::Query));
+                if is_query {
+                    pieces.pop();
+                    pieces.push(Piece::Field(Field::Target));
+                } else if matches!(pieces.last(), Some(Piece::Field(_))) {
+                    return Err(TemplateError::NothingBetween { column });
+                } else {
+                    pieces.push(Piece::Field(field));
+                }
+                at += length;
+            }
+            None => {
+                let length = rest.chars().next().map_or(1, char::len_utf8);
+                let text = &rest.as_bytes()[..length];
+                match pieces.last_mut() {
+                    Some(Piece::Text(before)) => before.extend_from_slice(text),
+                    _ => pieces.push(Piece::Text(text.to_vec())),
+                }
+                at += length;
+            }
+        }
+        if pieces.len() > PIECES_MAX {
+            return Err(TemplateError::TooLong);
+        }
+    }
+    Ok(pieces)
+}
+
+/// `$name` or `${name}`
+fn nginx(rest: &str) -> Result<Option<(Field, usize)>, ()> {
+    let Some(after) = rest.strip_prefix('$') else { return Ok(None) };
+    let (name, length) = match after.strip_prefix('{') {
+        Some(braced) => {
+            let end = braced.find('}').ok_or(())?;
+            (&braced[..end], end + 3)
+        }
+        None => {
+            let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
+            let end = after.bytes().position(|byte| !is_name(&byte)).unwrap_or(after.len());
+            (&after[..end], end + 1)
+        }
+    };
+    let field = match name {
+        "" => return Err(()),
+        "remote_addr" | "realip_remote_addr" | "http_x_real_ip" => Field::Client,
+        "http_x_forwarded_for" | "proxy_add_x_forwarded_for" => Field::ForwardedFor,
+        "time_local" | "time_iso8601" | "msec" => Field::Moment,
+        "request" => Field::RequestLine,
+        "request_method" => Field::Method,
+        "request_uri" => Field::Target,
+        "uri" | "document_uri" => Field::Path,
+        "args" | "query_string" => Field::Query,
+        "server_protocol" => Field::Version,
+        "host" | "http_host" | "server_name" => Field::Host,
+        "status" => Field::Status,
+        "body_bytes_sent" | "bytes_sent" => Field::Bytes,
+        "http_user_agent" => Field::UserAgent,
+        "http_referer" => Field::Referer,
+        "request_time" => Field::RequestTime(Unit::Seconds),
+        "upstream_response_time" => Field::UpstreamTime(Unit::Seconds),
+        _ => Field::Other,
+    };
+    Ok(Some((field, length)))
+}
+
+/// `%h`, `%>s`, `%{Name}i`
+fn apache(rest: &str) -> Result<Option<(Field, usize)>, ()> {
+    let Some(after) = rest.strip_prefix('%') else { return Ok(None) };
+    // Statuses for which it is written (`%400,501{…}`), and whether before or after a redirect.
+    let modifiers = after.bytes().take_while(|byte| matches!(byte, b'0'..=b'9' | b',' | b'!' | b'<' | b'>')).count();
+    let after = &after[modifiers..];
+    let (name, braces) = match after.strip_prefix('{') {
+        Some(braced) => {
+            let end = braced.find('}').ok_or(())?;
+            (Some(&braced[..end]), end + 2)
+        }
+        None => (None, 0),
+    };
+    let letter = after[braces..].chars().next().ok_or(())?;
+    let header = |name: &str| match name.to_ascii_lowercase().as_str() {
+        "user-agent" => Field::UserAgent,
+        "referer" => Field::Referer,
+        "host" => Field::Host,
+        "x-forwarded-for" => Field::ForwardedFor,
+        _ => Field::Other,
+    };
+    let field = match (letter, name) {
+        ('h' | 'a', _) => Field::Client,
+        ('t', _) => Field::Moment,
+        ('r', _) => Field::RequestLine,
+        ('m', _) => Field::Method,
+        ('U', _) => Field::Path,
+        ('q', _) => Field::Query,
+        ('H', _) => Field::Version,
+        ('v' | 'V', _) => Field::Host,
+        ('s', _) => Field::Status,
+        ('b' | 'B' | 'O', _) => Field::Bytes,
+        ('i', Some(name)) => header(name),
+        ('D', _) => Field::RequestTime(Unit::Microseconds),
+        ('T', Some("ms")) => Field::RequestTime(Unit::Milliseconds),
+        ('T', Some("us")) => Field::RequestTime(Unit::Microseconds),
+        ('T', _) => Field::RequestTime(Unit::Seconds),
+        _ => Field::Other,
+    };
+    Ok(Some((field, 1 + modifiers + braces + letter.len_utf8())))
+}
+
+/// `%h`, `%^`, `~h`
+fn goaccess(rest: &str) -> Result<Option<(Field, usize)>, ()> {
+    if let Some(list) = rest.strip_prefix("~h{") {
+        let end = list.find('}').ok_or(())?;
+        return Ok(Some((Field::ForwardedFor, end + 4)));
+    }
+    let Some(after) = rest.strip_prefix('%') else { return Ok(None) };
+    let letter = after.chars().next().ok_or(())?;
+    let field = match letter {
+        'h' => Field::Client,
+        'x' => Field::Moment,
+        'd' => Field::Date,
+        't' => Field::Clock,
+        'r' => Field::RequestLine,
+        'm' => Field::Method,
+        'U' => Field::Target,
+        'q' => Field::Query,
+        'H' => Field::Version,
+        'v' => Field::Host,
+        's' => Field::Status,
+        'b' => Field::Bytes,
+        'u' => Field::UserAgent,
+        'R' => Field::Referer,
+        'T' => Field::RequestTime(Unit::Seconds),
+        'L' => Field::RequestTime(Unit::Milliseconds),
+        'D' => Field::RequestTime(Unit::Microseconds),
+        'n' => Field::RequestTime(Unit::Nanoseconds),
+        _ => Field::Other,
+    };
+    Ok(Some((field, 1 + letter.len_utf8())))
+}

@@ -1,0 +1,125 @@
+//! W3C extended logs, as IIS and CloudFront write them: a directive names the columns of the lines that follow, and may come
+//! again with others.
+//!
+//! ```text
+//! #Fields: date time c-ip cs-method cs-uri-stem cs-uri-query sc-status sc-bytes time-taken cs(User-Agent)
+//! 2024-05-01 12:00:01 192.0.2.1 GET /a - 200 512 15 Mozilla/5.0+(X11)
+//! ```
+
+use super::fields::{self, Unit};
+use super::{Encoding, Entry, Format, Parts, Reason, request_line, time};
+use crate::observation::{Request, Version};
+
+/// Columns in one log.
+const COLUMNS_MAX: usize = 64;
+
+/// What a column holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Column {
+    Date,
+    Time,
+    Client,
+    ForwardedFor,
+    Method,
+    Path,
+    Query,
+    Host,
+    Version,
+    Status,
+    Bytes,
+    TimeTaken,
+    UserAgent,
+    Referer,
+    Other,
+}
+
+/// The columns of the lines that follow a directive.
+#[derive(Clone, Debug)]
+pub(super) struct Columns {
+    columns: Vec<Column>,
+    /// CloudFront parts them by tabs, writes headers as URLs are written, and times in seconds.
+    is_cloudfront: bool,
+}
+
+impl Columns {
+    /// The columns that `#Fields:` names; none for another line.
+    pub(super) fn parse(line: &[u8]) -> Option<Self> {
+        let names = line.strip_prefix(b"#Fields:")?;
+        let words = names.split(|byte| byte.is_ascii_whitespace()).filter(|name| !name.is_empty());
+        let columns: Vec<Column> = words.clone().take(COLUMNS_MAX).map(column).collect();
+        let is_cloudfront = words.into_iter().any(|name| name == b"x-edge-location");
+        Some(Self { columns, is_cloudfront })
+    }
+
+    /// Reads a line.
+    pub(super) fn read<'a>(&self, line: &'a [u8]) -> Result<Entry<'a>, Reason> {
+        let separator = if self.is_cloudfront { b'\t' } else { b' ' };
+        let words = line.split(|byte| *byte == separator);
+        let mut parts = Parts::default();
+        let (mut date, mut clock, mut status) = (None, None, None);
+        let mut count = 0;
+        for (column, word) in self.columns.iter().zip(words) {
+            count += 1;
+            let request = &mut parts.request;
+            match column {
+                Column::Date => date = Some(word),
+                Column::Time => clock = Some(word),
+                Column::Client => parts.client = fields::address(word),
+                Column::ForwardedFor => parts.forwarded_for = fields::present(word),
+                Column::Method => request.method = word,
+                Column::Path => request.path = word,
+                Column::Query => request.query = fields::present(word),
+                Column::Host => request.host = request_line::without_port(fields::present(word).unwrap_or_default()),
+                Column::Version => request.version = Version::parse(word).unwrap_or_default(),
+                Column::Status => status = Some(word),
+                Column::Bytes => parts.bytes = fields::size(word)?,
+                Column::TimeTaken => {
+                    let unit = if self.is_cloudfront { Unit::Seconds } else { Unit::Milliseconds };
+                    parts.request_time = fields::duration(word, unit);
+                }
+                Column::UserAgent => request.user_agent = fields::present(word),
+                Column::Referer => request.referer = fields::present(word),
+                Column::Other => {}
+            }
+        }
+        if count < self.columns.len() {
+            return Err(Reason::TooFewFields);
+        }
+        let (Some(date), Some(clock)) = (date, clock) else { return Err(Reason::NoTimestamp) };
+        parts.at = Some(time::date_and_time(date, clock).ok_or(Reason::WrongTimestamp)?);
+        if parts.request.path.is_empty() {
+            return Err(Reason::NoRequest);
+        }
+        if let Some(status) = status {
+            parts.outcome = fields::status(status)?;
+        }
+        parts.into_entry(Format::W3c, if self.is_cloudfront { Encoding::PercentHeaders } else { Encoding::PlusHeaders })
+    }
+}
+
+fn column(name: &[u8]) -> Column {
+    let lower = name.to_ascii_lowercase();
+    match lower.as_slice() {
+        b"date" => Column::Date,
+        b"time" => Column::Time,
+        b"c-ip" => Column::Client,
+        b"x-forwarded-for" | b"cs(x-forwarded-for)" => Column::ForwardedFor,
+        b"cs-method" => Column::Method,
+        b"cs-uri-stem" => Column::Path,
+        b"cs-uri-query" => Column::Query,
+        // CloudFront's own `cs(Host)` names the distribution, not what visitors ask for.
+        b"x-host-header" | b"cs-host" => Column::Host,
+        b"cs-version" | b"cs-protocol-version" => Column::Version,
+        b"sc-status" => Column::Status,
+        b"sc-bytes" => Column::Bytes,
+        b"time-taken" => Column::TimeTaken,
+        b"cs(user-agent)" => Column::UserAgent,
+        b"cs(referer)" | b"cs(referrer)" => Column::Referer,
+        _ => Column::Other,
+    }
+}
+
+/// The part of a request that the log's makers spoil by replacing spaces, restored with the rest.
+pub(super) fn has_headers(request: &Request<'_>) -> bool {
+    request.user_agent.is_some() || request.referer.is_some()
+}
