@@ -18,6 +18,7 @@ pub(crate) struct Needed {
 const FOR_TESTS: &[Needed] = &[
     Needed { program: "curl", package: "curl", why: "the client that the guard is tried with" },
     Needed { program: "nginx", package: "nginx-light", why: "the web server that the guard is tried in front of" },
+    Needed { program: "wrk", package: "wrk", why: "the load that the guard is tried under" },
 ];
 
 /// Installs what the tests need, or says what to install.

@@ -50,7 +50,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         println!("    {} in {}", if result.is_ok() { "passed" } else { "FAILED" }, seconds(clock.uptime() - before));
         result.map_err(|source| Failure::Step { step: step.name, source: Box::new(source) })?;
     }
-    println!("all {} steps passed in {}", steps.len(), seconds(clock.uptime()));
+    let skipped = if has_cargo_deny() { "" } else { ", but that dependencies were not checked" };
+    println!("all {} steps passed in {}{skipped}", steps.len(), seconds(clock.uptime()));
     Ok(())
 }
 
@@ -78,11 +79,15 @@ fn documentation() -> Result<(), Failure> {
 
 /// Licences, advisories and sources of the dependencies, by deny.toml.
 fn dependencies() -> Result<(), Failure> {
-    if packages::is_installed("cargo-deny") {
+    if has_cargo_deny() {
         return cargo(&["deny", "--log-level", "error", "check"]);
     }
     println!("    skipped: cargo-deny is not installed (cargo install cargo-deny)");
     Ok(())
+}
+
+fn has_cargo_deny() -> bool {
+    packages::is_installed("cargo-deny")
 }
 
 fn seconds(duration: Duration) -> String {

@@ -74,6 +74,10 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
             text += "Try: open both in a browser; `seawall status`; `seawall drill cacert` replays a real flood;\n     \
                      `seawall serve --to http://127.0.0.1:3000 --host example.org` guards a server of yours.\n";
         } else {
+            if let (Some(host), Some(address)) = (arguments.host.first(), addresses.visitors.first()) {
+                let host = if host == "*" { "example.org" } else { host };
+                text += &format!("Try: curl -H 'Host: {host}' http://{address}/\n");
+            }
             let here = std::path::absolute(&state_directory).unwrap_or(state_directory);
             let is_default = here == Environment::of_process().default_state_directory();
             let option = if is_default { String::new() } else { format!(" --state {}", here.display()) };

@@ -18,6 +18,9 @@ use toml::de::{DeTable, DeValue};
 
 use super::kind::{Kind, LIKENESS_MIN, show_found};
 
+/// Keys that are called otherwise on the command line.
+const OPTIONS: [(&str, &str); 3] = [("state", "state-directory"), ("to", "upstream"), ("host", "hosts")];
+
 /// Something that is wrong, at a place in the text.
 #[derive(Clone, Debug)]
 pub(super) struct Refusal {
@@ -107,6 +110,8 @@ impl Report {
     /// another table that is spelled the same.
     fn judge_unknown(&self, unknown: &UnknownKey) -> Refusal {
         let spelled = unknown.key.to_lowercase().replace('_', "-");
+        let spelled =
+            OPTIONS.iter().find(|(option, _)| *option == spelled).map_or(spelled, |(_, key)| (*key).to_owned());
         let here = self.tables.get(unknown.table);
         let near = here.into_iter().flat_map(|table| self.names(table)).map(|name| {
             let likeness = strsim::jaro(&spelled, &name);

@@ -50,8 +50,8 @@ pub fn render(snapshot: &Snapshot, width: usize) -> String {
         traffic.failed
     ));
     lines.push(format!(
-        "            malformed {}  connections closed unread {} ({:.1}/s)",
-        traffic.malformed, traffic.closed_unread, rates.closed_unread
+        "            malformed {}  left before the answer {}  connections closed unread {} ({:.1}/s)",
+        traffic.malformed, traffic.gone, traffic.closed_unread, rates.closed_unread
     ));
     lines.push(format!("sent        {:>9}/s  clock streams {}", bytes(rates.bytes_sent), snapshot.traffic.streams));
     let limits = &snapshot.limits;

@@ -139,26 +139,51 @@ fn an_origin_that_crashes_is_away_for_a_while_and_comes_back() {
     assert!(unwanted["served"].as_u64() > Some(0), "{unwanted}");
 }
 
-/// A built-in drill, cut short. How fast the rule is found, and how much of the flood it leaves, is for `seawall drill announce`
-/// itself to measure, on a machine that has nothing else to do.
+/// A built-in drill, cut short, with the names of the targets that must be met. How fast the rule is found, and how much of the
+/// flood it leaves, is for the drill itself to measure, on a machine that has nothing else to do.
+fn short_drill(scenario: &str, duration: &str, onset: &str, must_meet: &[&str]) -> Value {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("short.toml");
+    let short: Vec<String> = scenario
+        .lines()
+        .map(|line| match line.split(" = ").next() {
+            Some("duration") if line.ends_with("s\"") => format!("duration = \"{duration}\""),
+            Some("onset") => format!("onset = \"{onset}\""),
+            Some("days") => "days = 2".to_owned(),
+            _ => line.to_owned(),
+        })
+        .collect();
+    fs::write(&file, short.join("\n")).expect("a folder to write to");
+    let outcome = outcome(&drill(&["--scenario", &file.display().to_string(), "--json"]));
+    for name in must_meet {
+        let targets = outcome["targets"].as_array().into_iter().flatten();
+        let is_met = targets.filter(|target| target["name"] == *name).any(|target| target["met"] == true);
+        assert!(is_met, "{name}: {:#}\n{:#}", outcome["targets"], outcome["incidents"]);
+    }
+    outcome
+}
+
 #[test]
 fn announces_at_a_site_that_is_no_tracker_are_explained_and_nobody_else_is_refused() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let file = folder.path().join("announce.toml");
-    let short = include_str!("../../../../drills/announce.toml")
-        .replace("duration = \"30s\"", "duration = \"18s\"")
-        .replace("onset = \"8s\"", "onset = \"6s\"")
-        .replace("days = 7", "days = 2");
-    fs::write(&file, short).expect("a folder to write to");
-    let outcome = outcome(&drill(&["--scenario", &file.display().to_string(), "--json"]));
+    let drill = include_str!("../../../../drills/announce.toml");
+    let outcome = short_drill(drill, "18s", "6s", &["verdict", "wanted refused or dropped"]);
     assert_eq!(outcome["duration_seconds"], 18.0);
-    let met = |name: &str| {
-        let targets = outcome["targets"].as_array().into_iter().flatten();
-        targets.filter(|target| target["name"] == name).any(|target| target["met"] == true)
-    };
-    assert!(met("verdict") && met("wanted refused or dropped"), "{:#}\n{:#}", outcome["targets"], outcome["incidents"]);
     let rules: Vec<_> = outcome["rules"].as_array().into_iter().flatten().map(|rule| &rule["text"]).collect();
     assert!(rules.contains(&&Value::from("path = \"/announce\"")), "{rules:?}");
+}
+
+#[test]
+fn a_program_that_wants_one_file_is_refused_and_nobody_else() {
+    let drill = include_str!("../../../../drills/cacert.toml");
+    let outcome = short_drill(drill, "20s", "8s", &["verdict", "wanted refused or dropped"]);
+    let refused = outcome["unwanted"]["refused"].as_u64().zip(outcome["unwanted"]["dropped"].as_u64());
+    assert!(refused.is_some_and(|(refused, dropped)| refused + dropped > 0), "{:#}", outcome["unwanted"]);
+}
+
+#[test]
+fn a_crowd_at_the_clock_is_left_alone() {
+    let drill = include_str!("../../../../drills/clock.toml").replace("\"40s\"", "\"18s\"");
+    short_drill(&drill, "20s", "8s", &["verdict", "wanted refused or dropped"]);
 }
 
 /// The first process whose parent is this one.

@@ -4,7 +4,6 @@ use super::*;
 
 /// Every line of real logs that is a request is read, and the format of each log is known.
 #[test]
-#[expect(clippy::disallowed_methods, reason = "a test of real files, which lie outside the project")]
 fn the_corpus_is_read() {
     let Some(folder) = std::env::var_os("SEAWALL_CORPUS") else {
         return eprintln!("skipped: SEAWALL_CORPUS names no folder of real logs");

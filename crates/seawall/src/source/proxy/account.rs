@@ -27,6 +27,7 @@ impl Account {
     /// Opens the account of a request: its arrival is handed to detection at once. Until there is an answer, it counts as one
     /// that its client does not wait for.
     pub(super) fn open(connection: &Rc<Connection>, request: &Request<'_>, sender: Sender, arrived: Timestamp) -> Self {
+        connection.begin_exchange(arrived);
         let mut account = Self::without_record(connection, arrived);
         account.outcome = Outcome::Served { status: CLIENT_GONE };
         let mut sampler = connection.worker.sampler.borrow_mut();
@@ -58,6 +59,13 @@ impl Account {
             record: None,
         }
     }
+
+    /// The site's answer broke off after its head.
+    pub(super) fn fail(&mut self) {
+        if let Outcome::Served { status } = self.outcome {
+            self.outcome = Outcome::Failed { status };
+        }
+    }
 }
 
 impl Drop for Account {
@@ -66,6 +74,7 @@ impl Drop for Account {
         match self.outcome {
             // A site that answers with errors of its own fails no less than one that does not answer.
             Outcome::Failed { .. } | Outcome::Served { status: 500.. } => worker.traffic.failed.add(1),
+            Outcome::Served { status: CLIENT_GONE } => worker.traffic.gone.add(1),
             Outcome::Served { .. } => worker.traffic.served.add(1),
             Outcome::Arrived | Outcome::Refused(_) => {}
         }

@@ -71,10 +71,12 @@ impl Body for RequestBody {
             this.is_waiting = polled.is_pending();
             this.connection.set_body_deadline(this.is_waiting);
         }
-        if this.is_waiting && this.connection.is_expired(context) {
+        let is_slow = || this.connection.is_expired(context) || this.connection.keeps_others_waiting();
+        if this.is_waiting && is_slow() {
             return Poll::Ready(Some(Err(BodyError::ClientSilent)));
         }
-        if let Poll::Ready(Some(Ok(_))) = &polled {
+        if let Poll::Ready(Some(Ok(frame))) = &polled {
+            this.connection.count_exchanged(frame.data_ref().map_or(0, Bytes::len));
             let worker = &this.connection.worker;
             worker.deadlines.set(&this.answer, worker.limits(|limits| limits.upstream_answer_time_max));
         }
@@ -125,8 +127,15 @@ impl Body for AnswerBody {
             AnswerSource::Upstream(body) => body.poll_frame(context),
             AnswerSource::Files(body) => Pin::new(body).poll_frame(context).map_err(BodyError::File),
         };
-        if let Poll::Ready(Some(Ok(frame))) = &polled {
-            this.account.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
+        match &polled {
+            Poll::Ready(Some(Ok(frame))) => {
+                this.account.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
+            }
+            Poll::Ready(Some(Err(error))) => {
+                tracing::debug!(%error, "an answer broke off");
+                this.account.fail();
+            }
+            Poll::Ready(None) | Poll::Pending => {}
         }
         polled
     }

@@ -22,7 +22,7 @@ use tokio::net::TcpStream;
 
 use super::account::Account;
 use super::answers::Reply;
-use super::claims::Claims;
+use super::claims::{Belief, Claims};
 use super::client::Client;
 use super::client_address::{self, ProxyHeader};
 use super::deadlines::Deadline;
@@ -41,6 +41,11 @@ use crate::source::record::Record;
 /// is cut: closing at once would reset it, and the answer with it.
 const LINGER_BYTES_MAX: usize = 256 * 1024;
 const LINGER_TIME_MAX: Duration = Duration::from_secs(2);
+
+/// Who takes or sends less than this many bytes a second, after this part of the time that silence is borne for (10 s unless
+/// configured otherwise), is cut off when others wait for a connection to a site. Bad mobile networks are faster.
+const SLOW_RATE: f64 = 8.0 * 1024.0;
+const SLOW_TIME_SHARE: u32 = 3;
 
 /// With this share of the connections in use, idle ones are kept only for [`IDLE_TIME_TIGHT`].
 const CONNECTIONS_TIGHT: f32 = 0.75;
@@ -82,6 +87,9 @@ pub(super) struct Connection {
     /// For waiting on a site, where `deadline` is for waiting on the client; made when it is first needed.
     upstream_deadline: OnceCell<Rc<Deadline>>,
     is_write_blocked: Cell<bool>,
+    /// When the exchange under way began, and what has gone to the client or come from it since.
+    exchange_began: Cell<Timestamp>,
+    exchange_bytes: Cell<u64>,
     /// The sender of the request that was judged here and that hyper will read again.
     pub(super) judged: Cell<Option<Sender>>,
 }
@@ -125,6 +133,8 @@ impl Connection {
             deadline: worker.deadlines.add(),
             upstream_deadline: OnceCell::new(),
             is_write_blocked: Cell::new(false),
+            exchange_began: Cell::new(Timestamp::EPOCH),
+            exchange_bytes: Cell::new(0),
             judged: Cell::new(None),
             worker: Rc::clone(worker),
         });
@@ -360,9 +370,15 @@ impl Connection {
 
     /// What a site is told of who asks.
     pub(super) fn claims(&self, settings: &Settings, client: Option<ClientAddress>) -> Claims {
-        // A proxy that speaks the PROXY protocol does not look at headers: they are the client's own.
-        let are_believed = self.peer_is_trusted && settings.client_address != ClientAddressSource::ProxyProtocol;
-        Claims { are_believed, client, peer: self.peer }
+        let belief = match settings.client_address {
+            _ if !self.peer_is_trusted => Belief::Nothing,
+            // Who speaks the PROXY protocol does not look at headers: they are the client's own.
+            ClientAddressSource::ProxyProtocol => Belief::Nothing,
+            ClientAddressSource::XForwardedFor | ClientAddressSource::Forwarded => Belief::Forwarded,
+            ClientAddressSource::CfConnectingIp => Belief::ForwardedAnd("cf-connecting-ip"),
+            ClientAddressSource::FastlyClientIp => Belief::ForwardedAnd("fastly-client-ip"),
+        };
+        Claims { belief, client, peer: self.peer }
     }
 
     /// Hands an observation of a request that is over at once to detection.
@@ -398,6 +414,7 @@ impl Connection {
         let mut rest = bytes;
         while !rest.is_empty() {
             match self.try_write(socket, rest) {
+                Ok(0) if self.keeps_others_waiting() => return false,
                 Ok(0) => {
                     let writable = poll_fn(|context| match self.is_expired(context) {
                         true => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
@@ -490,9 +507,38 @@ impl Connection {
         }
     }
 
+    /// A request goes on to a site.
+    pub(super) fn begin_exchange(&self, now: Timestamp) {
+        self.exchange_began.set(now);
+        self.exchange_bytes.set(0);
+    }
+
+    /// Bytes of the exchange's bodies have gone to the client or come from it.
+    pub(super) fn count_exchanged(&self, bytes: usize) {
+        self.exchange_bytes.set(self.exchange_bytes.get() + bytes as u64);
+    }
+
+    /// Whether a client that is waited for takes or sends so little that those go first who wait for the connection to a site
+    /// that it holds. A few of its kind could otherwise hold them all.
+    pub(super) fn keeps_others_waiting(&self) -> bool {
+        if self.phase.get() != Phase::Exchange || !self.worker.pools.are_short() {
+            return false;
+        }
+        let time = self.worker.limits(|limits| limits.body_idle_time_max) / SLOW_TIME_SHARE;
+        let elapsed = self.worker.shared.clock.now().since(self.exchange_began.get());
+        elapsed > time && (self.exchange_bytes.get() as f64) < SLOW_RATE * elapsed.as_secs_f64()
+    }
+
+    /// How long a client may take or send nothing at all: less when others wait.
+    fn silent_time_max(&self) -> Duration {
+        let time = self.worker.limits(|limits| limits.body_idle_time_max);
+        if self.worker.pools.are_short() { time / SLOW_TIME_SHARE } else { time }
+    }
+
     /// The client has taken bytes.
     pub(super) fn has_written(&self, bytes: usize) {
         self.worker.traffic.bytes_sent.add(bytes as u64);
+        self.count_exchanged(bytes);
         if self.is_write_blocked.replace(false) {
             self.deadline.clear();
         }
@@ -504,14 +550,14 @@ impl Connection {
     /// The client takes no more for now.
     pub(super) fn is_blocked(&self) {
         if !self.is_write_blocked.replace(true) {
-            self.set_deadline(self.worker.limits(|limits| limits.body_idle_time_max));
+            self.set_deadline(self.silent_time_max());
         }
     }
 
     /// Something is waited for from the client, or no longer.
     pub(super) fn set_body_deadline(&self, is_waiting: bool) {
         match is_waiting {
-            true => self.set_deadline(self.worker.limits(|limits| limits.body_idle_time_max)),
+            true => self.set_deadline(self.silent_time_max()),
             false => self.deadline.clear(),
         }
     }

@@ -22,7 +22,7 @@ use tokio::io::AsyncWriteExt as _;
 use super::account::Account;
 use super::answers::Reply;
 use super::body::{AnswerBody, AnswerSource, RequestBody};
-use super::claims::Claims;
+use super::claims::{Belief, Claims};
 use super::connection::{Connection, Phase, Refused, Sender};
 use super::deadlines::Deadline;
 use super::head::{HeadError, Host};
@@ -180,7 +180,7 @@ impl Exchange {
         let method = parts.method.clone();
         let protocol = upgrade_protocol(&parts.headers, traits);
         let claims = connection.claims(settings, sender.client);
-        let prepared = prepare_request(&mut parts, traits, claims.are_believed, protocol.as_ref())
+        let prepared = prepare_request(&mut parts, traits, claims.belief, protocol.as_ref())
             .and_then(|()| self.add_claims(&mut parts.headers, &claims));
         if prepared.is_err() {
             account.outcome = Outcome::Served { status: 400 };
@@ -200,6 +200,7 @@ impl Exchange {
                 account.outcome = Outcome::Served { status: status.as_u16() };
                 let traits = Survey::new(response.headers()).traits;
                 headers::strip_answer(response.headers_mut(), traits);
+                tell_length_once(&mut response);
                 *response.version_mut() = http::Version::HTTP_11;
                 if status == StatusCode::SWITCHING_PROTOCOLS {
                     return self.switch(response, protocol, account);
@@ -228,7 +229,7 @@ impl Exchange {
             &mut forwarded_for,
         );
         headers.insert(X_FORWARDED_FOR, HeaderValue::try_from(forwarded_for)?);
-        if !claims.are_believed || !headers.contains_key(X_FORWARDED_PROTO) {
+        if claims.belief == Belief::Nothing || !headers.contains_key(X_FORWARDED_PROTO) {
             headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
         }
         Ok(())
@@ -267,6 +268,20 @@ impl Exchange {
 
 fn finish(response: Response<AnswerSource>, account: Account) -> Response<AnswerBody> {
     response.map(|source| AnswerBody::new(source, account))
+}
+
+/// Says the length of an answer as one number, where the site said it several times. hyper has seen that all are the same.
+fn tell_length_once(response: &mut Response<UpstreamBody>) {
+    let length = response.body().size_hint().exact();
+    let mut told = response.headers().get_all(header::CONTENT_LENGTH).iter();
+    let first = told.next();
+    let is_clear = first.is_none_or(|value| headers::decimal(value.as_bytes()).is_some()) && told.next().is_none();
+    if !is_clear {
+        response.headers_mut().remove(header::CONTENT_LENGTH);
+        if let Some(length) = length {
+            response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        }
+    }
 }
 
 /// Whether a request is as clear as [`super::head`] has it of a first one, in what can be told behind hyper: it goes to a
@@ -318,10 +333,10 @@ fn view<'a>(
 fn prepare_request(
     parts: &mut request::Parts,
     traits: Traits,
-    believes_claims: bool,
+    belief: Belief,
     protocol: Option<&HeaderValue>,
 ) -> Result<(), http::Error> {
-    headers::strip_request(&mut parts.headers, traits, believes_claims);
+    headers::strip_request(&mut parts.headers, traits, belief);
     if let Some(authority) = parts.uri.authority() {
         parts.headers.insert(header::HOST, HeaderValue::from_str(authority.as_str())?);
         let target = parts.uri.path_and_query().cloned();

@@ -6,9 +6,11 @@
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use seawall_engine::observation::HeaderOrder;
 
+use super::claims::Belief;
+
 /// What only a trusted proxy may say about the client and its request; from anybody else it is a lie that the site might
 /// believe.
-const CLAIMS: [&str; 19] = [
+const CLAIMS: [&str; 13] = [
     "forwarded",
     "x-forwarded",
     "x-forwarded-for",
@@ -16,23 +18,31 @@ const CLAIMS: [&str; 19] = [
     "x-forwarded-port",
     "x-forwarded-prefix",
     "x-forwarded-proto",
+    "x-forwarded-protocol",
     "x-forwarded-scheme",
     "x-forwarded-server",
     "x-forwarded-ssl",
+    "x-original-forwarded-for",
     "x-real-ip",
-    "x-client-ip",
-    "x-cluster-client-ip",
-    "true-client-ip",
-    "cf-connecting-ip",
-    "fastly-client-ip",
-    // Not who asks, but what for: some frameworks serve these in place of the path that was judged.
+];
+
+/// The same, of proxies that most are not: believed only where the configuration says that the client is named in it. A proxy of
+/// another kind passes a client's own on.
+const CLAIMS_OF_SOME: [&str; 5] =
+    ["x-client-ip", "x-cluster-client-ip", "true-client-ip", "cf-connecting-ip", "fastly-client-ip"];
+
+/// What makes some frameworks serve another path than the one that was judged, or take another method. Nobody may say that.
+const OVERRIDES: [&str; 6] = [
     "x-original-url",
     "x-original-uri",
     "x-rewrite-url",
+    "x-http-method-override",
+    "x-http-method",
+    "x-method-override",
 ];
 
-/// The longest name that is of a kind of its own: `proxy-authorization`, `proxy-authenticate`.
-const KNOWN_BYTES_MAX: usize = 19;
+/// The longest name that is of a kind of its own.
+const KNOWN_BYTES_MAX: usize = "x-original-forwarded-for".len();
 
 /// What a header is to a proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,8 +60,12 @@ pub(super) enum Kind {
     HopByHop,
     /// One of [`CLAIMS`].
     Claim,
-    /// One of [`CLAIMS`] written with underscores: CGI, WSGI and their like cannot tell it from the real one.
-    DisguisedClaim,
+    /// One of [`CLAIMS_OF_SOME`].
+    ClaimOfSome,
+    /// One of [`OVERRIDES`].
+    Override,
+    /// One of these written with other marks than `-`: CGI, WSGI and their like cannot tell it from the real one.
+    Disguised,
     Other,
 }
 
@@ -81,7 +95,9 @@ impl Kind {
                 Self::HopByHop
             }
             name if CLAIMS.contains(&name) => Self::Claim,
-            name if is_disguised_claim(name) => Self::DisguisedClaim,
+            name if CLAIMS_OF_SOME.contains(&name) => Self::ClaimOfSome,
+            name if OVERRIDES.contains(&name) => Self::Override,
+            name if is_disguised(name) => Self::Disguised,
             _ => Self::Other,
         }
     }
@@ -90,18 +106,23 @@ impl Kind {
         matches!(self, Self::Connection | Self::TransferEncoding | Self::Upgrade | Self::HopByHop)
     }
 
-    /// Whether a request goes on without it.
-    pub(super) const fn ends_here(self, believes_claims: bool) -> bool {
-        self.is_of_one_connection()
-            || matches!(self, Self::ContentLength | Self::Expect | Self::DisguisedClaim)
-            || (matches!(self, Self::Claim) && !believes_claims)
+    /// Whether a request goes on without a header of this name, which is of this kind.
+    pub(super) fn ends_here(self, name: &str, belief: Belief) -> bool {
+        match self {
+            Self::ContentLength | Self::Expect | Self::Override | Self::Disguised => true,
+            Self::Claim => belief == Belief::Nothing,
+            Self::ClaimOfSome => !matches!(belief, Belief::ForwardedAnd(known) if name.eq_ignore_ascii_case(known)),
+            _ => self.is_of_one_connection(),
+        }
     }
 }
 
-fn is_disguised_claim(name: &str) -> bool {
-    let is_same = |(found, expected): (u8, u8)| found == expected || (found, expected) == (b'_', b'-');
-    name.contains('_')
-        && CLAIMS.iter().any(|claim| claim.len() == name.len() && name.bytes().zip(claim.bytes()).all(is_same))
+fn is_disguised(name: &str) -> bool {
+    let is_mark = |byte: u8| !byte.is_ascii_alphanumeric();
+    let is_same = |(found, expected): (u8, u8)| found == expected || (is_mark(found) && expected == b'-');
+    let known = || CLAIMS.iter().chain(&CLAIMS_OF_SOME).chain(&OVERRIDES);
+    name.bytes().any(|byte| is_mark(byte) && byte != b'-')
+        && known().any(|claim| claim.len() == name.len() && name.bytes().zip(claim.bytes()).all(is_same))
 }
 
 /// What the headers of one message say.
@@ -155,11 +176,12 @@ impl<'a> Survey<'a> {
                 }
                 Kind::Upgrade => traits.has_upgrade = true,
                 Kind::ContentLength => traits.has_length = true,
-                Kind::Claim => traits.has_claims = true,
-                Kind::Expect | Kind::HopByHop | Kind::DisguisedClaim => {}
+                Kind::Claim | Kind::ClaimOfSome => traits.has_claims = true,
+                Kind::Expect | Kind::HopByHop | Kind::Override | Kind::Disguised => {}
             }
             traits.is_of_one_connection |= kind.is_of_one_connection();
-            traits.has_what_ends_here |= kind.ends_here(true);
+            // Of claims some may end here, whoever is believed.
+            traits.has_what_ends_here |= kind != Kind::Claim && kind.ends_here(name.as_str(), Belief::Forwarded);
         }
         survey
     }
@@ -193,10 +215,10 @@ pub(super) fn upgrade_protocol(headers: &HeaderMap, traits: Traits) -> Option<He
 
 /// Takes out of a request what does not go on: what concerns one connection, what is written anew for the next, and
 /// claims about the client, unless they are believed.
-pub(super) fn strip_request(headers: &mut HeaderMap, traits: Traits, believes_claims: bool) {
+pub(super) fn strip_request(headers: &mut HeaderMap, traits: Traits, belief: Belief) {
     remove_named_by_connection(headers, traits);
-    if traits.has_what_ends_here || (traits.has_claims && !believes_claims) {
-        remove(headers, |kind| kind.ends_here(believes_claims));
+    if traits.has_what_ends_here || (traits.has_claims && belief == Belief::Nothing) {
+        remove(headers, |kind, name| kind.ends_here(name, belief));
     }
 }
 
@@ -205,7 +227,7 @@ pub(super) fn strip_request(headers: &mut HeaderMap, traits: Traits, believes_cl
 pub(super) fn strip_answer(headers: &mut HeaderMap, traits: Traits) {
     remove_named_by_connection(headers, traits);
     if traits.is_of_one_connection {
-        remove(headers, |kind| kind.is_of_one_connection() || (traits.has_coding && kind == Kind::ContentLength));
+        remove(headers, |kind, _| kind.is_of_one_connection() || (traits.has_coding && kind == Kind::ContentLength));
     }
 }
 
@@ -224,8 +246,9 @@ fn remove_named_by_connection(headers: &mut HeaderMap, traits: Traits) {
     named.iter().for_each(|name| drop(headers.remove(name)));
 }
 
-fn remove(headers: &mut HeaderMap, is_removed: impl Fn(Kind) -> bool) {
-    while let Some(found) = headers.keys().find(|name| is_removed(Kind::of(name.as_str()))).cloned() {
+fn remove(headers: &mut HeaderMap, is_removed: impl Fn(Kind, &str) -> bool) {
+    let is_removed = |name: &&HeaderName| is_removed(Kind::of(name.as_str()), name.as_str());
+    while let Some(found) = headers.keys().find(is_removed).cloned() {
         headers.remove(found);
     }
 }
@@ -262,10 +285,10 @@ mod tests {
         headers.keys().map(HeaderName::as_str).collect()
     }
 
-    fn stripped(lines: &[(&'static str, &'static str)], believes_claims: bool) -> Vec<String> {
+    fn stripped(lines: &[(&'static str, &'static str)], belief: Belief) -> Vec<String> {
         let mut headers = headers(lines);
         let traits = Survey::new(&headers).traits;
-        strip_request(&mut headers, traits, believes_claims);
+        strip_request(&mut headers, traits, belief);
         let mut left: Vec<String> = names(&headers).into_iter().map(str::to_owned).collect();
         left.sort();
         left
@@ -285,10 +308,43 @@ mod tests {
             ("x-forwarded-for", "192.0.2.1"),
             ("x_forwarded_for", "192.0.2.1"),
         ];
-        assert_eq!(stripped(&lines, false), ["accept", "host"]);
-        assert_eq!(stripped(&lines, true), ["accept", "host", "x-forwarded-for"]);
-        assert_eq!(stripped(&[("cf-connecting-ip", "192.0.2.1")], false), [""; 0]);
-        assert_eq!(stripped(&[("x-own_header", "1")], false), ["x-own_header"]);
+        assert_eq!(stripped(&lines, Belief::Nothing), ["accept", "host"]);
+        assert_eq!(stripped(&lines, Belief::Forwarded), ["accept", "host", "x-forwarded-for"]);
+        assert_eq!(stripped(&[("x-own_header", "1")], Belief::Nothing), ["x-own_header"]);
+    }
+
+    #[test]
+    fn only_the_word_of_its_own_kind_of_proxy_is_believed() {
+        let lines = [("cf-connecting-ip", "192.0.2.1"), ("true-client-ip", "192.0.2.1"), ("x-real-ip", "192.0.2.1")];
+        assert_eq!(stripped(&lines, Belief::Nothing), [""; 0]);
+        assert_eq!(stripped(&lines, Belief::Forwarded), ["x-real-ip"]);
+        let cloudflare = Belief::ForwardedAnd("cf-connecting-ip");
+        assert_eq!(stripped(&lines, cloudflare), ["cf-connecting-ip", "x-real-ip"]);
+    }
+
+    #[test]
+    fn nobody_says_what_would_be_served_in_place_of_what_was_judged() {
+        let lines = [
+            ("x-original-url", "/a"),
+            ("x-http-method-override", "DELETE"),
+            ("x.forwarded.for", "192.0.2.1"),
+            ("x!real!ip", "192.0.2.1"),
+            ("x-original_url", "/a"),
+            ("x.own", "1"),
+        ];
+        for belief in [Belief::Nothing, Belief::Forwarded, Belief::ForwardedAnd("cf-connecting-ip")] {
+            assert_eq!(stripped(&lines, belief), ["x.own"]);
+        }
+    }
+
+    #[test]
+    fn names_are_told_apart_in_any_case() {
+        let known = CLAIMS.iter().chain(&CLAIMS_OF_SOME).chain(&OVERRIDES);
+        for name in known.copied().chain(["proxy-authorization", "transfer-encoding", "host"]) {
+            assert_ne!(Kind::of(name), Kind::Other, "{name}");
+            assert_eq!(Kind::of_any_case(&name.to_ascii_uppercase()), Kind::of(name), "{name}");
+        }
+        assert_eq!(Kind::of_any_case(&"a".repeat(300)), Kind::Other);
     }
 
     #[test]

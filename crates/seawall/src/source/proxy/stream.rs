@@ -115,7 +115,7 @@ impl ClientStream {
             }
             Poll::Pending => {
                 self.connection.is_blocked();
-                if self.connection.is_expired(context) {
+                if self.connection.is_expired(context) || self.connection.keeps_others_waiting() {
                     return Poll::Ready(Err(self.expire()));
                 }
                 Poll::Pending

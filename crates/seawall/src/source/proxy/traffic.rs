@@ -54,6 +54,8 @@ counters! {
     overloaded,
     /// Requests that the site did not answer, or answered with an error of its own (5xx).
     failed,
+    /// Requests whose clients left before the answer.
+    gone,
     /// Bytes of answers sent to clients.
     bytes_sent,
     /// Microseconds that requests have waited for a connection to their upstream.

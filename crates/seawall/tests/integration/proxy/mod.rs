@@ -7,4 +7,5 @@ mod malformed;
 mod smuggling;
 mod streaming;
 mod tools;
+mod two_ways;
 mod upstream;

@@ -4,8 +4,8 @@
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::os::unix::net::UnixListener;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -183,15 +183,13 @@ fn an_answer_that_breaks_off_does_not_look_whole() {
         }
         expect_service(&guard);
     }
-    // Broken from within.
+    // Broken from within, before anything was passed on.
     let (_origin, guard) = site(|mut visit| {
         visit.head();
         visit.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nz\r\n0\r\n\r\n");
         visit.wait_for_guard();
     });
-    let mut client = guard.connect();
-    client.get("/");
-    assert!(matches!(client.try_answer(false), Err(NoAnswer::Closed(_))));
+    assert_eq!(guard.connect().fetch("/").status, 502);
     expect_service(&guard);
     // Falling silent is breaking off, at its bound.
     let (_origin, guard) = site(|mut visit| {
@@ -311,6 +309,125 @@ fn a_client_that_leaves_is_not_waited_for() {
     eventually("the site has the request", || origin.received().iter().any(|bytes| !bytes.is_empty()));
     drop(client);
     has_ended.recv_timeout(PATIENCE).expect("the guard lets the site go");
+}
+
+/// A site with one connection that a request for `/slow` keeps until `go` is told.
+fn busy_site(limits: &str) -> (Origin, Guard, mpsc::Sender<()>) {
+    let (go, gone) = mpsc::channel();
+    let gone = std::sync::Mutex::new(gone);
+    let origin = Origin::start(move |mut visit| {
+        while let Ok(Some(request)) = visit.request() {
+            if request.target == "/slow" {
+                let _ = gone.lock().expect("one at a time").recv();
+            }
+            visit.answer(&request.target);
+        }
+    });
+    let limits = format!("upstream-connections-max = 1\n{limits}");
+    let guard = Setup::to(&origin.url()).limits(&limits).start();
+    (origin, guard, go)
+}
+
+#[test]
+fn who_leaves_while_waiting_for_the_site_is_forgotten() {
+    let (origin, guard, go) = busy_site("connections-per-client-max = 10000\nupstream-connect-time-max = \"8s\"");
+    let mut slow = guard.connect();
+    slow.get("/slow");
+    eventually("the site is busy", || origin.requests().0.len() == 1);
+    // More than may wait at once, in turns: places that are given up must become free.
+    for turn in 0..3_u64 {
+        let clients: Vec<_> = (0..400)
+            .map(|number| {
+                let mut client = guard.connect();
+                match number % 2 {
+                    0 => client.get("/left"),
+                    _ => client.send("POST /left HTTP/1.1\r\nHost: example.org\r\nContent-Length: 1\r\n\r\na"),
+                }
+                client
+            })
+            .collect();
+        eventually("they wait", || guard.count("requests") == 1 + 400 * (turn + 1));
+        drop(clients);
+        eventually("they are forgotten", || guard.count("gone") == 400 * (turn + 1));
+    }
+    let mut waiting = guard.connect();
+    waiting.get("/waiting");
+    eventually("it has arrived", || guard.count("requests") == 1 + 1_200 + 1);
+    go.send(()).expect("the site waits");
+    assert_eq!((slow.answer().text(), waiting.answer().text()), ("/slow", "/waiting"));
+    let seen: Vec<String> = origin.requests().0.into_iter().map(|request| request.target).collect();
+    assert_eq!(seen, ["/slow", "/waiting"]);
+    eventually("both are counted", || guard.count("served") == 2);
+}
+
+#[test]
+fn a_reload_does_not_lift_the_limit_of_an_upstream() {
+    let (origin, guard, go) = busy_site("upstream-connect-time-max = \"300ms\"");
+    let mut slow = guard.connect();
+    slow.get("/slow");
+    eventually("the site is busy", || origin.requests().0.len() == 1);
+    assert!(guard.command(&["reload"]).status.success());
+    assert_eq!(guard.connect().fetch("/refused").status, 503);
+    go.send(()).expect("the site waits");
+    assert_eq!(slow.answer().text(), "/slow");
+    assert_eq!(guard.connect().fetch("/after").text(), "/after");
+    assert_eq!(origin.connections(), 1);
+}
+
+static LARGE: LazyLock<String> = LazyLock::new(|| "a".repeat(64 << 20));
+
+#[test]
+fn who_reads_slowly_goes_when_others_wait_and_stays_when_none_do() {
+    let origin = Origin::start(|mut visit| {
+        while let Ok(Some(request)) = visit.request() {
+            visit.answer(if request.target == "/large" { &LARGE } else { &request.target });
+        }
+    });
+    let limits = "upstream-connections-max = 1\nupstream-connect-time-max = \"8s\"\nbody-idle-time-max = \"2s\"";
+    let guard = Setup::to(&origin.url()).limits(limits).start();
+    let is_over = Arc::new(AtomicBool::new(false));
+    let reader = {
+        let (mut slow, is_over) = (guard.connect(), Arc::clone(&is_over));
+        slow.get("/large");
+        thread::spawn(move || {
+            let mut taken = 0;
+            // Enough at a time that the kernel asks for more, and at last far too little.
+            let mut piece = vec![0; 1 << 20];
+            while !is_over.load(Ordering::Relaxed) {
+                match slow.stream().read(&mut piece) {
+                    Ok(0) | Err(_) => break,
+                    Ok(length) => taken += length,
+                }
+                thread::sleep(Duration::from_millis(1_500));
+            }
+            taken
+        })
+    };
+    eventually("the guard has more than the client takes", || guard.count("bytes_sent") > 0);
+    thread::sleep(Duration::from_secs(3));
+    assert_eq!(guard.count("connections"), 1, "alone it is borne");
+    assert_eq!(guard.connect().fetch("/waiting").text(), "/waiting");
+    is_over.store(true, Ordering::Relaxed);
+    assert!(reader.join().expect("a reader") < LARGE.len());
+}
+
+#[test]
+fn answers_that_break_off_are_failures() {
+    for (answer, status) in [
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", Some(502)),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc", None),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc", None),
+    ] {
+        let (_origin, guard) = site(move |mut visit| {
+            visit.head();
+            visit.send(answer);
+        });
+        let mut client = guard.connect();
+        client.get("/");
+        assert_eq!(client.try_answer(false).ok().map(|answer| answer.status), status, "{answer}");
+        eventually("it is counted as failed", || guard.count("failed") == 1 && guard.count("served") == 0);
+        expect_service(&guard);
+    }
 }
 
 #[test]

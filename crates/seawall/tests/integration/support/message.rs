@@ -38,6 +38,11 @@ impl Headers {
         named.map(|(_, value)| value.as_str()).collect()
     }
 
+    /// Every line, in the order sent.
+    pub(crate) fn lines(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
     /// The one value of a name.
     pub(crate) fn one(&self, name: &str) -> Option<&str> {
         match self.all(name).as_slice() {

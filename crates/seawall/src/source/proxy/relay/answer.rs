@@ -93,9 +93,12 @@ fn survey(headers: &[httparse::Header<'_>], is_http_1_1: bool) -> Result<Survey,
     for header in headers {
         match Kind::of_any_case(header.name) {
             Kind::ContentLength => {
-                let length = headers::decimal(header.value).ok_or("its length is none")?;
-                if survey.length.replace(length).is_some_and(|other| other != length) {
-                    return Err("it has two lengths");
+                // The same one several times is one (RFC 9110, section 8.6).
+                for length in headers::options(header.value) {
+                    let length = headers::decimal(length).ok_or("its length is none")?;
+                    if survey.length.replace(length).is_some_and(|other| other != length) {
+                        return Err("it has two lengths");
+                    }
                 }
             }
             Kind::TransferEncoding => {
@@ -233,7 +236,8 @@ mod tests {
             "HTTP/2.0 200 OK\r\n\r\n",
             "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\n",
             "HTTP/1.1 200 OK\r\nContent-Length: +3\r\n\r\n",
-            "HTTP/1.1 200 OK\r\nContent-Length: 3, 3\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: 3, 4\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: 3,\r\n\r\n",
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n",
             "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",

@@ -72,6 +72,11 @@ impl Body {
         })
     }
 
+    /// What the end of the connection is to the body: its own end, if that is how it ends.
+    pub(super) fn end(&self) -> Option<Taken> {
+        self.ends_with_connection().then_some(Taken { data: 0, is_ended: true, has_surplus: false })
+    }
+
     /// Writes a part of the body as the client gets it.
     pub(super) fn write(&self, data: &[u8], is_ended: bool, text: &mut Vec<u8>) {
         if !self.needs_chunks() {

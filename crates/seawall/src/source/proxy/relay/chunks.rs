@@ -13,6 +13,8 @@ enum Expected {
     Size {
         digits: u8,
     },
+    /// Blanks after a size, before an extension or the end of the line.
+    Blank,
     /// An extension, up to the end of the line.
     Extension,
     /// The line feed after a size.
@@ -83,11 +85,9 @@ impl Chunks {
                     self.size = self.size << 4 | u64::from(digit);
                     Expected::Size { digits: digits + 1 }
                 }
-                (Expected::Size { digits: 1.. }, b'\r') => Expected::SizeEnd,
-                (Expected::Size { digits: 1.. } | Expected::Extension, b';' | b' ' | b'\t') => {
-                    self.pass(Expected::Extension)?
-                }
-                (Expected::Extension, b'\r') => Expected::SizeEnd,
+                (Expected::Size { digits: 1.. } | Expected::Blank | Expected::Extension, b'\r') => Expected::SizeEnd,
+                (Expected::Size { digits: 1.. } | Expected::Blank, b' ' | b'\t') => self.pass(Expected::Blank)?,
+                (Expected::Size { digits: 1.. } | Expected::Blank, b';') => self.pass(Expected::Extension)?,
                 (Expected::Extension, _) if is_text(byte) => self.pass(Expected::Extension)?,
                 (Expected::SizeEnd, b'\n') if self.size == 0 => Expected::Trailer,
                 (Expected::SizeEnd, b'\n') => {
@@ -172,6 +172,7 @@ mod tests {
             "5\r\nhello\n0\r\n\r\n",
             "1234567890abcdef0\r\n",
             "5;a\nb\r\nhello\r\n",
+            "3 5\r\nhello\r\n",
             "5;\0\r\nhello\r\n",
             "0\r\na\nb\r\n\r\n",
             "0\r\n\r\r\n",

@@ -3,7 +3,7 @@
 //! [`answer`], [`body`]), never passed on as it came; whatever is unusual in a request goes to hyper ([`super::forward`]).
 //!
 //! An exchange holds one buffer for each side and no more: it reads from the site only when the client has taken what
-//! came before. The site's connection is free again as soon as the answer is read, before the client has it all.
+//! came before. The site's connection is free again as soon as the last of the answer is read, before the client has it.
 
 mod answer;
 mod body;
@@ -12,7 +12,7 @@ mod request;
 
 use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -30,6 +30,7 @@ use super::head::Head;
 use super::upstream::{Pool, UpstreamError, UpstreamStream};
 use crate::config::Upstream;
 use answer::{Answer, Asked};
+use body::Taken;
 
 /// A request ready to be sent to a site.
 pub(super) struct Outbound {
@@ -121,11 +122,20 @@ impl Connection {
             date: worker.date(),
         };
         outbound.keep_alive = !asked.closes;
-        let answer = source.head(self, client, deadline, &asked, text).await?;
+        let mut answer = source.head(self, client, deadline, &asked, text).await?;
+        // What came with the head is looked at before that is sent, while the client can still be told.
+        let first = answer.body.take(source.received.get_mut(answer.length..source.filled).unwrap_or_default());
+        let first = first.ok_or(Failure::Upstream(UpstreamError::Malformed(BROKEN_BODY)))?;
         outbound.account.answered = Some(worker.shared.clock.now());
         outbound.account.outcome = Outcome::Served { status: answer.status };
-        let result = source.pass_on(self, client, deadline, answer, text, &mut outbound.account.bytes).await;
-        result.map_err(|Broken| Failure::Cut)
+        let result = source.pass_on(self, client, deadline, (answer, first), text, &mut outbound.account.bytes).await;
+        result.map_err(|broken| {
+            if let Broken::BySite(error) = broken {
+                worker.note_failure(&outbound.upstream, &error);
+                outbound.account.fail();
+            }
+            Failure::Cut
+        })
     }
 
     /// Sends the request and waits for the first bytes of the answer.
@@ -135,7 +145,7 @@ impl Connection {
             (limits.upstream_connect_time_max, limits.upstream_answer_time_max, limits.upstream_connections_max)
         });
         let pool = worker.pools.get(&outbound.upstream, connections_max.div_ceil(worker.workers).max(1));
-        let permit = pool.permit(worker, connect_time).await.map_err(Failure::Upstream)?;
+        let permit = self.while_there(client, pool.permit(worker, connect_time)).await?;
         // Sent once more, it goes out on a connection that nobody has had: a request that makes the site close must not do so
         // to each kept connection in turn.
         let mut is_repeated = false;
@@ -144,7 +154,7 @@ impl Connection {
             let is_fresh = kept.is_none();
             let mut stream = match kept {
                 Some(stream) => stream,
-                None => pool.connect(connect_time).await.map_err(Failure::Upstream)?,
+                None => self.while_there(client, pool.connect(connect_time)).await?,
             };
             worker.deadlines.set(deadline, answer_time);
             match self.ask_over(&mut stream, client, &outbound.text, deadline).await {
@@ -158,6 +168,22 @@ impl Connection {
                 Err(Unanswered::Broken { error, .. }) => return Err(Failure::Upstream(UpstreamError::Closed(error))),
             }
         }
+    }
+
+    /// Waits for something that the site's side brings, for as long as the client is there: nobody works for who has left.
+    async fn while_there<T>(
+        &self,
+        client: &mut Client,
+        wanted: impl Future<Output = Result<T, UpstreamError>>,
+    ) -> Result<T, Failure> {
+        let mut wanted = pin!(wanted);
+        poll_fn(|context| {
+            if client.poll_gone(&self.worker, context) {
+                return Poll::Ready(Err(Failure::Cut));
+            }
+            wanted.as_mut().poll(context).map_err(Failure::Upstream)
+        })
+        .await
     }
 
     async fn ask_over(
@@ -212,8 +238,24 @@ impl Connection {
     }
 }
 
-/// An answer broke off, or its client is gone.
-struct Broken;
+/// What a body that is framed wrongly is called.
+const BROKEN_BODY: &str = "its body is framed wrongly";
+
+/// Why the rest of an answer did not go through.
+enum Broken {
+    ByClient,
+    BySite(UpstreamError),
+}
+
+impl From<Unanswered> for Broken {
+    fn from(unanswered: Unanswered) -> Self {
+        match unanswered {
+            Unanswered::ClientGone => Self::ByClient,
+            Unanswered::Broken { error, .. } => Self::BySite(UpstreamError::Closed(error)),
+            Unanswered::TooLate => Self::BySite(UpstreamError::AnswerTime),
+        }
+    }
+}
 
 impl Source {
     /// Reads until the head of the answer is whole, and writes the client's to `text`.
@@ -225,9 +267,13 @@ impl Source {
         asked: &Asked,
         text: &mut Vec<u8>,
     ) -> Result<Answer, Failure> {
+        let mut looked_at = 0;
         loop {
             let received = self.received.get(..self.filled).unwrap_or_default();
-            match answer::translate(received, asked, text) {
+            // A head that comes byte by byte is not read again for each: it ends with a line.
+            let may_end = looked_at == 0 || received.iter().skip(looked_at).any(|byte| *byte == b'\n');
+            looked_at = self.filled;
+            match if may_end { answer::translate(received, asked, text) } else { Ok(None) } {
                 Ok(Some(answer)) => return Ok(answer),
                 Ok(None) if self.filled == self.received.len() => {
                     return Err(Failure::Upstream(UpstreamError::Malformed("its head is larger than 32 KiB")));
@@ -245,27 +291,24 @@ impl Source {
         }
     }
 
-    /// Sends `text`, the head, and then the body as it comes. `bytes` counts those of the body.
+    /// Sends `text`, the head, then what was taken of the body already, and the rest as it comes. `bytes` counts those of the
+    /// body.
     async fn pass_on(
         mut self,
         connection: &Connection,
         client: &mut Client,
         deadline: &Deadline,
-        mut answer: Answer,
+        (mut answer, mut taken): (Answer, Taken),
         text: &mut Vec<u8>,
         bytes: &mut u64,
     ) -> Result<(), Broken> {
         let worker = &connection.worker;
         let idle_time = worker.limits(|limits| limits.upstream_idle_time_max);
         let mut start = answer.length;
-        let mut has_closed = false;
         loop {
-            let received = self.received.get_mut(start..self.filled).unwrap_or_default();
-            let taken = answer.body.take(received).ok_or(Broken)?;
-            let is_ended = taken.is_ended || has_closed;
-            let data = received.get(..taken.data).unwrap_or_default();
+            let data = self.received.get(start..start + taken.data).unwrap_or_default();
             *bytes += data.len() as u64;
-            if is_ended {
+            if taken.is_ended {
                 answer.body.write(data, true, text);
                 // Before the client has it all: a slow one does not keep the connection from others.
                 deadline.clear();
@@ -274,7 +317,7 @@ impl Source {
                 }
                 drop(self.permit);
                 worker.buffers.return_answer(self.received);
-                return if connection.write(&client.socket, text).await { Ok(()) } else { Err(Broken) };
+                return if connection.write(&client.socket, text).await { Ok(()) } else { Err(Broken::ByClient) };
             }
             let is_sent = if text.is_empty() && !answer.body.needs_chunks() {
                 connection.write(&client.socket, data).await
@@ -283,16 +326,21 @@ impl Source {
                 connection.write(&client.socket, text).await
             };
             if !is_sent {
-                return Err(Broken);
+                return Err(Broken::ByClient);
             }
             text.clear();
             (start, self.filled) = (0, 0);
             worker.deadlines.set(deadline, idle_time);
-            has_closed = match self.read_more(connection, client, deadline).await {
-                Ok(0) if answer.body.ends_with_connection() => true,
-                Ok(0) | Err(_) => return Err(Broken),
-                Ok(_) => false,
-            };
+            let length = self.read_more(connection, client, deadline).await?;
+            if length == 0 {
+                taken = answer
+                    .body
+                    .end()
+                    .ok_or_else(|| Broken::BySite(UpstreamError::Closed(io::ErrorKind::UnexpectedEof.into())))?;
+                continue;
+            }
+            let received = self.received.get_mut(..length).unwrap_or_default();
+            taken = answer.body.take(received).ok_or(Broken::BySite(UpstreamError::Malformed(BROKEN_BODY)))?;
         }
     }
 

@@ -16,7 +16,7 @@ pub(super) fn write(head: &Head<'_>, claims: &Claims, text: &mut Vec<u8>) {
     let mut names_protocol = false;
     for (name, value) in head.headers() {
         let kind = Kind::of_any_case(name);
-        if kind.ends_here(claims.are_believed) || (kind == Kind::Claim && is(name, X_FORWARDED_FOR)) {
+        if kind.ends_here(name, claims.belief) || (kind == Kind::Claim && is(name, X_FORWARDED_FOR)) {
             continue;
         }
         names_protocol |= kind == Kind::Claim && is(name, X_FORWARDED_PROTO);

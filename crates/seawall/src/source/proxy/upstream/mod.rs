@@ -102,12 +102,29 @@ struct IdleConnection {
     since: Timestamp,
 }
 
+/// A request that waits for a connection, counted until it does not: because it has one, or is given up.
+struct Waiting<'p>(&'p Cell<usize>);
+
+impl<'p> Waiting<'p> {
+    fn begin(count: &'p Cell<usize>) -> Self {
+        count.set(count.get() + 1);
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
+
 impl Pools {
     /// The pool for `upstream`, with at most `connections_max` connections.
     pub(super) fn get(&self, upstream: &Arc<Upstream>, connections_max: usize) -> Rc<Pool> {
         let mut pools = self.pools.borrow_mut();
-        let is_wanted = |pool: &&Rc<Pool>| Arc::ptr_eq(&pool.upstream, upstream);
-        if let Some(pool) = pools.iter().find(is_wanted) {
+        // A reload makes the same upstream anew, whose connections are limited as before.
+        let is_same = |pool: &Pool| Arc::ptr_eq(&pool.upstream, upstream) || *pool.upstream == **upstream;
+        if let Some(pool) = pools.iter().find(|pool| is_same(pool) && pool.connections_max == connections_max) {
             return Rc::clone(pool);
         }
         let pool = Rc::new(Pool {
@@ -121,12 +138,17 @@ impl Pools {
         pool
     }
 
+    /// Whether requests wait for a connection that others have.
+    pub(super) fn are_short(&self) -> bool {
+        self.pools.borrow().iter().any(|pool| pool.waiting.get() > 0)
+    }
+
     /// Closes what has been idle for too long.
     pub(super) fn close_idle(&self, now: Timestamp) {
         self.pools.borrow_mut().retain(|pool| {
             let mut idle = pool.idle.borrow_mut();
             idle.retain(|entry| now.since(entry.since) < IDLE_TIME_MAX);
-            // A reload makes new pools; an old one falls out of use, and then out of the table.
+            // One that a reload took away falls out of use, and then out of the table.
             !idle.is_empty() || Rc::strong_count(pool) > 1 || pool.permits.available_permits() < pool.connections_max
         });
     }
@@ -145,10 +167,11 @@ impl Pool {
         if self.waiting.get() >= WAITING_MAX {
             return Err(UpstreamError::Saturated);
         }
-        self.waiting.set(self.waiting.get() + 1);
         let start = worker.shared.clock.now();
-        let permit = tokio::time::timeout(time, permits.acquire_owned()).await;
-        self.waiting.set(self.waiting.get() - 1);
+        let permit = {
+            let _waiting = Waiting::begin(&self.waiting);
+            tokio::time::timeout(time, permits.acquire_owned()).await
+        };
         let waited = worker.shared.clock.now().since(start);
         worker.traffic.upstream_wait_micros.add(u64::try_from(waited.as_micros()).unwrap_or(u64::MAX));
         permit.ok().and_then(Result::ok).ok_or(UpstreamError::Saturated)

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
@@ -14,11 +14,10 @@ pub(in super::super) enum UpstreamStream {
 }
 
 impl UpstreamStream {
-    /// Whether nothing has come, not even the end: then it can take a request. Nobody is woken by the socket any more.
+    /// Whether nothing has come, not even the end: then it can take a request. Costs a system call only when the runtime has
+    /// heard of something.
     pub(super) fn is_quiet(&self) -> bool {
-        // The runtime's word that there may be something is only looked into, by a system call, when it says so.
-        self.poll_read_ready(&mut Context::from_waker(Waker::noop())).is_pending()
-            || self.try_read(&mut [0]).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+        self.try_read(&mut [0]).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
     }
 
     fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
