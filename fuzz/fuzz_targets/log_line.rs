@@ -4,7 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use seawall_engine::observation::Request;
-use seawall_engine::observation::log::{Encoding, Format, Reader, Template, recognise, restore};
+use seawall_engine::observation::log::{Encoding, Format, FormatChoice, Reader, Template, recognise, restore};
 
 const TEMPLATES: [&str; 3] = [
     r#"$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent "$http_user_agent""#,
@@ -29,7 +29,7 @@ fuzz_target!(|text: &[u8]| {
         }
     }
     for template in TEMPLATES {
-        let mut reader = Reader::with_template(Template::parse(template).expect("a format"));
+        let mut reader = Reader::of(FormatChoice::Template(Template::parse(template).expect("a format")));
         if let Ok(entry) = reader.read(text) {
             restore(&entry.observation.request, entry.encoding, &mut buffer);
         }

@@ -8,13 +8,15 @@ use std::process::ExitCode;
 
 use seawall_engine::decision::expression::{Expression, ExpressionError, Lists, Problem, Use, read_file};
 
+use seawall_engine::observation::log::FormatChoice;
+
 use super::Failure;
 use super::output::{clients, print, screen};
 use crate::config::{self, SITES};
 use crate::show::backtest::terminal::render;
 use crate::show::backtest::{Backtest, Candidate, RULES_MAX};
 use crate::show::excerpt::excerpt;
-use crate::show::log::Progress;
+use crate::show::log::{Logs, Progress};
 use crate::show::text::escape;
 use crate::source::follow::LineBreak;
 
@@ -45,6 +47,11 @@ pub(crate) struct Arguments {
     /// The logs; `-` for standard input.
     #[arg(required = true, value_name = "LOG")]
     logs: Vec<PathBuf>,
+
+    /// The format of the logs, when it is not to be recognised: a name, or a format string as the configuration of nginx or Apache
+    /// or GoAccess has it.
+    #[arg(long, value_name = "NAME|STRING")]
+    format: Option<FormatChoice>,
 
     /// A rule; may be given several times.
     #[arg(long = "rule", value_name = "TEXT", required_unless_present = "rules")]
@@ -81,7 +88,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let mut matched = MatchedLines::new();
     let mut failed = 0;
     backtest.collect(
-        &arguments.logs,
+        &Logs { paths: &arguments.logs, format: arguments.format.as_ref() },
         &mut Progress::on_terminal(),
         |line, line_break| {
             if arguments.print_matched { matched.print(line, line_break) } else { ControlFlow::Continue(()) }

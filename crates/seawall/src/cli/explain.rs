@@ -4,13 +4,15 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use seawall_engine::observation::log::FormatChoice;
+
 use super::Failure;
 use super::output::{clients, print, screen};
 use crate::config::{self, NetworkFiles};
 use crate::networks::Networks;
 use crate::show::explain::explain;
 use crate::show::explain::terminal::render;
-use crate::show::log::Progress;
+use crate::show::log::{Logs, Progress};
 use crate::show::text::escape;
 
 /// Sampling is the same in each run, so that the same logs are explained in the same way.
@@ -40,6 +42,11 @@ pub(crate) struct Arguments {
     /// The logs.
     #[arg(required = true, value_name = "FILE")]
     logs: Vec<PathBuf>,
+
+    /// The format of the logs, when it is not to be recognised: a name, or a format string as the configuration of nginx or Apache
+    /// or GoAccess has it.
+    #[arg(long, value_name = "NAME|STRING")]
+    format: Option<FormatChoice>,
 
     /// Write the rules that were found to this file, with the addresses that they name, for `seawall backtest`.
     #[arg(long, value_name = "FILE")]
@@ -71,10 +78,16 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     };
     let networks = Networks::load(&files).map_err(Failure::machine)?;
     let mut failed = 0;
-    let explanation = explain(&arguments.logs, &networks, SEED, &mut Progress::on_terminal(), |error| {
-        failed += 1;
-        eprintln!("seawall: {}", escape(error.to_string().as_bytes()));
-    });
+    let explanation = explain(
+        &Logs { paths: &arguments.logs, format: arguments.format.as_ref() },
+        &networks,
+        SEED,
+        &mut Progress::on_terminal(),
+        |error| {
+            failed += 1;
+            eprintln!("seawall: {}", escape(error.to_string().as_bytes()));
+        },
+    );
     if let Some(path) = &arguments.rules_out {
         std::fs::write(path, explanation.rules_file()).map_err(|error| {
             let name = escape(path.to_string_lossy().as_bytes());

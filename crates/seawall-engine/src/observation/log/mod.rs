@@ -34,7 +34,7 @@ use crate::address::ClientAddress;
 use crate::units::Timestamp;
 
 pub use format::{Fields, Format};
-pub use reader::Reader;
+pub use reader::{FormatChoice, FormatChoiceError, Reader};
 pub use reason::Reason;
 pub use recognise::{RECOGNITION_LINES_MAX, Recognition, recognise};
 pub use restore::restore;

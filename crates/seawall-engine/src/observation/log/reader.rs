@@ -1,12 +1,61 @@
 //! Reads the lines of one log.
 
+use std::str::FromStr;
+
+use thiserror::Error;
+
 use super::w3c::Columns;
-use super::{Entry, Format, LINE_BYTES_MAX, Reason, Template, envelope, read_by_itself};
+use super::{Entry, Format, LINE_BYTES_MAX, Reason, Template, TemplateError, envelope, read_by_itself};
+
+/// A format that somebody named, in place of one that is recognised.
+#[derive(Clone, Debug)]
+pub enum FormatChoice {
+    /// A known one.
+    Named(Format),
+    /// As a format string describes.
+    Template(Template),
+}
+
+/// What names no format.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum FormatChoiceError {
+    /// It is one word, and no format's.
+    #[error(
+        "there is no format \"{name}\"; there are {known}, or write a format string as nginx, Apache or GoAccess have it"
+    )]
+    Unknown {
+        /// The word.
+        name: String,
+        /// Every name that there is.
+        known: String,
+    },
+    /// It is a format string that cannot be used.
+    #[error(transparent)]
+    Template(#[from] TemplateError),
+}
+
+impl FromStr for FormatChoice {
+    type Err = FormatChoiceError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let named = || Format::ALL.into_iter().filter(|format| *format != Format::Custom);
+        if let Some(format) = named().find(|format| format.name() == text) {
+            return Ok(Self::Named(format));
+        }
+        if !text.contains(['%', '$']) {
+            let known: Vec<&str> = named().map(Format::name).collect();
+            return Err(FormatChoiceError::Unknown { name: text.to_owned(), known: known.join(", ") });
+        }
+        Ok(Self::Template(Template::parse(text)?))
+    }
+}
 
 /// Reads the lines of one log, one after the other.
 #[derive(Debug, Default)]
 pub struct Reader {
     expected: Option<Format>,
+    /// Whether lines of other formats are refused.
+    is_strict: bool,
     template: Option<Template>,
     /// As the last directive named them.
     columns: Option<Columns>,
@@ -21,9 +70,12 @@ impl Reader {
         Self { expected, ..Self::default() }
     }
 
-    /// A reader of lines as a format string describes them, and of no others.
-    pub fn with_template(template: Template) -> Self {
-        Self { template: Some(template), ..Self::default() }
+    /// A reader of lines of this format, and of no others.
+    pub fn of(choice: FormatChoice) -> Self {
+        match choice {
+            FormatChoice::Named(format) => Self { expected: Some(format), is_strict: true, ..Self::default() },
+            FormatChoice::Template(template) => Self { template: Some(template), ..Self::default() },
+        }
     }
 
     /// Reads a line, without its line break.
@@ -43,40 +95,36 @@ impl Reader {
             }
             return Err(Reason::Directive);
         }
-        let (expected, template, columns) = (self.expected, self.template.as_ref(), self.columns.as_ref());
+        let Self { expected, is_strict, template, columns, is_wrapped, unwrapped } = self;
+        let read = |line: &'a [u8]| {
+            let entry = match (&*template, &*columns) {
+                (Some(template), _) => template.read(line),
+                (None, Some(columns)) => columns.read(line),
+                (None, None) => read_by_itself(line, *expected),
+            }?;
+            let is_other = *is_strict && *expected != Some(entry.format);
+            if is_other { Err(Reason::OtherFormat) } else { Ok(entry) }
+        };
         let mut direct = None;
-        if !self.is_wrapped {
-            let entry = read(line, expected, template, columns);
+        if !*is_wrapped {
+            let entry = read(line);
             // A line that is wrapped can be read as one whose client's name is long and odd.
             if entry.as_ref().is_ok_and(|entry| entry.observation.client.is_some()) {
                 return entry;
             }
             direct = Some(entry);
         }
-        let inner = envelope::unwrap(line, &mut self.unwrapped).map(|inner| read(inner, expected, template, columns));
-        self.is_wrapped = matches!(inner, Some(Ok(_)));
+        let inner = envelope::unwrap(line, unwrapped).map(read);
+        *is_wrapped = matches!(inner, Some(Ok(_)));
         match (inner, direct) {
             (Some(Ok(entry)), _) | (_, Some(Ok(entry))) => Ok(entry),
             (Some(Err(inner)), Some(Err(direct))) => Err(inner.max(direct)),
             (None, Some(direct)) => direct,
             // The last line was wrapped and this one is not.
-            (inner, None) => read(line, expected, template, columns).map_err(|direct| match inner {
+            (inner, None) => read(line).map_err(|direct| match inner {
                 Some(Err(inner)) => inner.max(direct),
                 _ => direct,
             }),
         }
-    }
-}
-
-fn read<'a>(
-    line: &'a [u8],
-    expected: Option<Format>,
-    template: Option<&Template>,
-    columns: Option<&Columns>,
-) -> Result<Entry<'a>, Reason> {
-    match (template, columns) {
-        (Some(template), _) => template.read(line),
-        (None, Some(columns)) => columns.read(line),
-        (None, None) => read_by_itself(line, expected),
     }
 }

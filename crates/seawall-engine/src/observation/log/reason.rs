@@ -10,6 +10,8 @@ pub enum Reason {
     Empty,
     /// Longer than [`super::LINE_BYTES_MAX`].
     TooLong,
+    /// In a format other than the one that was named.
+    OtherFormat,
     /// A directive or a comment: a line that begins with `#`.
     Directive,
     /// No time stamp where any known format has one.
@@ -36,9 +38,10 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in order.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Empty,
         Self::TooLong,
+        Self::OtherFormat,
         Self::Directive,
         Self::NoTimestamp,
         Self::WrongTimestamp,
@@ -57,6 +60,7 @@ impl Reason {
         match self {
             Self::Empty => "empty",
             Self::TooLong => "too-long",
+            Self::OtherFormat => "other-format",
             Self::Directive => "directive",
             Self::NoTimestamp => "no-timestamp",
             Self::WrongTimestamp => "wrong-timestamp",
@@ -76,6 +80,7 @@ impl Reason {
         match self {
             Self::Empty => "empty line",
             Self::TooLong => "line longer than 64 KiB",
+            Self::OtherFormat => "line in a format other than the one named",
             Self::Directive => "directive or comment",
             Self::NoTimestamp => "no time stamp of a known format",
             Self::WrongTimestamp => "time stamp names no moment since 1970",

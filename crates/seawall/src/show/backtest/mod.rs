@@ -12,13 +12,12 @@ pub mod terminal;
 mod visitors;
 
 use std::ops::ControlFlow;
-use std::path::Path;
 
 use seawall_engine::decision::expression::{Answer, Comparison, Expression, Subject};
 
 use super::log::inputs::Inputs;
 use super::log::read::{LogRequest, read_inputs};
-use super::log::{Clients, Progress};
+use super::log::{Clients, Logs, Progress};
 use crate::source::follow::{InputError, LineBreak};
 
 pub use summary::Summary;
@@ -77,7 +76,7 @@ impl Backtest {
     /// once, and named in the summary.
     pub fn collect(
         &mut self,
-        paths: &[impl AsRef<Path>],
+        logs: &Logs<'_>,
         progress: &mut Progress,
         mut matched: impl FnMut(&[u8], LineBreak) -> ControlFlow<()>,
         failed: impl FnMut(&InputError),
@@ -90,7 +89,7 @@ impl Backtest {
                 ControlFlow::Continue(())
             }
         };
-        read_inputs(inputs, paths, progress, visit, failed);
+        read_inputs(inputs, logs, progress, visit, failed);
     }
 }
 

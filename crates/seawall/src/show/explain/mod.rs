@@ -7,7 +7,6 @@ mod summary;
 pub mod terminal;
 
 use std::ops::ControlFlow;
-use std::path::Path;
 
 use seawall_engine::detection::explain::{Explained, Explainer, SurgeFinder, Trace, Traced};
 use seawall_engine::observation::Observation;
@@ -15,7 +14,7 @@ use seawall_engine::units::Timestamp;
 
 use super::log::inputs::Inputs;
 use super::log::read::{LogRequest, read_inputs};
-use super::log::{Clients, Progress};
+use super::log::{Clients, Logs, Progress};
 use crate::networks::Networks;
 use crate::source::follow::InputError;
 
@@ -43,7 +42,7 @@ pub(super) struct Notes {
 /// Reads logs and explains their surges. `failed` is told of inputs that cannot be read, or not whole; `seed` is that of
 /// sampling.
 pub fn explain(
-    paths: &[impl AsRef<Path>],
+    logs: &Logs<'_>,
     networks: &Networks,
     seed: u64,
     progress: &mut Progress,
@@ -55,18 +54,18 @@ pub fn explain(
         finder.add(&request.observation);
         ControlFlow::Continue(())
     };
-    read_inputs(&mut inputs, paths, progress, first, failed);
+    read_inputs(&mut inputs, logs, progress, first, failed);
     let surges = finder.surges();
     if surges.is_empty() {
         return Explanation { inputs, notes, surges: Vec::new() };
     }
     let mut explainer = Explainer::new(surges, seed);
-    read_again(paths, networks, progress, |observation| explainer.observe(observation));
+    read_again(logs, networks, progress, |observation| explainer.observe(observation));
     let explained = explainer.explain();
     let is_traced = explained.iter().any(|explained| !explained.rules.is_empty());
     let mut trace = Trace::new(explained);
     if is_traced {
-        read_again(paths, networks, progress, |observation| trace.observe(observation));
+        read_again(logs, networks, progress, |observation| trace.observe(observation));
     }
     Explanation { inputs, notes, surges: trace.finish() }
 }
@@ -111,17 +110,12 @@ impl Notes {
 }
 
 /// Reads the logs again; what could not be read was said the first time.
-fn read_again(
-    paths: &[impl AsRef<Path>],
-    networks: &Networks,
-    progress: &mut Progress,
-    mut visit: impl FnMut(&Observation<'_>),
-) {
+fn read_again(logs: &Logs<'_>, networks: &Networks, progress: &mut Progress, mut visit: impl FnMut(&Observation<'_>)) {
     let again = |request: &LogRequest<'_>| {
         let mut observation = request.observation;
         networks.locate(observation.client, &mut observation.request);
         visit(&observation);
         ControlFlow::Continue(())
     };
-    read_inputs(&mut Inputs::default(), paths, progress, again, |_| {});
+    read_inputs(&mut Inputs::default(), logs, progress, again, |_| {});
 }

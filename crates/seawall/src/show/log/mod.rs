@@ -16,6 +16,7 @@ pub(super) mod unread;
 pub use clients::Clients;
 pub use page::Screen;
 pub use progress::Progress;
+pub use read::Logs;
 
 /// A moment as calendars know it; the last one that they know for any beyond.
 pub(super) fn moment(seconds: u64) -> jiff::Timestamp {

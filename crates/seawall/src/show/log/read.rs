@@ -1,10 +1,10 @@
 //! Reads the inputs, one after the other, request by request.
 
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use seawall_engine::observation::Observation;
-use seawall_engine::observation::log::{self, Encoding, Entry, Fields, Reader, Reason, recognise};
+use seawall_engine::observation::log::{self, Encoding, Entry, Fields, FormatChoice, Reader, Reason, recognise};
 
 use super::inputs::Inputs;
 use super::progress::Progress;
@@ -12,6 +12,14 @@ use crate::source::follow::{Input, InputError, Line, LineBreak, Lines};
 
 /// After how many lines the progress is looked at.
 const PROGRESS_LINES: u64 = 4096;
+
+/// The logs that a command reads.
+pub struct Logs<'a> {
+    /// The files, in the order in which they are read; `-` for standard input.
+    pub paths: &'a [PathBuf],
+    /// Their format, when it is not to be recognised.
+    pub format: Option<&'a FormatChoice>,
+}
 
 /// A request of a log.
 pub(in crate::show) struct LogRequest<'a> {
@@ -29,15 +37,14 @@ pub(in crate::show) struct LogRequest<'a> {
 /// `inputs`.
 pub(in crate::show) fn read_inputs(
     inputs: &mut Inputs,
-    paths: &[impl AsRef<Path>],
+    logs: &Logs<'_>,
     progress: &mut Progress,
     mut visit: impl FnMut(&LogRequest<'_>) -> ControlFlow<()>,
     mut failed: impl FnMut(&InputError),
 ) {
-    for path in paths {
-        let path = path.as_ref();
+    for path in logs.paths {
         inputs.begin(path.to_string_lossy().into_owned());
-        match read_input(inputs, path, progress, &mut visit) {
+        match read_input(inputs, path, logs.format, progress, &mut visit) {
             Ok(ControlFlow::Continue(())) => {}
             Ok(ControlFlow::Break(())) => break,
             Err(error) => {
@@ -54,6 +61,7 @@ pub(in crate::show) fn read_inputs(
 fn read_input(
     inputs: &mut Inputs,
     path: &Path,
+    format: Option<&FormatChoice>,
     progress: &mut Progress,
     visit: &mut impl FnMut(&LogRequest<'_>) -> ControlFlow<()>,
 ) -> Result<ControlFlow<()>, InputError> {
@@ -64,13 +72,19 @@ fn read_input(
     let mut lines = Lines::new(input);
     let read_error = |line, error| InputError::while_reading(&name, compression, line, error);
 
-    let recognition = recognise(lines.peek().map_err(|error| read_error(0, error))?);
+    let recognition = {
+        let first_lines = lines.peek().map_err(|error| read_error(0, error))?;
+        if format.is_none() { recognise(first_lines) } else { None }
+    };
     if let Some(input) = inputs.present() {
         input.name.clone_from(&name);
         input.compression = Some(compression);
         input.recognition = recognition;
     }
-    let mut reader = Reader::new(recognition.map(|recognition| recognition.format));
+    let mut reader = match format {
+        Some(format) => Reader::of(format.clone()),
+        None => Reader::new(recognition.map(|recognition| recognition.format)),
+    };
     let mut restored = Vec::new();
     let mut number = 0;
     while let Some((line, line_break)) = lines.next_with_break().map_err(|error| read_error(number, error))? {

@@ -9,12 +9,11 @@ mod summary;
 pub mod terminal;
 
 use std::ops::ControlFlow;
-use std::path::Path;
 
 use super::log::inputs::Inputs;
 use super::log::read::{LogRequest, read_inputs};
 use super::log::table::{Bounds, Count, Table};
-use super::log::{Clients, Progress};
+use super::log::{Clients, Logs, Progress};
 use crate::source::follow::InputError;
 
 pub use summary::Summary;
@@ -47,13 +46,13 @@ impl Report {
 
     /// Reads every input into the report. One that cannot be read, or not whole, does not keep the others out: it is given
     /// to `failed` at once, and named in the report.
-    pub fn collect(&mut self, paths: &[impl AsRef<Path>], progress: &mut Progress, failed: impl FnMut(&InputError)) {
+    pub fn collect(&mut self, logs: &Logs<'_>, progress: &mut Progress, failed: impl FnMut(&InputError)) {
         let Self { tables, inputs, .. } = self;
         let visit = |request: &LogRequest<'_>| {
             count(tables, request);
             ControlFlow::Continue(())
         };
-        read_inputs(inputs, paths, progress, visit, failed);
+        read_inputs(inputs, logs, progress, visit, failed);
     }
 }
 

@@ -11,7 +11,7 @@ fn report(names: &[&str], clients: Clients) -> Report {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/report");
     let paths: Vec<PathBuf> = names.iter().map(|name| folder.join(name)).collect();
     let mut report = Report::new(clients);
-    report.collect(&paths, &mut Progress::hidden(), |error| panic!("{error}"));
+    report.collect(&Logs { paths: &paths, format: None }, &mut Progress::hidden(), |error| panic!("{error}"));
     for (input, name) in report.inputs.inputs.iter_mut().zip(names) {
         input.name = (*name).to_owned();
     }

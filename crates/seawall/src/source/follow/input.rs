@@ -6,10 +6,25 @@ use std::io::{self, BufReader, Chain, Cursor, Read};
 use std::path::Path;
 use std::rc::Rc;
 
+use bzip2::bufread::MultiBzDecoder;
 use flate2::bufread::MultiGzDecoder;
+use liblzma::bufread::XzDecoder;
+use liblzma::stream::Stream;
 
-/// The first bytes of every gzip member (RFC 1952, section 2.3.1), with the only method there is.
-const GZIP_MAGIC: [u8; 3] = [0x1F, 0x8B, 8];
+/// How the first bytes of each kind of compressed data look: gzip's with the only method there is (RFC 1952, section 2.3.1),
+/// bzip2's without its block size, those of xz (its format, section 2.1.1.1) and zstd (RFC 8878, section 3.1.1).
+const MAGICS: [(Compression, &[u8]); 4] = [
+    (Compression::Gzip, &[0x1F, 0x8B, 8]),
+    (Compression::Bzip2, b"BZh"),
+    (Compression::Xz, &[0xFD, b'7', b'z', b'X', b'Z', 0]),
+    (Compression::Zstd, &[0x28, 0xB5, 0x2F, 0xFD]),
+];
+
+/// The longest of them.
+const MAGIC_BYTES_MAX: usize = 6;
+
+/// The memory that a decompressor may ask for, in bytes: what `xz -9` and `zstd --long` need, and no more, whatever a file says.
+const DECOMPRESSION_MEMORY_MAX: u64 = 128 << 20;
 
 /// What is read from the operating system at once.
 const READ_BYTES: usize = 128 * 1024;
@@ -21,6 +36,12 @@ pub enum Compression {
     None,
     /// gzip, of one member or several.
     Gzip,
+    /// bzip2, of one stream or several.
+    Bzip2,
+    /// xz, of one stream or several.
+    Xz,
+    /// Zstandard, of one frame or several.
+    Zstd,
 }
 
 impl Compression {
@@ -29,6 +50,9 @@ impl Compression {
         match self {
             Self::None => "none",
             Self::Gzip => "gzip",
+            Self::Bzip2 => "bzip2",
+            Self::Xz => "xz",
+            Self::Zstd => "zstd",
         }
     }
 }
@@ -60,24 +84,34 @@ pub enum InputError {
         /// What the system said.
         source: io::Error,
     },
-    /// The gzip data ends in the middle.
-    #[error("{path} is a gzip file that was cut short: it ends in the middle of its data, after line {line}")]
-    GzipCut {
+    /// The compressed data ends in the middle.
+    #[error("{path} is {} file that was cut short: it ends in the middle of its data, after line {line}", article(*compression))]
+    Cut {
         /// The file.
         path: String,
+        /// How it is compressed.
+        compression: Compression,
         /// The last line that was read, from 1; 0 for none.
         line: u64,
     },
-    /// The gzip data is damaged, or something else follows it.
-    #[error("{path} is a damaged gzip file: after line {line} comes what is no gzip data ({source})")]
-    GzipDamaged {
+    /// The compressed data is damaged, or something else follows it.
+    #[error("{path} is a damaged {} file: after line {line} comes what is no {} data ({source})", compression.name(), compression.name())]
+    Damaged {
         /// The file.
         path: String,
+        /// How it is compressed.
+        compression: Compression,
         /// The last line that was read, from 1; 0 for none.
         line: u64,
         /// What the decompressor said.
         source: io::Error,
     },
+}
+
+/// A kind of compression behind its article.
+fn article(compression: Compression) -> String {
+    let article = if compression == Compression::Xz { "an" } else { "a" };
+    format!("{article} {}", compression.name())
 }
 
 /// An open input.
@@ -94,7 +128,7 @@ type Raw = Chain<Cursor<Vec<u8>>, Counted<Box<dyn Read>>>;
 
 enum Content {
     Plain(Raw),
-    Gzip(Box<MultiGzDecoder<BufReader<Raw>>>),
+    Compressed(Box<dyn Read>),
 }
 
 impl Input {
@@ -124,17 +158,14 @@ impl Input {
         let mut beginning = Vec::new();
         source
             .by_ref()
-            .take(GZIP_MAGIC.len() as u64)
+            .take(MAGIC_BYTES_MAX as u64)
             .read_to_end(&mut beginning)
             .map_err(|source| InputError::Read { path: name.clone(), line: 0, source })?;
-        let is_gzip = beginning == GZIP_MAGIC;
+        let found = MAGICS.iter().find(|(_, magic)| beginning.starts_with(magic));
+        let compression = found.map_or(Compression::None, |(compression, _)| *compression);
         let raw = Cursor::new(beginning).chain(source);
-        let (compression, content) = if is_gzip {
-            let decoder = MultiGzDecoder::new(BufReader::with_capacity(READ_BYTES, raw));
-            (Compression::Gzip, Content::Gzip(Box::new(decoder)))
-        } else {
-            (Compression::None, Content::Plain(raw))
-        };
+        let content = decompressed(compression, raw)
+            .map_err(|source| InputError::while_reading(&name, compression, 0, source))?;
         Ok(Self { name, size, consumed, compression, content })
     }
 
@@ -164,10 +195,10 @@ impl InputError {
     pub fn while_reading(name: &str, compression: Compression, line: u64, source: io::Error) -> Self {
         let path = name.to_owned();
         match (compression, source.kind()) {
-            (Compression::Gzip, io::ErrorKind::UnexpectedEof) => Self::GzipCut { path, line },
-            (Compression::Gzip, io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData) => {
-                Self::GzipDamaged { path, line, source }
-            }
+            (Compression::None, _) => Self::Read { path, line, source },
+            (_, io::ErrorKind::UnexpectedEof) => Self::Cut { path, compression, line },
+            // The decompressors have kinds of their own for what is no data of theirs; what the system says has a number.
+            _ if source.raw_os_error().is_none() => Self::Damaged { path, compression, line, source },
             _ => Self::Read { path, line, source },
         }
     }
@@ -177,9 +208,27 @@ impl Read for Input {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match &mut self.content {
             Content::Plain(source) => source.read(buffer),
-            Content::Gzip(source) => source.read(buffer),
+            Content::Compressed(source) => source.read(buffer),
         }
     }
+}
+
+fn decompressed(compression: Compression, raw: Raw) -> io::Result<Content> {
+    let buffered = |raw| BufReader::with_capacity(READ_BYTES, raw);
+    Ok(match compression {
+        Compression::None => Content::Plain(raw),
+        Compression::Gzip => Content::Compressed(Box::new(MultiGzDecoder::new(buffered(raw)))),
+        Compression::Bzip2 => Content::Compressed(Box::new(MultiBzDecoder::new(buffered(raw)))),
+        Compression::Xz => {
+            let stream = Stream::new_stream_decoder(DECOMPRESSION_MEMORY_MAX, liblzma::stream::CONCATENATED)?;
+            Content::Compressed(Box::new(XzDecoder::new_stream(buffered(raw), stream)))
+        }
+        Compression::Zstd => {
+            let mut decoder = zstd::Decoder::with_buffer(buffered(raw))?;
+            decoder.window_log_max(DECOMPRESSION_MEMORY_MAX.ilog2())?;
+            Content::Compressed(Box::new(decoder))
+        }
+    })
 }
 
 /// Counts what is read through it.
@@ -235,17 +284,48 @@ mod tests {
         assert_eq!(read(&members), (Compression::Gzip, b"one\ntwo\n".to_vec(), None));
     }
 
+    /// The same content compressed in every way.
+    fn compressed(content: &[u8]) -> [(Compression, Vec<u8>); 4] {
+        let bzip2 = {
+            let mut encoder = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
+            encoder.write_all(content).expect("memory takes it");
+            encoder.finish().expect("memory takes it")
+        };
+        let xz = liblzma::encode_all(content, 1).expect("memory takes it");
+        let zstd = zstd::encode_all(content, 1).expect("memory takes it");
+        [
+            (Compression::Gzip, gzip(content)),
+            (Compression::Bzip2, bzip2),
+            (Compression::Xz, xz),
+            (Compression::Zstd, zstd),
+        ]
+    }
+
+    #[test]
+    fn every_kind_is_read_also_in_several_parts() {
+        let (one, two) = (compressed(b"one\n"), compressed(b"two\n"));
+        for ((kind, one), (_, two)) in one.into_iter().zip(two) {
+            assert_eq!(read(&one), (kind, b"one\n".to_vec(), None));
+            assert_eq!(read(&[one, two].concat()), (kind, b"one\ntwo\n".to_vec(), None));
+        }
+    }
+
     #[test]
     fn damage_is_told_apart_from_a_cut() {
         let content: Vec<u8> = (0..200_000_u32).flat_map(|number| number.to_string().into_bytes()).collect();
-        let whole = gzip(&content);
-        let (_, before, error) = read(&whole[..whole.len() / 2]);
-        assert!(!before.is_empty() && content.starts_with(&before));
-        let cut = "f is a gzip file that was cut short: it ends in the middle of its data, after line 7";
-        assert_eq!(error.as_deref(), Some(cut));
-        let (_, before, error) = read(&[&whole[..], b"rubbish longer than a header"].concat());
-        assert_eq!(before, content);
-        assert!(error.is_some_and(|error| error.starts_with("f is a damaged gzip file: after line 7 ")));
+        for (kind, whole) in compressed(&content) {
+            let (_, before, error) = read(&whole[..whole.len() / 2]);
+            assert!(content.starts_with(&before), "{kind:?}");
+            let cut = format!(
+                "f is {} file that was cut short: it ends in the middle of its data, after line 7",
+                article(kind)
+            );
+            assert_eq!(error, Some(cut));
+            let (_, before, error) = read(&[&whole[..], b"rubbish longer than a header"].concat());
+            assert!(content.starts_with(&before), "{kind:?}");
+            let damaged = format!("f is a damaged {} file: after line 7 ", kind.name());
+            assert!(error.as_ref().is_some_and(|error| error.starts_with(&damaged)), "{kind:?}: {error:?}");
+        }
     }
 
     #[test]
