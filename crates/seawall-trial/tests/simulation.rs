@@ -307,6 +307,30 @@ fn pulses_meet_the_same_rule_again() {
 }
 
 #[test]
+fn a_flood_that_goes_on_after_refusals_is_dropped_and_still_probed() {
+    for seed in seeds() {
+        let mut world = World::warm(seed, Enforce::UnderStress);
+        world.pressure = stressed();
+        world.begin();
+        // A hundred addresses that ask once in two and a half seconds each, whatever they are told.
+        world.run(Duration::from_secs(120), |dice, _| {
+            let one = |dice: &mut Dice| Sent::get(dice.address(120, 100), "/wiki/page-3", "BadReader/1.0 (probe)");
+            (0..count(dice, 40.0)).map(|_| one(dice)).collect()
+        });
+        stopped("going on", &world, 5.0, 0.985);
+        let rule = world.status().rules[0].clone();
+        assert_eq!(rule.action, Action::Drop, "{rule:?}");
+        assert!(rule.canaries > 5, "{rule:?}");
+        // When it ends the rule goes down step by step, and is gone after three minutes.
+        world.begin();
+        world.run(Duration::from_secs(260), |_, _| Vec::new());
+        let softened = world.tally.events.iter().filter(|event| event.kind == EventKind::RuleRetired).count();
+        assert_eq!(softened, 3, "{:#?}", world.tally.events);
+        assert!(in_force(&world.status()).is_empty());
+    }
+}
+
+#[test]
 fn a_cold_guard_throttles_at_most() {
     for seed in seeds() {
         let mut world = World::new(seed, Enforce::OnExcess);

@@ -186,6 +186,7 @@ impl<'a> Inquiry<'a> {
                         evidence: self.evidence(&choice.candidate, self.material.rows()),
                         normal_rate: self.normal_rate(&choice.candidate.items, &view) * view.growth,
                         cleared: choice.crowd == Crowd::No,
+                        has_foreign_mark: self.has_foreign_mark(&choice.candidate.items),
                     };
                     findings.push((choice.candidate.items.clone(), finding));
                 }
@@ -405,6 +406,12 @@ impl<'a> Inquiry<'a> {
             || self.material.since_onset().iter().filter(|sampled| sampled.row.marks.has_all(&candidate.items));
         let claiming = matched().filter(|sampled| view.people.is_ordinary(sampled.row.marks.one(Attribute::UserAgent)));
         claiming.count() as f64 >= DISGUISED_SHARE * matched().count() as f64
+    }
+
+    /// Whether the mark of a sender is among these that no normal request has.
+    fn has_foreign_mark(&self, items: &[Item]) -> bool {
+        let mut marks = items.iter().filter(|item| item.attribute.is_mark() && item.hash != ABSENT);
+        marks.any(|mark| !self.material.normal.iter().any(|row| row.marks.has(*mark)))
     }
 
     fn verdict(&self, choices: &[Choice], covered: f64, is_answered: bool, external: bool, whole: Crowd) -> Verdict {

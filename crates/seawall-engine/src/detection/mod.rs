@@ -379,14 +379,7 @@ impl Detector {
                 && let Some(items) = self.values.get(&rule.id)
             {
                 let matched = self.matched_since(self.ticked, items).round() as u64;
-                traffic.push(RuleTraffic {
-                    rule: rule.id,
-                    matched,
-                    refused: 0,
-                    canaries: 0,
-                    matched_known: 0,
-                    known: 0,
-                });
+                traffic.push(RuleTraffic { matched, ..RuleTraffic::none(rule.id) });
             }
         }
         for traffic in &traffic {

@@ -80,6 +80,7 @@ mod tests {
             evidence: Evidence { coverage: 0.97, clients: 312, ..Evidence::default() },
             normal_rate: 0.0,
             cleared: true,
+            has_foreign_mark: true,
         };
         assert_eq!(
             explanation(Verdict::Explained, CostKind::Requests, &readings, &[&finding], 0.0, None),

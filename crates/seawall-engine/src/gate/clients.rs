@@ -30,6 +30,9 @@ const GOOD_IDLE_SECONDS: u32 = 24 * 60 * 60;
 /// address, of whom only one is refused.
 const DROP_REFUSED_MIN: u16 = 32;
 
+/// A client goes on when it was refused this often before, in about a minute.
+const GOES_ON_REFUSED_MIN: u16 = 8;
+
 /// How long it is not answered the first time; each time doubles it, up to [`DROP_SECONDS_MAX`]. Whoever else comes from the
 /// address waits as long to be seen, so it is short.
 const DROP_SECONDS_MIN: u32 = 10;
@@ -88,7 +91,7 @@ struct Set {
 }
 
 /// Clients, each under a keyed hash, in a fixed number of entries.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ClientTable {
     sets: Vec<Set>,
     seed: u64,
@@ -175,11 +178,13 @@ impl ClientTable {
         }
     }
 
-    /// Notes that a rule refused a request of the client. One that goes on regardless is dropped for a while.
-    pub fn refused(&mut self, client: ClientSlot, now: Timestamp) {
+    /// Notes that a rule refused a request of the client, and says whether it goes on after many refusals. One that goes on
+    /// for longer is dropped for a while.
+    pub fn refused(&mut self, client: ClientSlot, now: Timestamp) -> bool {
         let now = seconds(now);
-        let Some(entry) = self.find(client) else { return };
+        let Some(entry) = self.find(client) else { return false };
         entry.turn(now);
+        let goes_on = entry.refused.saturating_add(entry.refused_before) >= GOES_ON_REFUSED_MIN;
         entry.refused = entry.refused.saturating_add(1);
         if entry.served == 0
             && !entry.has_agents
@@ -190,6 +195,7 @@ impl ClientTable {
             entry.drops = entry.drops.saturating_add(1).min(16);
             (entry.refused, entry.refused_before) = (0, 0);
         }
+        goes_on
     }
 
     fn place(&self, client: ClientSlot) -> usize {

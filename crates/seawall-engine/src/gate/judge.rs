@@ -39,6 +39,8 @@ pub struct RuleCount {
     pub matched: u64,
     /// Requests that it refused.
     pub refused: u64,
+    /// Of these, those of clients that had been refused several times within the minute before.
+    pub refused_again: u64,
     /// Matching requests that it let through as probes.
     pub canaries: u64,
     /// Requests that it matched and that came from clients of good standing.
@@ -61,7 +63,7 @@ struct RuleState {
 const CANARY_PAUSE: Duration = Duration::from_millis(100);
 
 /// One worker's judge: rules, clients, buckets and counts. Nobody else touches it, so nothing in it is locked.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Gate {
     rules: Arc<RuleSet>,
     /// What this worker knows of its clients.
@@ -134,34 +136,41 @@ impl Gate {
             .map(|slot| self.clients.request(slot, request.user_agent.unwrap_or_default(), now))
             .unwrap_or_default();
         self.known += u64::from(is_known);
-        let judgement = self.judge_rules(request, client, is_known, now);
+        let (judgement, acting) = self.judge_rules(request, client, is_known, now);
         if let Some(slot) = slot {
             match judgement {
-                Judgement::Pass => self.clients.served(slot),
-                Judgement::Refuse { .. } | Judgement::Drop { .. } => self.clients.refused(slot, now),
-                Judgement::ClientLimit => {}
+                // What a rule in force lets pass is no page served to a visitor: it stands for all that it holds back.
+                Judgement::Pass if acting.is_none() => self.clients.served(slot),
+                Judgement::Pass | Judgement::ClientLimit => {}
+                Judgement::Refuse { .. } | Judgement::Drop { .. } => {
+                    let goes_on = self.clients.refused(slot, now);
+                    if let Some(count) = acting.and_then(|index| self.counts.get_mut(index)) {
+                        count.refused_again += u64::from(goes_on);
+                    }
+                }
             }
         }
         (judgement, history)
     }
 
+    /// What the rules and limits say, and the number of the rule in force that says it.
     fn judge_rules(
         &mut self,
         request: &Request<'_>,
         client: Option<ClientAddress>,
         is_known: bool,
         now: Timestamp,
-    ) -> Judgement {
+    ) -> (Judgement, Option<usize>) {
         if self.rules.is_empty() {
-            return Judgement::Pass;
+            return (Judgement::Pass, None);
         }
         let mut matched = self.rules.matching(request, client);
         if matched == 0 || client.is_some_and(|client| self.rules.never_ban().contains(client)) {
-            return Judgement::Pass;
+            return (Judgement::Pass, None);
         }
         // Every rule that matches is counted, but only the first that is in force acts.
         let mut judgement = Judgement::Pass;
-        let mut decided = false;
+        let mut acting = None;
         while matched != 0 {
             let index = matched.trailing_zeros() as usize;
             matched &= matched - 1;
@@ -175,12 +184,12 @@ impl Gate {
             let count = &mut self.counts[index];
             count.matched += 1;
             count.matched_known += u64::from(is_known);
-            if rule.enforced && !decided {
-                decided = true;
+            if rule.enforced && acting.is_none() {
+                acting = Some(index);
                 judgement = self.act(index, rule, now);
             }
         }
-        judgement
+        (judgement, acting)
     }
 
     fn within_limit(&mut self, index: usize, client: ClientAddress, now: Timestamp) -> bool {

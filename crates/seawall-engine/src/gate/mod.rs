@@ -14,4 +14,4 @@ mod rules;
 
 pub use clients::{ClientSlot, ClientTable, TableFull};
 pub use judge::{Gate, Judgement, RuleCount};
-pub use rules::{CLIENT_LIMITS_MAX, ClientLimit, RULES_MAX, RuleSet, RuleSetError};
+pub use rules::{CLIENT_LIMITS_MAX, ClientLimit, DROPPED_STATUS, RULES_MAX, RuleSet, RuleSetError};

@@ -14,7 +14,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use seawall_engine::address::ClientAddress;
-use seawall_engine::gate::{ClientSlot, Judgement};
+use seawall_engine::gate::{ClientSlot, DROPPED_STATUS, Judgement};
 use seawall_engine::observation::{ClientHistory, Cost, Observation, Outcome, Refusal, Request, Version};
 use seawall_engine::units::Timestamp;
 use tokio::io::{AsyncRead as _, AsyncWriteExt as _, ReadBuf};
@@ -328,6 +328,11 @@ impl Connection {
                 traffic.refused_rule.add(1);
                 (Refusal::Rule(rule), Refused::With(Reply::Rule(rule, status)))
             }
+            // Closing the connection of a proxy would take the requests of its other clients with it.
+            Judgement::Drop { rule } if self.is_shared(settings) => {
+                traffic.refused_rule.add(1);
+                (Refusal::Rule(rule), Refused::With(Reply::Rule(rule, DROPPED_STATUS)))
+            }
             Judgement::Drop { rule } => {
                 traffic.dropped_rule.add(1);
                 (Refusal::Rule(rule), Refused::Silently)
@@ -339,6 +344,11 @@ impl Connection {
         };
         self.report(request, sender, Outcome::Refused(refusal), now);
         Err(refused)
+    }
+
+    /// Whether requests of several clients come over this connection.
+    fn is_shared(&self, settings: &Settings) -> bool {
+        self.peer_is_trusted && settings.client_address != ClientAddressSource::ProxyProtocol
     }
 
     /// Who sent a request: the peer, or whom a trusted peer names.
