@@ -47,7 +47,7 @@ impl Guard {
     /// What becomes of a request that comes on a connection of its own.
     pub(crate) fn judge(&mut self, request: &Request<'_>, client: ClientAddress, now: Timestamp) -> Fate {
         let slot = self.gate.clients.slot(client);
-        if !self.never_ban.contains(client) && self.gate.clients.is_dropped(slot, now) {
+        if !self.never_ban.contains(client) && self.gate.turns_away(slot, now) {
             return Fate::Unread;
         }
         match self.gate.judge(request, Some(client), now).0 {
@@ -72,6 +72,8 @@ impl Guard {
                 canaries: count.canaries,
                 matched_known: count.matched_known,
                 known,
+                spared: count.spared,
+                closed: count.closed,
             }
         };
         let rule_traffic = if self.has_gate { self.rules.iter().map(traffic).collect() } else { Vec::new() };
@@ -80,7 +82,9 @@ impl Guard {
             self.generation = self.detector.generation();
             self.rules = self.detector.rules();
             // The ladder holds no more rules than fit, each with a condition.
-            let set = RuleSet::compile(&self.rules, &[], self.never_ban.clone()).unwrap_or_default();
+            let set = RuleSet::compile(&self.rules, &[], self.never_ban.clone())
+                .unwrap_or_default()
+                .with_pardons(self.detector.pardons());
             self.gate.install(Arc::new(set), |_, _| ());
         }
         events

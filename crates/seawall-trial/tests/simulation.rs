@@ -331,6 +331,31 @@ fn a_flood_that_goes_on_after_refusals_is_dropped_and_still_probed() {
 }
 
 #[test]
+fn senders_that_have_behaved_before_are_stopped_all_the_same() {
+    for seed in seeds() {
+        let agents = browsers();
+        let mut world = World::warm(seed, Enforce::UnderStress);
+        // Each of two hundred loads a page of the site every three minutes, as its visitors do.
+        world.run(Duration::from_secs(900), |dice, _| {
+            let mut sent = Vec::new();
+            for _ in 0..count(dice, 1.0) {
+                let (client, page) = (dice.below(200), Synthetic::page(dice));
+                let visit = Synthetic::visit(dice, address(120, client), &agents[client % agents.len()], &page, None);
+                sent.extend(visit.into_iter().map(|(_, sent)| sent));
+            }
+            sent
+        });
+        world.pressure = stressed();
+        world.begin();
+        world.run(Duration::from_secs(60), |dice, _| {
+            let one = |dice: &mut Dice| Sent::get(dice.address(120, 200), "/wiki/page-3", "BadReader/1.0 (probe)");
+            (0..count(dice, 40.0)).map(|_| one(dice)).collect()
+        });
+        stopped("prepared", &world, 5.0, 0.985);
+    }
+}
+
+#[test]
 fn a_cold_guard_throttles_at_most() {
     for seed in seeds() {
         let mut world = World::new(seed, Enforce::OnExcess);

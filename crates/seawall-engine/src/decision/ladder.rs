@@ -9,7 +9,7 @@ use crate::units::Timestamp;
 
 use super::held::{Finding, Held, LOST};
 use super::policy::Permit;
-use super::{Condition, Event, EventKind, Rule, RuleId, RuleStatus, Stage};
+use super::{Condition, Event, EventKind, Pardons, Rule, RuleId, RuleStatus, Stage};
 
 /// Automatic rules that are proposed, in shadow or enforced at once.
 const RULES_MAX: usize = 16;
@@ -35,6 +35,7 @@ const BARRED_BY_OPERATOR: Duration = Duration::from_secs(86_400);
 pub(crate) struct Ladder {
     rules: Vec<Held>,
     barred: Vec<(Vec<Condition>, Timestamp)>,
+    pardons: Pardons,
     next: u32,
     generation: u64,
 }
@@ -49,6 +50,11 @@ impl Ladder {
     pub(crate) fn for_gate(&self) -> Vec<Rule> {
         let gate = |held: &&Held| matches!(held.rule.stage, Stage::Shadow | Stage::Enforced);
         self.rules.iter().filter(gate).map(|held| held.rule.clone()).collect()
+    }
+
+    /// Whom the gate is to forgive.
+    pub(crate) const fn pardons(&self) -> &Pardons {
+        &self.pardons
     }
 
     /// The number, stage and conditions of every rule.
@@ -89,6 +95,8 @@ impl Ladder {
             matched: held.met.matched,
             refused: held.met.refused,
             canaries: held.met.canaries,
+            spared: held.met.spared,
+            closed: held.met.closed,
             collateral_actual: held.met.known_share(),
         };
         rules.into_iter().map(status).collect()
@@ -208,11 +216,12 @@ impl Ladder {
 
     /// Turns every rule in force or in shadow into a proposal: the operator wants none enforced.
     pub(crate) fn suspend(&mut self) {
+        self.pardons.add_everyone();
+        self.generation += 1;
         for held in self.rules.iter_mut().filter(|held| matches!(held.rule.stage, Stage::Shadow | Stage::Enforced)) {
             held.rule.stage = Stage::Proposed;
             held.expires = None;
             held.reason = "proposed: the operator wants no rule enforced".to_owned();
-            self.generation += 1;
         }
     }
 
@@ -224,6 +233,7 @@ impl Ladder {
             self.barred.remove(0);
         }
         self.barred.push((held.rule.conditions, now + barred));
+        self.pardons.add(id);
         self.generation += 1;
         Some(Event { at: now, kind: EventKind::RuleWithdrawn, text })
     }

@@ -3,6 +3,7 @@
 pub mod expression;
 mod held;
 mod ladder;
+mod pardon;
 mod policy;
 mod rule;
 mod status;
@@ -10,6 +11,7 @@ mod traffic;
 
 pub(crate) use held::Finding;
 pub(crate) use ladder::Ladder;
+pub use pardon::Pardons;
 pub use policy::Enforce;
 pub(crate) use policy::Permit;
 pub use rule::{Action, Condition, Rule, RuleId, Stage};

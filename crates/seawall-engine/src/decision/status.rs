@@ -149,6 +149,12 @@ pub struct RuleStatus {
     pub refused: u64,
     /// Matching requests that were let through as probes.
     pub canaries: u64,
+    /// Matching requests that it did not act on, for the good name of the client.
+    #[serde(default)]
+    pub spared: u64,
+    /// Connections closed unread, of clients that go on although it refuses them.
+    #[serde(default)]
+    pub closed: u64,
     /// The share of known good clients' requests that it matched since it was made, 0 to 1, where counted.
     pub collateral_actual: Option<f32>,
 }

@@ -27,6 +27,8 @@ pub(crate) struct Met {
     pub(crate) matched: u64,
     pub(crate) refused: u64,
     pub(crate) canaries: u64,
+    pub(crate) spared: u64,
+    pub(crate) closed: u64,
     pub(crate) matched_known: u64,
     pub(crate) known: u64,
     seconds: [Second; WINDOW_SECONDS as usize],
@@ -47,6 +49,8 @@ impl Default for Met {
             matched: 0,
             refused: 0,
             canaries: 0,
+            spared: 0,
+            closed: 0,
             matched_known: 0,
             known: 0,
             seconds: [Second::default(); WINDOW_SECONDS as usize],
@@ -59,6 +63,8 @@ impl Met {
         self.matched = self.matched.saturating_add(traffic.matched);
         self.refused = self.refused.saturating_add(traffic.refused);
         self.canaries = self.canaries.saturating_add(traffic.canaries);
+        self.spared = self.spared.saturating_add(traffic.spared);
+        self.closed = self.closed.saturating_add(traffic.closed);
         self.matched_known = self.matched_known.saturating_add(traffic.matched_known);
         self.known = self.known.saturating_add(traffic.known);
         let second = now.as_seconds();
@@ -67,9 +73,10 @@ impl Met {
             *slot = Second { second, ..Second::default() };
         }
         let add = |sum: &mut u32, more: u64| *sum = sum.saturating_add(u32::try_from(more).unwrap_or(u32::MAX));
-        add(&mut slot.matched, traffic.matched);
-        add(&mut slot.refused, traffic.refused);
-        add(&mut slot.refused_again, traffic.refused_again);
+        // What is closed unread would have been refused again: a rule is needed by those, too, that never reach it.
+        add(&mut slot.matched, traffic.matched.saturating_add(traffic.closed));
+        add(&mut slot.refused, traffic.refused.saturating_add(traffic.closed));
+        add(&mut slot.refused_again, traffic.refused_again.saturating_add(traffic.closed));
     }
 
     /// Requests matched over the last seconds, at most a minute.

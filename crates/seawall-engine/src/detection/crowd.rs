@@ -13,6 +13,7 @@ use std::time::Duration;
 use rustc_hash::FxHashMap;
 
 use crate::observation::attribute::Attribute;
+use crate::observation::static_file;
 use crate::units::Timestamp;
 
 use super::mining::ROWS_MAX;
@@ -80,50 +81,6 @@ const BROWSERS_FEW: f64 = 0.2;
 /// Programs that say where they come from (`Mastodon/1.5.0; +https://instance.example`).
 const NAMED_SHARE: f64 = 0.5;
 
-/// The extensions of files that are fetched by themselves or as parts of pages, and lead to nothing more.
-const STATIC_EXTENSIONS: [&[u8]; 40] = [
-    b"css",
-    b"js",
-    b"mjs",
-    b"map",
-    b"json",
-    b"xml",
-    b"rss",
-    b"atom",
-    b"txt",
-    b"ico",
-    b"svg",
-    b"gif",
-    b"png",
-    b"jpg",
-    b"jpeg",
-    b"webp",
-    b"avif",
-    b"bmp",
-    b"woff",
-    b"woff2",
-    b"ttf",
-    b"otf",
-    b"eot",
-    b"mp3",
-    b"mp4",
-    b"webm",
-    b"ogg",
-    b"opus",
-    b"m4a",
-    b"wav",
-    b"pdf",
-    b"zip",
-    b"gz",
-    b"xz",
-    b"bz2",
-    b"pem",
-    b"crt",
-    b"iso",
-    b"webmanifest",
-    b"wasm",
-];
-
 /// Hashes of the values that tell people from programs.
 #[derive(Clone, Debug)]
 pub(crate) struct Marked {
@@ -141,7 +98,7 @@ pub(crate) struct Marked {
 impl Marked {
     pub(crate) fn new(keys: &Keys) -> Self {
         let extension = |extension: &[u8]| keys.value(Attribute::Extension, Some(extension));
-        let mut static_extensions: Vec<ValueHash> = STATIC_EXTENSIONS.into_iter().map(extension).collect();
+        let mut static_extensions: Vec<ValueHash> = static_file::EXTENSIONS.into_iter().map(extension).collect();
         static_extensions.sort_unstable();
         let method = |method: &[u8]| keys.value(Attribute::Method, Some(method));
         let word = |word: &[u8]| keys.value(Attribute::UserAgentWord, Some(word));

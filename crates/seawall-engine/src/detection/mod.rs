@@ -41,7 +41,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::address::AddressSet;
-use crate::decision::{CostKind, Enforce, Event, Ladder, Permit, Rule, RuleId, Stage, Status};
+use crate::decision::{CostKind, Enforce, Event, Ladder, Pardons, Permit, Rule, RuleId, Stage, Status};
 use crate::observation::attribute::Attribute;
 use crate::observation::{Observation, Outcome, Refusal};
 use crate::units::Timestamp;
@@ -239,7 +239,12 @@ impl Detector {
         self.ladder.for_gate()
     }
 
-    /// Changes whenever [`Self::rules`] does.
+    /// Rules whose marks on clients the gate is to wipe out, since they were taken back.
+    pub fn pardons(&self) -> Pardons {
+        self.ladder.pardons().clone()
+    }
+
+    /// Changes whenever [`Self::rules`] or [`Self::pardons`] do.
     pub fn generation(&self) -> u64 {
         self.ladder.generation()
     }

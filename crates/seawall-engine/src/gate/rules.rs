@@ -11,7 +11,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::address::{AddressSet, ClientAddress};
-use crate::decision::{Action, Condition, Rule, RuleId, Stage};
+use crate::decision::{Action, Condition, Pardons, Rule, RuleId, Stage};
 use crate::observation::Request;
 use crate::observation::attribute::{Attribute, each_value};
 
@@ -178,6 +178,7 @@ pub struct RuleSet {
     pub(super) rules: Vec<CompiledRule>,
     pub(super) limits: Vec<CompiledLimit>,
     never_ban: AddressSet,
+    pub(super) pardons: Pardons,
 }
 
 impl RuleSet {
@@ -215,6 +216,11 @@ impl RuleSet {
         let cost = |table: &AttributeTable| BY_COST.iter().position(|attribute| *attribute == table.attribute);
         set.tables.sort_by_key(cost);
         Ok(set)
+    }
+
+    /// The same, after which what clients suffer for these rules is over.
+    pub fn with_pardons(self, pardons: Pardons) -> Self {
+        Self { pardons, ..self }
     }
 
     /// Whether any rule or limit asks for this, so that it must be known before judging.

@@ -200,7 +200,7 @@ pub fn path_prefixes(path: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// The longest extension considered: `webmanifest` has eleven letters.
-const EXTENSION_BYTES_MAX: usize = 12;
+pub(crate) const EXTENSION_BYTES_MAX: usize = 12;
 
 /// The extension of the last segment of a path, lower case: ASCII letters and digits after its last dot, at most
 /// twelve. A leading dot (`/.env`) begins a name, not an extension.

@@ -5,6 +5,7 @@ pub mod attribute;
 mod header_order;
 pub mod log;
 mod request;
+pub(crate) mod static_file;
 
 use std::time::Duration;
 

@@ -202,6 +202,8 @@ impl Detecting {
                 entry.refused_again += count.refused_again;
                 entry.canaries += count.canaries;
                 entry.matched_known += count.matched_known;
+                entry.spared += count.spared;
+                entry.closed += count.closed;
             }
             entry
         };
@@ -218,6 +220,7 @@ impl Detecting {
         let settings = self.shared.settings.load();
         match RuleSet::compile(&running.detector.rules(), &settings.client_limits, settings.never_ban.clone()) {
             Ok(rules) => {
+                let rules = rules.with_pardons(running.detector.pardons());
                 self.shared.rules.store(Arc::new(rules));
                 self.shared.generation.fetch_add(1, Ordering::Release);
             }

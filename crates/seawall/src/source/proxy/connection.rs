@@ -78,6 +78,8 @@ pub(super) struct Connection {
     is_write_blocked: Cell<bool>,
     /// The sender of the request that was judged here and that hyper will read again.
     pub(super) judged: Cell<Option<Sender>>,
+    /// Who sent the request that is under way.
+    pub(super) asking: Cell<Option<ClientAddress>>,
 }
 
 /// What to do with the connection after a request.
@@ -117,6 +119,7 @@ impl Connection {
             deadline: worker.deadlines.add(),
             is_write_blocked: Cell::new(false),
             judged: Cell::new(None),
+            asking: Cell::new(None),
             worker: Rc::clone(worker),
         });
         match TcpStream::from_std(socket.into()) {
@@ -322,6 +325,7 @@ impl Connection {
         };
         let (judgement, history) = self.worker.judge(request, client, now);
         let sender = Sender { client, history };
+        self.asking.set(client);
         let (refusal, refused) = match judgement {
             Judgement::Pass => return Ok((destination.clone(), sender)),
             Judgement::Refuse { rule, status } => {
