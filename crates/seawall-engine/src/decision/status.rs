@@ -116,6 +116,12 @@ pub enum Shape {
     Crawler,
     /// Clients that ask again and again after the site has failed.
     RetryStorm,
+    /// Clients that do not wait when they are told to.
+    IgnoresRefusals,
+    /// Programs whose clocks agree ask for one link.
+    FeedHerd,
+    /// Connections that are held and hardly used.
+    SlowConnections,
     /// Many people, as after a link on a big site.
     Crowd,
 }

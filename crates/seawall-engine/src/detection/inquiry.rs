@@ -20,7 +20,7 @@ use super::mining::{Candidate, Column, Mining, Vote, Weighed};
 use super::people::People;
 use super::recent::{Answered, Sampled};
 use super::seasonal::SAMPLE_SECONDS;
-use super::shapes::{Scene, shapes};
+use super::shapes::{Rhythms, Scene, shapes};
 use super::stability::{Stability, turnover};
 use super::statistics::effective_kinds;
 use super::sustained::is_sustained;
@@ -85,6 +85,7 @@ pub(crate) struct Inquiry<'a> {
     pub(crate) keys: &'a Keys,
     pub(crate) marked: &'a Marked,
     pub(crate) never_ban: &'a AddressSet,
+    pub(crate) rhythms: &'a Rhythms,
     /// The values of the rules that stand already.
     pub(crate) standing: &'a [Vec<Item>],
 }
@@ -155,6 +156,7 @@ impl<'a> Inquiry<'a> {
             rows: self.material.rows().to_vec(),
             marked: self.marked,
             expected: self.rate(CostKind::Requests) * view.growth * self.material.seconds(),
+            rhythms: self.rhythms,
         };
         let mut shapes = shapes(&scene);
         let answered =

@@ -56,6 +56,7 @@ use random::Random;
 use recent::{Answered, Recent, Row};
 use seasonal::Seasonal;
 use series::{Passed, Series};
+use shapes::Rhythms;
 use trigger::Trigger;
 use values::{Item, Keys, Texts};
 
@@ -109,6 +110,7 @@ pub struct Detector {
     recent: Recent,
     series: Series,
     newcomers: Newcomers,
+    rhythms: Rhythms,
     seasonal: Seasonal,
     baseline: Baseline,
     trigger: Trigger,
@@ -136,6 +138,7 @@ impl Detector {
             recent: Recent::new(),
             series: Series::new(),
             newcomers: Newcomers::new(),
+            rhythms: Rhythms::new(),
             seasonal: Seasonal::new(),
             baseline: Baseline::new(),
             trigger: Trigger::default(),
@@ -195,6 +198,9 @@ impl Detector {
         };
         if arrives && row.is_mineable() {
             self.newcomers.arrive(row.marks.one(Attribute::UserAgent), self.series.newest(), weight);
+        }
+        if observation.cost.requests > 0 {
+            self.rhythms.arrive(row.marks.one(Attribute::Path), observation.at);
         }
         self.recent.offer(second, row);
     }
@@ -296,6 +302,7 @@ impl Detector {
             + self.recent.memory_bytes()
             + self.series.memory_bytes()
             + self.newcomers.memory_bytes()
+            + self.rhythms.memory_bytes()
             + self.seasonal.memory_bytes()
             + self.baseline.memory_bytes()
             + MINING_BYTES_MAX
@@ -440,6 +447,7 @@ impl Detector {
             keys: &self.keys,
             marked: &self.marked,
             never_ban: &self.never_ban,
+            rhythms: &self.rhythms,
             standing: &standing,
         }
         .look();
@@ -490,6 +498,9 @@ const fn outcome(outcome: Outcome) -> (Answered, u16) {
         Outcome::Served { status } | Outcome::Failed { status } => (Answered::BySite, status),
         Outcome::Refused(Refusal::Rule(_)) => (Answered::ByRule, 0),
         Outcome::Refused(Refusal::Misdirected) => (Answered::Misdirected, 421),
-        Outcome::Refused(Refusal::Malformed | Refusal::ClientLimit | Refusal::Overload) => (Answered::Otherwise, 0),
+        Outcome::Refused(Refusal::Malformed) => (Answered::Otherwise, 400),
+        Outcome::Refused(Refusal::Unfinished) => (Answered::Otherwise, 408),
+        Outcome::Refused(Refusal::ClientLimit) => (Answered::Otherwise, 429),
+        Outcome::Refused(Refusal::Overload) => (Answered::Otherwise, 503),
     }
 }

@@ -31,7 +31,10 @@ pub(crate) fn explanation(
         );
     }
     if answered_share >= 0.05 {
-        text += &format!("; {:.0}% is for other hosts or over a limit and already answered", answered_share * 100.0);
+        text += &format!(
+            "; {:.0}% is for other hosts, over a limit or no whole request, and already answered",
+            answered_share * 100.0
+        );
     }
     text += match verdict {
         Verdict::Undecided => "; too early to say what it is",

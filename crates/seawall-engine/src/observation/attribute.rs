@@ -376,7 +376,7 @@ fn decimal(mut number: u32, buffer: &mut [u8; ASN_DIGITS_MAX]) -> &[u8] {
     }
 }
 
-fn cut(value: &[u8]) -> &[u8] {
+pub(crate) fn cut(value: &[u8]) -> &[u8] {
     &value[..value.len().min(VALUE_BYTES_MAX)]
 }
 

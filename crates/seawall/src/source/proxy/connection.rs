@@ -162,6 +162,7 @@ impl Connection {
                 Err(Ended::Closed) => break Next::Close,
                 Err(Ended::Refused(reply)) => {
                     self.worker.traffic.malformed.add(1);
+                    self.report_unread(reply);
                     let is_sent = self.send(&socket, reply, false).await;
                     break if is_sent { Next::Linger } else { Next::Close };
                 }
@@ -276,6 +277,7 @@ impl Connection {
             Ok(head) => head,
             Err(error) => {
                 self.worker.traffic.malformed.add(1);
+                self.report_unread(error.into());
                 return Handled::Answer { reply: error.into(), is_head_request: false, next: Next::Linger };
             }
         };
@@ -375,6 +377,22 @@ impl Connection {
 
     /// Hands an observation of a request that is over at once to detection.
     fn report(&self, request: &Request<'_>, sender: Sender, outcome: Outcome, now: Timestamp) {
+        self.observe(request, sender, outcome, Duration::ZERO, now);
+    }
+
+    /// The same of a head that never became a request; this is its answer.
+    fn report_unread(&self, reply: Reply) {
+        let (refusal, held) = match reply {
+            Reply::TooSlow => (Refusal::Unfinished, self.worker.limits(|limits| limits.head_time_max)),
+            _ => (Refusal::Malformed, Duration::ZERO),
+        };
+        let client = if self.peer_is_trusted { self.announced.get() } else { Some(self.peer) };
+        let sender = Sender { client, history: ClientHistory::default() };
+        let now = self.worker.shared.clock.now();
+        self.observe(&Request::default(), sender, Outcome::Refused(refusal), held, now);
+    }
+
+    fn observe(&self, request: &Request<'_>, sender: Sender, outcome: Outcome, held: Duration, now: Timestamp) {
         let mut sampler = self.worker.sampler.borrow_mut();
         if let Some(weight) = sampler.select(now) {
             sampler.push(Record::new(&Observation {
@@ -382,7 +400,7 @@ impl Connection {
                 client: sender.client,
                 request: *request,
                 outcome,
-                cost: Cost { requests: 1, ..Cost::default() },
+                cost: Cost { requests: 1, connection_time: held, ..Cost::default() },
                 weight,
                 history: sender.history,
             }));
