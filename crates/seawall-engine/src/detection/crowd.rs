@@ -16,6 +16,7 @@ use crate::observation::attribute::Attribute;
 use crate::observation::static_file;
 use crate::units::Timestamp;
 
+use super::assets::Assets;
 use super::mining::ROWS_MAX;
 use super::recent::Sampled;
 use super::statistics::effective_kinds;
@@ -173,27 +174,28 @@ pub(crate) fn crowd<'a>(
     items: &[Item],
     rows: impl Iterator<Item = Sampled<'a>> + Clone,
     now: Timestamp,
-    marked: &Marked,
+    assets: &Assets<'_>,
     ordinary: Ordinary,
     is_foreign: bool,
 ) -> Crowd {
     // Of more rows than can be looked at, every second, third, … client is, with all that it did, unless those that matter are
     // few.
     let every = (rows.clone().count() / ROWS_MAX) as u32 + 1;
-    let mut seen = Seen::new(items, rows.clone(), marked, every);
+    let mut seen = Seen::new(items, rows.clone(), assets, every);
     if every > 1 && seen.visitors.len() < CLIENTS_MIN {
-        seen = Seen::new(items, rows, marked, 1);
+        seen = Seen::new(items, rows, assets, 1);
     }
     seen.verdict(now, ordinary, is_foreign)
 }
 
 impl Seen {
-    fn new<'a>(items: &[Item], rows: impl Iterator<Item = Sampled<'a>>, marked: &Marked, every: u32) -> Self {
+    fn new<'a>(items: &[Item], rows: impl Iterator<Item = Sampled<'a>>, assets: &Assets<'_>, every: u32) -> Self {
+        let marked = assets.marked();
         let mut seen = Self::default();
         let mut targets: FxHashMap<ValueHash, f64> = FxHashMap::default();
         for sampled in rows.filter(|sampled| sampled.row.client_hash.is_multiple_of(every)) {
             let marks = &sampled.row.marks;
-            let is_static = marked.is_static(marks.one(Attribute::Extension));
+            let is_static = assets.is_asset(marks);
             let matches = marks.has_all(items);
             let factor = f64::from(sampled.factor);
             if matches && sampled.row.status > 0 {

@@ -11,6 +11,7 @@
 //!
 //! It does no I/O and reads no clock; all tables have their full size from the beginning.
 
+mod assets;
 mod baseline;
 mod cover;
 mod crowd;
@@ -83,8 +84,9 @@ const TYPICAL: [f64; COSTS] = [1.0, 10_000.0, 0.01, 0.1];
 /// The most that a search holds at once, in bytes. Bitsets of 1.5 KiB each (2,048 drawn rows of the excess, as many of the
 /// amount of normal traffic, 8,192 of its votes) for 480 values, 256 conjunctions followed and 64 finalists: 1.2 MiB. The list
 /// of the last minute's rows: 1.1 MiB; what is indexed of it: 0.6 MiB. Counts of values, conjunctions seen and clients of the
-/// crowd test, one after another: 1.1 MiB.
-const MINING_BYTES_MAX: usize = 4 << 20;
+/// crowd test, one after another: 1.1 MiB. What is known of the site's files, of 8,192 normal rows in three directories each:
+/// 0.5 MiB.
+const MINING_BYTES_MAX: usize = 9 << 19;
 
 /// How detection is set up.
 #[derive(Clone, Debug, Default)]
