@@ -35,6 +35,9 @@ const GOOD_IDLE_SECONDS: u32 = 24 * 60 * 60;
 /// … and unless what speaks against it is more than this.
 const GOOD_SUM_MAX: f32 = 0.5;
 
+/// Until the table has met clients for this long nobody can have proven anything in it, and good standing must do.
+const YOUNG_SECONDS: u32 = 4 * 60 * 60;
+
 /// A client goes on when it was refused this often before, in about a minute.
 const GOES_ON_REFUSED_MIN: u16 = 8;
 
@@ -127,7 +130,8 @@ impl Flags {
 pub struct Acquaintance {
     /// For detection.
     pub history: ClientHistory,
-    /// Whether a rule that matches it is likely wrong: it is of good standing, and was so in several different hours.
+    /// Whether a rule that matches it is likely wrong: it is of good standing, and was so in several different hours where the
+    /// table is old enough to know.
     pub is_known: bool,
     /// Whether its name is so good that no rule is to refuse it.
     pub is_exempt: bool,
@@ -147,6 +151,8 @@ struct Set {
 pub struct ClientTable {
     sets: Vec<Set>,
     seed: u64,
+    /// When it met its first client, in seconds; 0 before.
+    begun: u32,
 }
 
 impl ClientTable {
@@ -154,7 +160,7 @@ impl ClientTable {
     /// `seed`, so that nobody outside can aim at one.
     pub fn new(entries: usize, seed: u64) -> Self {
         let sets = entries.div_ceil(WAYS).max(8).next_power_of_two();
-        Self { sets: vec![Set::default(); sets], seed }
+        Self { sets: vec![Set::default(); sets], seed, begun: 0 }
     }
 
     /// The memory that it takes, whatever it holds.
@@ -193,6 +199,10 @@ impl ClientTable {
     /// Counts a request and says what was known of the client.
     pub fn request(&mut self, client: ClientSlot, user_agent: &[u8], now: Timestamp) -> Acquaintance {
         let now = seconds(now);
+        if self.begun == 0 {
+            self.begun = now;
+        }
+        let is_young = now.saturating_sub(self.begun) < YOUNG_SECONDS;
         let Some(entry) = self.find_or_insert(client, now) else { return Acquaintance::default() };
         entry.turn(now);
         entry.note_agent(agent_mark(user_agent));
@@ -204,7 +214,8 @@ impl ClientTable {
             served: u32::from(entry.served),
         };
         let is_exempt = history.requests_recent <= EXEMPT_REQUESTS_MAX && entry.reputation.sum(now) < EXEMPT_MAX;
-        Acquaintance { history, is_known: entry.is_good(now) && entry.reputation.sum_then() < KNOWN_MAX, is_exempt }
+        let is_proven = is_young || entry.reputation.sum_then() < KNOWN_MAX;
+        Acquaintance { history, is_known: entry.is_good(now) && is_proven, is_exempt }
     }
 
     /// Whether the client is of good standing: served often enough, for long enough, with nothing refused. Counts nothing.
@@ -486,6 +497,21 @@ mod tests {
             spared += 1;
         }
         assert!(spared < 40, "{spared}");
+    }
+
+    #[test]
+    fn known_good_takes_hours_once_there_were_hours() {
+        let mut table = ClientTable::new(64, SEED);
+        let mut is_known_after_minutes = |client: ClientSlot, begin: Timestamp| {
+            for minute in 0..10 {
+                let now = begin + Duration::from_secs(60 * minute);
+                table.request(client, b"a/1", now);
+                table.served(client, now);
+            }
+            table.request(client, b"a/1", begin + Duration::from_secs(600)).is_known
+        };
+        assert!(is_known_after_minutes(client(1), START), "after a restart");
+        assert!(!is_known_after_minutes(client(2), START + Duration::from_secs(86_400)));
     }
 
     #[test]
