@@ -7,12 +7,12 @@ use std::time::Duration;
 use seawall_engine::address::ClientAddress;
 use seawall_engine::decision::{Enforce, Stage, Status};
 use seawall_engine::detection::{Detector, Pressure};
-use seawall_engine::observation::{ClientHistory, Cost, Observation, Outcome, Refusal};
+use seawall_engine::observation::{ClientHistory, Cost, Observation, Outcome, Refusal, Request};
 use seawall_engine::units::Timestamp;
 
 use crate::background::{Background, Plan, Synthetic};
 use crate::dice::Dice;
-use crate::guard::Guard;
+use crate::guard::{Fate, Guard};
 use crate::request::Sent;
 use crate::tally::{RuleTally, Tally};
 
@@ -176,18 +176,24 @@ impl World {
         let client = ClientAddress::new(sent.client);
         let request = sent.request();
         let known = self.known.get(&sent.client).copied();
-        let is_known = known.is_some_and(|(since, served)| at.since(since) > Duration::from_secs(3600) && served >= 5);
-        let refused = self.guard.judge(&request, client, is_known);
-        let (outcome, cost) = if let Some(rule) = refused {
-            (Outcome::Refused(Refusal::Rule(rule)), Cost { requests: 1, bytes: 150, ..Cost::default() })
-        } else if sent.misdirected {
-            (Outcome::Refused(Refusal::Misdirected), Cost { requests: 1, bytes: 120, ..Cost::default() })
-        } else {
-            let entry = self.known.entry(sent.client).or_insert((at, 0));
-            entry.1 += 1;
-            let upstream_time = sent.upstream * self.slowness;
-            let cost = Cost { requests: 1, bytes: sent.bytes, upstream_time, connection_time: upstream_time };
-            (Outcome::Served { status: sent.status }, cost)
+        let fate = self.guard.judge(&request, client, at);
+        self.count(sent, &request, fate);
+        let (outcome, cost) = match fate {
+            // What is not read is not seen either.
+            Fate::Unread => return,
+            Fate::Refused(rule) => {
+                (Outcome::Refused(Refusal::Rule(rule)), Cost { requests: 1, bytes: 150, ..Cost::default() })
+            }
+            Fate::Passes if sent.misdirected => {
+                (Outcome::Refused(Refusal::Misdirected), Cost { requests: 1, bytes: 120, ..Cost::default() })
+            }
+            Fate::Passes => {
+                let entry = self.known.entry(sent.client).or_insert((at, 0));
+                entry.1 += 1;
+                let upstream_time = sent.upstream * self.slowness;
+                let cost = Cost { requests: 1, bytes: sent.bytes, upstream_time, connection_time: upstream_time };
+                (Outcome::Served { status: sent.status }, cost)
+            }
         };
         let (since, served) = known.unwrap_or((at, 0));
         self.guard.detector.observe(&Observation {
@@ -199,30 +205,35 @@ impl World {
             weight: 1.0,
             history: ClientHistory { requests_recent: 1, age: at.since(since), served },
         });
+    }
+
+    fn count(&mut self, sent: &Sent, request: &Request<'_>, fate: Fate) {
+        let is_refused = fate != Fate::Passes;
+        let client = ClientAddress::new(sent.client);
         let in_force = self.tally.time_to_rule.is_some();
         let tally = &mut self.tally;
         if sent.wanted {
             tally.wanted += 1;
-            tally.wanted_refused += u64::from(refused.is_some());
+            tally.wanted_refused += u64::from(is_refused);
             for rule in self.guard.rules_in_force() {
                 let rule_tally = tally.rules.entry(rule.id).or_default();
                 rule_tally.wanted += 1;
-                rule_tally.wanted_refused += u64::from(rule.matches(&request, Some(client)));
+                rule_tally.wanted_refused += u64::from(rule.matches(request, Some(client)));
             }
         } else {
             tally.unwanted += 1;
-            tally.unwanted_refused += u64::from(refused.is_some());
+            tally.unwanted_refused += u64::from(is_refused);
             tally.unwanted_after_rule += u64::from(in_force);
-            tally.unwanted_refused_after_rule += u64::from(in_force && refused.is_some());
+            tally.unwanted_refused_after_rule += u64::from(in_force && is_refused);
             if let Some(tick) = tally.ticks.last_mut() {
-                *tick = (tick.0 + 1, tick.1 + u32::from(refused.is_some()));
+                *tick = (tick.0 + 1, tick.1 + u32::from(is_refused));
             }
         }
     }
 
     fn tick(&mut self) {
         let begin = processor_time();
-        let events = self.guard.tick(self.now, TICK.as_secs_f64(), self.pressure);
+        let events = self.guard.tick(self.now, self.pressure);
         self.tally.tick_times.push(processor_time().saturating_sub(begin));
         if !events.is_empty() {
             for shown in self.status().rules.into_iter().filter(|rule| rule.stage == Stage::Enforced) {

@@ -307,6 +307,131 @@ fn pulses_meet_the_same_rule_again() {
 }
 
 #[test]
+fn a_flood_that_goes_on_after_refusals_is_dropped_and_still_probed() {
+    for seed in seeds() {
+        let mut world = World::warm(seed, Enforce::UnderStress);
+        world.pressure = stressed();
+        world.begin();
+        // A hundred addresses that ask once in two and a half seconds each, whatever they are told.
+        world.run(Duration::from_secs(120), |dice, _| {
+            let one = |dice: &mut Dice| Sent::get(dice.address(120, 100), "/wiki/page-3", "BadReader/1.0 (probe)");
+            (0..count(dice, 40.0)).map(|_| one(dice)).collect()
+        });
+        stopped("going on", &world, 5.0, 0.985);
+        let rule = world.status().rules[0].clone();
+        assert_eq!(rule.action, Action::Drop, "{rule:?}");
+        assert!(rule.canaries > 5, "{rule:?}");
+        // When it ends the rule goes down step by step, and is gone after three minutes.
+        world.begin();
+        world.run(Duration::from_secs(260), |_, _| Vec::new());
+        let softened = world.tally.events.iter().filter(|event| event.kind == EventKind::RuleRetired).count();
+        assert_eq!(softened, 3, "{:#?}", world.tally.events);
+        assert!(in_force(&world.status()).is_empty());
+    }
+}
+
+#[test]
+fn senders_that_have_behaved_before_are_stopped_all_the_same() {
+    for seed in seeds() {
+        let agents = browsers();
+        let mut world = World::warm(seed, Enforce::UnderStress);
+        // Each of two hundred loads a page of the site every three minutes, as its visitors do.
+        world.run(Duration::from_secs(900), |dice, _| {
+            let mut sent = Vec::new();
+            for _ in 0..count(dice, 1.0) {
+                let (client, page) = (dice.below(200), Synthetic::page(dice));
+                let visit = Synthetic::visit(dice, address(120, client), &agents[client % agents.len()], &page, None);
+                sent.extend(visit.into_iter().map(|(_, sent)| sent));
+            }
+            sent
+        });
+        world.pressure = stressed();
+        world.begin();
+        world.run(Duration::from_secs(60), |dice, _| {
+            let one = |dice: &mut Dice| Sent::get(dice.address(120, 200), "/wiki/page-3", "BadReader/1.0 (probe)");
+            (0..count(dice, 40.0)).map(|_| one(dice)).collect()
+        });
+        stopped("prepared", &world, 5.0, 0.985);
+    }
+}
+
+/// Whether the latest incident shows this shape.
+fn shows(world: &World, shape: Shape) -> bool {
+    world.status().incidents.first().is_some_and(|incident| incident.shapes.contains(&shape))
+}
+
+/// Traffic of one kind for half a minute.
+fn half_a_minute(rate: f64, mut one: impl FnMut(&mut Dice, usize) -> Sent) -> World {
+    let mut world = World::warm(1, Enforce::Never);
+    world.pressure = stressed();
+    world.begin();
+    let mut number = 0;
+    world.run(Duration::from_secs(30), |dice, _| {
+        let mut next = |dice: &mut Dice| {
+            number += 1;
+            one(dice, number)
+        };
+        (0..count(dice, rate)).map(|_| next(dice)).collect()
+    });
+    world
+}
+
+#[test]
+fn clients_that_do_not_wait_are_told_from_people_who_press_reload() {
+    let told_to_wait = |clients: usize| {
+        half_a_minute(30.0, move |dice, _| Sent {
+            status: 503,
+            ..Sent::get(dice.address(120, clients), Synthetic::page(dice), "Sync/3.1")
+        })
+    };
+    assert!(shows(&told_to_wait(15), Shape::IgnoresRefusals));
+    assert!(!shows(&told_to_wait(600), Shape::IgnoresRefusals));
+}
+
+#[test]
+fn held_connections_are_told_from_a_stream_that_many_watch() {
+    let held = |clients: usize, status: u16, bytes: u64| {
+        half_a_minute(20.0, move |_, number| Sent {
+            status,
+            bytes,
+            upstream: Duration::from_secs(20),
+            ..Sent::get(address(120, number % clients), "/time.gif", browsers()[number % 20].clone())
+        })
+    };
+    assert!(shows(&held(5000, 408, 0), Shape::SlowConnections), "heads that never end");
+    assert!(shows(&held(20, 200, 2_000), Shape::SlowConnections), "answers that are hardly taken");
+    assert!(!shows(&held(5000, 200, 7_000), Shape::SlowConnections), "a clock");
+}
+
+#[test]
+fn a_herd_is_told_from_a_crowd_on_the_same_page() {
+    let reader = |dice: &mut Dice, number: usize| {
+        let agent = format!("FeedReader{}/2.{}", number % 15, number % 7);
+        let mut sent = Sent::get(address(60, number), "/blog/feed.xml", agent);
+        sent.wanted = true;
+        (dice.uniform() * 15.0, sent)
+    };
+    for comes_back in [true, false] {
+        let mut world = World::warm(1, Enforce::Never);
+        let start = world.now;
+        for quarter in 1..=5 {
+            world.now = start + Duration::from_secs(900 * quarter);
+            world.begin();
+            let mut loading: Vec<(f64, Sent)> = Vec::new();
+            world.run(Duration::from_secs(40), |dice, seconds| {
+                if seconds == 0.0 && (comes_back || quarter == 5) {
+                    loading = (0..300).map(|number| reader(dice, number)).collect();
+                }
+                let (due, later): (Vec<_>, Vec<_>) = loading.drain(..).partition(|(at, _)| *at <= seconds);
+                loading = later;
+                due.into_iter().map(|(_, sent)| sent).collect()
+            });
+        }
+        assert_eq!(shows(&world, Shape::FeedHerd), comes_back, "{:#?}", world.status().incidents);
+    }
+}
+
+#[test]
 fn a_cold_guard_throttles_at_most() {
     for seed in seeds() {
         let mut world = World::new(seed, Enforce::OnExcess);

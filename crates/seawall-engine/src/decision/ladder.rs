@@ -1,15 +1,15 @@
-//! The ladder that a rule goes up and down: proposed, or shadow for a second, then throttle or refuse, then retired and
-//! armed again. It holds every rule, enforces the caps, and takes back what hurts the wrong ones. It never looks at
-//! requests: findings and counts are handed in.
+//! The ladder that rules go up and down: proposed, or shadow for a second, then throttle, refuse or drop, then step by step
+//! back, retired, and armed again. It holds every rule ([`Held`] knows the steps), enforces the caps, and takes back what hurts
+//! the wrong ones. It never looks at requests: findings and counts are handed in.
 
 use std::time::Duration;
 
 use crate::detection::RuleTraffic;
 use crate::units::Timestamp;
 
+use super::held::{Finding, Held, LOST};
 use super::policy::Permit;
-use super::traffic::{Met, WINDOW_SECONDS};
-use super::{Action, Condition, Event, EventKind, Evidence, Rule, RuleId, RuleStatus, Stage};
+use super::{Condition, Event, EventKind, Pardons, Rule, RuleId, RuleStatus, Stage};
 
 /// Automatic rules that are proposed, in shadow or enforced at once.
 const RULES_MAX: usize = 16;
@@ -23,114 +23,19 @@ const RETIRED_MAX: usize = 16;
 /// Conditions that were taken back and are not to be tried again for a while.
 const BARRED_MAX: usize = 32;
 
-/// How long a rule only counts whom it would hit.
-const SHADOW: Duration = Duration::from_secs(1);
-
-/// A rule in shadow or proposed that the search has not found again for this long was chance.
-const LOST: Duration = Duration::from_secs(2);
-
 /// A proposal is shown this long after it was last found.
 const PROPOSAL_LIFE: Duration = Duration::from_secs(60);
-
-/// How long a throttle is tried before it may become a refusal.
-const THROTTLE_TRIAL: Duration = Duration::from_secs(10);
-
-/// The first life of an enforced rule; it doubles with each renewal,
-const LIFE: Duration = Duration::from_secs(60);
-
-/// up to this.
-const LIFE_MAX: Duration = Duration::from_secs(3600);
-
-/// A rule is needed while it meets this many times what is normal,
-const NEEDED_FACTOR: f64 = 2.0;
-
-/// and at least this many requests in a minute.
-const NEEDED_MIN: f64 = 6.0;
-
-/// A throttle lets this many times the normal amount through,
-const THROTTLE_FACTOR: f64 = 1.2;
-
-/// and at least this many requests a second.
-const THROTTLE_RATE_MIN: f64 = 1.0;
-
-/// What hurts so few at most may be refused however small its part of the excess is.
-const HARMLESS_COLLATERAL: f32 = 0.002;
-
-/// Evidence that suffices to refuse at once.
-const STRONG_SCORE: f32 = 0.5;
-const STRONG_COLLATERAL: f32 = 0.01;
-
-/// The most that a rule may hurt, at the upper bound, to be put in force by itself.
-const ENFORCED_COLLATERAL_MAX: f32 = 0.01;
-
-/// One matching request in this many passes as a probe. With one in a hundred the probes alone would use up the one per
-/// cent of unwanted requests that may reach a site.
-const CANARY_INTERVAL: u32 = 256;
 
 /// How long conditions that hurt the wrong ones are barred, and those that the operator took back.
 const BARRED_FOR_HARM: Duration = Duration::from_secs(3600);
 const BARRED_BY_OPERATOR: Duration = Duration::from_secs(86_400);
-
-/// A conjunction that explains an excess.
-#[derive(Clone, Debug)]
-pub(crate) struct Finding {
-    pub(crate) conditions: Vec<Condition>,
-    pub(crate) evidence: Evidence,
-    /// Requests a second that normal traffic has of it.
-    pub(crate) normal_rate: f64,
-    /// Whether it is established that this is no crowd: without it nothing is enforced.
-    pub(crate) cleared: bool,
-}
-
-/// A rule with its state.
-#[derive(Clone, Debug)]
-struct Held {
-    rule: Rule,
-    incident: u32,
-    evidence: Evidence,
-    normal_rate: f64,
-    cleared: bool,
-    reason: String,
-    found: Timestamp,
-    found_last: Timestamp,
-    shadowed: Timestamp,
-    enforced: Option<Timestamp>,
-    expires: Option<Timestamp>,
-    life: Duration,
-    met: Met,
-}
-
-impl Held {
-    fn is_live(&self) -> bool {
-        self.rule.stage != Stage::Retired
-    }
-
-    fn is_needed(&self, now: Timestamp) -> bool {
-        let least = (NEEDED_FACTOR * self.normal_rate * WINDOW_SECONDS as f64).max(NEEDED_MIN);
-        self.met.last_minute(now) >= least
-    }
-
-    /// What is permitted for this rule: none that could hurt many is put in force by itself. While little is known the bound
-    /// of the harm is wide for any rule, and it slows down for a minute only.
-    fn allowed(&self, permit: Permit) -> Permit {
-        if permit == Permit::Refuse && self.evidence.collateral_upper > ENFORCED_COLLATERAL_MAX {
-            return Permit::Propose("it might hit more than 1% of normal traffic");
-        }
-        permit
-    }
-
-    fn is_strong(&self) -> bool {
-        let evidence = &self.evidence;
-        evidence.collateral_upper <= HARMLESS_COLLATERAL
-            || (evidence.score >= STRONG_SCORE && evidence.collateral_upper <= STRONG_COLLATERAL)
-    }
-}
 
 /// Every automatic rule.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Ladder {
     rules: Vec<Held>,
     barred: Vec<(Vec<Condition>, Timestamp)>,
+    pardons: Pardons,
     next: u32,
     generation: u64,
 }
@@ -145,6 +50,11 @@ impl Ladder {
     pub(crate) fn for_gate(&self) -> Vec<Rule> {
         let gate = |held: &&Held| matches!(held.rule.stage, Stage::Shadow | Stage::Enforced);
         self.rules.iter().filter(gate).map(|held| held.rule.clone()).collect()
+    }
+
+    /// Whom the gate is to forgive.
+    pub(crate) const fn pardons(&self) -> &Pardons {
+        &self.pardons
     }
 
     /// The number, stage and conditions of every rule.
@@ -185,6 +95,8 @@ impl Ladder {
             matched: held.met.matched,
             refused: held.met.refused,
             canaries: held.met.canaries,
+            spared: held.met.spared,
+            closed: held.met.closed,
             collateral_actual: held.met.known_share(),
         };
         rules.into_iter().map(status).collect()
@@ -208,6 +120,7 @@ impl Ladder {
             if let Some(held) = self.rules.iter_mut().find(|held| held.rule.conditions == finding.conditions) {
                 held.found_last = now;
                 held.cleared |= finding.cleared;
+                held.has_foreign_mark &= finding.has_foreign_mark;
                 if held.rule.stage == Stage::Retired {
                     let id = held.rule.id;
                     held.evidence = finding.evidence;
@@ -227,27 +140,7 @@ impl Ladder {
                 continue;
             }
             self.next += 1;
-            let mut held = Held {
-                rule: Rule {
-                    id: RuleId(self.next),
-                    conditions: finding.conditions,
-                    action: Action::Refuse { status: 403 },
-                    stage: Stage::Proposed,
-                    canary_interval: CANARY_INTERVAL,
-                },
-                incident,
-                evidence: finding.evidence,
-                normal_rate: finding.normal_rate,
-                cleared: finding.cleared,
-                reason: String::new(),
-                found: now,
-                found_last: now,
-                shadowed: now,
-                enforced: None,
-                expires: None,
-                life: LIFE,
-                met: Met::default(),
-            };
+            let mut held = Held::new(RuleId(self.next), incident, finding, now);
             events.push(match held.allowed(permit) {
                 Permit::Propose(reason) => held.propose(now, reason),
                 Permit::Throttle | Permit::Refuse => held.shadow(now),
@@ -323,11 +216,12 @@ impl Ladder {
 
     /// Turns every rule in force or in shadow into a proposal: the operator wants none enforced.
     pub(crate) fn suspend(&mut self) {
+        self.pardons.add_everyone();
+        self.generation += 1;
         for held in self.rules.iter_mut().filter(|held| matches!(held.rule.stage, Stage::Shadow | Stage::Enforced)) {
             held.rule.stage = Stage::Proposed;
             held.expires = None;
             held.reason = "proposed: the operator wants no rule enforced".to_owned();
-            self.generation += 1;
         }
     }
 
@@ -339,6 +233,7 @@ impl Ladder {
             self.barred.remove(0);
         }
         self.barred.push((held.rule.conditions, now + barred));
+        self.pardons.add(id);
         self.generation += 1;
         Some(Event { at: now, kind: EventKind::RuleWithdrawn, text })
     }
@@ -353,108 +248,10 @@ impl Ladder {
     }
 }
 
-impl Held {
-    fn is_harmful(&self) -> bool {
-        self.met.is_harmful(self.evidence.collateral_upper)
-    }
-
-    fn propose(&mut self, now: Timestamp, reason: &str) -> Event {
-        self.rule.stage = Stage::Proposed;
-        self.reason = format!("proposed: {reason}");
-        let text = format!("{} proposed, since {reason}: {}", self.rule.id, self.rule);
-        Event { at: now, kind: EventKind::RuleProposed, text }
-    }
-
-    fn shadow(&mut self, now: Timestamp) -> Event {
-        self.rule.stage = Stage::Shadow;
-        self.shadowed = now;
-        self.reason = "in shadow: counting whom it would hit".to_owned();
-        let text = format!("{} in shadow: {}", self.rule.id, self.rule);
-        Event { at: now, kind: EventKind::RuleShadowed, text }
-    }
-
-    fn end_shadow(&mut self, now: Timestamp, permit: Permit, gone: &mut Vec<RuleId>) -> Option<Event> {
-        if now.since(self.found_last) > LOST {
-            gone.push(self.rule.id);
-            let text = format!("{} dropped in shadow, it no longer explains the excess: {}", self.rule.id, self.rule);
-            return Some(Event { at: now, kind: EventKind::RuleRetired, text });
-        }
-        if let Permit::Propose(reason) = self.allowed(permit) {
-            return Some(self.propose(now, reason));
-        }
-        if now.since(self.shadowed) < SHADOW || !self.cleared || self.met.matched == 0 || self.is_harmful() {
-            return None;
-        }
-        let why = format!(
-            "explains {:.0}% of the excess, at most {:.2}% of normal traffic",
-            self.evidence.coverage * 100.0,
-            self.evidence.collateral_upper * 100.0
-        );
-        Some(self.enforce(now, permit, &why))
-    }
-
-    fn enforce(&mut self, now: Timestamp, permit: Permit, why: &str) -> Event {
-        self.rule.stage = Stage::Enforced;
-        self.rule.action = if permit == Permit::Refuse && self.is_strong() {
-            Action::Refuse { status: 403 }
-        } else {
-            Action::Throttle { rate: (THROTTLE_FACTOR * self.normal_rate).max(THROTTLE_RATE_MIN) as f32 }
-        };
-        self.enforced = Some(now);
-        self.life = LIFE;
-        self.expires = Some(now + self.life);
-        self.reason = format!("enforced: {why}");
-        let text = format!("{} {}, {why}: {}", self.rule.id, self.action_text(), self.rule);
-        Event { at: now, kind: EventKind::RuleEnforced, text }
-    }
-
-    fn go_on(&mut self, now: Timestamp, permit: Permit) -> Option<Event> {
-        let enforced = self.enforced.unwrap_or(now);
-        let expired = self.expires.is_some_and(|expires| expires <= now);
-        let idle = now.since(enforced) >= Duration::from_secs(WINDOW_SECONDS) && !self.is_needed(now);
-        // On a young baseline a rule must be found again, or end with its minute.
-        let is_lost = permit == Permit::Throttle && now.since(self.found_last) > LOST;
-        let is_too_wide = permit == Permit::Refuse && self.allowed(permit) != permit;
-        let unfounded = expired && (is_lost || is_too_wide);
-        if idle || unfounded {
-            self.rule.stage = Stage::Retired;
-            self.expires = None;
-            self.reason = "retired: it is no longer needed, and armed again at once if the flood returns".to_owned();
-            let text = format!("{} retired, it is no longer needed: {}", self.rule.id, self.rule);
-            return Some(Event { at: now, kind: EventKind::RuleRetired, text });
-        }
-        if expired {
-            self.life = match permit {
-                Permit::Throttle => LIFE,
-                Permit::Propose(_) | Permit::Refuse => (self.life * 2).min(LIFE_MAX),
-            };
-            self.expires = Some(now + self.life);
-        }
-        let trial_over = now.since(enforced) >= THROTTLE_TRIAL;
-        if matches!(self.rule.action, Action::Throttle { .. })
-            && permit == Permit::Refuse
-            && trial_over
-            && self.is_strong()
-        {
-            self.rule.action = Action::Refuse { status: 403 };
-            let text = format!("{} refuses, the evidence has grown: {}", self.rule.id, self.rule);
-            return Some(Event { at: now, kind: EventKind::RuleEnforced, text });
-        }
-        None
-    }
-
-    fn action_text(&self) -> String {
-        match self.rule.action {
-            Action::Throttle { rate } => format!("throttles to {rate:.1} requests/s"),
-            Action::Refuse { status } => format!("refuses with {status}"),
-            Action::Drop => "drops".to_owned(),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::decision::{Action, Evidence};
     use crate::observation::attribute::Attribute;
 
     fn at(millis: u64) -> Timestamp {
@@ -467,11 +264,12 @@ mod tests {
             evidence: Evidence { score: 0.9, coverage: 0.95, collateral_upper: 0.001, ..Evidence::default() },
             normal_rate: 0.0,
             cleared: true,
+            has_foreign_mark: true,
         }
     }
 
     fn met(id: u32, matched: u64) -> RuleTraffic {
-        RuleTraffic { rule: RuleId(id), matched, refused: 0, canaries: 0, matched_known: 0, known: 10 }
+        RuleTraffic { matched, known: 10, ..RuleTraffic::none(RuleId(id)) }
     }
 
     /// Finds, counts and steps once each quarter of a second.
@@ -500,10 +298,84 @@ mod tests {
         assert_eq!(up, [EventKind::RuleShadowed, EventKind::RuleEnforced]);
         assert_eq!(ladder.status()[0].enforced, Some(at(1000)));
         assert_eq!(ladder.for_gate()[0].action, Action::Refuse { status: 403 });
-        assert_eq!(run(&mut ladder, 30_000..200_000, None, Permit::Refuse), [EventKind::RuleRetired]);
+        // Nothing comes: after a minute it slows down only, after one more it is let go.
+        assert_eq!(run(&mut ladder, 30_000..120_000, None, Permit::Refuse), [EventKind::RuleRetired]);
+        assert!(matches!(ladder.for_gate()[0].action, Action::Throttle { .. }));
+        assert_eq!(run(&mut ladder, 120_000..200_000, None, Permit::Refuse), [EventKind::RuleRetired]);
         assert!(ladder.for_gate().is_empty());
         let again = run(&mut ladder, 200_000..200_250, Some(&finding), Permit::Refuse);
         assert_eq!(again, [EventKind::RuleEnforced]);
+    }
+
+    #[test]
+    fn what_comes_back_meets_the_whole_rule_within_a_window_and_a_more_patient_one() {
+        let mut ladder = Ladder::default();
+        let finding = finding("bad");
+        run(&mut ladder, 0..30_000, Some(&finding), Permit::Refuse);
+        assert_eq!(run(&mut ladder, 30_000..100_000, None, Permit::Refuse), [EventKind::RuleRetired]);
+        // It is back with forty requests a second.
+        let back = run(&mut ladder, 100_000..101_000, Some(&finding), Permit::Refuse);
+        assert_eq!(back, [EventKind::RuleEnforced]);
+        assert_eq!(ladder.for_gate()[0].action, Action::Refuse { status: 403 });
+        // The next pause of as long is waited through, so the rule does not flap.
+        assert_eq!(run(&mut ladder, 101_000..171_000, None, Permit::Refuse), []);
+        assert_eq!(run(&mut ladder, 171_000..230_000, None, Permit::Refuse), [EventKind::RuleRetired]);
+    }
+
+    #[test]
+    fn a_trickle_neither_keeps_a_rule_nor_brings_it_back() {
+        let mut ladder = Ladder::default();
+        run(&mut ladder, 0..30_000, Some(&finding("bad")), Permit::Refuse);
+        let mut kinds = Vec::new();
+        for tick in 120..1200_u64 {
+            if tick % 50 == 0 {
+                ladder.count(at(tick * 250), &met(1, 1));
+            }
+            kinds.extend(ladder.step(at(tick * 250), Permit::Refuse).into_iter().map(|event| event.kind));
+        }
+        assert_eq!(kinds, [EventKind::RuleRetired, EventKind::RuleRetired]);
+    }
+
+    /// A flood of which this share goes on after refusals, for a minute; what the rule does at its end.
+    fn action_against(finding: &Finding, refused_again: u64, matched_known: u64) -> (Ladder, Action) {
+        let mut ladder = Ladder::default();
+        for tick in 0..240 {
+            let traffic = RuleTraffic { refused: 10, refused_again, matched_known, known: 1000, ..met(1, 10) };
+            ladder.count(at(tick * 250), &traffic);
+            ladder.take(at(tick * 250), 1, vec![finding.clone()], Permit::Refuse);
+            ladder.step(at(tick * 250), Permit::Refuse);
+        }
+        let action = ladder.for_gate()[0].action;
+        (ladder, action)
+    }
+
+    #[test]
+    fn only_hard_evidence_against_those_who_go_on_drops() {
+        let refuse = Action::Refuse { status: 403 };
+        let hard = finding("bad");
+        assert_eq!(action_against(&hard, 9, 0).1, Action::Drop);
+        assert_eq!(action_against(&hard, 2, 0).1, refuse);
+        assert_eq!(action_against(&Finding { has_foreign_mark: false, ..hard.clone() }, 9, 0).1, refuse);
+        let mut wide = hard;
+        wide.evidence.collateral_upper = 0.002;
+        assert_eq!(action_against(&wide, 9, 0).1, refuse);
+    }
+
+    #[test]
+    fn a_rule_that_drops_counts_and_gives_way_and_is_withdrawn() {
+        let (mut ladder, action) = action_against(&finding("bad"), 9, 0);
+        assert_eq!(action, Action::Drop);
+        let matched = ladder.status()[0].matched;
+        // A client of good standing: it refuses from now on, and says so.
+        ladder.count(at(60_000), &RuleTraffic { matched_known: 1, known: 1000, ..met(1, 10) });
+        let events = ladder.step(at(60_000), Permit::Refuse);
+        assert_eq!(events.iter().map(|event| event.kind).collect::<Vec<_>>(), [EventKind::RuleRetired]);
+        assert_eq!(ladder.for_gate()[0].action, Action::Refuse { status: 403 });
+        assert_eq!(ladder.status()[0].matched, matched + 10);
+        // More of them: it is withdrawn as any other.
+        ladder.count(at(60_250), &RuleTraffic { matched_known: 20_000, known: 20_000, ..met(1, 20_000) });
+        let events = ladder.step(at(60_250), Permit::Refuse);
+        assert_eq!(events.last().map(|event| event.kind), Some(EventKind::RuleWithdrawn));
     }
 
     #[test]

@@ -1,13 +1,17 @@
 //! Decisions: rules with their action, evidence and expiry.
 
 pub mod expression;
+mod held;
 mod ladder;
+mod pardon;
 mod policy;
 mod rule;
 mod status;
 mod traffic;
 
-pub(crate) use ladder::{Finding, Ladder};
+pub(crate) use held::Finding;
+pub(crate) use ladder::Ladder;
+pub use pardon::Pardons;
 pub use policy::Enforce;
 pub(crate) use policy::Permit;
 pub use rule::{Action, Condition, Rule, RuleId, Stage};

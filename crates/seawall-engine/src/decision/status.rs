@@ -116,6 +116,12 @@ pub enum Shape {
     Crawler,
     /// Clients that ask again and again after the site has failed.
     RetryStorm,
+    /// Clients that do not wait when they are told to.
+    IgnoresRefusals,
+    /// Programs whose clocks agree ask for one link.
+    FeedHerd,
+    /// Connections that are held and hardly used.
+    SlowConnections,
     /// Many people, as after a link on a big site.
     Crowd,
 }
@@ -149,6 +155,12 @@ pub struct RuleStatus {
     pub refused: u64,
     /// Matching requests that were let through as probes.
     pub canaries: u64,
+    /// Matching requests that it did not act on, for the good name of the client.
+    #[serde(default)]
+    pub spared: u64,
+    /// Connections closed unread, of clients that go on although it refuses them.
+    #[serde(default)]
+    pub closed: u64,
     /// The share of known good clients' requests that it matched since it was made, 0 to 1, where counted.
     pub collateral_actual: Option<f32>,
 }

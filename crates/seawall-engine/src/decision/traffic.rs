@@ -16,15 +16,31 @@ const PREDICTION_FACTOR: f64 = 3.0;
 /// Fewer matches of known good clients than this may be chance, or the sender's own first requests.
 const MATCHED_KNOWN_MIN: u64 = 3;
 
+/// Clients go on when, in a minute, at least so many requests were refused to those who had been refused before, and at least
+/// this share of all that were refused.
+const AGAIN_MIN: u32 = 64;
+const AGAIN_SHARE: f64 = 0.5;
+
 /// What one rule has met since it was made.
 #[derive(Clone, Debug)]
 pub(crate) struct Met {
     pub(crate) matched: u64,
     pub(crate) refused: u64,
     pub(crate) canaries: u64,
+    pub(crate) spared: u64,
+    pub(crate) closed: u64,
     pub(crate) matched_known: u64,
     pub(crate) known: u64,
-    seconds: [(u64, u32); WINDOW_SECONDS as usize],
+    seconds: [Second; WINDOW_SECONDS as usize],
+}
+
+/// What it has met in one second.
+#[derive(Clone, Copy, Debug, Default)]
+struct Second {
+    second: u64,
+    matched: u32,
+    refused: u32,
+    refused_again: u32,
 }
 
 impl Default for Met {
@@ -33,9 +49,11 @@ impl Default for Met {
             matched: 0,
             refused: 0,
             canaries: 0,
+            spared: 0,
+            closed: 0,
             matched_known: 0,
             known: 0,
-            seconds: [(0, 0); WINDOW_SECONDS as usize],
+            seconds: [Second::default(); WINDOW_SECONDS as usize],
         }
     }
 }
@@ -45,20 +63,38 @@ impl Met {
         self.matched = self.matched.saturating_add(traffic.matched);
         self.refused = self.refused.saturating_add(traffic.refused);
         self.canaries = self.canaries.saturating_add(traffic.canaries);
+        self.spared = self.spared.saturating_add(traffic.spared);
+        self.closed = self.closed.saturating_add(traffic.closed);
         self.matched_known = self.matched_known.saturating_add(traffic.matched_known);
         self.known = self.known.saturating_add(traffic.known);
         let second = now.as_seconds();
         let slot = &mut self.seconds[(second % WINDOW_SECONDS) as usize];
-        if slot.0 != second {
-            *slot = (second, 0);
+        if slot.second != second {
+            *slot = Second { second, ..Second::default() };
         }
-        slot.1 = slot.1.saturating_add(u32::try_from(traffic.matched).unwrap_or(u32::MAX));
+        let add = |sum: &mut u32, more: u64| *sum = sum.saturating_add(u32::try_from(more).unwrap_or(u32::MAX));
+        // What is closed unread would have been refused again: a rule is needed by those, too, that never reach it.
+        add(&mut slot.matched, traffic.matched.saturating_add(traffic.closed));
+        add(&mut slot.refused, traffic.refused.saturating_add(traffic.closed));
+        add(&mut slot.refused_again, traffic.refused_again.saturating_add(traffic.closed));
     }
 
-    /// Requests matched over the last minute.
-    pub(crate) fn last_minute(&self, now: Timestamp) -> f64 {
-        let from = now.as_seconds().saturating_sub(WINDOW_SECONDS - 1);
-        self.seconds.iter().filter(|(second, _)| *second >= from).map(|(_, matched)| f64::from(*matched)).sum()
+    /// Requests matched over the last seconds, at most a minute.
+    pub(crate) fn last(&self, seconds: u64, now: Timestamp) -> f64 {
+        self.since(seconds, now).map(|second| f64::from(second.matched)).sum()
+    }
+
+    /// Whether those who are refused go on all the same.
+    pub(crate) fn goes_on(&self, now: Timestamp) -> bool {
+        let (refused, again) = self.since(WINDOW_SECONDS, now).fold((0_u32, 0_u32), |(refused, again), second| {
+            (refused.saturating_add(second.refused), again.saturating_add(second.refused_again))
+        });
+        again >= AGAIN_MIN && f64::from(again) >= AGAIN_SHARE * f64::from(refused)
+    }
+
+    fn since(&self, seconds: u64, now: Timestamp) -> impl Iterator<Item = &Second> {
+        let from = now.as_seconds().saturating_sub(seconds.saturating_sub(1));
+        self.seconds.iter().filter(move |second| second.second >= from)
     }
 
     /// The share of known good clients' requests that it matched, where any were counted.
@@ -83,7 +119,7 @@ mod tests {
     use crate::decision::RuleId;
 
     fn traffic(matched: u64, matched_known: u64, known: u64) -> RuleTraffic {
-        RuleTraffic { rule: RuleId(1), matched, refused: 0, canaries: 0, matched_known, known }
+        RuleTraffic { matched, matched_known, known, ..RuleTraffic::none(RuleId(1)) }
     }
 
     #[test]
@@ -92,10 +128,24 @@ mod tests {
         for second in 0..90 {
             met.count(Timestamp::from_seconds(1000 + second), &traffic(2, 0, 0));
         }
-        assert_eq!(met.last_minute(Timestamp::from_seconds(1089)), 120.0);
-        assert_eq!(met.last_minute(Timestamp::from_seconds(1119)), 60.0);
-        assert_eq!(met.last_minute(Timestamp::from_seconds(5000)), 0.0);
+        assert_eq!(met.last(60, Timestamp::from_seconds(1089)), 120.0);
+        assert_eq!(met.last(60, Timestamp::from_seconds(1119)), 60.0);
+        assert_eq!(met.last(2, Timestamp::from_seconds(1089)), 4.0);
+        assert_eq!(met.last(60, Timestamp::from_seconds(5000)), 0.0);
         assert_eq!(met.matched, 180);
+    }
+
+    #[test]
+    fn clients_go_on_when_most_refusals_are_to_the_refused() {
+        let goes_on = |refused_again, refused| {
+            let mut met = Met::default();
+            let now = Timestamp::from_seconds(1000);
+            met.count(now, &RuleTraffic { refused, refused_again, ..traffic(refused, 0, 0) });
+            (met.goes_on(now), met.goes_on(now + std::time::Duration::from_secs(60)))
+        };
+        assert_eq!(goes_on(100, 120), (true, false));
+        assert_eq!(goes_on(100, 300), (false, false));
+        assert_eq!(goes_on(40, 40), (false, false));
     }
 
     #[test]

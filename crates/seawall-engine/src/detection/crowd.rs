@@ -13,8 +13,10 @@ use std::time::Duration;
 use rustc_hash::FxHashMap;
 
 use crate::observation::attribute::Attribute;
+use crate::observation::static_file;
 use crate::units::Timestamp;
 
+use super::assets::Assets;
 use super::mining::ROWS_MAX;
 use super::recent::Sampled;
 use super::statistics::effective_kinds;
@@ -80,50 +82,6 @@ const BROWSERS_FEW: f64 = 0.2;
 /// Programs that say where they come from (`Mastodon/1.5.0; +https://instance.example`).
 const NAMED_SHARE: f64 = 0.5;
 
-/// The extensions of files that are fetched by themselves or as parts of pages, and lead to nothing more.
-const STATIC_EXTENSIONS: [&[u8]; 40] = [
-    b"css",
-    b"js",
-    b"mjs",
-    b"map",
-    b"json",
-    b"xml",
-    b"rss",
-    b"atom",
-    b"txt",
-    b"ico",
-    b"svg",
-    b"gif",
-    b"png",
-    b"jpg",
-    b"jpeg",
-    b"webp",
-    b"avif",
-    b"bmp",
-    b"woff",
-    b"woff2",
-    b"ttf",
-    b"otf",
-    b"eot",
-    b"mp3",
-    b"mp4",
-    b"webm",
-    b"ogg",
-    b"opus",
-    b"m4a",
-    b"wav",
-    b"pdf",
-    b"zip",
-    b"gz",
-    b"xz",
-    b"bz2",
-    b"pem",
-    b"crt",
-    b"iso",
-    b"webmanifest",
-    b"wasm",
-];
-
 /// Hashes of the values that tell people from programs.
 #[derive(Clone, Debug)]
 pub(crate) struct Marked {
@@ -141,7 +99,7 @@ pub(crate) struct Marked {
 impl Marked {
     pub(crate) fn new(keys: &Keys) -> Self {
         let extension = |extension: &[u8]| keys.value(Attribute::Extension, Some(extension));
-        let mut static_extensions: Vec<ValueHash> = STATIC_EXTENSIONS.into_iter().map(extension).collect();
+        let mut static_extensions: Vec<ValueHash> = static_file::EXTENSIONS.into_iter().map(extension).collect();
         static_extensions.sort_unstable();
         let method = |method: &[u8]| keys.value(Attribute::Method, Some(method));
         let word = |word: &[u8]| keys.value(Attribute::UserAgentWord, Some(word));
@@ -216,27 +174,28 @@ pub(crate) fn crowd<'a>(
     items: &[Item],
     rows: impl Iterator<Item = Sampled<'a>> + Clone,
     now: Timestamp,
-    marked: &Marked,
+    assets: &Assets<'_>,
     ordinary: Ordinary,
     is_foreign: bool,
 ) -> Crowd {
     // Of more rows than can be looked at, every second, third, … client is, with all that it did, unless those that matter are
     // few.
     let every = (rows.clone().count() / ROWS_MAX) as u32 + 1;
-    let mut seen = Seen::new(items, rows.clone(), marked, every);
+    let mut seen = Seen::new(items, rows.clone(), assets, every);
     if every > 1 && seen.visitors.len() < CLIENTS_MIN {
-        seen = Seen::new(items, rows, marked, 1);
+        seen = Seen::new(items, rows, assets, 1);
     }
     seen.verdict(now, ordinary, is_foreign)
 }
 
 impl Seen {
-    fn new<'a>(items: &[Item], rows: impl Iterator<Item = Sampled<'a>>, marked: &Marked, every: u32) -> Self {
+    fn new<'a>(items: &[Item], rows: impl Iterator<Item = Sampled<'a>>, assets: &Assets<'_>, every: u32) -> Self {
+        let marked = assets.marked();
         let mut seen = Self::default();
         let mut targets: FxHashMap<ValueHash, f64> = FxHashMap::default();
         for sampled in rows.filter(|sampled| sampled.row.client_hash.is_multiple_of(every)) {
             let marks = &sampled.row.marks;
-            let is_static = marked.is_static(marks.one(Attribute::Extension));
+            let is_static = assets.is_asset(marks);
             let matches = marks.has_all(items);
             let factor = f64::from(sampled.factor);
             if matches && sampled.row.status > 0 {

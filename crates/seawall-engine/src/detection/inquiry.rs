@@ -11,6 +11,7 @@ use crate::address::AddressSet;
 use crate::decision::{Condition, CostKind, Evidence, Finding, Shape, Verdict};
 use crate::observation::attribute::Attribute;
 
+use super::assets::Assets;
 use super::baseline::NormalRow;
 use super::cover::{cover, joint_coverage};
 use super::crowd::{Crowd, Marked, Ordinary, crowd};
@@ -20,7 +21,7 @@ use super::mining::{Candidate, Column, Mining, Vote, Weighed};
 use super::people::People;
 use super::recent::{Answered, Sampled};
 use super::seasonal::SAMPLE_SECONDS;
-use super::shapes::{Scene, shapes};
+use super::shapes::{Rhythms, Scene, shapes};
 use super::stability::{Stability, turnover};
 use super::statistics::effective_kinds;
 use super::sustained::is_sustained;
@@ -85,6 +86,7 @@ pub(crate) struct Inquiry<'a> {
     pub(crate) keys: &'a Keys,
     pub(crate) marked: &'a Marked,
     pub(crate) never_ban: &'a AddressSet,
+    pub(crate) rhythms: &'a Rhythms,
     /// The values of the rules that stand already.
     pub(crate) standing: &'a [Vec<Item>],
 }
@@ -102,12 +104,13 @@ pub(crate) struct Insight {
 }
 
 /// What a look reckons with throughout.
-struct View {
+struct View<'a> {
     /// Requests that the normal rows stand for.
     normal_requests: f64,
     growth: f64,
     ordinary: Ordinary,
     people: People,
+    assets: Assets<'a>,
 }
 
 /// What one cost's search has chosen.
@@ -155,6 +158,7 @@ impl<'a> Inquiry<'a> {
             rows: self.material.rows().to_vec(),
             marked: self.marked,
             expected: self.rate(CostKind::Requests) * view.growth * self.material.seconds(),
+            rhythms: self.rhythms,
         };
         let mut shapes = shapes(&scene);
         let answered =
@@ -164,7 +168,7 @@ impl<'a> Inquiry<'a> {
         let more = scene.excess() >= EXCESS_MIN * scene.expected && self.readings.first().is_some_and(|now| !now.calm);
         let whole = if choices.is_empty() && !is_answered && more && self.costs.contains(&CostKind::Requests) {
             let mineable = self.material.since_onset().iter().filter(|sampled| sampled.row.is_mineable());
-            crowd(&[], mineable.copied(), self.material.now, self.marked, view.ordinary, false)
+            crowd(&[], mineable.copied(), self.material.now, &view.assets, view.ordinary, false)
         } else {
             Crowd::No
         };
@@ -186,6 +190,7 @@ impl<'a> Inquiry<'a> {
                         evidence: self.evidence(&choice.candidate, self.material.rows()),
                         normal_rate: self.normal_rate(&choice.candidate.items, &view) * view.growth,
                         cleared: choice.crowd == Crowd::No,
+                        has_foreign_mark: self.has_foreign_mark(&choice.candidate.items),
                     };
                     findings.push((choice.candidate.items.clone(), finding));
                 }
@@ -212,7 +217,7 @@ impl<'a> Inquiry<'a> {
         Insight { verdict, shapes, explanation, findings, crowds }
     }
 
-    fn view(&self) -> View {
+    fn view(&self) -> View<'_> {
         let Material { around, normal, .. } = &self.material;
         let rows = self.material.rows();
         View {
@@ -220,6 +225,7 @@ impl<'a> Inquiry<'a> {
             growth: self.growth(rows, normal),
             ordinary: ordinary(normal, self.marked),
             people: People::new(rows, around.iter().copied(), normal),
+            assets: Assets::new(self.marked, normal, self.material.since_onset()),
         }
     }
 
@@ -245,7 +251,7 @@ impl<'a> Inquiry<'a> {
         (found / expected).clamp(1.0, GROWTH_MAX)
     }
 
-    fn column(&self, cost: CostKind, view: &View, choices: &[Choice]) -> Column<'a> {
+    fn column(&self, cost: CostKind, view: &View<'_>, choices: &[Choice]) -> Column<'a> {
         let weighed =
             |sampled: &Sampled<'a>| Weighed { marks: &sampled.row.marks, weight: sampled.cost(cost as usize) };
         let explained =
@@ -303,7 +309,7 @@ impl<'a> Inquiry<'a> {
             && offered(cost) * usual <= DEARER_FACTOR * self.rate(cost) * requests
     }
 
-    fn mine(&self, cost: CostKind, mining: &Mining<'_>, view: &View) -> Vec<Candidate> {
+    fn mine(&self, cost: CostKind, mining: &Mining<'_>, view: &View<'_>) -> Vec<Candidate> {
         let permitted = |item: Item| self.is_permitted(item);
         let mut candidates = mining.candidates(self.standing, &permitted, &|items| view.people.users(items));
         candidates.truncate(STABILITY_CANDIDATES_MAX);
@@ -319,7 +325,7 @@ impl<'a> Inquiry<'a> {
             let items = &candidate.items;
             let since_onset: Vec<_> = around.matching(items).filter(|sampled| sampled.at >= since).collect();
             let rate = self.rate(CostKind::Requests) * candidate.collateral;
-            if !is_sustained(cost, &window.matching(items).collect::<Vec<_>>(), &since_onset, self.marked, rate) {
+            if !is_sustained(cost, &window.matching(items).collect::<Vec<_>>(), &since_onset, &view.assets, rate) {
                 return false;
             }
             // Only a rule that names clients loses what it has when the clients change.
@@ -344,20 +350,20 @@ impl<'a> Inquiry<'a> {
     }
 
     /// Whether the requests that a rule matches are more than usual, and not only dearer.
-    fn asks_more(&self, candidate: &Candidate, view: &View) -> bool {
+    fn asks_more(&self, candidate: &Candidate, view: &View<'_>) -> bool {
         let matched = self.material.rows().iter().filter(|sampled| sampled.row.marks.has_all(&candidate.items));
         let usual = self.normal_rate(&candidate.items, view) * view.growth * self.material.seconds();
         matched.map(|row| row.cost(0)).sum::<f64>() >= REQUESTS_LIFT_MIN * usual
     }
 
     /// Requests a second that normal traffic has of this.
-    fn normal_rate(&self, items: &[Item], view: &View) -> f64 {
+    fn normal_rate(&self, items: &[Item], view: &View<'_>) -> f64 {
         let matched =
             self.material.normal.iter().filter(|row| row.marks.has_all(items)).map(|row| row.cost(0)).sum::<f64>();
         self.rate(CostKind::Requests) * matched / view.normal_requests.max(1.0)
     }
 
-    fn crowd_of(&self, candidate: &Candidate, view: &View) -> Crowd {
+    fn crowd_of(&self, candidate: &Candidate, view: &View<'_>) -> Crowd {
         if self.is_disguised(candidate, view) {
             return Crowd::No;
         }
@@ -366,7 +372,7 @@ impl<'a> Inquiry<'a> {
         }
         let rows = || self.material.since_onset().iter().filter(|sampled| sampled.row.is_mineable()).copied();
         let is_foreign = candidate.collateral == 0.0;
-        let verdict = crowd(&candidate.items, rows(), self.material.now, self.marked, view.ordinary, is_foreign);
+        let verdict = crowd(&candidate.items, rows(), self.material.now, &view.assets, view.ordinary, is_foreign);
         if verdict != Crowd::No {
             return verdict;
         }
@@ -376,7 +382,7 @@ impl<'a> Inquiry<'a> {
         let is_ordinary = !agents.is_empty() && self.material.normal.iter().any(|row| row.marks.has_all(&agents));
         let others: Vec<Item> = candidate.items.iter().copied().filter(|item| !is_agent(item)).collect();
         if is_ordinary && candidate.score.coverage < 0.5 && !others.is_empty() {
-            return crowd(&others, rows(), self.material.now, self.marked, view.ordinary, false);
+            return crowd(&others, rows(), self.material.now, &view.assets, view.ordinary, false);
         }
         Crowd::No
     }
@@ -395,7 +401,7 @@ impl<'a> Inquiry<'a> {
 
     /// Whether the requests call themselves what ordinary visitors do, but were written by a program that no ordinary visitor has:
     /// an order of headers, or a handshake.
-    fn is_disguised(&self, candidate: &Candidate, view: &View) -> bool {
+    fn is_disguised(&self, candidate: &Candidate, view: &View<'_>) -> bool {
         let is_hand = |item: &&Item| matches!(item.attribute, Attribute::HeaderOrder | Attribute::Ja4);
         let Some(hand) = candidate.items.iter().find(is_hand) else { return false };
         if self.material.normal.iter().any(|row| row.marks.has(*hand)) {
@@ -405,6 +411,12 @@ impl<'a> Inquiry<'a> {
             || self.material.since_onset().iter().filter(|sampled| sampled.row.marks.has_all(&candidate.items));
         let claiming = matched().filter(|sampled| view.people.is_ordinary(sampled.row.marks.one(Attribute::UserAgent)));
         claiming.count() as f64 >= DISGUISED_SHARE * matched().count() as f64
+    }
+
+    /// Whether the mark of a sender is among these that no normal request has.
+    fn has_foreign_mark(&self, items: &[Item]) -> bool {
+        let mut marks = items.iter().filter(|item| item.attribute.is_mark() && item.hash != ABSENT);
+        marks.any(|mark| !self.material.normal.iter().any(|row| row.marks.has(*mark)))
     }
 
     fn verdict(&self, choices: &[Choice], covered: f64, is_answered: bool, external: bool, whole: Crowd) -> Verdict {

@@ -52,12 +52,35 @@ pub struct RuleTraffic {
     pub matched: u64,
     /// Requests that it refused.
     pub refused: u64,
+    /// Of these, those of clients that had been refused several times within the minute before.
+    pub refused_again: u64,
     /// Matching requests that were let through as probes.
     pub canaries: u64,
     /// Matching requests from clients that the gate's table holds for known good.
     pub matched_known: u64,
     /// All requests from such clients, matching or not.
     pub known: u64,
+    /// Matching requests that it did not act on, for the good name of the client.
+    pub spared: u64,
+    /// Connections closed unread, of clients that go on although it refuses them.
+    pub closed: u64,
+}
+
+impl RuleTraffic {
+    /// That the rule met nothing.
+    pub const fn none(rule: RuleId) -> Self {
+        Self {
+            rule,
+            matched: 0,
+            refused: 0,
+            refused_again: 0,
+            canaries: 0,
+            matched_known: 0,
+            known: 0,
+            spared: 0,
+            closed: 0,
+        }
+    }
 }
 
 /// Everything that a tick is told.

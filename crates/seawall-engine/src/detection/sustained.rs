@@ -4,9 +4,8 @@
 use rustc_hash::FxHashMap;
 
 use crate::decision::CostKind;
-use crate::observation::attribute::Attribute;
 
-use super::crowd::Marked;
+use super::assets::Assets;
 use super::recent::Sampled;
 use super::statistics::effective_kinds;
 
@@ -41,7 +40,7 @@ pub(super) fn is_sustained(
     cost: CostKind,
     now: &[&Sampled<'_>],
     since_onset: &[&Sampled<'_>],
-    marked: &Marked,
+    assets: &Assets<'_>,
     normal_rate: f64,
 ) -> bool {
     let few = |rows: &[&Sampled<'_>]| -> Option<Few> {
@@ -49,7 +48,7 @@ pub(super) fn is_sustained(
             return None;
         }
         let clients = clients(rows.iter());
-        (clients < CLIENTS_FEW).then(|| Few::new(clients.max(1.0), rows, marked))
+        (clients < CLIENTS_FEW).then(|| Few::new(clients.max(1.0), rows, assets))
     };
     let Some(now) = few(now) else { return true };
     let Some(all) = few(since_onset) else { return true };
@@ -69,12 +68,12 @@ struct Few {
 }
 
 impl Few {
-    fn new(clients: f64, rows: &[&Sampled<'_>], marked: &Marked) -> Self {
+    fn new(clients: f64, rows: &[&Sampled<'_>], assets: &Assets<'_>) -> Self {
         let mut few = Self { clients, requests: 0.0, statics: 0.0, seconds: FxHashMap::default() };
         for sampled in rows {
             let requests = sampled.cost(0);
             few.requests += requests;
-            if marked.is_static(sampled.row.marks.one(Attribute::Extension)) {
+            if assets.is_asset(&sampled.row.marks) {
                 few.statics += requests;
             }
             *few.seconds.entry(sampled.at.as_seconds()).or_default() += requests;

@@ -31,7 +31,10 @@ pub(crate) fn explanation(
         );
     }
     if answered_share >= 0.05 {
-        text += &format!("; {:.0}% is for other hosts or over a limit and already answered", answered_share * 100.0);
+        text += &format!(
+            "; {:.0}% is for other hosts, over a limit or no whole request, and already answered",
+            answered_share * 100.0
+        );
     }
     text += match verdict {
         Verdict::Undecided => "; too early to say what it is",
@@ -80,6 +83,7 @@ mod tests {
             evidence: Evidence { coverage: 0.97, clients: 312, ..Evidence::default() },
             normal_rate: 0.0,
             cleared: true,
+            has_foreign_mark: true,
         };
         assert_eq!(
             explanation(Verdict::Explained, CostKind::Requests, &readings, &[&finding], 0.0, None),

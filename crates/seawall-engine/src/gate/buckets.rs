@@ -23,7 +23,7 @@ struct Bucket {
 
 /// One bucket for each client and limit that are in use. When a place is full, the bucket that was used longest ago is
 /// given up: its client starts with a full bucket the next time, so the error is in the client's favour.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct BucketTable {
     sets: Vec<[Bucket; WAYS]>,
     seed: u64,

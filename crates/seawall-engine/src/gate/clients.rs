@@ -1,12 +1,19 @@
 //! What one worker knows of its clients: a set-associative table of fixed size. A flood of new clients competes for the
-//! entries that other newcomers hold; clients of good standing keep theirs.
+//! entries that other newcomers hold; clients of good standing keep theirs. What they have done speaks for or against them
+//! ([`Reputation`]); those that go on after refusals are not answered for a while ([`super::drops`]).
 
 use std::hash::Hasher as _;
 use std::time::Duration;
 
 use siphasher::sip::SipHasher13;
 
+use super::reputation::{
+    EXEMPT_MAX, IMPATIENT, KNOWN_MAX, PATIENT, POSTED_TO_STATIC, REFUSED, Reputation, SERVED, SERVED_IN_NEW_HOUR,
+    SPARED,
+};
+use super::revisit::Revisit;
 use crate::address::ClientAddress;
+use crate::decision::RuleId;
 use crate::observation::ClientHistory;
 use crate::units::Timestamp;
 
@@ -14,7 +21,7 @@ use crate::units::Timestamp;
 const WAYS: usize = 8;
 
 /// Half the span of [`ClientHistory::requests_recent`], in seconds.
-const RECENT_SECONDS: u32 = 30;
+pub(super) const RECENT_SECONDS: u32 = 30;
 
 /// A client is of good standing after this many served requests, …
 const GOOD_SERVED_MIN: u32 = 5;
@@ -25,15 +32,25 @@ const GOOD_AGE_SECONDS: u32 = 60;
 /// … until it has not been seen for this long.
 const GOOD_IDLE_SECONDS: u32 = 24 * 60 * 60;
 
-/// This many refusals in about a minute, all to one user agent, and nothing served, and the client is not answered at all for
-/// a while: a refusal costs a hundred times what closing does. More than one agent may be more than one visitor behind one
-/// address, of whom only one is refused.
-const DROP_REFUSED_MIN: u16 = 32;
+/// … and unless what speaks against it is more than this.
+const GOOD_SUM_MAX: f32 = 0.5;
 
-/// How long it is not answered the first time; each time doubles it, up to [`DROP_SECONDS_MAX`]. Whoever else comes from the
-/// address waits as long to be seen, so it is short.
-const DROP_SECONDS_MIN: u32 = 10;
-const DROP_SECONDS_MAX: u32 = 40;
+/// Until the table has met clients for this long nobody can have proven anything in it, and good standing must do.
+const YOUNG_SECONDS: u32 = 4 * 60 * 60;
+
+/// A client goes on when it was refused this often before, in about a minute.
+const GOES_ON_REFUSED_MIN: u16 = 8;
+
+/// A client of good name is exempt from rules up to this many requests in about a minute, a few pages with their parts:
+/// beyond that it takes part in a flood, whatever it did before.
+const EXEMPT_REQUESTS_MAX: u32 = 120;
+
+/// The least time that an answer of the guard tells a client to wait for; the answers differ upwards.
+pub const RETRY_AFTER_MIN: Duration = Duration::from_secs(5);
+const RETRY_AFTER_SECONDS: u32 = RETRY_AFTER_MIN.as_secs() as u32;
+
+/// What comes this soon after a refusal was under way already, as the parts of a page are, in seconds.
+const UNDER_WAY_SECONDS: u32 = 1;
 
 /// The place of a client has no entry to spare: all are in use or of good standing. The client is then served without
 /// being remembered.
@@ -58,24 +75,66 @@ impl ClientSlot {
     }
 }
 
-/// 40 bytes. Times are seconds since the Unix epoch, cut to 32 bits (good until 2106).
+/// 56 bytes. Times are seconds since the Unix epoch, cut to 32 bits (good until 2106).
 #[derive(Clone, Copy, Debug, Default)]
-struct Entry {
-    first_seen: u32,
-    last_seen: u32,
+pub(super) struct Entry {
+    pub(super) first_seen: u32,
+    pub(super) last_seen: u32,
     /// The start of the present half minute, its requests and those of the one before.
-    window: u32,
+    pub(super) window: u32,
     requests: u16,
     requests_before: u16,
-    refused: u16,
-    refused_before: u16,
-    served: u32,
-    connections: u32,
-    drop_until: u32,
-    drops: u8,
-    /// [`agent_mark`] of the first user agent, and whether there was another.
+    pub(super) refused: u16,
+    pub(super) refused_before: u16,
+    served: u16,
+    connections: u16,
+    pub(super) reputation: Reputation,
+    /// Until when it has been told to wait; 0 when it has not.
+    wait_until: u32,
+    /// The last hour in which it was served, cut to 16 bits.
+    served_hour: u16,
+    pub(super) revisit: Revisit,
+    /// Until when its connections are not answered, how often that was so, and the [`rule_mark`] of the rule that said so.
+    pub(super) drop_until: u32,
+    pub(super) drops: u8,
+    pub(super) drop_rule: u8,
+    /// [`agent_mark`] of the first user agent.
     agent: u8,
-    has_agents: bool,
+    flags: Flags,
+}
+
+/// What is true or false of a client.
+#[derive(Clone, Copy, Debug, Default)]
+struct Flags(u8);
+
+impl Flags {
+    /// More than one user agent: perhaps more than one visitor behind one address.
+    const AGENTS: u8 = 1;
+    /// It was served in this half minute, and in the one before.
+    const SERVED: u8 = 2;
+    const SERVED_BEFORE: u8 = 4;
+    /// It did not wait when it was told to.
+    const IMPATIENT: u8 = 8;
+
+    const fn has(self, any: u8) -> bool {
+        self.0 & any != 0
+    }
+
+    const fn set(&mut self, flag: u8, to: bool) {
+        self.0 = if to { self.0 | flag } else { self.0 & !flag };
+    }
+}
+
+/// What is known of a client that asks for something.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Acquaintance {
+    /// For detection.
+    pub history: ClientHistory,
+    /// Whether a rule that matches it is likely wrong: it is of good standing, and was so in several different hours where the
+    /// table is old enough to know.
+    pub is_known: bool,
+    /// Whether its name is so good that no rule is to refuse it.
+    pub is_exempt: bool,
 }
 
 /// The entries of one place. Their tags lie together in one cache line, so that a look-up touches two lines, not all.
@@ -88,10 +147,12 @@ struct Set {
 }
 
 /// Clients, each under a keyed hash, in a fixed number of entries.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ClientTable {
     sets: Vec<Set>,
     seed: u64,
+    /// When it met its first client, in seconds; 0 before.
+    begun: u32,
 }
 
 impl ClientTable {
@@ -99,7 +160,7 @@ impl ClientTable {
     /// `seed`, so that nobody outside can aim at one.
     pub fn new(entries: usize, seed: u64) -> Self {
         let sets = entries.div_ceil(WAYS).max(8).next_power_of_two();
-        Self { sets: vec![Set::default(); sets], seed }
+        Self { sets: vec![Set::default(); sets], seed, begun: 0 }
     }
 
     /// The memory that it takes, whatever it holds.
@@ -114,12 +175,6 @@ impl ClientTable {
         ClientSlot { tag: hasher.finish().max(1) }
     }
 
-    /// Whether connections of this client are closed without an answer at present.
-    pub fn is_dropped(&mut self, client: ClientSlot, now: Timestamp) -> bool {
-        let now = seconds(now);
-        self.find(client).is_some_and(|entry| entry.drop_until > now)
-    }
-
     /// Counts a new connection, unless the client already has `connections_max`. Every `Ok(true)` must be followed by
     /// one [`Self::disconnect`].
     ///
@@ -127,7 +182,7 @@ impl ClientTable {
     /// [`TableFull`] when the client cannot be remembered; then there is nothing to disconnect.
     pub fn connect(&mut self, client: ClientSlot, connections_max: u32, now: Timestamp) -> Result<bool, TableFull> {
         let entry = self.find_or_insert(client, seconds(now)).ok_or(TableFull)?;
-        if entry.connections >= connections_max {
+        if u32::from(entry.connections) >= connections_max.min(u32::from(u16::MAX)) {
             return Ok(false);
         }
         entry.connections += 1;
@@ -141,62 +196,104 @@ impl ClientTable {
         }
     }
 
-    /// Counts a request and says what was known of the client, and whether it is of good standing: served often enough,
-    /// for long enough, with nothing refused.
-    pub fn request(&mut self, client: ClientSlot, user_agent: &[u8], now: Timestamp) -> (ClientHistory, bool) {
+    /// Counts a request and says what was known of the client.
+    pub fn request(&mut self, client: ClientSlot, user_agent: &[u8], now: Timestamp) -> Acquaintance {
         let now = seconds(now);
-        let Some(entry) = self.find_or_insert(client, now) else { return Default::default() };
-        entry.turn(now);
-        let agent = agent_mark(user_agent);
-        if entry.requests == 0 && entry.requests_before == 0 && entry.served == 0 && !entry.has_agents {
-            entry.agent = agent;
+        if self.begun == 0 {
+            self.begun = now;
         }
-        entry.has_agents |= entry.agent != agent;
+        let is_young = now.saturating_sub(self.begun) < YOUNG_SECONDS;
+        let Some(entry) = self.find_or_insert(client, now) else { return Acquaintance::default() };
+        entry.turn(now);
+        entry.note_agent(agent_mark(user_agent));
+        entry.note_patience(now);
         entry.requests = entry.requests.saturating_add(1);
         let history = ClientHistory {
             requests_recent: u32::from(entry.requests) + u32::from(entry.requests_before),
             age: Duration::from_secs(u64::from(now.saturating_sub(entry.first_seen))),
-            served: entry.served,
+            served: u32::from(entry.served),
         };
-        (history, entry.is_good(now))
+        let is_exempt = history.requests_recent <= EXEMPT_REQUESTS_MAX && entry.reputation.sum(now) < EXEMPT_MAX;
+        let is_proven = is_young || entry.reputation.sum_then() < KNOWN_MAX;
+        Acquaintance { history, is_known: entry.is_good(now) && is_proven, is_exempt }
     }
 
-    /// Whether the client is of good standing, without counting anything.
+    /// Whether the client is of good standing: served often enough, for long enough, with nothing refused. Counts nothing.
     pub fn is_known(&mut self, client: ClientSlot, now: Timestamp) -> bool {
         let now = seconds(now);
         self.find(client).is_some_and(|entry| entry.is_good(now))
     }
 
     /// Notes that a request of the client was let through.
-    pub fn served(&mut self, client: ClientSlot) {
-        if let Some(entry) = self.find(client) {
-            entry.served = entry.served.saturating_add(1);
+    pub fn served(&mut self, client: ClientSlot, now: Timestamp) {
+        let now = seconds(now);
+        let Some(entry) = self.find(client) else { return };
+        // What a banned client gets as a probe is no sign of a visitor.
+        if entry.drop_until > now {
+            return;
+        }
+        entry.turn(now);
+        entry.served = entry.served.saturating_add(1);
+        entry.flags.set(Flags::SERVED, true);
+        entry.reputation.add(SERVED, now);
+        let hour = (now / 3600) as u16;
+        if entry.served_hour != hour {
+            entry.served_hour = hour;
+            entry.reputation.add(SERVED_IN_NEW_HOUR, now);
+        }
+        if entry.drops > 0 && entry.reputation.sum(now) <= 0.0 {
             entry.drops = 0;
         }
     }
 
-    /// Notes that a rule refused a request of the client. One that goes on regardless is dropped for a while.
-    pub fn refused(&mut self, client: ClientSlot, now: Timestamp) {
+    /// Notes that a rule refused a request of the client, and says whether it goes on after many refusals. One that goes on
+    /// for longer is dropped for a while.
+    pub fn refused(&mut self, client: ClientSlot, rule: RuleId, now: Timestamp) -> bool {
         let now = seconds(now);
-        let Some(entry) = self.find(client) else { return };
+        let Some(entry) = self.find(client) else { return false };
         entry.turn(now);
+        let goes_on = entry.refused.saturating_add(entry.refused_before) >= GOES_ON_REFUSED_MIN;
         entry.refused = entry.refused.saturating_add(1);
-        if entry.served == 0
-            && !entry.has_agents
-            && entry.refused.saturating_add(entry.refused_before) >= DROP_REFUSED_MIN
-        {
-            let doubled = DROP_SECONDS_MIN.checked_shl(u32::from(entry.drops)).unwrap_or(DROP_SECONDS_MAX);
-            entry.drop_until = now.saturating_add(doubled.min(DROP_SECONDS_MAX));
-            entry.drops = entry.drops.saturating_add(1).min(16);
-            (entry.refused, entry.refused_before) = (0, 0);
+        entry.reputation.add(REFUSED, now);
+        let may_be_several = entry.flags.has(Flags::AGENTS | Flags::SERVED | Flags::SERVED_BEFORE);
+        if !may_be_several {
+            entry.drop_if_due(rule, now);
         }
+        goes_on
+    }
+
+    /// Notes that a rule matched a request of the client and was not applied, for its good name.
+    pub fn spared(&mut self, client: ClientSlot, now: Timestamp) {
+        if let Some(entry) = self.find(client) {
+            entry.reputation.add(SPARED, seconds(now));
+        }
+    }
+
+    /// Notes that the client was told to come back later: [`RETRY_AFTER_MIN`] or more.
+    pub fn told_to_wait(&mut self, client: ClientSlot, now: Timestamp) {
+        let now = seconds(now);
+        if let Some(entry) = self.find(client).filter(|entry| entry.wait_until <= now) {
+            entry.wait_until = now.saturating_add(RETRY_AFTER_SECONDS);
+            entry.flags.set(Flags::IMPATIENT, false);
+        }
+    }
+
+    /// Notes that the client posted to a static file.
+    pub fn posted_to_static(&mut self, client: ClientSlot, now: Timestamp) {
+        if let Some(entry) = self.find(client) {
+            entry.reputation.add(POSTED_TO_STATIC, seconds(now));
+        }
+    }
+
+    pub(super) fn entries(&mut self) -> impl Iterator<Item = &mut Entry> {
+        self.sets.iter_mut().flat_map(|set| &mut set.entries)
     }
 
     fn place(&self, client: ClientSlot) -> usize {
         (client.tag >> 32) as usize & (self.sets.len() - 1)
     }
 
-    fn find(&mut self, client: ClientSlot) -> Option<&mut Entry> {
+    pub(super) fn find(&mut self, client: ClientSlot) -> Option<&mut Entry> {
         let place = self.place(client);
         let set = self.sets.get_mut(place)?;
         let index = set.tags.iter().position(|tag| *tag == client.tag)?;
@@ -214,19 +311,26 @@ impl ClientTable {
                     .filter(|(_, (tag, entry))| **tag == 0 || (entry.connections == 0 && !entry.is_good(now)))
                     .min_by_key(|(_, (tag, entry))| if **tag == 0 { 0 } else { entry.last_seen })?;
                 *tag = client.tag;
-                *entry = Entry { first_seen: now, window: now, ..Entry::default() };
+                *entry = Entry { first_seen: now, last_seen: now, window: now, ..Entry::default() };
                 index
             }
         };
         let entry = entries.get_mut(index)?;
-        entry.last_seen = now;
+        entry.seen(now);
         Some(entry)
     }
 }
 
 impl Entry {
+    /// Notes when it was last seen, and whether that was another visit.
+    pub(super) fn seen(&mut self, now: u32) -> bool {
+        let pause = now.saturating_sub(self.last_seen);
+        self.last_seen = now;
+        self.revisit.pause(pause, self.drops > 0)
+    }
+
     /// Moves on to the half minute that `now` lies in.
-    fn turn(&mut self, now: u32) {
+    pub(super) fn turn(&mut self, now: u32) {
         let passed = now.saturating_sub(self.window) / RECENT_SECONDS;
         if passed == 0 {
             return;
@@ -235,13 +339,48 @@ impl Entry {
         let recent = passed == 1;
         self.requests_before = if recent { self.requests } else { 0 };
         self.refused_before = if recent { self.refused } else { 0 };
+        self.flags.set(Flags::SERVED_BEFORE, recent && self.flags.has(Flags::SERVED));
+        self.flags.set(Flags::SERVED, false);
         (self.requests, self.refused) = (0, 0);
     }
 
+    fn note_agent(&mut self, agent: u8) {
+        if self.requests == 0 && self.requests_before == 0 && self.served == 0 && self.drops == 0 && !self.has_agents()
+        {
+            self.agent = agent;
+        }
+        if self.agent != agent {
+            self.flags.set(Flags::AGENTS, true);
+            // Someone else is behind the address after all.
+            self.drop_until = 0;
+        }
+    }
+
+    fn note_patience(&mut self, now: u32) {
+        if self.wait_until == 0 {
+            return;
+        }
+        if now >= self.wait_until {
+            self.wait_until = 0;
+            if !self.flags.has(Flags::IMPATIENT) {
+                self.reputation.add(PATIENT, now);
+            }
+        } else if now.saturating_add(RETRY_AFTER_SECONDS) > self.wait_until.saturating_add(UNDER_WAY_SECONDS) {
+            self.flags.set(Flags::IMPATIENT, true);
+            self.reputation.add(IMPATIENT, now);
+        }
+    }
+
+    const fn has_agents(&self) -> bool {
+        self.flags.has(Flags::AGENTS)
+    }
+
     fn is_good(&self, now: u32) -> bool {
-        self.served >= GOOD_SERVED_MIN
+        u32::from(self.served) >= GOOD_SERVED_MIN
             && self.refused == 0
             && self.refused_before == 0
+            && self.drops == 0
+            && self.reputation.sum_then() <= GOOD_SUM_MAX
             && now.saturating_sub(self.first_seen) >= GOOD_AGE_SECONDS
             && now.saturating_sub(self.last_seen) <= GOOD_IDLE_SECONDS
     }
@@ -257,7 +396,7 @@ fn agent_mark(user_agent: &[u8]) -> u8 {
         ^ sample(last).rotate_left(5)
 }
 
-fn seconds(now: Timestamp) -> u32 {
+pub(super) fn seconds(now: Timestamp) -> u32 {
     u32::try_from(now.as_seconds()).unwrap_or(u32::MAX)
 }
 
@@ -286,10 +425,10 @@ mod tests {
         for _ in 0..9 {
             table.request(client(1), b"a/1", START);
         }
-        let (history, _) = table.request(client(1), b"a/1", START);
+        let history = table.request(client(1), b"a/1", START).history;
         assert_eq!((history.requests_recent, history.age), (10, Duration::ZERO));
-        assert_eq!(table.request(client(1), b"a/1", START + Duration::from_secs(40)).0.requests_recent, 11);
-        assert_eq!(table.request(client(1), b"a/1", START + Duration::from_secs(200)).0.requests_recent, 1);
+        assert_eq!(table.request(client(1), b"a/1", START + Duration::from_secs(40)).history.requests_recent, 11);
+        assert_eq!(table.request(client(1), b"a/1", START + Duration::from_secs(200)).history.requests_recent, 1);
     }
 
     #[test]
@@ -310,7 +449,7 @@ mod tests {
         for old in &good {
             for _ in 0..GOOD_SERVED_MIN {
                 table.request(*old, b"a/1", START);
-                table.served(*old);
+                table.served(*old, START);
             }
         }
         let memory_bytes = table.memory_bytes();
@@ -334,32 +473,70 @@ mod tests {
     }
 
     #[test]
-    fn whoever_goes_on_after_refusals_is_dropped_for_longer_and_longer() {
+    fn an_entry_stays_as_small_as_it_is_said_to_be() {
+        assert_eq!(size_of::<Entry>(), 56);
+        assert_eq!(size_of::<Set>(), 512);
+    }
+
+    #[test]
+    fn whoever_behaves_for_hours_is_exempt_until_it_floods_or_is_spared_too_often() {
         let mut table = ClientTable::new(64, SEED);
-        let mut now = START;
-        for expected in [10, 20, 40, 40] {
-            for _ in 0..DROP_REFUSED_MIN {
-                assert!(!table.is_dropped(client(1), now));
-                table.request(client(1), b"a/1", now);
-                table.refused(client(1), now);
+        let at = |hour: u64| START + Duration::from_secs(3600 * hour);
+        for hour in 0..6 {
+            for _ in 0..20 {
+                assert!(!table.request(client(1), b"a/1", at(hour)).is_exempt || hour >= 3);
+                table.served(client(1), at(hour));
             }
-            assert!(table.is_dropped(client(1), now + Duration::from_secs(expected - 1)));
-            now = now + Duration::from_secs(expected);
-            assert!(!table.is_dropped(client(1), now));
         }
-        // Where another agent has been seen, it may be another visitor.
-        table.request(client(3), b"browser/2", now);
-        for _ in 0..1_000 {
-            table.request(client(3), b"a/1", now);
-            table.refused(client(3), now);
+        assert!(table.request(client(1), b"a/1", at(6)).is_exempt);
+        let exempt = (0..400).filter(|_| table.request(client(1), b"a/1", at(6)).is_exempt).count();
+        assert!(exempt < 120, "{exempt} of 400 within a minute");
+        let mut spared = 0;
+        while table.request(client(1), b"a/1", at(7) + Duration::from_secs(60 * spared)).is_exempt {
+            table.spared(client(1), at(7) + Duration::from_secs(60 * spared));
+            spared += 1;
         }
-        assert!(!table.is_dropped(client(3), now));
-        // Whoever is served at times, as some visitor behind a shared address, is never dropped unread.
-        table.request(client(2), b"a/1", now);
-        table.served(client(2));
-        for _ in 0..1_000 {
-            table.refused(client(2), now);
+        assert!(spared < 40, "{spared}");
+    }
+
+    #[test]
+    fn known_good_takes_hours_once_there_were_hours() {
+        let mut table = ClientTable::new(64, SEED);
+        let mut is_known_after_minutes = |client: ClientSlot, begin: Timestamp| {
+            for minute in 0..10 {
+                let now = begin + Duration::from_secs(60 * minute);
+                table.request(client, b"a/1", now);
+                table.served(client, now);
+            }
+            table.request(client, b"a/1", begin + Duration::from_secs(600)).is_known
+        };
+        assert!(is_known_after_minutes(client(1), START), "after a restart");
+        assert!(!is_known_after_minutes(client(2), START + Duration::from_secs(86_400)));
+    }
+
+    #[test]
+    fn a_few_minutes_of_behaving_buy_nothing() {
+        let mut table = ClientTable::new(64, SEED);
+        for second in 0..1_800 {
+            let now = START + Duration::from_secs(second);
+            assert!(!table.request(client(1), b"a/1", now).is_exempt);
+            table.served(client(1), now);
         }
-        assert!(!table.is_dropped(client(2), now));
+    }
+
+    #[test]
+    fn waiting_as_told_speaks_for_a_client_and_not_waiting_against() {
+        let mut table = ClientTable::new(64, SEED);
+        let mut sum = |client: ClientSlot, seconds: &[u64]| {
+            table.request(client, b"a/1", START);
+            table.told_to_wait(client, START);
+            for second in seconds {
+                table.request(client, b"a/1", START + Duration::from_secs(*second));
+            }
+            table.find(client).map(|entry| entry.reputation.sum_then())
+        };
+        assert!(sum(client(1), &[0, 1]) == Some(0.0), "what was under way");
+        assert!(sum(client(2), &[2, 3, 4, 6]) > Some(0.0));
+        assert!(sum(client(3), &[6]) < Some(0.0));
     }
 }

@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::buckets::{self, BucketTable};
-use super::clients::ClientTable;
+use super::clients::{Acquaintance, ClientSlot, ClientTable};
+use super::drops::rule_mark;
 use super::rules::{CompiledRule, RULES_MAX, RuleSet, THROTTLED_STATUS};
 use crate::address::ClientAddress;
 use crate::decision::{Action, RuleId};
-use crate::observation::{ClientHistory, Request};
+use crate::observation::{ClientHistory, Request, static_file};
 use crate::units::Timestamp;
 
 /// What is to be done with a request.
@@ -39,10 +40,25 @@ pub struct RuleCount {
     pub matched: u64,
     /// Requests that it refused.
     pub refused: u64,
+    /// Of these, those of clients that had been refused several times within the minute before.
+    pub refused_again: u64,
     /// Matching requests that it let through as probes.
     pub canaries: u64,
-    /// Requests that it matched and that came from clients of good standing.
+    /// Requests that it matched and that came from clients known good.
     pub matched_known: u64,
+    /// Requests that it matched and did not act on, for the good name of the client.
+    pub spared: u64,
+    /// Connections that were closed unread, of clients that go on although it refuses them.
+    pub closed: u64,
+}
+
+/// The rule in force that decides on a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Acting {
+    /// The one of this number acts.
+    Rule(usize),
+    /// It does not, for the good name of the client.
+    Sparing,
 }
 
 /// What this worker keeps for one rule while the rule stays.
@@ -54,14 +70,22 @@ struct RuleState {
     /// Matching requests since the last that passed as a probe, and when that was.
     since_canary: u32,
     last_canary: Timestamp,
+    /// What is left of the requests that may be spared, as of `last_spared`.
+    spared_left: f32,
+    last_spared: Timestamp,
 }
 
 /// The least time between two probes of one rule on one worker: ten a second show well enough whether it is still needed, and
 /// of a fast flood one in so many would be hundreds.
 const CANARY_PAUSE: Duration = Duration::from_millis(100);
 
+/// Requests a second that one rule spares, over the whole guard, and how many at once: the few visitors whom it meets by
+/// mistake. More is a flood whose senders have bought a good name.
+const SPARED_RATE: f32 = 5.0;
+const SPARED_BURST: f32 = 20.0;
+
 /// One worker's judge: rules, clients, buckets and counts. Nobody else touches it, so nothing in it is locked.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Gate {
     rules: Arc<RuleSet>,
     /// What this worker knows of its clients.
@@ -102,7 +126,28 @@ impl Gate {
             }
         }
         self.states = states;
-        self.rules = rules;
+        let before = std::mem::replace(&mut self.rules, rules);
+        let (pardons, before) = (&self.rules.pardons, &before.pardons);
+        let everyone = pardons.everyone != before.everyone;
+        let pardoned = pardons.rules_since(before);
+        if everyone || pardoned.clone().next().is_some() {
+            self.clients.pardon(|mark| everyone || pardoned.clone().any(|rule| rule_mark(rule) == mark));
+        }
+    }
+
+    /// Whether a new connection of this client is to be closed unread, since it goes on after refusals.
+    pub fn turns_away(&mut self, client: ClientSlot, now: Timestamp) -> bool {
+        let Some(mark) = self.clients.turn_away(client, now) else { return false };
+        if let Some(index) = self.rules.rules.iter().position(|rule| rule_mark(rule.id) == mark) {
+            self.counts[index].closed += 1;
+        }
+        true
+    }
+
+    /// Notes that the site or the guard told this client to come back later.
+    pub fn told_to_wait(&mut self, client: ClientAddress, now: Timestamp) {
+        let slot = self.clients.slot(client);
+        self.clients.told_to_wait(slot, now);
     }
 
     /// Hands what each rule has done since the last time to `count`, and returns how many requests came from clients of
@@ -130,38 +175,57 @@ impl Gate {
         now: Timestamp,
     ) -> (Judgement, ClientHistory) {
         let slot = client.map(|client| self.clients.slot(client));
-        let (history, is_known) = slot
-            .map(|slot| self.clients.request(slot, request.user_agent.unwrap_or_default(), now))
-            .unwrap_or_default();
-        self.known += u64::from(is_known);
-        let judgement = self.judge_rules(request, client, is_known, now);
+        let agent = request.user_agent.unwrap_or_default();
+        let known = slot.map(|slot| self.clients.request(slot, agent, now)).unwrap_or_default();
+        self.known += u64::from(known.is_known);
+        let (judgement, acting) = self.judge_rules(request, client, known, now);
         if let Some(slot) = slot {
-            match judgement {
-                Judgement::Pass => self.clients.served(slot),
-                Judgement::Refuse { .. } | Judgement::Drop { .. } => self.clients.refused(slot, now),
-                Judgement::ClientLimit => {}
+            self.note(slot, judgement, acting, now);
+            if request.method == b"POST" && static_file::is_static(request.path) {
+                self.clients.posted_to_static(slot, now);
             }
         }
-        (judgement, history)
+        (judgement, known.history)
     }
 
+    /// Notes for a client what became of its request.
+    fn note(&mut self, slot: ClientSlot, judgement: Judgement, acting: Option<Acting>, now: Timestamp) {
+        match (judgement, acting) {
+            (Judgement::Pass, None) => self.clients.served(slot, now),
+            (Judgement::Pass, Some(Acting::Sparing)) => self.clients.spared(slot, now),
+            // What a rule in force lets pass is no page served to a visitor: it stands for all that it holds back.
+            (Judgement::Pass, Some(Acting::Rule(_))) => {}
+            (Judgement::ClientLimit, _) => self.clients.told_to_wait(slot, now),
+            (Judgement::Refuse { rule, .. } | Judgement::Drop { rule }, acting) => {
+                let goes_on = self.clients.refused(slot, rule, now);
+                if let Some(Acting::Rule(index)) = acting {
+                    self.counts[index].refused_again += u64::from(goes_on);
+                }
+                if matches!(judgement, Judgement::Refuse { status: THROTTLED_STATUS, .. }) {
+                    self.clients.told_to_wait(slot, now);
+                }
+            }
+        }
+    }
+
+    /// What the rules and limits say, and which rule in force says it.
     fn judge_rules(
         &mut self,
         request: &Request<'_>,
         client: Option<ClientAddress>,
-        is_known: bool,
+        known: Acquaintance,
         now: Timestamp,
-    ) -> Judgement {
+    ) -> (Judgement, Option<Acting>) {
         if self.rules.is_empty() {
-            return Judgement::Pass;
+            return (Judgement::Pass, None);
         }
         let mut matched = self.rules.matching(request, client);
         if matched == 0 || client.is_some_and(|client| self.rules.never_ban().contains(client)) {
-            return Judgement::Pass;
+            return (Judgement::Pass, None);
         }
         // Every rule that matches is counted, but only the first that is in force acts.
         let mut judgement = Judgement::Pass;
-        let mut decided = false;
+        let mut acting = None;
         while matched != 0 {
             let index = matched.trailing_zeros() as usize;
             matched &= matched - 1;
@@ -174,13 +238,17 @@ impl Gate {
             };
             let count = &mut self.counts[index];
             count.matched += 1;
-            count.matched_known += u64::from(is_known);
-            if rule.enforced && !decided {
-                decided = true;
-                judgement = self.act(index, rule, now);
+            count.matched_known += u64::from(known.is_known);
+            if rule.enforced && acting.is_none() {
+                if known.is_exempt && self.spares(index, now) {
+                    acting = Some(Acting::Sparing);
+                } else {
+                    acting = Some(Acting::Rule(index));
+                    judgement = self.act(index, rule, now);
+                }
             }
         }
-        judgement
+        (judgement, acting)
     }
 
     fn within_limit(&mut self, index: usize, client: ClientAddress, now: Timestamp) -> bool {
@@ -188,6 +256,15 @@ impl Gate {
             Some(limit) => self.buckets.take(client, index, *limit, now),
             None => true,
         }
+    }
+
+    /// Whether the rule may spare one more.
+    fn spares(&mut self, index: usize, now: Timestamp) -> bool {
+        let state = &mut self.states[index];
+        let rate = SPARED_RATE / self.workers / 1_000_000.0;
+        let spares = buckets::take(&mut state.spared_left, &mut state.last_spared, rate, SPARED_BURST, now);
+        self.counts[index].spared += u64::from(spares);
+        spares
     }
 
     fn act(&mut self, index: usize, rule: CompiledRule, now: Timestamp) -> Judgement {
@@ -225,7 +302,7 @@ mod tests {
 
     use super::*;
     use crate::address::AddressSet;
-    use crate::decision::{Condition, Rule, Stage};
+    use crate::decision::{Condition, Pardons, Rule, Stage};
     use crate::gate::ClientLimit;
     use crate::observation::attribute::Attribute;
 
@@ -335,5 +412,55 @@ mod tests {
         assert_eq!(judge(2, &request, START), Judgement::Pass);
         assert_eq!(judge(1, &Request { path: b"/", ..request }, START), Judgement::Pass);
         assert_eq!(judge(1, &request, START + Duration::from_secs(6)), Judgement::Pass);
+    }
+
+    #[test]
+    fn visitors_of_good_name_are_spared_by_a_rule_but_few_of_them() {
+        let refuse = rule(1, Action::Refuse { status: 403 }, Stage::Enforced, 0);
+        let mut gate = gate(&[], &[], AddressSet::default());
+        let hour = Duration::from_secs(3600);
+        for (number, at) in (0..40).flat_map(|number| (0..6).map(move |at| (number, START + hour * at))) {
+            gate.judge(&UNWANTED, client(number), at);
+        }
+        let set = RuleSet::compile(&[refuse], &[], AddressSet::default()).expect("one rule");
+        gate.install(Arc::new(set), |_, _| ());
+        let now = START + hour * 6;
+        assert_eq!(gate.judge(&UNWANTED, client(1), now).0, Judgement::Pass);
+        assert!(matches!(gate.judge(&UNWANTED, client(1_000), now).0, Judgement::Refuse { .. }));
+        // A whole flood of such visitors is no visit.
+        let passed = (0..40).filter(|number| gate.judge(&UNWANTED, client(*number), now).0 == Judgement::Pass).count();
+        assert!(passed < 20, "{passed}");
+    }
+
+    #[test]
+    fn a_probe_does_not_make_a_visitor_of_a_flood() {
+        let mut gate =
+            gate(&[rule(1, Action::Refuse { status: 403 }, Stage::Enforced, 10)], &[], AddressSet::default());
+        for number in 0..60 {
+            gate.judge(&UNWANTED, client(1), START + Duration::from_millis(20) * number);
+        }
+        let slot = gate.clients.slot(client(1).expect("a client"));
+        assert!(gate.turns_away(slot, START + Duration::from_secs(2)));
+        let mut closed = 0;
+        gate.take_counts(|_, count| closed += count.closed);
+        assert_eq!(closed, 1);
+    }
+
+    #[test]
+    fn whoever_was_dropped_is_pardoned_when_the_rule_is_withdrawn() {
+        let refuse = rule(1, Action::Refuse { status: 403 }, Stage::Enforced, 0);
+        let mut gate = gate(&[refuse], &[], AddressSet::default());
+        for _ in 0..60 {
+            gate.judge(&UNWANTED, client(1), START);
+        }
+        let slot = gate.clients.slot(client(1).expect("a client"));
+        let mut install = |pardons: Pardons| {
+            let set = RuleSet::compile(&[], &[], AddressSet::default()).expect("no rule").with_pardons(pardons);
+            gate.install(Arc::new(set), |_, _| ());
+            gate.turns_away(slot, START)
+        };
+        assert!(install(Pardons::default()));
+        assert!(install(Pardons { rules: vec![RuleId(2)], everyone: 0 }));
+        assert!(!install(Pardons { rules: vec![RuleId(2), RuleId(1)], everyone: 0 }));
     }
 }

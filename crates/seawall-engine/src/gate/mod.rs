@@ -9,9 +9,12 @@
 
 mod buckets;
 mod clients;
+mod drops;
 mod judge;
+mod reputation;
+mod revisit;
 mod rules;
 
-pub use clients::{ClientSlot, ClientTable, TableFull};
+pub use clients::{Acquaintance, ClientSlot, ClientTable, RETRY_AFTER_MIN, TableFull};
 pub use judge::{Gate, Judgement, RuleCount};
-pub use rules::{CLIENT_LIMITS_MAX, ClientLimit, RULES_MAX, RuleSet, RuleSetError};
+pub use rules::{CLIENT_LIMITS_MAX, ClientLimit, DROPPED_STATUS, RULES_MAX, RuleSet, RuleSetError};

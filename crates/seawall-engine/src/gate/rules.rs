@@ -11,7 +11,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::address::{AddressSet, ClientAddress};
-use crate::decision::{Action, Condition, Rule, RuleId, Stage};
+use crate::decision::{Action, Condition, Pardons, Rule, RuleId, Stage};
 use crate::observation::Request;
 use crate::observation::attribute::{Attribute, each_value};
 
@@ -23,6 +23,9 @@ pub const CLIENT_LIMITS_MAX: usize = 96;
 
 /// The status of what a throttle refuses: Too Many Requests.
 pub(super) const THROTTLED_STATUS: u16 = 429;
+
+/// What a rule that drops answers where it cannot drop.
+pub const DROPPED_STATUS: u16 = 403;
 
 /// The attributes by what it costs to look at them, the cheapest first.
 const BY_COST: [Attribute; Attribute::COUNT] = [
@@ -175,6 +178,7 @@ pub struct RuleSet {
     pub(super) rules: Vec<CompiledRule>,
     pub(super) limits: Vec<CompiledLimit>,
     never_ban: AddressSet,
+    pub(super) pardons: Pardons,
 }
 
 impl RuleSet {
@@ -214,6 +218,11 @@ impl RuleSet {
         Ok(set)
     }
 
+    /// The same, after which what clients suffer for these rules is over.
+    pub fn with_pardons(self, pardons: Pardons) -> Self {
+        Self { pardons, ..self }
+    }
+
     /// Whether any rule or limit asks for this, so that it must be known before judging.
     pub fn asks_for(&self, attribute: Attribute) -> bool {
         self.tables.iter().any(|table| table.attribute == attribute)
@@ -224,12 +233,13 @@ impl RuleSet {
         &self.never_ban
     }
 
-    /// The rules in force that answer what they refuse, each with the status.
+    /// The rules in force, each with the status that it refuses with. One that drops has an answer too, for connections that
+    /// cannot be dropped since others share them.
     pub fn refusals(&self) -> impl Iterator<Item = (RuleId, u16)> + '_ {
-        self.rules.iter().filter(|rule| rule.enforced).filter_map(|rule| match rule.action {
-            Action::Throttle { .. } => Some((rule.id, THROTTLED_STATUS)),
-            Action::Refuse { status } => Some((rule.id, status)),
-            Action::Drop => None,
+        self.rules.iter().filter(|rule| rule.enforced).map(|rule| match rule.action {
+            Action::Throttle { .. } => (rule.id, THROTTLED_STATUS),
+            Action::Refuse { status } => (rule.id, status),
+            Action::Drop => (rule.id, DROPPED_STATUS),
         })
     }
 

@@ -39,7 +39,8 @@ pub enum Attribute {
     Path,
     /// A directory that the path lies under: `/wiki/` for `/wiki/Front/edit` (set).
     PathPrefix,
-    /// The extension of the last path segment, lower case, without the dot.
+    /// The extension of the last path segment, lower case, without the dot; of a program that answers for what is below it, as
+    /// `php` for `/index.php/style.css`.
     Extension,
     /// The names of the query parameters in the order sent, joined by `&`.
     QueryKeys,
@@ -200,12 +201,20 @@ pub fn path_prefixes(path: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// The longest extension considered: `webmanifest` has eleven letters.
-const EXTENSION_BYTES_MAX: usize = 12;
+pub(crate) const EXTENSION_BYTES_MAX: usize = 12;
 
-/// The extension of the last segment of a path, lower case: ASCII letters and digits after its last dot, at most
-/// twelve. A leading dot (`/.env`) begins a name, not an extension.
+/// Extensions of programs that answer for everything below them: `/index.php/style.css` is a page of `index.php`.
+const PROGRAM_EXTENSIONS: [&[u8]; 8] = [b".php", b".cgi", b".pl", b".py", b".asp", b".aspx", b".jsp", b".fcgi"];
+
+/// The extension of a path, lower case: ASCII letters and digits after the last dot of its last segment, or of the first that
+/// names a program; at most twelve. A leading dot (`/.env`) begins a name, not an extension.
 pub fn extension<'b>(path: &[u8], buffer: &'b mut [u8; EXTENSION_BYTES_MAX]) -> Option<&'b [u8]> {
     let path = cut(path);
+    let is_program = |end: &usize| PROGRAM_EXTENSIONS.iter().any(|extension| ends_with(&path[..*end], extension));
+    let path = match memchr::memchr_iter(b'/', path).find(is_program) {
+        Some(end) => &path[..end],
+        None => path,
+    };
     let segment = match memchr::memrchr(b'/', path) {
         Some(at) => &path[at + 1..],
         None => path,
@@ -219,6 +228,10 @@ pub fn extension<'b>(path: &[u8], buffer: &'b mut [u8; EXTENSION_BYTES_MAX]) -> 
     kept.copy_from_slice(extension);
     kept.make_ascii_lowercase();
     Some(kept)
+}
+
+fn ends_with(text: &[u8], end: &[u8]) -> bool {
+    text.len().checked_sub(end.len()).is_some_and(|at| text[at..].eq_ignore_ascii_case(end))
 }
 
 /// The names of the query parameters in the order sent, joined by `&`, cut to the buffer.
@@ -376,7 +389,7 @@ fn decimal(mut number: u32, buffer: &mut [u8; ASN_DIGITS_MAX]) -> &[u8] {
     }
 }
 
-fn cut(value: &[u8]) -> &[u8] {
+pub(crate) fn cut(value: &[u8]) -> &[u8] {
     &value[..value.len().min(VALUE_BYTES_MAX)]
 }
 
@@ -463,6 +476,9 @@ mod tests {
             ("/a.", None),
             ("/a.b/c", None),
             ("/x.thisisnotanextension", None),
+            ("/index.php/style.css", Some("php")),
+            ("/cgi-bin/Wiki.PL/a/b.png", Some("pl")),
+            ("/php/style.css", Some("css")),
             ("/x.p%20f", None),
             ("time.gif", Some("gif")),
         ] {

@@ -5,6 +5,7 @@ pub mod attribute;
 mod header_order;
 pub mod log;
 mod request;
+pub(crate) mod static_file;
 
 use std::time::Duration;
 
@@ -64,8 +65,10 @@ pub enum Refusal {
     Rule(RuleId),
     /// The Host is not one of the sites' (421).
     Misdirected,
-    /// The head was not acceptable HTTP (400, 408, 431).
+    /// The head was not acceptable HTTP (400, 431).
     Malformed,
+    /// The head did not come to an end in time (408).
+    Unfinished,
     /// This client has reached a limit of its own.
     ClientLimit,
     /// The guard has reached a limit that all share.

@@ -51,7 +51,7 @@ const USUAL: Family = Family {
 };
 
 /// Every kind.
-pub const ALL: [Family; 14] = [
+pub const ALL: [Family; 15] = [
     Family {
         name: "single address",
         what: "40/s from one address with the commonest agent, over all pages",
@@ -121,6 +121,12 @@ pub const ALL: [Family; 14] = [
         name: "low and slow",
         what: "8/s over all pages, each of 5,000 addresses once in ten minutes, with one agent",
         traffic: || Box::new(Flood::steady(8.0, senders::low_and_slow)),
+        ..USUAL
+    },
+    Family {
+        name: "faked parts",
+        what: "40/s with ordinary agents from addresses that take turns: a page, then style sheets that would lie below pages",
+        traffic: || Box::new(Flood::steady(40.0, targets::faked_parts)),
         ..USUAL
     },
     Family {

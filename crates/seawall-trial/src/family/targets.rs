@@ -26,6 +26,26 @@ pub(super) fn random_path(scene: &mut Scene<'_>, _: usize) -> Sent {
     sent
 }
 
+/// Below a page that lies in a directory of pages, where the site answers whatever is asked with a page.
+pub(super) fn faked_parts(scene: &mut Scene<'_>, number: usize) -> Sent {
+    /// What one address asks for: a page, and what passes for its parts.
+    const VISIT: usize = 40;
+    let agents = browsers();
+    // Twenty addresses at a time take turns.
+    let (round, turn) = (number / (20 * VISIT), number % (20 * VISIT));
+    let visitor = 20 * round + turn % 20;
+    let page = loop {
+        let page = scene.background.page(scene.dice);
+        if page.matches('/').count() > 1 && !page.ends_with('/') {
+            break page;
+        }
+    };
+    let path = if turn < 20 { page } else { format!("{page}/{}.css", scene.dice.word(6)) };
+    let mut sent = Sent::get(address(BOTS.0, visitor), path, agents[visitor % agents.len()].clone());
+    sent.upstream = Duration::from_millis(80);
+    sent
+}
+
 pub(super) fn large_files(scene: &mut Scene<'_>, _: usize) -> Sent {
     let path = format!("/files/image-{}.iso", scene.dice.below(30));
     let mut sent = Sent::get(scene.dice.address(BOTS.0, BOTS.1), path, "Go-http-client/1.1");

@@ -195,13 +195,15 @@ impl Detecting {
     fn rule_traffic(&self, detector: &Detector) -> Vec<RuleTraffic> {
         let counts = std::mem::take(&mut *self.shared.counts.lock().unwrap_or_else(PoisonError::into_inner));
         let entry = |rule: RuleId| {
-            let mut entry =
-                RuleTraffic { rule, matched: 0, refused: 0, canaries: 0, matched_known: 0, known: counts.known };
+            let mut entry = RuleTraffic { known: counts.known, ..RuleTraffic::none(rule) };
             for (_, count) in counts.rules.iter().filter(|(counted, _)| *counted == rule) {
                 entry.matched += count.matched;
                 entry.refused += count.refused;
+                entry.refused_again += count.refused_again;
                 entry.canaries += count.canaries;
                 entry.matched_known += count.matched_known;
+                entry.spared += count.spared;
+                entry.closed += count.closed;
             }
             entry
         };
@@ -218,6 +220,7 @@ impl Detecting {
         let settings = self.shared.settings.load();
         match RuleSet::compile(&running.detector.rules(), &settings.client_limits, settings.never_ban.clone()) {
             Ok(rules) => {
+                let rules = rules.with_pardons(running.detector.pardons());
                 self.shared.rules.store(Arc::new(rules));
                 self.shared.generation.fetch_add(1, Ordering::Release);
             }

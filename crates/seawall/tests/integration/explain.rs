@@ -181,6 +181,36 @@ fn people_read_when_what_whom_and_what_to_do() {
     }
 }
 
+/// A page fails for ten minutes; half of `clients` ask for it again every other second until it is back.
+fn failing(clients: u32, asks_again: bool) -> String {
+    let mut log = Log::ordinary();
+    for second in 3600..4200 {
+        for client in 0..clients {
+            let once = second == 3600 + client * 7 % 600;
+            if once || (asks_again && (second + client) % 2 == 0) {
+                let agent = AGENTS[client as usize % 5];
+                log.line(second, &format!("198.51.100.{client}"), "GET /shop/basket", 503, agent);
+            }
+        }
+    }
+    log.text()
+}
+
+#[test]
+fn a_retry_storm_is_told() {
+    let found = json(&failing(20, true));
+    let shapes = found["surges"][0]["shapes"].to_string();
+    assert!(shapes.contains("retry-storm"), "{found:#}");
+    let (output, _folder) = run(&failing(20, true), &[]);
+    let shown = String::from_utf8_lossy(&output.stdout).into_owned();
+    let told = shown.split_whitespace().collect::<Vec<_>>().join(" ");
+    for expected in ["a retry storm: the site failed", "The site failed first: answer 503"] {
+        assert!(told.contains(expected), "{expected} is missing:\n{shown}");
+    }
+    // Visitors who see the same error once each are none.
+    assert!(!json(&failing(200, false)).to_string().contains("retry-storm"));
+}
+
 #[test]
 fn odd_logs_are_explained_as_far_as_they_go() {
     // Without addresses and agents, and backwards in time.

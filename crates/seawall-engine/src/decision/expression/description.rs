@@ -49,7 +49,11 @@ const TEXTS: [(&str, &str, &str); 17] = [
     ),
     ("path", "the path without the query, as sent", r#"path = "/announce""#),
     ("path-prefix", "a directory above the path, up to three levels deep", r#"path-prefix = "/wiki/""#),
-    ("extension", "the extension of the path, in lower case, without the dot", "extension in (php, asp, cgi)"),
+    (
+        "extension",
+        "the extension of the path, in lower case, without the dot; `php` for `/index.php/style.css`",
+        "extension in (php, asp, cgi)",
+    ),
     ("host", "the host in lower case, without the port", "host not in sites"),
     ("method", "the method, as sent; empty for what is no HTTP", "method = POST"),
     ("version", "the version of HTTP", r#"version = "HTTP/1.0""#),

@@ -15,6 +15,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use crate::address::{AddressSet, ClientAddress};
 use crate::decision::{Condition, CostKind, Evidence, Shape, Verdict};
 use crate::observation::Observation;
+use crate::observation::attribute::{Attribute, cut};
 
 use super::baseline::Baseline;
 use super::crowd::Marked;
@@ -24,6 +25,7 @@ use super::mining::ROWS_MAX;
 use super::random::Random;
 use super::recent::{Bucket, Row, Sampled};
 use super::seasonal::{Normal, SAMPLE_SECONDS};
+use super::shapes::{Retries, Rhythms};
 use super::trigger::Reading;
 use super::values::{Keys, Texts};
 use super::{COSTS, importance, observed_costs, outcome};
@@ -67,6 +69,7 @@ pub struct Explainer {
     marked: Marked,
     random: Random,
     baseline: Baseline,
+    rhythms: Rhythms,
     normal_texts: Texts,
     surges: Vec<Sampling>,
     first_seen: FxHashMap<u32, u32>,
@@ -79,18 +82,21 @@ struct Sampling {
     surge: Surge,
     bucket: Bucket,
     texts: Texts,
+    retries: Retries,
 }
 
 impl Explainer {
     /// For these surges. `seed` is that of sampling; the same seed gives the same result.
     pub fn new(surges: Vec<Surge>, seed: u64) -> Self {
         let keys = Keys::new(seed);
-        let sampling = |surge| Sampling { surge, bucket: Bucket::new(ROWS_MAX), texts: Texts::new() };
+        let sampling =
+            |surge| Sampling { surge, bucket: Bucket::new(ROWS_MAX), texts: Texts::new(), retries: Retries::default() };
         Self {
             marked: Marked::new(&keys),
             keys,
             random: Random::new(seed),
             baseline: Baseline::new(),
+            rhythms: Rhythms::new(),
             normal_texts: Texts::new(),
             surges: surges.into_iter().map(sampling).collect(),
             first_seen: FxHashMap::default(),
@@ -104,12 +110,18 @@ impl Explainer {
         let client_hash = observation.client.map_or(0, |client| self.keys.client(client));
         let returning = client_hash != 0 && self.is_returning(client_hash, second as u32);
         let costs = observed_costs(observation);
+        let path = self.keys.value(Attribute::Path, Some(cut(observation.request.path)));
+        self.rhythms.arrive(path, observation.at);
+        let (answered, status) = outcome(observation.outcome);
         let surge = self.surges.iter_mut().position(|sampling| sampling.surge.contains(observation.at));
         let importance = importance(&costs, &self.typical);
         let priority = importance / self.random.uniform();
         let texts = match surge {
             Some(at) => {
                 let sampling = &mut self.surges[at];
+                if client_hash != 0 {
+                    sampling.retries.observe(client_hash, path, observation.at, status, costs[0]);
+                }
                 if !sampling.bucket.wants(priority) {
                     sampling.bucket.pass(priority);
                     return;
@@ -118,7 +130,6 @@ impl Explainer {
             }
             None => &mut self.normal_texts,
         };
-        let (answered, status) = outcome(observation.outcome);
         let row = Row {
             marks: texts.marks(&self.keys, &observation.request, observation.client, second as u32),
             client: observation.client,
@@ -169,9 +180,16 @@ impl Explainer {
             keys: &self.keys,
             marked: &self.marked,
             never_ban: &AddressSet::default(),
+            rhythms: &self.rhythms,
             standing: &[],
         };
-        let insight = inquiry.look();
+        let mut insight = inquiry.look();
+        let requests = surge.levels.iter().find(|level| level.cost == CostKind::Requests);
+        if requests.is_some_and(|level| sampling.retries.is_storm(level.excess))
+            && !insight.shapes.contains(&Shape::RetryStorm)
+        {
+            insight.shapes.push(Shape::RetryStorm);
+        }
         let is_matched = |sampled: &Sampled<'_>| {
             insight.findings.is_empty() || insight.findings.iter().any(|(items, _)| sampled.row.marks.has_all(items))
         };

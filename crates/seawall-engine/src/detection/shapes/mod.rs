@@ -5,14 +5,20 @@
 mod announce;
 mod crawler;
 mod distributed;
+mod feed_herd;
+mod ignores_refusals;
 mod misdirected;
 mod post_to_static;
 mod retry_storm;
+mod slow_connections;
 
 use crate::decision::Shape;
 
 use super::crowd::Marked;
 use super::recent::Sampled;
+
+pub(crate) use feed_herd::Rhythms;
+pub(crate) use retry_storm::Retries;
 
 /// What a shape looks at: everything offered since the onset, at most a minute.
 pub(crate) struct Scene<'a> {
@@ -20,6 +26,8 @@ pub(crate) struct Scene<'a> {
     pub(crate) marked: &'a Marked,
     /// Requests that the same time would have normally.
     pub(crate) expected: f64,
+    /// When paths have been asked for over the last hours.
+    pub(crate) rhythms: &'a Rhythms,
 }
 
 impl Scene<'_> {
@@ -38,12 +46,15 @@ impl Scene<'_> {
 type Shows = fn(&Scene<'_>) -> bool;
 
 /// Every shape that is looked for.
-const ALL: [(Shape, Shows); 6] = [
+const ALL: [(Shape, Shows); 9] = [
     (Shape::Misdirected, misdirected::shows),
     (Shape::PostToStatic, post_to_static::shows),
     (Shape::Announce, announce::shows),
     (Shape::Crawler, crawler::shows),
     (Shape::RetryStorm, retry_storm::shows),
+    (Shape::IgnoresRefusals, ignores_refusals::shows),
+    (Shape::FeedHerd, feed_herd::shows),
+    (Shape::SlowConnections, slow_connections::shows),
     (Shape::Distributed, distributed::shows),
 ];
 
@@ -60,6 +71,36 @@ mod tests {
     use crate::detection::values::{Keys, Texts};
     use crate::observation::Request;
     use crate::units::Timestamp;
+
+    /// The shapes of connections of ten seconds each, half a second apart, each with its client, status and bytes.
+    fn shapes_of_held(connections: impl Iterator<Item = (u32, u16, f32)>) -> Vec<Shape> {
+        let (keys, mut texts) = (Keys::new(1), Texts::new());
+        let rows: Vec<Row> = connections
+            .zip(0_u64..)
+            .map(|((client, status, bytes), number)| {
+                let client = ClientAddress::new(std::net::Ipv4Addr::from_bits(client).into());
+                Row {
+                    marks: texts.marks(&keys, &Request { path: b"/time.gif", ..Request::default() }, Some(client), 1),
+                    client_hash: keys.client(client),
+                    costs: [f32::from(status == 408), bytes, 0.0, 10.0],
+                    at: Timestamp::from_micros(1_000_000_000 + number * 500_000),
+                    status,
+                    ..Row::default()
+                }
+            })
+            .collect();
+        let sampled = rows.iter().rev().map(|row| Sampled { row, at: row.at, factor: 1.0 }).collect();
+        shapes(&Scene { rows: sampled, marked: &Marked::new(&keys), expected: 0.0, rhythms: &Rhythms::new() })
+    }
+
+    #[test]
+    fn connections_that_are_held_by_few_are_told_from_many_who_watch() {
+        assert_eq!(shapes_of_held((0..20).map(|number| (1 + number % 10, 408, 0.0))), [Shape::SlowConnections]);
+        assert_eq!(shapes_of_held((0..60).map(|number| (1 + number % 2, 200, 900.0))), [Shape::SlowConnections]);
+        // A slow stream that each watches once, and a file that takes its time.
+        assert_eq!(shapes_of_held((0..60).map(|number| (1 + number, 200, 3500.0))), []);
+        assert_eq!(shapes_of_held((0..60).map(|number| (1 + number % 2, 200, 100_000.0))), []);
+    }
 
     /// The shapes of these requests, each with the number of its client, its path and its status, ten a second.
     fn shapes_of(requests: impl Iterator<Item = (u32, String, u16)>) -> Vec<Shape> {
@@ -80,7 +121,7 @@ mod tests {
             })
             .collect();
         let sampled = rows.iter().rev().map(|row| Sampled { row, at: row.at, factor: 1.0 }).collect();
-        shapes(&Scene { rows: sampled, marked: &Marked::new(&keys), expected: 1.0 })
+        shapes(&Scene { rows: sampled, marked: &Marked::new(&keys), expected: 1.0, rhythms: &Rhythms::new() })
     }
 
     #[test]
@@ -90,7 +131,11 @@ mod tests {
             [Shape::Announce, Shape::Distributed]
         );
         assert_eq!(shapes_of((0..60).map(|number| (1, format!("/page/{number}"), 200))), [Shape::Crawler]);
-        assert_eq!(shapes_of((0..60).map(|number| (number % 3, "/api".to_owned(), 503))), [Shape::RetryStorm]);
+        assert_eq!(shapes_of((0..60).map(|number| (1 + number % 3, "/api".to_owned(), 502))), [Shape::RetryStorm]);
+        let ignored = shapes_of((0..60).map(|number| (1 + number % 3, format!("/api/{}", number % 7), 429)));
+        assert_eq!(ignored, [Shape::IgnoresRefusals]);
+        // Many people who press reload once are told to wait as well.
+        assert_eq!(shapes_of((0..60).map(|number| (1 + number % 30, format!("/{}", number % 7), 429))), []);
         assert_eq!(shapes_of((0..60).map(|number| (1, format!("/image/{number}.png"), 200))), []);
         assert_eq!(shapes_of((0..60).map(|number| (number % 10, format!("/{}", number % 7), 200))), []);
     }

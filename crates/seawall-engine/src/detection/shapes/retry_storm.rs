@@ -14,6 +14,42 @@ const RETRY: Duration = Duration::from_secs(30);
 /// The share of the excess.
 const SHARE_MIN: f64 = 0.5;
 
+/// Failures that are remembered where everything is read.
+const FAILURES_MAX: usize = 1 << 16;
+
+/// Counts retries one by one where everything is read: a sample of a long surge seldom holds both a failure and what followed.
+#[derive(Debug, Default)]
+pub(crate) struct Retries {
+    failures: FxHashMap<(u32, u32), Timestamp>,
+    requests: f64,
+}
+
+impl Retries {
+    /// Takes a request by a known client for a path, with the status of its answer.
+    pub(crate) fn observe(&mut self, client: u32, path: u32, at: Timestamp, status: u16, requests: f64) {
+        let key = (client, path);
+        let is_fresh = |failure: &Timestamp| at.since(*failure) <= RETRY;
+        let before = self.failures.get(&key).copied().filter(is_fresh);
+        if before.is_some_and(|failure| at > failure) {
+            self.requests += requests;
+        }
+        if status < 500 || before.is_some() {
+            return;
+        }
+        if self.failures.len() >= FAILURES_MAX {
+            self.failures.retain(|_, failure| is_fresh(failure));
+        }
+        if self.failures.len() < FAILURES_MAX {
+            self.failures.insert(key, at);
+        }
+    }
+
+    /// Whether they make up an excess of so many requests.
+    pub(crate) fn is_storm(&self, excess: f64) -> bool {
+        self.requests >= 10.0 && self.requests >= SHARE_MIN * excess
+    }
+}
+
 pub(super) fn shows(scene: &Scene<'_>) -> bool {
     let key = |sampled: &super::Sampled<'_>| (sampled.row.client_hash, sampled.row.marks.one(Attribute::Path));
     let mut failures: FxHashMap<(u32, u32), Timestamp> = FxHashMap::default();

@@ -6,7 +6,17 @@ use seawall_engine::detection::explain::{Explained, Traced};
 /// A rule that hits more of the traffic outside surges than this is no good, whatever was predicted.
 const OUTSIDE_SHARE_MAX: f64 = 0.01;
 
+/// What to do about it.
 pub(super) fn advice(explained: &Explained, rules: &[Traced]) -> String {
+    let mut advice = by_verdict(explained, rules);
+    if explained.shapes.contains(&Shape::RetryStorm) {
+        advice += " The site failed first: answer 503 at once, with a Retry-After that differs from one answer to the next, \
+                   until it is back.";
+    }
+    advice
+}
+
+fn by_verdict(explained: &Explained, rules: &[Traced]) -> String {
     let harmful = rules.iter().filter(|traced| traced.outside_share > OUTSIDE_SHARE_MAX).count();
     match explained.verdict {
         _ if harmful > 0 => format!(

@@ -1,6 +1,6 @@
 //! An explanation as people read it.
 
-use seawall_engine::decision::{CostKind, Verdict};
+use seawall_engine::decision::{CostKind, Shape, Verdict};
 
 use super::origins::Part;
 use super::summary::{CostSummary, RuleSummary, Summary, SurgeSummary, TimeZoneSummary};
@@ -58,6 +58,10 @@ impl Page {
         };
         let verdict = self.styled(style, verdict(surge.verdict));
         self.fact("verdict", &verdict);
+        if !surge.shapes.is_empty() {
+            let shapes: Vec<&str> = surge.shapes.iter().map(|named| shape(*named)).collect();
+            self.sentence("shape", &shapes.join("; "));
+        }
         for (number, rule) in (1..).zip(&surge.rules) {
             self.surge_rule(rule, number);
         }
@@ -175,6 +179,21 @@ fn amount(cost: CostKind, value: f64) -> String {
         CostKind::Requests if value >= 10.0 => grouped(value as u64),
         CostKind::Requests => format!("{value:.1}"),
         CostKind::UpstreamTime | CostKind::ConnectionTime => format!("{value:.1} s"),
+    }
+}
+
+const fn shape(shape: Shape) -> &'static str {
+    match shape {
+        Shape::Distributed => "distributed: many clients, few requests from each, one target",
+        Shape::Misdirected => "misdirected: for hosts that are not yours",
+        Shape::PostToStatic => "posts to something static",
+        Shape::Announce => "BitTorrent clients that take the site for a tracker",
+        Shape::Crawler => "a crawler: a few clients go through all pages without their parts",
+        Shape::RetryStorm => "a retry storm: the site failed and is asked the same again and again",
+        Shape::IgnoresRefusals => "clients that do not wait when they are told to",
+        Shape::FeedHerd => "a herd: programs whose clocks agree ask for one link",
+        Shape::SlowConnections => "connections that are held and hardly used",
+        Shape::Crowd => "a crowd",
     }
 }
 

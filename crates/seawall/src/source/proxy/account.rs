@@ -78,6 +78,9 @@ impl Drop for Account {
             Outcome::Served { .. } => worker.traffic.served.add(1),
             Outcome::Arrived | Outcome::Refused(_) => {}
         }
+        if matches!(self.outcome, Outcome::Failed { status: 503 } | Outcome::Served { status: 429 | 503 }) {
+            worker.told_to_wait(self.connection.asking.get());
+        }
         if let Some(mut record) = self.record.take() {
             let now = worker.shared.clock.now();
             let cost = Cost {

@@ -1,12 +1,13 @@
 //! Answers made beforehand: what a refusal says is composed once and sent as it stands. Each is below 250 bytes.
 
 use seawall_engine::decision::RuleId;
+use seawall_engine::gate::RETRY_AFTER_MIN;
 
 use crate::origin::clock::{broadcast, page};
 
 /// Retry-After values that overload answers are spread over, in seconds: ±50% around ten, so that clients told to wait
-/// do not return together.
-const RETRY_AFTER_SECONDS: std::ops::RangeInclusive<u32> = 5..=15;
+/// do not return together. The gate holds clients to the least of them.
+const RETRY_AFTER_SECONDS: std::ops::RangeInclusive<u64> = RETRY_AFTER_MIN.as_secs()..=15;
 
 /// The length of an HTTP date.
 pub(super) const DATE_BYTES: usize = "Sun, 06 Nov 1994 08:49:37 GMT".len();
@@ -157,7 +158,10 @@ impl Answers {
     /// whoever is refused can ask about it.
     pub(super) fn set_rules(&mut self, refusals: impl IntoIterator<Item = (RuleId, u16)>) {
         let made = refusals.into_iter().map(|(rule, status)| {
-            let mut answer = Answer::text(status, "", &format!("Refused by Seawall, rule {rule}.\n"), false);
+            // Whoever is only slowed down is told when to come back.
+            let waiting = format!("Retry-After: {}\r\n", RETRY_AFTER_SECONDS.end());
+            let headers = if status == 429 { waiting.as_str() } else { "" };
+            let mut answer = Answer::text(status, headers, &format!("Refused by Seawall, rule {rule}.\n"), false);
             answer.set_date(self.date);
             (Reply::Rule(rule, status), answer)
         });

@@ -14,7 +14,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use seawall_engine::address::ClientAddress;
-use seawall_engine::gate::{ClientSlot, Judgement};
+use seawall_engine::gate::{ClientSlot, DROPPED_STATUS, Judgement};
 use seawall_engine::observation::{ClientHistory, Cost, Observation, Outcome, Refusal, Request, Version};
 use seawall_engine::units::Timestamp;
 use tokio::io::AsyncWriteExt as _;
@@ -92,6 +92,8 @@ pub(super) struct Connection {
     exchange_bytes: Cell<u64>,
     /// The sender of the request that was judged here and that hyper will read again.
     pub(super) judged: Cell<Option<Sender>>,
+    /// Who sent the request that is under way.
+    pub(super) asking: Cell<Option<ClientAddress>>,
 }
 
 /// What to do with the connection after a request.
@@ -136,6 +138,7 @@ impl Connection {
             exchange_began: Cell::new(Timestamp::EPOCH),
             exchange_bytes: Cell::new(0),
             judged: Cell::new(None),
+            asking: Cell::new(None),
             worker: Rc::clone(worker),
         });
         match TcpStream::from_std(socket.into()) {
@@ -181,6 +184,7 @@ impl Connection {
                 Err(Ended::Closed) => break Next::Close,
                 Err(Ended::Refused(reply)) => {
                     self.worker.traffic.malformed.add(1);
+                    self.report_unread(reply);
                     let is_sent = self.send(&client.socket, reply, false).await;
                     break if is_sent { Next::Linger } else { Next::Close };
                 }
@@ -276,6 +280,7 @@ impl Connection {
             Ok(head) => head,
             Err(error) => {
                 self.worker.traffic.malformed.add(1);
+                self.report_unread(error.into());
                 return Handled::Answer { reply: error.into(), is_head_request: false, next: Next::Linger };
             }
         };
@@ -331,11 +336,17 @@ impl Connection {
         };
         let (judgement, history) = self.worker.judge(request, client, now);
         let sender = Sender { client, history };
+        self.asking.set(client);
         let (refusal, refused) = match judgement {
             Judgement::Pass => return Ok((destination.clone(), sender)),
             Judgement::Refuse { rule, status } => {
                 traffic.refused_rule.add(1);
                 (Refusal::Rule(rule), Refused::With(Reply::Rule(rule, status)))
+            }
+            // Closing the connection of a proxy would take the requests of its other clients with it.
+            Judgement::Drop { rule } if self.is_shared(settings) => {
+                traffic.refused_rule.add(1);
+                (Refusal::Rule(rule), Refused::With(Reply::Rule(rule, DROPPED_STATUS)))
             }
             Judgement::Drop { rule } => {
                 traffic.dropped_rule.add(1);
@@ -348,6 +359,11 @@ impl Connection {
         };
         self.report(request, sender, Outcome::Refused(refusal), now);
         Err(refused)
+    }
+
+    /// Whether requests of several clients come over this connection.
+    fn is_shared(&self, settings: &Settings) -> bool {
+        self.peer_is_trusted && settings.client_address != ClientAddressSource::ProxyProtocol
     }
 
     /// Who sent a request: the peer, or whom a trusted peer names.
@@ -383,6 +399,22 @@ impl Connection {
 
     /// Hands an observation of a request that is over at once to detection.
     fn report(&self, request: &Request<'_>, sender: Sender, outcome: Outcome, now: Timestamp) {
+        self.observe(request, sender, outcome, Duration::ZERO, now);
+    }
+
+    /// The same of a head that never became a request; this is its answer.
+    fn report_unread(&self, reply: Reply) {
+        let (refusal, held) = match reply {
+            Reply::TooSlow => (Refusal::Unfinished, self.worker.limits(|limits| limits.head_time_max)),
+            _ => (Refusal::Malformed, Duration::ZERO),
+        };
+        let client = if self.peer_is_trusted { self.announced.get() } else { Some(self.peer) };
+        let sender = Sender { client, history: ClientHistory::default() };
+        let now = self.worker.shared.clock.now();
+        self.observe(&Request::default(), sender, Outcome::Refused(refusal), held, now);
+    }
+
+    fn observe(&self, request: &Request<'_>, sender: Sender, outcome: Outcome, held: Duration, now: Timestamp) {
         let mut sampler = self.worker.sampler.borrow_mut();
         if let Some(weight) = sampler.select(now) {
             sampler.push(Record::new(&Observation {
@@ -390,7 +422,7 @@ impl Connection {
                 client: sender.client,
                 request: *request,
                 outcome,
-                cost: Cost { requests: 1, ..Cost::default() },
+                cost: Cost { requests: 1, connection_time: held, ..Cost::default() },
                 weight,
                 history: sender.history,
             }));

@@ -206,6 +206,13 @@ impl Worker {
         self.gate.borrow_mut().judge(&request, client, now)
     }
 
+    /// A client was told to come back later, by the site or by the guard.
+    pub(super) fn told_to_wait(&self, client: Option<ClientAddress>) {
+        if let Some(client) = client {
+            self.gate.borrow_mut().told_to_wait(client, self.shared.clock.now());
+        }
+    }
+
     /// Uses the answer for `reply`.
     pub(super) fn answer<T>(&self, reply: Reply, with: impl FnOnce(&Answer) -> T) -> T {
         with(self.answers.borrow_mut().get(reply))
@@ -277,7 +284,7 @@ impl Worker {
         let slot = gate.clients.slot(peer);
         // The last tenth is kept for clients of good standing.
         let is_tight = connections >= max - max / 10;
-        if connections >= max || gate.clients.is_dropped(slot, now) || (is_tight && !gate.clients.is_known(slot, now)) {
+        if connections >= max || gate.turns_away(slot, now) || (is_tight && !gate.clients.is_known(slot, now)) {
             return Err(Unread);
         }
         match gate.clients.connect(slot, settings.limits.connections_per_client_max, now) {

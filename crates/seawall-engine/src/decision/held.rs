@@ -1,0 +1,342 @@
+//! One rule on the ladder: its state, and each step that it takes up or down.
+//!
+//! Up: shadow for a second, then throttle or refuse as the evidence allows, then drop, for clients that go on after
+//! refusals. Down: one step for each minute in which what it meets stays near normal, so that a flood that only pauses finds
+//! the rule still standing. Nothing here looks at requests.
+
+use std::time::Duration;
+
+use crate::units::Timestamp;
+
+use super::policy::Permit;
+use super::traffic::{Met, WINDOW_SECONDS};
+use super::{Action, Condition, Event, EventKind, Evidence, Rule, RuleId, Stage};
+
+/// How long a rule only counts whom it would hit.
+const SHADOW: Duration = Duration::from_secs(1);
+
+/// A rule in shadow or proposed that the search has not found again for this long was chance.
+pub(super) const LOST: Duration = Duration::from_secs(2);
+
+/// How long a throttle is tried before it may become a refusal.
+const THROTTLE_TRIAL: Duration = Duration::from_secs(10);
+
+/// How long a refusal is tried before it may become a drop: whoever only asks once more has stopped by then.
+const REFUSAL_TRIAL: Duration = Duration::from_secs(20);
+
+/// The first life of an enforced rule; it doubles with each renewal,
+const LIFE: Duration = Duration::from_secs(60);
+
+/// up to this.
+const LIFE_MAX: Duration = Duration::from_secs(3600);
+
+/// A rule is needed while it meets this many times what is normal,
+const NEEDED_FACTOR: f64 = 2.0;
+
+/// and at least this many requests in a minute.
+const NEEDED_MIN: f64 = 6.0;
+
+/// A rule that has stepped down is needed again at this many times the above: with one limit for both directions, a trickle
+/// around it would send the rule up and down.
+const BACK_FACTOR: f64 = 2.0;
+
+/// What is back is seen within this many seconds, when there are at least so many requests in them.
+const BACK_SECONDS: u64 = 2;
+const BACK_MIN: f64 = 10.0;
+
+/// How long a rule is not needed before it steps down; it doubles each time that the flood comes back to a rule that had,
+const PATIENCE: Duration = Duration::from_secs(WINDOW_SECONDS);
+
+/// up to this: while a rule is in force nothing is learnt of what is normal.
+const PATIENCE_MAX: Duration = Duration::from_secs(480);
+
+/// A throttle lets this many times the normal amount through,
+const THROTTLE_FACTOR: f64 = 1.2;
+
+/// and at least this many requests a second.
+const THROTTLE_RATE_MIN: f64 = 1.0;
+
+/// What hurts so few at most may be refused however small its part of the excess is.
+const HARMLESS_COLLATERAL: f32 = 0.002;
+
+/// Evidence that suffices to refuse at once.
+const STRONG_SCORE: f32 = 0.5;
+const STRONG_COLLATERAL: f32 = 0.01;
+
+/// The most that a rule may hurt, at the upper bound, to drop connections. With none of 3,000 normal requests hit the bound
+/// is this low.
+const HARD_COLLATERAL: f32 = 0.001;
+
+/// The most that a rule may hurt, at the upper bound, to be put in force by itself.
+const ENFORCED_COLLATERAL_MAX: f32 = 0.01;
+
+/// One matching request in this many passes as a probe. With one in a hundred the probes alone would use up the one per
+/// cent of unwanted requests that may reach a site.
+const CANARY_INTERVAL: u32 = 256;
+
+const REFUSE: Action = Action::Refuse { status: 403 };
+
+/// A conjunction that explains an excess.
+#[derive(Clone, Debug)]
+pub(crate) struct Finding {
+    pub(crate) conditions: Vec<Condition>,
+    pub(crate) evidence: Evidence,
+    /// Requests a second that normal traffic has of it.
+    pub(crate) normal_rate: f64,
+    /// Whether it is established that this is no crowd: without it nothing is enforced.
+    pub(crate) cleared: bool,
+    /// Whether it names the mark of a sender (agent, order of headers, handshake) that nobody in normal traffic has.
+    pub(crate) has_foreign_mark: bool,
+}
+
+/// A rule with its state.
+#[derive(Clone, Debug)]
+pub(super) struct Held {
+    pub(super) rule: Rule,
+    pub(super) incident: u32,
+    pub(super) evidence: Evidence,
+    pub(super) normal_rate: f64,
+    pub(super) cleared: bool,
+    pub(super) has_foreign_mark: bool,
+    pub(super) reason: String,
+    pub(super) found: Timestamp,
+    pub(super) found_last: Timestamp,
+    pub(super) enforced: Option<Timestamp>,
+    pub(super) expires: Option<Timestamp>,
+    pub(super) met: Met,
+    shadowed: Timestamp,
+    life: Duration,
+    /// When what it does last changed, and when it was last needed.
+    stepped: Timestamp,
+    needed: Timestamp,
+    /// How long it must not be needed before it steps down.
+    patience: Duration,
+    /// Whether it has stepped down and nothing has come back since.
+    softened: bool,
+}
+
+impl Held {
+    pub(super) fn new(id: RuleId, incident: u32, finding: Finding, now: Timestamp) -> Self {
+        Self {
+            rule: Rule {
+                id,
+                conditions: finding.conditions,
+                action: REFUSE,
+                stage: Stage::Proposed,
+                canary_interval: CANARY_INTERVAL,
+            },
+            incident,
+            evidence: finding.evidence,
+            normal_rate: finding.normal_rate,
+            cleared: finding.cleared,
+            has_foreign_mark: finding.has_foreign_mark,
+            reason: String::new(),
+            found: now,
+            found_last: now,
+            enforced: None,
+            expires: None,
+            met: Met::default(),
+            shadowed: now,
+            life: LIFE,
+            stepped: now,
+            needed: now,
+            patience: PATIENCE,
+            softened: false,
+        }
+    }
+
+    pub(super) fn is_live(&self) -> bool {
+        self.rule.stage != Stage::Retired
+    }
+
+    pub(super) fn is_harmful(&self) -> bool {
+        self.met.is_harmful(self.evidence.collateral_upper)
+    }
+
+    /// What is permitted for this rule: none that could hurt many is put in force by itself. While little is known the bound
+    /// of the harm is wide for any rule, and it slows down for a minute only.
+    pub(super) fn allowed(&self, permit: Permit) -> Permit {
+        if permit == Permit::Refuse && self.evidence.collateral_upper > ENFORCED_COLLATERAL_MAX {
+            return Permit::Propose("it might hit more than 1% of normal traffic");
+        }
+        permit
+    }
+
+    pub(super) fn propose(&mut self, now: Timestamp, reason: &str) -> Event {
+        self.rule.stage = Stage::Proposed;
+        self.reason = format!("proposed: {reason}");
+        let text = format!("{} proposed, since {reason}: {}", self.rule.id, self.rule);
+        Event { at: now, kind: EventKind::RuleProposed, text }
+    }
+
+    pub(super) fn shadow(&mut self, now: Timestamp) -> Event {
+        self.rule.stage = Stage::Shadow;
+        self.shadowed = now;
+        self.reason = "in shadow: counting whom it would hit".to_owned();
+        let text = format!("{} in shadow: {}", self.rule.id, self.rule);
+        Event { at: now, kind: EventKind::RuleShadowed, text }
+    }
+
+    pub(super) fn end_shadow(&mut self, now: Timestamp, permit: Permit, gone: &mut Vec<RuleId>) -> Option<Event> {
+        if now.since(self.found_last) > LOST {
+            gone.push(self.rule.id);
+            let text = format!("{} dropped in shadow, it no longer explains the excess: {}", self.rule.id, self.rule);
+            return Some(Event { at: now, kind: EventKind::RuleRetired, text });
+        }
+        if let Permit::Propose(reason) = self.allowed(permit) {
+            return Some(self.propose(now, reason));
+        }
+        if now.since(self.shadowed) < SHADOW || !self.cleared || self.met.matched == 0 || self.is_harmful() {
+            return None;
+        }
+        let why = format!(
+            "explains {:.0}% of the excess, at most {:.2}% of normal traffic",
+            self.evidence.coverage * 100.0,
+            self.evidence.collateral_upper * 100.0
+        );
+        Some(self.enforce(now, permit, &why))
+    }
+
+    pub(super) fn enforce(&mut self, now: Timestamp, permit: Permit, why: &str) -> Event {
+        self.rule.stage = Stage::Enforced;
+        self.rule.action = if permit == Permit::Refuse && self.is_strong() { REFUSE } else { self.throttle() };
+        if self.enforced.is_some() {
+            self.be_more_patient();
+        }
+        self.enforced = Some(now);
+        self.life = LIFE;
+        self.expires = Some(now + self.life);
+        (self.stepped, self.needed, self.softened) = (now, now, false);
+        self.reason = format!("enforced: {why}");
+        self.event(now, EventKind::RuleEnforced, why)
+    }
+
+    /// What time does to a rule in force: it is renewed, goes up or down a step, or is let go.
+    pub(super) fn go_on(&mut self, now: Timestamp, permit: Permit) -> Option<Event> {
+        let expired = self.expires.is_some_and(|expires| expires <= now);
+        // On a young baseline a rule must be found again, or end with its minute.
+        let is_lost = permit == Permit::Throttle && now.since(self.found_last) > LOST;
+        let is_too_wide = permit == Permit::Refuse && self.allowed(permit) != permit;
+        if expired && (is_lost || is_too_wide) {
+            return Some(self.retire(now));
+        }
+        if self.met.last(WINDOW_SECONDS, now) >= self.needed_in(WINDOW_SECONDS).max(NEEDED_MIN) {
+            self.needed = now;
+        } else if now.since(self.stepped) >= PATIENCE
+            && now.since(self.needed) >= self.patience.saturating_sub(PATIENCE)
+        {
+            return Some(self.step_down(now));
+        }
+        if expired {
+            self.life = match permit {
+                Permit::Throttle => LIFE,
+                Permit::Propose(_) | Permit::Refuse => (self.life * 2).min(LIFE_MAX),
+            };
+            self.expires = Some(now + self.life);
+        }
+        self.step_up(now, permit)
+    }
+
+    fn step_up(&mut self, now: Timestamp, permit: Permit) -> Option<Event> {
+        let for_long = |trial: Duration| now.since(self.stepped) >= trial;
+        if self.softened {
+            return (permit == Permit::Refuse && self.is_back(now)).then(|| {
+                self.be_more_patient();
+                self.softened = false;
+                let action = if self.is_strong() { REFUSE } else { self.rule.action };
+                self.step(now, action, EventKind::RuleEnforced, "the flood is back")
+            });
+        }
+        match self.rule.action {
+            Action::Throttle { .. } => (permit == Permit::Refuse && for_long(THROTTLE_TRIAL) && self.is_strong())
+                .then(|| self.step(now, REFUSE, EventKind::RuleEnforced, "the evidence has grown")),
+            Action::Refuse { .. } => {
+                let goes_on = permit == Permit::Refuse && for_long(REFUSAL_TRIAL) && self.met.goes_on(now);
+                (goes_on && self.is_hard()).then(|| {
+                    let why = "its clients go on after refusals, and nobody else is like them";
+                    self.step(now, Action::Drop, EventKind::RuleEnforced, why)
+                })
+            }
+            // Someone of good standing is among them after all: whoever is refused is at least told so.
+            Action::Drop => (!self.is_hard()).then(|| {
+                let why = "a client of good standing was hit";
+                self.step(now, REFUSE, EventKind::RuleRetired, why)
+            }),
+        }
+    }
+
+    fn step_down(&mut self, now: Timestamp) -> Event {
+        let action = match self.rule.action {
+            Action::Drop => REFUSE,
+            Action::Refuse { .. } => self.throttle(),
+            Action::Throttle { .. } => return self.retire(now),
+        };
+        self.softened = true;
+        self.life = LIFE;
+        self.expires = Some(now + PATIENCE);
+        self.step(now, action, EventKind::RuleRetired, "hardly anything comes any more")
+    }
+
+    fn retire(&mut self, now: Timestamp) -> Event {
+        self.rule.stage = Stage::Retired;
+        self.expires = None;
+        self.reason = "retired: it is no longer needed, and armed again at once if the flood returns".to_owned();
+        let text = format!("{} retired, it is no longer needed: {}", self.rule.id, self.rule);
+        Event { at: now, kind: EventKind::RuleRetired, text }
+    }
+
+    fn step(&mut self, now: Timestamp, action: Action, kind: EventKind, why: &str) -> Event {
+        self.rule.action = action;
+        self.stepped = now;
+        self.reason = format!("enforced: it {}, since {why}", self.action_text());
+        self.event(now, kind, why)
+    }
+
+    fn event(&self, now: Timestamp, kind: EventKind, why: &str) -> Event {
+        Event { at: now, kind, text: format!("{} {}, {why}: {}", self.rule.id, self.action_text(), self.rule) }
+    }
+
+    /// Requests in so many seconds from which on it is needed.
+    fn needed_in(&self, seconds: u64) -> f64 {
+        NEEDED_FACTOR * self.normal_rate * seconds as f64
+    }
+
+    /// Whether a flood that had let go has come back: within two seconds when it is strong, within the minute otherwise.
+    fn is_back(&self, now: Timestamp) -> bool {
+        let comes = |seconds: u64, least: f64| {
+            self.met.last(seconds, now) >= (BACK_FACTOR * self.needed_in(seconds)).max(least)
+        };
+        comes(BACK_SECONDS, BACK_MIN) || comes(WINDOW_SECONDS, BACK_FACTOR * NEEDED_MIN)
+    }
+
+    fn be_more_patient(&mut self) {
+        self.patience = (self.patience * 2).min(PATIENCE_MAX);
+    }
+
+    fn throttle(&self) -> Action {
+        Action::Throttle { rate: (THROTTLE_FACTOR * self.normal_rate).max(THROTTLE_RATE_MIN) as f32 }
+    }
+
+    fn is_strong(&self) -> bool {
+        let evidence = &self.evidence;
+        evidence.collateral_upper <= HARMLESS_COLLATERAL
+            || (evidence.score >= STRONG_SCORE && evidence.collateral_upper <= STRONG_COLLATERAL)
+    }
+
+    /// Whether it can hit nobody but the sender that it names: a dropped client sees a reset and is told nothing.
+    fn is_hard(&self) -> bool {
+        self.cleared
+            && self.has_foreign_mark
+            && self.evidence.collateral == 0.0
+            && self.evidence.collateral_upper <= HARD_COLLATERAL
+            && self.met.matched_known == 0
+    }
+
+    fn action_text(&self) -> String {
+        match self.rule.action {
+            Action::Throttle { rate } => format!("throttles to {rate:.1} requests/s"),
+            Action::Refuse { status } => format!("refuses with {status}"),
+            Action::Drop => "drops".to_owned(),
+        }
+    }
+}

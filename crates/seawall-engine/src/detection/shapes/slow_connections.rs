@@ -1,0 +1,58 @@
+//! Connections that are held and hardly used: heads that never end, answers that are taken a few bytes at a time, many at once
+//! from each client. They cost no requests and no bytes, only the room that everybody shares.
+
+use rustc_hash::FxHashMap;
+
+use super::Scene;
+use crate::decision::CostKind;
+use crate::observation::attribute::Attribute;
+use crate::units::Timestamp;
+
+/// The status of what did not come in time.
+const REQUEST_TIMEOUT: u16 = 408;
+
+/// A connection is slow when it was held for so many seconds, and fewer bytes a second than this went over it. A modem is
+/// faster.
+const HELD_SECONDS_MIN: f64 = 10.0;
+const BYTES_PER_SECOND_MAX: f64 = 500.0;
+
+/// Slow connections that one visitor has at once, on average: browsers have six to a site. Someone who watches a slow stream
+/// has one.
+const CONCURRENT_MIN: f64 = 8.0;
+
+/// Heads that never ended, and their share of all that came.
+const UNFINISHED_MIN: f64 = 10.0;
+const UNFINISHED_SHARE: f64 = 0.3;
+
+/// The share of all time for which connections were held that such visitors have.
+const HELD_SHARE: f64 = 0.5;
+
+pub(super) fn shows(scene: &Scene<'_>) -> bool {
+    let seconds = |sampled: &super::Sampled<'_>| sampled.cost(CostKind::ConnectionTime as usize);
+    let is_unfinished = |sampled: &super::Sampled<'_>| sampled.row.status == REQUEST_TIMEOUT;
+    let unfinished = scene.requests(is_unfinished);
+    if unfinished >= UNFINISHED_MIN && unfinished >= UNFINISHED_SHARE * scene.requests(|_| true) {
+        return true;
+    }
+    let is_slow = |sampled: &super::Sampled<'_>| {
+        let held = f64::from(sampled.row.costs[CostKind::ConnectionTime as usize]);
+        let bytes = f64::from(sampled.row.costs[CostKind::Bytes as usize]);
+        held >= HELD_SECONDS_MIN && bytes <= BYTES_PER_SECOND_MAX * held
+    };
+    let mut held: FxHashMap<(u32, u32), f64> = FxHashMap::default();
+    let (mut all, mut first, mut last) = (0.0, None::<Timestamp>, None::<Timestamp>);
+    for sampled in &scene.rows {
+        all += seconds(sampled);
+        first = Some(first.map_or(sampled.at, |first| first.min(sampled.at)));
+        last = Some(last.map_or(sampled.at, |last| last.max(sampled.at)));
+        if sampled.row.client_hash != 0 && (is_slow(sampled) || is_unfinished(sampled)) {
+            // Many people may watch a slow stream from behind one address.
+            let visitor = (sampled.row.client_hash, sampled.row.marks.one(Attribute::UserAgent));
+            *held.entry(visitor).or_default() += seconds(sampled);
+        }
+    }
+    // As many are held at once as seconds were held in each second (Little's law).
+    let span = last.zip(first).map_or(0.0, |(last, first)| last.since(first).as_secs_f64()).max(1.0);
+    let hoarded: f64 = held.values().filter(|seconds| **seconds >= CONCURRENT_MIN * span).sum();
+    hoarded > 0.0 && hoarded >= HELD_SHARE * all
+}
