@@ -1,7 +1,8 @@
 //! Chooses the few conjunctions that together explain the excess: greedy weighted set cover, with ties broken by what
 //! lasts.
 
-use super::mining::{Bits, COVERAGE_MIN, Candidate, Mining, preference};
+use super::bits::Bits;
+use super::mining::{COVERAGE_MIN, Candidate, Mining, preference};
 use super::score::SCORE_MIN;
 use super::values::{ABSENT, Item};
 

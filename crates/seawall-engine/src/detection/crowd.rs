@@ -15,8 +15,8 @@ use rustc_hash::FxHashMap;
 use crate::observation::attribute::Attribute;
 use crate::units::Timestamp;
 
-use super::mining::ROWS_MAX;
 use super::recent::Sampled;
+use super::reference::ROWS_MAX;
 use super::statistics::effective_kinds;
 use super::values::{ABSENT, Item, Keys, ValueHash};
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 use crate::units::Timestamp;
 
 use super::baseline::{Baseline, NormalRow};
-use super::mining::ROWS_MAX;
 use super::recent::{Recent, Sampled};
+use super::reference::{ROWS_MAX, Reference};
 use super::seasonal::Seasonal;
 
 /// The longest stretch that is mined.
@@ -38,14 +38,15 @@ pub(super) struct Material<'a> {
     /// The stretches of the time around, from and until, in which a rule must hold.
     pub(super) windows: Vec<(Timestamp, Timestamp)>,
     pub(super) normal: Vec<&'a NormalRow>,
+    pub(super) reference: &'a Reference,
 }
 
 impl<'a> Material<'a> {
     /// Of an incident that is under way.
     pub(super) fn live(
         recent: &'a Recent,
-        baseline: &'a Baseline,
-        seasonal: &Seasonal,
+        normal: Vec<&'a NormalRow>,
+        reference: &'a Reference,
         onset: Timestamp,
         now: Timestamp,
     ) -> Self {
@@ -62,7 +63,8 @@ impl<'a> Material<'a> {
             now,
             onset,
             windows: STABILITY_SECONDS.map(|seconds| (now - Duration::from_secs(seconds), now)).to_vec(),
-            normal: normal_rows(baseline, seasonal, now),
+            normal,
+            reference,
         }
     }
 
@@ -88,7 +90,8 @@ fn since<'r, 'a>(newest_first: &'r [Sampled<'a>], from: Timestamp) -> &'r [Sampl
     newest_first.get(..count).unwrap_or_default()
 }
 
-fn normal_rows<'a>(baseline: &'a Baseline, seasonal: &Seasonal, now: Timestamp) -> Vec<&'a NormalRow> {
+/// What is normal at this time.
+pub(super) fn normal_rows<'a>(baseline: &'a Baseline, seasonal: &Seasonal, now: Timestamp) -> Vec<&'a NormalRow> {
     if seasonal.is_cold() {
         return baseline.before(now);
     }

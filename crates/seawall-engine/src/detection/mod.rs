@@ -12,6 +12,7 @@
 //! It does no I/O and reads no clock; all tables have their full size from the beginning.
 
 mod baseline;
+mod bits;
 mod cover;
 mod crowd;
 pub mod explain;
@@ -24,6 +25,7 @@ mod newcomers;
 mod people;
 mod random;
 mod recent;
+mod reference;
 mod saved;
 mod score;
 mod seasonal;
@@ -48,12 +50,13 @@ use crate::units::Timestamp;
 
 use baseline::Baseline;
 use crowd::Marked;
-use incident::Incidents;
+use incident::{Found, Incidents};
 use inquiry::Inquiry;
-use material::Material;
+use material::{Material, normal_rows};
 use newcomers::Newcomers;
 use random::Random;
 use recent::{Answered, Recent, Row};
+use reference::Reference;
 use seasonal::Seasonal;
 use series::{Passed, Series};
 use trigger::Trigger;
@@ -79,11 +82,11 @@ const IMPORTANCE_MAX: f64 = 1000.0;
 /// What one request costs on an ordinary site, until this one's is known.
 const TYPICAL: [f64; COSTS] = [1.0, 10_000.0, 0.01, 0.1];
 
-/// The most that a search holds at once, in bytes. Bitsets of 1.5 KiB each (2,048 drawn rows of the excess, as many of the
-/// amount of normal traffic, 8,192 of its votes) for 480 values, 256 conjunctions followed and 64 finalists: 1.2 MiB. The list
-/// of the last minute's rows: 1.1 MiB; what is indexed of it: 0.6 MiB. Counts of values, conjunctions seen and clients of the
-/// crowd test, one after another: 1.1 MiB.
-const MINING_BYTES_MAX: usize = 4 << 20;
+/// The most that a search holds at once, in bytes. What is normal in columns: 1.5 MiB. Bitsets of 1.5 KiB each (2,048 drawn
+/// rows of the excess, as many of the amount of normal traffic, 8,192 of its votes) for 480 values, 256 conjunctions followed
+/// and 64 finalists: 1.2 MiB. The list of the last minute's rows: 0.9 MiB; what is indexed of it: 0.5 MiB. Counts of values,
+/// conjunctions seen and clients of the crowd test, one after another: 1.1 MiB.
+const MINING_BYTES_MAX: usize = (5 << 20) + (1 << 18);
 
 /// How detection is set up.
 #[derive(Clone, Debug, Default)]
@@ -114,6 +117,8 @@ pub struct Detector {
     trigger: Trigger,
     incidents: Incidents,
     ladder: Ladder,
+    /// What is normal as the search of an incident asks for it; with the incident's number and the hour.
+    reference: Option<((u32, u64), Reference)>,
     /// The values behind the conditions of each rule, to find it in the sample.
     values: HashMap<RuleId, Vec<Item>>,
     /// What one request costs normally, in the unit of each cost.
@@ -141,6 +146,7 @@ impl Detector {
             trigger: Trigger::default(),
             incidents: Incidents::default(),
             ladder: Ladder::default(),
+            reference: None,
             values: HashMap::new(),
             typical: TYPICAL,
             stressed: None,
@@ -229,6 +235,7 @@ impl Detector {
         if let Some(event) = self.incidents.settle(now, self.trigger.readings(), self.ladder.is_enforcing()) {
             events.push(event);
             self.trigger.reset();
+            self.reference = None;
         }
         self.ticked = now;
         events
@@ -281,6 +288,7 @@ impl Detector {
         self.seasonal = seasonal;
         self.baseline = baseline;
         self.trigger.reset();
+        self.reference = None;
         Ok(())
     }
 
@@ -434,8 +442,15 @@ impl Detector {
             .filter(|rule| rule.stage != Stage::Retired)
             .filter_map(|rule| self.values.get(&rule.id).cloned())
             .collect();
+        let normal = normal_rows(&self.baseline, &self.seasonal, now);
+        // Nothing is learned during an incident: what is normal is laid out once for it, and for each hour of it.
+        let key = (id, now.as_seconds() / 3600);
+        let (_, reference) = match self.reference.take().filter(|(known, _)| *known == key) {
+            Some(known) => self.reference.insert(known),
+            None => self.reference.insert((key, Reference::new(&normal, &self.marked))),
+        };
         let insight = Inquiry {
-            material: Material::live(&self.recent, &self.baseline, &self.seasonal, onset, now),
+            material: Material::live(&self.recent, normal, reference, onset, now),
             costs: &costs,
             readings: self.trigger.readings(),
             texts: &self.texts,
@@ -448,6 +463,11 @@ impl Detector {
         for conditions in &insight.crowds {
             self.ladder.spare(conditions);
         }
+        let found = match insight.findings.as_slice() {
+            [] => Found::Nothing,
+            findings if findings.iter().all(|(_, finding)| finding.cleared) => Found::Cleared,
+            _ => Found::Uncleared,
+        };
         let (items, findings): (Vec<Vec<Item>>, Vec<_>) = insight.findings.into_iter().unzip();
         let conditions: Vec<_> = findings.iter().map(|finding| finding.conditions.clone()).collect();
         let mut events = self.ladder.take(now, id, findings, permit);
@@ -457,7 +477,7 @@ impl Detector {
             }
         }
         let still = self.ladder.is_enforcing();
-        events.extend(self.incidents.judged(now, insight.verdict, insight.shapes, insight.explanation, still));
+        events.extend(self.incidents.judged(now, insight.verdict, insight.shapes, insight.explanation, found, still));
         events
     }
 }

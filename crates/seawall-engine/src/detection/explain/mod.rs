@@ -20,9 +20,9 @@ use super::baseline::Baseline;
 use super::crowd::Marked;
 use super::inquiry::Inquiry;
 use super::material::Material;
-use super::mining::ROWS_MAX;
 use super::random::Random;
 use super::recent::{Bucket, Row, Sampled};
+use super::reference::{ROWS_MAX, Reference};
 use super::seasonal::{Normal, SAMPLE_SECONDS};
 use super::trigger::Reading;
 use super::values::{Keys, Texts};
@@ -154,6 +154,8 @@ impl Explainer {
         let windows = (0..PARTS).map(|number| (surge.from + part * number, surge.from + part * (number + 1)));
         let costs: Vec<CostKind> = surge.levels.iter().map(|level| level.cost).collect();
         let readings = CostKind::ALL.map(|cost| reading(surge, cost));
+        let normal = self.baseline.normal(surge.from, ROWS_MAX);
+        let reference = Reference::new(&normal, &self.marked);
         let inquiry = Inquiry {
             material: Material {
                 from: surge.from,
@@ -161,7 +163,8 @@ impl Explainer {
                 onset: surge.from,
                 around: rows,
                 windows: windows.collect(),
-                normal: self.baseline.normal(surge.from, ROWS_MAX),
+                normal,
+                reference: &reference,
             },
             costs: &costs,
             readings: &readings,
