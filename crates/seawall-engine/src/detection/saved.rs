@@ -23,7 +23,7 @@ use super::values::{Keys, Marks, UNUSED, ValueHash};
 const MAGIC: &[u8; 8] = b"SEAWALLB";
 
 /// The version of the layout.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 const HEAD_BYTES: usize = MAGIC.len() + 4 + 8;
 
