@@ -19,12 +19,14 @@ use super::mining::{Candidate, Column, Mining, Weighed};
 use super::people::People;
 use super::recent::{Answered, Sampled};
 use super::seasonal::SAMPLE_SECONDS;
+use super::seen::Seen;
 use super::shapes::{Scene, shapes};
 use super::stability::{Stability, turnover};
 use super::sustained::is_sustained;
 use super::trigger::Reading;
 use super::values::{ABSENT, Item, Keys, Texts};
 use super::verdict::explanation;
+use super::waiting::{Usual, Waiting};
 
 /// How much ordinary growth may explain.
 const GROWTH_MAX: f64 = 1.5;
@@ -79,6 +81,8 @@ pub(crate) struct Inquiry<'a> {
     pub(crate) material: Material<'a>,
     pub(crate) costs: &'a [CostKind],
     pub(crate) readings: &'a [Reading],
+    /// Which values were ever seen, where that is known.
+    pub(crate) seen: Option<&'a Seen>,
     pub(crate) texts: &'a Texts,
     pub(crate) keys: &'a Keys,
     pub(crate) marked: &'a Marked,
@@ -102,6 +106,7 @@ pub(crate) struct Insight {
 /// What a look reckons with throughout.
 struct View {
     growth: f64,
+    waiting: Waiting,
     ordinary: Ordinary,
     people: People,
 }
@@ -213,9 +218,22 @@ impl<'a> Inquiry<'a> {
         let rows = self.material.rows();
         View {
             growth: self.growth(rows),
+            waiting: self.waiting(),
             ordinary: self.material.reference.ordinary(),
             people: People::new(rows, around.iter().copied(), normal),
         }
+    }
+
+    /// How long requests wait before the site works on them.
+    fn waiting(&self) -> Waiting {
+        if !self.costs.iter().any(|cost| matches!(cost, CostKind::UpstreamTime | CostKind::ConnectionTime)) {
+            return Waiting::default();
+        }
+        let usual = self.material.reference.answers();
+        let usual = Usual { rate: usual.rate * self.rate(CostKind::Requests), ..usual };
+        let time = |sampled: &Sampled<'_>| f64::from(sampled.row.costs[CostKind::UpstreamTime as usize]);
+        // From before the onset, too: an empty moment is bridged from its neighbours.
+        Waiting::new(&self.material.around, time, usual)
     }
 
     /// Requests first: what they explain needs no other reason.
@@ -240,8 +258,15 @@ impl<'a> Inquiry<'a> {
     }
 
     fn column(&self, cost: CostKind, view: &View, choices: &[Choice]) -> Column<'a> {
-        let weighed =
-            |sampled: &Sampled<'a>| Weighed { marks: &sampled.row.marks, weight: sampled.cost(cost as usize) };
+        // What a request waits behind others is no work of its own.
+        let waited = |sampled: &Sampled<'_>| match cost {
+            CostKind::Requests | CostKind::Bytes => 0.0,
+            CostKind::UpstreamTime | CostKind::ConnectionTime => view.waiting.of(sampled) * f64::from(sampled.factor),
+        };
+        let weighed = |sampled: &Sampled<'a>| Weighed {
+            marks: &sampled.row.marks,
+            weight: (sampled.cost(cost as usize) - waited(sampled)).max(0.0),
+        };
         let explained =
             |sampled: &Sampled<'_>| choices.iter().any(|choice| sampled.row.marks.has_all(&choice.candidate.items));
         Column {
@@ -255,6 +280,7 @@ impl<'a> Inquiry<'a> {
                 .filter(|row| row.weight > 0.0)
                 .collect(),
             normal: self.material.reference,
+            seen: self.seen,
             expected: self.rate(cost) * view.growth * self.material.seconds(),
         }
     }

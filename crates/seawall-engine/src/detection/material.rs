@@ -20,11 +20,23 @@ const WINDOW_ROWS_FEW: usize = 100;
 /// The shortest.
 const WINDOW_MIN: Duration = Duration::from_secs(1);
 
+/// How much of the present is looked at where something has just begun.
+const WINDOW_NEWEST: Duration = Duration::from_millis(2500);
+
 /// The windows in which a rule must hold, in seconds back from the present.
 const STABILITY_SECONDS: [u64; 3] = [1, 10, 60];
 
 /// Normal rows below which the ten minutes before are asked as well.
 const NORMAL_ROWS_MIN: usize = 500;
+
+/// Which stretch is mined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Window {
+    /// Since the onset, the last seconds at most.
+    Usual,
+    /// Only what is newest.
+    Newest,
+}
 
 /// Everything that a look needs.
 pub(super) struct Material<'a> {
@@ -49,11 +61,14 @@ impl<'a> Material<'a> {
         reference: &'a Reference,
         onset: Timestamp,
         now: Timestamp,
+        window: Window,
     ) -> Self {
         let shortest = now - WINDOW_MIN;
         let mut from = onset.max(now - WINDOW_MAX).min(shortest);
         let around: Vec<Sampled<'_>> = recent.since(Timestamp::EPOCH).collect();
-        if since(&around, from).len() < WINDOW_ROWS_FEW {
+        if window == Window::Newest {
+            from = from.max(now - WINDOW_NEWEST);
+        } else if since(&around, from).len() < WINDOW_ROWS_FEW {
             // On a quiet site ten seconds say little.
             from = onset.max(now - WINDOW_MAX_QUIET).min(shortest);
         }

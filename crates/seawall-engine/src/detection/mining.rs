@@ -13,6 +13,7 @@ use crate::observation::attribute::Attribute;
 use super::bits::Bits;
 use super::reference::{RETURNING_WEIGHT, Reference};
 use super::score::{Score, shared_address_risk};
+use super::seen::Seen;
 use super::statistics::{benjamini_hochberg, effective_kinds, g_test, share_upper_95};
 use super::values::{Item, Marks};
 
@@ -76,6 +77,8 @@ pub(crate) struct Column<'a> {
     pub(crate) offered: Vec<Weighed<'a>>,
     /// What normal traffic looks like, and whom a rule would hurt.
     pub(crate) normal: &'a Reference,
+    /// Which values were ever seen, where that is known.
+    pub(crate) seen: Option<&'a Seen>,
     /// How much of this cost the window would have normally.
     pub(crate) expected: f64,
 }
@@ -101,6 +104,8 @@ pub(crate) struct Candidate {
     pub(crate) rows: u32,
     /// How much of the cost normal traffic has of it, in the window.
     pub(crate) expected: f64,
+    /// Whether it names a value that nobody has had in 28 days.
+    pub(crate) is_unheard_of: bool,
 }
 
 /// The three sets of rows that a value or conjunction matches.
@@ -330,7 +335,10 @@ impl<'a> Mining<'a> {
                 stability: 1.0,
                 shared_address_risk: risk,
             };
-            let candidate = Candidate { items, score, collateral, matched: matches.offered, rows, expected };
+            let is_unheard_of =
+                items.iter().any(|item| self.column.seen.and_then(|seen| seen.share(*item)) == Some(0.0));
+            let candidate =
+                Candidate { items, score, collateral, matched: matches.offered, rows, expected, is_unheard_of };
             judged.push((candidate, chance));
         }
         let believed = benjamini_hochberg(judged.iter().map(|(_, chance)| *chance).collect(), FALSE_DISCOVERY_RATE);
@@ -384,14 +392,18 @@ impl<'a> Mining<'a> {
         self.column.expected * f64::from(normal) / self.normal.max(1) as f64
     }
 
-    /// The share of normal traffic that is hurt, by votes or by amount, whichever is more, and the effective number of
+    /// The share of normal traffic that is hurt, by votes or by amount or by all votes of 28 days, whichever is most, and the
+    /// effective number of
     /// votes behind it. A rule that names what may be unknown, as a network, is judged by the votes that know it.
     fn collateral(&self, items: &[Item], normal: u32, (votes, returning): (u32, u32)) -> (f64, f64) {
         let all = self.column.normal.votes(items);
         let hurt = f64::from(votes) + (RETURNING_WEIGHT - 1.0) * f64::from(returning);
         let by_votes = if all.sum > 0.0 { (hurt / all.sum).min(1.0) } else { 0.0 };
         let by_amount = f64::from(normal) / self.normal.max(1) as f64;
-        (by_votes.max(by_amount), all.effective)
+        // None of a few thousand rows is not never. How often several values came together is not counted.
+        let [item] = items else { return (by_votes.max(by_amount), all.effective) };
+        let by_memory = self.column.seen.and_then(|seen| seen.share(*item)).unwrap_or_default();
+        (by_votes.max(by_amount).max(by_memory), all.effective)
     }
 
     /// The values with enough of the excess, at most 32 of each attribute.

@@ -29,6 +29,7 @@ mod reference;
 mod saved;
 mod score;
 mod seasonal;
+mod seen;
 mod series;
 mod shapes;
 mod stability;
@@ -38,6 +39,7 @@ mod sustained;
 mod trigger;
 mod values;
 mod verdict;
+mod waiting;
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -50,14 +52,15 @@ use crate::units::Timestamp;
 
 use baseline::Baseline;
 use crowd::Marked;
-use incident::{Found, Incidents};
+use incident::Incidents;
 use inquiry::Inquiry;
-use material::{Material, normal_rows};
+use material::{Material, Window, normal_rows};
 use newcomers::Newcomers;
 use random::Random;
 use recent::{Answered, Recent, Row};
 use reference::Reference;
 use seasonal::Seasonal;
+use seen::Seen;
 use series::{Passed, Series};
 use trigger::Trigger;
 use values::{Item, Keys, Texts};
@@ -74,6 +77,9 @@ const STRESS_MEMORY: Duration = Duration::from_secs(10);
 /// A client known for this long, or served this often, is an old acquaintance.
 const RETURNING_AGE: Duration = Duration::from_secs(3600);
 const RETURNING_SERVED: u32 = 50;
+
+/// An agent is new while at most this share of the votes of 28 days had it.
+const RARE_SHARE: f64 = 0.001;
 
 /// A single observation is never more important than this many ordinary requests, so that one large file does not push
 /// all else out of a sample.
@@ -114,6 +120,7 @@ pub struct Detector {
     newcomers: Newcomers,
     seasonal: Seasonal,
     baseline: Baseline,
+    seen: Seen,
     trigger: Trigger,
     incidents: Incidents,
     ladder: Ladder,
@@ -143,6 +150,7 @@ impl Detector {
             newcomers: Newcomers::new(),
             seasonal: Seasonal::new(),
             baseline: Baseline::new(),
+            seen: Seen::new(),
             trigger: Trigger::default(),
             incidents: Incidents::default(),
             ladder: Ladder::default(),
@@ -218,8 +226,8 @@ impl Detector {
         let permit = self.permit(now);
         let mut events = Vec::new();
 
-        let newcomers = self.newcomers();
-        let exceeded = self.trigger.look(now, &self.series, newcomers, &self.seasonal);
+        let newcomers = self.newcomers(now);
+        let exceeded = self.trigger.look(now, &self.series, newcomers.is_some(), &self.seasonal);
         let is_new = !exceeded.is_empty() && self.incidents.open().is_none();
         if is_new {
             self.seasonal.discard_sample();
@@ -228,7 +236,7 @@ impl Detector {
         if self.trigger.surge() {
             events.extend(self.arm_again(now, permit));
         }
-        events.extend(self.inquire(now, permit));
+        events.extend(self.inquire(now, permit, newcomers));
         events.extend(self.ladder.step(now, permit));
         let ladder = &self.ladder;
         self.values.retain(|id, _| ladder.rules().any(|rule| rule.id == *id));
@@ -270,7 +278,7 @@ impl Detector {
     /// What has been learned, to be kept over a restart. It holds no address, and nothing from which one could be
     /// worked out: neither clients nor their networks, not even hashed.
     pub fn save(&self) -> Vec<u8> {
-        saved::save(&self.keys, &self.seasonal, &self.baseline)
+        saved::save(&self.keys, &self.seasonal, &self.baseline, &self.seen)
     }
 
     /// Takes up what was saved, in place of everything learned so far.
@@ -280,13 +288,14 @@ impl Detector {
     /// When the data is damaged, of another kind or version, or larger than anything that [`Self::save`] makes. Nothing
     /// is changed then.
     pub fn restore(&mut self, saved: &[u8]) -> Result<(), RestoreError> {
-        let (values, seasonal, baseline) = saved::restore(saved)?;
+        let (values, seasonal, baseline, seen) = saved::restore(saved)?;
         self.keys.values = values;
         self.marked = Marked::new(&self.keys);
         self.texts = Texts::new();
         self.recent.clear();
         self.seasonal = seasonal;
         self.baseline = baseline;
+        self.seen = seen;
         self.trigger.reset();
         self.reference = None;
         Ok(())
@@ -301,6 +310,7 @@ impl Detector {
             + self.newcomers.memory_bytes()
             + self.seasonal.memory_bytes()
             + self.baseline.memory_bytes()
+            + self.seen.memory_bytes()
             + MINING_BYTES_MAX
     }
 
@@ -315,7 +325,7 @@ impl Detector {
 
     /// Goes on to `to`: seconds that end teach what is normal, and so do requests of a minute ago.
     fn advance(&mut self, to: Timestamp) {
-        let Self { series, seasonal, trigger, incidents, baseline, recent, random, typical, .. } = self;
+        let Self { series, seasonal, trigger, incidents, baseline, seen, recent, random, typical, .. } = self;
         series.advance(to, |passed| match passed {
             Passed::Second(second, sums) if incidents.may_learn(second) => {
                 for cost in 1..COSTS {
@@ -336,23 +346,24 @@ impl Detector {
         });
         recent.advance(to.as_seconds(), |second, rows| {
             if incidents.may_learn(second) {
-                baseline.learn(second, rows, random);
+                baseline.learn(second, rows, random, |marks, is_vote| seen.learn(second, marks, is_vote));
             }
         });
     }
 
-    /// How many clients arrive with one user agent that ordinary visitors do not have.
-    fn newcomers(&mut self) -> f64 {
-        let Some((agent, arrivals)) = self.newcomers.foremost(self.series.newest()) else { return 0.0 };
+    /// The user agent that hardly any ordinary visitor has and many clients arrive with, if there is one.
+    fn newcomers(&mut self, now: Timestamp) -> Option<Item> {
+        let (agent, arrivals) = self.newcomers.foremost(self.series.newest())?;
         if arrivals < trigger::NEWCOMERS_MIN {
-            return 0.0;
+            return None;
         }
         let item = Item { attribute: Attribute::UserAgent, hash: agent };
-        if self.baseline.has(item) {
+        if self.seen.share(item).is_none_or(|share| share > RARE_SHARE) {
             self.newcomers.is_known(agent);
-            return 0.0;
+            return None;
         }
-        arrivals
+        // On a busy site a new browser comes with as many.
+        (arrivals >= self.seasonal.normal_second(now, series::ARRIVALS).median).then_some(item)
     }
 
     /// Whether the site takes many times as long as usual for a request: it is about to fall over, whoever is to blame.
@@ -433,8 +444,8 @@ impl Detector {
     }
 
     /// Looks into the open incident, when it is time, and hands what is found to the ladder.
-    fn inquire(&mut self, now: Timestamp, permit: Permit) -> Vec<Event> {
-        let Some(incident) = self.incidents.open().filter(|incident| incident.is_due(now)) else { return Vec::new() };
+    fn inquire(&mut self, now: Timestamp, permit: Permit, newcomer: Option<Item>) -> Vec<Event> {
+        let Some(incident) = self.incidents.open() else { return Vec::new() };
         let (id, onset, costs) = (incident.id, incident.onset, incident.costs.clone());
         let standing: Vec<Vec<Item>> = self
             .ladder
@@ -442,6 +453,13 @@ impl Detector {
             .filter(|rule| rule.stage != Stage::Retired)
             .filter_map(|rule| self.values.get(&rule.id).cloned())
             .collect();
+        // Beside an incident that has been going on, as a crowd, what has just begun is small: it is looked for by itself.
+        let is_fresh = newcomer.is_some_and(|agent| !standing.iter().any(|items| items.contains(&agent)))
+            && incident.is_due_for_newcomers(now);
+        if !is_fresh && !incident.is_due(now) {
+            return Vec::new();
+        }
+        let window = if is_fresh { Window::Newest } else { Window::Usual };
         let normal = normal_rows(&self.baseline, &self.seasonal, now);
         // Nothing is learned during an incident: what is normal is laid out once for it, and for each hour of it.
         let key = (id, now.as_seconds() / 3600);
@@ -450,9 +468,10 @@ impl Detector {
             None => self.reference.insert((key, Reference::new(&normal, &self.marked))),
         };
         let insight = Inquiry {
-            material: Material::live(&self.recent, normal, reference, onset, now),
+            material: Material::live(&self.recent, normal, reference, onset, now, window),
             costs: &costs,
             readings: self.trigger.readings(),
+            seen: Some(&self.seen),
             texts: &self.texts,
             keys: &self.keys,
             marked: &self.marked,
@@ -463,11 +482,7 @@ impl Detector {
         for conditions in &insight.crowds {
             self.ladder.spare(conditions);
         }
-        let found = match insight.findings.as_slice() {
-            [] => Found::Nothing,
-            findings if findings.iter().all(|(_, finding)| finding.cleared) => Found::Cleared,
-            _ => Found::Uncleared,
-        };
+        let is_cleared = !insight.findings.is_empty() && insight.findings.iter().all(|(_, finding)| finding.cleared);
         let (items, findings): (Vec<Vec<Item>>, Vec<_>) = insight.findings.into_iter().unzip();
         let conditions: Vec<_> = findings.iter().map(|finding| finding.conditions.clone()).collect();
         let mut events = self.ladder.take(now, id, findings, permit);
@@ -477,7 +492,14 @@ impl Detector {
             }
         }
         let still = self.ladder.is_enforcing();
-        events.extend(self.incidents.judged(now, insight.verdict, insight.shapes, insight.explanation, found, still));
+        events.extend(self.incidents.judged(
+            now,
+            insight.verdict,
+            insight.shapes,
+            insight.explanation,
+            is_cleared,
+            still,
+        ));
         events
     }
 }

@@ -12,8 +12,9 @@ use super::baseline::NormalRow;
 use super::bits::Bits;
 use super::crowd::{Marked, Ordinary};
 use super::mining::draw;
-use super::statistics::{effective_count, effective_kinds};
+use super::statistics::{effective_count, effective_kinds, quantile};
 use super::values::{Item, Marks, UNUSED, ValueHash};
+use super::waiting::{QUICK_SHARE, Usual};
 
 /// Normal rows that are asked at most.
 pub(crate) const ROWS_MAX: usize = 8192;
@@ -56,6 +57,7 @@ pub(crate) struct Reference {
     /// For each cost, rows drawn in proportion to it.
     drawn: [Vec<u16>; CostKind::ALL.len()],
     returning_share: f64,
+    answers: Usual,
     ordinary: Ordinary,
 }
 
@@ -99,6 +101,7 @@ impl Reference {
                 draw(weights.filter(|(_, weight)| *weight > 0.0))
             }),
             returning_share: of_returning / all.max(1.0),
+            answers: answers(rows, all),
             ordinary: ordinary(rows, marked),
             requests,
         }
@@ -182,10 +185,24 @@ impl Reference {
         self.returning_share
     }
 
+    /// How many answers of the site there are for each request, and how long the quickest take.
+    pub(crate) const fn answers(&self) -> Usual {
+        self.answers
+    }
+
     /// What ordinary traffic is like, for the crowd test.
     pub(crate) const fn ordinary(&self) -> Ordinary {
         self.ordinary
     }
+}
+
+/// What is usual of the time until the site's answer. `all` is how many requests the rows stand for.
+fn answers(rows: &[&NormalRow], all: f64) -> Usual {
+    let time = |row: &&&NormalRow| row.costs[CostKind::UpstreamTime as usize];
+    let mut times: Vec<f32> = rows.iter().map(|row| time(&row)).filter(|time| *time > 0.0).collect();
+    times.sort_by(f32::total_cmp);
+    let answered: f64 = rows.iter().filter(|row| time(row) > 0.0).map(|row| row.answers()).sum();
+    Usual { rate: answered / all.max(1.0), quick: f64::from(quantile(&times, QUICK_SHARE)) }
 }
 
 /// The agents of rows that are in the order of their agents.

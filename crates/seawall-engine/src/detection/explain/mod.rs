@@ -136,7 +136,7 @@ impl Explainer {
             Some(at) => self.surges[at].bucket.offer(row),
             None => {
                 let sampled = Sampled { row: &row, at: observation.at, factor: 1.0 };
-                self.baseline.learn(second, &mut std::iter::once(sampled), &mut self.random);
+                self.baseline.learn(second, &mut std::iter::once(sampled), &mut self.random, |_, _| {});
             }
         }
     }
@@ -168,6 +168,7 @@ impl Explainer {
             },
             costs: &costs,
             readings: &readings,
+            seen: None,
             texts: &sampling.texts,
             keys: &self.keys,
             marked: &self.marked,
