@@ -21,7 +21,7 @@ const WINDOW_ROWS_FEW: usize = 100;
 const WINDOW_MIN: Duration = Duration::from_secs(1);
 
 /// How much of the present is looked at where something has just begun.
-const WINDOW_NEWEST: Duration = Duration::from_millis(2500);
+pub(super) const NEWEST: Duration = Duration::from_millis(2500);
 
 /// The windows in which a rule must hold, in seconds back from the present.
 const STABILITY_SECONDS: [u64; 3] = [1, 10, 60];
@@ -67,7 +67,7 @@ impl<'a> Material<'a> {
         let mut from = onset.max(now - WINDOW_MAX).min(shortest);
         let around: Vec<Sampled<'_>> = recent.since(Timestamp::EPOCH).collect();
         if window == Window::Newest {
-            from = from.max(now - WINDOW_NEWEST);
+            from = from.max(now - NEWEST);
         } else if since(&around, from).len() < WINDOW_ROWS_FEW {
             // On a quiet site ten seconds say little.
             from = onset.max(now - WINDOW_MAX_QUIET).min(shortest);

@@ -54,7 +54,7 @@ use baseline::Baseline;
 use crowd::Marked;
 use incident::Incidents;
 use inquiry::Inquiry;
-use material::{Material, Window, normal_rows};
+use material::{Material, NEWEST, Window, normal_rows};
 use newcomers::Newcomers;
 use random::Random;
 use recent::{Answered, Recent, Row};
@@ -63,7 +63,7 @@ use seasonal::Seasonal;
 use seen::Seen;
 use series::{Passed, Series};
 use trigger::Trigger;
-use values::{Item, Keys, Texts};
+use values::{Item, Keys, Texts, UNUSED};
 
 pub use saved::RestoreError;
 pub use surroundings::{Pressure, RuleTraffic, Surroundings};
@@ -208,7 +208,13 @@ impl Detector {
             exempt: observation.client.is_some_and(|client| self.never_ban.contains(client)),
         };
         if arrives && row.is_mineable() {
-            self.newcomers.arrive(row.marks.one(Attribute::UserAgent), self.series.newest(), weight);
+            let (step, seen) = (self.series.newest(), &self.seen);
+            let is_ordinary = |item| seen.share(item).is_none_or(|share| share > RARE_SHARE);
+            for attribute in [Attribute::UserAgent, Attribute::UserAgentWord] {
+                for hash in row.marks.of(attribute).iter().copied().take_while(|hash| *hash != UNUSED) {
+                    self.newcomers.arrive(Item { attribute, hash }, step, weight, is_ordinary);
+                }
+            }
         }
         self.recent.offer(second, row);
     }
@@ -351,19 +357,23 @@ impl Detector {
         });
     }
 
-    /// The user agent that hardly any ordinary visitor has and many clients arrive with, if there is one.
-    fn newcomers(&mut self, now: Timestamp) -> Option<Item> {
-        let (agent, arrivals) = self.newcomers.foremost(self.series.newest())?;
-        if arrivals < trigger::NEWCOMERS_MIN {
-            return None;
-        }
-        let item = Item { attribute: Attribute::UserAgent, hash: agent };
-        if self.seen.share(item).is_none_or(|share| share > RARE_SHARE) {
-            self.newcomers.is_known(agent);
-            return None;
-        }
+    /// The user agent, or word of it, that hardly any ordinary visitor has and many clients arrive with, if there is one.
+    fn newcomers(&self, now: Timestamp) -> Option<Item> {
+        let (item, arrivals) = self.newcomers.foremost(self.series.newest())?;
         // On a busy site a new browser comes with as many.
         (arrivals >= self.seasonal.normal_second(now, series::ARRIVALS).median).then_some(item)
+    }
+
+    /// Whether rules that stand hit less than half of what came with this value in the last seconds.
+    fn is_unanswered(&self, newcomer: Item, standing: &[Vec<Item>], now: Timestamp) -> bool {
+        let (mut all, mut answered) = (0.0, 0.0);
+        for sampled in self.recent.since(now - NEWEST).filter(|sampled| sampled.row.marks.has(newcomer)) {
+            all += sampled.cost(0);
+            if standing.iter().any(|items| sampled.row.marks.has_all(items)) {
+                answered += sampled.cost(0);
+            }
+        }
+        2.0 * answered < all
     }
 
     /// Whether the site takes many times as long as usual for a request: it is about to fall over, whoever is to blame.
@@ -454,8 +464,8 @@ impl Detector {
             .filter_map(|rule| self.values.get(&rule.id).cloned())
             .collect();
         // Beside an incident that has been going on, as a crowd, what has just begun is small: it is looked for by itself.
-        let is_fresh = newcomer.is_some_and(|agent| !standing.iter().any(|items| items.contains(&agent)))
-            && incident.is_due_for_newcomers(now);
+        let is_fresh = incident.is_due_for_newcomers(now)
+            && newcomer.is_some_and(|newcomer| self.is_unanswered(newcomer, &standing, now));
         if !is_fresh && !incident.is_due(now) {
             return Vec::new();
         }

@@ -51,7 +51,7 @@ const FLOOR_SECOND: [f64; SERIES] = [15.0, 2e6, 2.0, 50.0, 9.0, 35.0];
 const HEAVY_SECOND_MIN: f64 = 20.0;
 const HEAVY_MIN: f64 = 70.0;
 
-/// So many clients who arrive with one agent that ordinary visitors do not have, those of two seconds ago counting half. Since
+/// So many clients who arrive with one agent, or word of it, that ordinary visitors do not have, those of two seconds ago counting half. Since
 /// this fades by itself, fewer ticks suffice, and it began longer ago than what is seen in a second.
 pub(crate) const NEWCOMERS_MIN: f64 = 6.0;
 const NEWCOMERS_HELD: u32 = 2;
