@@ -130,7 +130,7 @@ impl<'a> Inquiry<'a> {
             let is_worth = if is_rest {
                 self.is_rest_worth_mining(&column)
             } else {
-                self.is_worth_mining(cost, &column, !choices.is_empty() || !self.standing.is_empty())
+                self.is_worth_mining(cost, &column, &view, !choices.is_empty() || !self.standing.is_empty())
             };
             if column.offered.is_empty() || !is_worth {
                 continue;
@@ -161,11 +161,14 @@ impl<'a> Inquiry<'a> {
         let answered =
             scene.requests(|sampled| matches!(sampled.row.answered, Answered::Misdirected | Answered::Otherwise));
         let is_answered = answered >= ANSWERED_SHARE * scene.excess() && answered >= 10.0;
-        // Without more requests than usual there is no crowd, whatever else is dear.
-        let more = scene.excess() >= EXCESS_MIN * scene.expected && self.readings.first().is_some_and(|now| !now.calm);
+        // Without more requests than usual there is no crowd, whatever else is dear; and what rules hit already is none.
+        let is_left = |sampled: &Sampled<'_>| !self.standing.iter().any(|items| sampled.row.marks.has_all(items));
+        let left = scene.requests(is_left) - scene.expected;
+        let more = left >= EXCESS_MIN * scene.expected && self.readings.first().is_some_and(|now| !now.calm);
         let whole = if choices.is_empty() && !is_answered && more && self.costs.contains(&CostKind::Requests) {
             let mineable = self.material.since_onset().iter().filter(|sampled| sampled.row.is_mineable());
-            crowd(&[], mineable.copied(), self.material.now, self.marked, view.ordinary, false)
+            let left = mineable.filter(|sampled| is_left(sampled)).copied();
+            crowd(&[], left, self.material.now, self.marked, view.ordinary, false)
         } else {
             Crowd::No
         };
@@ -257,16 +260,26 @@ impl<'a> Inquiry<'a> {
         (found / expected).clamp(1.0, GROWTH_MAX)
     }
 
-    fn column(&self, cost: CostKind, view: &View, choices: &[Choice]) -> Column<'a> {
-        // What a request waits behind others is no work of its own.
-        let waited = |sampled: &Sampled<'_>| match cost {
+    /// How much of a cost a row stands for. What a request waits behind others is no work of its own.
+    fn own_cost(&self, cost: CostKind, sampled: &Sampled<'_>, view: &View) -> f64 {
+        let waited = match cost {
             CostKind::Requests | CostKind::Bytes => 0.0,
             CostKind::UpstreamTime | CostKind::ConnectionTime => view.waiting.of(sampled) * f64::from(sampled.factor),
         };
-        let weighed = |sampled: &Sampled<'a>| Weighed {
-            marks: &sampled.row.marks,
-            weight: (sampled.cost(cost as usize) - waited(sampled)).max(0.0),
-        };
+        (sampled.cost(cost as usize) - waited).max(0.0)
+    }
+
+    /// The share of what is offered of a cost that is not waiting.
+    fn own_share(&self, cost: CostKind, view: &View) -> f64 {
+        let rows = || self.material.rows().iter().filter(|sampled| sampled.row.is_mineable());
+        let all: f64 = rows().map(|sampled| sampled.cost(cost as usize)).sum();
+        let own: f64 = rows().map(|sampled| self.own_cost(cost, sampled, view)).sum();
+        if all > 0.0 { own / all } else { 1.0 }
+    }
+
+    fn column(&self, cost: CostKind, view: &View, choices: &[Choice]) -> Column<'a> {
+        let weighed =
+            |sampled: &Sampled<'a>| Weighed { marks: &sampled.row.marks, weight: self.own_cost(cost, sampled, view) };
         let explained =
             |sampled: &Sampled<'_>| choices.iter().any(|choice| sampled.row.marks.has_all(&choice.candidate.items));
         Column {
@@ -287,12 +300,13 @@ impl<'a> Inquiry<'a> {
 
     /// Whether what is left of this cost, after the rules found for another, is worth a search of its own: more than
     /// the unevenness of ordinary traffic, in a cost that is not calm.
-    fn is_worth_mining(&self, cost: CostKind, column: &Column<'_>, explained: bool) -> bool {
+    fn is_worth_mining(&self, cost: CostKind, column: &Column<'_>, view: &View, explained: bool) -> bool {
         let Some(reading) = self.readings.get(cost as usize) else { return false };
         let excess = column.excess();
         let uneven =
             (reading.normal.upper - reading.normal.median).max(0.0) * self.material.seconds() / SAMPLE_SECONDS as f64;
-        let left = !explained || (!reading.calm && excess > uneven && excess >= LEFT_SHARE * reading.offered);
+        let offered = reading.offered * self.own_share(cost, view);
+        let left = !explained || (!reading.calm && excess > uneven && excess >= LEFT_SHARE * offered);
         left && excess >= EXCESS_MIN * column.expected && excess > 0.0 && !self.follows_requests(cost)
     }
 

@@ -19,6 +19,11 @@ const MOMENT_MICROS: u64 = 250_000;
 /// by a second each second; much more than that says that there was no quick answer at this moment.
 const STEP_MAX: f64 = 0.3;
 
+/// Where this share of the moments around has a quick answer, in so many before and after, nobody waits: the others are moments
+/// without visitors.
+const FREE_SHARE: f64 = 0.25;
+const AROUND: usize = 4;
+
 /// A wait that nobody would notice is none, in seconds.
 const WAITING_MIN: f64 = 0.1;
 
@@ -53,6 +58,7 @@ impl Waiting {
                 *quickest = quickest.min(time(sampled));
             }
         }
+        let is_free: Vec<bool> = (0..quickest.len()).map(|at| is_free(&quickest, at, usual)).collect();
         let mut before = f64::INFINITY;
         for quickest in &mut quickest {
             *quickest = quickest.min(before + STEP_MAX);
@@ -63,8 +69,10 @@ impl Waiting {
             *quickest = quickest.min(after + STEP_MAX);
             after = *quickest;
         }
-        let waited = |quickest: f64| Some(quickest - usual.quick).filter(|waited| *waited >= WAITING_MIN);
-        Self { first, moments: quickest.into_iter().map(|quickest| waited(quickest).unwrap_or_default()).collect() }
+        let waited = |(quickest, is_free): (f64, bool)| {
+            Some(quickest - usual.quick).filter(|waited| !is_free && *waited >= WAITING_MIN).unwrap_or_default()
+        };
+        Self { first, moments: quickest.into_iter().zip(is_free).map(waited).collect() }
     }
 
     /// How long a request waited that was answered at this moment.
@@ -72,6 +80,14 @@ impl Waiting {
         let at = moment(sampled).checked_sub(self.first);
         at.and_then(|at| self.moments.get(at as usize)).copied().unwrap_or_default()
     }
+}
+
+/// Whether quick answers are as usual around this moment.
+fn is_free(quickest: &[f64], at: usize, usual: Usual) -> bool {
+    let around = quickest.get(at.saturating_sub(AROUND)..(at + AROUND + 1).min(quickest.len())).unwrap_or_default();
+    let answered = around.iter().filter(|quickest| quickest.is_finite());
+    let quick = answered.clone().filter(|quickest| **quickest < usual.quick + WAITING_MIN).count();
+    quick as f64 >= FREE_SHARE * answered.count() as f64
 }
 
 const fn moment(sampled: &Sampled<'_>) -> u64 {
@@ -115,9 +131,12 @@ mod tests {
         let growing = (0..40).map(|number| (number * 250, number as f32 * 0.25));
         let grown = waiting(growing, USUAL);
         assert!((9.0..10.5).contains(&grown), "{grown}");
-        let dear = (0..200).map(|number| (number * 50, 2.0));
-        let bridged = waiting(dear.chain([(9_700, 0.01)]), USUAL);
+        let dear = || (0..200).map(|number| (number * 50, 2.0));
+        let bridged = waiting(dear().chain([(9_700, 0.01)]), USUAL);
         assert!(bridged <= 1.0, "{bridged}");
+        // Visitors in every other moment.
+        let visited = (0..20).map(|number| (number * 500, 0.01));
+        assert_eq!(waiting(dear().chain(visited), USUAL), 0.0);
     }
 
     #[test]
