@@ -13,7 +13,7 @@ use crate::units::Timestamp;
 
 use super::random::Random;
 use super::recent::{Answered, Sampled};
-use super::values::{Item, Marks, UNUSED};
+use super::values::{Marks, UNUSED};
 
 /// Hours of a working day, then of a weekend day.
 pub(crate) const STRATA: usize = 48;
@@ -75,6 +75,11 @@ impl NormalRow {
     /// How much of this cost it stands for.
     pub(crate) fn cost(&self, cost: usize) -> f64 {
         f64::from(self.costs.get(cost).copied().unwrap_or_default()) * f64::from(self.requests.min(REQUESTS_MAX))
+    }
+
+    /// How many like it the client's hour had, as far as they count.
+    pub(crate) fn answers(&self) -> f64 {
+        f64::from(self.requests.min(REQUESTS_MAX))
     }
 
     /// Whether its networks are known; after a restart they are not.
@@ -143,18 +148,27 @@ impl Baseline {
         }
     }
 
-    /// Learns from one second that was normal.
-    pub(crate) fn learn(&mut self, second: u64, rows: &mut dyn Iterator<Item = Sampled<'_>>, random: &mut Random) {
+    /// Learns from one second that was normal. `learned` is told of each row, and whether it is a vote: the first of its client
+    /// in this hour.
+    pub(crate) fn learn(
+        &mut self,
+        second: u64,
+        rows: &mut dyn Iterator<Item = Sampled<'_>>,
+        random: &mut Random,
+        mut learned: impl FnMut(&Marks, bool),
+    ) {
         for sampled in rows {
             if matches!(sampled.row.answered, Answered::BySite) && !sampled.row.exempt {
                 let row = NormalRow::of(&sampled);
-                self.vote(second, row, random);
+                let is_vote = self.vote(second, row, random);
                 self.remember(second, row);
+                learned(&row.marks, is_vote);
             }
         }
     }
 
-    fn vote(&mut self, second: u64, row: NormalRow, random: &mut Random) {
+    /// Counts a row, and says whether it is a new vote.
+    fn vote(&mut self, second: u64, row: NormalRow, random: &mut Random) -> bool {
         let index = stratum(Timestamp::from_seconds(second));
         let hour = (second / 3600) as u32;
         // The end of a long request is reported apart from its beginning and has a vote of its own.
@@ -163,7 +177,7 @@ impl Baseline {
         let voter = &mut self.voters[entry];
         if row.client_hash != 0 && voter.key == key && voter.hour == hour {
             voter.requests += row.requests;
-            let Some((stratum, at)) = voter.at else { return };
+            let Some((stratum, at)) = voter.at else { return false };
             let kept =
                 self.strata.get_mut(usize::from(stratum)).and_then(|stratum| stratum.rows.get_mut(usize::from(at)));
             if let Some(kept) = kept.filter(|kept| kept.client_hash == row.client_hash) {
@@ -172,7 +186,7 @@ impl Baseline {
                 }
                 kept.requests = voter.requests;
             }
-            return;
+            return false;
         }
         let stratum = &mut self.strata[index];
         let elapsed = second.saturating_sub(stratum.faded) as f64;
@@ -190,6 +204,7 @@ impl Baseline {
         };
         let at = at.map(|at| (index as u8, at as u16));
         *voter = Voter { key, hour, requests: row.requests, at };
+        true
     }
 
     fn remember(&mut self, second: u64, row: NormalRow) {
@@ -220,12 +235,6 @@ impl Baseline {
         rows
     }
 
-    /// Whether any normal request of any hour, or of the minutes before, has this value.
-    pub(crate) fn has(&self, item: Item) -> bool {
-        let before = self.before.iter().map(|(_, row)| row);
-        self.strata.iter().flat_map(|stratum| &stratum.rows).chain(before).any(|row| row.marks.has(item))
-    }
-
     /// The ten minutes before `at`.
     pub(crate) fn before(&self, at: Timestamp) -> Vec<&NormalRow> {
         // Rows come here a minute late.
@@ -252,7 +261,7 @@ mod tests {
 
     fn learn(baseline: &mut Baseline, second: u64, rows: &[Row], random: &mut Random) {
         let at = Timestamp::from_seconds(second);
-        baseline.learn(second, &mut rows.iter().map(|row| Sampled { row, at, factor: 1.0 }), random);
+        baseline.learn(second, &mut rows.iter().map(|row| Sampled { row, at, factor: 1.0 }), random, |_, _| {});
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Chooses the few conjunctions that together explain the excess: greedy weighted set cover, with ties broken by what
 //! lasts.
 
-use super::mining::{Bits, COVERAGE_MIN, Candidate, Mining, preference};
+use super::bits::Bits;
+use super::mining::{COVERAGE_MIN, Candidate, Mining, preference};
 use super::score::SCORE_MIN;
 use super::values::{ABSENT, Item};
 
@@ -71,11 +72,18 @@ pub(crate) fn cover(candidates: &[Candidate], mining: &Mining<'_>, standing: &[V
             .collect();
         let least = tied.iter().map(|candidate| candidate.collateral).fold(f64::INFINITY, f64::min);
         // The sender's mark before its target, the target before its network: marks are what a sender keeps. A rule lasts
-        // as long as its weakest condition.
+        // as long as its weakest condition. Before all, what names something that nobody has had in weeks: it hurts no rare visitor.
         let rank = |candidate: &Candidate| {
             let weakest = candidate.items.last().map_or(usize::MAX, |item| preference(item.attribute));
             let breadth = mining.breadth(&candidate.items);
-            (!is_standing(candidate), weakest, candidate.items.len(), breadth, candidate.items.clone())
+            (
+                !is_standing(candidate),
+                !candidate.is_unheard_of,
+                weakest,
+                candidate.items.len(),
+                breadth,
+                candidate.items.clone(),
+            )
         };
         let harmless = tied.iter().filter(|candidate| candidate.collateral <= least + COLLATERAL_TIE);
         let pick = harmless.min_by_key(|candidate| rank(candidate)).map_or(*best, |candidate| *candidate);

@@ -17,8 +17,8 @@ use crate::observation::static_file;
 use crate::units::Timestamp;
 
 use super::assets::Assets;
-use super::mining::ROWS_MAX;
 use super::recent::Sampled;
+use super::reference::ROWS_MAX;
 use super::statistics::effective_kinds;
 use super::values::{ABSENT, Item, Keys, ValueHash};
 

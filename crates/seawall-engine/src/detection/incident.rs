@@ -22,7 +22,8 @@ const BEFORE_ONSET_SECONDS: u64 = 5;
 /// An incident that nothing was done about for this long is what is normal now: learning goes on, within its bounds.
 const ACCEPTED_AFTER: Duration = Duration::from_secs(6 * 3600);
 
-/// In its first seconds an incident is looked into with every tick, then this often, and later this often.
+/// In its first seconds an incident is looked into with every tick, unless it is a crowd or all that was found is cleared; then
+/// this often, and later this often.
 const EAGER: Duration = Duration::from_secs(3);
 const KEEN: Duration = Duration::from_secs(10);
 const KEEN_INTERVAL: Duration = Duration::from_millis(500);
@@ -53,6 +54,8 @@ pub(crate) struct Incident {
     offered_peak: f64,
     normal_rate: f64,
     judged: Timestamp,
+    /// Whether the last look has found rules, and knows of each that it hits no crowd.
+    is_cleared: bool,
     /// For how long it has been calm, as of `settled`.
     calm: Duration,
     settled: Timestamp,
@@ -66,11 +69,16 @@ impl Incident {
         let is_settled = self.verdict == Verdict::Explained && self.next_verdict.is_none() && self.enforcing;
         let interval = match now.since(self.opened) {
             _ if is_settled => SETTLED_INTERVAL,
-            age if age < EAGER => Duration::ZERO,
+            age if age < EAGER && !self.is_cleared && self.verdict != Verdict::Crowd => Duration::ZERO,
             age if age < KEEN => KEEN_INTERVAL,
             _ => INTERVAL,
         };
         now.since(self.judged) >= interval
+    }
+
+    /// Whether it is time to look for what has only just begun.
+    pub(crate) fn is_due_for_newcomers(&self, now: Timestamp) -> bool {
+        now.since(self.opened) >= EAGER && now.since(self.judged) >= KEEN_INTERVAL
     }
 
     fn status(&self, ladder: &Ladder) -> IncidentStatus {
@@ -143,6 +151,7 @@ impl Incidents {
             offered_peak: reading.offered / seconds,
             normal_rate: reading.normal.median / seconds,
             judged: Timestamp::EPOCH,
+            is_cleared: false,
             calm: Duration::ZERO,
             settled: now,
             enforcing: false,
@@ -158,10 +167,12 @@ impl Incidents {
         verdict: Verdict,
         shapes: Vec<Shape>,
         explanation: String,
+        is_cleared: bool,
         enforcing: bool,
     ) -> Option<Event> {
         let open = self.open.as_mut()?;
         open.judged = now;
+        open.is_cleared = is_cleared;
         open.enforcing = enforcing;
         // When the excess is gone, what it was remains what it was.
         if !open.calm.is_zero() && open.verdict != Verdict::Undecided {

@@ -3,9 +3,12 @@
 
 use rustc_hash::FxHashMap;
 
-use super::mining::Bits;
+use super::bits::Bits;
 use super::recent::Sampled;
 use super::values::Item;
+
+/// Bits of the filter before the table: nearly all values of a row are none of those that are asked for.
+const FILTER_BITS: usize = 1 << 15;
 
 /// Rows, and bitsets over them.
 #[derive(Debug)]
@@ -31,8 +34,10 @@ impl<'a> RowIndex<'a> {
         };
         let mut having: FxHashMap<Item, Bits> =
             conjunctions.flatten().map(|item| (*item, Bits::new(rows.len()))).collect();
+        let mut filter = Bits::new(FILTER_BITS);
+        having.keys().for_each(|item| filter.set(item.hash as usize % FILTER_BITS));
         for (at, sampled) in rows.iter().enumerate() {
-            for item in sampled.row.marks.items() {
+            for item in sampled.row.marks.placed().filter(|item| filter.has(item.hash as usize % FILTER_BITS)) {
                 if let Some(bits) = having.get_mut(&item) {
                     bits.set(at);
                 }

@@ -5,29 +5,29 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashSet;
 
 use crate::address::AddressSet;
 use crate::decision::{Condition, CostKind, Evidence, Finding, Shape, Verdict};
 use crate::observation::attribute::Attribute;
 
 use super::assets::Assets;
-use super::baseline::NormalRow;
 use super::cover::{cover, joint_coverage};
 use super::crowd::{Crowd, Marked, Ordinary, crowd};
 use super::index::RowIndex;
 use super::material::Material;
-use super::mining::{Candidate, Column, Mining, Vote, Weighed};
+use super::mining::{Candidate, Column, Mining, Weighed};
 use super::people::People;
 use super::recent::{Answered, Sampled};
 use super::seasonal::SAMPLE_SECONDS;
+use super::seen::Seen;
 use super::shapes::{Rhythms, Scene, shapes};
 use super::stability::{Stability, turnover};
-use super::statistics::effective_kinds;
 use super::sustained::is_sustained;
 use super::trigger::Reading;
 use super::values::{ABSENT, Item, Keys, Texts};
 use super::verdict::explanation;
+use super::waiting::{Usual, Waiting};
 
 /// How much ordinary growth may explain.
 const GROWTH_MAX: f64 = 1.5;
@@ -82,6 +82,8 @@ pub(crate) struct Inquiry<'a> {
     pub(crate) material: Material<'a>,
     pub(crate) costs: &'a [CostKind],
     pub(crate) readings: &'a [Reading],
+    /// Which values were ever seen, where that is known.
+    pub(crate) seen: Option<&'a Seen>,
     pub(crate) texts: &'a Texts,
     pub(crate) keys: &'a Keys,
     pub(crate) marked: &'a Marked,
@@ -105,9 +107,8 @@ pub(crate) struct Insight {
 
 /// What a look reckons with throughout.
 struct View<'a> {
-    /// Requests that the normal rows stand for.
-    normal_requests: f64,
     growth: f64,
+    waiting: Waiting,
     ordinary: Ordinary,
     people: People,
     assets: Assets<'a>,
@@ -132,7 +133,7 @@ impl<'a> Inquiry<'a> {
             let is_worth = if is_rest {
                 self.is_rest_worth_mining(&column)
             } else {
-                self.is_worth_mining(cost, &column, !choices.is_empty() || !self.standing.is_empty())
+                self.is_worth_mining(cost, &column, &view, !choices.is_empty() || !self.standing.is_empty())
             };
             if column.offered.is_empty() || !is_worth {
                 continue;
@@ -164,11 +165,14 @@ impl<'a> Inquiry<'a> {
         let answered =
             scene.requests(|sampled| matches!(sampled.row.answered, Answered::Misdirected | Answered::Otherwise));
         let is_answered = answered >= ANSWERED_SHARE * scene.excess() && answered >= 10.0;
-        // Without more requests than usual there is no crowd, whatever else is dear.
-        let more = scene.excess() >= EXCESS_MIN * scene.expected && self.readings.first().is_some_and(|now| !now.calm);
+        // Without more requests than usual there is no crowd, whatever else is dear; and what rules hit already is none.
+        let is_left = |sampled: &Sampled<'_>| !self.standing.iter().any(|items| sampled.row.marks.has_all(items));
+        let left = scene.requests(is_left) - scene.expected;
+        let more = left >= EXCESS_MIN * scene.expected && self.readings.first().is_some_and(|now| !now.calm);
         let whole = if choices.is_empty() && !is_answered && more && self.costs.contains(&CostKind::Requests) {
             let mineable = self.material.since_onset().iter().filter(|sampled| sampled.row.is_mineable());
-            crowd(&[], mineable.copied(), self.material.now, &view.assets, view.ordinary, false)
+            let left = mineable.filter(|sampled| is_left(sampled)).copied();
+            crowd(&[], left, self.material.now, &view.assets, view.ordinary, false)
         } else {
             Crowd::No
         };
@@ -188,7 +192,7 @@ impl<'a> Inquiry<'a> {
                     let finding = Finding {
                         conditions,
                         evidence: self.evidence(&choice.candidate, self.material.rows()),
-                        normal_rate: self.normal_rate(&choice.candidate.items, &view) * view.growth,
+                        normal_rate: self.normal_rate(&choice.candidate.items) * view.growth,
                         cleared: choice.crowd == Crowd::No,
                         has_foreign_mark: self.has_foreign_mark(&choice.candidate.items),
                     };
@@ -221,12 +225,24 @@ impl<'a> Inquiry<'a> {
         let Material { around, normal, .. } = &self.material;
         let rows = self.material.rows();
         View {
-            normal_requests: normal.iter().map(|row| row.cost(0)).sum(),
-            growth: self.growth(rows, normal),
-            ordinary: ordinary(normal, self.marked),
+            growth: self.growth(rows),
+            waiting: self.waiting(),
+            ordinary: self.material.reference.ordinary(),
             people: People::new(rows, around.iter().copied(), normal),
             assets: Assets::new(self.marked, normal, self.material.since_onset()),
         }
+    }
+
+    /// How long requests wait before the site works on them.
+    fn waiting(&self) -> Waiting {
+        if !self.costs.iter().any(|cost| matches!(cost, CostKind::UpstreamTime | CostKind::ConnectionTime)) {
+            return Waiting::default();
+        }
+        let usual = self.material.reference.answers();
+        let usual = Usual { rate: usual.rate * self.rate(CostKind::Requests), ..usual };
+        let time = |sampled: &Sampled<'_>| f64::from(sampled.row.costs[CostKind::UpstreamTime as usize]);
+        // From before the onset, too: an empty moment is bridged from its neighbours.
+        Waiting::new(&self.material.around, time, usual)
     }
 
     /// Requests first: what they explain needs no other reason.
@@ -240,9 +256,8 @@ impl<'a> Inquiry<'a> {
     }
 
     /// How much more than usual the old acquaintances ask for: ordinary growth, as at the beginning of the week.
-    fn growth(&self, rows: &[Sampled<'_>], normal: &[&NormalRow]) -> f64 {
-        let amount = |rows: &mut dyn Iterator<Item = &&NormalRow>| rows.map(|row| row.cost(0)).sum::<f64>();
-        let share = amount(&mut normal.iter().filter(|row| row.returning)) / amount(&mut normal.iter()).max(1.0);
+    fn growth(&self, rows: &[Sampled<'_>]) -> f64 {
+        let share = self.material.reference.returning_share();
         let expected = self.rate(CostKind::Requests) * share * self.material.seconds();
         if expected < GROWTH_REQUESTS_MIN {
             return 1.0;
@@ -251,12 +266,30 @@ impl<'a> Inquiry<'a> {
         (found / expected).clamp(1.0, GROWTH_MAX)
     }
 
+    /// How much of a cost a row stands for. What a request waits behind others is no work of its own.
+    fn own_cost(&self, cost: CostKind, sampled: &Sampled<'_>, view: &View<'_>) -> f64 {
+        let waited = match cost {
+            CostKind::Requests | CostKind::Bytes => 0.0,
+            CostKind::UpstreamTime | CostKind::ConnectionTime => view.waiting.of(sampled) * f64::from(sampled.factor),
+        };
+        (sampled.cost(cost as usize) - waited).max(0.0)
+    }
+
+    /// The share of what is offered of a cost that is not waiting.
+    fn own_share(&self, cost: CostKind, view: &View<'_>) -> f64 {
+        let rows = || self.material.rows().iter().filter(|sampled| sampled.row.is_mineable());
+        let all: f64 = rows().map(|sampled| sampled.cost(cost as usize)).sum();
+        let own: f64 = rows().map(|sampled| self.own_cost(cost, sampled, view)).sum();
+        if all > 0.0 { own / all } else { 1.0 }
+    }
+
     fn column(&self, cost: CostKind, view: &View<'_>, choices: &[Choice]) -> Column<'a> {
         let weighed =
-            |sampled: &Sampled<'a>| Weighed { marks: &sampled.row.marks, weight: sampled.cost(cost as usize) };
+            |sampled: &Sampled<'a>| Weighed { marks: &sampled.row.marks, weight: self.own_cost(cost, sampled, view) };
         let explained =
             |sampled: &Sampled<'_>| choices.iter().any(|choice| sampled.row.marks.has_all(&choice.candidate.items));
         Column {
+            cost,
             offered: self
                 .material
                 .rows()
@@ -265,26 +298,21 @@ impl<'a> Inquiry<'a> {
                 .map(weighed)
                 .filter(|row| row.weight > 0.0)
                 .collect(),
-            normal: self
-                .material
-                .normal
-                .iter()
-                .map(|row| Weighed { marks: &row.marks, weight: row.cost(cost as usize) })
-                .filter(|row| row.weight > 0.0)
-                .collect(),
-            votes: votes(&self.material.normal),
+            normal: self.material.reference,
+            seen: self.seen,
             expected: self.rate(cost) * view.growth * self.material.seconds(),
         }
     }
 
     /// Whether what is left of this cost, after the rules found for another, is worth a search of its own: more than
     /// the unevenness of ordinary traffic, in a cost that is not calm.
-    fn is_worth_mining(&self, cost: CostKind, column: &Column<'_>, explained: bool) -> bool {
+    fn is_worth_mining(&self, cost: CostKind, column: &Column<'_>, view: &View, explained: bool) -> bool {
         let Some(reading) = self.readings.get(cost as usize) else { return false };
         let excess = column.excess();
         let uneven =
             (reading.normal.upper - reading.normal.median).max(0.0) * self.material.seconds() / SAMPLE_SECONDS as f64;
-        let left = !explained || (!reading.calm && excess > uneven && excess >= LEFT_SHARE * reading.offered);
+        let offered = reading.offered * self.own_share(cost, view);
+        let left = !explained || (!reading.calm && excess > uneven && excess >= LEFT_SHARE * offered);
         left && excess >= EXCESS_MIN * column.expected && excess > 0.0 && !self.follows_requests(cost)
     }
 
@@ -313,25 +341,25 @@ impl<'a> Inquiry<'a> {
         let permitted = |item: Item| self.is_permitted(item);
         let mut candidates = mining.candidates(self.standing, &permitted, &|items| view.people.users(items));
         candidates.truncate(STABILITY_CANDIDATES_MAX);
-        let index = |rows: &mut dyn Iterator<Item = Sampled<'a>>| {
-            let conjunctions = candidates.iter().map(|candidate| candidate.items.as_slice());
-            RowIndex::new(rows.filter(|sampled| sampled.row.is_mineable()).collect(), INDEXED_ROWS_MAX, conjunctions)
-        };
-        let window = index(&mut self.material.rows().iter().copied());
-        let around = index(&mut self.material.around.iter().copied());
-        let stability = Stability::new(&around, &self.material.windows, cost, self.rate(cost) * view.growth);
-        let since = self.material.onset.min(self.material.from);
+        let conjunctions = candidates.iter().map(|candidate| candidate.items.as_slice());
+        let mineable = self.material.around.iter().filter(|sampled| sampled.row.is_mineable()).copied();
+        let around = RowIndex::new(mineable.collect(), INDEXED_ROWS_MAX, conjunctions);
+        let stability = Stability::new(around.rows(), &self.material.windows, cost, self.rate(cost) * view.growth);
+        let onset = self.material.onset.min(self.material.from);
         candidates.retain_mut(|candidate| {
             let items = &candidate.items;
-            let since_onset: Vec<_> = around.matching(items).filter(|sampled| sampled.at >= since).collect();
+            // Both are the beginning of what matches, the newest first.
+            let matching: Vec<_> = around.matching(items).collect();
+            let since = |from| &matching[..matching.partition_point(|sampled| sampled.at >= from)];
+            let (window, since_onset) = (since(self.material.from), since(onset));
             let rate = self.rate(CostKind::Requests) * candidate.collateral;
-            if !is_sustained(cost, &window.matching(items).collect::<Vec<_>>(), &since_onset, &view.assets, rate) {
+            if !is_sustained(cost, window, since_onset, &view.assets, rate) {
                 return false;
             }
             // Only a rule that names clients loses what it has when the clients change.
             let names_clients = items.iter().any(|item| item.attribute == Attribute::ClientPrefix);
-            let lost = if names_clients { turnover(&since_onset, self.material.now) } else { 0.0 };
-            let coverage = stability.coverage(items, candidate.expected / self.material.seconds());
+            let lost = if names_clients { turnover(since_onset, self.material.now) } else { 0.0 };
+            let coverage = stability.coverage(&matching, candidate.expected / self.material.seconds());
             candidate.score.stability = (coverage - lost).clamp(0.0, 1.0);
             true
         });
@@ -352,15 +380,13 @@ impl<'a> Inquiry<'a> {
     /// Whether the requests that a rule matches are more than usual, and not only dearer.
     fn asks_more(&self, candidate: &Candidate, view: &View<'_>) -> bool {
         let matched = self.material.rows().iter().filter(|sampled| sampled.row.marks.has_all(&candidate.items));
-        let usual = self.normal_rate(&candidate.items, view) * view.growth * self.material.seconds();
+        let usual = self.normal_rate(&candidate.items) * view.growth * self.material.seconds();
         matched.map(|row| row.cost(0)).sum::<f64>() >= REQUESTS_LIFT_MIN * usual
     }
 
     /// Requests a second that normal traffic has of this.
-    fn normal_rate(&self, items: &[Item], view: &View<'_>) -> f64 {
-        let matched =
-            self.material.normal.iter().filter(|row| row.marks.has_all(items)).map(|row| row.cost(0)).sum::<f64>();
-        self.rate(CostKind::Requests) * matched / view.normal_requests.max(1.0)
+    fn normal_rate(&self, items: &[Item]) -> f64 {
+        self.rate(CostKind::Requests) * self.material.reference.requests_share(items)
     }
 
     fn crowd_of(&self, candidate: &Candidate, view: &View<'_>) -> Crowd {
@@ -379,7 +405,7 @@ impl<'a> Inquiry<'a> {
         // One agent out of a crowd is as alike as a bot. An agent that ordinary visitors have is judged with the others.
         let is_agent = |item: &Item| matches!(item.attribute, Attribute::UserAgent | Attribute::UserAgentWord);
         let agents: Vec<Item> = candidate.items.iter().copied().filter(is_agent).collect();
-        let is_ordinary = !agents.is_empty() && self.material.normal.iter().any(|row| row.marks.has_all(&agents));
+        let is_ordinary = !agents.is_empty() && self.material.reference.has_all(&agents);
         let others: Vec<Item> = candidate.items.iter().copied().filter(|item| !is_agent(item)).collect();
         if is_ordinary && candidate.score.coverage < 0.5 && !others.is_empty() {
             return crowd(&others, rows(), self.material.now, &view.assets, view.ordinary, false);
@@ -404,7 +430,7 @@ impl<'a> Inquiry<'a> {
     fn is_disguised(&self, candidate: &Candidate, view: &View<'_>) -> bool {
         let is_hand = |item: &&Item| matches!(item.attribute, Attribute::HeaderOrder | Attribute::Ja4);
         let Some(hand) = candidate.items.iter().find(is_hand) else { return false };
-        if self.material.normal.iter().any(|row| row.marks.has(*hand)) {
+        if self.material.reference.has_all(&[*hand]) {
             return false;
         }
         let matched =
@@ -499,11 +525,7 @@ impl<'a> Inquiry<'a> {
             let having = matched.iter().filter(|sampled| sampled.row.marks.has(*item)).count();
             having as f64 >= CLOSURE_SHARE * matched.len() as f64
         };
-        let normal = &self.material.normal;
-        let is_common = |item: &Item| {
-            let having = normal.iter().filter(|row| row.marks.has(*item)).count();
-            having as f64 >= CLOSURE_SHARE * normal.len().max(1) as f64
-        };
+        let is_common = |item: &Item| self.material.reference.share(*item) >= CLOSURE_SHARE;
         let mut closure: Vec<Item> = Vec::new();
         let values = first.row.marks.items().filter(|item| item.attribute != Attribute::ClientPrefix);
         for item in values.filter(|item| !implied(item)).filter(shared).filter(|item| !is_common(item)) {
@@ -521,29 +543,4 @@ fn is_apart(finding: &Finding) -> bool {
     let is_mark = |condition: &Condition| condition.attribute.is_mark() && condition.value.is_some();
     let has_mark = finding.conditions.iter().any(is_mark);
     finding.cleared && has_mark && finding.evidence.collateral == 0.0
-}
-
-fn votes<'a>(normal: &[&'a NormalRow]) -> Vec<Vote<'a>> {
-    normal
-        .iter()
-        .filter(|row| row.costs[0] > 0.0)
-        .map(|row| Vote { marks: &row.marks, returning: row.returning })
-        .collect()
-}
-
-fn ordinary(normal: &[&NormalRow], marked: &Marked) -> Ordinary {
-    let (mut all, mut assets) = (0.0, 0.0);
-    let mut networks = FxHashMap::default();
-    for row in normal {
-        all += row.cost(0);
-        if marked.is_static(row.marks.one(Attribute::Extension)) {
-            assets += row.cost(0);
-        }
-        if row.has_networks() {
-            let network = row.marks.of(Attribute::ClientPrefix).get(1).copied().unwrap_or_default();
-            *networks.entry(network).or_insert(0.0) += 1.0;
-        }
-    }
-    let diversity = (!networks.is_empty()).then(|| effective_kinds(networks.values().copied()));
-    Ordinary { asset_share: if all > 0.0 { assets / all } else { 0.0 }, networks: diversity }
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use crate::units::Timestamp;
 
 use super::baseline::{Baseline, NormalRow};
-use super::mining::ROWS_MAX;
 use super::recent::{Recent, Sampled};
+use super::reference::{ROWS_MAX, Reference};
 use super::seasonal::Seasonal;
 
 /// The longest stretch that is mined.
@@ -20,11 +20,23 @@ const WINDOW_ROWS_FEW: usize = 100;
 /// The shortest.
 const WINDOW_MIN: Duration = Duration::from_secs(1);
 
+/// How much of the present is looked at where something has just begun.
+pub(super) const NEWEST: Duration = Duration::from_millis(2500);
+
 /// The windows in which a rule must hold, in seconds back from the present.
 const STABILITY_SECONDS: [u64; 3] = [1, 10, 60];
 
 /// Normal rows below which the ten minutes before are asked as well.
 const NORMAL_ROWS_MIN: usize = 500;
+
+/// Which stretch is mined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Window {
+    /// Since the onset, the last seconds at most.
+    Usual,
+    /// Only what is newest.
+    Newest,
+}
 
 /// Everything that a look needs.
 pub(super) struct Material<'a> {
@@ -38,21 +50,25 @@ pub(super) struct Material<'a> {
     /// The stretches of the time around, from and until, in which a rule must hold.
     pub(super) windows: Vec<(Timestamp, Timestamp)>,
     pub(super) normal: Vec<&'a NormalRow>,
+    pub(super) reference: &'a Reference,
 }
 
 impl<'a> Material<'a> {
     /// Of an incident that is under way.
     pub(super) fn live(
         recent: &'a Recent,
-        baseline: &'a Baseline,
-        seasonal: &Seasonal,
+        normal: Vec<&'a NormalRow>,
+        reference: &'a Reference,
         onset: Timestamp,
         now: Timestamp,
+        window: Window,
     ) -> Self {
         let shortest = now - WINDOW_MIN;
         let mut from = onset.max(now - WINDOW_MAX).min(shortest);
         let around: Vec<Sampled<'_>> = recent.since(Timestamp::EPOCH).collect();
-        if since(&around, from).len() < WINDOW_ROWS_FEW {
+        if window == Window::Newest {
+            from = from.max(now - NEWEST);
+        } else if since(&around, from).len() < WINDOW_ROWS_FEW {
             // On a quiet site ten seconds say little.
             from = onset.max(now - WINDOW_MAX_QUIET).min(shortest);
         }
@@ -62,7 +78,8 @@ impl<'a> Material<'a> {
             now,
             onset,
             windows: STABILITY_SECONDS.map(|seconds| (now - Duration::from_secs(seconds), now)).to_vec(),
-            normal: normal_rows(baseline, seasonal, now),
+            normal,
+            reference,
         }
     }
 
@@ -88,7 +105,8 @@ fn since<'r, 'a>(newest_first: &'r [Sampled<'a>], from: Timestamp) -> &'r [Sampl
     newest_first.get(..count).unwrap_or_default()
 }
 
-fn normal_rows<'a>(baseline: &'a Baseline, seasonal: &Seasonal, now: Timestamp) -> Vec<&'a NormalRow> {
+/// What is normal at this time.
+pub(super) fn normal_rows<'a>(baseline: &'a Baseline, seasonal: &Seasonal, now: Timestamp) -> Vec<&'a NormalRow> {
     if seasonal.is_cold() {
         return baseline.before(now);
     }

@@ -7,14 +7,15 @@
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use crate::decision::CostKind;
 use crate::observation::attribute::Attribute;
 
+use super::bits::Bits;
+use super::reference::{RETURNING_WEIGHT, Reference};
 use super::score::{Score, shared_address_risk};
-use super::statistics::{benjamini_hochberg, effective_count, effective_kinds, g_test, share_upper_95};
-use super::values::{Item, Marks, UNUSED};
-
-/// Normal rows that are asked at most.
-pub(crate) const ROWS_MAX: usize = 8192;
+use super::seen::Seen;
+use super::statistics::{benjamini_hochberg, effective_kinds, g_test, share_upper_95};
+use super::values::{Item, Marks};
 
 /// Rows that are drawn at most, of the excess and of the amount of normal traffic each.
 const DRAWN_MAX: usize = 2048;
@@ -43,6 +44,9 @@ const CONDITIONS_MAX: usize = 4;
 /// A further condition must cut the harm to this part, or it says nothing new.
 const COLLATERAL_CUT: f64 = 0.8;
 
+/// The bound of the harm when none was seen, in votes (the rule of three); good enough to rank by.
+const NONE_SEEN: f64 = 3.0;
+
 /// How many conjunctions are judged exactly.
 const FINALISTS_MAX: usize = 64;
 
@@ -51,14 +55,12 @@ const FOUND_MAX: usize = 4096;
 const NEXT_MAX: usize = 4 * BEAM;
 const VALUES_MAX: usize = 65_536;
 
-/// Bits of the filter before the table of values, 4 KiB of them.
+/// Bits of the filter before the table of values, 4 KiB of them, and the counters before the counts of values.
 const FILTER_BITS: usize = 1 << 15;
+const COUNTERS: usize = 1 << 13;
 
 /// The share of the believed findings that may be chance.
 const FALSE_DISCOVERY_RATE: f64 = 0.01;
-
-/// How many times a returning client's vote counts.
-const RETURNING_WEIGHT: f64 = 4.0;
 
 /// One row, with what it weighs.
 #[derive(Clone, Copy, Debug)]
@@ -67,28 +69,16 @@ pub(crate) struct Weighed<'a> {
     pub(crate) weight: f64,
 }
 
-/// The vote of one normal client.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Vote<'a> {
-    pub(crate) marks: &'a Marks,
-    pub(crate) returning: bool,
-}
-
-impl Vote<'_> {
-    const fn weight(&self) -> f64 {
-        if self.returning { RETURNING_WEIGHT } else { 1.0 }
-    }
-}
-
 /// Everything that one search looks at: one cost of one window.
 #[derive(Debug)]
 pub(crate) struct Column<'a> {
+    pub(crate) cost: CostKind,
     /// What was offered in the window and a rule could change.
     pub(crate) offered: Vec<Weighed<'a>>,
-    /// What normal traffic looks like, by its share of this cost.
-    pub(crate) normal: Vec<Weighed<'a>>,
-    /// Whom a rule would hurt.
-    pub(crate) votes: Vec<Vote<'a>>,
+    /// What normal traffic looks like, and whom a rule would hurt.
+    pub(crate) normal: &'a Reference,
+    /// Which values were ever seen, where that is known.
+    pub(crate) seen: Option<&'a Seen>,
     /// How much of this cost the window would have normally.
     pub(crate) expected: f64,
 }
@@ -114,58 +104,8 @@ pub(crate) struct Candidate {
     pub(crate) rows: u32,
     /// How much of the cost normal traffic has of it, in the window.
     pub(crate) expected: f64,
-}
-
-/// A set of drawn rows.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Bits(Vec<u64>);
-
-impl Bits {
-    pub(crate) fn new(length: usize) -> Self {
-        Self(vec![0; length.div_ceil(64)])
-    }
-
-    pub(crate) fn set(&mut self, at: usize) {
-        if let Some(word) = self.0.get_mut(at / 64) {
-            *word |= 1 << (at % 64);
-        }
-    }
-
-    fn has(&self, at: usize) -> bool {
-        self.0.get(at / 64).is_some_and(|word| word >> (at % 64) & 1 == 1)
-    }
-
-    pub(crate) fn count(&self) -> u32 {
-        self.0.iter().map(|word| word.count_ones()).sum()
-    }
-
-    /// The places that are set, in order.
-    pub(crate) fn into_places(self) -> impl Iterator<Item = usize> {
-        self.0.into_iter().enumerate().flat_map(|(word, bits)| {
-            let mut left = bits;
-            std::iter::from_fn(move || {
-                let at = (left != 0).then(|| word * 64 + left.trailing_zeros() as usize)?;
-                left &= left - 1;
-                Some(at)
-            })
-        })
-    }
-
-    pub(crate) fn and(&self, other: &Self) -> Self {
-        Self(self.0.iter().zip(&other.0).map(|(first, second)| first & second).collect())
-    }
-
-    pub(crate) fn count_and(&self, other: &Self) -> u32 {
-        self.0.iter().zip(&other.0).map(|(first, second)| (first & second).count_ones()).sum()
-    }
-
-    pub(crate) fn count_without(&self, other: &Self) -> u32 {
-        self.0.iter().zip(&other.0).map(|(first, second)| (first & !second).count_ones()).sum()
-    }
-
-    pub(crate) fn add(&mut self, other: &Self) {
-        self.0.iter_mut().zip(&other.0).for_each(|(word, other)| *word |= other);
-    }
+    /// Whether it names a value that nobody has had in 28 days.
+    pub(crate) is_unheard_of: bool,
 }
 
 /// The three sets of rows that a value or conjunction matches.
@@ -186,11 +126,42 @@ impl Matches {
     }
 }
 
+/// The members of a conjunction, by their places among the values that are considered, from one on and in order; zero where
+/// there are fewer.
+type Members = [u16; CONDITIONS_MAX];
+
+/// The places of the members.
+fn places(members: &Members) -> impl Iterator<Item = usize> + '_ {
+    members.iter().filter(|member| **member > 0).map(|member| usize::from(*member) - 1)
+}
+
+/// The same conjunction with one more; `None` when it is full.
+fn with(members: &Members, place: usize) -> Option<Members> {
+    let (mut joined, new) = (*members, place as u16 + 1);
+    *joined.iter_mut().find(|member| **member == 0)? = new;
+    joined.sort_unstable_by_key(|member| if *member == 0 { u16::MAX } else { *member });
+    Some(joined)
+}
+
+/// What a glance at a conjunction says: its rank in the beam, a rough upper bound of its harm, a rough score.
+#[derive(Clone, Copy, Debug)]
+struct Glance {
+    rank: f64,
+    collateral: f64,
+    score: f64,
+}
+
+/// A conjunction that is followed.
+struct Followed {
+    members: Members,
+    matches: Matches,
+    glance: Glance,
+}
+
 /// A search over one column.
 pub(crate) struct Mining<'a> {
     column: &'a Column<'a>,
     offered: Vec<&'a Marks>,
-    normal: Vec<&'a Marks>,
     /// How much one drawn row of the excess stands for.
     unit: f64,
     excess: f64,
@@ -198,41 +169,23 @@ pub(crate) struct Mining<'a> {
     repeats: bool,
     /// How many different rows there are as evidence.
     evidence: usize,
-    returning: Bits,
-    /// The sum of the votes' weights and their effective number, of all.
-    votes: (f64, f64),
-    /// The same for the votes that know an attribute that may be unknown.
-    votes_knowing: Vec<(Attribute, (f64, f64))>,
+    /// How many rows of normal traffic were drawn.
+    normal: usize,
 }
 
 impl<'a> Mining<'a> {
     pub(crate) fn new(column: &'a Column<'a>) -> Self {
-        let offered = draw(&column.offered);
-        let normal = draw(&column.normal);
+        let offered = draw(column.offered.iter().map(|row| (row.marks, row.weight)));
         let total: f64 = column.offered.iter().map(|row| row.weight).sum();
-        let mut returning = Bits::new(column.votes.len());
-        column.votes.iter().enumerate().filter(|(_, vote)| vote.returning).for_each(|(at, _)| returning.set(at));
-        let votes = |knows: &dyn Fn(&Vote<'_>) -> bool| {
-            let weights = column.votes.iter().filter(|vote| knows(vote)).map(Vote::weight);
-            let (sum, squares) =
-                weights.fold((0.0, 0.0), |(sum, squares), weight| (sum + weight, squares + weight * weight));
-            (sum, effective_count(sum, squares))
-        };
-        let may_be_unknown = Attribute::ALL.into_iter().filter(|attribute| attribute.may_be_unknown());
         let step = total / offered.len().max(1) as f64;
         let repeats = column.offered.iter().any(|row| row.weight > step * 1.001);
         Self {
             evidence: if repeats { column.offered.len() } else { offered.len() },
             repeats,
-            unit: total / offered.len().max(1) as f64,
+            unit: step,
             excess: column.excess(),
             offered,
-            normal,
-            returning,
-            votes: votes(&|_| true),
-            votes_knowing: may_be_unknown
-                .map(|attribute| (attribute, votes(&|vote| vote.marks.one(attribute) != UNUSED)))
-                .collect(),
+            normal: column.normal.drawn_count(column.cost),
             column,
         }
     }
@@ -264,61 +217,10 @@ impl<'a> Mining<'a> {
         }
         let items = self.items(permitted);
         let matches = self.matches(&items);
-        let mut found: FxHashMap<Vec<usize>, f64> = FxHashMap::default();
-        let mut beam: Vec<Followed> = Vec::new();
-        for (index, matches) in matches.iter().enumerate() {
-            if let Some((rank, collateral, score)) = self.glance(&[items[index]], matches) {
-                found.insert(vec![index], score);
-                beam.push((vec![index], matches.clone(), rank, collateral));
-            }
-        }
-        for _ in 1..CONDITIONS_MAX {
-            beam.sort_by(by_rank);
-            beam.truncate(BEAM);
-            let mut next: Vec<Followed> = Vec::new();
-            let mut seen: FxHashSet<Vec<usize>> = FxHashSet::default();
-            for (members, parent, _, parent_collateral) in &beam {
-                for (index, item) in items.iter().enumerate() {
-                    if members.contains(&index) || members.iter().any(|member| !may_join(items[*member], *item)) {
-                        continue;
-                    }
-                    let both = parent.offered.count_and(&matches[index].offered);
-                    if f64::from(both) * self.unit < COVERAGE_MIN * self.excess || both < ROWS_MIN {
-                        continue;
-                    }
-                    let mut members = members.clone();
-                    members.push(index);
-                    members.sort_unstable();
-                    if !seen.insert(members.clone()) {
-                        continue;
-                    }
-                    let joined = parent.and(&matches[index]);
-                    let conjunction: Vec<Item> = members.iter().map(|member| items[*member]).collect();
-                    if let Some((rank, collateral, score)) = self.glance(&conjunction, &joined)
-                        && collateral <= parent_collateral * COLLATERAL_CUT
-                    {
-                        if found.len() >= FOUND_MAX {
-                            keep_best(&mut found);
-                        }
-                        found.insert(members.clone(), score);
-                        next.push((members, joined, rank, collateral));
-                        if next.len() >= NEXT_MAX {
-                            next.sort_by(by_rank);
-                            next.truncate(BEAM);
-                        }
-                    }
-                }
-            }
-            beam = next;
-        }
-        let mut finalists: Vec<(Vec<usize>, f64)> = found.into_iter().collect();
-        finalists.sort_by(|first, second| second.1.total_cmp(&first.1).then_with(|| first.0.cmp(&second.0)));
-        finalists.truncate(FINALISTS_MAX);
-        let mut sets: Vec<(Vec<Item>, Matches)> = Vec::with_capacity(finalists.len() + standing.len());
-        for (members, _) in &finalists {
-            let Some((first, others)) = members.split_first() else { continue };
-            let joined = others.iter().fold(matches[*first].clone(), |joined, member| joined.and(&matches[*member]));
-            sets.push((members.iter().map(|member| items[*member]).collect(), joined));
+        let mut sets: Vec<(Vec<Item>, Matches)> = Vec::new();
+        for members in self.finalists(&items, &matches) {
+            let joined = places(&members).map(|place| matches[place].clone()).reduce(|all, next| all.and(&next));
+            sets.extend(joined.map(|joined| (places(&members).map(|place| items[place]).collect(), joined)));
         }
         for standing in standing.iter().filter(|standing| standing.iter().all(|item| permitted(*item))) {
             sets.push((standing.clone(), self.matches_of(standing)));
@@ -331,12 +233,89 @@ impl<'a> Mining<'a> {
         self.judge(sets, users)
     }
 
+    /// The beam search: the conjunctions of these values that look best.
+    fn finalists(&self, items: &[Item], matches: &[Matches]) -> Vec<Members> {
+        let mut found: FxHashMap<Members, f64> = FxHashMap::default();
+        let mut beam: Vec<Followed> = Vec::new();
+        for (place, own) in matches.iter().enumerate() {
+            let glance = self.glance(&[items[place]], own.offered.count(), own.normal.count(), &|| {
+                (own.votes.count(), own.votes.count_and(self.column.normal.returning()))
+            });
+            if let (Some(glance), Some(members)) = (glance, with(&Members::default(), place)) {
+                found.insert(members, glance.score);
+                beam.push(Followed { members, matches: own.clone(), glance });
+            }
+        }
+        // Which values each value may stand with.
+        let company: Vec<Bits> = items.iter().map(|item| company(*item, items)).collect();
+        let mut seen: FxHashSet<Members> = FxHashSet::default();
+        for _ in 1..CONDITIONS_MAX {
+            beam.sort_by(by_rank);
+            beam.truncate(BEAM);
+            let mut next: Vec<Followed> = Vec::new();
+            seen.clear();
+            for parent in beam.iter().filter(|parent| self.may_improve(parent, items)) {
+                let joining = places(&parent.members).map(|member| company[member].clone());
+                for place in joining.reduce(|all, next| all.and(&next)).unwrap_or_default().into_places() {
+                    let own = &matches[place];
+                    let both = parent.matches.offered.count_and(&own.offered);
+                    if f64::from(both) * self.unit < COVERAGE_MIN * self.excess || both < ROWS_MIN {
+                        continue;
+                    }
+                    let Some(members) = with(&parent.members, place).filter(|members| seen.insert(*members)) else {
+                        continue;
+                    };
+                    let mut conjunction = [items[place]; CONDITIONS_MAX];
+                    let count = places(&members).zip(&mut conjunction).map(|(place, to)| *to = items[place]).count();
+                    let most = parent.glance.collateral * COLLATERAL_CUT;
+                    let votes = || {
+                        let votes = parent.matches.votes.count_and(&own.votes);
+                        let returning = self.column.normal.returning();
+                        (votes, parent.matches.votes.count_and_and(&own.votes, returning))
+                    };
+                    let normal = parent.matches.normal.count_and(&own.normal);
+                    // The harm by amount alone says of most that they cut nothing, without a look at the votes.
+                    if f64::from(normal) > most * self.normal as f64 {
+                        continue;
+                    }
+                    let glance = self.glance(&conjunction[..count], both, normal, &votes);
+                    if let Some(glance) = glance
+                        && glance.collateral <= most
+                    {
+                        if found.len() >= FOUND_MAX {
+                            keep_best(&mut found);
+                        }
+                        found.insert(members, glance.score);
+                        next.push(Followed { members, matches: parent.matches.and(own), glance });
+                        if next.len() >= NEXT_MAX {
+                            next.sort_by(by_rank);
+                            next.truncate(BEAM);
+                        }
+                    }
+                }
+            }
+            beam = next;
+        }
+        let mut finalists: Vec<(Members, f64)> = found.into_iter().collect();
+        finalists.sort_by(|first, second| second.1.total_cmp(&first.1).then_with(|| first.0.cmp(&second.0)));
+        finalists.truncate(FINALISTS_MAX);
+        finalists.into_iter().map(|(members, _)| members).collect()
+    }
+
+    /// Whether a further condition could cut the harm enough: not below the bound of what was never seen, which is no lower for
+    /// more conditions.
+    fn may_improve(&self, parent: &Followed, items: &[Item]) -> bool {
+        let conjunction: Vec<Item> = places(&parent.members).map(|place| items[place]).collect();
+        let least = NONE_SEEN / self.column.normal.votes(&conjunction).effective.max(1.0);
+        least.min(1.0) <= parent.glance.collateral * COLLATERAL_CUT
+    }
+
     /// Judges these conjunctions exactly and keeps the significant ones.
     fn judge(&self, sets: Vec<(Vec<Item>, Matches)>, users: &dyn Fn(&[Item]) -> f64) -> Vec<Candidate> {
         let mut judged = Vec::new();
         for (items, matches) in sets {
             let offered = f64::from(matches.offered.count()) * self.unit;
-            let expected = self.expected(&matches);
+            let expected = self.expected(matches.normal.count());
             let coverage = ((offered - expected) / self.excess).clamp(0.0, 1.0);
             if coverage < COVERAGE_MIN || offered < expected * LIFT_MIN {
                 continue;
@@ -346,7 +325,8 @@ impl<'a> Mining<'a> {
                 continue;
             }
             let Some(risk) = shared_address_risk(&items, users) else { continue };
-            let (collateral, effective) = self.collateral(&items, &matches);
+            let votes = (matches.votes.count(), matches.votes.count_and(self.column.normal.returning()));
+            let (collateral, effective) = self.collateral(&items, matches.normal.count(), votes);
             let chance = g_test((f64::from(rows), self.evidence as f64), (collateral * effective, effective));
             let score = Score {
                 coverage,
@@ -355,7 +335,10 @@ impl<'a> Mining<'a> {
                 stability: 1.0,
                 shared_address_risk: risk,
             };
-            let candidate = Candidate { items, score, collateral, matched: matches.offered, rows, expected };
+            let is_unheard_of =
+                items.iter().any(|item| self.column.seen.and_then(|seen| seen.share(*item)) == Some(0.0));
+            let candidate =
+                Candidate { items, score, collateral, matched: matches.offered, rows, expected, is_unheard_of };
             judged.push((candidate, chance));
         }
         let believed = benjamini_hochberg(judged.iter().map(|(_, chance)| *chance).collect(), FALSE_DISCOVERY_RATE);
@@ -365,22 +348,22 @@ impl<'a> Mining<'a> {
         candidates
     }
 
-    /// Rank in the beam, rough upper bound of the harm, rough score; `None` when it covers too little.
-    fn glance(&self, items: &[Item], matches: &Matches) -> Option<(f64, f64, f64)> {
-        let offered = matches.offered.count();
+    /// Looks at a conjunction by the number of rows of the excess, of normal traffic, and of votes (all, and old
+    /// acquaintances') that it matches, the votes asked for last; `None` when it covers too little.
+    fn glance(&self, items: &[Item], offered: u32, normal: u32, votes: &dyn Fn() -> (u32, u32)) -> Option<Glance> {
         if offered < ROWS_MIN {
             return None;
         }
-        let coverage = (f64::from(offered) * self.unit - self.expected(matches)) / self.excess;
+        let coverage = (f64::from(offered) * self.unit - self.expected(normal)) / self.excess;
         let least = if items.len() == 1 { ITEM_COVERAGE_MIN } else { COVERAGE_MIN };
         if coverage < least {
             return None;
         }
         let coverage = coverage.min(1.0);
-        let (collateral, effective) = self.collateral(items, matches);
-        // Three expected events are the bound when none was seen (the rule of three); good enough to rank by.
-        let upper = (collateral + (3.0 + 1.645 * (collateral * effective).sqrt()) / effective.max(1.0)).min(1.0);
-        Some((coverage - upper, upper, coverage - 10.0 * upper - 0.01 * items.len() as f64))
+        let (collateral, effective) = self.collateral(items, normal, votes());
+        let upper = (collateral + (NONE_SEEN + 1.645 * (collateral * effective).sqrt()) / effective.max(1.0)).min(1.0);
+        let score = coverage - 10.0 * upper - 0.01 * items.len() as f64;
+        Some(Glance { rank: coverage - upper, collateral: upper, score })
     }
 
     /// How wide the networks are that a rule names, 0 for the address itself: of networks that say the same the narrowest
@@ -404,36 +387,44 @@ impl<'a> Mining<'a> {
         matches.offered.count()
     }
 
-    fn expected(&self, matches: &Matches) -> f64 {
-        self.column.expected * f64::from(matches.normal.count()) / self.normal.len().max(1) as f64
+    /// How much of the cost normal traffic has of what matches so many of its drawn rows.
+    fn expected(&self, normal: u32) -> f64 {
+        self.column.expected * f64::from(normal) / self.normal.max(1) as f64
     }
 
-    /// The share of normal traffic that is hurt, by votes or by amount, whichever is more, and the effective number of
+    /// The share of normal traffic that is hurt, by votes or by amount or by all votes of 28 days, whichever is most, and the
+    /// effective number of
     /// votes behind it. A rule that names what may be unknown, as a network, is judged by the votes that know it.
-    fn collateral(&self, items: &[Item], matches: &Matches) -> (f64, f64) {
-        let knowing =
-            self.votes_knowing.iter().filter(|(attribute, _)| items.iter().any(|item| item.attribute == *attribute));
-        let fewest = knowing.map(|(_, votes)| *votes).min_by(|first, second| first.1.total_cmp(&second.1));
-        let (total, effective) = fewest.unwrap_or(self.votes);
-        let hurt = f64::from(matches.votes.count())
-            + (RETURNING_WEIGHT - 1.0) * f64::from(matches.votes.count_and(&self.returning));
-        let by_votes = if total > 0.0 { (hurt / total).min(1.0) } else { 0.0 };
-        let by_amount = f64::from(matches.normal.count()) / self.normal.len().max(1) as f64;
-        (by_votes.max(by_amount), effective)
+    fn collateral(&self, items: &[Item], normal: u32, (votes, returning): (u32, u32)) -> (f64, f64) {
+        let all = self.column.normal.votes(items);
+        let hurt = f64::from(votes) + (RETURNING_WEIGHT - 1.0) * f64::from(returning);
+        let by_votes = if all.sum > 0.0 { (hurt / all.sum).min(1.0) } else { 0.0 };
+        let by_amount = f64::from(normal) / self.normal.max(1) as f64;
+        // None of a few thousand rows is not never. How often several values came together is not counted.
+        let [item] = items else { return (by_votes.max(by_amount), all.effective) };
+        let by_memory = self.column.seen.and_then(|seen| seen.share(*item)).unwrap_or_default();
+        (by_votes.max(by_amount).max(by_memory), all.effective)
     }
 
     /// The values with enough of the excess, at most 32 of each attribute.
     fn items(&self, permitted: &dyn Fn(Item) -> bool) -> Vec<Item> {
+        let least = (ITEM_COVERAGE_MIN * self.excess / self.unit).max(f64::from(ROWS_MIN));
+        // Most values are in few rows, which a counter that they share with others tells before any is looked up.
+        let counter = |item: Item| (item.hash ^ (item.attribute as u32).wrapping_mul(0x9e37_79b1)) as usize % COUNTERS;
+        let mut counters = vec![0_u32; COUNTERS];
+        self.offered.iter().flat_map(|marks| marks.placed()).for_each(|item| counters[counter(item)] += 1);
         let mut counts: FxHashMap<Item, u32> = FxHashMap::default();
-        for marks in &self.offered {
-            for item in marks.items() {
-                // What is in every twentieth row is met long before the table is full of what is in one.
-                if counts.len() < VALUES_MAX || counts.contains_key(&item) {
-                    *counts.entry(item).or_default() += 1;
-                }
+        for item in self.offered.iter().flat_map(|marks| marks.placed()) {
+            if f64::from(counters[counter(item)]) < least {
+                continue;
+            }
+            // What is in every twentieth row is met long before the table is full of what is in one.
+            if let Some(count) = counts.get_mut(&item) {
+                *count += 1;
+            } else if counts.len() < VALUES_MAX {
+                counts.insert(item, 1);
             }
         }
-        let least = (ITEM_COVERAGE_MIN * self.excess / self.unit).max(f64::from(ROWS_MIN));
         let mut counts: Vec<(Item, u32)> = counts.into_iter().filter(|(_, count)| f64::from(*count) >= least).collect();
         counts.sort_unstable_by_key(|(item, count)| (preference(item.attribute), u32::MAX - count, item.hash));
         let mut items: Vec<Item> = Vec::new();
@@ -451,51 +442,42 @@ impl<'a> Mining<'a> {
         // Nearly all values of a row are none of these, which a few bits tell without a look into the table.
         let mut filter = Bits::new(FILTER_BITS);
         items.iter().for_each(|item| filter.set(item.hash as usize % FILTER_BITS));
-        let mut matches: Vec<Matches> = items.iter().map(|_| self.matches_none()).collect();
-        let mut fill = |rows: &mut dyn Iterator<Item = &Marks>, part: fn(&mut Matches) -> &mut Bits| {
-            for (at, marks) in rows.enumerate() {
-                for item in marks.items().filter(|item| filter.has(item.hash as usize % FILTER_BITS)) {
-                    if let Some(index) = index.get(&item) {
-                        part(&mut matches[*index]).set(at);
-                    }
+        let normal = self.column.normal;
+        let mut matches: Vec<Matches> = Vec::with_capacity(items.len());
+        for item in items {
+            let having = normal.having(*item);
+            matches.push(Matches {
+                offered: Bits::new(self.offered.len()),
+                normal: normal.drawn_of(self.column.cost, &having),
+                votes: normal.votes_of(&having),
+            });
+        }
+        for (at, marks) in self.offered.iter().enumerate() {
+            for item in marks.placed().filter(|item| filter.has(item.hash as usize % FILTER_BITS)) {
+                if let Some(index) = index.get(&item) {
+                    matches[*index].offered.set(at);
                 }
             }
-        };
-        fill(&mut self.offered.iter().copied(), |matches| &mut matches.offered);
-        fill(&mut self.normal.iter().copied(), |matches| &mut matches.normal);
-        fill(&mut self.column.votes.iter().map(|vote| vote.marks), |matches| &mut matches.votes);
+        }
         matches
     }
 
     fn matches_of(&self, items: &[Item]) -> Matches {
-        let mut matches = self.matches_none();
-        let fill = |rows: &mut dyn Iterator<Item = &Marks>, bits: &mut Bits| {
-            rows.enumerate().filter(|(_, marks)| marks.has_all(items)).for_each(|(at, _)| bits.set(at));
-        };
-        fill(&mut self.offered.iter().copied(), &mut matches.offered);
-        fill(&mut self.normal.iter().copied(), &mut matches.normal);
-        fill(&mut self.column.votes.iter().map(|vote| vote.marks), &mut matches.votes);
-        matches
-    }
-
-    fn matches_none(&self) -> Matches {
-        Matches {
-            offered: Bits::new(self.offered.len()),
-            normal: Bits::new(self.normal.len()),
-            votes: Bits::new(self.column.votes.len()),
-        }
+        let mut offered = Bits::new(self.offered.len());
+        let matching = self.offered.iter().enumerate().filter(|(_, marks)| marks.has_all(items));
+        matching.for_each(|(at, _)| offered.set(at));
+        let having = self.column.normal.having_all(items);
+        let normal = self.column.normal.drawn_of(self.column.cost, &having);
+        Matches { offered, normal, votes: self.column.normal.votes_of(&having) }
     }
 }
 
-/// A conjunction that is followed: its members, what it matches, its rank, and the bound of its harm.
-type Followed = (Vec<usize>, Matches, f64, f64);
-
 fn by_rank(first: &Followed, second: &Followed) -> std::cmp::Ordering {
-    second.2.total_cmp(&first.2).then_with(|| first.0.cmp(&second.0))
+    second.glance.rank.total_cmp(&first.glance.rank).then_with(|| first.members.cmp(&second.members))
 }
 
 /// Keeps the best quarter of what was found.
-fn keep_best(found: &mut FxHashMap<Vec<usize>, f64>) {
+fn keep_best(found: &mut FxHashMap<Members, f64>) {
     let mut scores: Vec<f64> = found.values().copied().collect();
     scores.sort_by(f64::total_cmp);
     let least = scores.get(scores.len() * 3 / 4).copied().unwrap_or(f64::NEG_INFINITY);
@@ -516,23 +498,30 @@ fn may_join(first: Item, second: Item) -> bool {
     !first.attribute.is_ancestor_of(second.attribute) && !second.attribute.is_ancestor_of(first.attribute)
 }
 
+/// The places of the values with which a value may stand in one rule.
+fn company(item: Item, items: &[Item]) -> Bits {
+    let mut company = Bits::new(items.len());
+    items.iter().enumerate().filter(|(_, other)| may_join(item, **other)).for_each(|(place, _)| company.set(place));
+    company
+}
+
 /// Draws rows in proportion to their weight (systematic sampling), so that all drawn rows weigh the same. Rows of equal
 /// weight are taken as they are while they are few enough.
-fn draw<'a>(rows: &[Weighed<'a>]) -> Vec<&'a Marks> {
-    let total: f64 = rows.iter().map(|row| row.weight).sum();
-    let Some(first) = rows.first() else { return Vec::new() };
-    if rows.len() <= DRAWN_MAX && rows.iter().all(|row| (row.weight - first.weight).abs() <= 1e-6 * first.weight) {
-        return rows.iter().map(|row| row.marks).collect();
+pub(crate) fn draw<T: Copy>(rows: impl Iterator<Item = (T, f64)> + Clone) -> Vec<T> {
+    let Some((_, first)) = rows.clone().next() else { return Vec::new() };
+    let (length, total) = rows.clone().fold((0, 0.0), |(length, total), (_, weight)| (length + 1, total + weight));
+    if length <= DRAWN_MAX && rows.clone().all(|(_, weight)| (weight - first).abs() <= 1e-6 * first) {
+        return rows.map(|(row, _)| row).collect();
     }
-    let count = rows.len().clamp(1024, DRAWN_MAX);
+    let count = length.clamp(1024, DRAWN_MAX);
     let step = total / count as f64;
     let mut drawn = Vec::with_capacity(count);
     let mut next = step / 2.0;
     let mut sum = 0.0;
-    for row in rows {
-        sum += row.weight;
+    for (row, weight) in rows {
+        sum += weight;
         while next < sum && drawn.len() < count {
-            drawn.push(row.marks);
+            drawn.push(row);
             next += step;
         }
     }

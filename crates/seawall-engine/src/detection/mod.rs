@@ -13,6 +13,7 @@
 
 mod assets;
 mod baseline;
+mod bits;
 mod cover;
 mod crowd;
 pub mod explain;
@@ -25,9 +26,11 @@ mod newcomers;
 mod people;
 mod random;
 mod recent;
+mod reference;
 mod saved;
 mod score;
 mod seasonal;
+mod seen;
 mod series;
 mod shapes;
 mod stability;
@@ -37,6 +40,7 @@ mod sustained;
 mod trigger;
 mod values;
 mod verdict;
+mod waiting;
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -51,15 +55,17 @@ use baseline::Baseline;
 use crowd::Marked;
 use incident::Incidents;
 use inquiry::Inquiry;
-use material::Material;
+use material::{Material, NEWEST, Window, normal_rows};
 use newcomers::Newcomers;
 use random::Random;
 use recent::{Answered, Recent, Row};
+use reference::Reference;
 use seasonal::Seasonal;
+use seen::Seen;
 use series::{Passed, Series};
 use shapes::Rhythms;
 use trigger::Trigger;
-use values::{Item, Keys, Texts};
+use values::{Item, Keys, Texts, UNUSED};
 
 pub use saved::RestoreError;
 pub use surroundings::{Pressure, RuleTraffic, Surroundings};
@@ -74,6 +80,9 @@ const STRESS_MEMORY: Duration = Duration::from_secs(10);
 const RETURNING_AGE: Duration = Duration::from_secs(3600);
 const RETURNING_SERVED: u32 = 50;
 
+/// An agent is new while at most this share of the votes of 28 days had it.
+const RARE_SHARE: f64 = 0.001;
+
 /// A single observation is never more important than this many ordinary requests, so that one large file does not push
 /// all else out of a sample.
 const IMPORTANCE_MAX: f64 = 1000.0;
@@ -81,12 +90,12 @@ const IMPORTANCE_MAX: f64 = 1000.0;
 /// What one request costs on an ordinary site, until this one's is known.
 const TYPICAL: [f64; COSTS] = [1.0, 10_000.0, 0.01, 0.1];
 
-/// The most that a search holds at once, in bytes. Bitsets of 1.5 KiB each (2,048 drawn rows of the excess, as many of the
-/// amount of normal traffic, 8,192 of its votes) for 480 values, 256 conjunctions followed and 64 finalists: 1.2 MiB. The list
-/// of the last minute's rows: 1.1 MiB; what is indexed of it: 0.6 MiB. Counts of values, conjunctions seen and clients of the
-/// crowd test, one after another: 1.1 MiB. What is known of the site's files, of 8,192 normal rows in three directories each:
-/// 0.5 MiB.
-const MINING_BYTES_MAX: usize = 9 << 19;
+/// The most that a search holds at once, in bytes. What is normal in columns: 1.5 MiB. Bitsets of 1.5 KiB each (2,048 drawn
+/// rows of the excess, as many of the amount of normal traffic, 8,192 of its votes) for 480 values, 256 conjunctions followed
+/// and 64 finalists: 1.2 MiB. The list of the last minute's rows: 0.9 MiB; what is indexed of it: 0.5 MiB. Counts of values,
+/// conjunctions seen and clients of the crowd test, one after another: 1.1 MiB. What is known of the site's files, of 8,192
+/// normal rows in three directories each: 0.5 MiB.
+const MINING_BYTES_MAX: usize = (5 << 20) + (3 << 18);
 
 /// How detection is set up.
 #[derive(Clone, Debug, Default)]
@@ -115,9 +124,12 @@ pub struct Detector {
     rhythms: Rhythms,
     seasonal: Seasonal,
     baseline: Baseline,
+    seen: Seen,
     trigger: Trigger,
     incidents: Incidents,
     ladder: Ladder,
+    /// What is normal as the search of an incident asks for it; with the incident's number and the hour.
+    reference: Option<((u32, u64), Reference)>,
     /// The values behind the conditions of each rule, to find it in the sample.
     values: HashMap<RuleId, Vec<Item>>,
     /// What one request costs normally, in the unit of each cost.
@@ -143,9 +155,11 @@ impl Detector {
             rhythms: Rhythms::new(),
             seasonal: Seasonal::new(),
             baseline: Baseline::new(),
+            seen: Seen::new(),
             trigger: Trigger::default(),
             incidents: Incidents::default(),
             ladder: Ladder::default(),
+            reference: None,
             values: HashMap::new(),
             typical: TYPICAL,
             stressed: None,
@@ -199,7 +213,13 @@ impl Detector {
             exempt: observation.client.is_some_and(|client| self.never_ban.contains(client)),
         };
         if arrives && row.is_mineable() {
-            self.newcomers.arrive(row.marks.one(Attribute::UserAgent), self.series.newest(), weight);
+            let (step, seen) = (self.series.newest(), &self.seen);
+            let is_ordinary = |item| seen.share(item).is_none_or(|share| share > RARE_SHARE);
+            for attribute in [Attribute::UserAgent, Attribute::UserAgentWord] {
+                for hash in row.marks.of(attribute).iter().copied().take_while(|hash| *hash != UNUSED) {
+                    self.newcomers.arrive(Item { attribute, hash }, step, weight, is_ordinary);
+                }
+            }
         }
         if observation.cost.requests > 0 {
             self.rhythms.arrive(row.marks.one(Attribute::Path), observation.at);
@@ -220,8 +240,8 @@ impl Detector {
         let permit = self.permit(now);
         let mut events = Vec::new();
 
-        let newcomers = self.newcomers();
-        let exceeded = self.trigger.look(now, &self.series, newcomers, &self.seasonal);
+        let newcomers = self.newcomers(now);
+        let exceeded = self.trigger.look(now, &self.series, newcomers.is_some(), &self.seasonal);
         let is_new = !exceeded.is_empty() && self.incidents.open().is_none();
         if is_new {
             self.seasonal.discard_sample();
@@ -230,13 +250,14 @@ impl Detector {
         if self.trigger.surge() {
             events.extend(self.arm_again(now, permit));
         }
-        events.extend(self.inquire(now, permit));
+        events.extend(self.inquire(now, permit, newcomers));
         events.extend(self.ladder.step(now, permit));
         let ladder = &self.ladder;
         self.values.retain(|id, _| ladder.rules().any(|rule| rule.id == *id));
         if let Some(event) = self.incidents.settle(now, self.trigger.readings(), self.ladder.is_enforcing()) {
             events.push(event);
             self.trigger.reset();
+            self.reference = None;
         }
         self.ticked = now;
         events
@@ -276,7 +297,7 @@ impl Detector {
     /// What has been learned, to be kept over a restart. It holds no address, and nothing from which one could be
     /// worked out: neither clients nor their networks, not even hashed.
     pub fn save(&self) -> Vec<u8> {
-        saved::save(&self.keys, &self.seasonal, &self.baseline)
+        saved::save(&self.keys, &self.seasonal, &self.baseline, &self.seen)
     }
 
     /// Takes up what was saved, in place of everything learned so far.
@@ -286,14 +307,16 @@ impl Detector {
     /// When the data is damaged, of another kind or version, or larger than anything that [`Self::save`] makes. Nothing
     /// is changed then.
     pub fn restore(&mut self, saved: &[u8]) -> Result<(), RestoreError> {
-        let (values, seasonal, baseline) = saved::restore(saved)?;
+        let (values, seasonal, baseline, seen) = saved::restore(saved)?;
         self.keys.values = values;
         self.marked = Marked::new(&self.keys);
         self.texts = Texts::new();
         self.recent.clear();
         self.seasonal = seasonal;
         self.baseline = baseline;
+        self.seen = seen;
         self.trigger.reset();
+        self.reference = None;
         Ok(())
     }
 
@@ -307,6 +330,7 @@ impl Detector {
             + self.rhythms.memory_bytes()
             + self.seasonal.memory_bytes()
             + self.baseline.memory_bytes()
+            + self.seen.memory_bytes()
             + MINING_BYTES_MAX
     }
 
@@ -321,7 +345,7 @@ impl Detector {
 
     /// Goes on to `to`: seconds that end teach what is normal, and so do requests of a minute ago.
     fn advance(&mut self, to: Timestamp) {
-        let Self { series, seasonal, trigger, incidents, baseline, recent, random, typical, .. } = self;
+        let Self { series, seasonal, trigger, incidents, baseline, seen, recent, random, typical, .. } = self;
         series.advance(to, |passed| match passed {
             Passed::Second(second, sums) if incidents.may_learn(second) => {
                 for cost in 1..COSTS {
@@ -342,23 +366,28 @@ impl Detector {
         });
         recent.advance(to.as_seconds(), |second, rows| {
             if incidents.may_learn(second) {
-                baseline.learn(second, rows, random);
+                baseline.learn(second, rows, random, |marks, is_vote| seen.learn(second, marks, is_vote));
             }
         });
     }
 
-    /// How many clients arrive with one user agent that ordinary visitors do not have.
-    fn newcomers(&mut self) -> f64 {
-        let Some((agent, arrivals)) = self.newcomers.foremost(self.series.newest()) else { return 0.0 };
-        if arrivals < trigger::NEWCOMERS_MIN {
-            return 0.0;
+    /// The user agent, or word of it, that hardly any ordinary visitor has and many clients arrive with, if there is one.
+    fn newcomers(&self, now: Timestamp) -> Option<Item> {
+        let (item, arrivals) = self.newcomers.foremost(self.series.newest())?;
+        // On a busy site a new browser comes with as many.
+        (arrivals >= self.seasonal.normal_second(now, series::ARRIVALS).median).then_some(item)
+    }
+
+    /// Whether rules that stand hit less than half of what came with this value in the last seconds.
+    fn is_unanswered(&self, newcomer: Item, standing: &[Vec<Item>], now: Timestamp) -> bool {
+        let (mut all, mut answered) = (0.0, 0.0);
+        for sampled in self.recent.since(now - NEWEST).filter(|sampled| sampled.row.marks.has(newcomer)) {
+            all += sampled.cost(0);
+            if standing.iter().any(|items| sampled.row.marks.has_all(items)) {
+                answered += sampled.cost(0);
+            }
         }
-        let item = Item { attribute: Attribute::UserAgent, hash: agent };
-        if self.baseline.has(item) {
-            self.newcomers.is_known(agent);
-            return 0.0;
-        }
-        arrivals
+        2.0 * answered < all
     }
 
     /// Whether the site takes many times as long as usual for a request: it is about to fall over, whoever is to blame.
@@ -432,8 +461,8 @@ impl Detector {
     }
 
     /// Looks into the open incident, when it is time, and hands what is found to the ladder.
-    fn inquire(&mut self, now: Timestamp, permit: Permit) -> Vec<Event> {
-        let Some(incident) = self.incidents.open().filter(|incident| incident.is_due(now)) else { return Vec::new() };
+    fn inquire(&mut self, now: Timestamp, permit: Permit, newcomer: Option<Item>) -> Vec<Event> {
+        let Some(incident) = self.incidents.open() else { return Vec::new() };
         let (id, onset, costs) = (incident.id, incident.onset, incident.costs.clone());
         let standing: Vec<Vec<Item>> = self
             .ladder
@@ -441,10 +470,25 @@ impl Detector {
             .filter(|rule| rule.stage != Stage::Retired)
             .filter_map(|rule| self.values.get(&rule.id).cloned())
             .collect();
+        // Beside an incident that has been going on, as a crowd, what has just begun is small: it is looked for by itself.
+        let is_fresh = incident.is_due_for_newcomers(now)
+            && newcomer.is_some_and(|newcomer| self.is_unanswered(newcomer, &standing, now));
+        if !is_fresh && !incident.is_due(now) {
+            return Vec::new();
+        }
+        let window = if is_fresh { Window::Newest } else { Window::Usual };
+        let normal = normal_rows(&self.baseline, &self.seasonal, now);
+        // Nothing is learned during an incident: what is normal is laid out once for it, and for each hour of it.
+        let key = (id, now.as_seconds() / 3600);
+        let (_, reference) = match self.reference.take().filter(|(known, _)| *known == key) {
+            Some(known) => self.reference.insert(known),
+            None => self.reference.insert((key, Reference::new(&normal, &self.marked))),
+        };
         let insight = Inquiry {
-            material: Material::live(&self.recent, &self.baseline, &self.seasonal, onset, now),
+            material: Material::live(&self.recent, normal, reference, onset, now, window),
             costs: &costs,
             readings: self.trigger.readings(),
+            seen: Some(&self.seen),
             texts: &self.texts,
             keys: &self.keys,
             marked: &self.marked,
@@ -456,6 +500,7 @@ impl Detector {
         for conditions in &insight.crowds {
             self.ladder.spare(conditions);
         }
+        let is_cleared = !insight.findings.is_empty() && insight.findings.iter().all(|(_, finding)| finding.cleared);
         let (items, findings): (Vec<Vec<Item>>, Vec<_>) = insight.findings.into_iter().unzip();
         let conditions: Vec<_> = findings.iter().map(|finding| finding.conditions.clone()).collect();
         let mut events = self.ladder.take(now, id, findings, permit);
@@ -465,7 +510,14 @@ impl Detector {
             }
         }
         let still = self.ladder.is_enforcing();
-        events.extend(self.incidents.judged(now, insight.verdict, insight.shapes, insight.explanation, still));
+        events.extend(self.incidents.judged(
+            now,
+            insight.verdict,
+            insight.shapes,
+            insight.explanation,
+            is_cleared,
+            still,
+        ));
         events
     }
 }

@@ -1,23 +1,25 @@
-//! The user agents with which most clients arrive at this moment, and among them those that ordinary visitors do not have.
-//! A flood from many addresses that is small beside the ordinary traffic stands out here: on ordinary days an agent that
-//! nobody has had before comes with one client or two.
+//! The user agents, and words of them, with which most clients arrive at this moment, and among them those that ordinary
+//! visitors do not have. A flood from many addresses that is small beside the ordinary traffic stands out here: on ordinary
+//! days an agent that nobody has had before comes with one client or two. Words tell servers of one kind, each of which adds
+//! its own name to its agent.
 //!
-//! A table of fixed size, keyed by hash; of two agents in one place the one that comes more often stays.
+//! A table of fixed size, keyed by hash; of two values in one place the one that comes more often stays.
 
-use super::values::ValueHash;
+use super::trigger::NEWCOMERS_MIN;
+use super::values::Item;
 
-/// How many agents are watched.
-const AGENTS: usize = 4096;
+/// How many values are watched.
+const VALUES: usize = 8192;
 
 /// In how many steps arrivals fade to a half: two seconds.
 const FADE_STEPS: f32 = 8.0;
 
-/// How long an agent that ordinary visitors have is not asked about again, in steps: an hour.
+/// How long a value that ordinary visitors have is not asked about again, in steps: an hour.
 const KNOWN_STEPS: u32 = 4 * 3600;
 
 #[derive(Clone, Copy, Debug, Default)]
-struct Agent {
-    hash: ValueHash,
+struct Watched {
+    item: Option<Item>,
     /// The step as of which arrivals are faded.
     step: u32,
     arrivals: f32,
@@ -28,61 +30,60 @@ struct Agent {
 /// Who arrives with which agent.
 #[derive(Clone, Debug)]
 pub(crate) struct Newcomers {
-    agents: Vec<Agent>,
-    /// The place of the one with most arrivals in the newest step, of those that may be new.
+    watched: Vec<Watched>,
+    /// The place of the one with most arrivals in the newest step, of those that are new.
     foremost: usize,
-    step: u32,
 }
 
 impl Newcomers {
     pub(crate) fn new() -> Self {
-        Self { agents: vec![Agent::default(); AGENTS], foremost: 0, step: 0 }
+        Self { watched: vec![Watched::default(); VALUES], foremost: 0 }
     }
 
     pub(crate) fn memory_bytes(&self) -> usize {
-        size_of_val(self.agents.as_slice())
+        size_of_val(self.watched.as_slice())
     }
 
-    /// Counts the arrival of a client with this agent.
-    pub(crate) fn arrive(&mut self, hash: ValueHash, step: u64, weight: f32) {
+    /// Counts the arrival of a client with this value. `is_ordinary` is asked once it comes often.
+    pub(crate) fn arrive(&mut self, item: Item, step: u64, weight: f32, is_ordinary: impl FnOnce(Item) -> bool) {
         let step = step as u32;
-        let at = hash as usize % AGENTS;
-        let agent = &mut self.agents[at];
-        agent.fade(step);
-        if agent.hash != hash {
-            if agent.arrivals > weight {
-                agent.arrivals -= weight;
+        let at = item.hash as usize % VALUES;
+        let watched = &mut self.watched[at];
+        watched.fade(step);
+        if watched.item != Some(item) {
+            if watched.arrivals > weight {
+                watched.arrivals -= weight;
                 return;
             }
-            *agent = Agent { hash, step, ..Agent::default() };
+            *watched = Watched { item: Some(item), step, ..Watched::default() };
         }
-        agent.arrivals += weight;
-        let (arrivals, is_known) = (agent.arrivals, agent.is_known(step));
-        let foremost = &mut self.agents[self.foremost];
+        watched.arrivals += weight;
+        let arrivals = watched.arrivals;
+        if watched.is_known(step) || f64::from(arrivals) < NEWCOMERS_MIN {
+            return;
+        }
+        if is_ordinary(item) {
+            watched.known_until = step.wrapping_add(KNOWN_STEPS);
+            return;
+        }
+        let foremost = &mut self.watched[self.foremost];
         foremost.fade(step);
-        if !is_known && (foremost.is_known(step) || foremost.arrivals < arrivals) {
+        if foremost.is_known(step) || foremost.arrivals < arrivals {
             self.foremost = at;
         }
-        self.step = step;
     }
 
-    /// The agent with most arrivals of those that may be new, and how many, at this step.
-    pub(crate) fn foremost(&self, step: u64) -> Option<(ValueHash, f64)> {
-        let mut agent = self.agents[self.foremost];
-        agent.fade(step as u32);
-        (agent.hash != 0 && !agent.is_known(step as u32)).then(|| (agent.hash, f64::from(agent.arrivals)))
-    }
-
-    /// Notes that ordinary visitors have this agent.
-    pub(crate) fn is_known(&mut self, hash: ValueHash) {
-        let agent = &mut self.agents[hash as usize % AGENTS];
-        if agent.hash == hash {
-            agent.known_until = self.step.wrapping_add(KNOWN_STEPS);
-        }
+    /// The new value with which most clients arrive at this step, and how many, if they are many.
+    pub(crate) fn foremost(&self, step: u64) -> Option<(Item, f64)> {
+        let mut watched = self.watched[self.foremost];
+        watched.fade(step as u32);
+        let arrivals = f64::from(watched.arrivals);
+        let item = watched.item.filter(|_| arrivals >= NEWCOMERS_MIN && !watched.is_known(step as u32))?;
+        Some((item, arrivals))
     }
 }
 
-impl Agent {
+impl Watched {
     fn fade(&mut self, step: u32) {
         let passed = step.wrapping_sub(self.step);
         if passed > 0 {
@@ -99,33 +100,42 @@ impl Agent {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::observation::attribute::Attribute;
+
+    fn agent(hash: u32) -> Item {
+        Item { attribute: Attribute::UserAgent, hash }
+    }
 
     #[test]
     fn the_foremost_is_the_one_that_comes_most_and_is_not_known() {
         let mut newcomers = Newcomers::new();
+        let mut asked = 0;
         for step in 0..16 {
-            (0..4).for_each(|_| newcomers.arrive(7, step, 1.0));
-            (0..2).for_each(|_| newcomers.arrive(8, step, 1.0));
-            newcomers.arrive(9 + step as u32, step, 1.0);
+            for (hash, count) in [(7, 4), (8, 2), (9 + step as u32, 1)] {
+                for _ in 0..count {
+                    newcomers.arrive(agent(hash), step, 1.0, |item| {
+                        asked += 1;
+                        item.hash == 7
+                    });
+                }
+            }
         }
-        let (agent, arrivals) = newcomers.foremost(15).expect("there were some");
-        assert_eq!(agent, 7);
-        assert!((25.0..50.0).contains(&arrivals), "{arrivals}");
-        newcomers.is_known(7);
-        newcomers.arrive(8, 16, 1.0);
-        assert_eq!(newcomers.foremost(16).map(|(agent, _)| agent), Some(8));
-        assert!(newcomers.foremost(16 + 80).is_some_and(|(_, arrivals)| arrivals < 0.1));
+        let (foremost, arrivals) = newcomers.foremost(15).expect("there is one");
+        assert_eq!(foremost, agent(8), "the other is known");
+        assert!((14.0..24.0).contains(&arrivals), "{arrivals}");
+        assert!(asked < 40, "of what is known is asked once: {asked}");
+        assert_eq!(newcomers.foremost(200), None, "they are gone");
     }
 
     #[test]
-    fn random_agents_do_not_push_out_the_one_that_comes_often() {
+    fn a_flood_of_made_up_agents_hides_none() {
         let mut newcomers = Newcomers::new();
-        for step in 0..40_u64 {
-            (0..5).for_each(|_| newcomers.arrive(7, step, 1.0));
-            for number in 0..2000_u32 {
-                newcomers.arrive((step as u32 * 2000 + number).wrapping_mul(0x9e37_79b1) | 1, step, 1.0);
+        for step in 0..16_u32 {
+            for number in 0..2000 {
+                newcomers.arrive(agent(100 + step * 2000 + number), step.into(), 1.0, |_| false);
             }
+            (0..8).for_each(|_| newcomers.arrive(agent(7), step.into(), 1.0, |_| false));
         }
-        assert_eq!(newcomers.foremost(40).map(|(agent, _)| agent), Some(7));
+        assert_eq!(newcomers.foremost(15).map(|(item, _)| item), Some(agent(7)));
     }
 }

@@ -17,13 +17,14 @@ use crate::observation::attribute::Attribute;
 
 use super::baseline::{Baseline, NormalRow, STRATA, STRATUM_ROWS_MAX};
 use super::seasonal::{SavedSeasonal, Seasonal};
+use super::seen::{SavedSeen, Seen};
 use super::values::{Keys, Marks, UNUSED, ValueHash};
 
 /// What the bytes begin with.
 const MAGIC: &[u8; 8] = b"SEAWALLB";
 
 /// The version of the layout.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 const HEAD_BYTES: usize = MAGIC.len() + 4 + 8;
 
@@ -79,6 +80,7 @@ struct Saved {
     agents: Vec<Vec<ValueHash>>,
     paths: Vec<Vec<ValueHash>>,
     strata: Vec<SavedStratum>,
+    seen: SavedSeen,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -98,10 +100,10 @@ struct SavedRow {
     returning: bool,
 }
 
-/// What is restored: the keys of values, how much is normal, and what normal requests look like.
-type Restored = ([u64; 2], Seasonal, Baseline);
+/// What is restored: the keys of values, how much is normal, what normal requests look like, and which values were seen.
+type Restored = ([u64; 2], Seasonal, Baseline, Seen);
 
-pub(super) fn save(keys: &Keys, seasonal: &Seasonal, baseline: &Baseline) -> Vec<u8> {
+pub(super) fn save(keys: &Keys, seasonal: &Seasonal, baseline: &Baseline, seen: &Seen) -> Vec<u8> {
     let mut agents = Dictionary::default();
     let mut paths = Dictionary::default();
     let strata = baseline.strata().iter().map(|stratum| SavedStratum {
@@ -121,8 +123,14 @@ pub(super) fn save(keys: &Keys, seasonal: &Seasonal, baseline: &Baseline) -> Vec
             .collect(),
     });
     let strata = strata.collect();
-    let saved =
-        Saved { keys: keys.values, seasonal: seasonal.saved(), agents: agents.entries, paths: paths.entries, strata };
+    let saved = Saved {
+        keys: keys.values,
+        seasonal: seasonal.saved(),
+        agents: agents.entries,
+        paths: paths.entries,
+        strata,
+        seen: seen.saved(),
+    };
     // Writing plain numbers to memory cannot fail; were it to, an empty baseline is what is restored as damaged.
     let body = postcard::to_allocvec(&saved).unwrap_or_default();
     let mut bytes = Vec::with_capacity(HEAD_BYTES + body.len());
@@ -171,7 +179,8 @@ pub(super) fn restore(bytes: &[u8]) -> Result<Restored, RestoreError> {
         }
         baseline.restore_stratum(index, stratum.votes, stratum.faded, rows);
     }
-    Ok((saved.keys, seasonal, baseline))
+    let seen = Seen::restored(saved.seen).ok_or(RestoreError::Damaged("counts of values of another size"))?;
+    Ok((saved.keys, seasonal, baseline, seen))
 }
 
 /// Against damage, not against forgery: who can write the file can write anything into it.

@@ -22,6 +22,7 @@ const SLOT_SECONDS: u64 = 300;
 const SLOTS: usize = 2016;
 
 const SLOTS_PER_DAY: usize = 288;
+const DAY_SECONDS: u64 = 86_400;
 
 /// Slots on either side that are asked as well, so that one odd five minutes decides nothing: half an hour.
 const NEIGHBOURS: usize = 6;
@@ -41,8 +42,9 @@ const BEFORE: usize = 60;
 /// Learning for less than a day is too little to block on.
 const COLD_SECONDS: u64 = 86_400;
 
-/// A sample counts at most this many times the 95th percentile, so that an attack that is not noticed teaches little.
-const WINSOR: f32 = 1.1;
+/// What is normal grows by a tenth a day at most: a sample counts at most this many times what was rarely exceeded as of
+/// yesterday, so that an attack that is not noticed teaches little, however slowly it grows.
+const GROWTH_PER_DAY: f32 = 1.1;
 
 /// How far a slot follows a new week: half way.
 const FOLLOW: f32 = 0.5;
@@ -69,6 +71,8 @@ struct Quantiles {
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 struct Slot {
     visits: u16,
+    /// The day of the last visit, since the epoch.
+    day: u32,
     costs: [Quantiles; COSTS],
 }
 
@@ -141,7 +145,7 @@ impl Seasonal {
     pub(crate) fn learn(&mut self, second: u64, sums: &Sums) -> Option<[f64; COSTS]> {
         let stratum = stratum(Timestamp::from_seconds(second));
         for (series, sum) in sums.iter().enumerate() {
-            self.bursts[stratum * SERIES + series].add(*sum as f32);
+            self.bursts[stratum * SERIES + series].add(*sum as f32, (second / DAY_SECONDS) as u32);
         }
         for (total, cost) in self.sum.iter_mut().zip(sums) {
             *total += cost;
@@ -194,11 +198,13 @@ impl Seasonal {
         }
         let warm = !self.is_cold();
         let at = Timestamp::from_seconds(self.current * SLOT_SECONDS);
+        let day = (self.current / SLOTS_PER_DAY as u64) as u32;
         for cost in 0..COSTS {
             let mut values: Vec<f32> = self.samples.iter().map(|sample| sample[cost]).collect();
-            let known = self.normal(at, cost);
+            // What was learned today does not say how much more of it may be.
+            let known = self.pooled(at, cost, |slot| slot.day != day);
             if warm && known.upper > 0.0 {
-                let most = known.upper as f32 * WINSOR;
+                let most = known.upper as f32 * GROWTH_PER_DAY;
                 values.iter_mut().for_each(|value| *value = value.min(most));
             }
             let new = Quantiles::of(&mut values);
@@ -208,6 +214,7 @@ impl Seasonal {
         }
         let slot = &mut self.slots[self.current as usize % SLOTS];
         slot.visits = slot.visits.saturating_add(1);
+        slot.day = day;
         self.learned_slots += 1;
         self.samples.clear();
     }
@@ -223,13 +230,18 @@ impl Seasonal {
             let mut values: Vec<f32> = self.before.iter().map(|sample| sample[cost]).collect();
             return Quantiles::of(&mut values).normal();
         }
+        self.pooled(at, cost, |_| true)
+    }
+
+    /// What ten seconds are at this time, by the slots that count.
+    fn pooled(&self, at: Timestamp, cost: usize, counts: impl Fn(&Slot) -> bool) -> Normal {
         let slot = (at.as_seconds() / SLOT_SECONDS) as usize % SLOTS;
         let around = |day: usize| {
             let middle = slot + SLOTS + day * SLOTS_PER_DAY;
             (middle - NEIGHBOURS..=middle + NEIGHBOURS).map(|slot| &self.slots[slot % SLOTS])
         };
         let known = |slots: &mut dyn Iterator<Item = &Slot>| -> Vec<Quantiles> {
-            slots.filter(|slot| slot.visits > 0).map(|slot| slot.costs[cost]).collect()
+            slots.filter(|slot| slot.visits > 0 && counts(slot)).map(|slot| slot.costs[cost]).collect()
         };
         let mut pool = known(&mut around(0));
         // One visit says little about how much is rarely exceeded: until this time of the week has come again, it is judged
@@ -335,23 +347,34 @@ const BUCKETS: usize = 190;
 
 const BUCKETS_BELOW_ONE: f32 = 40.0;
 
+/// Seconds from which on a histogram knows what is usual.
+const USUAL_SECONDS_MIN: f32 = 1000.0;
+
 /// How often one second summed to what.
 #[derive(Clone, Debug)]
 struct Histogram {
     total: f32,
+    /// The most that a second of this day counts for; none while it is not known what is usual.
+    most: Option<f32>,
+    day: u32,
     buckets: [f32; BUCKETS],
 }
 
 impl Default for Histogram {
     fn default() -> Self {
-        Self { total: 0.0, buckets: [0.0; BUCKETS] }
+        Self { total: 0.0, most: None, day: 0, buckets: [0.0; BUCKETS] }
     }
 }
 
 impl Histogram {
-    fn add(&mut self, value: f32) {
-        // Once it is known what is usual, a single second can teach only a little more.
-        let value = if self.total > 1000.0 { value.min(self.quantile(0.99) as f32 * WINSOR).max(0.0) } else { value };
+    fn add(&mut self, value: f32, day: u32) {
+        if self.total >= USUAL_SECONDS_MIN && (day != self.day || self.most.is_none()) {
+            // A bucket is wider than a tenth, so what is usual is taken no higher than it was let grow.
+            let usual = (self.quantile(0.99) as f32).min(self.most.unwrap_or(f32::INFINITY));
+            self.most = Some(usual * GROWTH_PER_DAY);
+            self.day = day;
+        }
+        let value = value.min(self.most.unwrap_or(f32::INFINITY)).max(0.0);
         let bucket = if value <= 0.0 { 0.0 } else { (value.log2() * 4.0).floor() + BUCKETS_BELOW_ONE + 1.0 };
         self.buckets[(bucket.max(0.0) as usize).min(BUCKETS - 1)] += 1.0;
         self.total += 1.0;
@@ -437,6 +460,34 @@ mod tests {
         assert!(normal.upper <= 50.0 * 1.1 * 1.1, "{normal:?}");
         let second = seasonal.normal_second(Timestamp::from_seconds(START + 14 * 86_400), 0);
         assert!(second.median < 20.0, "{second:?}");
+    }
+
+    #[test]
+    fn a_flood_that_grows_within_a_day_teaches_a_tenth() {
+        let mut seasonal = Seasonal::new();
+        learn_days(&mut seasonal, START, 2, |_| 5.0);
+        assert!(!seasonal.is_cold());
+        // Twice as much each hour, in the first week, in which no slot has been there before.
+        let from = START + 2 * 86_400;
+        learn_days(&mut seasonal, from, 1, |second| 5.0 * ((second - from) as f64 / 3600.0).exp2());
+        let normal = seasonal.normal(Timestamp::from_seconds(from + 86_400), 0);
+        assert!(normal.upper <= 50.0 * 1.101, "{normal:?}");
+        learn_days(&mut seasonal, from + 86_400, 4, |_| 500.0);
+        let normal = seasonal.normal(Timestamp::from_seconds(from + 5 * 86_400), 0);
+        assert!((60.0..=50.0 * 1.1_f64.powi(5) + 0.1).contains(&normal.upper), "growth is followed: {normal:?}");
+    }
+
+    #[test]
+    fn what_a_second_may_be_grows_by_a_tenth_a_day() {
+        let mut histogram = Histogram::default();
+        (0..2000).for_each(|_| histogram.add(100.0, 1));
+        let usual = histogram.quantile(0.99);
+        for day in 2..12 {
+            (0..3600).for_each(|_| histogram.add(1e6, day));
+        }
+        let grown = histogram.quantile(0.99) / usual;
+        // Ten days, and a bucket's width for rounding.
+        assert!((2.0..=1.1_f64.powi(10) * 1.2).contains(&grown), "{grown}");
     }
 
     #[test]

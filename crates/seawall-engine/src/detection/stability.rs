@@ -5,9 +5,7 @@ use rustc_hash::FxHashSet;
 use crate::decision::CostKind;
 use crate::units::Timestamp;
 
-use super::index::RowIndex;
 use super::recent::Sampled;
-use super::values::Item;
 
 /// A window has excess when it has this many times what is normal, and this many rows.
 const EXCESS: f64 = 1.3;
@@ -28,19 +26,18 @@ impl Window {
 }
 
 /// The windows that have excess. Pulses are empty between bursts, and those windows say nothing.
-pub(super) struct Stability<'i, 'a> {
-    around: &'i RowIndex<'a>,
+pub(super) struct Stability {
     cost: CostKind,
     windows: Vec<Window>,
 }
 
-impl<'i, 'a> Stability<'i, 'a> {
+impl Stability {
     /// `windows` are stretches of the time `around`, `rate` is what is normal of this cost in a second.
-    pub(super) fn new(around: &'i RowIndex<'a>, windows: &[(Timestamp, Timestamp)], cost: CostKind, rate: f64) -> Self {
-        let mut stability = Self { around, cost, windows: Vec::new() };
+    pub(super) fn new(around: &[Sampled<'_>], windows: &[(Timestamp, Timestamp)], cost: CostKind, rate: f64) -> Self {
+        let mut stability = Self { cost, windows: Vec::new() };
         for &(from, until) in windows {
             let mut window = Window { from, until, excess: 0.0, seconds: until.since(from).as_secs_f64() };
-            let within = around.rows().iter().filter(|sampled| window.contains(sampled));
+            let within = around.iter().filter(|sampled| window.contains(sampled));
             let costs = within.map(|sampled| sampled.cost(cost as usize)).filter(|cost| *cost > 0.0);
             let (rows, offered) = costs.fold((0, 0.0), |(rows, offered), cost| (rows + 1, offered + cost));
             window.excess = offered - rate * window.seconds;
@@ -51,9 +48,8 @@ impl<'i, 'a> Stability<'i, 'a> {
         stability
     }
 
-    /// The least share of a window's excess that has these values; `rate` is what normal traffic has of them in a second.
-    pub(super) fn coverage(&self, items: &[Item], rate: f64) -> f64 {
-        let matching: Vec<&Sampled<'_>> = self.around.matching(items).collect();
+    /// The least share of a window's excess that these rows have; `rate` is what normal traffic has of them in a second.
+    pub(super) fn coverage(&self, matching: &[&Sampled<'_>], rate: f64) -> f64 {
         let coverage = |window: &Window| {
             let within = matching.iter().filter(|sampled| window.contains(sampled));
             let offered: f64 = within.map(|sampled| sampled.cost(self.cost as usize)).sum();

@@ -92,16 +92,42 @@ fn error_function_complement(z: f64) -> f64 {
     t * (-x * x - 1.265_512_23 + t * polynomial).exp()
 }
 
-/// The quantile of the beta distribution, by bisection: 28 halvings are finer than any count here.
+/// The quantile of the beta distribution, by false position with the Illinois rule (M. Dowell and P. Jarratt, BIT 11, 1971):
+/// finer than any count here after about ten steps.
 fn beta_quantile(probability: f64, a: f64, b: f64) -> f64 {
     let scale = ln_gamma(a + b) - ln_gamma(a) - ln_gamma(b);
-    let (mut low, mut high) = (0.0, 1.0);
-    for _ in 0..28 {
-        let middle = (low + high) / 2.0;
-        if beta_distribution(middle, a, b, scale) < probability {
-            low = middle;
+    let at = |x: f64| beta_distribution(x, a, b, scale) - probability;
+    // Most of the distribution lies within a few deviations of its mean.
+    let mean = a / (a + b);
+    let reach = 5.0 * (mean * (1.0 - mean) / (a + b)).sqrt();
+    let (mut low, mut high) = ((mean - reach).max(0.0), (mean + reach).min(1.0));
+    let end = |x: f64, outer: f64| if x <= 0.0 || x >= 1.0 { outer - probability } else { at(x) };
+    let (mut below, mut above) = (end(low, 0.0), end(high, 1.0));
+    if below > 0.0 {
+        (low, below) = (0.0, -probability);
+    }
+    if above < 0.0 {
+        (high, above) = (1.0, 1.0 - probability);
+    }
+    let mut side = 0_i32;
+    for _ in 0..60 {
+        if high - low <= 1e-7 * high {
+            break;
+        }
+        // In the middle now and then, so that no shape of the curve makes it creep.
+        let middle = if side.abs() > 2 { (low + high) / 2.0 } else { (low * above - high * below) / (above - below) };
+        let found = at(middle.clamp(low, high));
+        if found.abs() <= 1e-9 {
+            return middle;
+        }
+        if found < 0.0 {
+            (low, below) = (middle, found);
+            side = if side < 0 { side - 1 } else { -1 };
+            above /= if side < -1 { 2.0 } else { 1.0 };
         } else {
-            high = middle;
+            (high, above) = (middle, found);
+            side = if side > 0 { side + 1 } else { 1 };
+            below /= if side > 1 { 2.0 } else { 1.0 };
         }
     }
     (low + high) / 2.0

@@ -46,8 +46,16 @@ const FLOOR_TEN_SECONDS: [f64; COSTS] = [10.0, 2e6, 3.0, 100.0];
 /// and 35 faded requests of one client, which is a page with forty parts that loads within a second.
 const FLOOR_SECOND: [f64; SERIES] = [15.0, 2e6, 2.0, 50.0, 9.0, 35.0];
 
-/// So many clients who arrive with one agent that ordinary visitors do not have, those of two seconds ago counting half.
-pub(crate) const NEWCOMERS_MIN: f64 = 9.0;
+/// One client is heavy when as many requests as a page has parts come in one second, or with so many faded ones of its own: a
+/// dozen a second from a visitor who opens one page after another is neither.
+const HEAVY_SECOND_MIN: f64 = 20.0;
+const HEAVY_MIN: f64 = 70.0;
+
+/// So many clients who arrive with one agent, or word of it, that ordinary visitors do not have, those of two seconds ago counting half. Since
+/// this fades by itself, fewer ticks suffice, and it began longer ago than what is seen in a second.
+pub(crate) const NEWCOMERS_MIN: f64 = 6.0;
+const NEWCOMERS_HELD: u32 = 2;
+const NEWCOMERS_BEGAN: Duration = Duration::from_millis(2000);
 
 /// Fast: this many of the last five ticks.
 const HELD: u32 = 3;
@@ -83,6 +91,7 @@ pub(crate) struct Reading {
 pub(crate) struct Trigger {
     fast: [u32; COSTS],
     fast_since: [Option<Timestamp>; COSTS],
+    newcomers: u32,
     slow_since: [Option<Timestamp>; COSTS],
     creep: [f64; COSTS],
     last: Timestamp,
@@ -128,12 +137,12 @@ impl Trigger {
     }
 
     /// Looks at the present. Returns every cost that has exceeded what is normal for long enough.
-    /// `newcomers` says how many clients arrive with one agent that is not ordinary.
+    /// `newcomers` says whether many clients arrive with one agent that is not ordinary.
     pub(crate) fn look(
         &mut self,
         now: Timestamp,
         series: &Series,
-        newcomers: f64,
+        newcomers: bool,
         seasonal: &Seasonal,
     ) -> Vec<Exceeded> {
         if now.since(self.last) < WINDOW || !seasonal.has_contrast() {
@@ -142,9 +151,14 @@ impl Trigger {
         self.last = now;
         let (second, half) = (series.last_of_many(STEPS_PER_SECOND), series.last_of_many(STEPS_PER_SECOND / 2));
         let exceeds_second = |index: usize| exceeds_second(now, second[index].min(2.0 * half[index]), index, seasonal);
-        let is_heavy = || self::exceeds_second(now, half[HEAVIEST], HEAVIEST, seasonal);
+        let is_heavy = || {
+            let is_at_once = second[CostKind::Requests as usize] >= HEAVY_SECOND_MIN || half[HEAVIEST] >= HEAVY_MIN;
+            is_at_once && self::exceeds_second(now, half[HEAVIEST], HEAVIEST, seasonal)
+        };
         let ten_seconds = series.last_of_many(10 * STEPS_PER_SECOND);
-        let arrivals = exceeds_second(ARRIVALS) || is_heavy() || newcomers >= NEWCOMERS_MIN;
+        self.newcomers = ((self.newcomers << 1) | u32::from(newcomers)) & HELD_OF;
+        let newcomers_held = self.newcomers.count_ones() >= NEWCOMERS_HELD;
+        let arrivals = exceeds_second(ARRIVALS) || is_heavy() || newcomers;
         let revision = seasonal.revision(now);
         if self.normal.0 != revision {
             self.normal = (revision, std::array::from_fn(|cost| seasonal.normal(now, cost)));
@@ -160,7 +174,8 @@ impl Trigger {
             } else if surge {
                 self.fast_since[cost].get_or_insert(now);
             }
-            let fast = self.fast[cost].count_ones() >= HELD;
+            let is_of_newcomers = kind == CostKind::Requests && newcomers_held;
+            let fast = self.fast[cost].count_ones() >= HELD || is_of_newcomers;
 
             let normal = self.normal.1[cost];
             let most = most(normal, UPPER_FACTOR, FLOOR_TEN_SECONDS[cost]);
@@ -178,7 +193,8 @@ impl Trigger {
             self.readings[cost] = Reading { offered, normal, exceeds, calm };
             if exceeds {
                 let onset = if fast {
-                    self.fast_since[cost].map(|since| since - Duration::from_millis(750))
+                    let began = if is_of_newcomers { NEWCOMERS_BEGAN } else { Duration::from_millis(750) };
+                    self.fast_since[cost].map(|since| since - began)
                 } else {
                     self.slow_since[cost].map(|since| since - Duration::from_secs(5))
                 };
@@ -223,7 +239,7 @@ mod tests {
             for sample in samples {
                 trigger.sample(at(tick), &sample, &seasonal);
             }
-            if !trigger.look(at(tick), &series, 0.0, &seasonal).is_empty() {
+            if !trigger.look(at(tick), &series, false, &seasonal).is_empty() {
                 return tick.checked_sub(calm);
             }
             let requests = if tick < calm { normal / 4.0 } else { then(tick - calm) / 4.0 };
@@ -238,6 +254,23 @@ mod tests {
         assert!(strong <= 5, "{strong} ticks");
         let weak = ticks_until_exceeded(8.0, |_| 17.0, 100).expect("a weak flood");
         assert!((12..=44).contains(&weak), "{weak} ticks");
+    }
+
+    #[test]
+    fn many_who_arrive_with_one_new_agent_are_seen_with_the_second_look() {
+        let (mut series, mut seasonal, mut trigger) = (Series::new(), Seasonal::new(), Trigger::default());
+        let at = |tick: u64| Timestamp::from_micros((START * 4 + tick) * 250_000);
+        for tick in 0..4 * 400 {
+            series.advance(at(tick), |passed| {
+                if let Passed::Second(second, sums) = passed {
+                    seasonal.learn(second, &sums);
+                }
+            });
+            assert!(trigger.look(at(tick), &series, false, &seasonal).is_empty());
+        }
+        assert!(trigger.look(at(1600), &series, true, &seasonal).is_empty());
+        let exceeded = trigger.look(at(1601), &series, true, &seasonal);
+        assert_eq!(exceeded, [Exceeded { cost: CostKind::Requests, onset: at(1600) - NEWCOMERS_BEGAN }]);
     }
 
     #[test]

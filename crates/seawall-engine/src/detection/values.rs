@@ -1,6 +1,6 @@
 //! The values of a request as fixed-size keyed hashes, and the texts behind the hashes that are in use.
 //!
-//! A row of the sample holds 42 numbers instead of strings, so its size does not depend on what a client sends. The
+//! A row of the sample holds 38 numbers instead of strings, so its size does not depend on what a client sends. The
 //! texts live beside, in tables of fixed size in which the value that was used longest ago makes room: a flood of
 //! random values pushes out only other rare values, never one that is seen every few seconds, and only such a one can
 //! become part of a rule. The hashes are keyed, so nobody outside can aim for a collision.
@@ -41,10 +41,28 @@ impl Default for Marks {
 }
 
 impl Marks {
-    const COUNT: usize = 18 + USER_AGENT_WORDS_MAX;
+    /// How many places there are.
+    pub(crate) const COUNT: usize = 18 + USER_AGENT_WORDS_MAX;
+
+    /// The attribute of each place.
+    const ATTRIBUTES: [Attribute; Self::COUNT] = {
+        let mut attributes = [Attribute::UserAgent; Self::COUNT];
+        let mut number = 0;
+        while number < Attribute::COUNT {
+            let attribute = Attribute::ALL[number];
+            let places = Self::places(attribute);
+            let mut place = places.start;
+            while place < places.end {
+                attributes[place] = attribute;
+                place += 1;
+            }
+            number += 1;
+        }
+        attributes
+    };
 
     /// Where the values of an attribute are. A new attribute gets its places here.
-    const fn places(attribute: Attribute) -> Range<usize> {
+    pub(crate) const fn places(attribute: Attribute) -> Range<usize> {
         match attribute {
             Attribute::UserAgent => 0..1,
             Attribute::RefererOrigin => 1..2,
@@ -86,6 +104,17 @@ impl Marks {
     /// Whether the request has all of these values.
     pub(crate) fn has_all(&self, items: &[Item]) -> bool {
         items.iter().all(|item| self.has(*item))
+    }
+
+    /// What each place holds.
+    pub(crate) const fn hashes(&self) -> &[ValueHash; Self::COUNT] {
+        &self.0
+    }
+
+    /// Every value, in the order of the places: the quickest way through them.
+    pub(crate) fn placed(&self) -> impl Iterator<Item = Item> + '_ {
+        let places = self.0.iter().zip(Self::ATTRIBUTES);
+        places.filter(|(hash, _)| **hash != UNUSED).map(|(hash, attribute)| Item { attribute, hash: *hash })
     }
 
     /// Every value, in the order of [`Attribute::ALL`].

@@ -22,7 +22,7 @@ pub const METHOD_BYTES_MAX: usize = 24;
 pub const PATH_LEVELS_MAX: usize = 3;
 
 /// How many words of a user agent are considered; real ones have fewer than twenty.
-pub const USER_AGENT_WORDS_MAX: usize = 24;
+pub const USER_AGENT_WORDS_MAX: usize = 20;
 
 /// How many query keys are considered, in the order sent.
 pub const QUERY_KEYS_MAX: usize = 16;

@@ -21,9 +21,9 @@ use super::baseline::Baseline;
 use super::crowd::Marked;
 use super::inquiry::Inquiry;
 use super::material::Material;
-use super::mining::ROWS_MAX;
 use super::random::Random;
 use super::recent::{Bucket, Row, Sampled};
+use super::reference::{ROWS_MAX, Reference};
 use super::seasonal::{Normal, SAMPLE_SECONDS};
 use super::shapes::{Retries, Rhythms};
 use super::trigger::Reading;
@@ -147,7 +147,7 @@ impl Explainer {
             Some(at) => self.surges[at].bucket.offer(row),
             None => {
                 let sampled = Sampled { row: &row, at: observation.at, factor: 1.0 };
-                self.baseline.learn(second, &mut std::iter::once(sampled), &mut self.random);
+                self.baseline.learn(second, &mut std::iter::once(sampled), &mut self.random, |_, _| {});
             }
         }
     }
@@ -165,6 +165,8 @@ impl Explainer {
         let windows = (0..PARTS).map(|number| (surge.from + part * number, surge.from + part * (number + 1)));
         let costs: Vec<CostKind> = surge.levels.iter().map(|level| level.cost).collect();
         let readings = CostKind::ALL.map(|cost| reading(surge, cost));
+        let normal = self.baseline.normal(surge.from, ROWS_MAX);
+        let reference = Reference::new(&normal, &self.marked);
         let inquiry = Inquiry {
             material: Material {
                 from: surge.from,
@@ -172,10 +174,12 @@ impl Explainer {
                 onset: surge.from,
                 around: rows,
                 windows: windows.collect(),
-                normal: self.baseline.normal(surge.from, ROWS_MAX),
+                normal,
+                reference: &reference,
             },
             costs: &costs,
             readings: &readings,
+            seen: None,
             texts: &sampling.texts,
             keys: &self.keys,
             marked: &self.marked,

@@ -253,8 +253,8 @@ fn a_format_that_is_named_is_the_only_one() {
     let line = r#"192.0.2.1 - - [17/May/2015:10:05:03 +0000] "GET /a HTTP/1.1" 200 5 "-" "A/1""#;
     for (name, read) in [("combined", Ok(())), ("caddy", Err(Reason::OtherFormat)), ("%h %l %u %t \"%r\"", Ok(()))] {
         let mut reader = Reader::of(name.parse().expect("a format"));
-        let whole = if name.contains('%') { &line[..line.len() - 17] } else { line };
-        assert_eq!(reader.read(whole.as_bytes()).map(|_| ()), read, "{name}");
+        let line = if name.contains('%') { line.split(" 200").next().unwrap_or_default() } else { line };
+        assert_eq!(reader.read(line.as_bytes()).map(|_| ()), read, "{name}");
     }
     let error = "apache".parse::<FormatChoice>().map(|_| ()).expect_err("no format").to_string();
     assert!(error.starts_with("there is no format \"apache\"; there are combined, common, "), "{error}");
