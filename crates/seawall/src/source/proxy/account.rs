@@ -27,7 +27,7 @@ impl Account {
     /// Opens the account of a request: its arrival is handed to detection at once. Until there is an answer, it counts as one
     /// that its client does not wait for.
     pub(super) fn open(connection: &Rc<Connection>, request: &Request<'_>, sender: Sender, arrived: Timestamp) -> Self {
-        connection.begin_exchange(arrived);
+        connection.begin_exchange();
         let mut account = Self::without_record(connection, arrived);
         account.outcome = Outcome::Served { status: CLIENT_GONE };
         let mut sampler = connection.worker.sampler.borrow_mut();

@@ -87,9 +87,9 @@ pub(super) struct Connection {
     /// For waiting on a site, where `deadline` is for waiting on the client; made when it is first needed.
     upstream_deadline: OnceCell<Rc<Deadline>>,
     is_write_blocked: Cell<bool>,
-    /// When the exchange under way began, and what has gone to the client or come from it since.
-    exchange_began: Cell<Timestamp>,
-    exchange_bytes: Cell<u64>,
+    /// When the exchange under way first had to wait for the client, and what has gone to it or come from it since.
+    waited_since: Cell<Option<Timestamp>>,
+    waited_bytes: Cell<u64>,
     /// The sender of the request that was judged here and that hyper will read again.
     pub(super) judged: Cell<Option<Sender>>,
     /// Who sent the request that is under way.
@@ -135,8 +135,8 @@ impl Connection {
             deadline: worker.deadlines.add(),
             upstream_deadline: OnceCell::new(),
             is_write_blocked: Cell::new(false),
-            exchange_began: Cell::new(Timestamp::EPOCH),
-            exchange_bytes: Cell::new(0),
+            waited_since: Cell::new(None),
+            waited_bytes: Cell::new(0),
             judged: Cell::new(None),
             asking: Cell::new(None),
             worker: Rc::clone(worker),
@@ -446,9 +446,8 @@ impl Connection {
         let mut rest = bytes;
         while !rest.is_empty() {
             match self.try_write(socket, rest) {
-                Ok(0) if self.keeps_others_waiting() => return false,
                 Ok(0) => {
-                    let writable = poll_fn(|context| match self.is_expired(context) {
+                    let writable = poll_fn(|context| match self.is_expired(context) || self.keeps_others_waiting() {
                         true => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
                         false => socket.poll_write_ready(context),
                     });
@@ -540,31 +539,33 @@ impl Connection {
     }
 
     /// A request goes on to a site.
-    pub(super) fn begin_exchange(&self, now: Timestamp) {
-        self.exchange_began.set(now);
-        self.exchange_bytes.set(0);
+    pub(super) fn begin_exchange(&self) {
+        self.waited_since.set(None);
+    }
+
+    /// The client is waited for. What it was sent before lies in the kernel, and tells nothing of how fast it takes it.
+    fn begin_waiting(&self) {
+        if self.waited_since.get().is_none() {
+            self.waited_since.set(Some(self.worker.shared.clock.now()));
+            self.waited_bytes.set(0);
+        }
     }
 
     /// Bytes of the exchange's bodies have gone to the client or come from it.
     pub(super) fn count_exchanged(&self, bytes: usize) {
-        self.exchange_bytes.set(self.exchange_bytes.get() + bytes as u64);
+        self.waited_bytes.set(self.waited_bytes.get() + bytes as u64);
     }
 
     /// Whether a client that is waited for takes or sends so little that those go first who wait for the connection to a site
     /// that it holds. A few of its kind could otherwise hold them all.
     pub(super) fn keeps_others_waiting(&self) -> bool {
-        if self.phase.get() != Phase::Exchange || !self.worker.pools.are_short() {
+        let Some(since) = self.waited_since.get().filter(|_| self.phase.get() == Phase::Exchange) else { return false };
+        if !self.worker.pools.are_short() {
             return false;
         }
         let time = self.worker.limits(|limits| limits.body_idle_time_max) / SLOW_TIME_SHARE;
-        let elapsed = self.worker.shared.clock.now().since(self.exchange_began.get());
-        elapsed > time && (self.exchange_bytes.get() as f64) < SLOW_RATE * elapsed.as_secs_f64()
-    }
-
-    /// How long a client may take or send nothing at all: less when others wait.
-    fn silent_time_max(&self) -> Duration {
-        let time = self.worker.limits(|limits| limits.body_idle_time_max);
-        if self.worker.pools.are_short() { time / SLOW_TIME_SHARE } else { time }
+        let elapsed = self.worker.shared.clock.now().since(since);
+        elapsed > time && (self.waited_bytes.get() as f64) < SLOW_RATE * elapsed.as_secs_f64()
     }
 
     /// The client has taken bytes.
@@ -582,14 +583,18 @@ impl Connection {
     /// The client takes no more for now.
     pub(super) fn is_blocked(&self) {
         if !self.is_write_blocked.replace(true) {
-            self.set_deadline(self.silent_time_max());
+            self.begin_waiting();
+            self.set_deadline(self.worker.limits(|limits| limits.body_idle_time_max));
         }
     }
 
     /// Something is waited for from the client, or no longer.
     pub(super) fn set_body_deadline(&self, is_waiting: bool) {
         match is_waiting {
-            true => self.set_deadline(self.silent_time_max()),
+            true => {
+                self.begin_waiting();
+                self.set_deadline(self.worker.limits(|limits| limits.body_idle_time_max));
+            }
             false => self.deadline.clear(),
         }
     }

@@ -384,6 +384,10 @@ async fn housekeep(worker: Rc<Worker>) {
     loop {
         interval.tick().await;
         worker.deadlines.sweep();
+        if worker.pools.are_short() {
+            // Who is waited for is looked at again, whether it keeps others waiting.
+            worker.deadlines.wake_all();
+        }
         worker.refresh();
         worker.streams.count(&worker);
         worker.pools.close_idle(worker.shared.clock.now());
