@@ -21,29 +21,11 @@ const JUDGED: [u64; 2] = [1_000, 11_000];
 
 /// Time of `judge` and `observe`.
 pub(crate) fn time(bench: &Bench) -> Result<Vec<Figure>, Failure> {
-    let folder = release_folder().join("../criterion");
     let mut figures = Vec::new();
     for (package, benchmark, bound) in
         [("seawall-engine", "judge", JUDGE_NANOSECONDS_MAX), ("seawall-trial", "observe", OBSERVE_NANOSECONDS_MAX)]
     {
-        let mut cargo = Command::new("taskset");
-        cargo.args(["--cpu-list", &bench.cores.server.to_string()]);
-        cargo.args(["cargo", "bench", "--quiet", "--locked", "--package", package, "--bench", benchmark, "--"]);
-        cargo.args(["--noplot", benchmark]);
-        if bench.is_quick {
-            cargo.args(["--warm-up-time", "0.5", "--measurement-time", "1"]);
-        }
-        cargo.stdout(std::io::stderr());
-        run_command(cargo)?;
-        for (name, nanoseconds) in medians(&folder, benchmark)? {
-            figures.push(Figure {
-                what: name,
-                unit: "ns",
-                goal: Goal::AtMost(bound),
-                series: vec![Series { name: OURS.to_owned(), values: vec![nanoseconds] }],
-                notes: vec!["Criterion's median.".to_owned()],
-            });
-        }
+        figures.extend(criterion(bench, package, benchmark, |_| Goal::AtMost(bound))?);
     }
     figures.extend(instructions(bench)?);
     Ok(figures)
@@ -74,6 +56,34 @@ pub(crate) fn memory(_bench: &Bench) -> Result<Vec<Figure>, Failure> {
         });
     }
     Ok(figures)
+}
+
+/// What criterion measures in one file of benchmarks, whose names all begin as the file's does; `goal` says what each is to
+/// reach.
+pub(crate) fn criterion(
+    bench: &Bench,
+    package: &str,
+    benchmark: &str,
+    goal: impl Fn(&str) -> Goal,
+) -> Result<Vec<Figure>, Failure> {
+    let mut cargo = Command::new("taskset");
+    cargo.args(["--cpu-list", &bench.cores.server.to_string()]);
+    cargo.args(["cargo", "bench", "--quiet", "--locked", "--package", package, "--bench", benchmark, "--"]);
+    cargo.args(["--noplot", benchmark]);
+    if bench.is_quick {
+        cargo.args(["--warm-up-time", "0.5", "--measurement-time", "1"]);
+    }
+    cargo.stdout(std::io::stderr());
+    run_command(cargo)?;
+    let figure = |(name, nanoseconds): (String, f64)| Figure {
+        goal: goal(&name),
+        what: name,
+        unit: "ns",
+        series: vec![Series { name: OURS.to_owned(), values: vec![nanoseconds] }],
+        notes: vec!["Criterion's median.".to_owned()],
+    };
+    let folder = release_folder().join("../criterion");
+    Ok(medians(&folder, benchmark)?.into_iter().map(figure).collect())
 }
 
 /// Criterion's medians of the benchmarks whose names begin so, by name.

@@ -11,6 +11,7 @@ mod engine;
 mod figure;
 mod frame;
 mod load;
+mod logs;
 mod machine;
 mod past;
 mod program;
@@ -60,6 +61,7 @@ const BENCHMARKS: &[Benchmark] = &[
     Benchmark { name: "frame", what: "bytes for a clock frame", run: frame::run },
     Benchmark { name: "engine", what: "time of judge and observe", run: engine::time },
     Benchmark { name: "memory", what: "memory of the engine, whatever the number of clients", run: engine::memory },
+    Benchmark { name: "logs", what: "a report of a large log, and the reading of lines", run: logs::run },
     Benchmark { name: "drills", what: "seconds from onset to rule, and whom it hits", run: drills::run },
 ];
 

@@ -22,7 +22,7 @@ const BUCKET_ROWS_MAX: usize = 1024;
 const FRESH_SECONDS: usize = 12;
 
 /// and how many then.
-const OLDER_ROWS_MAX: usize = 512;
+const OLDER_ROWS_MAX: usize = 448;
 
 /// How Seawall itself has answered a request, as far as detection cares.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

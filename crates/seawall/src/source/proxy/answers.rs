@@ -88,6 +88,17 @@ impl Answer {
         if is_head_request { &self.bytes[..self.head_length] } else { &self.bytes }
     }
 
+    /// The same with the word that nothing more comes on the connection.
+    pub(super) fn closing_bytes(&self, is_head_request: bool) -> Vec<u8> {
+        let bytes = self.bytes(is_head_request);
+        if self.close {
+            return bytes.to_vec();
+        }
+        // Before the empty line that ends the head.
+        let (head, rest) = bytes.split_at(self.head_length.saturating_sub(2));
+        [head, b"Connection: close\r\n", rest].concat()
+    }
+
     /// The same answer for hyper to send.
     pub(super) fn to_response(&self) -> http::Response<bytes::Bytes> {
         let body = bytes::Bytes::copy_from_slice(&self.bytes[self.head_length..]);
@@ -233,6 +244,20 @@ mod tests {
         let answer = answers.get(Reply::Misdirected);
         assert!(answer.bytes(true).ends_with(b"Content-Length: 19\r\n\r\n"));
         assert!(answer.close);
+    }
+
+    #[test]
+    fn an_answer_can_say_that_it_is_the_last() {
+        let mut answers = answers();
+        for (reply, is_head_request) in
+            [(Reply::BadGateway, false), (Reply::BadGateway, true), (Reply::Misdirected, false)]
+        {
+            let answer = answers.get(reply);
+            let text = String::from_utf8(answer.closing_bytes(is_head_request)).expect("text");
+            assert_eq!(text.matches("Connection: close\r\n").count(), 1, "{text}");
+            let plain = String::from_utf8_lossy(answer.bytes(is_head_request)).replace("Connection: close\r\n", "");
+            assert_eq!(text.replace("Connection: close\r\n", ""), plain);
+        }
     }
 
     #[test]

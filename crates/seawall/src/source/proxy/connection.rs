@@ -177,7 +177,7 @@ impl Connection {
                         self.relay(&mut client, *outbound).await
                     }
                     Handled::Answer { reply, is_head_request, next } => {
-                        let is_sent = self.send(&client.socket, reply, is_head_request).await;
+                        let is_sent = self.send_before(&next, &client.socket, reply, is_head_request).await;
                         if is_sent { next } else { Next::Close }
                     }
                 },
@@ -429,8 +429,24 @@ impl Connection {
         }
     }
 
-    /// Sends an answer made beforehand; false when the client does not take it.
-    pub(super) async fn send(&self, socket: &TcpStream, reply: Reply, is_head_request: bool) -> bool {
+    /// Sends an answer made beforehand, after which the connection goes on as `next` says: the last one says that it is. False
+    /// when the client does not take it.
+    pub(super) async fn send_before(
+        &self,
+        next: &Next,
+        socket: &TcpStream,
+        reply: Reply,
+        is_head_request: bool,
+    ) -> bool {
+        if matches!(next, Next::Again(_)) || self.worker.answer(reply, |answer| answer.close) {
+            return self.send(socket, reply, is_head_request).await;
+        }
+        let bytes = self.worker.answer(reply, |answer| answer.closing_bytes(is_head_request));
+        self.write(socket, &bytes).await
+    }
+
+    /// Sends an answer made beforehand as it is.
+    async fn send(&self, socket: &TcpStream, reply: Reply, is_head_request: bool) -> bool {
         let mut rest = Vec::new();
         let sent = self.worker.answer(reply, |answer| {
             let bytes = answer.bytes(is_head_request);

@@ -105,7 +105,8 @@ impl Connection {
                 self.worker.note_failure(&outbound.upstream, &error);
                 outbound.account.outcome =
                     Outcome::Failed { status: self.worker.answer(reply, |answer| answer.status) };
-                if self.send(&client.socket, reply, outbound.is_head_request).await { after } else { Next::Close }
+                let is_sent = self.send_before(&after, &client.socket, reply, outbound.is_head_request).await;
+                if is_sent { after } else { Next::Close }
             }
         }
     }
