@@ -242,7 +242,9 @@ fn limits(table: &mut Section<'_, '_>) -> Limits {
             .setting("body-idle-time-max", Time { range: 100 * MILLISECOND..=HOUR })
             .why(
                 "The longest silence of a client in the middle of a body, in either direction. A mobile network may \
-                 be silent for some seconds; a client that reads nothing for half a minute is gone or means harm.",
+                 be silent for some seconds; a client that reads nothing for half a minute is gone or means harm. When \
+                 others wait for a connection to the site, a third of it is borne from those who take or send less than \
+                 8 KiB a second.",
             )
             .default(30 * SECOND),
         connections_max: table
