@@ -15,6 +15,7 @@
 mod assets;
 mod baseline;
 mod bits;
+mod cold;
 mod composition;
 mod cover;
 mod crowd;
@@ -26,6 +27,7 @@ mod material;
 mod mining;
 mod newcomers;
 mod people;
+mod prior;
 mod random;
 mod recent;
 mod reference;
@@ -56,6 +58,7 @@ use crate::observation::{Observation, Outcome, Refusal};
 use crate::units::Timestamp;
 
 use baseline::Baseline;
+use cold::Suspicion;
 use composition::{Change, Composition};
 use crowd::Marked;
 use incident::Incidents;
@@ -142,6 +145,7 @@ pub struct Detector {
     typical: [f64; COSTS],
     stressed: Option<Timestamp>,
     ticked: Timestamp,
+    suspicion: Suspicion,
 }
 
 impl Detector {
@@ -171,6 +175,7 @@ impl Detector {
             typical: TYPICAL,
             stressed: None,
             ticked: Timestamp::EPOCH,
+            suspicion: Suspicion::default(),
         }
     }
 
@@ -257,6 +262,7 @@ impl Detector {
         if self.trigger.surge() {
             events.extend(self.arm_again(now, permit));
         }
+        events.extend(self.look_by_prior(now, permit));
         events.extend(self.inquire(now, permit, newcomers));
         events.extend(self.ladder.step(now, permit));
         let ladder = &self.ladder;
@@ -529,6 +535,9 @@ impl Detector {
     /// Looks into the open incident, when it is time, and hands what is found to the ladder.
     fn inquire(&mut self, now: Timestamp, permit: Permit, newcomer: Option<Item>) -> Vec<Event> {
         let Some(incident) = self.incidents.open() else { return Vec::new() };
+        if incident.is_by_prior && !self.seasonal.has_contrast() {
+            return Vec::new();
+        }
         let (id, onset, costs) = (incident.id, incident.onset, incident.costs.clone());
         let standing: Vec<Vec<Item>> = self
             .ladder
