@@ -10,7 +10,18 @@ use crate::family::Family;
 use crate::tally::RuleTally;
 use crate::world::{TICK, World, stressed};
 
-/// How long a guard has known a site when it starts cold.
+/// How long a guard has known the site when a run begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Known {
+    /// A week.
+    Week,
+    /// Ten minutes.
+    TenMinutes,
+    /// It is started in the middle of it.
+    Nothing,
+}
+
+/// The ten minutes.
 const COLD: Duration = Duration::from_secs(600);
 
 /// A rule that comes back within this after it left has flapped.
@@ -41,24 +52,27 @@ pub struct Outcome {
     pub memory_bytes: usize,
 }
 
-/// A guard that has known this site for a week, and one that has for ten minutes. Runs begin with copies of them.
+/// A guard that has known this site for a week, one that has for ten minutes, and one that is new. Runs begin with copies of
+/// them.
 #[derive(Clone)]
 pub struct Grown {
     warm: World,
     cold: World,
+    new: World,
     week: Outcome,
 }
 
 impl Grown {
-    /// Lets both grow.
+    /// Lets them grow.
     pub fn new(background: &Background, seed: u64) -> Self {
         let mut warm = World::with(background.clone(), seed, Enforce::OnExcess);
         warm.grow_warm();
         let week = outcome(&mut warm, 0.0);
-        let mut cold = World::with(background.clone(), seed, Enforce::OnExcess);
-        cold.now = cold.now + Duration::from_secs(36_000);
+        let mut new = World::with(background.clone(), seed, Enforce::OnExcess);
+        new.now = new.now + Duration::from_secs(36_000);
+        let mut cold = new.clone();
         cold.run(COLD, |_, _| Vec::new());
-        Self { warm, cold, week }
+        Self { warm, cold, new, week }
     }
 
     /// What came of a week of nothing but ordinary traffic.
@@ -68,7 +82,7 @@ impl Grown {
 
     /// Runs a flood.
     pub fn family(&self, family: &Family) -> Outcome {
-        let mut world = if family.cold { self.cold.clone() } else { self.warm.clone() };
+        let mut world = self.world(family.known);
         world.pressure = stressed();
         world.begin();
         world.run_beside(Duration::from_secs(u64::from(family.seconds)), &mut *(family.traffic)());
@@ -77,11 +91,19 @@ impl Grown {
 
     /// Runs what must not be blocked.
     pub fn control(&self, control: &Control) -> Outcome {
-        let mut world = self.warm.clone();
+        let mut world = self.world(control.known);
         world.pressure = stressed();
         world.begin();
         world.run_beside(Duration::from_secs(u64::from(control.seconds)), &mut *(control.traffic)());
         outcome(&mut world, 0.0)
+    }
+
+    fn world(&self, known: Known) -> World {
+        match known {
+            Known::Week => self.warm.clone(),
+            Known::TenMinutes => self.cold.clone(),
+            Known::Nothing => self.new.clone(),
+        }
     }
 }
 

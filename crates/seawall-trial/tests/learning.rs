@@ -1,10 +1,11 @@
 //! What a detector keeps: how much memory it takes, what it saves, and what it takes up again.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::ops::Range;
 use std::time::Duration;
 
 use seawall_engine::address::ClientAddress;
-use seawall_engine::decision::{Enforce, Stage};
+use seawall_engine::decision::{Aspect, Enforce, EventKind, Stage};
 use seawall_engine::detection::{Detector, RestoreError, Settings, Surroundings};
 use seawall_engine::observation::{ClientHistory, Cost, Observation, Outcome};
 use seawall_engine::units::Timestamp;
@@ -58,7 +59,9 @@ fn memory_does_not_depend_on_clients() {
 
 #[test]
 fn a_restored_guard_is_warm_and_finds_a_flood() {
-    let saved = World::warm(4, Enforce::UnderStress).detector().save();
+    let mut grown = World::warm(4, Enforce::UnderStress);
+    assert_eq!(grown.status().drifts, [], "an ordinary week drifts nowhere");
+    let saved = grown.detector().save();
     println!("saved: {} bytes", saved.len());
     assert!(saved.len() < 4 << 20);
     let mut world = World::new(4, Enforce::UnderStress);
@@ -103,6 +106,53 @@ fn damaged_foreign_and_oversized_data_is_refused() {
         assert!(detector.restore(&damaged).is_err(), "a bit flipped at {at}");
     }
     assert_eq!(detector.restore(&saved), Ok(()));
+}
+
+/// Some days of sixty visits an hour; of these so many, by the hour since the first, are a poisoner's. Returns what happened.
+fn days(detector: &mut Detector, dice: &mut Dice, days: Range<u64>, poison: impl Fn(u64) -> f64) -> Vec<EventKind> {
+    let (agents, mut happened) = (browsers(), Vec::new());
+    for minute in days.start * 1440..days.end * 1440 {
+        let at = Timestamp::from_seconds(world::START + minute * 60);
+        let number = dice.below(3000);
+        let sent = if dice.chance(poison((minute - days.start * 1440) / 60)) {
+            Sent::get(dice.address(120, 5000), "/wiki/page-3", "python-requests/2.31.0")
+        } else {
+            Sent::get(address(20, number), Synthetic::page(dice), agents[number % agents.len()].clone())
+        };
+        detector.observe(&Observation {
+            at,
+            client: Some(ClientAddress::new(sent.client)),
+            request: sent.request(),
+            outcome: Outcome::Served { status: 200 },
+            cost: Cost { requests: 1, bytes: 1000, ..Cost::default() },
+            weight: 1.0,
+            history: ClientHistory::default(),
+        });
+        happened.extend(detector.tick(at, &Surroundings::default()).into_iter().map(|event| event.kind));
+    }
+    happened
+}
+
+#[test]
+fn slow_poisoning_is_alarmed_once_over_a_restart_too_and_the_alarm_ends() {
+    let (mut detector, mut dice) = (Detector::new(Settings { seed: 5, ..Settings::default() }), Dice::new(9));
+    assert_eq!(days(&mut detector, &mut dice, 0..14, |_| 0.0), []);
+    let happened = days(&mut detector, &mut dice, 14..20, |hour| hour as f64 / (36.0 * 24.0));
+    let alarms = happened.iter().filter(|kind| **kind == EventKind::DriftAlarmed).count();
+    let drifts = detector.status(Timestamp::EPOCH).drifts;
+    println!("{drifts:#?}");
+    assert_eq!(alarms, happened.len(), "{happened:?}");
+    assert_eq!(alarms, drifts.len(), "each is said once");
+    assert!(drifts.iter().any(|drift| drift.aspect == Aspect::Agents), "{drifts:?}");
+    assert!(detector.rules().is_empty(), "an alarm stops nobody");
+
+    let mut restored = Detector::new(Settings { seed: 6, ..Settings::default() });
+    restored.restore(&detector.save()).expect("what was just saved");
+    assert_eq!(restored.status(Timestamp::EPOCH).drifts.len(), alarms);
+    let happened = days(&mut restored, &mut dice, 20..26, |_| 0.0);
+    let of_kind = |kind| happened.iter().filter(|happened| **happened == kind).count();
+    assert_eq!(of_kind(EventKind::DriftEnded), alarms, "{happened:?}");
+    assert_eq!(restored.status(Timestamp::EPOCH).drifts, []);
 }
 
 #[test]

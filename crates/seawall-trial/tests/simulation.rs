@@ -455,6 +455,89 @@ fn a_cold_guard_throttles_at_most() {
 }
 
 #[test]
+fn a_guard_started_in_a_flood_slows_it_down_and_nobody_else() {
+    for seed in seeds() {
+        let mut world = World::new(seed, Enforce::UnderStress);
+        world.pressure = stressed();
+        world.begin();
+        world.run(Duration::from_secs(90), |dice, _| cacert(dice, 50.0));
+        let rules = stopped("started in the flood", &world, 10.0, 0.95);
+        assert!(rules.iter().any(|rule| rule.contains("QQGameHall")), "{rules:?}");
+        let status = world.status();
+        assert!(status.cold && status.incidents[0].shapes.contains(&Shape::PostToStatic), "{status:#?}");
+        for rule in status.rules.iter().filter(|rule| rule.stage == Stage::Enforced) {
+            assert!(matches!(rule.action, Action::Throttle { .. }), "{rule:?}");
+            assert!(rule.expires.is_some_and(|expires| expires.since(world.now) <= Duration::from_secs(60)));
+        }
+        // When it ends so does the incident, and the guard begins to learn.
+        world.run(Duration::from_secs(300), |_, _| Vec::new());
+        assert!(world.status().is_calm() && in_force(&world.status()).is_empty(), "{:#?}", world.status());
+        assert!(world.status().learned_seconds > 0);
+    }
+}
+
+#[test]
+fn a_guard_that_has_known_an_odd_site_for_an_hour_lets_it_be() {
+    for seed in seeds() {
+        let mut world = World::new(seed, Enforce::UnderStress);
+        // All come with one program and post to one path: a site for programs.
+        let call = |dice: &mut Dice| {
+            let mut sent = Sent::get(dice.address(120, 5000), "/api", "okhttp/4.9.3");
+            sent.method = "POST".to_owned();
+            sent.wanted = true;
+            sent
+        };
+        let calls = |dice: &mut Dice, _: f64| (0..count(dice, 20.0)).map(|_| call(dice)).collect();
+        let start = world.now;
+        for slot in 0..14 {
+            world.now = start + Duration::from_secs(300 * slot);
+            world.run(Duration::from_secs(20), calls);
+        }
+        world.pressure = stressed();
+        world.begin();
+        world.run(Duration::from_secs(60), calls);
+        spared("an odd site", &world);
+    }
+}
+
+#[test]
+fn servers_that_preview_a_page_are_a_crowd_and_those_that_go_through_a_feed_are_not() {
+    for seed in seeds() {
+        let names: Vec<String> = (0..400).map(|number| format!("https://social{number}.example")).collect();
+        let server = |number: usize, path: String| {
+            let agent = format!("Friendica 'Giant Rhubarb' 2019.05-1310; {}", names[number % names.len()]);
+            Sent::get(address(120, number), path, agent)
+        };
+        for goes_on in [false, true] {
+            let mut world = World::warm(seed, Enforce::OnExcess);
+            world.pressure = stressed();
+            world.begin();
+            let mut servers: Vec<f64> = Vec::new();
+            world.run(Duration::from_secs(30), |dice, seconds| {
+                servers.extend((0..count(dice, 10.0)).map(|_| seconds));
+                let asks = |(number, began): (usize, &f64)| {
+                    // The feed, and then one page after another, two and a half requests a second.
+                    let before = ((seconds - began) * 2.5).ceil() as usize;
+                    let after = ((seconds + world::TICK.as_secs_f64() - began) * 2.5).ceil() as usize;
+                    let most = if goes_on { 20 } else { 1 };
+                    let path = |step: usize| format!("/blog/2023/entry-{}.html", step.div_ceil(3));
+                    let mut sent: Vec<Sent> =
+                        (before.min(most)..after.min(most)).map(|step| server(number, path(step))).collect();
+                    sent.iter_mut().for_each(|sent| sent.wanted = !goes_on);
+                    sent
+                };
+                servers.iter().enumerate().flat_map(asks).collect()
+            });
+            if goes_on {
+                stopped("going through a feed", &world, 5.0, 0.95);
+            } else {
+                spared("previews", &world);
+            }
+        }
+    }
+}
+
+#[test]
 fn a_slow_backend_is_external() {
     for seed in seeds() {
         let mut world = World::warm(seed, Enforce::OnExcess);

@@ -15,4 +15,6 @@ pub use pardon::Pardons;
 pub use policy::Enforce;
 pub(crate) use policy::Permit;
 pub use rule::{Action, Condition, Rule, RuleId, Stage};
-pub use status::{CostKind, Event, EventKind, Evidence, IncidentStatus, RuleStatus, Shape, Status, Verdict};
+pub use status::{
+    Aspect, CostKind, Drift, Event, EventKind, Evidence, IncidentStatus, RuleStatus, Shape, Status, Verdict,
+};

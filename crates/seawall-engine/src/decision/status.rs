@@ -1,6 +1,8 @@
 //! What detection and decision show of themselves: the same structure for the status page, the terminal, `--json` and
 //! drills. Texts in it are escaped; no client address is in it unless a rule itself is about one.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Action, RuleId, Stage};
@@ -19,12 +21,75 @@ pub struct Status {
     pub incidents: Vec<IncidentStatus>,
     /// Rules proposed, in shadow, enforced, and retired but remembered; a bounded number.
     pub rules: Vec<RuleStatus>,
+    /// In what the mix of normal traffic is no longer what it was. Nobody is refused for it.
+    #[serde(default)]
+    pub drifts: Vec<Drift>,
 }
 
 impl Status {
     /// Whether no incident is open.
     pub fn is_calm(&self) -> bool {
         self.incidents.iter().all(|incident| incident.closed.is_some())
+    }
+}
+
+/// A mix of normal traffic that is not what it was in the weeks before: somebody may be teaching the guard that a flood to come
+/// is normal.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Drift {
+    /// The mix of what.
+    pub aspect: Aspect,
+    /// When it was alarmed.
+    pub since: Timestamp,
+    /// The Jensen-Shannon divergence of the last day from the weeks before, in bits, 0 to 1.
+    pub divergence: f32,
+    /// Up to which divergence chance and the usual week explain it.
+    pub explained: f32,
+    /// The share of clients that had what has grown most, 0 to 1, and the share that has it now.
+    pub share_before: f32,
+    /// The same as it is now.
+    pub share_now: f32,
+    /// An example of what has grown, as a condition is written, where one was seen lately.
+    pub example: Option<String>,
+}
+
+/// In words, for the log and for people who look.
+impl fmt::Display for Drift {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (before, now) = (self.share_before * 100.0, self.share_now * 100.0);
+        write!(formatter, "the mix of {} is not what it was: {now:.0}% of the clients are of a kind", self.aspect)?;
+        write!(formatter, " that {before:.0}% were of in the weeks before")?;
+        match &self.example {
+            Some(example) => write!(formatter, ", such as {example}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// In what a mix may drift.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Aspect {
+    /// Kinds of user agents, without their versions.
+    Agents,
+    /// Autonomous systems, or countries, of clients.
+    Networks,
+    /// What is asked for first.
+    Paths,
+}
+
+impl Aspect {
+    /// Every aspect.
+    pub const ALL: [Self; 3] = [Self::Agents, Self::Networks, Self::Paths];
+}
+
+impl fmt::Display for Aspect {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Agents => "user agents",
+            Self::Networks => "networks",
+            Self::Paths => "paths",
+        })
     }
 }
 
@@ -217,4 +282,8 @@ pub enum EventKind {
     RuleRetired,
     /// A rule was taken back because it hurt the wrong ones, or by the operator.
     RuleWithdrawn,
+    /// The mix of normal traffic is no longer what it was.
+    DriftAlarmed,
+    /// It is again.
+    DriftEnded,
 }

@@ -20,7 +20,7 @@ use super::assets::Assets;
 use super::recent::Sampled;
 use super::reference::ROWS_MAX;
 use super::statistics::effective_kinds;
-use super::values::{ABSENT, Item, Keys, ValueHash};
+use super::values::{ABSENT, Item, Keys, Marks, UNUSED, ValueHash};
 
 /// What the crowd test says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,10 +74,13 @@ const FOLLOWERS_MIN: usize = 8;
 const FOLLOWING_SHARE: f64 = 0.3;
 
 /// A site of which fewer requests than this are for assets has no pages with parts.
-const ASSET_SHARE_MIN: f64 = 0.05;
+pub(crate) const ASSET_SHARE_MIN: f64 = 0.05;
 
 /// Fewer than this share that call themselves browsers are programs.
 const BROWSERS_FEW: f64 = 0.2;
+
+/// A server that has asked so often, and for more than one page, goes on.
+const GOING_ON_REQUESTS: f64 = 4.0;
 
 /// Programs that say where they come from (`Mastodon/1.5.0; +https://instance.example`).
 const NAMED_SHARE: f64 = 0.5;
@@ -119,6 +122,22 @@ impl Marked {
     pub(crate) fn is_static(&self, extension: ValueHash) -> bool {
         self.static_extensions.binary_search(&extension).is_ok()
     }
+
+    /// Whether this is asked as people ask who look at something.
+    pub(crate) fn is_looking(&self, marks: &Marks) -> bool {
+        [self.get, self.head].contains(&marks.one(Attribute::Method))
+    }
+
+    /// Whether the agent says where it comes from.
+    pub(crate) fn is_named(&self, marks: &Marks) -> bool {
+        let words = marks.of(Attribute::UserAgentWord);
+        words.contains(&self.https) || words.contains(&self.http)
+    }
+
+    /// Whether the agent calls itself a browser.
+    pub(crate) fn claims_browser(&self, marks: &Marks) -> bool {
+        marks.of(Attribute::UserAgentWord).contains(&self.mozilla)
+    }
 }
 
 /// What ordinary traffic is like, for comparison.
@@ -139,6 +158,9 @@ struct Visitor {
     requests: f64,
     /// When it first asked for a page out of those.
     page: Option<Timestamp>,
+    /// The page that it came for, and whether it asked for another.
+    came_for: ValueHash,
+    went_on: bool,
     /// Whether it asked for any page, and for any asset.
     loaded_page: bool,
     fetched_asset: bool,
@@ -225,20 +247,21 @@ impl Seen {
             if !matches {
                 continue;
             }
-            let method = marks.one(Attribute::Method);
-            let words = marks.of(Attribute::UserAgentWord);
             seen.requests += weight;
             seen.rows += 1.0;
-            seen.looking += if method == marked.get || method == marked.head { weight } else { 0.0 };
+            seen.looking += if marked.is_looking(marks) { weight } else { 0.0 };
             seen.statics += if is_static { weight } else { 0.0 };
-            seen.named += if words.contains(&marked.https) || words.contains(&marked.http) { weight } else { 0.0 };
+            seen.named += if marked.is_named(marks) { weight } else { 0.0 };
             *targets.entry(marks.one(Attribute::Path)).or_default() += weight;
             visitor.network = marks.of(Attribute::ClientPrefix).get(1).copied().unwrap_or_default();
-            visitor.claims_browser |= words.contains(&marked.mozilla);
+            visitor.claims_browser |= marked.claims_browser(marks);
             visitor.requests += weight;
             if !is_static {
                 let first = visitor.page.get_or_insert(sampled.at);
                 *first = (*first).min(sampled.at);
+                let path = marks.one(Attribute::Path);
+                visitor.went_on |= visitor.came_for != UNUSED && visitor.came_for != path;
+                visitor.came_for = path;
             }
         }
         seen.visitors.retain(|_, visitor| visitor.requests > 0.0);
@@ -260,8 +283,10 @@ impl Seen {
         let paging = self.visitors.values().filter(|visitor| visitor.page.is_some()).count();
         let had_time = |visitor: &&Visitor| visitor.page.is_some_and(|page| now.since(page) >= ASSET_DELAY);
         let followers = self.visitors.values().filter(had_time);
-        let (followers, following) = followers
-            .fold((0, 0), |(all, following), visitor| (all + 1, following + usize::from(visitor.fetched_asset)));
+        let (followers, following, going_on) = followers.fold((0, 0, 0), |(all, following, going_on), visitor| {
+            let goes_on = visitor.went_on && visitor.requests >= GOING_ON_REQUESTS;
+            (all + 1, following + usize::from(visitor.fetched_asset), going_on + usize::from(goes_on))
+        });
         // Of a large sample both are thinned alike: rows and visitors. A page's parts are seen with less than certainty then.
         let each = self.rows / count as f64;
         let seen_share = 1.0 - (1.0 - self.rows / self.requests.max(self.rows)).powi(PARTS_OF_PAGE);
@@ -295,7 +320,13 @@ impl Seen {
             return Crowd::Yes("many different clients ask for a static file and little else");
         }
         if self.named >= NAMED_SHARE * self.requests && self.top_target >= TARGET_SHARE * self.requests {
-            return Crowd::Yes("many servers that say who they are look at one page");
+            // Whoever makes a preview looks at one page; whoever goes through a feed has begun with one as well.
+            if followers < FOLLOWERS_MIN {
+                return Crowd::TooEarly;
+            }
+            if 2 * going_on < followers {
+                return Crowd::Yes("many servers that say who they are look at one page");
+            }
         }
         if !has_assets && is_foreign && (browsers as f64) < BROWSERS_FEW * count as f64 {
             // Programs that ask what nobody has asked before, on a site for programs.

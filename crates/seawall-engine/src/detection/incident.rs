@@ -33,6 +33,9 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// from the visitors. A second flood beside the first is found that much later.
 const SETTLED_INTERVAL: Duration = Duration::from_secs(3);
 
+/// How long before it was noticed what is like no ordinary traffic has begun, at least.
+const SUSPECT: Duration = Duration::from_secs(60);
+
 /// How long a new verdict must hold before it replaces one that was already given, so that it does not flicker.
 const VERDICT_HOLD: Duration = Duration::from_secs(1);
 
@@ -61,6 +64,8 @@ pub(crate) struct Incident {
     settled: Timestamp,
     /// Whether anything is being done about it.
     enforcing: bool,
+    /// Whether it is one because it is like no site's ordinary traffic, and not because it exceeds what is normal here.
+    pub(crate) is_by_prior: bool,
 }
 
 impl Incident {
@@ -134,15 +139,40 @@ impl Incidents {
             }
             return None;
         }
+        let costs = exceeded.iter().map(|exceeded| exceeded.cost).collect();
+        let why = format!("{} exceed what is normal", first.cost.unit());
+        Some(self.begin(now, first.onset, costs, readings, &why))
+    }
+
+    /// Opens an incident for what is like no site's ordinary traffic, unless one is open.
+    pub(crate) fn suspected(&mut self, now: Timestamp, readings: &[Reading]) -> Option<Event> {
+        if self.open.is_some() {
+            return None;
+        }
+        let why = "the server is under stress, and what comes is like no site's ordinary traffic";
+        let event = self.begin(now, now - SUSPECT, vec![CostKind::Requests], readings, why);
+        self.open.iter_mut().for_each(|open| open.is_by_prior = true);
+        Some(event)
+    }
+
+    fn begin(
+        &mut self,
+        now: Timestamp,
+        onset: Timestamp,
+        costs: Vec<CostKind>,
+        readings: &[Reading],
+        why: &str,
+    ) -> Event {
         self.last_id += 1;
-        let reading = readings.get(first.cost as usize).copied().unwrap_or_default();
+        let cost = costs.first().copied().unwrap_or(CostKind::Requests);
+        let reading = readings.get(cost as usize).copied().unwrap_or_default();
         let seconds = SAMPLE_SECONDS as f64;
         self.open = Some(Incident {
             id: self.last_id,
             opened: now,
-            onset: first.onset,
+            onset,
             closed: None,
-            costs: exceeded.iter().map(|exceeded| exceeded.cost).collect(),
+            costs,
             verdict: Verdict::Undecided,
             next_verdict: None,
             shapes: Vec::new(),
@@ -155,9 +185,10 @@ impl Incidents {
             calm: Duration::ZERO,
             settled: now,
             enforcing: false,
+            is_by_prior: false,
         });
-        let text = format!("incident {} opened: {} exceed what is normal", self.last_id, first.cost.unit());
-        Some(Event { at: now, kind: EventKind::IncidentOpened, text })
+        let text = format!("incident {} opened: {why}", self.last_id);
+        Event { at: now, kind: EventKind::IncidentOpened, text }
     }
 
     /// Takes what a look has found.

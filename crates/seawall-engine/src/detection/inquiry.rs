@@ -491,12 +491,7 @@ impl<'a> Inquiry<'a> {
     }
 
     fn condition(&self, item: Item, rows: &[Sampled<'_>]) -> Option<Condition> {
-        if item.hash == ABSENT {
-            return Some(Condition::absent(item.attribute));
-        }
-        let mut having = rows.iter().filter(|sampled| sampled.row.marks.has(item));
-        let text = having.find_map(|found| self.texts.text(self.keys, item, &found.row.marks, found.row.client))?;
-        Some(Condition::new(item.attribute, &text))
+        self.texts.condition(self.keys, item, rows.iter().map(|sampled| sampled.row))
     }
 
     fn evidence(&self, candidate: &Candidate, rows: &[Sampled<'_>]) -> Evidence {

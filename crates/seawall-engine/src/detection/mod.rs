@@ -2,7 +2,8 @@
 //!
 //! The path of an observation: [`Detector::observe`] counts its cost exactly (`series`), and keeps it in the sample of
 //! the last minute (`recent`) with its values as hashes (`values`). A minute later it teaches the `baseline` what
-//! requests look like, if nothing was wrong meanwhile; seconds and ten-second sums teach `seasonal` how many there are.
+//! requests look like, if nothing was wrong meanwhile; seconds and ten-second sums teach `seasonal` how many there are, and
+//! `composition` watches that what is learned stays what it was.
 //!
 //! The path of a [`Detector::tick`]: the `trigger` compares the two. While an incident is open, an `inquiry` mines
 //! conjunctions that tell the excess from what is normal (`mining`, `score`, `cover`), asks whether it is a crowd
@@ -14,6 +15,8 @@
 mod assets;
 mod baseline;
 mod bits;
+mod cold;
+mod composition;
 mod cover;
 mod crowd;
 pub mod explain;
@@ -24,6 +27,7 @@ mod material;
 mod mining;
 mod newcomers;
 mod people;
+mod prior;
 mod random;
 mod recent;
 mod reference;
@@ -46,12 +50,16 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::address::AddressSet;
-use crate::decision::{CostKind, Enforce, Event, Ladder, Pardons, Permit, Rule, RuleId, Stage, Status};
+use crate::decision::{
+    Aspect, CostKind, Enforce, Event, EventKind, Finding, Ladder, Pardons, Permit, Rule, RuleId, Stage, Status,
+};
 use crate::observation::attribute::Attribute;
 use crate::observation::{Observation, Outcome, Refusal};
 use crate::units::Timestamp;
 
 use baseline::Baseline;
+use cold::Suspicion;
+use composition::{Change, Composition};
 use crowd::Marked;
 use incident::Incidents;
 use inquiry::Inquiry;
@@ -125,6 +133,7 @@ pub struct Detector {
     seasonal: Seasonal,
     baseline: Baseline,
     seen: Seen,
+    composition: Composition,
     trigger: Trigger,
     incidents: Incidents,
     ladder: Ladder,
@@ -136,6 +145,7 @@ pub struct Detector {
     typical: [f64; COSTS],
     stressed: Option<Timestamp>,
     ticked: Timestamp,
+    suspicion: Suspicion,
 }
 
 impl Detector {
@@ -156,6 +166,7 @@ impl Detector {
             seasonal: Seasonal::new(),
             baseline: Baseline::new(),
             seen: Seen::new(),
+            composition: Composition::new(),
             trigger: Trigger::default(),
             incidents: Incidents::default(),
             ladder: Ladder::default(),
@@ -164,6 +175,7 @@ impl Detector {
             typical: TYPICAL,
             stressed: None,
             ticked: Timestamp::EPOCH,
+            suspicion: Suspicion::default(),
         }
     }
 
@@ -250,6 +262,7 @@ impl Detector {
         if self.trigger.surge() {
             events.extend(self.arm_again(now, permit));
         }
+        events.extend(self.look_by_prior(now, permit));
         events.extend(self.inquire(now, permit, newcomers));
         events.extend(self.ladder.step(now, permit));
         let ladder = &self.ladder;
@@ -259,6 +272,7 @@ impl Detector {
             self.trigger.reset();
             self.reference = None;
         }
+        events.extend(self.drift(now));
         self.ticked = now;
         events
     }
@@ -286,6 +300,7 @@ impl Detector {
             cold: self.seasonal.is_cold(),
             incidents: self.incidents.status(&self.ladder),
             rules: self.ladder.status(),
+            drifts: self.composition.drifts(),
         }
     }
 
@@ -297,7 +312,7 @@ impl Detector {
     /// What has been learned, to be kept over a restart. It holds no address, and nothing from which one could be
     /// worked out: neither clients nor their networks, not even hashed.
     pub fn save(&self) -> Vec<u8> {
-        saved::save(&self.keys, &self.seasonal, &self.baseline, &self.seen)
+        saved::save(&self.keys, &self.seasonal, &self.baseline, &self.seen, &self.composition)
     }
 
     /// Takes up what was saved, in place of everything learned so far.
@@ -307,7 +322,7 @@ impl Detector {
     /// When the data is damaged, of another kind or version, or larger than anything that [`Self::save`] makes. Nothing
     /// is changed then.
     pub fn restore(&mut self, saved: &[u8]) -> Result<(), RestoreError> {
-        let (values, seasonal, baseline, seen) = saved::restore(saved)?;
+        let (values, seasonal, baseline, seen, composition) = saved::restore(saved)?;
         self.keys.values = values;
         self.marked = Marked::new(&self.keys);
         self.texts = Texts::new();
@@ -315,6 +330,7 @@ impl Detector {
         self.seasonal = seasonal;
         self.baseline = baseline;
         self.seen = seen;
+        self.composition = composition;
         self.trigger.reset();
         self.reference = None;
         Ok(())
@@ -331,6 +347,7 @@ impl Detector {
             + self.seasonal.memory_bytes()
             + self.baseline.memory_bytes()
             + self.seen.memory_bytes()
+            + self.composition.memory_bytes()
             + MINING_BYTES_MAX
     }
 
@@ -345,7 +362,8 @@ impl Detector {
 
     /// Goes on to `to`: seconds that end teach what is normal, and so do requests of a minute ago.
     fn advance(&mut self, to: Timestamp) {
-        let Self { series, seasonal, trigger, incidents, baseline, seen, recent, random, typical, .. } = self;
+        let Self { series, seasonal, trigger, incidents, baseline, seen, composition, recent, random, typical, .. } =
+            self;
         series.advance(to, |passed| match passed {
             Passed::Second(second, sums) if incidents.may_learn(second) => {
                 for cost in 1..COSTS {
@@ -366,9 +384,44 @@ impl Detector {
         });
         recent.advance(to.as_seconds(), |second, rows| {
             if incidents.may_learn(second) {
-                baseline.learn(second, rows, random, |marks, is_vote| seen.learn(second, marks, is_vote));
+                baseline.learn(second, rows, random, |marks, is_vote| {
+                    seen.learn(second, marks, is_vote);
+                    if is_vote {
+                        composition.vote(second, marks);
+                    }
+                });
             }
         });
+    }
+
+    /// Says once that the mix of normal traffic is no longer what it was, with an example of what has grown, and once that it is
+    /// again.
+    fn drift(&mut self, now: Timestamp) -> Vec<Event> {
+        let mut events = Vec::new();
+        while let Some(change) = self.composition.change() {
+            let (kind, text) = match change {
+                Change::Begun(aspect, bin) => {
+                    self.composition.set_example(aspect, self.example(aspect, bin));
+                    let drifts = self.composition.drifts();
+                    let drift = drifts.iter().find(|drift| drift.aspect == aspect).map(ToString::to_string);
+                    (EventKind::DriftAlarmed, drift.unwrap_or_default())
+                }
+                Change::Ended(aspect) => (EventKind::DriftEnded, format!("the mix of {aspect} is what it was again")),
+            };
+            events.push(Event { at: now, kind, text });
+        }
+        events
+    }
+
+    /// The commonest value of the last minute in this bin of this aspect, as a condition is written.
+    fn example(&self, aspect: Aspect, bin: usize) -> Option<String> {
+        let mut counts: HashMap<Item, (u32, &Row)> = HashMap::new();
+        let rows = self.recent.since(Timestamp::EPOCH).map(|sampled| sampled.row);
+        for row in rows.filter(|row| composition::bin(aspect, &row.marks) == bin) {
+            counts.entry(composition::shown(aspect, &row.marks)).or_insert((0, row)).0 += 1;
+        }
+        let (item, (_, row)) = counts.into_iter().max_by_key(|(item, (count, _))| (*count, *item))?;
+        self.texts.condition(&self.keys, item, std::iter::once(row)).map(|condition| condition.to_string())
     }
 
     /// The user agent, or word of it, that hardly any ordinary visitor has and many clients arrive with, if there is one.
@@ -460,9 +513,31 @@ impl Detector {
         events
     }
 
+    /// Hands what was found for an incident to the ladder, and remembers the values behind the conditions.
+    fn take(
+        &mut self,
+        now: Timestamp,
+        incident: u32,
+        findings: Vec<(Vec<Item>, Finding)>,
+        permit: Permit,
+    ) -> Vec<Event> {
+        let (items, findings): (Vec<Vec<Item>>, Vec<_>) = findings.into_iter().unzip();
+        let conditions: Vec<_> = findings.iter().map(|finding| finding.conditions.clone()).collect();
+        let events = self.ladder.take(now, incident, findings, permit);
+        for (items, conditions) in items.into_iter().zip(conditions) {
+            if let Some(rule) = self.ladder.rules().find(|rule| rule.conditions == conditions) {
+                self.values.insert(rule.id, items);
+            }
+        }
+        events
+    }
+
     /// Looks into the open incident, when it is time, and hands what is found to the ladder.
     fn inquire(&mut self, now: Timestamp, permit: Permit, newcomer: Option<Item>) -> Vec<Event> {
         let Some(incident) = self.incidents.open() else { return Vec::new() };
+        if incident.is_by_prior && !self.seasonal.has_contrast() {
+            return Vec::new();
+        }
         let (id, onset, costs) = (incident.id, incident.onset, incident.costs.clone());
         let standing: Vec<Vec<Item>> = self
             .ladder
@@ -501,14 +576,7 @@ impl Detector {
             self.ladder.spare(conditions);
         }
         let is_cleared = !insight.findings.is_empty() && insight.findings.iter().all(|(_, finding)| finding.cleared);
-        let (items, findings): (Vec<Vec<Item>>, Vec<_>) = insight.findings.into_iter().unzip();
-        let conditions: Vec<_> = findings.iter().map(|finding| finding.conditions.clone()).collect();
-        let mut events = self.ladder.take(now, id, findings, permit);
-        for (items, conditions) in items.into_iter().zip(conditions) {
-            if let Some(rule) = self.ladder.rules().find(|rule| rule.conditions == conditions) {
-                self.values.insert(rule.id, items);
-            }
-        }
+        let mut events = self.take(now, id, insight.findings, permit);
         let still = self.ladder.is_enforcing();
         events.extend(self.incidents.judged(
             now,

@@ -16,6 +16,7 @@ use crate::decision::CostKind;
 use crate::observation::attribute::Attribute;
 
 use super::baseline::{Baseline, NormalRow, STRATA, STRATUM_ROWS_MAX};
+use super::composition::Composition;
 use super::seasonal::{SavedSeasonal, Seasonal};
 use super::seen::{SavedSeen, Seen};
 use super::values::{Keys, Marks, UNUSED, ValueHash};
@@ -24,7 +25,7 @@ use super::values::{Keys, Marks, UNUSED, ValueHash};
 const MAGIC: &[u8; 8] = b"SEAWALLB";
 
 /// The version of the layout.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 
 const HEAD_BYTES: usize = MAGIC.len() + 4 + 8;
 
@@ -81,6 +82,7 @@ struct Saved {
     paths: Vec<Vec<ValueHash>>,
     strata: Vec<SavedStratum>,
     seen: SavedSeen,
+    composition: Composition,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -100,10 +102,17 @@ struct SavedRow {
     returning: bool,
 }
 
-/// What is restored: the keys of values, how much is normal, what normal requests look like, and which values were seen.
-type Restored = ([u64; 2], Seasonal, Baseline, Seen);
+/// What is restored: the keys of values, how much is normal, what normal requests look like, which values were seen, and the mix
+/// of them.
+type Restored = ([u64; 2], Seasonal, Baseline, Seen, Composition);
 
-pub(super) fn save(keys: &Keys, seasonal: &Seasonal, baseline: &Baseline, seen: &Seen) -> Vec<u8> {
+pub(super) fn save(
+    keys: &Keys,
+    seasonal: &Seasonal,
+    baseline: &Baseline,
+    seen: &Seen,
+    composition: &Composition,
+) -> Vec<u8> {
     let mut agents = Dictionary::default();
     let mut paths = Dictionary::default();
     let strata = baseline.strata().iter().map(|stratum| SavedStratum {
@@ -130,6 +139,7 @@ pub(super) fn save(keys: &Keys, seasonal: &Seasonal, baseline: &Baseline, seen: 
         paths: paths.entries,
         strata,
         seen: seen.saved(),
+        composition: composition.clone(),
     };
     // Writing plain numbers to memory cannot fail; were it to, an empty baseline is what is restored as damaged.
     let body = postcard::to_allocvec(&saved).unwrap_or_default();
@@ -180,7 +190,10 @@ pub(super) fn restore(bytes: &[u8]) -> Result<Restored, RestoreError> {
         baseline.restore_stratum(index, stratum.votes, stratum.faded, rows);
     }
     let seen = Seen::restored(saved.seen).ok_or(RestoreError::Damaged("counts of values of another size"))?;
-    Ok((saved.keys, seasonal, baseline, seen))
+    if !saved.composition.is_sound() {
+        return Err(RestoreError::Damaged("an impossible mix"));
+    }
+    Ok((saved.keys, seasonal, baseline, seen, saved.composition))
 }
 
 /// Against damage, not against forgery: who can write the file can write anything into it.

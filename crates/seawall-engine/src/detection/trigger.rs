@@ -145,7 +145,14 @@ impl Trigger {
         newcomers: bool,
         seasonal: &Seasonal,
     ) -> Vec<Exceeded> {
-        if now.since(self.last) < WINDOW || !seasonal.has_contrast() {
+        if now.since(self.last) < WINDOW {
+            return Vec::new();
+        }
+        if !seasonal.has_contrast() {
+            // There is nothing yet that this could exceed.
+            let ten_seconds = series.last_of_many(10 * STEPS_PER_SECOND);
+            self.readings =
+                std::array::from_fn(|cost| Reading { offered: ten_seconds[cost], calm: true, ..Reading::default() });
             return Vec::new();
         }
         self.last = now;

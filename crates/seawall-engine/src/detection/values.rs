@@ -11,8 +11,11 @@ use std::ops::Range;
 use siphasher::sip::SipHasher13;
 
 use crate::address::ClientAddress;
+use crate::decision::Condition;
 use crate::observation::attribute::{Attribute, USER_AGENT_WORDS_MAX, VALUE_BYTES_MAX, each_value};
 use crate::observation::{Request, Version};
+
+use super::recent::Row;
 
 /// The hash of a value; [`UNUSED`] and [`ABSENT`] are no hashes.
 pub(crate) type ValueHash = u32;
@@ -265,6 +268,21 @@ impl Texts {
             }
         }
         marks
+    }
+
+    /// A value as a condition, read off the first of these rows that has it; `None` when its text is no longer known.
+    pub(crate) fn condition<'a>(
+        &self,
+        keys: &Keys,
+        item: Item,
+        rows: impl Iterator<Item = &'a Row>,
+    ) -> Option<Condition> {
+        if item.hash == ABSENT {
+            return Some(Condition::absent(item.attribute));
+        }
+        let mut having = rows.filter(|row| row.marks.has(item));
+        let text = having.find_map(|row| self.text(keys, item, &row.marks, row.client))?;
+        Some(Condition::new(item.attribute, &text))
     }
 
     /// The text of `item`, read off a request that has it; `None` when the text has made room for others meanwhile.

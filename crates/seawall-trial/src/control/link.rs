@@ -32,6 +32,11 @@ impl Link {
         Self { rate: Box::new(rate), ..Self::steady(0.0, browsers()) }
     }
 
+    /// A link to one page whose readers nearly all have the same browser.
+    pub(super) fn of_one_browser() -> Self {
+        Self { newest_share: 0.67, ..Self::steady(10.0, browsers()) }
+    }
+
     /// A busy hour after a browser's release.
     pub(super) fn new_release() -> Self {
         let newest = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Safari/537.36";

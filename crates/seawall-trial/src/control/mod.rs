@@ -5,6 +5,8 @@ mod link;
 mod programs;
 mod shared;
 
+use crate::background::browsers;
+use crate::trial::Known;
 use crate::world::Traffic;
 
 pub use link::Link;
@@ -20,25 +22,36 @@ pub struct Control {
     pub seconds: u32,
     /// Whether it is made of programs that only the made-up site knows.
     pub knows_programs: bool,
+    /// How long the guard has known the site.
+    pub known: Known,
     /// Makes it.
     pub traffic: fn() -> Box<dyn Traffic>,
 }
 
+const USUAL: Control = Control {
+    name: "",
+    what: "",
+    seconds: 120,
+    knows_programs: false,
+    known: Known::Week,
+    traffic: || Box::new(Link::crowd()),
+};
+
 /// Every kind.
-pub const ALL: [Control; 7] = [
+pub const ALL: [Control; 14] = [
     Control {
         name: "crowd",
         what: "a link on a big site: readers grow within a minute to ten a second, then fade",
         seconds: 180,
-        knows_programs: false,
         traffic: || Box::new(Link::crowd()),
+        ..USUAL
     },
     Control {
         name: "new browser release",
         what: "a busy hour in which a third of the visitors has a browser that nobody had before",
         seconds: 180,
-        knows_programs: false,
         traffic: || Box::new(Link::new_release()),
+        ..USUAL
     },
     Control {
         name: "feed herd",
@@ -46,33 +59,81 @@ pub const ALL: [Control; 7] = [
         seconds: 180,
         knows_programs: true,
         traffic: || Box::new(programs::Herd::default()),
+        ..USUAL
     },
     Control {
         name: "search crawl",
         what: "the known crawler from all its addresses, ten pages a second",
-        seconds: 120,
         knows_programs: true,
         traffic: || Box::new(programs::Crawl),
+        ..USUAL
     },
     Control {
         name: "uptime monitors",
         what: "the known monitors, each asking every second",
-        seconds: 120,
         knows_programs: true,
         traffic: || Box::new(programs::Probes),
+        ..USUAL
     },
     Control {
         name: "CGNAT burst",
         what: "two hundred people behind one address, loading pages",
-        seconds: 120,
-        knows_programs: false,
         traffic: || Box::new(shared::Shared::cgnat()),
+        ..USUAL
     },
     Control {
         name: "CDN egress",
         what: "all visitors of a busy hour through six addresses of a CDN",
-        seconds: 120,
-        knows_programs: false,
         traffic: || Box::new(shared::Shared::cdn()),
+        ..USUAL
+    },
+    Control {
+        name: "federated herd",
+        what: "servers that make a preview of one page, twenty a second at first, and say who they are",
+        traffic: || Box::new(programs::Previews::default()),
+        ..USUAL
+    },
+    Control {
+        name: "started in a crowd",
+        what: "a link that brings ten readers a second, under way when the guard is started",
+        known: Known::Nothing,
+        traffic: || Box::new(Link::steady(10.0, browsers())),
+        ..USUAL
+    },
+    Control {
+        name: "started: one browser",
+        what: "the same, and two thirds of the readers have the same browser",
+        known: Known::Nothing,
+        traffic: || Box::new(Link::of_one_browser()),
+        ..USUAL
+    },
+    Control {
+        name: "started: CGNAT",
+        what: "two hundred people behind one address, under way when the guard is started",
+        known: Known::Nothing,
+        traffic: || Box::new(shared::Shared::cgnat()),
+        ..USUAL
+    },
+    Control {
+        name: "started: CDN",
+        what: "all visitors through six addresses of a CDN, under way when the guard is started",
+        known: Known::Nothing,
+        traffic: || Box::new(shared::Shared::cdn()),
+        ..USUAL
+    },
+    Control {
+        name: "started: federated",
+        what: "servers that make a preview of one page, under way when the guard is started",
+        known: Known::Nothing,
+        traffic: || Box::new(programs::Previews::default()),
+        ..USUAL
+    },
+    Control {
+        name: "started in a crawl",
+        what: "a crawler with a name from all its addresses, under way when the guard is started",
+        knows_programs: true,
+        known: Known::Nothing,
+        traffic: || Box::new(programs::Crawl),
+        ..USUAL
     },
 ];

@@ -54,6 +54,31 @@ impl Traffic for Probes {
     }
 }
 
+/// Federated servers that make a preview of a page that somebody has shared.
+#[derive(Default)]
+pub(super) struct Previews {
+    servers: usize,
+}
+
+impl Traffic for Previews {
+    fn send(&mut self, scene: &mut Scene<'_>, plan: &mut Plan) {
+        for _ in 0..scene.count(20.0 * (-scene.seconds / 30.0).exp()) {
+            self.servers += 1;
+            let (version, name) = (scene.dice.below(9), scene.dice.word(8));
+            let agent = format!("Mastodon/4.2.{version} (http.rb/5.1.1; +https://{name}.example/)");
+            let mut sent = Sent::get(address(150, self.servers), "/blog/2023/entry-55.html", agent);
+            sent.wanted = true;
+            let sent = shown(scene, sent);
+            let begin = scene.moment();
+            // Some look first whether it is a page at all.
+            if scene.dice.chance(0.3) {
+                plan.push((begin, Sent { method: "HEAD".to_owned(), ..sent.clone() }));
+            }
+            plan.push((begin + Duration::from_millis(300), sent));
+        }
+    }
+}
+
 fn shown(scene: &Scene<'_>, sent: Sent) -> Sent {
     Sent { header_order: sent.header_order.filter(|_| scene.background.has_headers()), ..sent }
 }

@@ -6,6 +6,7 @@ mod timing;
 
 use crate::background::Plan;
 use crate::request::Sent;
+use crate::trial::Known;
 use crate::world::{Scene, Traffic};
 
 /// What is right for a flood.
@@ -31,8 +32,8 @@ pub struct Family {
     /// Seconds after its beginning from which the time to a rule counts: for one that grows, when it is as strong as the
     /// ordinary traffic.
     pub onset: f64,
-    /// Whether the guard has known the site for ten minutes only.
-    pub cold: bool,
+    /// How long the guard has known the site.
+    pub known: Known,
     /// Whether only what a guard in line sees tells it.
     pub needs_headers: bool,
     /// Makes it.
@@ -45,13 +46,13 @@ const USUAL: Family = Family {
     right: Right::Rules,
     seconds: 60,
     onset: 0.0,
-    cold: false,
+    known: Known::Week,
     needs_headers: false,
     traffic: || Box::new(Flood::steady(0.0, senders::single_address)),
 };
 
 /// Every kind.
-pub const ALL: [Family; 15] = [
+pub const ALL: [Family; 18] = [
     Family {
         name: "single address",
         what: "40/s from one address with the commonest agent, over all pages",
@@ -147,8 +148,32 @@ pub const ALL: [Family; 15] = [
     Family {
         name: "cold start",
         what: "50/s with one agent, ten minutes after the guard first saw the site",
-        cold: true,
+        known: Known::TenMinutes,
         traffic: || Box::new(Flood::steady(50.0, targets::posts_to_file)),
+        ..USUAL
+    },
+    Family {
+        name: "started in the flood",
+        what: "50/s with one agent, under way when the guard is started; the time counts from its fifth second",
+        known: Known::Nothing,
+        onset: 5.0,
+        traffic: || Box::new(Flood::steady(50.0, targets::posts_to_file)),
+        ..USUAL
+    },
+    Family {
+        name: "started in posts",
+        what: "40/s of form posts to one path with every agent, under way when the guard is started; as above",
+        known: Known::Nothing,
+        onset: 5.0,
+        traffic: || Box::new(Flood::steady(40.0, targets::slow_form)),
+        ..USUAL
+    },
+    Family {
+        name: "started in a browser's",
+        what: "40/s for pages that do not exist with one browser's agent, under way when the guard is started; as above",
+        known: Known::Nothing,
+        onset: 5.0,
+        traffic: || Box::new(Flood::steady(40.0, targets::random_path)),
         ..USUAL
     },
 ];

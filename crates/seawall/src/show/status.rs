@@ -71,6 +71,7 @@ pub fn render(snapshot: &Snapshot, width: usize) -> String {
         snapshot.sensors.len(),
         if detection.cold { " (a day is needed before anything is refused for good)" } else { "" }
     ));
+    lines.extend(detection.drifts.iter().map(|drift| format!("drift       {drift}")));
     lines.push(String::new());
     section(&mut lines, "incidents", &detection.incidents, INCIDENTS_MAX, incident);
     section(&mut lines, "rules", &detection.rules, RULES_MAX, rule);
@@ -189,7 +190,27 @@ fn wrap(line: &str, width: usize) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use seawall_engine::decision::{Aspect, Drift, Status};
+
     use super::*;
+
+    #[test]
+    fn a_drift_is_shown_with_what_has_grown() {
+        let drift = Drift {
+            aspect: Aspect::Agents,
+            since: seawall_engine::units::Timestamp::EPOCH,
+            divergence: 0.05,
+            explained: 0.03,
+            share_before: 0.02,
+            share_now: 0.11,
+            example: Some("user-agent = \"reader/1.0\"".to_owned()),
+        };
+        let detection = Status { drifts: vec![drift], ..Status::default() };
+        let text = render(&Snapshot { detection, ..Snapshot::default() }, 400);
+        let expected = "drift       the mix of user agents is not what it was: 11% of the clients are of a kind that 2% were of \
+                        in the weeks before, such as user-agent = \"reader/1.0\"\n";
+        assert!(text.contains(expected), "{text}");
+    }
 
     #[test]
     fn long_lines_go_on_below_and_lose_nothing() {
