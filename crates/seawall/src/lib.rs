@@ -11,6 +11,7 @@ pub mod drill;
 pub mod host;
 pub mod networks;
 pub mod origin;
+pub mod privacy;
 pub mod show;
 pub mod source;
 

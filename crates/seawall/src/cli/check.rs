@@ -85,6 +85,7 @@ impl Display for Explanation<'_> {
         write_limits(formatter, &config.limits)?;
         write_networks(formatter, &config.networks)?;
         self.policy(formatter)?;
+        write_privacy(formatter, config.privacy.key_retention_days)?;
         let notes = notes(config);
         if !notes.is_empty() {
             writeln!(formatter, "\nWorth knowing")?;
@@ -171,6 +172,16 @@ fn write_networks(formatter: &mut fmt::Formatter<'_>, networks: &NetworkFiles) -
         }
     }
     Ok(())
+}
+
+/// For how long pseudonyms can be told.
+fn write_privacy(formatter: &mut fmt::Formatter<'_>, key_retention_days: u16) -> fmt::Result {
+    writeln!(formatter, "\nPrivacy")?;
+    match key_retention_days {
+        0 => writeln!(formatter, "  No key of pseudonyms is kept: each run has its own."),
+        1 => writeln!(formatter, "  The key of a day's pseudonyms is deleted when the day is over."),
+        days => writeln!(formatter, "  The key of a day's pseudonyms is kept for {days} days."),
+    }
 }
 
 /// Each limit in words, with its value. A limit that is not named here does not compile.
@@ -276,7 +287,7 @@ fn listed(items: &[impl Display]) -> String {
 }
 
 fn config_json(name: Option<&str>, config: &Config) -> Value {
-    let Config { listen, admin, state_directory, workers, sites, trust, limits, networks, policy } = config;
+    let Config { listen, admin, state_directory, workers, sites, trust, limits, networks, policy, privacy } = config;
     let sites: Vec<Value> = sites
         .iter()
         .map(|site| {
@@ -324,6 +335,7 @@ fn config_json(name: Option<&str>, config: &Config) -> Value {
         },
         "networks": { "country": networks.country, "asn": networks.asn },
         "policy": { "enforce": policy.enforce, "never_ban": never_ban },
+        "privacy": { "key_retention_days": privacy.key_retention_days },
         "notes": notes(config),
     })
 }

@@ -1,5 +1,6 @@
 //! The command line: one file for each command. Each has `Arguments` and `run`; this file only lists them.
 
+mod anonymize;
 mod backtest;
 mod check;
 mod drill;
@@ -41,6 +42,7 @@ enum Command {
     Report(report::Arguments),
     Explain(explain::Arguments),
     Backtest(backtest::Arguments),
+    Anonymize(anonymize::Arguments),
     Drill(drill::Arguments),
 }
 
@@ -56,6 +58,7 @@ pub fn run() -> ExitCode {
         Command::Report(arguments) => report::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Backtest(arguments) => backtest::run(&arguments),
+        Command::Anonymize(arguments) => anonymize::run(&arguments),
         Command::Drill(arguments) => drill::run(&arguments),
     };
     result.unwrap_or_else(|failure| failure.report())

@@ -34,6 +34,8 @@ pub struct Config {
     pub networks: NetworkFiles,
     /// How decisions are made.
     pub policy: Policy,
+    /// How client addresses are hidden.
+    pub privacy: Privacy,
 }
 
 impl Config {
@@ -206,4 +208,11 @@ pub struct Policy {
     pub never_ban: Vec<IpNet>,
     /// Whether loopback is on that list. Off only in drills, whose clients all live there.
     pub never_ban_loopback: bool,
+}
+
+/// How client addresses are hidden.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Privacy {
+    /// For how many days the key of a day's pseudonyms is kept, its own included.
+    pub key_retention_days: u16,
 }

@@ -9,7 +9,7 @@ use seawall_engine::decision::Enforce;
 use toml::Spanned;
 
 use super::address::{Network, SocketAddress};
-use super::checked::{ClientAddressSource, Config, Limits, NetworkFiles, Origin, Policy, Site, Trust};
+use super::checked::{ClientAddressSource, Config, Limits, NetworkFiles, Origin, Policy, Privacy, Site, Trust};
 use super::consistency::{self, SiteFound};
 use super::defaults::Environment;
 use super::host::Host;
@@ -19,6 +19,7 @@ use super::quantity::{KIB, MIB};
 use super::section::Section;
 use super::upstream::UpstreamUrl;
 use crate::networks::mmdb::Content;
+use crate::privacy::{RETENTION_DAYS_DEFAULT, RETENTION_DAYS_MAX};
 
 /// What the top of the file is for.
 pub(super) const WHY: &str = "Where the guard listens and where it keeps its state.";
@@ -86,6 +87,7 @@ pub(super) fn read(top: &mut Section<'_, '_>, environment: &Environment, folder:
         |table| networks(table, folder),
     );
     let policy = top.table("[policy]", "How decisions are made, and who is never affected by them.", policy);
+    let privacy = top.table("[privacy]", "How client addresses are hidden where they are kept or passed on.", privacy);
 
     if top.is_given() {
         consistency::check(top, &listen, &admin, sites.as_deref());
@@ -100,6 +102,7 @@ pub(super) fn read(top: &mut Section<'_, '_>, environment: &Environment, folder:
         limits,
         networks,
         policy,
+        privacy,
     }
 }
 
@@ -366,6 +369,19 @@ fn policy(table: &mut Section<'_, '_>) -> Policy {
         .why("Whether loopback is on that list. Off only for drills, whose clients all live there.")
         .default(true);
     Policy { enforce, never_ban: values(never_ban), never_ban_loopback }
+}
+
+fn privacy(table: &mut Section<'_, '_>) -> Privacy {
+    let retention = Count { of: "days", range: 0..=RETENTION_DAYS_MAX };
+    let key_retention_days = table
+        .setting("key-retention-days", retention)
+        .why(
+            "For how many days the key of a day's pseudonyms is kept in the state directory, the day itself included. \
+             Once it is deleted nobody can tell any more whom they meant. A week is as long as most look back for \
+             attacks. With 0 no key is kept, and pseudonyms of two runs cannot be compared.",
+        )
+        .default(RETENTION_DAYS_DEFAULT);
+    Privacy { key_retention_days }
 }
 
 /// The values of a list, without their places.

@@ -1,6 +1,7 @@
 //! Everything that is tried from outside: the commands, and the library as other programs would use it. One binary, so
 //! that it is linked once.
 
+mod anonymize;
 mod backtest;
 mod check;
 mod config;

@@ -182,6 +182,12 @@ fn nginx_proxy_manager() {
     );
     check(
         &[
+            r#"[01/Oct/2025:14:32:15 +0000] - 200 200 - GET https example.org "/a" [Client 2001:db8::1] [Length 1543] [Gzip 2.45] [Sent-to [2001:db8::2]:8080] "A/1" "-""#,
+        ],
+        "nginx-proxy-manager | 1759329135.000000 | 2001:db8::1 | - | GET | example.org | /a | - | HTTP/1.1 | 200 | 1543 | 0ns | 0ns | A/1 | -",
+    );
+    check(
+        &[
             r#"[24/Jan/2022:13:40:19 +0000] 444 - GET https 198.51.100.1 "/.env" [Client 192.0.2.1] [Length 0] [Gzip -] "A/1" "-""#,
         ],
         "nginx-proxy-manager | 1643031619.000000 | 192.0.2.1 | - | GET | 198.51.100.1 | /.env | - | HTTP/1.1 | 444 | 0 | 0ns | 0ns | A/1 | -",

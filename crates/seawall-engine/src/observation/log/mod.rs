@@ -3,10 +3,12 @@
 //! Owns which formats are known, how a log's format is recognised from its first lines, and how a line of each is read.
 //! A [`Reader`] reads the lines of one log, since what one line says (the columns of those that follow) may decide how others
 //! are read. Reading borrows from the line and allocates nothing for each. It never guesses: what cannot be read is refused
-//! with a [`Reason`], for the caller to count and show. Files, compression and line splitting are not known here.
+//! with a [`Reason`], for the caller to count and show. Beside that, and also for lines that cannot be read: where [`addresses`] and
+//! [`Queries`] stand, and when a line was written ([`Reader::moment`]). Files, compression and line splitting are not known here.
 //!
 //! To add a format: a file beside `combined.rs`, its variants in [`Format`], its entry in `FAMILIES`.
 
+mod addresses;
 mod aws;
 mod combined;
 mod cursor;
@@ -16,7 +18,9 @@ mod fields;
 mod format;
 mod haproxy;
 mod json;
+mod moment;
 mod proxy_manager;
+mod queries;
 mod reader;
 mod reason;
 mod recognise;
@@ -33,7 +37,9 @@ use super::{ClientHistory, Cost, Observation, Outcome, Request};
 use crate::address::ClientAddress;
 use crate::units::Timestamp;
 
+pub use addresses::{Addresses, CONTEXT_BYTES, FoundAddress, addresses};
 pub use format::{Fields, Format};
+pub use queries::{FoundQuery, Queries};
 pub use reader::{FormatChoice, FormatChoiceError, Reader};
 pub use reason::Reason;
 pub use recognise::{RECOGNITION_LINES_MAX, Recognition, recognise};

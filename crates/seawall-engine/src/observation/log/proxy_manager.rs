@@ -61,7 +61,8 @@ pub(super) fn read(line: &[u8]) -> Result<Entry<'_>, Reason> {
 fn bracketed<'a>(cursor: &mut Cursor<'a>, name: &[u8]) -> Option<&'a [u8]> {
     cursor.skip_spaces();
     let rest = cursor.rest.strip_prefix(b"[")?.strip_prefix(name)?;
-    let end = memchr::memchr(b']', rest)?;
+    // An IPv6 address with a port has brackets of its own.
+    let end = memchr::memmem::find(rest, b"] ")?;
     cursor.rest = &rest[end + 1..];
     Some(&rest[..end])
 }

@@ -4,9 +4,9 @@
 //! by trying all addresses, and those of two reports cannot be compared.
 
 use std::hash::Hasher as _;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr};
 
-use seawall_engine::address::ClientAddress;
+use seawall_engine::observation::log::addresses;
 use siphasher::sip::SipHasher24;
 
 /// Names clients.
@@ -50,53 +50,27 @@ impl Clients {
         if matches!(self.names, Names::Addresses) {
             return text.to_vec();
         }
+        let text = if is_cut { without_unfinished(text) } else { text };
         let mut masked = Vec::with_capacity(text.len());
-        let mut runs = text.chunk_by(|a, b| is_address_byte(*a) == is_address_byte(*b)).peekable();
-        while let Some(run) = runs.next() {
-            let may_go_on = is_cut && runs.peek().is_none();
-            match run.first() {
-                Some(first) if !is_address_byte(*first) => masked.extend_from_slice(run),
-                _ if may_go_on && run.len() <= ADDRESS_BYTES_MAX => {}
-                _ => self.mask_run(run, &mut masked),
-            }
-        }
-        masked
-    }
-
-    /// Masks the addresses in a run of the bytes that addresses are made of: `192.0.2.1:443`, or `:192.0.2.1.`.
-    fn mask_run(&self, run: &[u8], masked: &mut Vec<u8>) {
-        let is_mark = |index: &usize| run.get(*index).is_some_and(|byte| matches!(byte, b'.' | b':'));
-        let marks: Vec<usize> = (0..run.len()).filter(is_mark).collect();
         let mut rest = 0;
-        // An address begins at the beginning, at a mark (`::1`) or after one, and ends at one, after one (`2001:db8::`)
-        // or at the end.
-        let edges: Vec<usize> =
-            [0].into_iter().chain(marks.iter().flat_map(|at| [*at, at + 1])).chain([run.len()]).collect();
-        for (index, start) in edges.iter().enumerate() {
-            if *start < rest || marks.len() < 2 {
-                continue;
-            }
-            let ends = edges.iter().skip(index).rev().filter(|end| *end - start <= ADDRESS_BYTES_MAX);
-            let found = ends.filter_map(|end| Some((*end, parse(run.get(*start..*end)?)?))).next();
-            if let Some((end, address)) = found {
-                masked.extend_from_slice(run.get(rest..*start).unwrap_or_default());
-                masked.extend_from_slice(self.label(ClientAddress::new(address).client_key()).as_bytes());
-                rest = end;
-            }
+        for found in addresses(text) {
+            masked.extend_from_slice(text.get(rest..found.range.start).unwrap_or_default());
+            masked.extend_from_slice(self.label(found.address.client_key()).as_bytes());
+            rest = found.range.end;
         }
-        masked.extend_from_slice(run.get(rest..).unwrap_or_default());
+        masked.extend_from_slice(text.get(rest..).unwrap_or_default());
+        masked
     }
 }
 
 /// `ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255`
 const ADDRESS_BYTES_MAX: usize = 45;
 
-fn parse(text: &[u8]) -> Option<IpAddr> {
-    str::from_utf8(text).ok()?.parse().ok()
-}
-
-fn is_address_byte(byte: u8) -> bool {
-    byte.is_ascii_hexdigit() || matches!(byte, b'.' | b':')
+/// The text without the address that it may end in the middle of.
+fn without_unfinished(text: &[u8]) -> &[u8] {
+    let is_ours = |byte: &&u8| byte.is_ascii_hexdigit() || matches!(byte, b'.' | b':');
+    let length = text.iter().rev().take_while(is_ours).count();
+    if length > ADDRESS_BYTES_MAX { text } else { text.get(..text.len() - length).unwrap_or_default() }
 }
 
 /// The address that a client key stands for: the inverse of [`ClientAddress::client_key`].
@@ -109,6 +83,8 @@ fn address_text(client_key: u128) -> String {
 
 #[cfg(test)]
 mod tests {
+    use seawall_engine::address::ClientAddress;
+
     use super::*;
 
     fn key(address: &str) -> u128 {
@@ -155,7 +131,8 @@ mod tests {
             ("x=2001:db8::1&y", format!("x={six}&y")),
             ("[2001:db8::1]:443", format!("[{six}]:443")),
             ("host 2001:db8::1: gone", format!("host {six}: gone")),
-            ("Chrome/32.0.1700.77 10:05:03 1.2", "Chrome/32.0.1700.77 10:05:03 1.2".to_owned()),
+            ("Chrome/32.0.170.77 10:05:03 1.2", "Chrome/32.0.170.77 10:05:03 1.2".to_owned()),
+            ("SSL routines::no shared cipher", "SSL routines::no shared cipher".to_owned()),
         ] {
             assert_eq!(String::from_utf8_lossy(&clients.mask(text.as_bytes(), false)), expected);
         }

@@ -37,7 +37,7 @@ impl Progress {
     }
 
     /// Begins an input of this name and stored size, of which `consumed` bytes have been taken.
-    pub(in crate::show) fn begin(&mut self, name: &str, size: Option<u64>, consumed: Rc<Cell<u64>>) {
+    pub(crate) fn begin(&mut self, name: &str, size: Option<u64>, consumed: Rc<Cell<u64>>) {
         self.finish();
         self.consumed = consumed;
         let name = text::cut_middle(&text::escape(name.as_bytes()), NAME_COLUMNS_MAX);
@@ -45,7 +45,7 @@ impl Progress {
     }
 
     /// Shows the present state.
-    pub(in crate::show) fn update(&self) {
+    pub(crate) fn update(&self) {
         let (Some(clock), Some(bar)) = (&self.clock, &self.bar) else { return };
         bar.set_position(self.consumed.get());
         if bar.is_hidden() && clock.uptime() >= QUIET_TIME {
@@ -54,7 +54,7 @@ impl Progress {
     }
 
     /// Takes the bar away while something else is printed.
-    pub(in crate::show) fn suspend(&self, print: impl FnOnce()) {
+    pub(crate) fn suspend(&self, print: impl FnOnce()) {
         match &self.bar {
             Some(bar) => bar.suspend(print),
             None => print(),
@@ -62,7 +62,7 @@ impl Progress {
     }
 
     /// Takes the bar away.
-    pub(in crate::show) fn finish(&mut self) {
+    pub(crate) fn finish(&mut self) {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
         }

@@ -3,6 +3,8 @@
 
 mod input;
 mod lines;
+mod pieces;
 
 pub use input::{Compression, Input, InputError};
 pub use lines::{Line, LineBreak, Lines};
+pub use pieces::{Piece, Pieces};

@@ -1,0 +1,232 @@
+//! `seawall anonymize`
+
+use std::fs::{self, File};
+use std::io::{self, IsTerminal as _, Write};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use tempfile::NamedTempFile;
+
+use super::Failure;
+use crate::config::{self, Environment};
+use crate::host::clock::Clock;
+use crate::privacy::{
+    Anonymizer, FilterError, KeyStore, Pseudonyms, RETENTION_DAYS_DEFAULT, RETENTION_DAYS_MAX, Scheme, Treatment,
+    filter,
+};
+use crate::show::log::Progress;
+use crate::show::text::escape;
+
+const EXAMPLES: &str = "\
+Examples:
+  seawall anonymize access.log.1 > shared.log              pseudonyms that are the same for a day
+  seawall anonymize --prefix-preserving access.log*        neighbours stay neighbours
+  seawall anonymize --mode truncate --drop-queries access.log.2.gz --output access.log.2
+  tail -F access.log | seawall anonymize | seawall report -
+
+Exit codes:
+  0  done, also when whoever read the output wanted no more
+  2  the command line is wrong
+  3  the configuration is not valid
+  4  a file could not be read, or not whole, and the others are written; or a key or the output could not be used";
+
+/// Take client addresses out of logs: pseudonyms, networks or nothing in their place, all else byte for byte as it was.
+///
+/// Reads logs in any format, compressed or not, and writes them to standard output. Every address in a line is replaced,
+/// wherever it stands, also in lines in no known format. What only looks like an address, as a version, is left. See
+/// docs/anonymize.md for what stays in a log that can still name somebody.
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Arguments {
+    /// The logs; standard input for `-`, and when none is named.
+    #[arg(value_name = "FILE", default_value = "-")]
+    files: Vec<PathBuf>,
+
+    /// What becomes of addresses.
+    #[arg(long, value_enum, default_value_t = Mode::Pseudonym)]
+    mode: Mode,
+
+    /// Make pseudonyms of which those of one network have one network, too. Whoever knows some of the clients can then tell more
+    /// about others.
+    #[arg(long)]
+    prefix_preserving: bool,
+
+    /// Leave the queries of targets and referers as they are, which is the default.
+    #[arg(long, conflicts_with = "drop_queries")]
+    keep_queries: bool,
+
+    /// Take the queries of targets and referers out, with their question marks; a query that is a field of its own becomes `-`.
+    #[arg(long)]
+    drop_queries: bool,
+
+    /// Write here in place of standard output; the file is there when it is whole.
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+
+    /// For how many days the key of a day is kept, its own included; older ones are deleted. With 0 none is kept: pseudonyms hold
+    /// for this run alone. 7 unless the configuration says otherwise.
+    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u16).range(0..=i64::from(RETENTION_DAYS_MAX)))]
+    retention: Option<u16>,
+
+    /// The state directory, where the keys are kept.
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
+
+    /// The configuration, for its state directory and retention.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+/// What becomes of addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Mode {
+    /// Another address, for a day always the same one; it can be told whose it is as long as the day's key is kept
+    Pseudonym,
+    /// The first address of its network: /24 of IPv4, /48 of IPv6
+    Truncate,
+    /// `-`, or 0.0.0.0 where the format needs an address
+    Remove,
+}
+
+/// Runs the command.
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    if arguments.prefix_preserving && arguments.mode != Mode::Pseudonym {
+        return Err(Failure::usage("--prefix-preserving is about pseudonyms; leave it out, or --mode"));
+    }
+    let clock = Clock::start();
+    let treatment = treatment(arguments)?;
+    let drop_queries = arguments.drop_queries && !arguments.keep_queries;
+    let mut anonymizer = Anonymizer::new(treatment, drop_queries, clock.now()).map_err(shown)?;
+    let mut output = Output::open(arguments.output.as_deref(), &arguments.files)?;
+    // A bar among the lines would be in the way.
+    let mut progress = if output.is_terminal() { Progress::hidden() } else { Progress::on_terminal() };
+    let mut failed = 0;
+    let result = filter(
+        &arguments.files,
+        &mut anonymizer,
+        &mut output,
+        &mut progress,
+        || clock.now(),
+        |error| {
+            failed += 1;
+            eprintln!("seawall: {}", escape(error.to_string().as_bytes()));
+        },
+    );
+    match result {
+        Ok(()) => output.finish()?,
+        // A reader that has gone, as `head` does, wants no more.
+        Err(FilterError::Write(error)) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(ExitCode::SUCCESS),
+        Err(error) => return Err(shown(error)),
+    }
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::from(super::failure::UNREADABLE) })
+}
+
+/// A failure with a text that may name files.
+fn shown(error: impl std::fmt::Display) -> Failure {
+    Failure::machine(escape(error.to_string().as_bytes()))
+}
+
+fn treatment(arguments: &Arguments) -> Result<Treatment, Failure> {
+    match arguments.mode {
+        Mode::Truncate => return Ok(Treatment::Truncate),
+        Mode::Remove => return Ok(Treatment::Remove),
+        Mode::Pseudonym => {}
+    }
+    let config = arguments.config.as_deref().map(config::load).transpose()?;
+    let of_config = config.map(|config| (config.state_directory, config.privacy.key_retention_days));
+    let (directory, retention_days) =
+        of_config.unwrap_or_else(|| (Environment::of_process().default_state_directory(), RETENTION_DAYS_DEFAULT));
+    let directory = arguments.state.clone().unwrap_or(directory);
+    let keys = KeyStore::open(&directory, arguments.retention.unwrap_or(retention_days)).map_err(shown)?;
+    let scheme = if arguments.prefix_preserving { Scheme::PrefixPreserving } else { Scheme::Deterministic };
+    Ok(Treatment::Pseudonyms(Box::new(Pseudonyms::new(keys, scheme))))
+}
+
+/// Where the lines go.
+enum Output {
+    Standard(io::StdoutLock<'static>),
+    /// On a terminal, which a line could act on, nothing is shown as it came.
+    Terminal(io::StdoutLock<'static>),
+    /// A file that takes its name when it is whole.
+    File {
+        unfinished: NamedTempFile,
+        path: PathBuf,
+    },
+    /// A device or a pipe.
+    Device(File),
+}
+
+impl Output {
+    fn open(path: Option<&Path>, inputs: &[PathBuf]) -> Result<Self, Failure> {
+        let Some(path) = path else {
+            let output = io::stdout();
+            let is_terminal = output.is_terminal();
+            let output = output.lock();
+            return Ok(if is_terminal { Self::Terminal(output) } else { Self::Standard(output) });
+        };
+        let failed = |error: io::Error| shown(format_args!("cannot write {}: {error}", path.display()));
+        let mut path = path.to_owned();
+        if let Ok(metadata) = fs::metadata(&path) {
+            let is_same = |input: &&PathBuf| {
+                fs::metadata(input).is_ok_and(|input| (input.dev(), input.ino()) == (metadata.dev(), metadata.ino()))
+            };
+            if metadata.is_file() && inputs.iter().any(|input| is_same(&input)) {
+                let path = escape(path.to_string_lossy().as_bytes());
+                // What a server writes into it meanwhile would be lost.
+                return Err(Failure::usage(format!(
+                    "--output {path} is one of the logs; name another, and move it then"
+                )));
+            }
+            if !metadata.is_file() {
+                let file = File::options().write(true).open(&path).map_err(failed)?;
+                return Ok(Self::Device(file));
+            }
+            // A link stays one.
+            path = fs::canonicalize(&path).map_err(failed)?;
+        }
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let everybody = fs::Permissions::from_mode(0o666);
+        let unfinished = tempfile::Builder::new().prefix(".seawall-").permissions(everybody).tempfile_in(folder);
+        Ok(Self::File { unfinished: unfinished.map_err(failed)?, path })
+    }
+
+    fn is_terminal(&self) -> bool {
+        matches!(self, Self::Terminal(_))
+    }
+
+    /// Whether everything was written.
+    fn finish(self) -> Result<(), Failure> {
+        let Self::File { unfinished, path } = self else { return Ok(()) };
+        unfinished
+            .persist(&path)
+            .map(|_| ())
+            .map_err(|error| shown(format_args!("cannot write {}: {}", path.display(), error.error)))
+    }
+}
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Standard(output) => output.write(bytes),
+            Self::Terminal(output) => {
+                for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+                    let text = line.strip_suffix(b"\n");
+                    output.write_all(escape(text.unwrap_or(line)).as_bytes())?;
+                    output.write_all(if text.is_some() { b"\n" } else { b"" })?;
+                }
+                Ok(bytes.len())
+            }
+            Self::File { unfinished, .. } => unfinished.write(bytes),
+            Self::Device(file) => file.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Standard(output) | Self::Terminal(output) => output.flush(),
+            Self::File { unfinished, .. } => unfinished.flush(),
+            Self::Device(file) => file.flush(),
+        }
+    }
+}

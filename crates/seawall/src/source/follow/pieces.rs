@@ -1,0 +1,179 @@
+//! Splits an input into lines of which nothing is left out: a line that does not fit into the buffer comes in pieces. For whoever
+//! writes again what is read.
+
+use std::io::{self, Read};
+
+use seawall_engine::observation::log::LINE_BYTES_MAX;
+
+/// How many bytes the buffer holds, and with it the longest piece.
+const BUFFER_BYTES: usize = 8 * LINE_BYTES_MAX;
+
+/// A line, or a piece of one that is too long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Piece<'b> {
+    /// The text, with its line break.
+    pub text: &'b [u8],
+    /// Whether a line begins with it.
+    pub begins_line: bool,
+}
+
+/// The pieces of an input.
+pub struct Pieces<R> {
+    input: R,
+    buffer: Box<[u8]>,
+    start: usize,
+    end: usize,
+    /// How far the buffer holds no line break.
+    looked_at: usize,
+    ended: bool,
+    /// Whether the next piece begins a line.
+    begins_line: bool,
+    lines: u64,
+}
+
+impl<R: Read> Pieces<R> {
+    /// The pieces of `input`.
+    pub fn new(input: R) -> Self {
+        let buffer = vec![0; BUFFER_BYTES].into_boxed_slice();
+        Self { input, buffer, start: 0, end: 0, looked_at: 0, ended: false, begins_line: true, lines: 0 }
+    }
+
+    /// How many lines have ended.
+    pub fn lines(&self) -> u64 {
+        self.lines
+    }
+
+    /// The next piece, if it has been read already.
+    #[inline]
+    pub fn ready(&mut self) -> Option<Piece<'_>> {
+        let unseen = self.buffer.get(self.looked_at..self.end)?;
+        if let Some(at) = memchr::memchr(b'\n', unseen) {
+            self.lines += 1;
+            return self.take(self.looked_at + at + 1, true);
+        }
+        self.looked_at = self.end;
+        let filled = self.buffer.get(self.start..self.end).filter(|filled| !filled.is_empty())?;
+        if self.ended {
+            return self.take(self.end, true);
+        }
+        if filled.len() < self.buffer.len() {
+            return None;
+        }
+        let length = cut(filled);
+        self.take(self.start + length, false)
+    }
+
+    /// Reads more, once; `false` when the input has ended and all of it was taken.
+    ///
+    /// # Errors
+    /// What the input says.
+    pub fn fill(&mut self) -> io::Result<bool> {
+        self.buffer.copy_within(self.start..self.end, 0);
+        self.end -= self.start;
+        self.looked_at -= self.start;
+        self.start = 0;
+        let room = self.buffer.get_mut(self.end..).unwrap_or_default();
+        if !self.ended && !room.is_empty() {
+            let read = loop {
+                match self.input.read(room) {
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                    // What has come before the end is given all the same.
+                    read => break read.inspect_err(|_| self.ended = true)?,
+                }
+            };
+            self.end += read;
+            self.ended = read == 0;
+        }
+        Ok(!self.ended || self.end > 0)
+    }
+
+    fn take(&mut self, end: usize, ends_line: bool) -> Option<Piece<'_>> {
+        let begins_line = std::mem::replace(&mut self.begins_line, ends_line);
+        let start = std::mem::replace(&mut self.start, end);
+        self.looked_at = self.looked_at.max(end);
+        Some(Piece { text: self.buffer.get(start..end)?, begins_line })
+    }
+}
+
+/// The length of the first piece of a line too long: up to where no address, and no word that decides whether something is one,
+/// is cut apart, as far as its second half has such a place. Only what nobody would write as a line has none.
+fn cut(text: &[u8]) -> usize {
+    let half = text.len() / 2;
+    let later = text.get(half..).unwrap_or_default();
+    let is_apart = |byte: &u8| {
+        !byte.is_ascii_alphanumeric()
+            && !matches!(byte, b'.' | b':' | b'%' | b'\\' | b'/' | b'_' | b'-' | b'=' | b'!' | b' ' | b'+')
+    };
+    let is_no_part = |byte: &u8| !byte.is_ascii_hexdigit() && !matches!(byte, b'.' | b':' | b'%' | b'\\');
+    let place = later.iter().rposition(is_apart);
+    let place = place.or_else(|| later.iter().rposition(|byte| *byte == b' '));
+    let place = place.or_else(|| later.iter().rposition(is_no_part));
+    let place = place.or_else(|| memchr::memrchr(b':', later));
+    place.map_or(text.len(), |at| half + at + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Gives at most so many bytes at once.
+    struct Trickle<'a>(&'a [u8], usize);
+
+    impl Read for Trickle<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let length = self.1.min(buffer.len());
+            self.0.read(&mut buffer[..length])
+        }
+    }
+
+    /// Every piece, with whether it begins a line.
+    fn pieces(content: &[u8], at_once: usize) -> Vec<(Vec<u8>, bool)> {
+        let mut pieces = Pieces::new(Trickle(content, at_once));
+        let mut found = Vec::new();
+        loop {
+            while let Some(piece) = pieces.ready() {
+                found.push((piece.text.to_vec(), piece.begins_line));
+            }
+            if !pieces.fill().expect("memory can be read") {
+                let breaks = content.iter().filter(|byte| **byte == b'\n').count();
+                assert_eq!(pieces.lines(), breaks as u64);
+                return found;
+            }
+        }
+    }
+
+    #[test]
+    fn lines_with_their_breaks() {
+        for at_once in [1, 3, usize::MAX] {
+            let found = pieces(b"a\nb\r\n\n\0\xFF\r\r\nc", at_once);
+            let expected = [&b"a\n"[..], b"b\r\n", b"\n", b"\0\xFF\r\r\n", b"c"];
+            assert_eq!(found, expected.map(|text| (text.to_vec(), true)));
+            assert_eq!(pieces(b"", at_once), []);
+        }
+    }
+
+    #[test]
+    fn nothing_of_a_line_too_long_is_lost() {
+        for filling in ["x", "word 192.0.2.1, ", "192.0.2.1", "1.2.3.4:", "\u{e9}"] {
+            for length in [BUFFER_BYTES - 1, BUFFER_BYTES, BUFFER_BYTES + 1, 10_000_000] {
+                let long: Vec<u8> = filling.bytes().cycle().take(length).collect();
+                let content = [b"before\n", &long[..], b"\nafter"].concat();
+                let found = pieces(&content, 100_000);
+                assert!(found.iter().all(|(text, _)| text.len() <= BUFFER_BYTES));
+                assert_eq!(found.iter().filter(|(_, begins)| *begins).count(), 3);
+                assert!(found.iter().flat_map(|(text, _)| text).eq(&content), "{filling}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_address_is_cut_apart() {
+        for filling in ["192.0.2.1, ", "192.0.2.1 2001:db8::1 ", "/192.0.2.1x", "192.0.2.1:"] {
+            let long: Vec<u8> = filling.bytes().cycle().take(filling.len() * 100_000).collect();
+            let expected = long.windows(9).filter(|window| window == b"192.0.2.1").count();
+            let whole = |text: &[u8]| text.windows(9).filter(|window| window == b"192.0.2.1").count();
+            let found: usize = pieces(&long, usize::MAX).iter().map(|(text, _)| whole(text)).sum();
+            assert_eq!(found, expected, "{filling}");
+        }
+    }
+}
