@@ -519,7 +519,8 @@ fn servers_that_preview_a_page_are_a_crowd_and_those_that_go_through_a_feed_are_
                     // The feed, and then one page after another, two and a half requests a second.
                     let before = ((seconds - began) * 2.5).ceil() as usize;
                     let after = ((seconds + world::TICK.as_secs_f64() - began) * 2.5).ceil() as usize;
-                    let most = if goes_on { 20 } else { 1 };
+                    // Those that were refused at their first request have given up.
+                    let most = if goes_on && *began < 3.0 { 20 } else { 1 };
                     let path = |step: usize| format!("/blog/2023/entry-{}.html", step.div_ceil(3));
                     let mut sent: Vec<Sent> =
                         (before.min(most)..after.min(most)).map(|step| server(number, path(step))).collect();
@@ -530,6 +531,7 @@ fn servers_that_preview_a_page_are_a_crowd_and_those_that_go_through_a_feed_are_
             });
             if goes_on {
                 stopped("going through a feed", &world, 5.0, 0.95);
+                assert_eq!(world.status().incidents[0].verdict, Verdict::Explained);
             } else {
                 spared("previews", &world);
             }

@@ -17,7 +17,7 @@ use crate::observation::static_file;
 use crate::units::Timestamp;
 
 use super::assets::Assets;
-use super::recent::Sampled;
+use super::recent::{Answered, Sampled};
 use super::reference::ROWS_MAX;
 use super::statistics::effective_kinds;
 use super::values::{ABSENT, Item, Keys, Marks, UNUSED, ValueHash};
@@ -161,6 +161,8 @@ struct Visitor {
     /// The page that it came for, and whether it asked for another.
     came_for: ValueHash,
     went_on: bool,
+    /// Whether a rule refused it anything: then it need not go on.
+    refused: bool,
     /// Whether it asked for any page, and for any asset.
     loaded_page: bool,
     fetched_asset: bool,
@@ -256,6 +258,7 @@ impl Seen {
             visitor.network = marks.of(Attribute::ClientPrefix).get(1).copied().unwrap_or_default();
             visitor.claims_browser |= marked.claims_browser(marks);
             visitor.requests += weight;
+            visitor.refused |= sampled.row.answered == Answered::ByRule;
             if !is_static {
                 let first = visitor.page.get_or_insert(sampled.at);
                 *first = (*first).min(sampled.at);
@@ -282,11 +285,14 @@ impl Seen {
         let has_assets = ordinary.asset_share >= ASSET_SHARE_MIN;
         let paging = self.visitors.values().filter(|visitor| visitor.page.is_some()).count();
         let had_time = |visitor: &&Visitor| visitor.page.is_some_and(|page| now.since(page) >= ASSET_DELAY);
-        let followers = self.visitors.values().filter(had_time);
-        let (followers, following, going_on) = followers.fold((0, 0, 0), |(all, following, going_on), visitor| {
-            let goes_on = visitor.went_on && visitor.requests >= GOING_ON_REQUESTS;
-            (all + 1, following + usize::from(visitor.fetched_asset), going_on + usize::from(goes_on))
-        });
+        let (mut followers, mut following, mut free, mut going_on) = (0, 0, 0, 0);
+        for visitor in self.visitors.values().filter(had_time) {
+            followers += 1;
+            following += usize::from(visitor.fetched_asset);
+            free += usize::from(!visitor.refused);
+            let goes_on = !visitor.refused && visitor.went_on && visitor.requests >= GOING_ON_REQUESTS;
+            going_on += usize::from(goes_on);
+        }
         // Of a large sample both are thinned alike: rows and visitors. A page's parts are seen with less than certainty then.
         let each = self.rows / count as f64;
         let seen_share = 1.0 - (1.0 - self.rows / self.requests.max(self.rows)).powi(PARTS_OF_PAGE);
@@ -321,10 +327,10 @@ impl Seen {
         }
         if self.named >= NAMED_SHARE * self.requests && self.top_target >= TARGET_SHARE * self.requests {
             // Whoever makes a preview looks at one page; whoever goes through a feed has begun with one as well.
-            if followers < FOLLOWERS_MIN {
+            if free < FOLLOWERS_MIN {
                 return Crowd::TooEarly;
             }
-            if 2 * going_on < followers {
+            if 2 * going_on < free {
                 return Crowd::Yes("many servers that say who they are look at one page");
             }
         }
