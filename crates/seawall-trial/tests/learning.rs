@@ -29,20 +29,25 @@ fn seen(clients: u32, neighbour: u8, requests: u32) -> Detector {
             *ip = Ipv4Addr::new(first, second, third ^ neighbour, fourth);
         }
         sent.query = Some(format!("q{number}=1"));
-        detector.observe(&Observation {
-            at,
-            client: Some(ClientAddress::new(sent.client)),
-            request: sent.request(),
-            outcome: Outcome::Served { status: 200 },
-            cost: Cost { requests: 1, bytes: 1000, ..Cost::default() },
-            weight: 1.0,
-            history: ClientHistory::default(),
-        });
+        serve(&mut detector, at, &sent);
         if number % (requests / 2400).max(1) == 0 {
             detector.tick(at, &Surroundings::default());
         }
     }
     detector
+}
+
+/// A request that was served.
+fn serve(detector: &mut Detector, at: Timestamp, sent: &Sent) {
+    detector.observe(&Observation {
+        at,
+        client: Some(ClientAddress::new(sent.client)),
+        request: sent.request(),
+        outcome: Outcome::Served { status: 200 },
+        cost: Cost { requests: 1, bytes: 1000, ..Cost::default() },
+        weight: 1.0,
+        history: ClientHistory::default(),
+    });
 }
 
 #[test]
@@ -119,15 +124,7 @@ fn days(detector: &mut Detector, dice: &mut Dice, days: Range<u64>, poison: impl
         } else {
             Sent::get(address(20, number), Synthetic::page(dice), agents[number % agents.len()].clone())
         };
-        detector.observe(&Observation {
-            at,
-            client: Some(ClientAddress::new(sent.client)),
-            request: sent.request(),
-            outcome: Outcome::Served { status: 200 },
-            cost: Cost { requests: 1, bytes: 1000, ..Cost::default() },
-            weight: 1.0,
-            history: ClientHistory::default(),
-        });
+        serve(detector, at, &sent);
         happened.extend(detector.tick(at, &Surroundings::default()).into_iter().map(|event| event.kind));
     }
     happened
