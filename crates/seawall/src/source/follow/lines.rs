@@ -195,16 +195,7 @@ fn without_return(line: &[u8]) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// Gives at most so many bytes at once.
-    struct Trickle<'a>(&'a [u8], usize);
-
-    impl Read for Trickle<'_> {
-        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-            let length = self.1.min(buffer.len());
-            self.0.read(&mut buffer[..length])
-        }
-    }
+    use crate::source::follow::trickle::Trickle;
 
     /// Every line as its length and first bytes.
     fn lines(content: &[u8], at_once: usize) -> Vec<(u64, Vec<u8>)> {

@@ -5,6 +5,9 @@ mod input;
 mod lines;
 mod pieces;
 
+#[cfg(test)]
+mod trickle;
+
 pub use input::{Compression, Input, InputError};
 pub use lines::{Line, LineBreak, Lines};
 pub use pieces::{Piece, Pieces};

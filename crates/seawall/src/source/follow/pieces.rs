@@ -115,16 +115,7 @@ fn cut(text: &[u8]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// Gives at most so many bytes at once.
-    struct Trickle<'a>(&'a [u8], usize);
-
-    impl Read for Trickle<'_> {
-        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-            let length = self.1.min(buffer.len());
-            self.0.read(&mut buffer[..length])
-        }
-    }
+    use crate::source::follow::trickle::Trickle;
 
     /// Every piece, with whether it begins a line.
     fn pieces(content: &[u8], at_once: usize) -> Vec<(Vec<u8>, bool)> {
