@@ -24,6 +24,7 @@ const NGINX_PROXY: u16 = 18_210;
 const NGINX_REFUSING: u16 = 18_211;
 const HAPROXY_PROXY: u16 = 18_220;
 const HAPROXY_REFUSING: u16 = 18_221;
+const BARE_RELAY: u16 = 18_230;
 
 /// One of those that are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,15 +123,27 @@ pub(crate) fn streams(bench: &Bench) -> Result<Program, Failure> {
 /// The first that `measure` gives.
 pub(crate) fn take_turns<const FIGURES: usize>(
     bench: &Bench,
-    mut measure: impl FnMut(Contender) -> Result<[f64; FIGURES], Failure>,
+    measure: impl FnMut(Contender) -> Result<[f64; FIGURES], Failure>,
 ) -> Result<[Vec<Series>; FIGURES], Failure> {
-    let empty = ALL.map(|contender| Series { name: contender.name().to_owned(), values: Vec::new() });
-    let mut figures = std::array::from_fn(|_| empty.to_vec());
+    take_turns_of(bench, &ALL.map(|contender| (contender.name(), contender)), measure)
+}
+
+/// The same for whoever is given, each with its name.
+///
+/// # Errors
+/// The first that `measure` gives.
+pub(crate) fn take_turns_of<T: Copy, const FIGURES: usize>(
+    bench: &Bench,
+    all: &[(&str, T)],
+    mut measure: impl FnMut(T) -> Result<[f64; FIGURES], Failure>,
+) -> Result<[Vec<Series>; FIGURES], Failure> {
+    let empty = all.iter().map(|(name, _)| Series { name: (*name).to_owned(), values: Vec::new() });
+    let mut figures = std::array::from_fn(|_| empty.clone().collect::<Vec<_>>());
     for repetition in 1..=bench.repetitions {
-        for (place, contender) in ALL.into_iter().enumerate() {
-            let values = measure(contender)?;
+        for (place, (name, whose)) in all.iter().enumerate() {
+            let values = measure(*whose)?;
             let shown: Vec<String> = values.iter().map(|value| format!("{value:.2}")).collect();
-            bench.say(&format!("{repetition}/{} {}: {}", bench.repetitions, contender.name(), shown.join(", ")));
+            bench.say(&format!("{repetition}/{} {name}: {}", bench.repetitions, shown.join(", ")));
             for (series, value) in figures.iter_mut().zip(values) {
                 if let Some(series) = series.get_mut(place) {
                     series.values.push(value);
@@ -139,6 +152,11 @@ pub(crate) fn take_turns<const FIGURES: usize>(
         }
     }
     Ok(figures)
+}
+
+/// Where the relay listens that looks at nothing.
+pub(crate) fn bare_relay_address() -> SocketAddr {
+    loopback(BARE_RELAY)
 }
 
 fn loopback(port: u16) -> SocketAddr {

@@ -5,6 +5,7 @@
 //! ([`load`]). What is found becomes [`figure`]s. Nothing here is hidden when we lose.
 
 mod answering;
+mod bare_relay;
 mod contenders;
 mod drills;
 mod engine;
@@ -39,6 +40,7 @@ const NEEDED: &[Needed] = &[
     Needed { program: "nginx", package: "nginx-light", why: "a peer, and the origin behind all" },
     Needed { program: "haproxy", package: "haproxy", why: "a peer" },
     Needed { program: "taskset", package: "util-linux", why: "keeps each program on one core" },
+    Needed { program: "chrt", package: "util-linux", why: "keeps a core awake with work that gives way to any other" },
 ];
 
 /// Repetitions of each measurement; with `--quick` only enough to see that it works.
@@ -56,7 +58,11 @@ const BENCHMARKS: &[Benchmark] = &[
     Benchmark { name: "refused", what: "CPU for each request refused by a rule", run: refused::by_rule },
     Benchmark { name: "misdirected", what: "CPU for each request for a foreign host", run: refused::misdirected },
     Benchmark { name: "proxied", what: "proxied requests a second on one core", run: proxied::throughput },
-    Benchmark { name: "latency", what: "latency added at half of the peak rate", run: proxied::latency },
+    Benchmark {
+        name: "latency",
+        what: "latency added at half of the peak rate, and at little load",
+        run: proxied::latency,
+    },
     Benchmark { name: "streams", what: "memory and processor time of 6,000 clock streams", run: streams::run },
     Benchmark { name: "frame", what: "bytes for a clock frame", run: frame::run },
     Benchmark { name: "engine", what: "time of judge and observe", run: engine::time },
@@ -113,6 +119,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let cores = Cores::find()?;
     let guard = build()?;
     let _only_run = program::only_run()?;
+    machine::go_first();
     let machine = Machine::describe();
     let folder = TempDir::new().map_err(|source| Failure::Write { path: std::env::temp_dir(), source })?;
     cores.keep_to_load()?;

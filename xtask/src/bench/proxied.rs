@@ -3,9 +3,11 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::contenders::{self, Contender, NGINX, take_turns};
+use super::bare_relay::BareRelay;
+use super::contenders::{self, Contender, NGINX, take_turns, take_turns_of};
 use super::figure::{Figure, Goal, OURS, Series};
 use super::load::{Beside, Load, Outcome, Reuse, percentile};
+use super::machine::Awake;
 use super::{Bench, check};
 use crate::Failure;
 
@@ -17,6 +19,9 @@ const UNSENT_MAX: f64 = 0.05;
 
 /// The most latency that the guard may add at p99, in microseconds.
 const ADDED_MAX: f64 = 200.0;
+
+/// The name of [`BareRelay`] in results.
+const BARE_RELAY: &str = "bare relay";
 
 /// One request in so many goes direct while latency is measured, over as many connections: with fewer, one that is late would
 /// keep others of them waiting that had no part in it.
@@ -68,7 +73,7 @@ pub(crate) fn throughput(bench: &Bench) -> Result<Vec<Figure>, Failure> {
     ])
 }
 
-/// Latency at half of the guard's peak rate, beyond that of going direct.
+/// Latency beyond that of going direct: at half of the guard's peak rate, and at a twentieth.
 pub(crate) fn latency(bench: &Bench) -> Result<Vec<Figure>, Failure> {
     let peak = {
         let _origin = contenders::origin(bench)?;
@@ -77,40 +82,52 @@ pub(crate) fn latency(bench: &Bench) -> Result<Vec<Figure>, Failure> {
         let outcome = send(OURS, Contender::Seawall.proxy(), None, bench.seconds(3))?;
         outcome.answers() as f64 / outcome.elapsed.as_secs_f64()
     };
-    let rate = (peak / 2.0).round();
-    let [median, high, direct_median, direct_high] = take_turns(bench, |contender| {
-        let _program = contender.start(bench)?;
-        compare(contender, rate, bench.seconds(1))?;
-        let outcome = compare(contender, rate, bench.seconds(10))?;
+    let _awake = Awake::keep(bench.cores.server)?;
+    let mut figures = Vec::new();
+    for (share, of_peak, goal) in
+        [(2.0, "half of the peak rate", Goal::AtMost(ADDED_MAX)), (20.0, "a twentieth of it", Goal::None)]
+    {
+        figures.extend(latency_at(bench, (peak / share).round(), of_peak, goal)?);
+    }
+    Ok(figures)
+}
+
+/// Latency added at `rate`, which is `of_peak`.
+fn latency_at(bench: &Bench, rate: f64, of_peak: &str, goal: Goal) -> Result<[Figure; 2], Failure> {
+    let bare = [(BARE_RELAY, None)];
+    let all: Vec<_> =
+        contenders::ALL.map(|contender| (contender.name(), Some(contender))).into_iter().chain(bare).collect();
+    let [median, high, direct_median, direct_high] = take_turns_of(bench, &all, |contender| {
+        let (_program, _relay, name, target);
+        match contender {
+            Some(contender) => {
+                _program = contender.start(bench)?;
+                (name, target) = (contender.name(), contender.proxy());
+            }
+            None => {
+                (name, target) = (BARE_RELAY, contenders::bare_relay_address());
+                let started = BareRelay::start(target, contenders::origin_address(), bench.cores.server);
+                _relay = started.map_err(|error| Failure::Bench(format!("{BARE_RELAY}: {error}")))?;
+            }
+        }
+        compare(name, target, rate, bench.seconds(1))?;
+        let outcome = compare(name, target, rate, bench.seconds(5))?;
         let delays = |share| (percentile(&outcome.delays, share), percentile(&outcome.delays_beside, share));
         let ((median, direct_median), (high, direct_high)) = (delays(0.5), delays(0.99));
         Ok([median - direct_median, high - direct_high, direct_median, direct_high])
     })?;
-    let note = |share: &str, direct: &[Series]| {
+    let figure = |share: &str, goal, series, direct: &[Series]| {
         let direct: Vec<String> =
             direct.iter().map(|series| format!("{:.0} beside {}", series.median(), series.name)).collect();
-        format!(
-            "At {rate:.0} requests/s, half of the guard's peak, over {CONNECTIONS} connections at a constant rate; from when \
-             a request was due to its whole answer. One request in {DIRECT_ONE_IN} went direct, in the same load; it took, in µs at {share}: {}.",
+        let note = format!(
+            "At {rate:.0} requests/s over {CONNECTIONS} connections at a constant rate; from when a request was due to its \
+             whole answer. One request in {DIRECT_ONE_IN} went direct, in the same load; it took, in µs at {share}: {}. The \
+             {BARE_RELAY} passes bytes on without looking at them: what it adds, the machine adds to whatever stands in between.",
             direct.join(", ")
-        )
+        );
+        Figure { what: format!("Latency added at {share}, {of_peak}"), unit: "µs", goal, series, notes: vec![note] }
     };
-    Ok(vec![
-        Figure {
-            what: "Latency added at p99, half of the peak rate".to_owned(),
-            unit: "µs",
-            goal: Goal::AtMost(ADDED_MAX),
-            series: high,
-            notes: vec![note("p99", &direct_high)],
-        },
-        Figure {
-            what: "Latency added at p50, half of the peak rate".to_owned(),
-            unit: "µs",
-            goal: Goal::None,
-            series: median,
-            notes: vec![note("p50", &direct_median)],
-        },
-    ])
+    Ok([figure("p99", goal, high, &direct_high), figure("p50", Goal::None, median, &direct_median)])
 }
 
 fn send(name: &str, target: SocketAddr, rate: Option<f64>, duration: Duration) -> Result<Outcome, Failure> {
@@ -118,15 +135,12 @@ fn send(name: &str, target: SocketAddr, rate: Option<f64>, duration: Duration) -
 }
 
 /// Sends at a constant rate, and some of it direct.
-fn compare(contender: Contender, rate: f64, duration: Duration) -> Result<Outcome, Failure> {
+fn compare(name: &str, target: SocketAddr, rate: f64, duration: Duration) -> Result<Outcome, Failure> {
     let origin = contenders::origin_address();
     let beside = Beside { target: origin, one_in: DIRECT_ONE_IN, connections: CONNECTIONS };
     // The rate is that of the contender, beside which the direct ones come.
     let rate = rate * DIRECT_ONE_IN as f64 / (DIRECT_ONE_IN - 1) as f64;
-    run(
-        contender.name(),
-        &Load { beside: Some(beside), answers_at: Some(origin), ..load(contender.proxy(), Some(rate), duration) },
-    )
+    run(name, &Load { beside: Some(beside), answers_at: Some(origin), ..load(target, Some(rate), duration) })
 }
 
 fn load(target: SocketAddr, rate: Option<f64>, duration: Duration) -> Load {
