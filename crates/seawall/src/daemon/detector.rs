@@ -2,10 +2,9 @@
 //! and the state.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -16,12 +15,13 @@ use seawall_engine::gate::{Gate, RuleSet};
 use seawall_engine::units::Timestamp;
 use tokio::sync::oneshot;
 
-use super::snapshot::{Limits, Rates, Sensor, Snapshot};
+use super::intake::Intake;
+use super::snapshot::{Limits, Rates, Snapshot};
 use super::state::StateDirectory;
 use crate::host::pressure::HostPressure;
 use crate::source::proxy::traffic::{Traffic, TrafficTotals};
-use crate::source::proxy::worker::{CLIENT_ENTRIES, Shared};
 use crate::source::record::Record;
+use crate::source::shared::{CLIENT_ENTRIES, Shared};
 
 /// How often the queues are emptied. They hold what a worker hands over in ten times as long.
 const TAKE_INTERVAL: Duration = Duration::from_millis(50);
@@ -47,8 +47,6 @@ pub enum Command {
         enforce: Enforce,
         /// Whom nothing is ever done to.
         never_ban: AddressSet,
-        /// Where visitors are served now.
-        listening: Vec<SocketAddr>,
     },
     /// Take a rule back; answered once that is so.
     Withdraw(RuleId, oneshot::Sender<()>),
@@ -65,7 +63,7 @@ pub(super) struct Detecting {
     pub(super) state: StateDirectory,
     pub(super) enforce: Enforce,
     pub(super) open_files: usize,
-    pub(super) listening: Vec<SocketAddr>,
+    pub(super) intake: Arc<Intake>,
     pub(super) seed: u64,
 }
 
@@ -112,8 +110,7 @@ impl Detecting {
             let now = self.shared.clock.now();
             let is_told = match command {
                 Ok(Command::Stop) | Err(RecvTimeoutError::Disconnected) => break,
-                Ok(Command::Configuration { enforce, never_ban, listening }) => {
-                    self.listening = listening;
+                Ok(Command::Configuration { enforce, never_ban }) => {
                     running.enforce = enforce;
                     running.detector.set_policy(enforce, never_ban);
                     // The gate's rules carry the never-ban list, so they are made anew even if none has changed.
@@ -193,7 +190,7 @@ impl Detecting {
 
     /// What the gates counted since the last time: an entry for each rule that they have, though it met nothing.
     fn rule_traffic(&self, detector: &Detector) -> Vec<RuleTraffic> {
-        let counts = std::mem::take(&mut *self.shared.counts.lock().unwrap_or_else(PoisonError::into_inner));
+        let counts = std::mem::take(&mut *self.shared.counts());
         let entry = |rule: RuleId| {
             let mut entry = RuleTraffic { known: counts.known, ..RuleTraffic::none(rule) };
             for (_, count) in counts.rules.iter().filter(|(counted, _)| *counted == rule) {
@@ -256,7 +253,7 @@ impl Detecting {
                 closed_unread: rate(|totals| totals.closed_unread),
                 bytes_sent: rate(|totals| totals.bytes_sent),
             },
-            sensors: Sensor::of_proxy(&self.listening),
+            sensors: self.intake.sensors(),
             limits,
             detection,
             events: running.events.iter().cloned().collect(),

@@ -38,12 +38,12 @@ pub struct Snapshot {
 
 impl Snapshot {
     /// What is known before anything was seen.
-    pub(super) fn at_start(listening: &[SocketAddr]) -> Self {
+    pub(super) fn at_start(sensors: Vec<Sensor>) -> Self {
         Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             calm: true,
-            sensors: Sensor::of_proxy(listening),
+            sensors,
             ..Self::default()
         }
     }
