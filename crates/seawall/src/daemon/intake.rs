@@ -4,7 +4,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use seawall_engine::silence::Reading;
+
 use super::proxying::{NewListeners, Proxying};
+use super::watching::Watching;
 use super::{Sensor, StartError};
 use crate::config::Config;
 use crate::source::proxy::traffic::Traffic;
@@ -13,6 +16,8 @@ use crate::source::proxy::traffic::Traffic;
 pub(super) enum Intake {
     /// The reverse proxy, in line.
     Proxy(Proxying),
+    /// The logs of another server, beside the traffic.
+    Logs(Watching),
 }
 
 impl Intake {
@@ -20,6 +25,7 @@ impl Intake {
     pub(super) fn traffic(&self) -> Vec<Arc<Traffic>> {
         match self {
             Self::Proxy(proxying) => proxying.traffic(),
+            Self::Logs(watching) => vec![watching.traffic()],
         }
     }
 
@@ -27,6 +33,7 @@ impl Intake {
     pub(super) fn sensors(&self) -> Vec<Sensor> {
         match self {
             Self::Proxy(proxying) => Sensor::of_proxy(&proxying.listening()),
+            Self::Logs(watching) => watching.sensors(),
         }
     }
 
@@ -34,6 +41,7 @@ impl Intake {
     pub(super) fn prepare(&self, config: &Config, current: &Config) -> Result<NewListeners, StartError> {
         match self {
             Self::Proxy(proxying) => proxying.prepare(config, current),
+            Self::Logs(_) => Ok(NewListeners::default()),
         }
     }
 
@@ -41,6 +49,7 @@ impl Intake {
     pub(super) fn take(&self, prepared: NewListeners) -> Vec<SocketAddr> {
         match self {
             Self::Proxy(proxying) => proxying.take(prepared),
+            Self::Logs(_) => Vec::new(),
         }
     }
 
@@ -48,6 +57,7 @@ impl Intake {
     pub(super) fn drain(&self, time: Duration) {
         match self {
             Self::Proxy(proxying) => proxying.drain(time),
+            Self::Logs(watching) => watching.stop(),
         }
     }
 
@@ -55,6 +65,24 @@ impl Intake {
     pub(super) fn cut(&self) {
         match self {
             Self::Proxy(proxying) => proxying.cut(),
+            Self::Logs(_) => {}
+        }
+    }
+
+    /// Files that are written are to be made anew, as after a rotation. Whether there are such.
+    pub(super) fn reopen(&self) -> bool {
+        match self {
+            Self::Proxy(_) => false,
+            Self::Logs(watching) => watching.reopen(),
+        }
+    }
+
+    /// What tells whether each sensor still does its work, in the order of [`Self::sensors`].
+    pub(super) fn readings(&self) -> Vec<Reading> {
+        match self {
+            // It is in line: whatever comes, it sees.
+            Self::Proxy(_) => Vec::new(),
+            Self::Logs(watching) => watching.readings(),
         }
     }
 }

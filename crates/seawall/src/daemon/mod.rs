@@ -8,9 +8,12 @@ mod control;
 mod detector;
 mod intake;
 mod proxying;
+mod silences;
 mod snapshot;
 mod state;
+mod watching;
 
+use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -28,10 +31,12 @@ use crate::host::open_files;
 use crate::source::proxy::settings::{Settings, SettingsError};
 use crate::source::record::Record;
 use crate::source::shared::Shared;
+use crate::source::watch::{Watch, WatchError};
 
 use intake::Intake;
 use proxying::Proxying;
 use state::StateDirectory;
+use watching::Watching;
 
 pub use control::{Problem, Reloaded, SOCKET_NAME};
 pub use detector::Command;
@@ -68,6 +73,9 @@ pub enum StartError {
     /// The configuration names something that cannot be used.
     #[error(transparent)]
     Settings(#[from] SettingsError),
+    /// A log cannot be watched.
+    #[error(transparent)]
+    Watch(#[from] WatchError),
     /// A thread, a runtime or a random key cannot be had.
     #[error("failed to start: {0}")]
     Thread(std::io::Error),
@@ -99,7 +107,7 @@ pub struct Daemon {
     detector: std::sync::mpsc::Sender<Command>,
     snapshot: Arc<ArcSwap<Snapshot>>,
     open_files: usize,
-    stop: Notify,
+    stop: Arc<Notify>,
     is_stopping: AtomicBool,
 }
 
@@ -111,10 +119,27 @@ pub fn run(config: Config, source: ConfigSource, ready: impl FnOnce(&Addresses))
     run_with(config, source, Proxying::start, ready)
 }
 
+/// Runs a guard beside another server, on its logs, until it is told to stop or they end. `ready` is called with what is watched,
+/// and the addresses.
+///
+/// # Errors
+/// When something that it needs cannot be had, or a log cannot be watched; nothing is running then.
+pub fn watch(
+    config: Config,
+    source: ConfigSource,
+    watch: Watch,
+    ready: impl FnOnce(&[String], &Addresses),
+) -> Result<(), StartError> {
+    let names = RefCell::new(Vec::new());
+    let start = |prepared: &Prepared<'_>| Watching::start(prepared, watch, |found| names.replace(found));
+    run_with(config, source, start, |addresses| ready(&names.borrow(), addresses))
+}
+
 /// What is there before traffic is seen.
 struct Prepared<'p> {
     config: &'p Config,
     shared: &'p Arc<Shared>,
+    stop: &'p Arc<Notify>,
     seed: u64,
 }
 
@@ -143,8 +168,9 @@ fn run_with(
         Some(address) => Some(proxying::bind(address, 1)?),
         None => None,
     };
-    let seed = random_seed()?;
-    let Started { intake, threads, queues, visitors } = start(&Prepared { config: &config, shared: &shared, seed })?;
+    let (seed, stop) = (random_seed()?, Arc::new(Notify::new()));
+    let Started { intake, threads, queues, visitors } =
+        start(&Prepared { config: &config, shared: &shared, stop: &stop, seed })?;
     let intake = Arc::new(intake);
     let addresses = Addresses { visitors, admin: admin.as_ref().map(|(address, _)| *address) };
     let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::at_start(intake.sensors())));
@@ -169,7 +195,7 @@ fn run_with(
         detector: commands,
         snapshot,
         open_files,
-        stop: Notify::new(),
+        stop,
         is_stopping: AtomicBool::new(false),
     });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
@@ -241,7 +267,7 @@ impl Daemon {
                 _ = signals.terminate.recv() => break,
                 _ = signals.interrupt.recv() => break,
                 () = self.stop.notified() => break,
-                _ = signals.hang_up.recv() => drop(self.reload_and_log()),
+                _ = signals.hang_up.recv() => self.hang_up(),
             }
         }
         self.is_stopping.store(true, Ordering::Release);
@@ -256,6 +282,14 @@ impl Daemon {
             Err(problems) => tracing::error!("the configuration was not changed:\n{problems}"),
         }
         reloaded
+    }
+
+    /// SIGHUP: files are made anew where some are written, and the configuration is read again.
+    fn hang_up(&self) {
+        let is_from_file = matches!(self.source, ConfigSource::File { .. });
+        if !self.intake.reopen() || is_from_file {
+            drop(self.reload_and_log());
+        }
     }
 
     /// Reads the configuration again. When anything in it is wrong, everything stays as it was.

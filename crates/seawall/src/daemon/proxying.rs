@@ -26,6 +26,7 @@ struct WorkerHandle {
 }
 
 /// Where a new configuration listens beside the one in use, and where no more.
+#[derive(Default)]
 pub(super) struct NewListeners {
     added: Vec<(SocketAddr, Vec<OwnedFd>)>,
     removed: Vec<SocketAddr>,

@@ -4,3 +4,4 @@ pub mod follow;
 pub mod proxy;
 pub mod record;
 pub mod shared;
+pub mod watch;
