@@ -8,7 +8,7 @@ use seawall_engine::observation::log::FormatChoice;
 use super::Failure;
 use super::output::print;
 use super::serve::{log_to_standard_error, state_line};
-use crate::config::{self, CommandLine, Config};
+use crate::config::{self, CommandLine, Config, Environment};
 use crate::daemon::{self, Addresses, ConfigSource};
 use crate::host::clock::Clock;
 use crate::privacy::{Anonymizer, KeyStore, Pseudonyms, Scheme, Treatment};
@@ -95,8 +95,6 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     if let Some(state) = arguments.state {
         config.state_directory = state;
     }
-    // What is guarded is another server's business.
-    config.sites.clear();
     let copy = match arguments.write {
         Some(path) => Some((path, anonymizer(&config)?)),
         None => None,
@@ -129,7 +127,8 @@ fn configuration(
 ) -> Result<(Config, ConfigSource), Failure> {
     if let Some(path) = path {
         let source = ConfigSource::File { path: path.to_owned(), state_directory: state.cloned() };
-        return Ok((config::load(path)?, source));
+        let environment = Environment { beside: true, ..Environment::of_process() };
+        return Ok((config::load_in(path, &environment)?, source));
     }
     let line = CommandLine { admin, ..CommandLine::default() };
     Ok((Config::from_command_line(&line)?, ConfigSource::CommandLine))

@@ -69,6 +69,11 @@ impl Intake {
         }
     }
 
+    /// Whether it is beside another server.
+    pub(super) fn is_beside(&self) -> bool {
+        matches!(self, Self::Logs(_))
+    }
+
     /// Files that are written are to be made anew, as after a rotation. Whether there are such.
     pub(super) fn reopen(&self) -> bool {
         match self {

@@ -25,7 +25,7 @@ use arc_swap::ArcSwap;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 
-use crate::config::{Config, Origin, Upstream};
+use crate::config::{Config, Environment, Origin, Upstream};
 use crate::host::clock::Clock;
 use crate::host::open_files;
 use crate::source::proxy::settings::{Settings, SettingsError};
@@ -125,11 +125,13 @@ pub fn run(config: Config, source: ConfigSource, ready: impl FnOnce(&Addresses))
 /// # Errors
 /// When something that it needs cannot be had, or a log cannot be watched; nothing is running then.
 pub fn watch(
-    config: Config,
+    mut config: Config,
     source: ConfigSource,
     watch: Watch,
     ready: impl FnOnce(&[String], &Addresses),
 ) -> Result<(), StartError> {
+    // What is guarded is another server's business.
+    config.sites.clear();
     let names = RefCell::new(Vec::new());
     let start = |prepared: &Prepared<'_>| Watching::start(prepared, watch, |found| names.replace(found));
     run_with(config, source, start, |addresses| ready(&names.borrow(), addresses))
@@ -303,7 +305,11 @@ impl Daemon {
         if self.is_stopping.load(Ordering::Acquire) {
             return Err("this guard is stopping".into());
         }
-        let mut config = crate::config::load(path).map_err(|problems| problems.to_string())?;
+        let environment = Environment { beside: self.intake.is_beside(), ..Environment::of_process() };
+        let mut config = crate::config::load_in(path, &environment).map_err(|problems| problems.to_string())?;
+        if environment.beside {
+            config.sites.clear();
+        }
         if let Some(state_directory) = state_directory {
             config.state_directory.clone_from(state_directory);
         }

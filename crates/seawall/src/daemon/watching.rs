@@ -30,11 +30,12 @@ impl Watching {
         named: impl FnOnce(Vec<String>) -> Vec<String>,
     ) -> Result<Started, StartError> {
         let copies = watch.copy.is_some();
-        let sources = Sources::open(watch, &prepared.config.state_directory)?;
+        let now = prepared.shared.clock.now();
+        let mut sources = Sources::open(watch, &prepared.config.state_directory, now)?;
         named(sources.names());
         let (sampler, queue) = record::queue();
         let (orders, traffic) = (Arc::new(Orders::default()), Arc::new(Traffic::default()));
-        let reports = Arc::new(ArcSwap::default());
+        let reports = Arc::new(ArcSwap::from_pointee(sources.reports(now)));
         let start = Start {
             shared: Arc::clone(prepared.shared),
             traffic: Arc::clone(&traffic),

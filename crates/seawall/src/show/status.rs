@@ -84,7 +84,7 @@ pub fn render(snapshot: &Snapshot, width: usize) -> String {
     let sensors = if logs.is_empty() {
         format!("{} in line", snapshot.sensors.len())
     } else {
-        format!("{} in logs, none in line", logs.len())
+        format!("{} in logs, none in line: nobody is refused, what rules would refuse is counted", logs.len())
     };
     lines.push(format!(
         "sensors     {sensors}; learnt from {learned}{}",

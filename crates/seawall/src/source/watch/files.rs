@@ -42,13 +42,17 @@ impl Files {
     }
 
     /// Begins with what is there: where it was left, or at the end; at the beginning if `from_start`.
-    pub(super) fn begin(&mut self, saved: &Positions, from_start: bool) {
+    pub(super) fn begin(&mut self, saved: &Positions, from_start: bool, now: Timestamp) {
         let start = |path: &Path| match saved.files.get(&*path.to_string_lossy()) {
             Some(positions) => Start::Saved(positions.clone()),
             None if from_start => Start::Beginning,
             None => Start::End,
         };
         self.find(start);
+        // At once: what is written after somebody was told that they are watched is new.
+        for (tail, _) in &mut self.followed {
+            tail.begin(now, &|_, _| false);
+        }
     }
 
     /// Finds files that match and are new: they are read from their beginnings.

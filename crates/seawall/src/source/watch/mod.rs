@@ -124,7 +124,7 @@ impl Sources {
     ///
     /// # Errors
     /// What can never be watched, or not by this user. A file that is not there yet can.
-    pub fn open(watch: Watch, state_directory: &Path) -> Result<Self, WatchError> {
+    pub fn open(watch: Watch, state_directory: &Path, now: Timestamp) -> Result<Self, WatchError> {
         let positions = PositionFile::open(state_directory);
         let Watch { places, format, polls, from_start, mut copy } = watch;
         let mut files = Files::new(format.clone());
@@ -160,7 +160,7 @@ impl Sources {
                 Place::Unix(path) => sockets.push(Syslog::unix(path, sensor("syslog")).map_err(io_failed)?),
             }
         }
-        files.begin(positions.saved(), from_start);
+        files.begin(positions.saved(), from_start, now);
         Ok(Self { files, streams, journals, sockets, wake: Wake::new(polls), positions })
     }
 
@@ -255,7 +255,8 @@ impl Sources {
         sensors.map(|sensor| sensor.timeline.delay()).max().unwrap_or_default()
     }
 
-    fn reports(&mut self, now: Timestamp) -> Vec<Report> {
+    /// What each sensor tells of itself.
+    pub fn reports(&mut self, now: Timestamp) -> Vec<Report> {
         let mut reports = self.files.reports(now);
         reports.extend(self.streams.iter_mut().map(|stream| stream.report(now)));
         reports.extend(self.journals.iter_mut().map(|journal| journal.report(now)));

@@ -40,7 +40,7 @@ fn it_goes_on_where_it_was_after_a_restart() {
     eventually("what was written meanwhile", || lines(&guard) == 23);
     append(&log, &some(5));
     eventually("what is written now", || lines(&guard) == 28);
-    assert_eq!(guard.sensor()["read"], 28);
+    assert_eq!(guard.sensor()["read"], 28, "{:#}", guard.sensor());
 }
 
 #[test]
