@@ -127,7 +127,7 @@ impl Timeline {
         }
         // The golden ratio: any number of lines one after the other is spread evenly.
         self.spread = self.spread.wrapping_add(0x9E37_79B9);
-        written + Duration::from_micros(u64::from(self.spread) * 1_000_000 >> 32)
+        written + Duration::from_micros((u64::from(self.spread) * 1_000_000) >> 32)
     }
 }
 

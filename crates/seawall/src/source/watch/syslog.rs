@@ -116,23 +116,24 @@ impl Syslog {
         let arrival = Arrival { at: now, is_fresh: true, weight: 1.0 };
         let Self { socket, sensor, buffer } = self;
         let mut take = |message: &[u8]| watcher.line(sensor, message.trim_ascii_end(), arrival);
-        let mut receive: Box<dyn FnMut(&mut [u8]) -> io::Result<usize>> = match socket {
-            Socket::Udp(socket) => Box::new(|buffer| socket.recv(buffer)),
-            Socket::Unix(socket, _) => Box::new(|buffer| socket.recv(buffer)),
-            Socket::Tcp(listener, senders) => {
-                while senders.len() < SENDERS_MAX {
-                    let Ok((stream, _)) = listener.accept() else { break };
-                    if stream.set_nonblocking(true).is_ok() {
-                        senders.push(Sender { stream, frames: Frames::default() });
-                    }
+        if let Socket::Tcp(listener, senders) = socket {
+            while senders.len() < SENDERS_MAX {
+                let Ok((stream, _)) = listener.accept() else { break };
+                if stream.set_nonblocking(true).is_ok() {
+                    senders.push(Sender { stream, frames: Frames::default() });
                 }
-                let mut has_more = false;
-                senders.retain_mut(|sender| sender.read(buffer, &mut take, &mut has_more));
-                return has_more;
             }
-        };
+            let mut has_more = false;
+            senders.retain_mut(|sender| sender.read(buffer, &mut take, &mut has_more));
+            return has_more;
+        }
         for _ in 0..TURN_MESSAGES {
-            match receive(buffer) {
+            let received = match socket {
+                Socket::Udp(socket) => socket.recv(buffer),
+                Socket::Unix(socket, _) => socket.recv(buffer),
+                Socket::Tcp(..) => return false,
+            };
+            match received {
                 Ok(length) => take(buffer.get(..length).unwrap_or_default()),
                 Err(_) => return false,
             }

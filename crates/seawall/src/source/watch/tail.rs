@@ -33,6 +33,9 @@ const BEHIND_MAX: Duration = Duration::from_secs(5);
 /// What was appended to a file that was read to its end no longer ago than this is fresh.
 const FRESH: Duration = Duration::from_secs(2);
 
+/// Files of other names that are remembered at each path, so that their next name is known.
+const FOREIGN_MAX: usize = 16;
+
 /// Files beside a log that are looked at for older parts of it.
 const SIBLINGS_MAX: usize = 4096;
 
@@ -64,8 +67,8 @@ pub(super) struct Tail {
     current: Option<Followed>,
     /// Renamed, or copies, the oldest first.
     old: VecDeque<Followed>,
-    /// The file at the path that is not to be read, since another name of it is.
-    foreign: Option<FileId>,
+    /// Files that were at the path and are not to be read, since they are read under another name, the newest last.
+    foreign: VecDeque<FileId>,
     /// Why nothing can be read now.
     trouble: Option<String>,
     /// Since when the end has not been reached.
@@ -181,7 +184,7 @@ impl Tail {
             path,
             current: None,
             old: VecDeque::new(),
-            foreign: None,
+            foreign: VecDeque::new(),
             trouble: None,
             behind_since: None,
             at_end: None,
@@ -222,7 +225,9 @@ impl Tail {
     /// Whether it follows this file, or has just followed one that began like it: then this is its copy.
     pub(super) fn knows(&self, id: FileId, file: &File) -> bool {
         let mut followed = self.old.iter().chain(&self.current);
-        followed.any(|followed| followed.id == id || followed.fingerprint.matches(file).unwrap_or(false))
+        // A rotated file goes on from name to name.
+        self.foreign.contains(&id)
+            || followed.any(|followed| followed.id == id || followed.fingerprint.matches(file).unwrap_or(false))
     }
 
     /// How far it was read, the oldest file first.
@@ -394,11 +399,14 @@ impl Tail {
     ) -> io::Result<()> {
         let (file, metadata) = open(&self.path)?;
         let id = FileId::of(&metadata);
-        if self.foreign == Some(id) {
+        if self.foreign.contains(&id) {
             return Ok(());
         }
         if is_others(id, &file) {
-            self.foreign = Some(id);
+            if self.foreign.len() >= FOREIGN_MAX {
+                self.foreign.pop_front();
+            }
+            self.foreign.push_back(id);
             return Ok(());
         }
         self.trouble = None;

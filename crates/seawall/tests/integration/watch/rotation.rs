@@ -69,7 +69,9 @@ fn files_that_come_to_match_are_read_and_rotated_ones_are_not_read_twice() {
     };
     append(&folder.join("a.log"), &some(10));
     eventually("the first", || all() == 10);
-    append(&folder.join("b.log"), &some(20));
+    // It begins otherwise: what begins the same is a copy.
+    append(&folder.join("b.log"), &ordinary(&Clock::start(), 39));
+    append(&folder.join("b.log"), &some(19));
     eventually("the second", || all() == 30);
     fs::rename(folder.join("a.log"), folder.join("a.log.1")).expect("rotated");
     append(&folder.join("a.log"), &some(5));
@@ -78,8 +80,10 @@ fn files_that_come_to_match_are_read_and_rotated_ones_are_not_read_twice() {
     append(&folder.join("b.log"), &some(7));
     fs::write(folder.join("c.log.gz"), "not a log").expect("written");
     eventually("what is new", || all() == 42);
-    // New files are looked for once a second: nothing of the old ones may be found then.
-    thread::sleep(Duration::from_millis(2_500));
+    // New files are looked for once a second: nothing of the old ones may be found then, nor under their next names.
+    thread::sleep(Duration::from_millis(1_500));
+    fs::rename(folder.join("a.log.1"), folder.join("a.log.2")).expect("rotated again");
+    thread::sleep(Duration::from_millis(1_500));
     assert_eq!(all(), 42);
 }
 
