@@ -27,13 +27,13 @@ use crate::source::watch::place::Place;
 Examples:
   seawall watch /var/log/nginx/access.log
   seawall watch '/var/log/apache2/*access.log' --state /var/lib/seawall
-  seawall watch udp://127.0.0.1:5514           nginx: access_log syslog:server=127.0.0.1:5514 combined;
+  seawall watch udp://127.0.0.1:5514   # nginx: access_log syslog:server=127.0.0.1:5514;
   seawall watch journal:caddy.service
   docker logs -f --tail 0 web | seawall watch -
   CustomLog \"|/usr/bin/seawall watch --pipe --write /var/log/apache2/private.log\" combined
 
-Nothing is refused: what each rule would refuse is counted, and shown by `seawall status`. SIGHUP reads the
-configuration again and makes the file of --write anew. SIGTERM stops.")]
+Nothing is refused: what each rule would refuse is counted, and shown by `seawall status`.
+SIGHUP reads the configuration again and makes the file of --write anew. SIGTERM stops.")]
 pub(crate) struct Arguments {
     /// Where log lines come from; several may be given.
     #[arg(value_name = "SOURCE", required_unless_present = "pipe")]
