@@ -7,6 +7,8 @@
 //! - [`detection`]: keeps what is normal and, when something is not, finds what the excess has in common.
 //! - [`decision`]: a rule with its action, evidence and expiry; when to propose, enforce, and let go.
 //!
+//! [`silence`] notices when a source no longer tells what it is there to tell.
+//!
 //! [`address`] and [`units`] are the vocabulary of all four; [`network`] tells which country and which autonomous system an
 //! address belongs to.
 //!
@@ -23,4 +25,5 @@ pub mod distinct;
 pub mod gate;
 pub mod network;
 pub mod observation;
+pub mod silence;
 pub mod units;

@@ -122,7 +122,7 @@ fn run_once(bench: &Bench, command: &[String]) -> Result<Used, Failure> {
 }
 
 /// A combined log as of a site that a million come to: paths, agents and referers as unevenly spread as on real ones.
-fn write_log(path: &Path, lines: u32) -> std::io::Result<()> {
+pub(super) fn write_log(path: &Path, lines: u32) -> std::io::Result<()> {
     let mut dice = fastrand::Rng::with_seed(1);
     let mut output = BufWriter::new(File::create(path)?);
     let agents: Vec<String> = (60..160)

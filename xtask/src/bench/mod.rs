@@ -19,6 +19,7 @@ mod program;
 mod proxied;
 mod refused;
 mod streams;
+mod watch;
 
 use std::fs;
 use std::path::PathBuf;
@@ -68,6 +69,7 @@ const BENCHMARKS: &[Benchmark] = &[
     Benchmark { name: "engine", what: "time of judge and observe", run: engine::time },
     Benchmark { name: "memory", what: "memory of the engine, whatever the number of clients", run: engine::memory },
     Benchmark { name: "logs", what: "a report of a large log, and the reading of lines", run: logs::run },
+    Benchmark { name: "watch", what: "lines of followed logs a second", run: watch::run },
     Benchmark { name: "drills", what: "seconds from onset to rule, and whom it hits", run: drills::run },
 ];
 

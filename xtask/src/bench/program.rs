@@ -36,6 +36,15 @@ pub(crate) fn only_run() -> Result<TcpListener, Failure> {
     })
 }
 
+/// The processor time that all threads of these processes (folders of /proc) have used.
+pub(crate) fn cpu_time(processes: impl IntoIterator<Item = PathBuf>) -> Duration {
+    let threads = processes.into_iter().filter_map(|process| fs::read_dir(process.join("task")).ok());
+    let nanoseconds = |thread: fs::DirEntry| -> Option<u64> {
+        fs::read_to_string(thread.path().join("schedstat")).ok()?.split_whitespace().next()?.parse().ok()
+    };
+    Duration::from_nanos(threads.flatten().flatten().filter_map(nanoseconds).sum())
+}
+
 /// A running server. Dropping it stops it.
 pub(crate) struct Program {
     pub(crate) name: &'static str,
@@ -98,11 +107,7 @@ impl Program {
 
     /// The processor time that all its processes and threads have used, from the scheduler's own count in nanoseconds.
     pub(crate) fn cpu_time(&self) -> Duration {
-        let threads = self.processes().into_iter().filter_map(|process| fs::read_dir(process.join("task")).ok());
-        let nanoseconds = |thread: fs::DirEntry| -> Option<u64> {
-            fs::read_to_string(thread.path().join("schedstat")).ok()?.split_whitespace().next()?.parse().ok()
-        };
-        Duration::from_nanos(threads.flatten().flatten().filter_map(nanoseconds).sum())
+        cpu_time(self.processes())
     }
 
     /// The memory that all its processes have resident.

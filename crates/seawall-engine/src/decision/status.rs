@@ -286,4 +286,8 @@ pub enum EventKind {
     DriftAlarmed,
     /// It is again.
     DriftEnded,
+    /// A sensor no longer tells what it is there to tell.
+    SensorSilent,
+    /// It does again.
+    SensorHeard,
 }

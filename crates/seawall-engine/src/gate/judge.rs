@@ -95,6 +95,7 @@ pub struct Gate {
     counts: [RuleCount; RULES_MAX],
     known: u64,
     workers: f32,
+    is_in_line: bool,
 }
 
 impl Gate {
@@ -108,7 +109,14 @@ impl Gate {
             counts: [RuleCount::default(); RULES_MAX],
             known: 0,
             workers: workers.max(1) as f32,
+            is_in_line: true,
         }
+    }
+
+    /// The same beside the traffic: it counts what rules would refuse. Nobody is told to go away, so nobody is held to go on although
+    /// he was.
+    pub fn beside(self) -> Self {
+        Self { is_in_line: false, ..self }
     }
 
     /// The rules in use.
@@ -195,6 +203,7 @@ impl Gate {
             (Judgement::Pass, Some(Acting::Sparing)) => self.clients.spared(slot, now),
             // What a rule in force lets pass is no page served to a visitor: it stands for all that it holds back.
             (Judgement::Pass, Some(Acting::Rule(_))) => {}
+            _ if !self.is_in_line => {}
             (Judgement::ClientLimit, _) => self.clients.told_to_wait(slot, now),
             (Judgement::Refuse { rule, .. } | Judgement::Drop { rule }, acting) => {
                 let goes_on = self.clients.refused(slot, rule, now);

@@ -6,6 +6,7 @@ mod header_order;
 pub mod log;
 mod request;
 pub(crate) mod static_file;
+pub mod timeline;
 
 use std::time::Duration;
 

@@ -16,6 +16,7 @@ mod rules;
 mod serve;
 mod status;
 mod stop;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -34,6 +35,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Serve(serve::Arguments),
+    Watch(watch::Arguments),
     Check(check::Arguments),
     Status(status::Arguments),
     Rules(rules::Arguments),
@@ -50,6 +52,7 @@ enum Command {
 pub fn run() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Serve(arguments) => serve::run(arguments),
+        Command::Watch(arguments) => watch::run(arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
         Command::Rules(arguments) => rules::run(&arguments),

@@ -1,7 +1,7 @@
 //! `seawall serve`
 
 use std::io::IsTerminal as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use tracing_subscriber::EnvFilter;
@@ -53,9 +53,7 @@ pub(crate) struct Arguments {
 
 /// Runs the command.
 pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
-    let filter = EnvFilter::try_from_env("SEAWALL_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let is_terminal = std::io::stderr().is_terminal();
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(is_terminal).init();
+    log_to_standard_error();
     let (mut config, source) = configuration(&arguments)?;
     if let Some(state) = arguments.state {
         config.state_directory = state;
@@ -78,10 +76,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
                 let host = if host == "*" { "example.org" } else { host };
                 text += &format!("Try: curl -H 'Host: {host}' http://{address}/\n");
             }
-            let here = std::path::absolute(&state_directory).unwrap_or(state_directory);
-            let is_default = here == Environment::of_process().default_state_directory();
-            let option = if is_default { String::new() } else { format!(" --state {}", here.display()) };
-            text += &format!("State in {}; `seawall status{option}` shows what is going on.\n", here.display());
+            text += &state_line(&state_directory);
         }
         // A full disk behind standard output is no reason not to guard.
         if print(&text).is_err() {
@@ -90,6 +85,21 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     };
     daemon::run(config, source, announce).map_err(Failure::machine)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What a guard has to say goes to standard error; `SEAWALL_LOG` says how much.
+pub(super) fn log_to_standard_error() {
+    let filter = EnvFilter::try_from_env("SEAWALL_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let is_terminal = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(is_terminal).init();
+}
+
+/// Where the state is, and how to look at it.
+pub(super) fn state_line(state_directory: &Path) -> String {
+    let here = std::path::absolute(state_directory).unwrap_or_else(|_| state_directory.to_owned());
+    let is_default = here == Environment::of_process().default_state_directory();
+    let option = if is_default { String::new() } else { format!(" --state {}", here.display()) };
+    format!("State in {}; `seawall status{option}` shows what is going on.\n", here.display())
 }
 
 fn configuration(arguments: &Arguments) -> Result<(Config, ConfigSource), Failure> {

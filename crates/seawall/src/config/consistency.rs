@@ -26,16 +26,18 @@ pub(super) struct SiteFound {
     pub(super) upstream_place: Option<Range<usize>>,
 }
 
-/// Checks the top of the file as a whole; `sites` are `None` when what stands there is no table.
+/// Checks the top of the file as a whole; `sites` are `None` when what stands there is no table. Beside another server there need
+/// be none.
 pub(super) fn check(
     top: &mut Section<'_, '_>,
     listen: &[Spanned<SocketAddr>],
     admin: &Spanned<Option<SocketAddr>>,
     sites: Option<&[SiteFound]>,
+    needs_sites: bool,
 ) {
     check_listeners(top, listen, admin);
     let Some(sites) = sites else { return };
-    if sites.is_empty() {
+    if sites.is_empty() && needs_sites {
         top.lacks(
             "no site is guarded; add [[site]] with hosts = [\"example.org\"] and upstream = \"http://127.0.0.1:3000\"",
         );

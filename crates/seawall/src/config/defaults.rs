@@ -22,6 +22,8 @@ pub struct Environment {
     pub home: Option<OsString>,
     /// Whether the process runs as root.
     pub root: bool,
+    /// Whether the guard is beside another server, so that no site need be named.
+    pub beside: bool,
 }
 
 impl Environment {
@@ -32,6 +34,7 @@ impl Environment {
             xdg_state_home: env::var_os("XDG_STATE_HOME"),
             home: env::var_os("HOME"),
             root: rustix::process::geteuid().is_root(),
+            beside: false,
         }
     }
 

@@ -47,6 +47,14 @@ const FILE_BYTES_MAX: u64 = 1 << 20;
 /// # Errors
 /// Every problem of the file. That it cannot be read is one problem ([`Problems::is_unreadable`]).
 pub fn load(path: &Path) -> Result<Config, Problems> {
+    load_in(path, &Environment::of_process())
+}
+
+/// As [`load`], in given surroundings.
+///
+/// # Errors
+/// Every problem of the file.
+pub fn load_in(path: &Path, environment: &Environment) -> Result<Config, Problems> {
     let name = path.display().to_string();
     let mut bytes = Vec::new();
     File::open(path)
@@ -56,7 +64,7 @@ pub fn load(path: &Path) -> Result<Config, Problems> {
         return Err(Problems::about_file(&name, "the file is larger than 1 MiB, so it is no configuration".to_owned()));
     }
     match std::str::from_utf8(&bytes) {
-        Ok(text) => parse(text, &name),
+        Ok(text) => parse_in(text, &name, environment),
         Err(error) => {
             let message = "the file is not UTF-8 from here on; save it as UTF-8".to_owned();
             let refusal = Refusal { offset: error.valid_up_to(), message, absence: false };

@@ -90,7 +90,7 @@ pub(super) fn read(top: &mut Section<'_, '_>, environment: &Environment, folder:
     let privacy = top.table("[privacy]", "How client addresses are hidden where they are kept or passed on.", privacy);
 
     if top.is_given() {
-        consistency::check(top, &listen, &admin, sites.as_deref());
+        consistency::check(top, &listen, &admin, sites.as_deref(), !environment.beside);
     }
     Config {
         listen: values(listen),

@@ -2,26 +2,27 @@
 //! and the state.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use seawall_engine::address::AddressSet;
-use seawall_engine::decision::{Enforce, Event, RuleId};
+use seawall_engine::decision::{Enforce, Event, EventKind, RuleId};
 use seawall_engine::detection::{self, Detector, Pressure, RuleTraffic, Surroundings};
 use seawall_engine::gate::{Gate, RuleSet};
 use seawall_engine::units::Timestamp;
 use tokio::sync::oneshot;
 
-use super::snapshot::{Limits, Rates, Sensor, Snapshot};
+use super::intake::Intake;
+use super::silences::Silences;
+use super::snapshot::{Limits, Rates, Snapshot};
 use super::state::StateDirectory;
 use crate::host::pressure::HostPressure;
 use crate::source::proxy::traffic::{Traffic, TrafficTotals};
-use crate::source::proxy::worker::{CLIENT_ENTRIES, Shared};
 use crate::source::record::Record;
+use crate::source::shared::{CLIENT_ENTRIES, Shared};
 
 /// How often the queues are emptied. They hold what a worker hands over in ten times as long.
 const TAKE_INTERVAL: Duration = Duration::from_millis(50);
@@ -47,8 +48,6 @@ pub enum Command {
         enforce: Enforce,
         /// Whom nothing is ever done to.
         never_ban: AddressSet,
-        /// Where visitors are served now.
-        listening: Vec<SocketAddr>,
     },
     /// Take a rule back; answered once that is so.
     Withdraw(RuleId, oneshot::Sender<()>),
@@ -65,7 +64,7 @@ pub(super) struct Detecting {
     pub(super) state: StateDirectory,
     pub(super) enforce: Enforce,
     pub(super) open_files: usize,
-    pub(super) listening: Vec<SocketAddr>,
+    pub(super) intake: Arc<Intake>,
     pub(super) seed: u64,
 }
 
@@ -81,6 +80,9 @@ struct Running {
     totals: VecDeque<(Timestamp, TrafficTotals)>,
     events: VecDeque<Event>,
     gate_bytes: usize,
+    /// Where detection is in time: it never steps back.
+    at: Timestamp,
+    silences: Silences,
 }
 
 impl Detecting {
@@ -103,6 +105,8 @@ impl Detecting {
             totals: VecDeque::new(),
             events: VecDeque::new(),
             gate_bytes: self.traffic.len() * Gate::new(1, CLIENT_ENTRIES / self.traffic.len().max(1), 0).memory_bytes(),
+            at: self.shared.clock.now(),
+            silences: Silences::default(),
         };
         let start = self.shared.clock.now();
         let (mut tick_at, mut save_at) = (start, start + SAVE_INTERVAL);
@@ -110,10 +114,12 @@ impl Detecting {
             let command = commands.recv_timeout(TAKE_INTERVAL);
             self.take(&mut running.detector);
             let now = self.shared.clock.now();
+            // What comes late is waited for, so that seconds are learned from when all of them is there.
+            let delay = Duration::from_micros(self.shared.delay.load(Ordering::Relaxed));
+            running.at = running.at.max(now - delay);
             let is_told = match command {
                 Ok(Command::Stop) | Err(RecvTimeoutError::Disconnected) => break,
-                Ok(Command::Configuration { enforce, never_ban, listening }) => {
-                    self.listening = listening;
+                Ok(Command::Configuration { enforce, never_ban }) => {
                     running.enforce = enforce;
                     running.detector.set_policy(enforce, never_ban);
                     // The gate's rules carry the never-ban list, so they are made anew even if none has changed.
@@ -121,7 +127,7 @@ impl Detecting {
                     true
                 }
                 Ok(Command::Withdraw(rule, done)) => {
-                    let event = running.detector.withdraw(rule, now);
+                    let event = running.detector.withdraw(rule, running.at);
                     running.note(event);
                     self.publish_rules(&mut running);
                     // Whoever asked may have gone; the rule is withdrawn all the same.
@@ -173,11 +179,26 @@ impl Detecting {
         };
         let surroundings =
             Surroundings { pressure: running.pressure, rule_traffic: self.rule_traffic(&running.detector) };
-        for event in running.detector.tick(now, &surroundings) {
+        for event in running.detector.tick(running.at, &surroundings) {
             running.note(Some(event));
         }
+        self.listen(running, now);
         self.publish_rules(running);
         self.publish_snapshot(running, now, totals, limits);
+    }
+
+    /// Notes which sensors no longer tell what they are there to tell.
+    fn listen(&self, running: &mut Running, now: Timestamp) {
+        let readings = self.intake.readings();
+        if readings.is_empty() {
+            return;
+        }
+        let status = running.detector.status(running.at);
+        let has_matched = |id: RuleId| status.rules.iter().any(|rule| rule.id == id && rule.matched > 0);
+        let (sensors, rules) = (self.intake.sensors(), running.detector.rules());
+        for event in running.silences.look(now, &sensors, &readings, &rules, has_matched) {
+            running.note(Some(event));
+        }
     }
 
     fn limits(&self, running: &mut Running, totals: &TrafficTotals) -> Limits {
@@ -193,7 +214,7 @@ impl Detecting {
 
     /// What the gates counted since the last time: an entry for each rule that they have, though it met nothing.
     fn rule_traffic(&self, detector: &Detector) -> Vec<RuleTraffic> {
-        let counts = std::mem::take(&mut *self.shared.counts.lock().unwrap_or_else(PoisonError::into_inner));
+        let counts = std::mem::take(&mut *self.shared.counts());
         let entry = |rule: RuleId| {
             let mut entry = RuleTraffic { known: counts.known, ..RuleTraffic::none(rule) };
             for (_, count) in counts.rules.iter().filter(|(counted, _)| *counted == rule) {
@@ -230,20 +251,22 @@ impl Detecting {
     }
 
     fn publish_snapshot(&self, running: &Running, now: Timestamp, totals: TrafficTotals, limits: Limits) {
-        let detection = running.detector.status(now);
+        let detection = running.detector.status(running.at);
         let (first_at, first) = running.totals.front().copied().unwrap_or((now, totals));
         let seconds = now.since(first_at).as_secs_f64();
         let rate = |count: fn(&TrafficTotals) -> u64| match count(&totals).saturating_sub(count(&first)) {
             count if seconds > 0.0 => count as f64 / seconds,
             _ => 0.0,
         };
+        let mut sensors = self.intake.sensors();
+        running.silences.tell(&mut sensors);
         self.snapshot.store(Arc::new(Snapshot {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             uptime_seconds: self.shared.clock.uptime().as_secs(),
             calm: detection.is_calm(),
             enforce: running.enforce,
-            stressed: running.detector.is_stressed(now),
+            stressed: running.detector.is_stressed(running.at),
             traffic: totals,
             rates: Rates {
                 requests: rate(|totals| totals.requests),
@@ -256,7 +279,7 @@ impl Detecting {
                 closed_unread: rate(|totals| totals.closed_unread),
                 bytes_sent: rate(|totals| totals.bytes_sent),
             },
-            sensors: Sensor::of_proxy(&self.listening),
+            sensors,
             limits,
             detection,
             events: running.events.iter().cloned().collect(),
@@ -273,7 +296,10 @@ impl Detecting {
 impl Running {
     fn note(&mut self, event: Option<Event>) {
         let Some(event) = event else { return };
-        tracing::info!(kind = ?event.kind, "{}", event.text);
+        match event.kind {
+            EventKind::SensorSilent => tracing::warn!(kind = ?event.kind, "{}", event.text),
+            _ => tracing::info!(kind = ?event.kind, "{}", event.text),
+        }
         if self.events.len() >= EVENTS_MAX {
             self.events.pop_front();
         }

@@ -1,32 +1,42 @@
-//! The running guard: starts the workers and the detecting thread, and carries out what the operator asks.
+//! The running guard: starts what sees traffic and the detecting thread, and carries out what the operator asks.
 //!
-//! Threads: one for each worker ([`crate::source::proxy`]), one that detects ([`detector`]), and the main thread, which
+//! Threads: those that see traffic ([`intake`]), one that detects ([`detector`]), and the main thread, which
 //! waits for signals and serves the control socket ([`control`]) and the status page ([`crate::show::web`]). Nothing that
 //! the main thread does can hold up a request.
 
 mod control;
 mod detector;
+mod intake;
+mod proxying;
+mod silences;
 mod snapshot;
 mod state;
+mod watching;
 
+use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use arc_swap::ArcSwap;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::Notify;
 
-use crate::config::{Config, Origin, Upstream};
+use crate::config::{Config, Environment, Origin, Upstream};
 use crate::host::clock::Clock;
 use crate::host::open_files;
 use crate::source::proxy::settings::{Settings, SettingsError};
-use crate::source::proxy::traffic::Traffic;
-use crate::source::proxy::{listener, worker};
-use crate::source::record;
+use crate::source::record::Record;
+use crate::source::shared::Shared;
+use crate::source::watch::{Watch, WatchError};
+
+use intake::Intake;
+use proxying::Proxying;
+use state::StateDirectory;
+use watching::Watching;
 
 pub use control::{Problem, Reloaded, SOCKET_NAME};
 pub use detector::Command;
@@ -63,6 +73,9 @@ pub enum StartError {
     /// The configuration names something that cannot be used.
     #[error(transparent)]
     Settings(#[from] SettingsError),
+    /// A log cannot be watched.
+    #[error(transparent)]
+    Watch(#[from] WatchError),
     /// A thread, a runtime or a random key cannot be had.
     #[error("failed to start: {0}")]
     Thread(std::io::Error),
@@ -87,21 +100,15 @@ fn port_hint(address: SocketAddr, error: &std::io::Error) -> String {
 
 /// The running guard, as its control socket and status page see it.
 pub struct Daemon {
-    shared: Arc<worker::Shared>,
+    shared: Arc<Shared>,
     source: ConfigSource,
     config: Mutex<Config>,
-    workers: Vec<WorkerHandle>,
+    intake: Arc<Intake>,
     detector: std::sync::mpsc::Sender<Command>,
     snapshot: Arc<ArcSwap<Snapshot>>,
-    listening: Mutex<Vec<SocketAddr>>,
     open_files: usize,
-    stop: Notify,
+    stop: Arc<Notify>,
     is_stopping: AtomicBool,
-}
-
-struct WorkerHandle {
-    orders: mpsc::UnboundedSender<worker::Order>,
-    traffic: Arc<Traffic>,
 }
 
 /// Runs a guard until it is told to stop. `ready` is called with the addresses once visitors can come.
@@ -109,64 +116,76 @@ struct WorkerHandle {
 /// # Errors
 /// When something that it needs cannot be had; nothing is running then.
 pub fn run(config: Config, source: ConfigSource, ready: impl FnOnce(&Addresses)) -> Result<(), StartError> {
-    let state = state::StateDirectory::open(&config.state_directory)?;
+    run_with(config, source, Proxying::start, ready)
+}
+
+/// Runs a guard beside another server, on its logs, until it is told to stop or they end. `ready` is called with what is watched,
+/// and the addresses.
+///
+/// # Errors
+/// When something that it needs cannot be had, or a log cannot be watched; nothing is running then.
+pub fn watch(
+    mut config: Config,
+    source: ConfigSource,
+    watch: Watch,
+    ready: impl FnOnce(&[String], &Addresses),
+) -> Result<(), StartError> {
+    // What is guarded is another server's business.
+    config.sites.clear();
+    let names = RefCell::new(Vec::new());
+    let start = |prepared: &Prepared<'_>| Watching::start(prepared, watch, |found| names.replace(found));
+    run_with(config, source, start, |addresses| ready(&names.borrow(), addresses))
+}
+
+/// What is there before traffic is seen.
+struct Prepared<'p> {
+    config: &'p Config,
+    shared: &'p Arc<Shared>,
+    stop: &'p Arc<Notify>,
+    seed: u64,
+}
+
+/// What sees traffic, once it does.
+struct Started {
+    intake: Intake,
+    threads: Vec<JoinHandle<()>>,
+    queues: Vec<rtrb::Consumer<Record>>,
+    /// Where visitors are served.
+    visitors: Vec<SocketAddr>,
+}
+
+fn run_with(
+    config: Config,
+    source: ConfigSource,
+    start: impl FnOnce(&Prepared<'_>) -> Result<Started, StartError>,
+    ready: impl FnOnce(&Addresses),
+) -> Result<(), StartError> {
+    let state = StateDirectory::open(&config.state_directory)?;
     let (control_socket, _socket_file) = control::bind(&state)?;
     let open_files = open_files::raise();
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let worker_count = config.workers.unwrap_or(cores).max(1);
     let settings = Settings::new(&config, connections_max(&config, open_files))?;
     settings.networks.prepare();
-    let clock = Clock::start();
-    let shared = Arc::new(worker::Shared {
-        settings: ArcSwap::from_pointee(settings),
-        rules: ArcSwap::default(),
-        generation: AtomicU64::new(0),
-        counts: Mutex::default(),
-        clock,
-    });
-    let mut sockets = Vec::new();
-    for address in &config.listen {
-        sockets.push(bind(*address, worker_count)?);
-    }
+    let shared = Arc::new(Shared::new(settings, Clock::start()));
     let admin = match config.admin {
-        Some(address) => Some(bind(address, 1)?),
+        Some(address) => Some(proxying::bind(address, 1)?),
         None => None,
     };
-    let listening: Vec<SocketAddr> = sockets.iter().map(|(address, _)| *address).collect();
-    let addresses = Addresses { visitors: listening.clone(), admin: admin.as_ref().map(|(address, _)| *address) };
-
-    let seed = random_seed()?;
-    let (mut workers, mut threads, mut queues) = (Vec::new(), Vec::new(), Vec::new());
-    for index in 0..worker_count {
-        let (sampler, queue) = record::queue();
-        let (orders, received) = mpsc::unbounded_channel();
-        let traffic = Arc::new(Traffic::default());
-        let start = worker::Start {
-            shared: Arc::clone(&shared),
-            traffic: Arc::clone(&traffic),
-            sampler,
-            seed,
-            workers: worker_count,
-        };
-        threads.push(spawn(&format!("worker-{index}"), move || {
-            if let Err(error) = worker::run(start, received) {
-                tracing::error!(%error, "a worker failed to start");
-            }
-        })?);
-        workers.push(WorkerHandle { orders, traffic });
-        queues.push(queue);
-    }
-    let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::at_start(&listening)));
+    let (seed, stop) = (random_seed()?, Arc::new(Notify::new()));
+    let Started { intake, threads, queues, visitors } =
+        start(&Prepared { config: &config, shared: &shared, stop: &stop, seed })?;
+    let intake = Arc::new(intake);
+    let addresses = Addresses { visitors, admin: admin.as_ref().map(|(address, _)| *address) };
+    let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::at_start(intake.sensors())));
     let (commands, received) = std::sync::mpsc::channel();
     let detecting = detector::Detecting {
         shared: Arc::clone(&shared),
-        traffic: workers.iter().map(|worker| Arc::clone(&worker.traffic)).collect(),
+        traffic: intake.traffic(),
         queues,
         snapshot: Arc::clone(&snapshot),
         state,
         enforce: config.policy.enforce,
         open_files,
-        listening: listening.clone(),
+        intake: Arc::clone(&intake),
         seed,
     };
     let detector_thread = spawn("detector", move || detecting.run(&received))?;
@@ -174,17 +193,13 @@ pub fn run(config: Config, source: ConfigSource, ready: impl FnOnce(&Addresses))
         shared,
         source,
         config: Mutex::new(config),
-        workers,
+        intake,
         detector: commands,
         snapshot,
-        listening: Mutex::new(listening),
         open_files,
-        stop: Notify::new(),
+        stop,
         is_stopping: AtomicBool::new(false),
     });
-    for (address, sockets) in sockets {
-        daemon.listen(address, sockets);
-    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
     let served = runtime.block_on(async {
         // Watched before anybody is told that the guard runs: until then a signal would simply kill it.
@@ -254,7 +269,7 @@ impl Daemon {
                 _ = signals.terminate.recv() => break,
                 _ = signals.interrupt.recv() => break,
                 () = self.stop.notified() => break,
-                _ = signals.hang_up.recv() => drop(self.reload_and_log()),
+                _ = signals.hang_up.recv() => self.hang_up(),
             }
         }
         self.is_stopping.store(true, Ordering::Release);
@@ -271,6 +286,14 @@ impl Daemon {
         reloaded
     }
 
+    /// SIGHUP: files are made anew where some are written, and the configuration is read again.
+    fn hang_up(&self) {
+        let is_from_file = matches!(self.source, ConfigSource::File { .. });
+        if !self.intake.reopen() || is_from_file {
+            drop(self.reload_and_log());
+        }
+    }
+
     /// Reads the configuration again. When anything in it is wrong, everything stays as it was.
     ///
     /// # Errors
@@ -282,40 +305,25 @@ impl Daemon {
         if self.is_stopping.load(Ordering::Acquire) {
             return Err("this guard is stopping".into());
         }
-        let mut config = crate::config::load(path).map_err(|problems| problems.to_string())?;
+        let environment = Environment { beside: self.intake.is_beside(), ..Environment::of_process() };
+        let mut config = crate::config::load_in(path, &environment).map_err(|problems| problems.to_string())?;
+        if environment.beside {
+            config.sites.clear();
+        }
         if let Some(state_directory) = state_directory {
             config.state_directory.clone_from(state_directory);
         }
         let mut current = self.config.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut listening = self.listening.lock().unwrap_or_else(PoisonError::into_inner);
         // Everything that can fail comes first.
-        let mut added = Vec::new();
-        for address in config.listen.iter().filter(|address| !current.listen.contains(address)) {
-            added.push(bind(*address, self.workers.len()).map_err(|error| error.to_string())?);
-        }
+        let prepared = self.intake.prepare(&config, &current).map_err(|error| error.to_string())?;
         let settings = Settings::new(&config, connections_max(&config, self.open_files));
         let settings = settings.map_err(|error| error.to_string())?;
         let never_ban = settings.never_ban.clone();
         self.shared.settings.store(Arc::new(settings));
         self.shared.generation.fetch_add(1, Ordering::Release);
-        let removed: Vec<SocketAddr> =
-            current.listen.iter().filter(|address| !config.listen.contains(address)).copied().collect();
-        for address in removed {
-            listening.retain(|kept| *kept != address);
-            for worker in &self.workers {
-                let _ = worker.orders.send(worker::Order::StopListening(address));
-            }
-        }
-        for (address, sockets) in added {
-            listening.push(address);
-            self.listen(address, sockets);
-        }
+        let listening = self.intake.take(prepared);
         // A detector that has ended ends the guard with it, so there is nobody left to be told.
-        let _ = self.detector.send(Command::Configuration {
-            enforce: config.policy.enforce,
-            never_ban,
-            listening: listening.clone(),
-        });
+        let _ = self.detector.send(Command::Configuration { enforce: config.policy.enforce, never_ban });
         let mut needs_restart = Vec::new();
         for (name, is_changed) in [
             ("workers", current.workers != config.workers),
@@ -324,15 +332,9 @@ impl Daemon {
         ] {
             needs_restart.extend(is_changed.then(|| name.to_owned()));
         }
-        let reloaded = Reloaded { sites: config.sites.len(), listening: listening.clone(), needs_restart };
+        let reloaded = Reloaded { sites: config.sites.len(), listening, needs_restart };
         *current = config;
         Ok(reloaded)
-    }
-
-    fn listen(&self, address: SocketAddr, sockets: Vec<OwnedFd>) {
-        for (worker, socket) in self.workers.iter().zip(sockets) {
-            let _ = worker.orders.send(worker::Order::Listen(address, socket));
-        }
     }
 
     /// The present state.
@@ -350,23 +352,18 @@ impl Daemon {
         self.detector.send(command).is_ok()
     }
 
-    /// Stops waiting for visitors under way.
+    /// Stops waiting for what is under way.
     fn cut(&self) {
         tracing::info!("told to stop once more: whoever is under way is cut off");
-        for worker in &self.workers {
-            let _ = worker.orders.send(worker::Order::Cut);
-        }
+        self.intake.cut();
     }
 
     fn drain(&self, threads: Vec<JoinHandle<()>>, detector: JoinHandle<()>) {
         let time = self.config.lock().unwrap_or_else(PoisonError::into_inner).limits.drain_time_max;
-        tracing::info!(?time, "stopping: no new visitors, waiting for those under way");
-        for worker in &self.workers {
-            let _ = worker.orders.send(worker::Order::Drain(time));
-        }
+        self.intake.drain(time);
         for thread in threads {
             if thread.join().is_err() {
-                tracing::error!("a worker had panicked");
+                tracing::error!("a thread that sees traffic had panicked");
             }
         }
         let _ = self.detector.send(Command::Stop);
@@ -386,14 +383,6 @@ fn connections_max(config: &Config, open_files: usize) -> usize {
         }
     }
     open_files::connections_max(open_files, upstreams.len() * config.limits.upstream_connections_max)
-}
-
-fn bind(address: SocketAddr, workers: usize) -> Result<(SocketAddr, Vec<OwnedFd>), StartError> {
-    let bound = listener::bind(address, workers).and_then(|sockets| {
-        let first = sockets.first().map(listener::local_address).transpose()?;
-        Ok((first.unwrap_or(address), sockets))
-    });
-    bound.map_err(|error| StartError::Listen { address, error })
 }
 
 fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StartError> {

@@ -6,6 +6,7 @@ use seawall_engine::decision::{Event, Status};
 use serde::{Deserialize, Serialize};
 
 use crate::source::proxy::traffic::TrafficTotals;
+use crate::source::watch::report::LogSensor;
 
 /// The state of a running guard at one moment; what `seawall status --json` and the status page print.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -38,12 +39,12 @@ pub struct Snapshot {
 
 impl Snapshot {
     /// What is known before anything was seen.
-    pub(super) fn at_start(listening: &[SocketAddr]) -> Self {
+    pub(super) fn at_start(sensors: Vec<Sensor>) -> Self {
         Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             calm: true,
-            sensors: Sensor::of_proxy(listening),
+            sensors,
             ..Self::default()
         }
     }
@@ -75,16 +76,20 @@ pub struct Rates {
 /// A place where traffic is seen.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Sensor {
-    /// What it is.
+    /// What it is: `proxy`, or `file`, `pipe`, `journal`, `syslog` for logs.
     pub name: String,
-    /// Its address.
-    pub address: SocketAddr,
+    /// Its address, or what it reads.
+    pub address: String,
+    /// How it does, when it reads a log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<LogSensor>,
 }
 
 impl Sensor {
     /// Those of a guard in line.
     pub(super) fn of_proxy(listening: &[SocketAddr]) -> Vec<Self> {
-        listening.iter().map(|address| Self { name: "proxy".to_owned(), address: *address }).collect()
+        let sensor = |address: &SocketAddr| Self { name: "proxy".to_owned(), address: address.to_string(), log: None };
+        listening.iter().map(sensor).collect()
     }
 }
 

@@ -4,11 +4,16 @@ use std::fmt::Write as _;
 
 use seawall_engine::decision::{Action, Event, IncidentStatus, RuleStatus, Stage};
 
-use crate::daemon::Snapshot;
+use super::text::escape;
+use crate::daemon::{Sensor, Snapshot};
+use crate::source::watch::report::LogSensor;
 
 /// Incidents and rules shown.
 const INCIDENTS_MAX: usize = 2;
 const RULES_MAX: usize = 4;
+
+/// Logs shown.
+const SENSORS_MAX: usize = 3;
 
 /// What is rendered fits a screen of 24 lines with the prompt, and within `watch`. What has happened lately takes what the rest
 /// leaves.
@@ -26,13 +31,17 @@ pub fn render(snapshot: &Snapshot, width: usize) -> String {
         (true, ..60) => "learning what is normal",
         (true, _) => "calm",
     };
-    let addresses: Vec<String> = snapshot.sensors.iter().map(|sensor| sensor.address.to_string()).collect();
-    lines.push(format!(
-        "Seawall {} on {}: {state}, up {}",
-        snapshot.version,
-        addresses.join(", "),
-        span(snapshot.uptime_seconds)
-    ));
+    let in_line = snapshot.sensors.iter().filter(|sensor| sensor.log.is_none());
+    let addresses: Vec<&str> = in_line.map(|sensor| sensor.address.as_str()).collect();
+    let logs: Vec<(&Sensor, &LogSensor)> =
+        snapshot.sensors.iter().filter_map(|sensor| Some((sensor, sensor.log.as_ref()?))).collect();
+    let place = match logs.len() {
+        0 => format!("on {}", addresses.join(", ")),
+        1 => "beside the server, on its log".to_owned(),
+        count => format!("beside the server, on {count} logs"),
+    };
+    lines.push(format!("Seawall {} {place}: {state}, up {}", snapshot.version, span(snapshot.uptime_seconds)));
+    lines.extend(logs.iter().flat_map(|(sensor, log)| alarms(sensor, log)));
     let rates = &snapshot.rates;
     lines.push(String::new());
     lines.push(format!(
@@ -49,16 +58,22 @@ pub fn render(snapshot: &Snapshot, width: usize) -> String {
         traffic.client_limited + traffic.overloaded,
         traffic.failed
     ));
-    lines.push(format!(
-        "            malformed {}  left before the answer {}  connections closed unread {} ({:.1}/s)",
-        traffic.malformed, traffic.gone, traffic.closed_unread, rates.closed_unread
-    ));
+    // Beside the server there are no connections to tell of.
+    if logs.is_empty() {
+        lines.push(format!(
+            "            malformed {}  left before the answer {}  connections closed unread {} ({:.1}/s)",
+            traffic.malformed, traffic.gone, traffic.closed_unread, rates.closed_unread
+        ));
+    }
     lines.push(format!("sent        {:>9}/s  clock streams {}", bytes(rates.bytes_sent), snapshot.traffic.streams));
     let limits = &snapshot.limits;
+    let connections = if logs.is_empty() {
+        format!("connections {} of {}, ", limits.connections, limits.connections_max)
+    } else {
+        String::new()
+    };
     lines.push(format!(
-        "limits      connections {} of {}, processor {:.0}%, memory {:.0}%, engine {}{}",
-        limits.connections,
-        limits.connections_max,
+        "limits      {connections}processor {:.0}%, memory {:.0}%, engine {}{}",
         100.0 * limits.cpu_used,
         100.0 * limits.memory_used,
         bytes(limits.engine_bytes as f64),
@@ -66,11 +81,19 @@ pub fn render(snapshot: &Snapshot, width: usize) -> String {
     ));
     let detection = &snapshot.detection;
     let learned = span(detection.learned_seconds);
+    let sensors = if logs.is_empty() {
+        format!("{} in line", snapshot.sensors.len())
+    } else {
+        format!("{} in logs, none in line: nobody is refused, what rules would refuse is counted", logs.len())
+    };
     lines.push(format!(
-        "sensors     {} in line; learnt from {learned}{}",
-        snapshot.sensors.len(),
+        "sensors     {sensors}; learnt from {learned}{}",
         if detection.cold { " (a day is needed before anything is refused for good)" } else { "" }
     ));
+    lines.extend(logs.iter().take(SENSORS_MAX).map(|(sensor, log)| log_sensor(sensor, log)));
+    if let Some(more) = logs.len().checked_sub(SENSORS_MAX).filter(|more| *more > 0) {
+        lines.push(format!("  and {more} more"));
+    }
     lines.extend(detection.drifts.iter().map(|drift| format!("drift       {drift}")));
     lines.push(String::new());
     section(&mut lines, "incidents", &detection.incidents, INCIDENTS_MAX, incident);
@@ -108,6 +131,57 @@ pub fn rule(rule: &RuleStatus) -> Vec<String> {
             rule.refused
         ),
     ]
+}
+
+/// What is wrong with a sensor, where it would be missed last.
+fn alarms(sensor: &Sensor, log: &LogSensor) -> Vec<String> {
+    let name = escape(sensor.address.as_bytes());
+    let wrong = log.clock_wrong_by_seconds.map(|seconds| match seconds {
+        0.. => format!("its times are {seconds} s behind this machine's clock; the moment of reading is taken instead"),
+        _ => format!(
+            "its times are {} s ahead of this machine's clock; the moment of reading is taken instead",
+            -seconds
+        ),
+    });
+    let lost = log.copy.as_ref().and_then(|copy| {
+        let trouble = copy.trouble.as_ref()?;
+        Some(format!("the private copy {} loses lines: {trouble}; {} so far", copy.path, copy.lost_lines))
+    });
+    let alarms = log.alarms.iter().map(|alarm| alarm.text.clone());
+    alarms
+        .chain(log.trouble.clone())
+        .chain(wrong)
+        .chain(lost)
+        .map(|text| format!("ALARM       {name}: {}", escape(text.as_bytes())))
+        .collect()
+}
+
+/// A log in one line.
+fn log_sensor(sensor: &Sensor, log: &LogSensor) -> String {
+    let format = match &log.format {
+        Some(format) => format!("{format} ({:.0}%)", 100.0 * log.confidence),
+        None => "format not known yet".to_owned(),
+    };
+    let mut text = format!(
+        "  {}: {format}, {:.1} lines/s, {} lines, {} not read",
+        escape(sensor.address.as_bytes()),
+        log.rate,
+        log.lines,
+        log.lines.saturating_sub(log.read)
+    );
+    if log.late > 0 {
+        text += &format!(", {} too old", log.late);
+    }
+    if log.delay_seconds > 0.0 {
+        text += &format!(", {:.0} s late by the server's buffer", log.delay_seconds);
+    }
+    if log.lag_seconds > 0.0 || log.behind_bytes > 0 {
+        text += &format!(", behind by {} ({:.1} s)", bytes(log.behind_bytes as f64), log.lag_seconds);
+    }
+    if log.passed_over_bytes > 0 {
+        text += &format!(", {} passed over", bytes(log.passed_over_bytes as f64));
+    }
+    text
 }
 
 fn incident(incident: &IncidentStatus) -> Vec<String> {

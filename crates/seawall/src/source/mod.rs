@@ -3,3 +3,5 @@
 pub mod follow;
 pub mod proxy;
 pub mod record;
+pub mod shared;
+pub mod watch;

@@ -11,3 +11,4 @@ mod explain;
 mod proxy;
 mod report;
 mod support;
+mod watch;

@@ -78,6 +78,13 @@ impl Reader {
         }
     }
 
+    /// Tries this format first from now on, unless lines of others are refused.
+    pub fn expect(&mut self, format: Format) {
+        if !self.is_strict {
+            self.expected = Some(format);
+        }
+    }
+
     /// Reads a line, without its line break.
     ///
     /// # Errors

@@ -26,6 +26,8 @@ pub struct Pieces<R> {
     /// How far the buffer holds no line break.
     looked_at: usize,
     ended: bool,
+    /// Whether more may come where nothing more is to be read.
+    grows: bool,
     /// Whether the next piece begins a line.
     begins_line: bool,
     lines: u64,
@@ -35,7 +37,27 @@ impl<R: Read> Pieces<R> {
     /// The pieces of `input`.
     pub fn new(input: R) -> Self {
         let buffer = vec![0; BUFFER_BYTES].into_boxed_slice();
-        Self { input, buffer, start: 0, end: 0, looked_at: 0, ended: false, begins_line: true, lines: 0 }
+        Self { input, buffer, start: 0, end: 0, looked_at: 0, ended: false, grows: false, begins_line: true, lines: 0 }
+    }
+
+    /// The pieces of an input that grows: where it ends now, a piece may go on later. [`Self::finish`] says that none will.
+    pub fn growing(input: R) -> Self {
+        Self { grows: true, ..Self::new(input) }
+    }
+
+    /// The input.
+    pub fn input(&self) -> &R {
+        &self.input
+    }
+
+    /// Goes on from another input, in the middle of a line.
+    pub fn replace_input(&mut self, input: R) -> R {
+        std::mem::replace(&mut self.input, input)
+    }
+
+    /// Nothing more will come: what is left is a piece.
+    pub fn finish(&mut self) {
+        self.ended = true;
     }
 
     /// How many lines have ended.
@@ -63,7 +85,8 @@ impl<R: Read> Pieces<R> {
         self.take(self.start + length, false)
     }
 
-    /// Reads more, once; `false` when the input has ended and all of it was taken.
+    /// Reads more, once; `false` when the input has ended and all of it was taken, or, of one that grows, when there is nothing
+    /// more at present.
     ///
     /// # Errors
     /// What the input says.
@@ -78,10 +101,13 @@ impl<R: Read> Pieces<R> {
                 match self.input.read(room) {
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                     // What has come before the end is given all the same.
-                    read => break read.inspect_err(|_| self.ended = true)?,
+                    read => break read.inspect_err(|_| self.ended = !self.grows)?,
                 }
             };
             self.end += read;
+            if self.grows {
+                return Ok(read > 0);
+            }
             self.ended = read == 0;
         }
         Ok(!self.ended || self.end > 0)

@@ -11,7 +11,7 @@ use crate::config::ClientAddressSource;
 
 /// The client that a trusted proxy names in its headers; `None` when it names none, or nothing that can be read.
 /// `values` gives the values of the headers of a name, in the order sent.
-pub(super) fn from_headers<'a, I>(
+pub(in crate::source) fn from_headers<'a, I>(
     source: ClientAddressSource,
     trusted: &AddressSet,
     values: impl FnOnce(&'static str) -> I,

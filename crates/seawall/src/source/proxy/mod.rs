@@ -19,7 +19,7 @@ mod body;
 mod buffers;
 mod claims;
 mod client;
-mod client_address;
+pub(in crate::source) mod client_address;
 mod connection;
 mod deadlines;
 mod forward;

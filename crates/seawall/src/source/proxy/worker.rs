@@ -5,14 +5,12 @@ use std::cell::{Cell, RefCell};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use seawall_engine::address::ClientAddress;
-use seawall_engine::decision::RuleId;
-use seawall_engine::gate::{ClientSlot, Gate, Judgement, RuleCount, RuleSet, TableFull};
+use seawall_engine::gate::{ClientSlot, Gate, Judgement, TableFull};
 use seawall_engine::observation::attribute::Attribute;
 use seawall_engine::observation::{ClientHistory, Request};
 use seawall_engine::units::Timestamp;
@@ -31,40 +29,14 @@ use super::streams::Streams;
 use super::traffic::Traffic;
 use super::upstream::{Pools, UpstreamError};
 use crate::config::{Limits, Upstream};
-use crate::host::clock::Clock;
 use crate::source::record::Sampler;
-
-/// Clients that the guard remembers, over all workers: 4 MiB.
-pub const CLIENT_ENTRIES: usize = 65_536;
+use crate::source::shared::{CLIENT_ENTRIES, Shared};
 
 /// How long a worker waits before it accepts again when the process has no file descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// How long the clock's viewers may take to say goodbye.
 const GOODBYE_TIME_MAX: Duration = Duration::from_secs(3);
-
-/// What all workers share; read by many, written by the daemon alone.
-pub struct Shared {
-    /// The configuration in use.
-    pub settings: ArcSwap<Settings>,
-    /// The rules in use.
-    pub rules: ArcSwap<RuleSet>,
-    /// Raised with each change of either, so that a worker sees a change by one load.
-    pub generation: AtomicU64,
-    /// What rules have done since the detector last asked, and how many requests came from clients of good standing.
-    pub counts: Mutex<Counts>,
-    /// The time.
-    pub clock: Clock,
-}
-
-/// What rules have done since the detector last asked.
-#[derive(Debug, Default)]
-pub struct Counts {
-    /// For each rule.
-    pub rules: Vec<(RuleId, RuleCount)>,
-    /// Requests from clients of good standing, whatever they asked.
-    pub known: u64,
-}
 
 /// What the daemon tells a worker.
 #[derive(Debug)]
@@ -230,7 +202,7 @@ impl Worker {
         let mut gate = self.gate.borrow_mut();
         if !Arc::ptr_eq(gate.rules(), &rules) {
             self.answers.borrow_mut().set_rules(rules.refusals());
-            let mut counts = lock(&self.shared.counts);
+            let mut counts = self.shared.counts();
             self.needs_networks.set(rules.asks_for(Attribute::Country) || rules.asks_for(Attribute::Asn));
             gate.install(rules, |rule, count| counts.rules.push((rule, count)));
         }
@@ -396,15 +368,8 @@ async fn housekeep(worker: Rc<Worker>) {
             date_second = now.as_seconds();
             worker.answers.borrow_mut().set_date(http_date(now));
         }
-        let mut counts = lock(&worker.shared.counts);
-        let known = worker.gate.borrow_mut().take_counts(|rule, count| counts.rules.push((rule, count)));
-        counts.known += known;
+        worker.shared.take_counts(&mut worker.gate.borrow_mut());
     }
-}
-
-/// Holds the lock even after another thread panicked with it: counts are then off by little, which harms nobody.
-fn lock(counts: &Mutex<Counts>) -> std::sync::MutexGuard<'_, Counts> {
-    counts.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 /// The date as HTTP writes it (RFC 9110, section 5.6.7).

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Output, Stdio};
 
 use tempfile::TempDir;
 
@@ -87,6 +87,8 @@ pub(crate) struct Guard {
     state: &'static str,
     addresses: Vec<SocketAddr>,
     admin: Option<SocketAddr>,
+    /// What it watches, as it says.
+    watching: Vec<String>,
     /// Held, so that the guard has somewhere to print to.
     _printed: BufReader<ChildStdout>,
 }
@@ -94,49 +96,69 @@ pub(crate) struct Guard {
 impl Guard {
     /// Starts a guard with a configuration, in a folder that `prepare` can put things into before.
     pub(crate) fn start(config: &str, prepare: impl FnOnce(&Path)) -> Self {
-        Self::launch(config, prepare, "state", &["--config", "seawall.toml"])
+        Self::launch(config, prepare, "state", &["serve", "--config", "seawall.toml"])
     }
 
     /// Starts a guard with a configuration and its state elsewhere than that says.
     pub(crate) fn start_elsewhere(config: &str) -> Self {
-        Self::launch(config, |_| {}, "elsewhere", &["--config", "seawall.toml", "--state", "elsewhere"])
+        Self::launch(config, |_| {}, "elsewhere", &["serve", "--config", "seawall.toml", "--state", "elsewhere"])
     }
 
     /// Starts a guard without a configuration.
     pub(crate) fn start_without_file(upstream: &str) -> Self {
         let here = "127.0.0.1:0";
         let arguments =
-            ["--to", upstream, "--host", "example.org", "--listen", here, "--admin", here, "--state", "state"];
+            ["serve", "--to", upstream, "--host", "example.org", "--listen", here, "--admin", here, "--state", "state"];
         Self::launch("", |_| {}, "state", &arguments)
+    }
+
+    /// Starts a guard on logs, with these arguments after `watch`, in a folder that `prepare` can put things into before.
+    pub(crate) fn watch(arguments: &[&str], prepare: impl FnOnce(&Path)) -> Self {
+        let arguments = [&["watch", "--state", "state", "--config", "seawall.toml"], arguments].concat();
+        Self::launch("admin = \"off\"\n[policy]\nenforce = \"on-excess\"\n", prepare, "state", &arguments)
+    }
+
+    /// Starts another one in the same folder, after the end of this.
+    pub(crate) fn again(&mut self, arguments: &[&str]) {
+        self.wait();
+        let arguments = [&["watch", "--state", "state", "--config", "seawall.toml"], arguments].concat();
+        let mut process = spawn(self.directory.path(), &arguments);
+        self._printed = read_greeting(&mut process, self.directory.path()).0;
+        self.process = process;
     }
 
     fn launch(config: &str, prepare: impl FnOnce(&Path), state: &'static str, arguments: &[&str]) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         fs::write(directory.path().join("seawall.toml"), config).expect("a configuration");
         prepare(directory.path());
-        let log = File::create(directory.path().join("log")).expect("a log");
-        let mut process = Command::new(env!("CARGO_BIN_EXE_seawall"))
-            .arg("serve")
-            .args(arguments)
-            .current_dir(directory.path())
-            .env_remove("SEAWALL_LOG")
-            .stdout(Stdio::piped())
-            .stderr(log)
-            .spawn()
-            .expect("seawall can be started");
-        let mut printed = BufReader::new(process.stdout.take().expect("its output"));
-        let (mut addresses, mut admin, mut line) = (Vec::new(), None, String::new());
-        while !line.starts_with("State in ") {
-            line.clear();
-            if printed.read_line(&mut line).expect("its output") == 0 {
-                let log = fs::read_to_string(directory.path().join("log")).unwrap_or_default();
-                panic!("the guard did not start:\n{log}\nwith\n{config}");
-            }
-            let address = |prefix: &str| line.strip_prefix(prefix)?.trim_end().strip_suffix('/')?.parse().ok();
-            addresses.extend(address("Guarding on http://"));
-            admin = admin.or(address("Status page http://"));
-        }
-        Self { process, directory, state, addresses, admin, _printed: printed }
+        let mut process = spawn(directory.path(), arguments);
+        let (printed, greeting) = read_greeting(&mut process, directory.path());
+        let lines = |prefix: &'static str| greeting.iter().filter_map(move |line| line.strip_prefix(prefix));
+        let address = |url: &str| url.strip_suffix('/').and_then(|address| address.parse().ok());
+        let addresses = lines("Guarding on http://").filter_map(address).collect();
+        let admin = lines("Status page http://").find_map(address);
+        let watching = lines("Watching ").map(str::to_owned).collect();
+        Self { process, directory, state, addresses, admin, watching, _printed: printed }
+    }
+
+    /// The folder that it runs in.
+    pub(crate) fn folder(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// What it watches, as it says.
+    pub(crate) fn watching(&self) -> &[String] {
+        &self.watching
+    }
+
+    /// Its standard input, which ends with what is returned.
+    pub(crate) fn input(&mut self) -> ChildStdin {
+        self.process.stdin.take().expect("its input")
+    }
+
+    /// What its only log tells.
+    pub(crate) fn sensor(&self) -> serde_json::Value {
+        self.status()["sensors"][0]["log"].clone()
     }
 
     /// Where visitors are served.
@@ -237,6 +259,34 @@ impl Drop for Guard {
             eprintln!("the log of the guard:\n{}", self.log());
         }
     }
+}
+
+fn spawn(folder: &Path, arguments: &[&str]) -> Child {
+    let log = File::options().append(true).create(true).open(folder.join("log")).expect("a log");
+    Command::new(env!("CARGO_BIN_EXE_seawall"))
+        .args(arguments)
+        .current_dir(folder)
+        .env_remove("SEAWALL_LOG")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(log)
+        .spawn()
+        .expect("seawall can be started")
+}
+
+/// What it prints before it is ready.
+fn read_greeting(process: &mut Child, folder: &Path) -> (BufReader<ChildStdout>, Vec<String>) {
+    let mut printed = BufReader::new(process.stdout.take().expect("its output"));
+    let mut greeting: Vec<String> = Vec::new();
+    while !greeting.last().is_some_and(|line| line.starts_with("State in ")) {
+        let mut line = String::new();
+        if printed.read_line(&mut line).expect("its output") == 0 {
+            let read = |name| fs::read_to_string(folder.join(name)).unwrap_or_default();
+            panic!("the guard did not start:\n{}\nwith\n{}", read("log"), read("seawall.toml"));
+        }
+        greeting.push(line.trim_end().to_owned());
+    }
+    (printed, greeting)
 }
 
 /// What a command printed.

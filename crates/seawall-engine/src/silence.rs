@@ -1,0 +1,378 @@
+//! Notices when a sensor no longer tells what it is there to tell.
+//!
+//! The worst failure of a guard that reads logs is that it matches nothing and says nothing: the addresses were taken out of the log,
+//! its format was changed, or it is no longer written at all. A [`Silence`] watches one sensor by its counts, once a second, and
+//! raises an [`Alarm`] that names what went missing. It knows nothing of files.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::observation::attribute::Attribute;
+use crate::observation::log::Reason;
+use crate::units::Timestamp;
+
+/// So many lines one after the other of which none could be read are no accident.
+const UNREAD_LINES: u64 = 10;
+
+/// The same for requests without a client's address.
+const NO_ADDRESS_REQUESTS: u64 = 20;
+
+/// A field that was in this share of requests is missing when it is in none of so many: by chance that happens once in 10⁹ times.
+const FIELD_SHARE: f64 = 0.5;
+const FIELD_REQUESTS: u64 = 30;
+
+/// A sensor has stopped when nothing has come for this long,
+const SILENCE_MIN: Duration = Duration::from_secs(20);
+
+/// while so many lines were to be expected: by chance that happens once in 10⁸ times,
+const EXPECTED_LINES: f64 = 20.0;
+
+/// and the server goes on: other sensors have lines, or so many connections were accepted meanwhile.
+const ACCEPTED_MIN: u64 = 5;
+
+/// Over how long the usual rate of lines is averaged, in seconds, and over how many requests the usual share of a field.
+const RATE_SECONDS: f64 = 300.0;
+const SHARE_REQUESTS: f64 = 500.0;
+
+/// What a request may come with, where a log records it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Field {
+    /// The address of the client.
+    ClientAddress,
+    /// The host that was asked.
+    Host,
+    /// `User-Agent`
+    UserAgent,
+    /// `Referer`
+    Referer,
+    /// How long the request took.
+    RequestTime,
+}
+
+impl Field {
+    /// Every field.
+    pub const ALL: [Self; 5] = [Self::ClientAddress, Self::Host, Self::UserAgent, Self::Referer, Self::RequestTime];
+
+    /// The field that a condition on this attribute needs, if it is one of these.
+    pub const fn of(attribute: Attribute) -> Option<Self> {
+        match attribute {
+            Attribute::UserAgent | Attribute::UserAgentWord => Some(Self::UserAgent),
+            Attribute::RefererOrigin => Some(Self::Referer),
+            Attribute::Host => Some(Self::Host),
+            Attribute::ClientPrefix | Attribute::Country | Attribute::Asn => Some(Self::ClientAddress),
+            Attribute::Method
+            | Attribute::Path
+            | Attribute::PathPrefix
+            | Attribute::Extension
+            | Attribute::QueryKeys
+            | Attribute::Version
+            | Attribute::HeaderOrder
+            | Attribute::Ja4 => None,
+        }
+    }
+}
+
+impl fmt::Display for Field {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::ClientAddress => "client address",
+            Self::Host => "host",
+            Self::UserAgent => "user agent",
+            Self::Referer => "referer",
+            Self::RequestTime => "request time",
+        })
+    }
+}
+
+/// What a sensor has seen since its start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// Lines.
+    pub lines: u64,
+    /// Those that could be read.
+    pub read: u64,
+    /// Those of them that had each field, in the order of [`Field::ALL`].
+    pub with: [u64; Field::ALL.len()],
+    /// Why the last one that could not be read could not.
+    pub reason: Option<Reason>,
+}
+
+/// What goes on elsewhere.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Elsewhere {
+    /// Lines that other sensors have had since their start.
+    pub lines: u64,
+    /// Connections that this machine has accepted, of anybody and for anything.
+    pub accepted: u64,
+}
+
+/// What is wrong with a sensor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Trouble {
+    /// Lines come, and none can be read.
+    Unread,
+    /// Lines can be read, and this is in none of them.
+    Missing(Field),
+    /// No lines come while the server goes on.
+    Stopped,
+}
+
+/// Says that a sensor does not tell what it is there to tell.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Alarm {
+    /// What is wrong.
+    pub trouble: Trouble,
+    /// Since when it has been said.
+    pub since: Timestamp,
+    /// In a sentence, for people.
+    pub text: String,
+}
+
+/// A change that is told once.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Change {
+    /// Something is wrong.
+    Raised(Alarm),
+    /// It is no longer.
+    Cleared(Alarm),
+}
+
+/// Watches one sensor.
+#[derive(Clone, Debug, Default)]
+pub struct Silence {
+    last: Option<(Timestamp, Reading)>,
+    /// When lines last came, and what went on elsewhere then.
+    heard: Option<(Timestamp, Elsewhere)>,
+    /// Lines a second, usually.
+    rate: f64,
+    /// The share of requests that have each field, usually; none where no request was read yet.
+    shares: [Option<f64>; Field::ALL.len()],
+    /// Lines since the last that could be read, and requests since the last with each field.
+    unread_run: u64,
+    runs: [u64; Field::ALL.len()],
+    alarms: Vec<Alarm>,
+}
+
+impl Silence {
+    /// Looks at the counts, about once a second. Returns what has changed.
+    pub fn look(&mut self, now: Timestamp, reading: &Reading, elsewhere: Elsewhere) -> Vec<Change> {
+        let Some((looked, before)) = self.last.replace((now, *reading)) else {
+            self.heard = Some((now, elsewhere));
+            return Vec::new();
+        };
+        let lines = reading.lines.saturating_sub(before.lines);
+        let read = reading.read.saturating_sub(before.read);
+        if lines > 0 {
+            let (heard, _) = self.heard.replace((now, elsewhere)).unwrap_or((looked, elsewhere));
+            let passed = now.since(heard).as_secs_f64().max(0.001);
+            let part = 1.0 - (-passed / RATE_SECONDS).exp();
+            self.rate += part * (lines as f64 / passed - self.rate);
+        }
+        self.unread_run = if read > 0 { 0 } else { self.unread_run + lines };
+        let mut changes = Vec::new();
+        for (index, field) in Field::ALL.into_iter().enumerate() {
+            let with = reading.with[index].saturating_sub(before.with[index]);
+            self.runs[index] = if with > 0 { 0 } else { self.runs[index] + read };
+            let trouble = Trouble::Missing(field);
+            let (run, share) = (self.runs[index], self.shares[index]);
+            let is_missing = match field {
+                Field::ClientAddress => run >= NO_ADDRESS_REQUESTS,
+                _ => run >= FIELD_REQUESTS && share.is_some_and(|share| share >= FIELD_SHARE),
+            };
+            let text = || {
+                let used_to = match share {
+                    Some(share) if share >= 0.01 => format!("it was in {:.0}% before", 100.0 * share),
+                    _ => "this log does not record it, so nobody can be told from anybody else".to_owned(),
+                };
+                format!("the {field} is in none of the last {run} requests; {used_to}")
+            };
+            self.set(now, trouble, is_missing, with > 0, text, &mut changes);
+            // What is usual is not unlearned from what is missing.
+            if read > 0 && (with > 0 || share.is_none_or(|share| share < FIELD_SHARE)) {
+                let now_share = with as f64 / read as f64;
+                let part = 1.0 - (-(read as f64) / SHARE_REQUESTS).exp();
+                let learned = share.map_or(now_share, |share| share + part * (now_share - share));
+                self.shares[index] = Some(learned);
+            }
+        }
+        let run = self.unread_run;
+        let text = || {
+            let reason = reading.reason.map(|reason| format!(": {reason}")).unwrap_or_default();
+            format!("none of the last {run} lines could be read{reason}; --format names the format")
+        };
+        self.set(now, Trouble::Unread, run >= UNREAD_LINES, read > 0, text, &mut changes);
+        self.look_for_stop(now, lines, elsewhere, &mut changes);
+        changes
+    }
+
+    /// What is wrong now.
+    pub fn alarms(&self) -> &[Alarm] {
+        &self.alarms
+    }
+
+    fn look_for_stop(&mut self, now: Timestamp, lines: u64, elsewhere: Elsewhere, changes: &mut Vec<Change>) {
+        let Some((heard, before)) = self.heard else { return };
+        let (silence, rate) = (now.since(heard), self.rate);
+        let accepted = elsewhere.accepted.saturating_sub(before.accepted);
+        let goes_on = elsewhere.lines > before.lines || accepted >= ACCEPTED_MIN;
+        let has_stopped = silence >= SILENCE_MIN && rate * silence.as_secs_f64() >= EXPECTED_LINES && goes_on;
+        let text = || {
+            let others = match elsewhere.lines.saturating_sub(before.lines) {
+                0 => format!("this machine accepted {accepted} connections meanwhile"),
+                lines => format!("other sensors have had {lines} lines meanwhile"),
+            };
+            format!("no line for {} s, where {rate:.1} a second are usual; {others}", silence.as_secs())
+        };
+        self.set(now, Trouble::Stopped, has_stopped, lines > 0, text, changes);
+    }
+
+    fn set(
+        &mut self,
+        now: Timestamp,
+        trouble: Trouble,
+        is_wrong: bool,
+        is_right: bool,
+        text: impl Fn() -> String,
+        changes: &mut Vec<Change>,
+    ) {
+        match self.alarms.iter().position(|alarm| alarm.trouble == trouble) {
+            None if is_wrong => {
+                let alarm = Alarm { trouble, since: now, text: text() };
+                self.alarms.push(alarm.clone());
+                changes.push(Change::Raised(alarm));
+            }
+            Some(index) if is_right => changes.push(Change::Cleared(self.alarms.remove(index))),
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: Timestamp = Timestamp::from_seconds(1_700_000_000);
+
+    /// A sensor of so many lines a second, and what is told of it.
+    struct Watched {
+        silence: Silence,
+        reading: Reading,
+        elsewhere: Elsewhere,
+        second: u64,
+    }
+
+    impl Watched {
+        fn new() -> Self {
+            let (silence, reading, elsewhere) = (Silence::default(), Reading::default(), Elsewhere::default());
+            Self { silence, reading, elsewhere, second: 0 }
+        }
+
+        /// Goes on for so many seconds; what is told, with the second from the beginning of this.
+        fn run(&mut self, seconds: u64, step: impl Fn(&mut Reading, &mut Elsewhere)) -> Vec<(u64, Change)> {
+            let mut told = Vec::new();
+            for second in 0..seconds {
+                step(&mut self.reading, &mut self.elsewhere);
+                self.second += 1;
+                let changes =
+                    self.silence.look(START + Duration::from_secs(self.second), &self.reading, self.elsewhere);
+                told.extend(changes.into_iter().map(|change| (second, change)));
+            }
+            told
+        }
+    }
+
+    fn whole(lines: u64) -> impl Fn(&mut Reading, &mut Elsewhere) {
+        move |reading, elsewhere| {
+            reading.lines += lines;
+            reading.read += lines;
+            reading.with.iter_mut().for_each(|with| *with += lines);
+            elsewhere.accepted += lines;
+        }
+    }
+
+    fn raised(told: &[(u64, Change)]) -> Vec<(u64, Trouble)> {
+        let alarms = told.iter().filter_map(|(second, change)| match change {
+            Change::Raised(alarm) => Some((*second, alarm.trouble)),
+            Change::Cleared(_) => None,
+        });
+        alarms.collect()
+    }
+
+    #[test]
+    fn nothing_is_said_of_a_sensor_that_does_its_work() {
+        let mut watched = Watched::new();
+        assert_eq!(watched.run(600, whole(3)), []);
+        // A quiet night, with the odd visitor.
+        for _ in 0..20 {
+            assert_eq!(watched.run(60, |_, _| {}), []);
+            assert_eq!(watched.run(1, whole(1)), []);
+        }
+    }
+
+    #[test]
+    fn a_format_that_nobody_knows_is_told_with_the_reason() {
+        let mut watched = Watched::new();
+        watched.run(60, whole(5));
+        let told = watched.run(60, |reading, _| {
+            reading.lines += 5;
+            reading.reason = Some(Reason::NoTimestamp);
+        });
+        assert_eq!(raised(&told), [(1, Trouble::Unread)]);
+        assert!(watched.silence.alarms()[0].text.contains("no time stamp"), "{:?}", watched.silence.alarms());
+        let told = watched.run(1, whole(5));
+        assert!(matches!(told.as_slice(), [(0, Change::Cleared(_))]), "{told:?}");
+        assert_eq!(watched.silence.alarms(), []);
+    }
+
+    #[test]
+    fn addresses_that_go_missing_are_told_and_so_are_any_other_fields() {
+        for (index, field) in Field::ALL.into_iter().enumerate() {
+            let mut watched = Watched::new();
+            watched.run(60, whole(5));
+            let told = watched.run(60, |reading, elsewhere| {
+                let before = reading.with[index];
+                whole(5)(reading, elsewhere);
+                reading.with[index] = before;
+            });
+            let found = raised(&told);
+            assert!(matches!(found.as_slice(), [(..=10, trouble)] if *trouble == Trouble::Missing(field)), "{found:?}");
+            assert!(watched.silence.alarms()[0].text.contains("it was in 100% before"));
+        }
+    }
+
+    #[test]
+    fn a_log_that_never_had_addresses_is_told_and_one_without_referers_is_not() {
+        let mut watched = Watched::new();
+        let told = watched.run(60, |reading, _| {
+            reading.lines += 1;
+            reading.read += 1;
+        });
+        assert_eq!(raised(&told), [(20, Trouble::Missing(Field::ClientAddress))]);
+    }
+
+    #[test]
+    fn a_log_that_is_no_longer_written_is_told_while_the_server_goes_on() {
+        let mut watched = Watched::new();
+        watched.run(120, whole(5));
+        let told = watched.run(60, |_, elsewhere| elsewhere.accepted += 1);
+        assert_eq!(raised(&told), [(19, Trouble::Stopped)]);
+        assert!(matches!(watched.run(1, whole(1)).as_slice(), [(0, Change::Cleared(_))]));
+        // Nothing goes on anywhere: the server is down, or nobody comes.
+        assert_eq!(watched.run(600, |_, _| {}), []);
+    }
+
+    #[test]
+    fn a_site_of_few_visitors_may_be_silent_for_longer() {
+        let mut watched = Watched::new();
+        for _ in 0..60 {
+            watched.run(9, |_, elsewhere| elsewhere.accepted += 1);
+            watched.run(1, whole(1));
+        }
+        let told = watched.run(600, |_, elsewhere| elsewhere.accepted += 1);
+        assert!(matches!(raised(&told).as_slice(), [(150..=260, Trouble::Stopped)]), "{told:?}");
+    }
+}

@@ -1,0 +1,147 @@
+//! `seawall watch`
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use seawall_engine::observation::log::FormatChoice;
+
+use super::Failure;
+use super::output::print;
+use super::serve::{log_to_standard_error, state_line};
+use crate::config::{self, CommandLine, Config, Environment};
+use crate::daemon::{self, Addresses, ConfigSource};
+use crate::host::clock::Clock;
+use crate::privacy::{Anonymizer, KeyStore, Pseudonyms, Scheme, Treatment};
+use crate::show::text::escape;
+use crate::source::watch::Watch;
+use crate::source::watch::place::Place;
+
+/// Guard a site beside its web server: follow its logs as they grow and find what is unwanted.
+///
+/// A SOURCE is a log file (also one that does not exist yet, or a named pipe), a pattern in quotes ('/var/log/nginx/*.log': files
+/// that come to match are read too), `-` for standard input, `journal:UNIT` for the systemd journal, and udp://ADDR:PORT,
+/// tcp://ADDR:PORT or unix:/PATH for a place to receive syslog messages. Files are followed through every rotation, and read on
+/// where they were left after a restart. docs/watch.md tells what to write into the configuration of each web server.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  seawall watch /var/log/nginx/access.log
+  seawall watch '/var/log/apache2/*access.log' --state /var/lib/seawall
+  seawall watch udp://127.0.0.1:5514   # nginx: access_log syslog:server=127.0.0.1:5514;
+  seawall watch journal:caddy.service
+  docker logs -f --tail 0 web | seawall watch -
+  CustomLog \"|/usr/bin/seawall watch --pipe --write /var/log/apache2/private.log\" combined
+
+Nothing is refused: what each rule would refuse is counted, and shown by `seawall status`.
+SIGHUP reads the configuration again and makes the file of --write anew. SIGTERM stops.")]
+pub(crate) struct Arguments {
+    /// Where log lines come from; several may be given.
+    #[arg(value_name = "SOURCE", required_unless_present = "pipe")]
+    sources: Vec<Place>,
+
+    /// Read log lines from standard input, and end when it does; as `-`.
+    #[arg(long)]
+    pipe: bool,
+
+    /// Write standard input on to this file, with pseudonyms in place of addresses. It is appended to, and made anew after it was
+    /// renamed. Lines are left out, and counted, rather than that the web server waits for a disk.
+    #[arg(long, value_name = "FILE")]
+    write: Option<PathBuf>,
+
+    /// The format of the logs, when it is not to be recognised: a name, or a format string as nginx, Apache or GoAccess have it;
+    /// see docs/formats.md.
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<FormatChoice>,
+
+    /// Look at files four times a second instead of being told by the kernel; for network file systems.
+    #[arg(long)]
+    poll: bool,
+
+    /// Read files that were not read before from their beginnings, and not from their ends. What is older than some seconds is
+    /// counted, but is no traffic of now.
+    #[arg(long)]
+    from_start: bool,
+
+    /// The configuration file; of its sections those about sites do not matter here.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// Where the status page is, or `off` [default: 127.0.0.1:8081].
+    #[arg(long, value_name = "ADDR", conflicts_with = "config")]
+    admin: Option<String>,
+
+    /// Where the control socket, positions and what was learnt are kept [default: what the configuration says].
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
+}
+
+/// Runs the command.
+pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
+    log_to_standard_error();
+    let mut places = arguments.sources;
+    if arguments.pipe {
+        places.push(Place::Input);
+    }
+    let inputs = places.iter().filter(|place| **place == Place::Input).count();
+    if inputs > 1 {
+        return Err(Failure::usage("standard input can be watched once; leave out --pipe or `-`"));
+    }
+    if arguments.write.is_some() && inputs == 0 {
+        return Err(Failure::usage(
+            "--write writes on what comes from standard input; add --pipe, or use `seawall anonymize`",
+        ));
+    }
+    let (mut config, source) = configuration(arguments.config.as_deref(), arguments.admin, arguments.state.as_ref())?;
+    if let Some(state) = arguments.state {
+        config.state_directory = state;
+    }
+    let copy = match arguments.write {
+        Some(path) => Some((path, anonymizer(&config)?)),
+        None => None,
+    };
+    let watch =
+        Watch { places, format: arguments.format, polls: arguments.poll, from_start: arguments.from_start, copy };
+    let state_directory = config.state_directory.clone();
+    let announce = |names: &[String], addresses: &Addresses| {
+        let mut text = String::new();
+        for name in names {
+            text += &format!("Watching {}\n", escape(name.as_bytes()));
+        }
+        if let Some(admin) = addresses.admin {
+            text += &format!("Status page http://{admin}/\n");
+        }
+        text += &state_line(&state_directory);
+        // Whoever starts a piped log program may have closed its output.
+        if print(&text).is_err() {
+            tracing::warn!("what is watched could not be printed");
+        }
+    };
+    daemon::watch(config, source, watch, announce).map_err(shown)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn configuration(
+    path: Option<&Path>,
+    admin: Option<String>,
+    state: Option<&PathBuf>,
+) -> Result<(Config, ConfigSource), Failure> {
+    if let Some(path) = path {
+        let source = ConfigSource::File { path: path.to_owned(), state_directory: state.cloned() };
+        let environment = Environment { beside: true, ..Environment::of_process() };
+        return Ok((config::load_in(path, &environment)?, source));
+    }
+    let line = CommandLine { admin, ..CommandLine::default() };
+    Ok((Config::from_command_line(&line)?, ConfigSource::CommandLine))
+}
+
+/// What makes addresses private: pseudonyms, under the keys of the state directory.
+fn anonymizer(config: &Config) -> Result<Anonymizer, Failure> {
+    let keys = KeyStore::open(&config.state_directory, config.privacy.key_retention_days).map_err(shown)?;
+    let treatment = Treatment::Pseudonyms(Box::new(Pseudonyms::new(keys, Scheme::Deterministic)));
+    Anonymizer::new(treatment, false, Clock::start().now()).map_err(shown)
+}
+
+/// A failure with a text that may name files.
+fn shown(error: impl std::fmt::Display) -> Failure {
+    Failure::machine(escape(error.to_string().as_bytes()))
+}

@@ -1,0 +1,93 @@
+//! Where the guard's traffic is seen. Everything after an observation is the same code, whichever it is.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use seawall_engine::silence::Reading;
+
+use super::proxying::{NewListeners, Proxying};
+use super::watching::Watching;
+use super::{Sensor, StartError};
+use crate::config::Config;
+use crate::source::proxy::traffic::Traffic;
+
+/// What sees the traffic.
+pub(super) enum Intake {
+    /// The reverse proxy, in line.
+    Proxy(Proxying),
+    /// The logs of another server, beside the traffic.
+    Logs(Watching),
+}
+
+impl Intake {
+    /// The counts of each thread.
+    pub(super) fn traffic(&self) -> Vec<Arc<Traffic>> {
+        match self {
+            Self::Proxy(proxying) => proxying.traffic(),
+            Self::Logs(watching) => vec![watching.traffic()],
+        }
+    }
+
+    /// Where traffic is seen now.
+    pub(super) fn sensors(&self) -> Vec<Sensor> {
+        match self {
+            Self::Proxy(proxying) => Sensor::of_proxy(&proxying.listening()),
+            Self::Logs(watching) => watching.sensors(),
+        }
+    }
+
+    /// Does of a change of configuration what can fail.
+    pub(super) fn prepare(&self, config: &Config, current: &Config) -> Result<NewListeners, StartError> {
+        match self {
+            Self::Proxy(proxying) => proxying.prepare(config, current),
+            Self::Logs(_) => Ok(NewListeners::default()),
+        }
+    }
+
+    /// Does the rest, and tells where visitors are served now.
+    pub(super) fn take(&self, prepared: NewListeners) -> Vec<SocketAddr> {
+        match self {
+            Self::Proxy(proxying) => proxying.take(prepared),
+            Self::Logs(_) => Vec::new(),
+        }
+    }
+
+    /// Takes nothing new, and finishes what is under way within this time.
+    pub(super) fn drain(&self, time: Duration) {
+        match self {
+            Self::Proxy(proxying) => proxying.drain(time),
+            Self::Logs(watching) => watching.stop(),
+        }
+    }
+
+    /// Finishes nothing more.
+    pub(super) fn cut(&self) {
+        match self {
+            Self::Proxy(proxying) => proxying.cut(),
+            Self::Logs(_) => {}
+        }
+    }
+
+    /// Whether it is beside another server.
+    pub(super) fn is_beside(&self) -> bool {
+        matches!(self, Self::Logs(_))
+    }
+
+    /// Files that are written are to be made anew, as after a rotation. Whether there are such.
+    pub(super) fn reopen(&self) -> bool {
+        match self {
+            Self::Proxy(_) => false,
+            Self::Logs(watching) => watching.reopen(),
+        }
+    }
+
+    /// What tells whether each sensor still does its work, in the order of [`Self::sensors`].
+    pub(super) fn readings(&self) -> Vec<Reading> {
+        match self {
+            // It is in line: whatever comes, it sees.
+            Self::Proxy(_) => Vec::new(),
+            Self::Logs(watching) => watching.readings(),
+        }
+    }
+}

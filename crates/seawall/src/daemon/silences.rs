@@ -1,0 +1,118 @@
+//! Watches over the sensors: an alarm when one no longer tells what it is there to tell, and which rules match nothing for it.
+
+use std::collections::HashMap;
+use std::fs;
+use std::time::Duration;
+
+use seawall_engine::decision::{Event, EventKind, Rule, RuleId};
+use seawall_engine::silence::{Alarm, Change, Elsewhere, Field, Reading, Silence, Trouble};
+use seawall_engine::units::Timestamp;
+
+use super::Sensor;
+
+/// How often the sensors are looked at.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The watch over all sensors, by what they read.
+#[derive(Default)]
+pub(super) struct Silences {
+    sensors: HashMap<String, Silence>,
+    looked: Timestamp,
+}
+
+impl Silences {
+    /// Looks at the sensors when it is time. `matched` are the rules that have matched something.
+    pub(super) fn look(
+        &mut self,
+        now: Timestamp,
+        sensors: &[Sensor],
+        readings: &[Reading],
+        rules: &[Rule],
+        has_matched: impl Fn(RuleId) -> bool,
+    ) -> Vec<Event> {
+        if readings.is_empty() || now.since(self.looked) < LOOK_INTERVAL {
+            return Vec::new();
+        }
+        self.looked = now;
+        self.sensors.retain(|name, _| sensors.iter().any(|sensor| sensor.address == *name));
+        let accepted = accepted_connections();
+        let lines: u64 = readings.iter().map(|reading| reading.lines).sum();
+        let mut events = Vec::new();
+        for (sensor, reading) in sensors.iter().zip(readings) {
+            let silence = self.sensors.entry(sensor.address.clone()).or_default();
+            let elsewhere = Elsewhere { lines: lines - reading.lines, accepted };
+            for change in silence.look(now, reading, elsewhere) {
+                let name = &sensor.address;
+                events.push(match change {
+                    Change::Raised(alarm) => {
+                        let rules = dependent(&alarm, rules, &has_matched);
+                        Event { at: now, kind: EventKind::SensorSilent, text: format!("{name}: {}{rules}", alarm.text) }
+                    }
+                    Change::Cleared(alarm) => {
+                        let text = format!("{name} tells again: {}", cleared(&alarm));
+                        Event { at: now, kind: EventKind::SensorHeard, text }
+                    }
+                });
+            }
+        }
+        events
+    }
+
+    /// Writes into the sensors what is wrong with each.
+    pub(super) fn tell(&self, sensors: &mut [Sensor]) {
+        for sensor in sensors {
+            if let (Some(log), Some(silence)) = (&mut sensor.log, self.sensors.get(&sensor.address)) {
+                log.alarms = silence.alarms().to_vec();
+            }
+        }
+    }
+}
+
+/// Which rules that matched before can match nothing any more.
+fn dependent(alarm: &Alarm, rules: &[Rule], has_matched: impl Fn(RuleId) -> bool) -> String {
+    let asks_for_it = |rule: &&Rule| match alarm.trouble {
+        Trouble::Missing(field) => {
+            rule.conditions.iter().any(|condition| Field::of(condition.attribute) == Some(field))
+        }
+        Trouble::Unread | Trouble::Stopped => true,
+    };
+    let rules: Vec<String> =
+        rules.iter().filter(asks_for_it).filter(|rule| has_matched(rule.id)).map(|rule| rule.id.to_string()).collect();
+    match rules.len() {
+        0 => String::new(),
+        1 => format!("; rule {} matches nothing any more", rules.join("")),
+        _ => format!("; rules {} match nothing any more", rules.join(", ")),
+    }
+}
+
+fn cleared(alarm: &Alarm) -> String {
+    match alarm.trouble {
+        Trouble::Unread => "its lines can be read".to_owned(),
+        Trouble::Missing(field) => format!("the {field} is there"),
+        Trouble::Stopped => "lines come".to_owned(),
+    }
+}
+
+/// TCP connections that this machine has accepted since it started, whatever for; 0 where the kernel does not tell.
+fn accepted_connections() -> u64 {
+    passive_opens(&fs::read_to_string("/proc/net/snmp").unwrap_or_default()).unwrap_or(0)
+}
+
+fn passive_opens(snmp: &str) -> Option<u64> {
+    let mut lines = snmp.lines().filter_map(|line| line.strip_prefix("Tcp:"));
+    let (names, values) = (lines.next()?, lines.next()?);
+    let index = names.split_whitespace().position(|name| name == "PassiveOpens")?;
+    values.split_whitespace().nth(index)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accepted_connections_are_read() {
+        let text = "Ip: Forwarding\nIp: 1\nTcp: RtoMin ActiveOpens PassiveOpens\nTcp: 200 7 12\nUdp: a\n";
+        assert_eq!(passive_opens(text), Some(12));
+        assert_eq!(passive_opens("nothing"), None);
+    }
+}

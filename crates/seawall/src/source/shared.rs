@@ -1,0 +1,65 @@
+//! What the threads that see traffic share with the daemon.
+
+use std::sync::atomic::AtomicU64;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use arc_swap::ArcSwap;
+use seawall_engine::decision::RuleId;
+use seawall_engine::gate::{Gate, RuleCount, RuleSet};
+
+use super::proxy::settings::Settings;
+use crate::host::clock::Clock;
+
+/// Clients that the guard remembers, over all threads: 4 MiB.
+pub const CLIENT_ENTRIES: usize = 65_536;
+
+/// What all threads that see traffic share; read by many, written by the daemon alone.
+pub struct Shared {
+    /// The configuration in use.
+    pub settings: ArcSwap<Settings>,
+    /// The rules in use.
+    pub rules: ArcSwap<RuleSet>,
+    /// Raised with each change of either, so that a thread sees a change by one load.
+    pub generation: AtomicU64,
+    /// What rules have done since the detector last asked, and how many requests came from clients of good standing.
+    pub counts: Mutex<Counts>,
+    /// The time.
+    pub clock: Clock,
+    /// By how much what is seen comes late, in microseconds: detection is that far behind the clock. 0 in line.
+    pub delay: AtomicU64,
+}
+
+/// What rules have done since the detector last asked.
+#[derive(Debug, Default)]
+pub struct Counts {
+    /// For each rule.
+    pub rules: Vec<(RuleId, RuleCount)>,
+    /// Requests from clients of good standing, whatever they asked.
+    pub known: u64,
+}
+
+impl Shared {
+    /// Settings in use, without rules.
+    pub fn new(settings: Settings, clock: Clock) -> Self {
+        Self {
+            settings: ArcSwap::from_pointee(settings),
+            rules: ArcSwap::default(),
+            generation: AtomicU64::new(0),
+            counts: Mutex::default(),
+            clock,
+            delay: AtomicU64::new(0),
+        }
+    }
+
+    /// The counts, even after another thread panicked with them: they are then off by little, which harms nobody.
+    pub fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes what the rules of a gate have done.
+    pub fn take_counts(&self, gate: &mut Gate) {
+        let mut counts = self.counts();
+        let known = gate.take_counts(|rule, count| counts.rules.push((rule, count)));
+        counts.known += known;
+    }
+}

@@ -1,0 +1,154 @@
+//! Log files, by name or by pattern.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use seawall_engine::observation::log::FormatChoice;
+use seawall_engine::units::Timestamp;
+
+use super::fingerprint::FileId;
+use super::positions::Positions;
+use super::report::Report;
+use super::sensor::Sensor;
+use super::tail::{Start, Tail, is_compressed};
+use super::wake::Wake;
+use super::watcher::Watcher;
+
+/// Files that are followed at once.
+const FILES_MAX: usize = 256;
+
+/// The log files that are followed.
+pub(super) struct Files {
+    named: Vec<PathBuf>,
+    patterns: Vec<glob::Pattern>,
+    followed: Vec<(Tail, Sensor)>,
+    format: Option<FormatChoice>,
+    is_full: bool,
+}
+
+impl Files {
+    pub(super) fn new(format: Option<FormatChoice>) -> Self {
+        Self { named: Vec::new(), patterns: Vec::new(), followed: Vec::new(), format, is_full: false }
+    }
+
+    /// Follows a file.
+    pub(super) fn add(&mut self, path: &Path) {
+        self.named.push(path.to_owned());
+    }
+
+    /// Follows the files whose paths match.
+    pub(super) fn add_pattern(&mut self, pattern: glob::Pattern) {
+        self.patterns.push(pattern);
+    }
+
+    /// Begins with what is there: where it was left, or at the end; at the beginning if `from_start`.
+    pub(super) fn begin(&mut self, saved: &Positions, from_start: bool, now: Timestamp) {
+        let start = |path: &Path| match saved.files.get(&*path.to_string_lossy()) {
+            Some(positions) => Start::Saved(positions.clone()),
+            None if from_start => Start::Beginning,
+            None => Start::End,
+        };
+        self.find(start);
+        // At once: what is written after somebody was told that they are watched is new.
+        for (tail, _) in &mut self.followed {
+            tail.begin(now, &|_, _| false);
+        }
+    }
+
+    /// Finds files that match and are new: they are read from their beginnings.
+    pub(super) fn find_new(&mut self) {
+        self.find(|_| Start::Beginning);
+    }
+
+    fn find(&mut self, start: impl Fn(&Path) -> Start) {
+        let matching =
+            self.patterns.iter().flat_map(|pattern| glob::glob(pattern.as_str()).into_iter().flatten().flatten());
+        let matching = matching.filter(|path| !is_compressed(path) && path.is_file());
+        let paths: Vec<PathBuf> = self.named.iter().cloned().chain(matching).collect();
+        for path in paths {
+            if self.followed.iter().any(|(tail, _)| tail.path() == path) {
+                continue;
+            }
+            if self.followed.len() >= FILES_MAX {
+                if !self.is_full {
+                    tracing::warn!("more than {FILES_MAX} files match; {} and others are not read", path.display());
+                }
+                self.is_full = true;
+                return;
+            }
+            let sensor = Sensor::new("file", path.to_string_lossy().into_owned(), self.format.as_ref());
+            self.followed.push((Tail::new(path.clone(), start(&path)), sensor));
+        }
+    }
+
+    /// Reads what is new, and says whether there is more.
+    pub(super) fn look(&mut self, watcher: &mut Watcher, now: Timestamp) -> bool {
+        let mut has_more = false;
+        for index in 0..self.followed.len() {
+            let (before, rest) = self.followed.split_at_mut(index);
+            let Some(((tail, sensor), after)) = rest.split_first_mut() else { continue };
+            let is_others =
+                |id: FileId, file: &File| before.iter().chain(&*after).any(|(other, _)| other.knows(id, file));
+            tail.begin(now, &is_others);
+            if !sensor.is_primed() {
+                sensor.prime(&tail.beginning());
+            }
+            has_more |= tail.look(now, &is_others, &mut |piece, arrival| {
+                if piece.begins_line {
+                    let line = piece.text.strip_suffix(b"\n").unwrap_or(piece.text);
+                    watcher.line(sensor, line.strip_suffix(b"\r").unwrap_or(line), arrival);
+                }
+            });
+        }
+        has_more
+    }
+
+    /// The folders in which something may change.
+    pub(super) fn watch(&self, wake: &mut Wake) {
+        for (tail, _) in &self.followed {
+            let folder = tail.path().parent().filter(|folder| !folder.as_os_str().is_empty());
+            wake.watch(folder.unwrap_or(Path::new(".")));
+        }
+        for pattern in &self.patterns {
+            let fixed = pattern.as_str().split(['*', '?', '[']).next().unwrap_or_default();
+            if let Some((folder, _)) = fixed.rsplit_once('/') {
+                wake.watch(Path::new(if folder.is_empty() { "/" } else { folder }));
+            }
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.named.is_empty() && self.patterns.is_empty()
+    }
+
+    /// The patterns that nothing matches yet.
+    pub(super) fn patterns(&self) -> impl Iterator<Item = String> {
+        let unmatched = self
+            .patterns
+            .iter()
+            .filter(|pattern| !self.followed.iter().any(|(tail, _)| pattern.matches_path(tail.path())));
+        unmatched.map(|pattern| pattern.as_str().to_owned())
+    }
+
+    pub(super) fn sensors(&self) -> impl Iterator<Item = &Sensor> {
+        self.followed.iter().map(|(_, sensor)| sensor)
+    }
+
+    pub(super) fn reports(&mut self, now: Timestamp) -> Vec<Report> {
+        let report = |(tail, sensor): &mut (Tail, Sensor)| {
+            let mut report = sensor.report(now);
+            report.log.behind_bytes = tail.behind_bytes();
+            report.log.lag_seconds = tail.behind_since().map_or(0.0, |since| now.since(since).as_secs_f64());
+            report.log.passed_over_bytes = tail.passed_over();
+            report.log.trouble = tail.trouble().map(str::to_owned);
+            report
+        };
+        self.followed.iter_mut().map(report).collect()
+    }
+
+    pub(super) fn note_positions(&self, positions: &mut Positions) {
+        for (tail, _) in &self.followed {
+            positions.files.insert(tail.path().to_string_lossy().into_owned(), tail.positions());
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! What can be watched, as it is named on the command line.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+/// Where lines come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// A file, or a named pipe.
+    File(PathBuf),
+    /// Every file whose path matches, also those that come to be.
+    Pattern(String),
+    /// Standard input.
+    Input,
+    /// The systemd journal: of a unit, or all of it.
+    Journal(Option<String>),
+    /// Syslog messages in datagrams.
+    Udp(SocketAddr),
+    /// Syslog messages over connections.
+    Tcp(SocketAddr),
+    /// Syslog messages in datagrams to a socket in the file system.
+    Unix(PathBuf),
+}
+
+impl FromStr for Place {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let address = |rest: &str| {
+            let what = "expected an IP address and a port, as 127.0.0.1:5514";
+            rest.parse::<SocketAddr>().map_err(|_| format!("\"{rest}\" is no address to receive at: {what}"))
+        };
+        if text == "-" {
+            return Ok(Self::Input);
+        }
+        if let Some(rest) = text.strip_prefix("udp://") {
+            return address(rest).map(Self::Udp);
+        }
+        if let Some(rest) = text.strip_prefix("tcp://") {
+            return address(rest).map(Self::Tcp);
+        }
+        if let Some(path) = text.strip_prefix("unix:") {
+            let path = Path::new(path);
+            return if path.is_absolute() {
+                Ok(Self::Unix(path.to_owned()))
+            } else {
+                Err("expected the whole path of a socket, as unix:/run/seawall/log.sock".to_owned())
+            };
+        }
+        if let Some(unit) = text.strip_prefix("journal:") {
+            // It becomes an argument of journalctl.
+            let is_name = unit.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.@:\\*".contains(&byte));
+            return match unit {
+                "" => Ok(Self::Journal(None)),
+                unit if is_name => Ok(Self::Journal(Some(unit.to_owned()))),
+                unit => Err(format!("\"{unit}\" is no unit of systemd: expected one as nginx.service")),
+            };
+        }
+        // What is there goes before what it could mean.
+        if text.contains(['*', '?', '[']) && !Path::new(text).exists() {
+            glob::Pattern::new(text).map_err(|error| format!("\"{text}\" is no pattern of files: {}", error.msg))?;
+            return Ok(Self::Pattern(text.to_owned()));
+        }
+        Ok(Self::File(text.into()))
+    }
+}
+
+/// As it is named.
+impl fmt::Display for Place {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(formatter, "{}", path.display()),
+            Self::Pattern(pattern) => formatter.write_str(pattern),
+            Self::Input => formatter.write_str("standard input"),
+            Self::Journal(unit) => write!(formatter, "journal:{}", unit.as_deref().unwrap_or_default()),
+            Self::Udp(address) => write!(formatter, "udp://{address}"),
+            Self::Tcp(address) => write!(formatter, "tcp://{address}"),
+            Self::Unix(path) => write!(formatter, "unix:{}", path.display()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_told_apart_and_wrong_ones_explained() {
+        for (text, place) in [
+            ("-", Place::Input),
+            ("/var/log/nginx/access.log", Place::File("/var/log/nginx/access.log".into())),
+            ("/var/log/nginx/*.log", Place::Pattern("/var/log/nginx/*.log".to_owned())),
+            ("journal:", Place::Journal(None)),
+            ("journal:caddy.service", Place::Journal(Some("caddy.service".to_owned()))),
+            ("udp://127.0.0.1:5514", Place::Udp(([127, 0, 0, 1], 5514).into())),
+            ("tcp://[::1]:5514", Place::Tcp("[::1]:5514".parse().expect("an address"))),
+            ("unix:/run/log.sock", Place::Unix("/run/log.sock".into())),
+        ] {
+            assert_eq!(text.parse().as_ref(), Ok(&place), "{text}");
+        }
+        for (text, expected) in [
+            ("udp://localhost", "127.0.0.1:5514"),
+            ("unix:log.sock", "whole path"),
+            ("journal:a b; rm", "nginx.service"),
+            ("/var/log/[a", "no pattern"),
+        ] {
+            assert!(text.parse::<Place>().expect_err(text).contains(expected), "{text}");
+        }
+    }
+}

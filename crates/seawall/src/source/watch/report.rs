@@ -1,0 +1,131 @@
+//! What a sensor that reads logs tells of itself.
+
+use seawall_engine::observation::log::{Format, Reason};
+use seawall_engine::silence::{Alarm, Reading};
+use serde::{Deserialize, Serialize};
+
+/// A sensor, as of a moment.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// What kind it is: `file`, `pipe`, `journal`, `syslog`.
+    pub kind: &'static str,
+    /// What it reads.
+    pub name: String,
+    /// What is shown.
+    pub log: LogSensor,
+    /// What tells whether it does its work.
+    pub reading: Reading,
+}
+
+/// What is shown of a sensor that reads a log.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LogSensor {
+    /// Lines since the start.
+    pub lines: u64,
+    /// Those that could be read.
+    pub read: u64,
+    /// Lines a second, over the last ten seconds.
+    pub rate: f64,
+    /// Those that could not be read, by reason, the commonest first.
+    pub unread: Vec<Unread>,
+    /// Lines that came too late to count as traffic of now.
+    pub late: u64,
+    /// By how much lines come after what they tell of, in seconds: a buffer of the server's.
+    pub delay_seconds: f64,
+    /// For how long the newest line has not been read, in seconds; 0 when everything is.
+    pub lag_seconds: f64,
+    /// Bytes that were written and have not been read.
+    pub behind_bytes: u64,
+    /// Bytes that were passed over, since there was too much to be read in time.
+    pub passed_over_bytes: u64,
+    /// The format that most lines are in.
+    pub format: Option<String>,
+    /// The share of the lines that are in it, 0 to 1.
+    pub confidence: f32,
+    /// By how many seconds the times of the log are behind this machine's clock, when they cannot be right.
+    pub clock_wrong_by_seconds: Option<i64>,
+    /// Why nothing can be read now.
+    pub trouble: Option<String>,
+    /// The private copy that is written, if one is.
+    pub copy: Option<CopyReport>,
+    /// What it no longer tells.
+    pub alarms: Vec<Alarm>,
+}
+
+/// Lines that could not be read for one reason.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Unread {
+    /// Why.
+    pub reason: String,
+    /// How many.
+    pub lines: u64,
+}
+
+/// What became of the copy with private addresses.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct CopyReport {
+    /// Where it is written.
+    pub path: String,
+    /// Lines that were handed to it.
+    pub lines: u64,
+    /// Lines that are not in it, since the disk was full or slow, or a key could not be had.
+    pub lost_lines: u64,
+    /// What went wrong last, while it does.
+    pub trouble: Option<String>,
+}
+
+/// The counts of one sensor.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Counts {
+    pub(super) reading: Reading,
+    pub(super) late: u64,
+    formats: [u64; Format::ALL.len()],
+    reasons: [u64; Reason::ALL.len()],
+}
+
+impl Counts {
+    /// Counts a line in a format.
+    pub(super) fn add_format(&mut self, format: Format) {
+        for (known, lines) in Format::ALL.iter().zip(&mut self.formats) {
+            *lines += u64::from(*known == format);
+        }
+    }
+
+    /// Counts a line that could not be read.
+    pub(super) fn add_unread(&mut self, reason: Reason) {
+        for (known, lines) in Reason::ALL.iter().zip(&mut self.reasons) {
+            *lines += u64::from(*known == reason);
+        }
+        // What is meant to say nothing of a request is no failure.
+        if !matches!(reason, Reason::Empty | Reason::Directive) {
+            self.reading.reason = Some(reason);
+        }
+    }
+
+    /// The format of most lines, and how many are in it.
+    pub(super) fn format(&self) -> Option<(Format, u64)> {
+        let formats = Format::ALL.into_iter().zip(self.formats);
+        formats.max_by_key(|(_, lines)| *lines).filter(|(_, lines)| *lines > 0)
+    }
+
+    /// Lines that say nothing of a request and are not meant to.
+    fn blank(&self) -> u64 {
+        let reasons = Reason::ALL.iter().zip(self.reasons);
+        reasons.filter(|(reason, _)| matches!(reason, Reason::Empty | Reason::Directive)).map(|(_, lines)| lines).sum()
+    }
+
+    /// Writes them into a report.
+    pub(super) fn report(&self, report: &mut Report) {
+        let filled = self.reading.lines - self.blank().min(self.reading.lines);
+        report.reading = Reading { lines: filled, ..self.reading };
+        let log = &mut report.log;
+        (log.lines, log.read, log.late) = (self.reading.lines, self.reading.read, self.late);
+        if let Some((format, lines)) = self.format() {
+            log.format = Some(format.name().to_owned());
+            log.confidence = lines as f32 / filled.max(1) as f32;
+        }
+        let reasons = Reason::ALL.iter().zip(self.reasons).filter(|(_, lines)| *lines > 0);
+        log.unread = reasons.map(|(reason, lines)| Unread { reason: reason.to_string(), lines }).collect();
+        log.unread.sort_by_key(|unread| std::cmp::Reverse(unread.lines));
+    }
+}

@@ -1,0 +1,327 @@
+//! Log lines that come as syslog messages, over UDP, TCP or a unix socket.
+//!
+//! The engine takes the envelope off (RFC 3164, RFC 5424); here are the sockets and how a stream is cut into messages: by their
+//! length (RFC 6587, octet counting) or by line.
+
+use std::fs;
+use std::io::{self, Read as _};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+
+use seawall_engine::observation::log::LINE_BYTES_MAX;
+use seawall_engine::units::Timestamp;
+use socket2::SockRef;
+
+use super::report::Report;
+use super::sensor::Sensor;
+use super::tail::Arrival;
+use super::watcher::Watcher;
+
+/// Messages that are taken before others have their turn.
+const TURN_MESSAGES: usize = 10_000;
+
+/// Senders over TCP at once; others wait.
+const SENDERS_MAX: usize = 64;
+
+/// What the kernel is asked to hold of datagrams, in bytes: those of a moment in which nobody reads.
+const RECEIVE_BYTES: usize = 4 << 20;
+
+/// What a sender's unfinished message may take.
+const BUFFER_BYTES: usize = 2 * LINE_BYTES_MAX;
+
+/// The digits of a message's length.
+const LENGTH_DIGITS_MAX: usize = 7;
+
+/// A place to which messages are sent.
+pub(super) struct Syslog {
+    socket: Socket,
+    sensor: Sensor,
+    buffer: Vec<u8>,
+}
+
+enum Socket {
+    Udp(UdpSocket),
+    Unix(UnixDatagram, PathBuf),
+    Tcp(TcpListener, Vec<Sender>),
+}
+
+struct Sender {
+    stream: TcpStream,
+    frames: Frames,
+}
+
+impl Syslog {
+    pub(super) fn udp(address: SocketAddr, sensor: Sensor) -> io::Result<Self> {
+        let socket = UdpSocket::bind(address)?;
+        socket.set_nonblocking(true)?;
+        // Less than asked for is no failure.
+        let _ = SockRef::from(&socket).set_recv_buffer_size(RECEIVE_BYTES);
+        Ok(Self::new(Socket::Udp(socket), sensor))
+    }
+
+    pub(super) fn tcp(address: SocketAddr, sensor: Sensor) -> io::Result<Self> {
+        let listener = TcpListener::bind(address)?;
+        listener.set_nonblocking(true)?;
+        Ok(Self::new(Socket::Tcp(listener, Vec::new()), sensor))
+    }
+
+    /// A socket in the file system, which its owner and group may write to. One that a dead guard left behind is replaced.
+    pub(super) fn unix(path: &Path, sensor: Sensor) -> io::Result<Self> {
+        if fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket()) {
+            if UnixDatagram::unbound()?.connect(path).is_ok() {
+                return Err(io::Error::new(io::ErrorKind::AddrInUse, "another program receives there"));
+            }
+            fs::remove_file(path)?;
+        }
+        let socket = UnixDatagram::bind(path)?;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;
+        socket.set_nonblocking(true)?;
+        let _ = SockRef::from(&socket).set_recv_buffer_size(RECEIVE_BYTES);
+        Ok(Self::new(Socket::Unix(socket, path.to_owned()), sensor))
+    }
+
+    fn new(socket: Socket, sensor: Sensor) -> Self {
+        Self { socket, sensor, buffer: vec![0; LINE_BYTES_MAX + 1] }
+    }
+
+    pub(super) fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        match &self.socket {
+            Socket::Udp(socket) => vec![socket.as_fd()],
+            Socket::Unix(socket, _) => vec![socket.as_fd()],
+            Socket::Tcp(listener, senders) => {
+                let waiting = (senders.len() < SENDERS_MAX).then(|| listener.as_fd());
+                waiting.into_iter().chain(senders.iter().map(|sender| sender.stream.as_fd())).collect()
+            }
+        }
+    }
+
+    /// Where it is, with the port that the system chose.
+    pub(super) fn local_address(&self) -> Option<SocketAddr> {
+        match &self.socket {
+            Socket::Udp(socket) => socket.local_addr().ok(),
+            Socket::Tcp(listener, _) => listener.local_addr().ok(),
+            Socket::Unix(..) => None,
+        }
+    }
+
+    pub(super) fn sensor(&self) -> &Sensor {
+        &self.sensor
+    }
+
+    /// Takes what has come, and says whether there is more.
+    pub(super) fn look(&mut self, watcher: &mut Watcher, now: Timestamp) -> bool {
+        let arrival = Arrival { at: now, is_fresh: true, weight: 1.0 };
+        let Self { socket, sensor, buffer } = self;
+        let mut take = |message: &[u8]| watcher.line(sensor, message.trim_ascii_end(), arrival);
+        if let Socket::Tcp(listener, senders) = socket {
+            while senders.len() < SENDERS_MAX {
+                let Ok((stream, _)) = listener.accept() else { break };
+                if stream.set_nonblocking(true).is_ok() {
+                    senders.push(Sender { stream, frames: Frames::default() });
+                }
+            }
+            let mut has_more = false;
+            senders.retain_mut(|sender| sender.read(buffer, &mut take, &mut has_more));
+            return has_more;
+        }
+        for _ in 0..TURN_MESSAGES {
+            let received = match socket {
+                Socket::Udp(socket) => socket.recv(buffer),
+                Socket::Unix(socket, _) => socket.recv(buffer),
+                Socket::Tcp(..) => return false,
+            };
+            match received {
+                Ok(length) => take(buffer.get(..length).unwrap_or_default()),
+                Err(_) => return false,
+            }
+        }
+        true
+    }
+
+    pub(super) fn report(&mut self, now: Timestamp) -> Report {
+        self.sensor.report(now)
+    }
+}
+
+impl Drop for Syslog {
+    fn drop(&mut self) {
+        if let Socket::Unix(_, path) = &self.socket {
+            // Whatever is in its way now is not the guard's to repair.
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+impl Sender {
+    /// Takes what it has sent. False when it has gone, or sends what is no stream of messages.
+    fn read(&mut self, buffer: &mut [u8], take: &mut impl FnMut(&[u8]), has_more: &mut bool) -> bool {
+        for _ in 0..TURN_MESSAGES / 100 {
+            match self.stream.read(buffer) {
+                Ok(0) => {
+                    self.frames.finish(take);
+                    return false;
+                }
+                Ok(length) => self.frames.add(buffer.get(..length).unwrap_or_default(), take),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return false,
+            }
+        }
+        *has_more = true;
+        true
+    }
+}
+
+/// Cuts a stream into messages.
+#[derive(Default)]
+struct Frames {
+    buffer: Vec<u8>,
+    /// Bytes of a message that is too long and passed over; `usize::MAX` for all up to the end of a line.
+    passes_over: usize,
+}
+
+impl Frames {
+    fn add(&mut self, mut bytes: &[u8], take: &mut impl FnMut(&[u8])) {
+        while !bytes.is_empty() {
+            if self.passes_over > 0 {
+                bytes = self.pass_over(bytes);
+                continue;
+            }
+            let room = BUFFER_BYTES.saturating_sub(self.buffer.len());
+            let (now, later) = bytes.split_at(bytes.len().min(room));
+            self.buffer.extend_from_slice(now);
+            bytes = later;
+            self.give(take);
+            if self.buffer.len() >= BUFFER_BYTES {
+                self.give_up(take);
+            }
+        }
+    }
+
+    /// Gives every whole message.
+    fn give(&mut self, take: &mut impl FnMut(&[u8])) {
+        let mut start = 0;
+        while let Some(rest) = self.buffer.get(start..).filter(|rest| !rest.is_empty()) {
+            let (message, used) = match counted(rest) {
+                Counted::Length { digits, length } => match rest.get(digits + 1..digits + 1 + length) {
+                    Some(message) => (message, digits + 1 + length),
+                    None => break,
+                },
+                Counted::Unknown => break,
+                Counted::No => match memchr::memchr2(b'\n', 0, rest) {
+                    Some(end) => (rest.get(..end).unwrap_or_default(), end + 1),
+                    None => break,
+                },
+            };
+            if !message.trim_ascii().is_empty() {
+                take(message);
+            }
+            start += used;
+        }
+        self.buffer.drain(..start);
+    }
+
+    /// A message is longer than any line that is read: it is counted, and its rest passed over.
+    fn give_up(&mut self, take: &mut impl FnMut(&[u8])) {
+        self.passes_over = match counted(&self.buffer) {
+            Counted::Length { digits, length } => (digits + 1 + length).saturating_sub(self.buffer.len()),
+            Counted::Unknown | Counted::No => usize::MAX,
+        };
+        take(&self.buffer);
+        self.buffer.clear();
+    }
+
+    fn pass_over<'b>(&mut self, bytes: &'b [u8]) -> &'b [u8] {
+        let end = if self.passes_over == usize::MAX {
+            memchr::memchr(b'\n', bytes).map(|at| at + 1)
+        } else {
+            Some(self.passes_over).filter(|left| *left <= bytes.len())
+        };
+        match end {
+            Some(end) => {
+                self.passes_over = 0;
+                bytes.get(end..).unwrap_or_default()
+            }
+            None => {
+                if self.passes_over != usize::MAX {
+                    self.passes_over -= bytes.len();
+                }
+                &[]
+            }
+        }
+    }
+
+    fn finish(&mut self, take: &mut impl FnMut(&[u8])) {
+        if self.passes_over == 0 && !self.buffer.is_empty() {
+            take(&self.buffer);
+        }
+        self.buffer.clear();
+    }
+}
+
+/// Whether a message begins with its length.
+enum Counted {
+    /// With so many digits, a space after them.
+    Length {
+        digits: usize,
+        length: usize,
+    },
+    /// Only digits are here so far.
+    Unknown,
+    No,
+}
+
+fn counted(text: &[u8]) -> Counted {
+    let digits = text.iter().take(LENGTH_DIGITS_MAX + 1).take_while(|byte| byte.is_ascii_digit()).count();
+    if digits == 0 || digits > LENGTH_DIGITS_MAX || text.first() == Some(&b'0') {
+        return Counted::No;
+    }
+    match text.get(digits..digits + 2) {
+        // What follows is a priority: else the digits are the beginning of an address.
+        Some(b" <") => {
+            let length = text.iter().take(digits).fold(0, |length, digit| 10 * length + usize::from(digit - b'0'));
+            Counted::Length { digits, length }
+        }
+        Some(_) => Counted::No,
+        None => Counted::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cut(stream: &[u8], at_once: usize) -> Vec<String> {
+        let (mut frames, mut found) = (Frames::default(), Vec::new());
+        let mut take = |message: &[u8]| found.push(String::from_utf8_lossy(message).into_owned());
+        for part in stream.chunks(at_once) {
+            frames.add(part, &mut take);
+        }
+        frames.finish(&mut take);
+        found
+    }
+
+    #[test]
+    fn messages_are_cut_by_length_and_by_line() {
+        for at_once in [1, 7, 1_000] {
+            assert_eq!(cut(b"<1>a b\n\n<2>c\0<3>d", at_once), ["<1>a b", "<2>c", "<3>d"]);
+            assert_eq!(cut(b"6 <1>a\nb10 <2>0123456<3>line\n", at_once), ["<1>a\nb", "<2>0123456", "<3>line"]);
+            // No length, but an address.
+            assert_eq!(cut(b"192.0.2.1 - -\n12 x\n", at_once), ["192.0.2.1 - -", "12 x"]);
+        }
+    }
+
+    #[test]
+    fn messages_too_long_are_passed_over_and_take_no_memory() {
+        let long = [&b"<1>"[..], &vec![b'x'; 10_000_000], b"\n<2>after\n"].concat();
+        let found = cut(&long, 50_000);
+        assert_eq!((found.len(), found[1].as_str()), (2, "<2>after"));
+        let counted = [&b"9999999 <1>"[..], &vec![b'\n'; 9_999_996], b"8 <2>after"].concat();
+        let found = cut(&counted, 50_000);
+        assert_eq!(found.last().map(String::as_str), Some("<2>after"));
+        assert_eq!(found.len(), 2);
+    }
+}

@@ -1,0 +1,509 @@
+//! One log file, followed by its name: through renaming, emptying (copytruncate), deletion and recreation.
+//!
+//! A file that was renamed is read on before the new one, as long as its server still writes to it. One that was emptied is read to
+//! the end of the copy that was made of it, if there is one. What cannot be read in time is passed over, oldest first, and counted.
+
+use std::collections::VecDeque;
+use std::fs::{self, File, Metadata};
+use std::io::{self, Read};
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use rustix::fs::OFlags;
+use seawall_engine::units::Timestamp;
+
+use super::access::denied;
+use super::fingerprint::{FileId, Fingerprint};
+use super::positions::Position;
+use crate::source::follow::{Piece, Pieces};
+
+/// A renamed file is read on for this long after something was last written to it.
+const OLD_TIME_MAX: Duration = Duration::from_secs(90);
+
+/// Renamed files that are read on at once; the oldest are given up.
+const OLD_MAX: usize = 4;
+
+/// What is read of one file before the others have their turn, in bytes.
+const TURN_BYTES: u64 = 4 << 20;
+
+/// A file whose end has not been reached for this long comes faster than it can be read.
+const BEHIND_MAX: Duration = Duration::from_secs(5);
+
+/// What was appended to a file that was read to its end no longer ago than this is fresh.
+const FRESH: Duration = Duration::from_secs(2);
+
+/// Files of other names that are remembered at each path, so that their next name is known.
+const FOREIGN_MAX: usize = 16;
+
+/// Files beside a log that are looked at for older parts of it.
+const SIBLINGS_MAX: usize = 4096;
+
+/// How and when a piece came.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Arrival {
+    /// When it was read.
+    pub(super) at: Timestamp,
+    /// Whether it was appended just now.
+    pub(super) is_fresh: bool,
+    /// For how many like it it stands, where others were passed over.
+    pub(super) weight: f32,
+}
+
+/// Where to begin with a file.
+#[derive(Clone, Debug)]
+pub(super) enum Start {
+    /// At its end: what is in it is history.
+    End,
+    /// At its beginning: it is new.
+    Beginning,
+    /// Where it was left, with the older files of the same name.
+    Saved(Vec<Position>),
+}
+
+/// One log file that is followed.
+pub(super) struct Tail {
+    path: PathBuf,
+    current: Option<Followed>,
+    /// Renamed, or copies, the oldest first.
+    old: VecDeque<Followed>,
+    /// Files that were at the path and are not to be read, since they are read under another name, the newest last.
+    foreign: VecDeque<FileId>,
+    /// Why nothing can be read now.
+    trouble: Option<String>,
+    /// Since when the end has not been reached.
+    behind_since: Option<Timestamp>,
+    /// When it was last.
+    at_end: Option<Timestamp>,
+    passed_over: u64,
+    start: Option<Start>,
+}
+
+/// An open file and how far it was read.
+struct Followed {
+    pieces: Pieces<Place>,
+    id: FileId,
+    fingerprint: Fingerprint,
+    /// The end of the last piece that was given.
+    taken: u64,
+    /// When something was last read from it.
+    grown: Timestamp,
+    /// Whether the next piece is the rest of a line that was passed over.
+    is_cut: bool,
+}
+
+/// A file read from a place, whatever others do with it.
+struct Place {
+    file: File,
+    offset: u64,
+}
+
+impl Read for Place {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read_at(buffer, self.offset)?;
+        self.offset += read as u64;
+        Ok(read)
+    }
+}
+
+impl Followed {
+    fn new(file: File, metadata: &Metadata, offset: u64, now: Timestamp) -> io::Result<Self> {
+        let (id, fingerprint) = (FileId::of(metadata), Fingerprint::of(&file)?);
+        let pieces = Pieces::growing(Place { file, offset });
+        Ok(Self { pieces, id, fingerprint, taken: offset, grown: now, is_cut: false })
+    }
+
+    fn file(&self) -> &File {
+        &self.pieces.input().file
+    }
+
+    /// Reads at most about `budget` bytes; whether the end was reached.
+    fn read(
+        &mut self,
+        budget: u64,
+        arrival: Arrival,
+        deliver: &mut dyn FnMut(&Piece<'_>, Arrival),
+    ) -> io::Result<bool> {
+        let stop = self.pieces.input().offset.saturating_add(budget);
+        loop {
+            self.give(arrival, deliver);
+            if self.pieces.input().offset >= stop {
+                return Ok(false);
+            }
+            if !self.pieces.fill()? {
+                return Ok(true);
+            }
+            self.grown = arrival.at;
+        }
+    }
+
+    fn give(&mut self, arrival: Arrival, deliver: &mut dyn FnMut(&Piece<'_>, Arrival)) {
+        while let Some(piece) = self.pieces.ready() {
+            self.taken += piece.text.len() as u64;
+            if self.is_cut {
+                self.is_cut = !piece.text.ends_with(b"\n");
+            } else {
+                deliver(&piece, arrival);
+            }
+        }
+    }
+
+    /// Gives what is left as a line: nothing more will come.
+    fn finish(mut self, arrival: Arrival, deliver: &mut dyn FnMut(&Piece<'_>, Arrival)) {
+        self.pieces.finish();
+        self.give(arrival, deliver);
+    }
+
+    /// Goes on at a place further on, which may be in the middle of a line.
+    fn jump(&mut self, offset: u64) -> io::Result<u64> {
+        let file = self.file().try_clone()?;
+        let passed = offset.saturating_sub(self.taken);
+        self.pieces = Pieces::growing(Place { file, offset });
+        self.taken = offset;
+        self.is_cut = true;
+        Ok(passed)
+    }
+
+    /// Whether the file no longer is what it was: it was emptied, and may have grown since.
+    fn is_emptied(&self, metadata: &Metadata) -> io::Result<bool> {
+        if metadata.len() < self.pieces.input().offset {
+            return Ok(true);
+        }
+        Ok(!self.fingerprint.is_empty() && !self.fingerprint.matches(self.file())?)
+    }
+
+    fn position(&self) -> Position {
+        Position { id: self.id, fingerprint: self.fingerprint, offset: self.taken }
+    }
+}
+
+impl Tail {
+    /// Follows what is, or will be, at `path`.
+    pub(super) fn new(path: PathBuf, start: Start) -> Self {
+        Self {
+            path,
+            current: None,
+            old: VecDeque::new(),
+            foreign: VecDeque::new(),
+            trouble: None,
+            behind_since: None,
+            at_end: None,
+            passed_over: 0,
+            start: Some(start),
+        }
+    }
+
+    /// The path.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Why nothing can be read now, if so.
+    pub(super) fn trouble(&self) -> Option<&str> {
+        self.trouble.as_deref()
+    }
+
+    /// Bytes that were passed over since there were too many.
+    pub(super) fn passed_over(&self) -> u64 {
+        self.passed_over
+    }
+
+    /// Since when the end has not been reached, if it has not.
+    pub(super) fn behind_since(&self) -> Option<Timestamp> {
+        self.behind_since
+    }
+
+    /// Bytes that have been written and not been read.
+    pub(super) fn behind_bytes(&self) -> u64 {
+        let behind = |followed: &Followed| {
+            let size = followed.file().metadata().map_or(0, |metadata| metadata.len());
+            size.saturating_sub(followed.pieces.input().offset)
+        };
+        self.old.iter().chain(&self.current).map(behind).sum()
+    }
+
+    /// Whether it follows this file, or has just followed one that began like it: then this is its copy.
+    pub(super) fn knows(&self, id: FileId, file: &File) -> bool {
+        let mut followed = self.old.iter().chain(&self.current);
+        // A rotated file goes on from name to name.
+        self.foreign.contains(&id)
+            || followed.any(|followed| followed.id == id || followed.fingerprint.matches(file).unwrap_or(false))
+    }
+
+    /// How far it was read, the oldest file first.
+    pub(super) fn positions(&self) -> Vec<Position> {
+        if let Some(Start::Saved(positions)) = &self.start {
+            return positions.clone();
+        }
+        self.old.iter().chain(&self.current).map(Followed::position).collect()
+    }
+
+    /// The beginning of the present file, which tells its format, and its head where it has one.
+    pub(super) fn beginning(&self) -> Vec<u8> {
+        let mut beginning = vec![0; 64 << 10];
+        let read = self.current.as_ref().and_then(|followed| followed.file().read_at(&mut beginning, 0).ok());
+        beginning.truncate(read.unwrap_or(0));
+        beginning
+    }
+
+    /// Reads what is new. `is_others` tells which files are read under another name. Returns whether there is more to be read at
+    /// once.
+    pub(super) fn look(
+        &mut self,
+        now: Timestamp,
+        is_others: &dyn Fn(FileId, &File) -> bool,
+        deliver: &mut dyn FnMut(&Piece<'_>, Arrival),
+    ) -> bool {
+        let behind = self.behind_since.map(|since| now.since(since));
+        let is_fresh = self.at_end.is_some_and(|at_end| now.since(at_end) <= FRESH);
+        let mut arrival = Arrival { at: now, is_fresh, weight: 1.0 };
+        let weight = match behind {
+            Some(behind) if behind > BEHIND_MAX => self.pass_over(),
+            _ => Ok(1.0),
+        };
+        let result = weight.and_then(|weight| {
+            arrival.weight = weight;
+            self.read(now, arrival, is_others, deliver)
+        });
+        match result {
+            Ok(true) => {
+                self.at_end = Some(now);
+                self.behind_since = None;
+                false
+            }
+            Ok(false) => {
+                self.behind_since.get_or_insert(now);
+                true
+            }
+            Err(error) => {
+                self.trouble = Some(self.explain(&error));
+                false
+            }
+        }
+    }
+
+    /// Finds the place where it is to begin; to be called before the first look.
+    pub(super) fn begin(&mut self, now: Timestamp, is_others: &dyn Fn(FileId, &File) -> bool) {
+        let begun = match self.start.take() {
+            Some(Start::Saved(positions)) => self.resume(&positions, now),
+            Some(Start::End) => {
+                // What appears later is new.
+                self.at_end = Some(now);
+                self.open(now, is_others, |metadata| metadata.len())
+            }
+            Some(Start::Beginning) | None => Ok(()),
+        };
+        if let Err(error) = begun {
+            self.trouble = Some(self.explain(&error));
+        }
+    }
+
+    /// Finds the files again that were read by another process, and those that were rotated away since.
+    fn resume(&mut self, positions: &[Position], now: Timestamp) -> io::Result<()> {
+        let mut siblings = self.siblings();
+        siblings.sort_by_key(|(_, metadata)| metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH));
+        let mut newest_old = None;
+        for position in positions {
+            if let Ok((file, metadata)) = open(&self.path)
+                && FileId::of(&metadata) == position.id
+                && (position.fingerprint.is_empty() || position.fingerprint.matches(&file)?)
+                && metadata.len() >= position.offset
+            {
+                self.current = Some(Followed::new(file, &metadata, position.offset, now)?);
+                continue;
+            }
+            let same = siblings
+                .iter()
+                .position(|(path, metadata)| FileId::of(metadata) == position.id && is_beginning_of(position, path));
+            let found = same.or_else(|| siblings.iter().position(|(path, _)| is_beginning_of(position, path)));
+            match found.and_then(|index| Some((index, open(&siblings.get(index)?.0).ok()?))) {
+                Some((index, (file, metadata))) => {
+                    newest_old = newest_old.max(Some(index));
+                    self.old.push_back(Followed::new(file, &metadata, position.offset, now)?);
+                }
+                None => tracing::warn!(
+                    path = %self.path.display(),
+                    "the log was rotated while nobody watched, and what it was is no longer there: it was read as far as byte {}",
+                    position.offset
+                ),
+            }
+        }
+        // What was rotated away in between, whole.
+        if self.current.is_none()
+            && let Some(index) = newest_old
+        {
+            for (path, _) in siblings.iter().skip(index + 1).filter(|(path, _)| !is_compressed(path)) {
+                let (file, metadata) = open(path)?;
+                self.old.push_back(Followed::new(file, &metadata, 0, now)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the old files, then the present one, then what has taken its place. Whether all ends were reached.
+    fn read(
+        &mut self,
+        now: Timestamp,
+        arrival: Arrival,
+        is_others: &dyn Fn(FileId, &File) -> bool,
+        deliver: &mut dyn FnMut(&Piece<'_>, Arrival),
+    ) -> io::Result<bool> {
+        while self.old.len() > OLD_MAX {
+            if let Some(followed) = self.old.pop_front() {
+                followed.finish(arrival, deliver);
+            }
+        }
+        for followed in &mut self.old {
+            if !followed.read(TURN_BYTES, arrival, deliver)? {
+                return Ok(false);
+            }
+        }
+        while self.old.front().is_some_and(|followed| now.since(followed.grown) > OLD_TIME_MAX) {
+            if let Some(followed) = self.old.pop_front() {
+                followed.finish(arrival, deliver);
+            }
+        }
+        if let Some(current) = &mut self.current {
+            let metadata = current.file().metadata()?;
+            if current.is_emptied(&metadata)? {
+                self.begin_again(now)?;
+                return Ok(false);
+            }
+            if current.fingerprint.is_partial() {
+                current.fingerprint = Fingerprint::of(current.file())?;
+            }
+            self.trouble = None;
+            if !current.read(TURN_BYTES, arrival, deliver)? {
+                return Ok(false);
+            }
+            let metadata = match fs::metadata(&self.path) {
+                // It was renamed or deleted and nothing has taken its place yet: its server may still write to it.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+                other => other?,
+            };
+            if FileId::of(&metadata) == current.id {
+                return Ok(true);
+            }
+            self.old.extend(self.current.take());
+        }
+        self.open(now, is_others, |_| 0)?;
+        Ok(self.current.is_none())
+    }
+
+    /// Opens what is at the path, and begins at `offset`.
+    fn open(
+        &mut self,
+        now: Timestamp,
+        is_others: &dyn Fn(FileId, &File) -> bool,
+        offset: impl FnOnce(&Metadata) -> u64,
+    ) -> io::Result<()> {
+        let (file, metadata) = open(&self.path)?;
+        let id = FileId::of(&metadata);
+        if self.foreign.contains(&id) {
+            return Ok(());
+        }
+        if is_others(id, &file) {
+            if self.foreign.len() >= FOREIGN_MAX {
+                self.foreign.pop_front();
+            }
+            self.foreign.push_back(id);
+            return Ok(());
+        }
+        self.trouble = None;
+        self.current = Some(Followed::new(file, &metadata, offset(&metadata), now)?);
+        Ok(())
+    }
+
+    /// The present file was emptied: the rest of what was in it may be in a copy, and it begins anew.
+    fn begin_again(&mut self, now: Timestamp) -> io::Result<()> {
+        let Some(mut emptied) = self.current.take() else { return Ok(()) };
+        let file = emptied.file().try_clone()?;
+        let metadata = file.metadata()?;
+        let position = emptied.position();
+        let copy = self.siblings().into_iter().find(|(path, _)| is_beginning_of(&position, path));
+        match copy.and_then(|(path, _)| open(&path).ok()) {
+            Some((copy, metadata)) => {
+                let offset = emptied.pieces.input().offset;
+                emptied.pieces.replace_input(Place { file: copy, offset });
+                (emptied.id, emptied.grown) = (FileId::of(&metadata), now);
+                self.old.push_back(emptied);
+            }
+            None => tracing::info!(
+                path = %self.path.display(),
+                "the log was emptied, and there is no copy of it: what was written between the last look and then is lost"
+            ),
+        }
+        // A server that does not append goes on where it was, behind a hole that reads as NULs.
+        let start = rustix::fs::seek(&file, rustix::fs::SeekFrom::Data(0)).unwrap_or(0);
+        self.current = Some(Followed::new(file, &metadata, start, now)?);
+        Ok(())
+    }
+
+    /// Passes over the oldest of what is unread, so that the newest is read in time. Returns for how many bytes each that is read
+    /// stands.
+    fn pass_over(&mut self) -> io::Result<f32> {
+        for followed in &mut self.old {
+            let size = followed.file().metadata()?.len();
+            self.passed_over += followed.jump(size)?;
+        }
+        let Some(current) = &mut self.current else { return Ok(1.0) };
+        let size = current.file().metadata()?.len();
+        let unread = size.saturating_sub(current.pieces.input().offset);
+        if unread <= TURN_BYTES {
+            return Ok(1.0);
+        }
+        self.passed_over += current.jump(size - TURN_BYTES)?;
+        Ok(unread as f32 / TURN_BYTES as f32)
+    }
+
+    /// Files whose names begin like the log's: rotated ones, and copies.
+    fn siblings(&self) -> Vec<(PathBuf, Metadata)> {
+        let name = self.path.file_name().unwrap_or_default();
+        let stem = self.path.file_stem().unwrap_or_default().as_encoded_bytes();
+        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let entries = fs::read_dir(folder).into_iter().flatten().flatten().take(SIBLINGS_MAX);
+        let rotated = entries.filter(|entry| {
+            let other = entry.file_name();
+            other != name && other.as_encoded_bytes().starts_with(stem)
+        });
+        let files = rotated.filter_map(|entry| Some((entry.path(), entry.metadata().ok()?)));
+        files.filter(|(_, metadata)| metadata.is_file()).collect()
+    }
+
+    fn explain(&self, error: &io::Error) -> String {
+        match error.kind() {
+            io::ErrorKind::NotFound => "it does not exist yet; it is read as soon as it does".to_owned(),
+            io::ErrorKind::PermissionDenied => denied(&self.path),
+            _ => error.to_string(),
+        }
+    }
+}
+
+/// Whether the file at `path` begins as the one of a position did, and goes on at least as far.
+fn is_beginning_of(position: &Position, path: &Path) -> bool {
+    let matches = |(file, metadata): (File, Metadata)| {
+        metadata.len() >= position.offset && position.fingerprint.matches(&file).unwrap_or(false)
+    };
+    open(path).is_ok_and(matches)
+}
+
+/// Whether a name says that a file was compressed, so that it is no log that grows.
+pub(super) fn is_compressed(path: &Path) -> bool {
+    let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+    matches!(extension, "gz" | "bz2" | "xz" | "zst" | "Z" | "lz4" | "zip")
+}
+
+/// Opens a regular file, and waits for nobody.
+fn open(path: &Path) -> io::Result<(File, Metadata)> {
+    let no_wait = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
+    let file = fs::OpenOptions::new().read(true).custom_flags(no_wait).open(path)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        let kind = if metadata.is_dir() { "a directory; name the log files in it" } else { "no regular file" };
+        return Err(io::Error::other(format!("it is {kind}")));
+    }
+    Ok((file, metadata))
+}
+
+#[cfg(test)]
+mod tests;

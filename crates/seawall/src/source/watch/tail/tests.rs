@@ -1,0 +1,306 @@
+//! Every way in which a log is rotated, with lines that are numbered: none may be missing and none may come twice.
+
+use std::fs::OpenOptions;
+use std::io::Write as _;
+
+use super::*;
+
+const NOW: Timestamp = Timestamp::from_seconds(1_700_000_000);
+
+/// A log with its tail, and the lines that came out.
+struct Log {
+    directory: tempfile::TempDir,
+    tail: Tail,
+    now: Timestamp,
+    written: u32,
+    found: Vec<String>,
+}
+
+impl Log {
+    fn new(start: Start) -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let tail = Tail::new(directory.path().join("access.log"), start);
+        Self { directory, tail, now: NOW, written: 0, found: Vec::new() }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// Appends so many numbered lines to a file.
+    fn write(&mut self, name: &str, lines: u32) {
+        for _ in 0..lines {
+            let line = format!("line {} of a log, as long as some are in one\n", self.written);
+            self.append(name, line.as_bytes());
+            self.written += 1;
+        }
+    }
+
+    fn append(&self, name: &str, text: &[u8]) {
+        let mut file = OpenOptions::new().append(true).create(true).open(self.path(name)).expect("a log");
+        file.write_all(text).expect("written");
+    }
+
+    fn rename(&self, from: &str, to: &str) {
+        fs::rename(self.path(from), self.path(to)).expect("renamed");
+    }
+
+    /// As logrotate does it.
+    fn copy_and_truncate(&self, to: &str) {
+        fs::copy(self.path("access.log"), self.path(to)).expect("copied");
+        let log = OpenOptions::new().write(true).open(self.path("access.log")).expect("there");
+        log.set_len(0).expect("emptied");
+    }
+
+    fn look(&mut self) {
+        self.now = self.now + Duration::from_millis(100);
+        let Self { tail, found, now, .. } = self;
+        tail.begin(*now, &|_, _| false);
+        for _ in 0..100 {
+            let has_more = tail.look(*now, &|_, _| false, &mut |piece, _| {
+                found.push(String::from_utf8_lossy(piece.text).trim_end().to_owned());
+            });
+            if !has_more {
+                return;
+            }
+        }
+        panic!("there is always more");
+    }
+
+    /// What was read is kept and read on by another process.
+    fn restart(&mut self) {
+        self.tail = Tail::new(self.path("access.log"), Start::Saved(self.tail.positions()));
+    }
+
+    fn check(&self) {
+        let number = |line: &String| line.split(' ').nth(1).and_then(|number| number.parse::<u32>().ok());
+        let numbers: Vec<u32> = self.found.iter().filter_map(number).collect();
+        let expected: Vec<u32> = (0..self.written).collect();
+        assert_eq!(numbers, expected, "of {} lines", self.written);
+        assert_eq!(self.found.len(), numbers.len(), "nothing else: {:?}", self.found);
+    }
+}
+
+#[test]
+fn what_is_appended_is_read_once_and_what_was_there_is_not() {
+    let mut log = Log::new(Start::End);
+    log.append("access.log", b"old\n");
+    log.look();
+    for lines in [0, 1, 50] {
+        log.write("access.log", lines);
+        log.look();
+        log.look();
+    }
+    log.check();
+}
+
+#[test]
+fn a_file_that_comes_later_is_read_from_its_beginning() {
+    let mut log = Log::new(Start::End);
+    log.look();
+    assert!(log.tail.trouble().is_some_and(|trouble| trouble.contains("does not exist yet")));
+    log.write("access.log", 10);
+    log.look();
+    assert_eq!(log.tail.trouble(), None);
+    log.check();
+}
+
+#[test]
+fn half_a_line_waits_for_its_other_half() {
+    let mut log = Log::new(Start::Beginning);
+    log.append("access.log", b"line 0 of");
+    log.look();
+    assert!(log.found.is_empty());
+    // Also through a rotation, and a restart.
+    log.restart();
+    log.look();
+    log.rename("access.log", "access.log.1");
+    log.look();
+    log.append("access.log.1", b" a log\n");
+    log.written = 1;
+    log.write("access.log", 1);
+    log.look();
+    log.check();
+}
+
+#[test]
+fn a_renamed_file_is_read_to_its_end_before_the_new_one() {
+    let mut log = Log::new(Start::Beginning);
+    for rotation in 0..5 {
+        log.write("access.log", 10);
+        if rotation % 2 == 0 {
+            log.look();
+        }
+        log.write("access.log", 3);
+        if rotation % 2 == 1 {
+            log.look();
+        }
+        log.rename("access.log", &format!("access.log.{rotation}"));
+        if rotation % 3 == 0 {
+            log.look();
+        }
+        // The server writes on until it is told to open its log anew.
+        log.write(&format!("access.log.{rotation}"), 7);
+        log.look();
+    }
+    log.check();
+}
+
+#[test]
+fn a_renamed_file_is_read_on_although_the_new_one_is_there() {
+    let mut log = Log::new(Start::Beginning);
+    log.write("access.log", 10);
+    log.look();
+    log.rename("access.log", "access.log.1");
+    log.append("access.log", b"");
+    log.look();
+    log.write("access.log.1", 5);
+    log.look();
+    log.write("access.log", 5);
+    log.look();
+    log.check();
+}
+
+#[test]
+fn a_file_that_is_emptied_after_a_copy_is_read_to_the_end_of_the_copy() {
+    let mut log = Log::new(Start::Beginning);
+    for rotation in 0..5 {
+        log.write("access.log", 20);
+        log.look();
+        log.write("access.log", rotation * 4);
+        log.copy_and_truncate(&format!("access.log.{rotation}"));
+        // It may have grown beyond where it was read to.
+        log.write("access.log", if rotation % 2 == 0 { 60 } else { 1 });
+        log.look();
+        log.look();
+    }
+    log.check();
+}
+
+#[test]
+fn a_deleted_file_is_followed_by_the_next() {
+    let mut log = Log::new(Start::Beginning);
+    log.write("access.log", 5);
+    log.look();
+    fs::remove_file(log.path("access.log")).expect("there");
+    log.look();
+    log.write("access.log", 5);
+    log.look();
+    log.check();
+}
+
+#[test]
+fn after_a_restart_it_goes_on_whatever_was_rotated_meanwhile() {
+    for how in ["nothing", "appended", "renamed", "renamed twice", "copied", "copied and grown"] {
+        let mut log = Log::new(Start::Beginning);
+        log.write("access.log", 30);
+        log.look();
+        log.write("access.log", 2);
+        match how {
+            "appended" => log.write("access.log", 5),
+            "renamed" | "renamed twice" => {
+                log.write("access.log", 5);
+                log.rename("access.log", "access.log.1");
+                // Modification times tell which is which.
+                std::thread::sleep(Duration::from_millis(20));
+                log.write("access.log", 5);
+            }
+            "copied" => {
+                log.copy_and_truncate("access.log.1");
+                log.write("access.log", 5);
+            }
+            "copied and grown" => {
+                log.copy_and_truncate("access.log.1");
+                log.write("access.log", 90);
+            }
+            _ => {}
+        }
+        if how == "renamed twice" {
+            log.rename("access.log.1", "access.log.2");
+            log.rename("access.log", "access.log.1");
+            log.write("access.log", 5);
+        }
+        log.restart();
+        log.look();
+        log.look();
+        log.check();
+    }
+}
+
+#[test]
+fn positions_before_the_first_look_are_those_that_were_saved() {
+    let mut log = Log::new(Start::Beginning);
+    log.write("access.log", 3);
+    log.look();
+    let positions = log.tail.positions();
+    log.restart();
+    assert_eq!(log.tail.positions(), positions);
+}
+
+#[test]
+fn a_copy_under_a_name_of_its_own_is_known() {
+    let mut log = Log::new(Start::Beginning);
+    log.write("access.log", 30);
+    log.look();
+    log.copy_and_truncate("access.log.1");
+    let (file, metadata) = open(&log.path("access.log.1")).expect("there");
+    assert!(log.tail.knows(FileId::of(&metadata), &file));
+    log.look();
+    assert!(log.tail.knows(FileId::of(&metadata), &file), "after it was read to its end");
+}
+
+#[test]
+fn nuls_before_a_server_that_does_not_append_are_a_hole() {
+    let mut log = Log::new(Start::Beginning);
+    log.write("access.log", 500);
+    log.look();
+    let size = fs::metadata(log.path("access.log")).expect("there").len();
+    log.copy_and_truncate("access.log.1");
+    let mut server = OpenOptions::new().write(true).open(log.path("access.log")).expect("there");
+    io::Seek::seek(&mut server, io::SeekFrom::Start(size)).expect("a place");
+    server.write_all(b"line 500 after the hole\n").expect("written");
+    log.written += 1;
+    log.look();
+    log.look();
+    let last = log.found.pop().expect("a line");
+    assert!(last.trim_start_matches('\0') == "line 500 after the hole" && last.len() < 5_000, "{}", last.len());
+    log.written -= 1;
+    log.check();
+}
+
+#[test]
+fn what_comes_too_fast_is_passed_over_oldest_first_and_counted() {
+    let mut log = Log::new(Start::Beginning);
+    let block: Vec<u8> =
+        (0..400_000).flat_map(|number| format!("line {number} is one of many lines\n").into_bytes()).collect();
+    log.append("access.log", &block);
+    log.tail.begin(NOW, &|_, _| false);
+    let (mut lines, mut weight) = (0.0, 0.0);
+    let mut last = String::new();
+    let mut now = NOW;
+    // Each look takes three seconds: that is too slow.
+    while log.tail.look(now, &|_, _| false, &mut |piece, arrival| {
+        assert!(piece.text.starts_with(b"line "), "no half line");
+        lines += 1.0;
+        weight += f64::from(arrival.weight);
+        last = String::from_utf8_lossy(piece.text).into_owned();
+    }) {
+        now = now + Duration::from_secs(3);
+    }
+    assert_eq!(last, "line 399999 is one of many lines\n");
+    assert!(log.tail.passed_over() > 0 && lines < 400_000.0);
+    assert!((weight - 400_000.0).abs() < 4_000.0, "{weight} for {lines}");
+    assert_eq!(log.tail.behind_since(), None);
+}
+
+#[test]
+fn only_files_are_followed() {
+    let mut log = Log::new(Start::Beginning);
+    fs::create_dir(log.path("access.log")).expect("made");
+    log.look();
+    assert!(log.tail.trouble().is_some_and(|trouble| trouble.contains("directory")), "{:?}", log.tail.trouble());
+    fs::remove_dir(log.path("access.log")).expect("removed");
+    log.write("access.log", 2);
+    log.look();
+    log.check();
+}

@@ -1,0 +1,144 @@
+//! What becomes of a line: it is read, judged to count what rules would refuse, and handed to detection.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use seawall_engine::address::ClientAddress;
+use seawall_engine::gate::Gate;
+use seawall_engine::observation::attribute::Attribute;
+use seawall_engine::observation::log::{Encoding, restore};
+use seawall_engine::observation::{Observation, Outcome};
+use seawall_engine::silence::Field;
+
+use super::sensor::Sensor;
+use super::tail::Arrival;
+use crate::config::ClientAddressSource;
+use crate::source::proxy::client_address;
+use crate::source::proxy::settings::Settings;
+use crate::source::proxy::traffic::Traffic;
+use crate::source::record::{Record, Sampler};
+use crate::source::shared::{CLIENT_ENTRIES, Shared};
+
+/// What nginx writes down for a client that went away before its answer.
+const CLIENT_GONE: u16 = 499;
+
+/// The judge of all lines.
+pub(super) struct Watcher {
+    shared: Arc<Shared>,
+    traffic: Arc<Traffic>,
+    sampler: Sampler,
+    gate: Gate,
+    settings: Arc<Settings>,
+    generation: u64,
+    /// Whether a rule asks which country or system a client belongs to; it is looked up for none else.
+    needs_networks: bool,
+    restored: Vec<u8>,
+}
+
+impl Watcher {
+    pub(super) fn new(shared: Arc<Shared>, traffic: Arc<Traffic>, sampler: Sampler, seed: u64) -> Self {
+        let settings = shared.settings.load_full();
+        Self {
+            shared,
+            traffic,
+            sampler,
+            gate: Gate::new(1, CLIENT_ENTRIES, seed).beside(),
+            settings,
+            // Never equal to a generation in use, so that the first look takes rules and settings in.
+            generation: u64::MAX,
+            needs_networks: false,
+            restored: Vec::new(),
+        }
+    }
+
+    /// Takes new rules and settings into use when there are any, and tells what rules have done.
+    pub(super) fn keep_house(&mut self, delay: Duration) {
+        let generation = self.shared.generation.load(Ordering::Acquire);
+        if generation != self.generation {
+            self.generation = generation;
+            self.settings = self.shared.settings.load_full();
+            let rules = self.shared.rules.load_full();
+            if !Arc::ptr_eq(self.gate.rules(), &rules) {
+                self.needs_networks = rules.asks_for(Attribute::Country) || rules.asks_for(Attribute::Asn);
+                let mut counts = self.shared.counts();
+                self.gate.install(rules, |rule, count| counts.rules.push((rule, count)));
+            }
+        }
+        self.shared.take_counts(&mut self.gate);
+        self.shared.delay.store(u64::try_from(delay.as_micros()).unwrap_or(0), Ordering::Relaxed);
+    }
+
+    /// Takes a line, without its line break.
+    pub(super) fn line(&mut self, sensor: &mut Sensor, line: &[u8], arrival: Arrival) {
+        let Sensor { reader, timeline, counts, .. } = sensor;
+        counts.reading.lines += 1;
+        let entry = match reader.read(line) {
+            Ok(entry) => entry,
+            Err(reason) => return counts.add_unread(reason),
+        };
+        counts.add_format(entry.format);
+        let observation = &entry.observation;
+        let is_plain = entry.encoding == Encoding::Plain;
+        let mut request = if is_plain {
+            observation.request
+        } else {
+            restore(&observation.request, entry.encoding, &mut self.restored)
+        };
+        let client = client(&self.settings, observation.client, entry.forwarded_for);
+        let cost = observation.cost;
+        for (with, has) in counts.reading.with.iter_mut().zip(Field::ALL.map(|field| match field {
+            Field::ClientAddress => client.is_some(),
+            Field::Host => !request.host.is_empty(),
+            Field::UserAgent => request.user_agent.is_some(),
+            Field::Referer => request.referer.is_some(),
+            Field::RequestTime => !cost.connection_time.is_zero(),
+        })) {
+            *with += u64::from(has);
+        }
+        counts.reading.read += 1;
+        match timeline.place(observation.at, arrival.at, arrival.is_fresh) {
+            None => counts.late += 1,
+            Some(at) => {
+                let traffic = &self.traffic;
+                traffic.requests.add(1);
+                traffic.bytes_sent.add(cost.bytes);
+                match observation.outcome {
+                    Outcome::Failed { .. } | Outcome::Served { status: 500.. } => traffic.failed.add(1),
+                    Outcome::Served { status: CLIENT_GONE } => traffic.gone.add(1),
+                    _ => traffic.served.add(1),
+                }
+                if self.needs_networks {
+                    self.settings.networks.locate(client, &mut request);
+                }
+                let (_, history) = self.gate.judge(&request, client, at);
+                if let (Outcome::Served { status: 429 | 503 }, Some(client)) = (observation.outcome, client) {
+                    self.gate.told_to_wait(client, at);
+                }
+                if let Some(weight) = self.sampler.select(arrival.at) {
+                    let weight = weight * arrival.weight;
+                    let outcome = observation.outcome;
+                    self.sampler.push(Record::new(&Observation {
+                        at,
+                        client,
+                        request,
+                        outcome,
+                        cost,
+                        weight,
+                        history,
+                    }));
+                }
+            }
+        }
+        sensor.settle();
+    }
+}
+
+/// Who asked: the one that a trusted proxy names, where it is a trusted proxy that the server saw.
+fn client(settings: &Settings, seen: Option<ClientAddress>, forwarded_for: Option<&[u8]>) -> Option<ClientAddress> {
+    let Some(forwarded_for) = forwarded_for.filter(|_| seen.is_some_and(|seen| settings.trusted.contains(seen))) else {
+        return seen;
+    };
+    let values = |_| std::iter::once(forwarded_for);
+    client_address::from_headers(ClientAddressSource::XForwardedFor, &settings.trusted, values).or(seen)
+}

@@ -1,0 +1,106 @@
+//! `seawall watch`: a guard on the logs of another server, in a process of its own.
+
+mod rotation;
+mod silence;
+mod sources;
+
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use seawall::host::clock::Clock;
+use seawall_engine::detection::{self, Detector, Surroundings};
+use seawall_engine::observation::Observation;
+use seawall_engine::observation::log::Reader;
+
+use crate::support::guard::Guard;
+
+/// A line as nginx writes it by default, of now.
+fn line(clock: &Clock, client: &str, request: &str, agent: &str) -> String {
+    let seconds = i64::try_from(clock.now().as_seconds()).expect("a moment");
+    let at = jiff::Timestamp::from_second(seconds).expect("a moment").strftime("%d/%b/%Y:%H:%M:%S +0000");
+    format!("{client} - - [{at}] \"{request} HTTP/1.1\" 200 512 \"-\" \"{agent}\"\n")
+}
+
+/// A visitor of the site: one of forty, on one of seven pages.
+fn ordinary(clock: &Clock, number: u32) -> String {
+    let client = format!("198.51.100.{}", number % 40);
+    line(clock, &client, &format!("GET /page/{}", number % 7), &format!("Mozilla/5.0 Firefox/{}", 120 + number % 9))
+}
+
+fn append(path: &Path, text: &str) {
+    let mut file = OpenOptions::new().append(true).create(true).open(path).expect("a log");
+    file.write_all(text.as_bytes()).expect("written");
+}
+
+/// What a guard has learned that has seen an hour of ordinary visitors, until now.
+fn learned(clock: &Clock) -> Vec<u8> {
+    let settings = detection::Settings { seed: 7, ..detection::Settings::default() };
+    let (mut detector, mut reader) = (Detector::new(settings), Reader::default());
+    let begin = clock.now() - Duration::from_secs(3_600);
+    for number in 0..3_600 * 20 {
+        let at = begin + Duration::from_millis(50 * u64::from(number));
+        let line = ordinary(clock, number);
+        let entry = reader.read(line.trim_end().as_bytes()).expect("a line");
+        detector.observe(&Observation { at, ..entry.observation });
+        if number % 5 == 0 {
+            detector.tick(at, &Surroundings::default());
+        }
+    }
+    detector.save()
+}
+
+#[test]
+fn a_flood_in_a_followed_log_is_found() {
+    let clock = Clock::start();
+    let guard = Guard::watch(&["access.log"], |folder| {
+        let state = folder.join("state");
+        fs::create_dir(&state).expect("made");
+        fs::set_permissions(&state, fs::Permissions::from_mode(0o700)).expect("ours");
+        fs::write(state.join("baseline"), learned(&clock)).expect("written");
+    });
+    let log = guard.folder().join("access.log");
+    let mut number = 0;
+    let mut write = |seconds: u64, flood: u32| {
+        for _ in 0..seconds * 10 {
+            let mut text: String = (number..number + 2).map(|number| ordinary(&clock, number)).collect();
+            for _ in 0..flood {
+                let client = format!("203.0.113.{}", number % 250);
+                text += &line(&clock, &client, "POST /ca/cacert.pem", "QQGameHall");
+                number += 1;
+            }
+            number += 2;
+            append(&log, &text);
+            thread::sleep(Duration::from_millis(100));
+        }
+    };
+    write(5, 0);
+    let calm = guard.status();
+    assert_eq!(calm["calm"], true, "{calm}");
+    assert_eq!(calm["sensors"][0]["log"]["format"], "combined");
+    let mut rule = None;
+    for _ in 0..20 {
+        write(1, 40);
+        let status = guard.status();
+        let rules = status["detection"]["rules"].as_array().expect("rules").clone();
+        rule = rules.into_iter().find(|rule| {
+            rule["text"].as_str().is_some_and(|text| text.contains("QQGameHall") || text.contains("cacert"))
+                && rule["stage"] == "enforced"
+                && rule["refused"].as_u64().is_some_and(|refused| refused > 0)
+        });
+        if rule.is_some() {
+            break;
+        }
+    }
+    let rule = rule.unwrap_or_else(|| panic!("no rule was found: {:#}", guard.status()["detection"]));
+    let shown = String::from_utf8(guard.command(&["status"]).stdout).expect("text");
+    assert!(shown.contains("beside the server, on its log") && shown.contains("nobody is refused"), "{shown}");
+    assert!(!shown.contains("203.0.113."), "{shown}");
+    let id = rule["id"].as_u64().expect("a number").to_string();
+    assert!(guard.command(&["rules", "remove", &id]).status.success());
+    let events = guard.status()["events"].to_string();
+    assert!(events.contains("rule-withdrawn"), "{events}");
+}

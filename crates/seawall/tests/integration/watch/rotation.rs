@@ -1,0 +1,163 @@
+//! Rotation while lines come, by hand and by logrotate, and restarts of the guard.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write as _;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use seawall::host::clock::Clock;
+
+use super::{append, ordinary};
+use crate::support::eventually;
+use crate::support::guard::Guard;
+
+fn lines(guard: &Guard) -> u64 {
+    guard.sensor()["lines"].as_u64().expect("a count")
+}
+
+fn some(number: u32) -> String {
+    let clock = Clock::start();
+    (0..number).map(|number| ordinary(&clock, number)).collect()
+}
+
+#[test]
+fn it_goes_on_where_it_was_after_a_restart() {
+    let mut guard = Guard::watch(&["access.log"], |folder| append(&folder.join("access.log"), &some(10)));
+    let log = guard.folder().join("access.log");
+    append(&log, &some(100));
+    eventually("the lines", || lines(&guard) == 100);
+    guard.signal(Signal::TERM);
+    guard.wait();
+    append(&log, &some(20));
+    fs::rename(&log, guard.folder().join("access.log.1")).expect("rotated");
+    append(&log, &some(3));
+    guard.again(&["access.log"]);
+    eventually("what was written meanwhile", || lines(&guard) == 23);
+    append(&log, &some(5));
+    eventually("what is written now", || lines(&guard) == 28);
+    assert_eq!(guard.sensor()["read"], 28, "{:#}", guard.sensor());
+}
+
+#[test]
+fn what_was_read_is_kept_even_if_the_guard_is_killed() {
+    let mut guard = Guard::watch(&["access.log"], |_| {});
+    let log = guard.folder().join("access.log");
+    append(&log, &some(50));
+    let positions = guard.state_path().join("positions.json");
+    let size = fs::metadata(&log).expect("there").len().to_string();
+    eventually("the position", || fs::read_to_string(&positions).is_ok_and(|text| text.contains(&size)));
+    guard.signal(Signal::KILL);
+    guard.wait();
+    append(&log, &some(7));
+    guard.again(&["access.log"]);
+    eventually("the rest", || lines(&guard) == 7);
+}
+
+#[test]
+fn files_that_come_to_match_are_read_and_rotated_ones_are_not_read_twice() {
+    let guard = Guard::watch(&["logs/*.log*"], |folder| fs::create_dir(folder.join("logs")).expect("made"));
+    let folder = guard.folder().join("logs");
+    let all = || {
+        let status = guard.status();
+        let sensors = status["sensors"].as_array().expect("sensors").clone();
+        sensors.iter().filter_map(|sensor| sensor["log"]["lines"].as_u64()).sum::<u64>()
+    };
+    append(&folder.join("a.log"), &some(10));
+    eventually("the first", || all() == 10);
+    // It begins otherwise: what begins the same is a copy.
+    append(&folder.join("b.log"), &ordinary(&Clock::start(), 39));
+    append(&folder.join("b.log"), &some(19));
+    eventually("the second", || all() == 30);
+    fs::rename(folder.join("a.log"), folder.join("a.log.1")).expect("rotated");
+    append(&folder.join("a.log"), &some(5));
+    fs::copy(folder.join("b.log"), folder.join("b.log.1")).expect("copied");
+    OpenOptions::new().write(true).open(folder.join("b.log")).expect("there").set_len(0).expect("emptied");
+    append(&folder.join("b.log"), &some(7));
+    fs::write(folder.join("c.log.gz"), "not a log").expect("written");
+    eventually("what is new", || all() == 42);
+    // New files are looked for once a second: nothing of the old ones may be found then, nor under their next names.
+    thread::sleep(Duration::from_millis(1_500));
+    fs::rename(folder.join("a.log.1"), folder.join("a.log.2")).expect("rotated again");
+    thread::sleep(Duration::from_millis(1_500));
+    assert_eq!(all(), 42);
+}
+
+/// Runs logrotate three times, in the way that `directive` says, while 5,000 lines a second come. How many lines were written.
+fn rotate(guard: &Guard, directive: &str) -> u64 {
+    let folder = guard.folder().to_owned();
+    let log = folder.join("access.log");
+    append(&log, "");
+    let configuration = folder.join("rotate.conf");
+    let text = format!("{} {{\n rotate 9\n {directive}\n nocompress\n su root root\n}}\n", log.display());
+    fs::write(&configuration, text).expect("written");
+    let (reopens, ends) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let server = thread::spawn({
+        let (reopens, ends) = (Arc::clone(&reopens), Arc::clone(&ends));
+        move || serve(&log, &reopens, &ends)
+    });
+    for _ in 0..3 {
+        thread::sleep(Duration::from_millis(900));
+        let mut logrotate = Command::new("logrotate");
+        logrotate.arg("--force").arg("--state").arg(folder.join("rotate.state")).arg(&configuration);
+        let output = logrotate.output().expect("logrotate is installed");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        // What `postrotate` tells a server.
+        reopens.store(true, Ordering::Release);
+    }
+    thread::sleep(Duration::from_millis(500));
+    ends.store(true, Ordering::Release);
+    server.join().expect("a server")
+}
+
+/// A server that writes 5,000 lines a second.
+fn serve(log: &Path, reopens: &AtomicBool, ends: &AtomicBool) -> u64 {
+    let open = || -> File { OpenOptions::new().append(true).create(true).open(log).expect("a log") };
+    let clock = Clock::start();
+    let (mut file, mut written) = (open(), 0);
+    while !ends.load(Ordering::Acquire) {
+        if reopens.swap(false, Ordering::AcqRel) {
+            file = open();
+        }
+        while written < clock.uptime().as_millis() as u64 * 5 {
+            file.write_all(ordinary(&clock, written as u32).as_bytes()).expect("written");
+            written += 1;
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    written
+}
+
+/// Lines that logrotate left.
+fn remaining(folder: &Path) -> u64 {
+    let entries = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
+    let logs =
+        entries.filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("access.log")));
+    logs.map(|path| fs::read(path).expect("a log").iter().filter(|byte| **byte == b'\n').count() as u64).sum()
+}
+
+#[test]
+fn logrotate_with_create_loses_and_doubles_nothing() {
+    let guard = Guard::watch(&["access.log"], |_| {});
+    let written = rotate(&guard, "create");
+    assert_eq!(remaining(guard.folder()), written);
+    eventually("every line", || lines(&guard) >= written);
+    assert_eq!(lines(&guard), written);
+}
+
+#[test]
+fn logrotate_with_copytruncate_loses_only_what_it_loses_itself() {
+    let guard = Guard::watch(&["access.log"], |_| {});
+    let written = rotate(&guard, "copytruncate");
+    let left = remaining(guard.folder());
+    assert!(left <= written);
+    eventually("every line", || lines(&guard) >= left);
+    thread::sleep(Duration::from_millis(700));
+    // What came between the copy and the emptying is gone, unless the guard was quicker.
+    let read = lines(&guard);
+    assert!((left..=written).contains(&read), "{read} read, {left} left of {written}");
+}

@@ -1,0 +1,255 @@
+//! What is no plain log file: pipes, sockets, the journal, and what cannot be watched at all.
+
+use std::fs;
+use std::io::Write as _;
+use std::net::{TcpStream, UdpSocket};
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use seawall::host::clock::Clock;
+
+use super::{append, line, ordinary};
+use crate::support::eventually;
+use crate::support::guard::{Guard, text};
+
+/// Runs `seawall watch` with what must fail.
+fn refused(folder: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_seawall"));
+    command.args(["watch", "--admin", "off", "--state", "state"]).args(arguments).current_dir(folder);
+    command.stdin(Stdio::null()).output().expect("seawall can be started")
+}
+
+#[test]
+fn what_cannot_be_watched_is_refused_with_the_reason() {
+    let directory = tempfile::tempdir().expect("a directory");
+    fs::create_dir(directory.path().join("logs")).expect("made");
+    for (arguments, code, expected) in [
+        (&["logs"][..], 4, "it is a directory; name the log files in it, as 'logs/*.log'"),
+        (&["/dev/null"], 4, "neither a file nor a named pipe"),
+        (&["udp://localhost:5514"], 2, "expected an IP address and a port"),
+        (&["udp://192.0.2.1:5514"], 4, "cannot watch udp://192.0.2.1:5514"),
+        (&["access.log", "--write", "copy.log"], 2, "--write writes on what comes from standard input"),
+        (&["-", "--pipe"], 2, "standard input can be watched once"),
+        (&["--pipe", "--write", "missing/copy.log"], 4, "missing/copy.log cannot be written"),
+        (&["access.log", "--format", "nonsense"], 2, "there is no format"),
+        (&[], 2, "SOURCE"),
+    ] {
+        let output = refused(directory.path(), arguments);
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
+        assert!(said.contains(expected), "{arguments:?}: {said}");
+    }
+}
+
+#[test]
+fn a_file_that_may_not_be_read_is_named_with_the_group_that_may() {
+    let directory = tempfile::tempdir().expect("a directory");
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).expect("ours");
+    let log = directory.path().join("access.log");
+    append(&log, "line\n");
+    fs::set_permissions(&log, fs::Permissions::from_mode(0o640)).expect("ours");
+    let seawall = env!("CARGO_BIN_EXE_seawall");
+    let state = tempfile::tempdir().expect("a directory");
+    let mut command = if rustix::process::geteuid().is_root() {
+        // Nobody, for whom the rights count.
+        fs::set_permissions(state.path(), fs::Permissions::from_mode(0o777)).expect("ours");
+        let program = state.path().join("seawall");
+        fs::copy(seawall, &program).expect("copied");
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(program);
+        command
+    } else {
+        fs::set_permissions(&log, fs::Permissions::from_mode(0o000)).expect("ours");
+        Command::new(seawall)
+    };
+    command.args(["watch", "--admin", "off", "--state"]).arg(state.path().join("own")).arg(&log);
+    let output = command.stdin(Stdio::null()).output().expect("started");
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(4), "{said}");
+    for part in ["permission denied", &log.display().to_string(), "group", "usermod -aG"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+}
+
+#[test]
+fn damaged_lines_are_counted_and_the_others_are_read() {
+    let guard = Guard::watch(&["access.log"], |_| {});
+    let log = guard.folder().join("access.log");
+    let clock = Clock::start();
+    let mut file = fs::OpenOptions::new().append(true).create(true).open(&log).expect("a log");
+    file.write_all(ordinary(&clock, 1).as_bytes()).expect("written");
+    file.write_all(&[vec![b'x'; 10_000_000], b"\n".to_vec()].concat()).expect("written");
+    file.write_all(&[vec![0; 3_000], b"\n\xFF\xFE\xC3\n\n\\x22\\\"\n".to_vec()].concat()).expect("written");
+    for at in ["31/Dec/1969:00:00:00 +0000", "01/Jan/2077:00:00:00 +0000", "99/Foo/2025:99:99:99 +9999"] {
+        file.write_all(format!("192.0.2.1 - - [{at}] \"GET / HTTP/1.1\" 200 -5 \"-\" \"-\"\n").as_bytes())
+            .expect("written");
+    }
+    file.write_all(b"- - - [-] \"-\" - - \"-\" \"-\"\n").expect("written");
+    file.write_all(ordinary(&clock, 2).as_bytes()).expect("written");
+    eventually("every line", || guard.sensor()["lines"] == 11);
+    let sensor = guard.sensor();
+    assert_eq!(sensor["read"], 2, "{sensor:#}");
+    let reasons = sensor["unread"].to_string();
+    assert!(reasons.contains("longer than 64 KiB") && reasons.contains("time stamp"), "{reasons}");
+    assert!(guard.memory("VmRSS") < 200 * 1024, "{} KiB", guard.memory("VmRSS"));
+}
+
+#[test]
+fn lines_of_other_years_and_of_wrong_clocks_are_traffic_of_now() {
+    let guard = Guard::watch(&["access.log"], |_| {});
+    let log = guard.folder().join("access.log");
+    let mut lines = String::new();
+    for number in 0..40 {
+        lines += &format!(
+            "192.0.2.{number} - - [01/Jan/2031:00:00:{number:02} +0000] \"GET / HTTP/1.1\" 200 5 \"-\" \"a\"\n"
+        );
+    }
+    thread::sleep(Duration::from_millis(300));
+    append(&log, &lines);
+    eventually("the lines", || guard.count("requests") == 40);
+    eventually("what is wrong", || {
+        guard.sensor()["clock_wrong_by_seconds"].as_i64().is_some_and(|seconds| seconds < -86_400)
+    });
+    let shown = text(&guard.command(&["status"]).stdout);
+    assert!(shown.contains("ahead of this machine's clock"), "{shown}");
+}
+
+#[test]
+fn a_named_pipe_is_read_from_one_writer_after_the_other() {
+    let guard = Guard::watch(&["pipe"], |folder| {
+        let made = Command::new("mkfifo").arg(folder.join("pipe")).status().expect("mkfifo is there");
+        assert!(made.success());
+    });
+    let clock = Clock::start();
+    for writer in 1..=3 {
+        let mut pipe = fs::OpenOptions::new().write(true).open(guard.folder().join("pipe")).expect("a pipe");
+        for number in 0..10 {
+            pipe.write_all(ordinary(&clock, number).as_bytes()).expect("written");
+        }
+        drop(pipe);
+        eventually("the lines", || guard.sensor()["read"] == writer * 10);
+    }
+}
+
+#[test]
+fn syslog_messages_are_received_in_datagrams_and_over_connections() {
+    let guard = Guard::watch(&["udp://127.0.0.1:0", "tcp://127.0.0.1:0"], |_| {});
+    let address = |scheme: &str| {
+        let found = guard.watching().iter().find_map(|name| name.strip_prefix(scheme));
+        found.unwrap_or_else(|| panic!("{scheme} in {:?}", guard.watching())).to_owned()
+    };
+    let read = |index: usize| guard.status()["sensors"][index]["log"]["read"].as_u64().expect("a count");
+    let clock = Clock::start();
+    let request = || line(&clock, "192.0.2.7", "GET /", "Mozilla/5.0");
+    let (old, new) = (
+        format!("<190>Nov  6 10:00:00 host nginx: {}", request().trim_end()),
+        format!("<190>1 2025-11-06T10:00:00Z host nginx - - - {}", request().trim_end()),
+    );
+
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    for message in [&old, &new, &format!("{old}\n")] {
+        socket.send_to(message.as_bytes(), address("udp://")).expect("sent");
+    }
+    eventually("the datagrams", || read(0) == 3);
+
+    let mut stream = TcpStream::connect(address("tcp://")).expect("a connection");
+    write!(stream, "{old}\n{new}\n{} {old}{} {new}", old.len(), new.len()).expect("sent");
+    drop(stream);
+    eventually("the stream", || read(1) == 4);
+    assert_eq!(guard.count("requests"), 7);
+}
+
+#[test]
+fn a_socket_in_the_file_system_is_there_while_the_guard_runs() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("log.sock");
+    let mut guard = Guard::watch(&[&format!("unix:{}", path.display())], |_| {});
+    let socket = UnixDatagram::unbound().expect("a socket");
+    let message = format!("<190>Nov  6 10:00:00 host nginx: {}", line(&Clock::start(), "192.0.2.7", "GET /", "a"));
+    socket.send_to(message.as_bytes(), &path).expect("sent");
+    eventually("the message", || guard.sensor()["read"] == 1);
+    assert!(guard.command(&["stop"]).status.success());
+    guard.wait();
+    assert!(!path.exists());
+}
+
+#[test]
+fn a_pipe_is_written_on_with_private_addresses() {
+    let mut guard = Guard::watch(&["--pipe", "--write", "private.log"], |_| {});
+    let mut input = guard.input();
+    let clock = Clock::start();
+    let copy = guard.folder().join("private.log");
+    let lines = |path: &Path| fs::read_to_string(path).unwrap_or_default().lines().count();
+    for number in 0..100 {
+        input.write_all(ordinary(&clock, number).as_bytes()).expect("taken");
+    }
+    eventually("the copy", || lines(&copy) == 100);
+    // It is rotated; the next is written within a second.
+    fs::rename(&copy, guard.folder().join("private.log.1")).expect("renamed");
+    eventually("a new file", || copy.exists());
+    for number in 0..10 {
+        input.write_all(ordinary(&clock, number).as_bytes()).expect("taken");
+    }
+    eventually("the rest", || lines(&copy) == 10);
+    eventually("every line", || guard.sensor()["read"] == 110);
+    let written = fs::read_to_string(guard.folder().join("private.log.1")).expect("written");
+    assert!(!written.contains("198.51.100.") && written.contains("Firefox/"), "{written}");
+    // The end of the server is the end of the guard.
+    drop(input);
+    assert!(guard.wait().success());
+}
+
+#[test]
+fn a_full_disk_stops_neither_the_server_nor_the_guard() {
+    let mut guard = Guard::watch(&["-", "--write", "/dev/full"], |_| {});
+    let mut input = guard.input();
+    let clock = Clock::start();
+    for number in 0..2_000 {
+        input.write_all(ordinary(&clock, number).as_bytes()).expect("taken");
+    }
+    eventually("the lines", || guard.sensor()["read"] == 2_000 && guard.sensor()["copy"]["lost_lines"] == 2_000);
+    let shown = text(&guard.command(&["status"]).stdout);
+    assert!(shown.contains("loses lines") && shown.contains("No space left"), "{shown}");
+    let complaints = guard.log().matches("loses lines").count();
+    assert_eq!(complaints, 1, "a log that grows with each would fill the next disk: {}", guard.log());
+}
+
+#[test]
+fn the_journal_is_followed_and_read_on_after_a_restart() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let script = directory.path().join("journalctl");
+    // What it was asked is written down; two entries come, one of them no text.
+    let program = "#!/bin/sh\necho \"$@\" >> \"$(dirname \"$0\")/asked\"\nmicros=$(($(date +%s) * 1000000))\n\
+        echo '{\"__CURSOR\":\"s=1;i=1\",\"__REALTIME_TIMESTAMP\":\"'$micros'\",\"MESSAGE\":\"192.0.2.1 - - ['\"$(date +%d/%b/%Y:%H:%M:%S) +0000\"'] \\\"GET / HTTP/1.1\\\" 200 5 \\\"-\\\" \\\"a\\\"\"}'\n\
+        echo '{\"__CURSOR\":\"s=1;i=2\",\"__REALTIME_TIMESTAMP\":\"'$micros'\",\"MESSAGE\":[255,0,10]}'\n\
+        echo 'no json'\nexec sleep 60\n";
+    fs::write(&script, program).expect("written");
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("ours");
+    let path = format!("{}:/usr/bin:/bin", directory.path().display());
+    let run = |state: &Path| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_seawall"));
+        command.args(["watch", "journal:web.service", "--admin", "off", "--state"]).arg(state).env("PATH", &path);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("started")
+    };
+    let state = directory.path().join("state");
+    for asked in ["--unit=web.service --lines=0", "--unit=web.service --after-cursor=s=1;i=2"] {
+        let mut child = run(&state);
+        eventually("the cursor", || {
+            fs::read_to_string(state.join("positions.json")).is_ok_and(|text| text.contains("s=1;i=2"))
+        });
+        eventually("the question", || {
+            fs::read_to_string(directory.path().join("asked")).is_ok_and(|text| text.contains(asked))
+        });
+        let ask = |what: &str| {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_seawall"));
+            command.args([what, "--state"]).arg(&state).output().expect("started")
+        };
+        eventually("its entries", || text(&ask("status").stdout).contains("journal:web.service: combined"));
+        assert!(ask("stop").status.success());
+        assert!(child.wait().expect("ended").success());
+    }
+}

@@ -1,0 +1,243 @@
+//! Following logs: how many lines a second one core takes with detection on, and whether 50,000 a second for a minute are read in time.
+
+use std::collections::VecDeque;
+use std::fs::{self, File, OpenOptions};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use seawall::host::clock::Clock;
+
+use super::figure::{Figure, Goal, OURS, Series};
+use super::{Bench, logs};
+use crate::Failure;
+
+/// Lines that are read at once.
+const LINES: u32 = 1_000_000;
+const LINES_QUICK: u32 = 100_000;
+
+/// How many a core is to take in a second.
+const RATE_MIN: f64 = 500_000.0;
+
+/// Lines a second that come for [`STEADY_SECONDS`], and by how many seconds the last one read may be behind.
+const STEADY_RATE: u64 = 50_000;
+const STEADY_SECONDS: u64 = 60;
+const LAG_MAX: f64 = 1.0;
+
+/// How long a guard may take to start, and to read the last line.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How often the guard is asked.
+const ASK_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Both.
+pub(crate) fn run(bench: &Bench) -> Result<Vec<Figure>, Failure> {
+    let lines = if bench.is_quick { LINES_QUICK } else { LINES };
+    let mut rates = Vec::new();
+    for repetition in 1..=bench.repetitions {
+        let rate = at_once(bench, lines)?;
+        bench.say(&format!("{repetition}/{} {rate:.0} lines a second of processor time", bench.repetitions));
+        rates.push(rate);
+    }
+    let steady = steady(bench)?;
+    bench.say(&format!("{} of {} lines, lag {:.2} s, {:.0}%", steady.read, steady.written, steady.lag, steady.used));
+    let ours = |values: Vec<f64>| vec![Series { name: OURS.to_owned(), values }];
+    let what =
+        format!("{STEADY_RATE} lines a second for {} s in a followed file", bench.seconds(STEADY_SECONDS).as_secs());
+    Ok(vec![
+        Figure {
+            what: format!("Lines a second that a core takes with detection on, {lines} lines at once through a pipe"),
+            unit: "lines/s",
+            goal: Goal::AtLeast(RATE_MIN),
+            series: ours(rates),
+            notes: vec!["By the processor time of the whole guard, its detecting thread among it.".to_owned()],
+        },
+        Figure {
+            what: format!("{what}: lines lost"),
+            unit: "lines",
+            goal: Goal::AtMost(0.0),
+            series: ours(vec![steady.written as f64 - steady.read as f64]),
+            notes: vec![],
+        },
+        Figure {
+            what: format!("{what}: longest time from writing a line until the status counts it"),
+            unit: "s",
+            goal: Goal::AtMost(LAG_MAX),
+            series: ours(vec![steady.lag]),
+            notes: vec!["The status is made four times a second, and asked for ten times.".to_owned()],
+        },
+        Figure {
+            what: format!("{what}: a core that it takes"),
+            unit: "%",
+            goal: Goal::None,
+            series: ours(vec![steady.used]),
+            notes: vec![],
+        },
+    ])
+}
+
+/// Reads a log through a pipe as fast as it goes; lines for a second of processor time.
+fn at_once(bench: &Bench, lines: u32) -> Result<f64, Failure> {
+    let folder = bench.folder("watch")?;
+    let log = folder.join("pipe.log");
+    logs::write_log(&log, lines).map_err(|source| Failure::Write { path: log.clone(), source })?;
+    let input = File::open(&log).map_err(|source| Failure::Write { path: log.clone(), source })?;
+    // A second source keeps it running after the end of the first.
+    let guard = Guard::start(bench, &folder, &["-", "idle.log"], input.into())?;
+    let before = guard.cpu_time();
+    let mut waited = Duration::ZERO;
+    loop {
+        let read = guard.lines("pipe")?;
+        if read == u64::from(lines) {
+            break;
+        }
+        if waited > PATIENCE {
+            return Err(Failure::Bench(format!("{read} of {lines} lines were read")));
+        }
+        thread::sleep(ASK_INTERVAL);
+        waited += ASK_INTERVAL;
+    }
+    // What was used before it was asked the first time belongs to it as well.
+    let used = guard.cpu_time().max(before);
+    Ok(f64::from(lines) / used.as_secs_f64())
+}
+
+/// What came of a log that grows steadily.
+struct Steady {
+    written: u64,
+    read: u64,
+    lag: f64,
+    used: f64,
+}
+
+fn steady(bench: &Bench) -> Result<Steady, Failure> {
+    let folder = bench.folder("watch")?;
+    let log = folder.join("steady.log");
+    let file = OpenOptions::new().append(true).create(true).open(&log);
+    let mut file = file.map_err(|source| Failure::Write { path: log.clone(), source })?;
+    let guard = Guard::start(bench, &folder, &["steady.log"], Stdio::null())?;
+    guard.lines("file")?;
+    let clock = bench.clock;
+    let (start, used_before) = (clock.uptime(), guard.cpu_time());
+    let end = start + bench.seconds(STEADY_SECONDS);
+    let ends = Arc::new(AtomicBool::new(false));
+    // How many lines there were at which moment.
+    let marks = Arc::new(std::sync::Mutex::new(VecDeque::new()));
+    let writer = thread::spawn({
+        let (ends, marks) = (Arc::clone(&ends), Arc::clone(&marks));
+        move || -> std::io::Result<u64> {
+            let (mut written, mut dice) = (0_u64, fastrand::Rng::with_seed(7));
+            while !ends.load(Ordering::Acquire) {
+                let due = (clock.uptime() - start).as_micros() as u64 * STEADY_RATE / 1_000_000;
+                if due > written {
+                    file.write_all(&lines(&clock, due - written, &mut dice))?;
+                    written = due;
+                    if let Ok(mut marks) = marks.lock() {
+                        marks.push_back((clock.uptime(), written));
+                    }
+                }
+                thread::sleep(Duration::from_millis(2));
+            }
+            Ok(written)
+        }
+    });
+    let mut lag = Duration::ZERO;
+    while clock.uptime() < end {
+        let read = guard.lines("file")?;
+        let now = clock.uptime();
+        let mut marks = marks.lock().map_err(|_| Failure::Bench("the writer failed".to_owned()))?;
+        while marks.front().is_some_and(|(_, written)| *written <= read) {
+            marks.pop_front();
+        }
+        // The oldest line that was not counted.
+        lag = lag.max(marks.front().map_or(Duration::ZERO, |(at, _)| now - *at));
+        drop(marks);
+        thread::sleep(ASK_INTERVAL);
+    }
+    let used = (guard.cpu_time() - used_before).as_secs_f64() / (clock.uptime() - start).as_secs_f64() * 100.0;
+    ends.store(true, Ordering::Release);
+    let written = writer.join().map_err(|_| Failure::Bench("the writer failed".to_owned()))?;
+    let written = written.map_err(|source| Failure::Write { path: log, source })?;
+    thread::sleep(Duration::from_secs(1));
+    Ok(Steady { written, read: guard.lines("file")?, lag: lag.as_secs_f64(), used })
+}
+
+/// Lines of now.
+fn lines(clock: &Clock, count: u64, dice: &mut fastrand::Rng) -> Vec<u8> {
+    let now = i64::try_from(clock.now().as_seconds()).unwrap_or_default();
+    let at = jiff::Timestamp::from_second(now).unwrap_or_default().strftime("%d/%b/%Y:%H:%M:%S +0000").to_string();
+    let mut text = Vec::new();
+    for _ in 0..count {
+        let (network, host, page) = (dice.u8(..), dice.u8(..), dice.u32(..5_000));
+        let version = 100 + dice.u8(..40);
+        let line = format!(
+            "198.18.{network}.{host} - - [{at}] \"GET /page/{page} HTTP/1.1\" 200 5120 \"-\" \"Mozilla/5.0 (X11; Linux x86_64; rv:{version}.0) Gecko/20100101 Firefox/{version}.0\"\n"
+        );
+        text.extend_from_slice(line.as_bytes());
+    }
+    text
+}
+
+/// A guard on logs. Dropping it stops it.
+struct Guard<'b> {
+    bench: &'b Bench,
+    child: Child,
+    state: PathBuf,
+}
+
+impl<'b> Guard<'b> {
+    fn start(bench: &'b Bench, folder: &Path, sources: &[&str], input: Stdio) -> Result<Self, Failure> {
+        let state = folder.join("state");
+        // What was learned, and where a log was left, is another run's.
+        let _ = fs::remove_dir_all(&state);
+        let log = folder.join("guard.log");
+        let output = File::create(&log).map_err(|source| Failure::Write { path: log, source })?;
+        let mut command = Command::new("taskset");
+        command.args(["--cpu-list", &bench.cores.server.to_string()]).arg(&bench.guard).arg("watch");
+        command.args(sources).args(["--admin", "off", "--state"]).arg(&state).current_dir(folder);
+        let child = command.stdin(input).stdout(Stdio::null()).stderr(output).spawn();
+        let child = child.map_err(|source| Failure::Start { command: "seawall watch".to_owned(), source })?;
+        let guard = Self { bench, child, state };
+        let mut waited = Duration::ZERO;
+        while guard.status().is_none() {
+            if waited > PATIENCE {
+                return Err(Failure::Bench("seawall watch did not start".to_owned()));
+            }
+            thread::sleep(ASK_INTERVAL);
+            waited += ASK_INTERVAL;
+        }
+        Ok(guard)
+    }
+
+    fn status(&self) -> Option<serde_json::Value> {
+        let mut command = Command::new(&self.bench.guard);
+        let output =
+            command.args(["status", "--json", "--state"]).arg(&self.state).stderr(Stdio::null()).output().ok()?;
+        output.status.success().then(|| serde_json::from_slice(&output.stdout).ok())?
+    }
+
+    /// Lines of the first sensor of a kind.
+    fn lines(&self, kind: &str) -> Result<u64, Failure> {
+        let status = self.status().ok_or_else(|| Failure::Bench("seawall watch does not answer".to_owned()))?;
+        let sensors = status["sensors"].as_array().into_iter().flatten();
+        let sensor = sensors.into_iter().find(|sensor| sensor["name"] == kind);
+        Ok(sensor.and_then(|sensor| sensor["log"]["read"].as_u64()).unwrap_or(0))
+    }
+
+    /// The processor time that all its threads have used.
+    fn cpu_time(&self) -> Duration {
+        super::program::cpu_time([PathBuf::from(format!("/proc/{}", self.child.id()))])
+    }
+}
+
+impl Drop for Guard<'_> {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
