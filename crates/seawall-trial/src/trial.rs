@@ -46,8 +46,8 @@ pub struct Outcome {
     pub explanation: String,
     /// The most time that the detector took in one second.
     pub detector_second_max: Duration,
-    /// How many incidents were opened.
-    pub incidents: usize,
+    /// What opened each incident.
+    pub incidents: Vec<String>,
     /// The memory of the detector, in bytes.
     pub memory_bytes: usize,
 }
@@ -136,7 +136,12 @@ fn outcome(world: &mut World, onset: f64) -> Outcome {
         verdict: incident.map(|incident| incident.verdict),
         explanation: incident.map_or_else(String::new, |incident| incident.explanation.clone()),
         detector_second_max: seconds.max().unwrap_or_default(),
-        incidents: tally.events.iter().filter(|event| event.kind == EventKind::IncidentOpened).count(),
+        incidents: tally
+            .events
+            .iter()
+            .filter(|event| event.kind == EventKind::IncidentOpened)
+            .map(|event| event.text.clone())
+            .collect(),
         memory_bytes,
     }
 }

@@ -140,7 +140,7 @@ impl Incidents {
             return None;
         }
         let costs = exceeded.iter().map(|exceeded| exceeded.cost).collect();
-        let why = format!("{} exceed what is normal", first.cost.unit());
+        let why = first.sign.describe(first.cost);
         Some(self.begin(now, first.onset, costs, readings, &why))
     }
 

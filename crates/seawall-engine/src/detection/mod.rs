@@ -20,6 +20,7 @@ mod composition;
 mod cover;
 mod crowd;
 pub mod explain;
+mod few;
 mod incident;
 mod index;
 mod inquiry;
@@ -72,7 +73,7 @@ use seasonal::Seasonal;
 use seen::Seen;
 use series::{Passed, Series};
 use shapes::Rhythms;
-use trigger::Trigger;
+use trigger::{Exceeded, Sign, Trigger};
 use values::{Item, Keys, Texts, UNUSED};
 
 pub use saved::RestoreError;
@@ -253,7 +254,7 @@ impl Detector {
         let mut events = Vec::new();
 
         let newcomers = self.newcomers(now);
-        let exceeded = self.trigger.look(now, &self.series, newcomers.is_some(), &self.seasonal);
+        let exceeded = self.trigger.look(now, &self.series, &self.recent, newcomers.is_some(), &self.seasonal);
         let is_new = !exceeded.is_empty() && self.incidents.open().is_none();
         if is_new {
             self.seasonal.discard_sample();
@@ -504,7 +505,7 @@ impl Detector {
             .collect();
         let mut events = Vec::new();
         for id in retired {
-            let onset = trigger::Exceeded { cost: CostKind::Requests, onset: from };
+            let onset = Exceeded { cost: CostKind::Requests, sign: Sign::Return, onset: from };
             events.extend(self.incidents.exceeded(now, &[onset], self.trigger.readings()));
             if let Some(incident) = self.incidents.open() {
                 events.extend(self.ladder.arm(now, id, incident.id, permit));

@@ -9,7 +9,7 @@
 //!   seconds on a site that is used to more than that from its visitors together.
 //!   So is an agent that ordinary visitors do not have and many clients arrive with: a flood that is small beside the
 //!   ordinary traffic.
-//! - *slow*: the last ten seconds exceed what ten seconds may be, for three seconds.
+//! - *slow*: the last ten seconds exceed what ten seconds may be, for three seconds, without what a few busy visitors have.
 //! - *creeping*: a cumulative sum (E. S. Page, Biometrika 41, 1954) over ten-second sums, for ramps.
 //!
 //! What a stretch of time may be is `max(1.5 × p99, median + 6 × MAD, a floor)`, and 2.5 × p99 for one second of a cost. A median page load, a crawler or a herd
@@ -23,6 +23,8 @@ use std::time::Duration;
 use crate::decision::CostKind;
 use crate::units::Timestamp;
 
+use super::few::visitors_cost;
+use super::recent::Recent;
 use super::seasonal::{Normal, Seasonal};
 use super::series::{ARRIVALS, HEAVIEST, SERIES, STEPS_PER_SECOND, Series};
 
@@ -102,10 +104,45 @@ pub(crate) struct Trigger {
     surge: bool,
 }
 
+/// By what an excess was noticed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sign {
+    /// One second of the cost.
+    Second,
+    /// Ten seconds of it.
+    TenSeconds,
+    /// A ramp.
+    Creeping,
+    /// Clients arrive faster than on ordinary days.
+    Arrivals,
+    /// One client asks for more than any page has parts.
+    HeavyClient,
+    /// Clients arrive with one agent that ordinary visitors do not have.
+    Newcomers,
+    /// What an older rule is about is back.
+    Return,
+}
+
+impl Sign {
+    /// In words, of this cost.
+    pub(crate) fn describe(self, cost: CostKind) -> String {
+        match self {
+            Self::Second => format!("{} exceed what a second may have", cost.unit()),
+            Self::TenSeconds => format!("{} exceed what ten seconds may have", cost.unit()),
+            Self::Creeping => format!("{} have grown for minutes beyond what is normal", cost.unit()),
+            Self::Arrivals => "more clients arrive at once than is normal".to_owned(),
+            Self::HeavyClient => "one client asks for more than any page has parts".to_owned(),
+            Self::Newcomers => "many clients arrive with an agent that ordinary visitors do not have".to_owned(),
+            Self::Return => "what an older rule is about is back".to_owned(),
+        }
+    }
+}
+
 /// A cost has exceeded what is normal for long enough.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Exceeded {
     pub(crate) cost: CostKind,
+    pub(crate) sign: Sign,
     /// When it began, as far as can be told.
     pub(crate) onset: Timestamp,
 }
@@ -142,6 +179,7 @@ impl Trigger {
         &mut self,
         now: Timestamp,
         series: &Series,
+        recent: &Recent,
         newcomers: bool,
         seasonal: &Seasonal,
     ) -> Vec<Exceeded> {
@@ -158,14 +196,13 @@ impl Trigger {
         self.last = now;
         let (second, half) = (series.last_of_many(STEPS_PER_SECOND), series.last_of_many(STEPS_PER_SECOND / 2));
         let exceeds_second = |index: usize| exceeds_second(now, second[index].min(2.0 * half[index]), index, seasonal);
-        let is_heavy = || {
-            let is_at_once = second[CostKind::Requests as usize] >= HEAVY_SECOND_MIN || half[HEAVIEST] >= HEAVY_MIN;
-            is_at_once && self::exceeds_second(now, half[HEAVIEST], HEAVIEST, seasonal)
-        };
+        let is_at_once = second[CostKind::Requests as usize] >= HEAVY_SECOND_MIN || half[HEAVIEST] >= HEAVY_MIN;
+        let is_heavy = is_at_once && self::exceeds_second(now, half[HEAVIEST], HEAVIEST, seasonal);
         let ten_seconds = series.last_of_many(10 * STEPS_PER_SECOND);
         self.newcomers = ((self.newcomers << 1) | u32::from(newcomers)) & HELD_OF;
         let newcomers_held = self.newcomers.count_ones() >= NEWCOMERS_HELD;
-        let arrivals = exceeds_second(ARRIVALS) || is_heavy() || newcomers;
+        let arrive = exceeds_second(ARRIVALS);
+        let arrivals = arrive || is_heavy || newcomers;
         let revision = seasonal.revision(now);
         if self.normal.0 != revision {
             self.normal = (revision, std::array::from_fn(|cost| seasonal.normal(now, cost)));
@@ -187,7 +224,8 @@ impl Trigger {
             let normal = self.normal.1[cost];
             let most = most(normal, UPPER_FACTOR, FLOOR_TEN_SECONDS[cost]);
             let offered = ten_seconds[cost];
-            if offered > most {
+            let of_visitors = || visitors_cost(recent.since(now - Duration::from_secs(10)), kind);
+            if offered > most && offered - of_visitors() > most {
                 self.slow_since[cost].get_or_insert(now);
             } else {
                 self.slow_since[cost] = None;
@@ -205,7 +243,15 @@ impl Trigger {
                 } else {
                     self.slow_since[cost].map(|since| since - Duration::from_secs(5))
                 };
-                exceeded.push(Exceeded { cost: kind, onset: onset.unwrap_or(now - Duration::from_secs(10)) });
+                let sign = match kind {
+                    CostKind::Requests if newcomers_held => Sign::Newcomers,
+                    CostKind::Requests if fast && is_heavy => Sign::HeavyClient,
+                    CostKind::Requests if fast && arrive => Sign::Arrivals,
+                    _ if fast => Sign::Second,
+                    _ if slow => Sign::TenSeconds,
+                    _ => Sign::Creeping,
+                };
+                exceeded.push(Exceeded { cost: kind, sign, onset: onset.unwrap_or(now - Duration::from_secs(10)) });
             }
         }
         exceeded
@@ -234,6 +280,7 @@ mod tests {
     /// how many it triggers.
     fn ticks_until_exceeded(normal: f64, then: impl Fn(u64) -> f64, ticks: u64) -> Option<u64> {
         let (mut series, mut seasonal, mut trigger) = (Series::new(), Seasonal::new(), Trigger::default());
+        let recent = Recent::new();
         let at = |tick: u64| Timestamp::from_micros((START * 4 + tick) * 250_000);
         let calm = 4 * 400;
         for tick in 0..calm + ticks {
@@ -246,7 +293,7 @@ mod tests {
             for sample in samples {
                 trigger.sample(at(tick), &sample, &seasonal);
             }
-            if !trigger.look(at(tick), &series, false, &seasonal).is_empty() {
+            if !trigger.look(at(tick), &series, &recent, false, &seasonal).is_empty() {
                 return tick.checked_sub(calm);
             }
             let requests = if tick < calm { normal / 4.0 } else { then(tick - calm) / 4.0 };
@@ -266,6 +313,7 @@ mod tests {
     #[test]
     fn many_who_arrive_with_one_new_agent_are_seen_with_the_second_look() {
         let (mut series, mut seasonal, mut trigger) = (Series::new(), Seasonal::new(), Trigger::default());
+        let recent = Recent::new();
         let at = |tick: u64| Timestamp::from_micros((START * 4 + tick) * 250_000);
         for tick in 0..4 * 400 {
             series.advance(at(tick), |passed| {
@@ -273,11 +321,14 @@ mod tests {
                     seasonal.learn(second, &sums);
                 }
             });
-            assert!(trigger.look(at(tick), &series, false, &seasonal).is_empty());
+            assert!(trigger.look(at(tick), &series, &recent, false, &seasonal).is_empty());
         }
-        assert!(trigger.look(at(1600), &series, true, &seasonal).is_empty());
-        let exceeded = trigger.look(at(1601), &series, true, &seasonal);
-        assert_eq!(exceeded, [Exceeded { cost: CostKind::Requests, onset: at(1600) - NEWCOMERS_BEGAN }]);
+        assert!(trigger.look(at(1600), &series, &recent, true, &seasonal).is_empty());
+        let exceeded = trigger.look(at(1601), &series, &recent, true, &seasonal);
+        assert_eq!(
+            exceeded,
+            [Exceeded { cost: CostKind::Requests, sign: Sign::Newcomers, onset: at(1600) - NEWCOMERS_BEGAN }]
+        );
     }
 
     #[test]
