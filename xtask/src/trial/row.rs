@@ -167,16 +167,16 @@ pub(super) fn explained(outcome: &Outcome) -> String {
     if let Some(time) = outcome.time_to_rule {
         said += &format!("; right after {time:.2} s, recall {:.1}%", outcome.recall * 100.0);
     }
-    for opened in &outcome.incidents {
-        said += &format!("\n        {opened}");
+    for told in outcome.incidents.iter().flatten() {
+        said += &format!("\n        {told}");
     }
     for rule in &outcome.rules {
         said += &format!(
-            "\n        {} (at most {:.3}% predicted, {:.3}% of {} found)",
+            "\n        {} (at most {:.3}% predicted, {:.3}% of {} ordinary requests found)",
             rule.text,
             rule.predicted * 100.0,
             rule.actual() * 100.0,
-            rule.wanted
+            rule.ordinary.0
         );
     }
     said

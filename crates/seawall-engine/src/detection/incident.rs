@@ -71,7 +71,8 @@ pub(crate) struct Incident {
 impl Incident {
     /// Whether it is time to look into it.
     pub(crate) fn is_due(&self, now: Timestamp) -> bool {
-        let is_settled = self.verdict == Verdict::Explained && self.next_verdict.is_none() && self.enforcing;
+        let is_settled =
+            self.verdict == Verdict::Explained && self.next_verdict.is_none() && self.enforcing && self.is_cleared;
         let interval = match now.since(self.opened) {
             _ if is_settled => SETTLED_INTERVAL,
             age if age < EAGER && !self.is_cleared && self.verdict != Verdict::Crowd => Duration::ZERO,

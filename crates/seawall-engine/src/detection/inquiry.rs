@@ -366,8 +366,12 @@ impl<'a> Inquiry<'a> {
         cover(&candidates, mining, self.standing)
     }
 
-    /// Whether a rule may name this value: no network that holds anyone on the never-ban list.
+    /// Whether a rule may name this value: no word of any address in an agent, and no network that holds anyone on the
+    /// never-ban list.
     fn is_permitted(&self, item: Item) -> bool {
+        if self.marked.is_of_address(item) {
+            return false;
+        }
         if item.attribute != Attribute::ClientPrefix {
             return true;
         }
