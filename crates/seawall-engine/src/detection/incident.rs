@@ -103,6 +103,18 @@ impl Incident {
     }
 }
 
+/// What a look into an incident has come to.
+#[derive(Clone, Debug)]
+pub(crate) struct Judgement {
+    pub(crate) verdict: Verdict,
+    pub(crate) shapes: Vec<Shape>,
+    pub(crate) explanation: String,
+    /// Whether it has found rules, and knows of each that it hits no crowd.
+    pub(crate) is_cleared: bool,
+    /// Whether there is a rule among them that does not stand yet.
+    pub(crate) is_news: bool,
+}
+
 /// The open incident, if any, and those before.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Incidents {
@@ -193,19 +205,19 @@ impl Incidents {
     }
 
     /// Takes what a look has found.
-    pub(crate) fn judged(
-        &mut self,
-        now: Timestamp,
-        verdict: Verdict,
-        shapes: Vec<Shape>,
-        explanation: String,
-        is_cleared: bool,
-        enforcing: bool,
-    ) -> Option<Event> {
+    pub(crate) fn judged(&mut self, now: Timestamp, judgement: Judgement, enforcing: bool) -> Option<Event> {
+        let Judgement { verdict, shapes, explanation, is_cleared, is_news } = judgement;
         let open = self.open.as_mut()?;
         open.judged = now;
         open.is_cleared = is_cleared;
         open.enforcing = enforcing;
+        // What rules refuse costs the site nothing, so of a cost no look sees any more how much of it they explain: only
+        // something new says that it is not explained after all.
+        let is_by_cost = open.costs.first().is_some_and(|cost| *cost != CostKind::Requests);
+        if is_by_cost && enforcing && !is_news && open.verdict == Verdict::Explained {
+            open.next_verdict = None;
+            return None;
+        }
         // When the excess is gone, what it was remains what it was.
         if !open.calm.is_zero() && open.verdict != Verdict::Undecided {
             return None;

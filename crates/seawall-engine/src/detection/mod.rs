@@ -62,7 +62,7 @@ use baseline::Baseline;
 use cold::Suspicion;
 use composition::{Change, Composition};
 use crowd::Marked;
-use incident::Incidents;
+use incident::{Incidents, Judgement};
 use inquiry::Inquiry;
 use material::{Material, NEWEST, Window, normal_rows};
 use newcomers::Newcomers;
@@ -553,15 +553,17 @@ impl Detector {
             return Vec::new();
         }
         let window = if is_fresh { Window::Newest } else { Window::Usual };
-        let normal = normal_rows(&self.baseline, &self.seasonal, now);
         // Nothing is learned during an incident: what is normal is laid out once for it, and for each hour of it.
         let key = (id, now.as_seconds() / 3600);
         let (_, reference) = match self.reference.take().filter(|(known, _)| *known == key) {
             Some(known) => self.reference.insert(known),
-            None => self.reference.insert((key, Reference::new(&normal, &self.marked))),
+            None => {
+                let normal = normal_rows(&self.baseline, &self.seasonal, now);
+                self.reference.insert((key, Reference::new(&normal, &self.marked)))
+            }
         };
         let insight = Inquiry {
-            material: Material::live(&self.recent, normal, reference, onset, now, window),
+            material: Material::live(&self.recent, reference, onset, now, window),
             costs: &costs,
             readings: self.trigger.readings(),
             seen: Some(&self.seen),
@@ -576,17 +578,16 @@ impl Detector {
         for conditions in &insight.crowds {
             self.ladder.spare(conditions);
         }
-        let is_cleared = !insight.findings.is_empty() && insight.findings.iter().all(|(_, finding)| finding.cleared);
+        let judgement = Judgement {
+            verdict: insight.verdict,
+            shapes: insight.shapes,
+            explanation: insight.explanation,
+            is_cleared: !insight.findings.is_empty() && insight.findings.iter().all(|(_, finding)| finding.cleared),
+            is_news: insight.findings.iter().any(|(items, _)| !standing.contains(items)),
+        };
         let mut events = self.take(now, id, insight.findings, permit);
         let still = self.ladder.is_enforcing();
-        events.extend(self.incidents.judged(
-            now,
-            insight.verdict,
-            insight.shapes,
-            insight.explanation,
-            is_cleared,
-            still,
-        ));
+        events.extend(self.incidents.judged(now, judgement, still));
         events
     }
 }
