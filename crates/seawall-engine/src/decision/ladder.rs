@@ -73,6 +73,12 @@ impl Ladder {
         self.rules.iter().filter(|held| held.incident == incident).map(|held| held.rule.id).collect()
     }
 
+    /// The share of an incident's excess that its rules in force have explained, each of what those before it left.
+    pub(crate) fn explained(&self, incident: u32) -> f32 {
+        let in_force = self.rules.iter().filter(|held| held.incident == incident && held.rule.stage == Stage::Enforced);
+        1.0 - in_force.map(|held| 1.0 - held.evidence.coverage.clamp(0.0, 1.0)).product::<f32>()
+    }
+
     /// Whether any rule is in force.
     pub(crate) fn is_enforcing(&self) -> bool {
         self.rules.iter().any(|held| held.rule.stage == Stage::Enforced)

@@ -63,7 +63,14 @@ impl Detector {
         let explanation = explanation(&findings);
         events.extend(self.take(now, id, findings, permit));
         let enforcing = self.ladder.is_enforcing();
-        let judgement = Judgement { verdict: Verdict::Partial, shapes, explanation, is_cleared: true, is_news: true };
+        let judgement = Judgement {
+            verdict: Verdict::Partial,
+            shapes,
+            explanation,
+            is_cleared: true,
+            is_news: true,
+            explained_in_force: 0.0,
+        };
         events.extend(self.incidents.judged(now, judgement, enforcing));
         events
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::decision::{CostKind, Event, EventKind, IncidentStatus, Ladder, Shape, Verdict};
 use crate::units::Timestamp;
 
+use super::inquiry::EXPLAINED_SHARE;
 use super::seasonal::SAMPLE_SECONDS;
 use super::trigger::{Exceeded, Reading};
 
@@ -29,7 +30,7 @@ const KEEN: Duration = Duration::from_secs(10);
 const KEEN_INTERVAL: Duration = Duration::from_millis(500);
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// While what was found explains it and is being done, this often: the search then only confirms, and on one core it takes
+/// After that, while what was found explains it and is being done, this often: the search then only confirms, and on one core it takes
 /// from the visitors. A second flood beside the first is found that much later.
 const SETTLED_INTERVAL: Duration = Duration::from_secs(3);
 
@@ -74,7 +75,7 @@ impl Incident {
         let is_settled =
             self.verdict == Verdict::Explained && self.next_verdict.is_none() && self.enforcing && self.is_cleared;
         let interval = match now.since(self.opened) {
-            _ if is_settled => SETTLED_INTERVAL,
+            age if is_settled && age >= KEEN => SETTLED_INTERVAL,
             age if age < EAGER && !self.is_cleared && self.verdict != Verdict::Crowd => Duration::ZERO,
             age if age < KEEN => KEEN_INTERVAL,
             _ => INTERVAL,
@@ -113,6 +114,8 @@ pub(crate) struct Judgement {
     pub(crate) is_cleared: bool,
     /// Whether there is a rule among them that does not stand yet.
     pub(crate) is_news: bool,
+    /// The share of the excess that the rules in force have explained, each of what those before it left.
+    pub(crate) explained_in_force: f32,
 }
 
 /// The open incident, if any, and those before.
@@ -206,18 +209,24 @@ impl Incidents {
 
     /// Takes what a look has found.
     pub(crate) fn judged(&mut self, now: Timestamp, judgement: Judgement, enforcing: bool) -> Option<Event> {
-        let Judgement { verdict, shapes, explanation, is_cleared, is_news } = judgement;
+        let Judgement { verdict, shapes, explanation, is_cleared, is_news, explained_in_force } = judgement;
         let open = self.open.as_mut()?;
         open.judged = now;
         open.is_cleared = is_cleared;
         open.enforcing = enforcing;
-        // What rules refuse costs the site nothing, so of a cost no look sees any more how much of it they explain: only
-        // something new says that it is not explained after all.
+        // What rules refuse costs the site nothing, so of a cost no look sees any more how much of it they explain: it is told by
+        // what each explained when it was put in force, and only something new says anything else.
         let is_by_cost = open.costs.first().is_some_and(|cost| *cost != CostKind::Requests);
-        if is_by_cost && enforcing && !is_news && open.verdict == Verdict::Explained {
-            open.next_verdict = None;
-            return None;
-        }
+        let verdict = if is_by_cost && enforcing && !is_news && verdict != Verdict::Undecided {
+            match open.verdict {
+                Verdict::Explained => Verdict::Explained,
+                _ if explained_in_force >= EXPLAINED_SHARE as f32 => Verdict::Explained,
+                Verdict::Partial => Verdict::Partial,
+                _ => verdict,
+            }
+        } else {
+            verdict
+        };
         // When the excess is gone, what it was remains what it was.
         if !open.calm.is_zero() && open.verdict != Verdict::Undecided {
             return None;

@@ -61,7 +61,7 @@ const REQUESTS_LIFT_MIN: f64 = 2.0;
 const DEARER_FACTOR: f64 = 1.5;
 
 /// *Explained*: this share of the excess, and at most this share of normal traffic.
-const EXPLAINED_SHARE: f64 = 0.8;
+pub(crate) const EXPLAINED_SHARE: f64 = 0.8;
 const EXPLAINED_COLLATERAL: f64 = 0.01;
 
 /// Before this much time nothing is called not separable.

@@ -578,7 +578,8 @@ impl Detector {
         for conditions in &insight.crowds {
             self.ladder.spare(conditions);
         }
-        let judgement = Judgement {
+        let mut judgement = Judgement {
+            explained_in_force: 0.0,
             verdict: insight.verdict,
             shapes: insight.shapes,
             explanation: insight.explanation,
@@ -587,6 +588,7 @@ impl Detector {
         };
         let mut events = self.take(now, id, insight.findings, permit);
         let still = self.ladder.is_enforcing();
+        judgement.explained_in_force = self.ladder.explained(id);
         events.extend(self.incidents.judged(now, judgement, still));
         events
     }
