@@ -43,12 +43,17 @@ pub struct RuleTally {
     pub wanted: u64,
     /// Those that it refused.
     pub wanted_refused: u64,
+    /// Requests of a day of ordinary traffic, and those of them that it matches: a minute in force is too short to see a share
+    /// of a thousandth.
+    pub ordinary: (u64, u64),
 }
 
 impl RuleTally {
-    /// The share of wanted requests that it refused, or would have.
+    /// The share of ordinary requests that it matches, by a whole day of them where there is one, else by those that came while
+    /// it was in force.
     pub fn actual(&self) -> f64 {
-        self.wanted_refused as f64 / self.wanted.max(1) as f64
+        let (all, matched) = if self.ordinary.0 > 0 { self.ordinary } else { (self.wanted, self.wanted_refused) };
+        matched as f64 / all.max(1) as f64
     }
 }
 

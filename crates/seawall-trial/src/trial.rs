@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use seawall_engine::decision::{Enforce, EventKind, Verdict};
+use seawall_engine::decision::{Enforce, Event, EventKind, Verdict};
+use seawall_engine::units::Timestamp;
 
 use crate::background::Background;
 use crate::control::Control;
@@ -46,8 +47,8 @@ pub struct Outcome {
     pub explanation: String,
     /// The most time that the detector took in one second.
     pub detector_second_max: Duration,
-    /// How many incidents were opened.
-    pub incidents: usize,
+    /// What opened each incident, and what else the engine said of it, each with the seconds since the run began.
+    pub incidents: Vec<Vec<String>>,
     /// The memory of the detector, in bytes.
     pub memory_bytes: usize,
 }
@@ -66,9 +67,11 @@ impl Grown {
     /// Lets them grow.
     pub fn new(background: &Background, seed: u64) -> Self {
         let mut warm = World::with(background.clone(), seed, Enforce::OnExcess);
+        warm.know_ordinary();
         warm.grow_warm();
         let week = outcome(&mut warm, 0.0);
         let mut new = World::with(background.clone(), seed, Enforce::OnExcess);
+        new.know_ordinary();
         new.now = new.now + Duration::from_secs(36_000);
         let mut cold = new.clone();
         cold.run(COLD, |_, _| Vec::new());
@@ -116,9 +119,17 @@ fn outcome(world: &mut World, onset: f64) -> Outcome {
     let incident = status.incidents.first().filter(|incident| opened(incident.opened));
     let per_second = (Duration::from_secs(1).as_secs_f64() / TICK.as_secs_f64()).round() as usize;
     let seconds = tally.tick_times.chunks(per_second).map(|ticks| ticks.iter().sum());
-    let left =
-        tally.events.iter().filter(|event| matches!(event.kind, EventKind::RuleRetired | EventKind::RuleWithdrawn));
     let text = |text: &str| text.split_once(": ").map(|(_, rule)| rule.to_owned());
+    // What was in shadow only has not been in force.
+    let was_in_force = |left: &&Event| {
+        let mut before = tally.events.iter().take_while(|event| event.at <= left.at);
+        before.any(|event| event.kind == EventKind::RuleEnforced && text(&event.text) == text(&left.text))
+    };
+    let left = tally
+        .events
+        .iter()
+        .filter(|event| matches!(event.kind, EventKind::RuleRetired | EventKind::RuleWithdrawn))
+        .filter(was_in_force);
     let flaps = left
         .filter(|left| {
             let mut later = tally.events.iter().filter(|event| event.kind == EventKind::RuleEnforced);
@@ -136,7 +147,20 @@ fn outcome(world: &mut World, onset: f64) -> Outcome {
         verdict: incident.map(|incident| incident.verdict),
         explanation: incident.map_or_else(String::new, |incident| incident.explanation.clone()),
         detector_second_max: seconds.max().unwrap_or_default(),
-        incidents: tally.events.iter().filter(|event| event.kind == EventKind::IncidentOpened).count(),
+        incidents: told(&tally.events, world.began()),
         memory_bytes,
     }
+}
+
+/// The events of each incident in words.
+fn told(events: &[Event], began: Timestamp) -> Vec<Vec<String>> {
+    let mut incidents: Vec<Vec<String>> = Vec::new();
+    for event in events {
+        let told = format!("{:.2} s: {}", event.at.since(began).as_secs_f64(), event.text);
+        match incidents.last_mut() {
+            Some(last) if event.kind != EventKind::IncidentOpened => last.push(told),
+            _ => incidents.extend((event.kind == EventKind::IncidentOpened).then(|| vec![told])),
+        }
+    }
+    incidents
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use seawall_engine::address::ClientAddress;
@@ -66,6 +67,8 @@ pub struct World {
     /// What it came to since the onset.
     pub tally: Tally,
     background: Background,
+    /// Requests of a day of ordinary traffic, by which the harm of rules is measured.
+    ordinary: Arc<[Sent]>,
     ahead: VecDeque<(Timestamp, Sent)>,
     known: HashMap<IpAddr, (Timestamp, u32)>,
     onset: Option<Timestamp>,
@@ -87,6 +90,7 @@ impl World {
             slowness: 1,
             tally: Tally::default(),
             background,
+            ordinary: Arc::default(),
             ahead: VecDeque::new(),
             known: HashMap::new(),
             onset: None,
@@ -116,10 +120,26 @@ impl World {
         self.run(Duration::from_secs(300), |_, _| Vec::new());
     }
 
+    /// Draws a day of ordinary traffic, two minutes out of each hour, by which the harm of rules is measured from here on.
+    pub fn know_ordinary(&mut self) {
+        let (mut background, mut dice) = (self.background.clone(), self.dice.clone());
+        let mut plan = Plan::new();
+        for hour in 0..24 {
+            let now = Timestamp::from_seconds(START + hour * 3600);
+            (0..120).for_each(|_| background.plan(&mut dice, now, Duration::from_secs(1), &mut plan));
+        }
+        self.ordinary = plan.into_iter().map(|(_, sent)| sent).collect();
+    }
+
     /// From here on the tally counts.
     pub fn begin(&mut self) {
         self.onset = Some(self.now);
         self.tally = Tally::default();
+    }
+
+    /// When the tally began to count, or the world.
+    pub fn began(&self) -> Timestamp {
+        self.onset.unwrap_or(Timestamp::from_seconds(START))
     }
 
     /// What the guard shows.
@@ -239,7 +259,18 @@ impl World {
             for shown in self.status().rules.into_iter().filter(|rule| rule.stage == Stage::Enforced) {
                 let rule = self.tally.rules.entry(shown.id).or_default();
                 if rule.text.is_empty() {
-                    *rule = RuleTally { predicted: shown.evidence.collateral_upper, text: shown.text, ..rule.clone() };
+                    let conditions = self.guard.rules_in_force().find(|rule| rule.id == shown.id);
+                    let matches = |sent: &&Sent| {
+                        let client = Some(ClientAddress::new(sent.client));
+                        conditions.is_some_and(|rule| rule.matches(&sent.request(), client))
+                    };
+                    let matched = self.ordinary.iter().filter(matches).count() as u64;
+                    *rule = RuleTally {
+                        predicted: shown.evidence.collateral_upper,
+                        text: shown.text,
+                        ordinary: (self.ordinary.len() as u64, matched),
+                        ..rule.clone()
+                    };
                 }
             }
         }

@@ -16,6 +16,8 @@ const WANTED_REFUSED_MAX: f64 = 0.001;
 const NOT_SEPARABLE_MIN: f64 = 0.95;
 const BOUND_HOLDS_MIN: f64 = 0.95;
 const RULES_MAX: usize = 5;
+/// Incidents in an ordinary week.
+const INCIDENTS_MAX: f64 = 1.0;
 
 pub(super) const HEADER: &str = "family or control        right   time p50     p95   recall   wanted refused   rules  flaps  incidents  \
                                  bound holds   detector ms/s";
@@ -32,7 +34,7 @@ pub(super) struct Row {
     rules: Figure,
     flaps: Figure,
     /// Incidents in a run, on average.
-    incidents: f64,
+    incidents: Figure,
     bound_holds: Option<Figure>,
     detector: f64,
 }
@@ -90,7 +92,10 @@ impl Row {
             wanted_refused: figure(refused, refused <= WANTED_REFUSED_MAX),
             rules: figure(most_rules as f64, most_rules <= RULES_MAX),
             flaps: figure(flaps as f64, flaps == 0),
-            incidents: outcomes.iter().map(|outcome| outcome.incidents).sum::<usize>() as f64 / count,
+            incidents: {
+                let mean = outcomes.iter().map(|outcome| outcome.incidents.len()).sum::<usize>() as f64 / count;
+                figure(mean, mean <= INCIDENTS_MAX || !matches!(subject, Subject::Week))
+            },
             bound_holds: (!rules.is_empty()).then(|| {
                 let share = holding as f64 / rules.len() as f64;
                 figure(share, share >= BOUND_HOLDS_MIN)
@@ -101,7 +106,7 @@ impl Row {
 
     pub(super) fn is_missed(&self) -> bool {
         let optional = [self.time_median, self.time_95, self.recall, self.bound_holds];
-        let always = [self.right, self.wanted_refused, self.rules, self.flaps];
+        let always = [self.right, self.wanted_refused, self.rules, self.flaps, self.incidents];
         optional.into_iter().flatten().chain(always).any(|figure| !figure.is_reached)
     }
 }
@@ -117,7 +122,7 @@ impl fmt::Display for Row {
         let none = || "– ".to_owned();
         write!(
             formatter,
-            "{:22}{:>9}{:>11}{:>9}{:>9}{:>17}{:>8}{:>7}{:>11.2}{:>14}{:>16.1}",
+            "{:22}{:>9}{:>11}{:>9}{:>9}{:>17}{:>8}{:>7}{:>11}{:>14}{:>16.1}",
             self.name,
             percent(self.right, 1),
             self.time_median.map_or_else(none, seconds),
@@ -126,7 +131,7 @@ impl fmt::Display for Row {
             percent(self.wanted_refused, 3),
             format!("{}{}", self.rules.value, mark(&self.rules)),
             format!("{}{}", self.flaps.value, mark(&self.flaps)),
-            self.incidents,
+            format!("{:.2}{}", self.incidents.value, mark(&self.incidents)),
             self.bound_holds.map_or_else(none, |share| percent(share, 1)),
             self.detector,
         )
@@ -147,6 +152,7 @@ pub(super) fn is_missed(subject: &Subject, outcome: &Outcome) -> bool {
     let refused = outcome.wanted.1 as f64 / outcome.wanted.0.max(1) as f64;
     let slow = outcome.time_to_rule.is_some_and(|time| time > TIME_95_MAX);
     !is_right(subject, outcome)
+        || (matches!(subject, Subject::Week) && !outcome.incidents.is_empty())
         || refused > WANTED_REFUSED_MAX
         || slow
         || outcome.flaps > 0
@@ -157,17 +163,20 @@ pub(super) fn is_missed(subject: &Subject, outcome: &Outcome) -> bool {
 /// What the engine made of a run.
 pub(super) fn explained(outcome: &Outcome) -> String {
     let verdict = outcome.verdict.map_or_else(|| "no incident".to_owned(), |verdict| format!("{verdict:?}"));
-    let mut said = format!("{} incidents, {verdict}: {}", outcome.incidents, outcome.explanation);
+    let mut said = format!("{} incidents, {verdict}: {}", outcome.incidents.len(), outcome.explanation);
     if let Some(time) = outcome.time_to_rule {
         said += &format!("; right after {time:.2} s, recall {:.1}%", outcome.recall * 100.0);
     }
+    for told in outcome.incidents.iter().flatten() {
+        said += &format!("\n        {told}");
+    }
     for rule in &outcome.rules {
         said += &format!(
-            "\n        {} (at most {:.3}% predicted, {:.3}% of {} found)",
+            "\n        {} (at most {:.3}% predicted, {:.3}% of {} ordinary requests found)",
             rule.text,
             rule.predicted * 100.0,
             rule.actual() * 100.0,
-            rule.wanted
+            rule.ordinary.0
         );
     }
     said

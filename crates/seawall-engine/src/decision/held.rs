@@ -57,7 +57,7 @@ const THROTTLE_FACTOR: f64 = 1.2;
 const THROTTLE_RATE_MIN: f64 = 1.0;
 
 /// What hurts so few at most may be refused however small its part of the excess is.
-const HARMLESS_COLLATERAL: f32 = 0.002;
+pub(super) const HARMLESS_COLLATERAL: f32 = 0.002;
 
 /// Evidence that suffices to refuse at once.
 const STRONG_SCORE: f32 = 0.5;
@@ -113,6 +113,8 @@ pub(super) struct Held {
     patience: Duration,
     /// Whether it has stepped down and nothing has come back since.
     softened: bool,
+    /// Whether others explain its flood with less harm: it only slows down then, whatever comes.
+    outdone: bool,
 }
 
 impl Held {
@@ -142,6 +144,7 @@ impl Held {
             needed: now,
             patience: PATIENCE,
             softened: false,
+            outdone: false,
         }
     }
 
@@ -206,7 +209,7 @@ impl Held {
         self.enforced = Some(now);
         self.life = LIFE;
         self.expires = Some(now + self.life);
-        (self.stepped, self.needed, self.softened) = (now, now, false);
+        (self.stepped, self.needed, self.softened, self.outdone) = (now, now, false, false);
         self.reason = format!("enforced: {why}");
         self.event(now, EventKind::RuleEnforced, why)
     }
@@ -237,7 +240,21 @@ impl Held {
         self.step_up(now, permit)
     }
 
+    /// Slows down what it refused, since others explain the flood with less harm; nothing when it does so already.
+    pub(super) fn soften(&mut self, now: Timestamp) -> Option<Event> {
+        if self.outdone {
+            return None;
+        }
+        self.outdone = true;
+        let why = "others explain the flood with less harm";
+        let throttle = self.throttle();
+        Some(self.step(now, throttle, EventKind::RuleRetired, why))
+    }
+
     fn step_up(&mut self, now: Timestamp, permit: Permit) -> Option<Event> {
+        if self.outdone {
+            return None;
+        }
         let for_long = |trial: Duration| now.since(self.stepped) >= trial;
         if self.softened {
             return (permit == Permit::Refuse && self.is_back(now)).then(|| {

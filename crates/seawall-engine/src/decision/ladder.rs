@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::detection::RuleTraffic;
 use crate::units::Timestamp;
 
-use super::held::{Finding, Held, LOST};
+use super::held::{Finding, HARMLESS_COLLATERAL, Held, LOST};
 use super::policy::Permit;
 use super::{Condition, Event, EventKind, Pardons, Rule, RuleId, RuleStatus, Stage};
 
@@ -22,6 +22,9 @@ const RETIRED_MAX: usize = 16;
 
 /// Conditions that were taken back and are not to be tried again for a while.
 const BARRED_MAX: usize = 32;
+
+/// Rules explain a flood together when they explain this share of it.
+const EXPLAINED_SHARE: f32 = 0.8;
 
 /// A proposal is shown this long after it was last found.
 const PROPOSAL_LIFE: Duration = Duration::from_secs(60);
@@ -46,10 +49,13 @@ impl Ladder {
         self.generation
     }
 
-    /// The rules that the gate needs: in shadow and enforced.
+    /// The rules that the gate needs, in shadow and enforced: of those that match, the first in force acts, so the least harmful
+    /// come first.
     pub(crate) fn for_gate(&self) -> Vec<Rule> {
         let gate = |held: &&Held| matches!(held.rule.stage, Stage::Shadow | Stage::Enforced);
-        self.rules.iter().filter(gate).map(|held| held.rule.clone()).collect()
+        let mut rules: Vec<&Held> = self.rules.iter().filter(gate).collect();
+        rules.sort_by(|one, other| one.evidence.collateral_upper.total_cmp(&other.evidence.collateral_upper));
+        rules.into_iter().map(|held| held.rule.clone()).collect()
     }
 
     /// Whom the gate is to forgive.
@@ -65,6 +71,12 @@ impl Ladder {
     /// The rules of an incident.
     pub(crate) fn of_incident(&self, incident: u32) -> Vec<RuleId> {
         self.rules.iter().filter(|held| held.incident == incident).map(|held| held.rule.id).collect()
+    }
+
+    /// The share of an incident's excess that its rules in force have explained, each of what those before it left.
+    pub(crate) fn explained(&self, incident: u32) -> f32 {
+        let in_force = self.rules.iter().filter(|held| held.incident == incident && held.rule.stage == Stage::Enforced);
+        1.0 - in_force.map(|held| 1.0 - held.evidence.coverage.clamp(0.0, 1.0)).product::<f32>()
     }
 
     /// Whether any rule is in force.
@@ -148,6 +160,30 @@ impl Ladder {
             self.rules.push(held);
             self.generation += 1;
         }
+        events.extend(self.soften_harmful(now, incident));
+        events
+    }
+
+    /// Slows down what rules in force refuse that the search no longer chooses and that could hurt visitors, once others in
+    /// force explain the flood with less harm: the first seconds of a flood often have more in common than the whole. Those
+    /// others act before it, so what it meets is what they leave.
+    fn soften_harmful(&mut self, now: Timestamp, incident: u32) -> Vec<Event> {
+        let chosen =
+            |held: &&Held| held.incident == incident && held.rule.stage == Stage::Enforced && held.found_last == now;
+        let explained: f32 = self.rules.iter().filter(chosen).map(|held| held.evidence.coverage).sum();
+        if explained < EXPLAINED_SHARE {
+            return Vec::new();
+        }
+        let harm = |held: &Held| held.evidence.collateral_upper;
+        let most = self.rules.iter().filter(chosen).map(harm).fold(HARMLESS_COLLATERAL, f32::max);
+        let outdone = self.rules.iter_mut().filter(|held| {
+            held.incident == incident
+                && held.rule.stage == Stage::Enforced
+                && now.since(held.found_last) > LOST
+                && harm(held) > most
+        });
+        let events: Vec<Event> = outdone.filter_map(|held| held.soften(now)).collect();
+        self.generation += u64::from(!events.is_empty());
         events
     }
 
@@ -412,6 +448,32 @@ mod tests {
             })
             .collect();
         assert_eq!(events.len(), 1);
+    }
+
+    #[test]
+    fn a_rule_that_could_hurt_only_slows_down_once_another_explains_the_flood() {
+        let with = |agent: &str, coverage: f32, collateral_upper: f32| {
+            let mut finding = finding(agent);
+            finding.evidence = Evidence { coverage, collateral_upper, ..finding.evidence };
+            finding
+        };
+        let wide = with("wide", 0.9, 0.004);
+        let refusing = |second: &Finding| -> Vec<String> {
+            let mut ladder = Ladder::default();
+            for tick in 0..120 {
+                (1..=2).for_each(|id| ladder.count(at(tick * 250), &met(id, 10)));
+                let found = if tick < 20 { &wide } else { second };
+                ladder.take(at(tick * 250), 1, vec![found.clone()], Permit::Refuse);
+                ladder.step(at(tick * 250), Permit::Refuse);
+            }
+            assert_eq!(ladder.for_gate().len(), 2);
+            let refusing = |rule: &&Rule| !matches!(rule.action, Action::Throttle { .. });
+            ladder.for_gate().iter().filter(refusing).map(ToString::to_string).collect()
+        };
+        assert_eq!(refusing(&with("better", 0.9, 0.0004)), ["user-agent = \"better\""]);
+        // One that explains half of the flood, or is as harmful, replaces nothing; the least harmful acts first.
+        assert_eq!(refusing(&with("half", 0.5, 0.0004)), ["user-agent = \"half\"", "user-agent = \"wide\""]);
+        assert_eq!(refusing(&with("as wide", 0.9, 0.005)), ["user-agent = \"wide\"", "user-agent = \"as wide\""]);
     }
 
     #[test]

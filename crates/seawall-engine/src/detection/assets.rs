@@ -28,19 +28,15 @@ struct Directory {
     files: u32,
 }
 
-/// What is known of the site's static files.
-#[derive(Debug)]
-pub(crate) struct Assets<'a> {
-    marked: &'a Marked,
+/// What normal traffic says of the site's static files.
+#[derive(Clone, Debug)]
+pub(crate) struct Files {
     paths: FxHashMap<ValueHash, u32>,
     directories: FxHashMap<ValueHash, Directory>,
-    /// What the site does not have.
-    missing: FxHashSet<ValueHash>,
 }
 
-impl<'a> Assets<'a> {
-    /// By normal traffic, and by the answers to what is looked at.
-    pub(crate) fn new(marked: &'a Marked, normal: &[&NormalRow], rows: &[Sampled<'_>]) -> Self {
+impl Files {
+    pub(crate) fn new(marked: &Marked, normal: &[&NormalRow]) -> Self {
         let mut paths: FxHashMap<ValueHash, u32> = FxHashMap::default();
         let mut directories: FxHashMap<ValueHash, Directory> = FxHashMap::default();
         for marks in normal.iter().map(|row| &row.marks) {
@@ -54,9 +50,25 @@ impl<'a> Assets<'a> {
                 directory.files += u32::from(is_file);
             }
         }
+        Self { paths, directories }
+    }
+}
+
+/// What is known of the site's static files.
+#[derive(Debug)]
+pub(crate) struct Assets<'a> {
+    marked: &'a Marked,
+    files: &'a Files,
+    /// What the site does not have.
+    missing: FxHashSet<ValueHash>,
+}
+
+impl<'a> Assets<'a> {
+    /// By normal traffic, and by the answers to what is looked at.
+    pub(crate) fn new(marked: &'a Marked, files: &'a Files, rows: &[Sampled<'_>]) -> Self {
         let is_missing = |sampled: &&Sampled<'_>| matches!(sampled.row.status, 404 | 410);
         let missing = rows.iter().filter(is_missing).map(|sampled| sampled.row.marks.one(Attribute::Path)).collect();
-        Self { marked, paths, directories, missing }
+        Self { marked, files, missing }
     }
 
     /// The values that tell people from programs.
@@ -70,11 +82,11 @@ impl<'a> Assets<'a> {
             return false;
         }
         let path = marks.one(Attribute::Path);
-        if self.paths.get(&path).is_some_and(|votes| *votes >= PATH_VOTES_MIN) {
+        if self.files.paths.get(&path).is_some_and(|votes| *votes >= PATH_VOTES_MIN) {
             return true;
         }
         let known = |directory: &ValueHash| {
-            self.directories.get(directory).filter(|directory| directory.votes >= DIRECTORY_VOTES_MIN)
+            self.files.directories.get(directory).filter(|directory| directory.votes >= DIRECTORY_VOTES_MIN)
         };
         let holds_files =
             |directory: &Directory| f64::from(directory.files) >= FILES_SHARE_MIN * f64::from(directory.votes);
@@ -116,7 +128,8 @@ mod tests {
         let rows = [Sampled { row: &missing, at: Timestamp::EPOCH, factor: 1.0 }];
         let marked = Marked::new(&keys);
         let normal: Vec<&NormalRow> = normal.iter().filter(|row| row.marks != marks("/wiki/common.css")).collect();
-        let assets = Assets::new(&marked, &normal, &rows);
+        let files = Files::new(&marked, &normal);
+        let assets = Assets::new(&marked, &files, &rows);
         for (path, expected) in [
             ("/favicon.ico", true),
             ("/images/new.png", true),
@@ -142,7 +155,8 @@ mod tests {
                 (0..200).map(|number| format!("/wiki/{number}")).chain((0..votes).map(|_| "/wiki/a.css".to_owned()));
             let normal: Vec<NormalRow> =
                 paths.map(|path| NormalRow::saved(marks(path), [1.0, 0.0, 0.0, 0.0], 1.0, false)).collect();
-            let assets = Assets::new(&marked, &normal.iter().collect::<Vec<_>>(), &[]);
+            let files = Files::new(&marked, &normal.iter().collect::<Vec<_>>());
+            let assets = Assets::new(&marked, &files, &[]);
             assert_eq!(assets.is_asset(&marks("/wiki/a.css".to_owned())), expected, "{votes}");
         }
     }

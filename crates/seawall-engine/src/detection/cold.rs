@@ -8,8 +8,8 @@ use crate::decision::{Event, Evidence, Finding, Permit, Verdict};
 use crate::units::Timestamp;
 
 use super::Detector;
-use super::assets::Assets;
-use super::incident::Incident;
+use super::assets::{Assets, Files};
+use super::incident::{Incident, Judgement};
 use super::prior::{Outlook, Suspect};
 use super::recent::Sampled;
 use super::score::SCORE_MIN;
@@ -45,7 +45,8 @@ impl Detector {
         let minute: Vec<Sampled<'_>> = minute.collect();
         let is_own = self.seasonal.learned_seconds() >= OWN_SECONDS;
         let known = if is_own { self.baseline.before(now) } else { Vec::new() };
-        let assets = Assets::new(&self.marked, &known, &minute);
+        let files = Files::new(&self.marked, &known);
+        let assets = Assets::new(&self.marked, &files, &minute);
         let suspects = Outlook { minute: &minute, now, assets: &assets, known: &known }.suspects();
         let findings: Vec<(Vec<Item>, Finding)> =
             suspects.iter().filter_map(|suspect| self.finding(suspect, &minute)).collect();
@@ -62,7 +63,15 @@ impl Detector {
         let explanation = explanation(&findings);
         events.extend(self.take(now, id, findings, permit));
         let enforcing = self.ladder.is_enforcing();
-        events.extend(self.incidents.judged(now, Verdict::Partial, shapes, explanation, true, enforcing));
+        let judgement = Judgement {
+            verdict: Verdict::Partial,
+            shapes,
+            explanation,
+            is_cleared: true,
+            is_news: true,
+            explained_in_force: 0.0,
+        };
+        events.extend(self.incidents.judged(now, judgement, enforcing));
         events
     }
 

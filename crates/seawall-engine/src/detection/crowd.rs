@@ -85,6 +85,9 @@ const GOING_ON_REQUESTS: f64 = 4.0;
 /// Programs that say where they come from (`Mastodon/1.5.0; +https://instance.example`).
 const NAMED_SHARE: f64 = 0.5;
 
+/// What the addresses have in common that programs give in their agents (`+https://www.example.org/bot.html`).
+const WORDS_OF_ADDRESSES: [&str; 8] = ["http", "https", "www", "com", "org", "net", "htm", "html"];
+
 /// Hashes of the values that tell people from programs.
 #[derive(Clone, Debug)]
 pub(crate) struct Marked {
@@ -94,6 +97,8 @@ pub(crate) struct Marked {
     pub(crate) post: ValueHash,
     https: ValueHash,
     http: ValueHash,
+    /// Words of the address that many agents give, which say nothing about the sender.
+    of_addresses: [ValueHash; WORDS_OF_ADDRESSES.len()],
     mozilla: ValueHash,
     /// The paths at which trackers are asked.
     pub(crate) announces: [ValueHash; 2],
@@ -113,6 +118,7 @@ impl Marked {
             post: method(b"POST"),
             https: word(b"https"),
             http: word(b"http"),
+            of_addresses: WORDS_OF_ADDRESSES.map(|part| word(part.as_bytes())),
             mozilla: word(b"Mozilla"),
             announces: [b"/announce".as_slice(), b"/scrape"].map(|path| keys.value(Attribute::Path, Some(path))),
         }
@@ -126,6 +132,11 @@ impl Marked {
     /// Whether this is asked as people ask who look at something.
     pub(crate) fn is_looking(&self, marks: &Marks) -> bool {
         [self.get, self.head].contains(&marks.one(Attribute::Method))
+    }
+
+    /// Whether a value is a word that agents of every kind have, since it is a part of any address: no rule may name it.
+    pub(crate) fn is_of_address(&self, item: Item) -> bool {
+        item.attribute == Attribute::UserAgentWord && self.of_addresses.contains(&item.hash)
     }
 
     /// Whether the agent says where it comes from.

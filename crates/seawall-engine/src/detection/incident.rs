@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::decision::{CostKind, Event, EventKind, IncidentStatus, Ladder, Shape, Verdict};
 use crate::units::Timestamp;
 
+use super::inquiry::EXPLAINED_SHARE;
 use super::seasonal::SAMPLE_SECONDS;
 use super::trigger::{Exceeded, Reading};
 
@@ -29,7 +30,7 @@ const KEEN: Duration = Duration::from_secs(10);
 const KEEN_INTERVAL: Duration = Duration::from_millis(500);
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// While what was found explains it and is being done, this often: the search then only confirms, and on one core it takes
+/// After that, while what was found explains it and is being done, this often: the search then only confirms, and on one core it takes
 /// from the visitors. A second flood beside the first is found that much later.
 const SETTLED_INTERVAL: Duration = Duration::from_secs(3);
 
@@ -71,9 +72,10 @@ pub(crate) struct Incident {
 impl Incident {
     /// Whether it is time to look into it.
     pub(crate) fn is_due(&self, now: Timestamp) -> bool {
-        let is_settled = self.verdict == Verdict::Explained && self.next_verdict.is_none() && self.enforcing;
+        let is_settled =
+            self.verdict == Verdict::Explained && self.next_verdict.is_none() && self.enforcing && self.is_cleared;
         let interval = match now.since(self.opened) {
-            _ if is_settled => SETTLED_INTERVAL,
+            age if is_settled && age >= KEEN => SETTLED_INTERVAL,
             age if age < EAGER && !self.is_cleared && self.verdict != Verdict::Crowd => Duration::ZERO,
             age if age < KEEN => KEEN_INTERVAL,
             _ => INTERVAL,
@@ -100,6 +102,20 @@ impl Incident {
             rules: ladder.of_incident(self.id),
         }
     }
+}
+
+/// What a look into an incident has come to.
+#[derive(Clone, Debug)]
+pub(crate) struct Judgement {
+    pub(crate) verdict: Verdict,
+    pub(crate) shapes: Vec<Shape>,
+    pub(crate) explanation: String,
+    /// Whether it has found rules, and knows of each that it hits no crowd.
+    pub(crate) is_cleared: bool,
+    /// Whether there is a rule among them that does not stand yet.
+    pub(crate) is_news: bool,
+    /// The share of the excess that the rules in force have explained, each of what those before it left.
+    pub(crate) explained_in_force: f32,
 }
 
 /// The open incident, if any, and those before.
@@ -140,7 +156,7 @@ impl Incidents {
             return None;
         }
         let costs = exceeded.iter().map(|exceeded| exceeded.cost).collect();
-        let why = format!("{} exceed what is normal", first.cost.unit());
+        let why = first.sign.describe(first.cost);
         Some(self.begin(now, first.onset, costs, readings, &why))
     }
 
@@ -192,19 +208,25 @@ impl Incidents {
     }
 
     /// Takes what a look has found.
-    pub(crate) fn judged(
-        &mut self,
-        now: Timestamp,
-        verdict: Verdict,
-        shapes: Vec<Shape>,
-        explanation: String,
-        is_cleared: bool,
-        enforcing: bool,
-    ) -> Option<Event> {
+    pub(crate) fn judged(&mut self, now: Timestamp, judgement: Judgement, enforcing: bool) -> Option<Event> {
+        let Judgement { verdict, shapes, explanation, is_cleared, is_news, explained_in_force } = judgement;
         let open = self.open.as_mut()?;
         open.judged = now;
         open.is_cleared = is_cleared;
         open.enforcing = enforcing;
+        // What rules refuse costs the site nothing, so of a cost no look sees any more how much of it they explain: it is told by
+        // what each explained when it was put in force, and only something new says anything else.
+        let is_by_cost = open.costs.first().is_some_and(|cost| *cost != CostKind::Requests);
+        let verdict = if is_by_cost && enforcing && !is_news && verdict != Verdict::Undecided {
+            match open.verdict {
+                Verdict::Explained => Verdict::Explained,
+                _ if explained_in_force >= EXPLAINED_SHARE as f32 => Verdict::Explained,
+                Verdict::Partial => Verdict::Partial,
+                _ => verdict,
+            }
+        } else {
+            verdict
+        };
         // When the excess is gone, what it was remains what it was.
         if !open.calm.is_zero() && open.verdict != Verdict::Undecided {
             return None;

@@ -61,7 +61,7 @@ const REQUESTS_LIFT_MIN: f64 = 2.0;
 const DEARER_FACTOR: f64 = 1.5;
 
 /// *Explained*: this share of the excess, and at most this share of normal traffic.
-const EXPLAINED_SHARE: f64 = 0.8;
+pub(crate) const EXPLAINED_SHARE: f64 = 0.8;
 const EXPLAINED_COLLATERAL: f64 = 0.01;
 
 /// Before this much time nothing is called not separable.
@@ -110,7 +110,7 @@ struct View<'a> {
     growth: f64,
     waiting: Waiting,
     ordinary: Ordinary,
-    people: People,
+    people: People<'a>,
     assets: Assets<'a>,
 }
 
@@ -222,14 +222,14 @@ impl<'a> Inquiry<'a> {
     }
 
     fn view(&self) -> View<'_> {
-        let Material { around, normal, .. } = &self.material;
+        let Material { around, reference, .. } = &self.material;
         let rows = self.material.rows();
         View {
             growth: self.growth(rows),
             waiting: self.waiting(),
-            ordinary: self.material.reference.ordinary(),
-            people: People::new(rows, around.iter().copied(), normal),
-            assets: Assets::new(self.marked, normal, self.material.since_onset()),
+            ordinary: reference.ordinary(),
+            people: People::new(rows, around.iter().copied(), reference),
+            assets: Assets::new(self.marked, reference.files(), self.material.since_onset()),
         }
     }
 
@@ -366,8 +366,12 @@ impl<'a> Inquiry<'a> {
         cover(&candidates, mining, self.standing)
     }
 
-    /// Whether a rule may name this value: no network that holds anyone on the never-ban list.
+    /// Whether a rule may name this value: no word of any address in an agent, and no network that holds anyone on the
+    /// never-ban list.
     fn is_permitted(&self, item: Item) -> bool {
+        if self.marked.is_of_address(item) {
+            return false;
+        }
         if item.attribute != Attribute::ClientPrefix {
             return true;
         }
@@ -442,7 +446,7 @@ impl<'a> Inquiry<'a> {
     /// Whether the mark of a sender is among these that no normal request has.
     fn has_foreign_mark(&self, items: &[Item]) -> bool {
         let mut marks = items.iter().filter(|item| item.attribute.is_mark() && item.hash != ABSENT);
-        marks.any(|mark| !self.material.normal.iter().any(|row| row.marks.has(*mark)))
+        marks.any(|mark| !self.material.reference.has_all(&[*mark]))
     }
 
     fn verdict(&self, choices: &[Choice], covered: f64, is_answered: bool, external: bool, whole: Crowd) -> Verdict {

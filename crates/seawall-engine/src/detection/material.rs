@@ -49,7 +49,6 @@ pub(super) struct Material<'a> {
     pub(super) onset: Timestamp,
     /// The stretches of the time around, from and until, in which a rule must hold.
     pub(super) windows: Vec<(Timestamp, Timestamp)>,
-    pub(super) normal: Vec<&'a NormalRow>,
     pub(super) reference: &'a Reference,
 }
 
@@ -57,7 +56,6 @@ impl<'a> Material<'a> {
     /// Of an incident that is under way.
     pub(super) fn live(
         recent: &'a Recent,
-        normal: Vec<&'a NormalRow>,
         reference: &'a Reference,
         onset: Timestamp,
         now: Timestamp,
@@ -78,7 +76,6 @@ impl<'a> Material<'a> {
             now,
             onset,
             windows: STABILITY_SECONDS.map(|seconds| (now - Duration::from_secs(seconds), now)).to_vec(),
-            normal,
             reference,
         }
     }

@@ -20,6 +20,7 @@ mod composition;
 mod cover;
 mod crowd;
 pub mod explain;
+mod few;
 mod incident;
 mod index;
 mod inquiry;
@@ -61,7 +62,7 @@ use baseline::Baseline;
 use cold::Suspicion;
 use composition::{Change, Composition};
 use crowd::Marked;
-use incident::Incidents;
+use incident::{Incidents, Judgement};
 use inquiry::Inquiry;
 use material::{Material, NEWEST, Window, normal_rows};
 use newcomers::Newcomers;
@@ -72,7 +73,7 @@ use seasonal::Seasonal;
 use seen::Seen;
 use series::{Passed, Series};
 use shapes::Rhythms;
-use trigger::Trigger;
+use trigger::{Exceeded, Sign, Trigger};
 use values::{Item, Keys, Texts, UNUSED};
 
 pub use saved::RestoreError;
@@ -253,7 +254,7 @@ impl Detector {
         let mut events = Vec::new();
 
         let newcomers = self.newcomers(now);
-        let exceeded = self.trigger.look(now, &self.series, newcomers.is_some(), &self.seasonal);
+        let exceeded = self.trigger.look(now, &self.series, &self.recent, newcomers.is_some(), &self.seasonal);
         let is_new = !exceeded.is_empty() && self.incidents.open().is_none();
         if is_new {
             self.seasonal.discard_sample();
@@ -504,7 +505,7 @@ impl Detector {
             .collect();
         let mut events = Vec::new();
         for id in retired {
-            let onset = trigger::Exceeded { cost: CostKind::Requests, onset: from };
+            let onset = Exceeded { cost: CostKind::Requests, sign: Sign::Return, onset: from };
             events.extend(self.incidents.exceeded(now, &[onset], self.trigger.readings()));
             if let Some(incident) = self.incidents.open() {
                 events.extend(self.ladder.arm(now, id, incident.id, permit));
@@ -552,15 +553,17 @@ impl Detector {
             return Vec::new();
         }
         let window = if is_fresh { Window::Newest } else { Window::Usual };
-        let normal = normal_rows(&self.baseline, &self.seasonal, now);
         // Nothing is learned during an incident: what is normal is laid out once for it, and for each hour of it.
         let key = (id, now.as_seconds() / 3600);
         let (_, reference) = match self.reference.take().filter(|(known, _)| *known == key) {
             Some(known) => self.reference.insert(known),
-            None => self.reference.insert((key, Reference::new(&normal, &self.marked))),
+            None => {
+                let normal = normal_rows(&self.baseline, &self.seasonal, now);
+                self.reference.insert((key, Reference::new(&normal, &self.marked)))
+            }
         };
         let insight = Inquiry {
-            material: Material::live(&self.recent, normal, reference, onset, now, window),
+            material: Material::live(&self.recent, reference, onset, now, window),
             costs: &costs,
             readings: self.trigger.readings(),
             seen: Some(&self.seen),
@@ -575,17 +578,18 @@ impl Detector {
         for conditions in &insight.crowds {
             self.ladder.spare(conditions);
         }
-        let is_cleared = !insight.findings.is_empty() && insight.findings.iter().all(|(_, finding)| finding.cleared);
+        let mut judgement = Judgement {
+            explained_in_force: 0.0,
+            verdict: insight.verdict,
+            shapes: insight.shapes,
+            explanation: insight.explanation,
+            is_cleared: !insight.findings.is_empty() && insight.findings.iter().all(|(_, finding)| finding.cleared),
+            is_news: insight.findings.iter().any(|(items, _)| !standing.contains(items)),
+        };
         let mut events = self.take(now, id, insight.findings, permit);
         let still = self.ladder.is_enforcing();
-        events.extend(self.incidents.judged(
-            now,
-            insight.verdict,
-            insight.shapes,
-            insight.explanation,
-            is_cleared,
-            still,
-        ));
+        judgement.explained_in_force = self.ladder.explained(id);
+        events.extend(self.incidents.judged(now, judgement, still));
         events
     }
 }

@@ -5,8 +5,8 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::observation::attribute::Attribute;
 
-use super::baseline::NormalRow;
 use super::recent::Sampled;
+use super::reference::Reference;
 use super::values::{Item, UNUSED, ValueHash};
 
 /// Networks with fewer rows than this in the window are named by no rule.
@@ -14,19 +14,18 @@ const ROWS_MIN: u32 = 10;
 
 /// The agents of ordinary visitors, and those behind each network that a rule could name.
 #[derive(Debug)]
-pub(crate) struct People {
-    ordinary: FxHashSet<ValueHash>,
+pub(crate) struct People<'a> {
+    normal: &'a Reference,
     behind: FxHashMap<ValueHash, FxHashSet<ValueHash>>,
 }
 
-impl People {
+impl<'a> People<'a> {
     /// `window` is what is mined; `recent` everything of the last minute.
-    pub(crate) fn new<'a>(
+    pub(crate) fn new<'r>(
         window: &[Sampled<'_>],
-        recent: impl Iterator<Item = Sampled<'a>>,
-        normal: &[&NormalRow],
+        recent: impl Iterator<Item = Sampled<'r>>,
+        normal: &'a Reference,
     ) -> Self {
-        let ordinary = normal.iter().map(|row| row.marks.one(Attribute::UserAgent)).collect();
         let mut counts: FxHashMap<ValueHash, u32> = FxHashMap::default();
         for sampled in window {
             for network in sampled.row.marks.of(Attribute::ClientPrefix) {
@@ -37,20 +36,23 @@ impl People {
         let mut behind: FxHashMap<ValueHash, FxHashSet<ValueHash>> =
             named.map(|(network, _)| (network, FxHashSet::default())).collect();
         if !behind.is_empty() {
-            for marks in recent.map(|sampled| &sampled.row.marks).chain(normal.iter().map(|row| &row.marks)) {
-                for network in marks.of(Attribute::ClientPrefix) {
-                    if let Some(agents) = behind.get_mut(network) {
-                        agents.insert(marks.one(Attribute::UserAgent));
-                    }
+            let mut note = |network: ValueHash, agent: ValueHash| {
+                if let Some(agents) = behind.get_mut(&network) {
+                    agents.insert(agent);
                 }
+            };
+            for marks in recent.map(|sampled| &sampled.row.marks) {
+                let agent = marks.one(Attribute::UserAgent);
+                marks.of(Attribute::ClientPrefix).iter().for_each(|network| note(*network, agent));
             }
+            normal.each_network(note);
         }
-        Self { ordinary, behind }
+        Self { normal, behind }
     }
 
     /// Whether ordinary visitors have this user agent.
     pub(crate) fn is_ordinary(&self, agent: ValueHash) -> bool {
-        self.ordinary.contains(&agent)
+        self.normal.has_agent(agent)
     }
 
     /// How many people are behind the networks that these name.
@@ -58,7 +60,7 @@ impl People {
         let named = items.iter().filter(|item| item.attribute == Attribute::ClientPrefix);
         let behind = named.filter_map(|item| self.behind.get(&item.hash));
         let users = behind.map(|agents| {
-            let known = agents.iter().filter(|agent| self.ordinary.contains(agent)).count();
+            let known = agents.iter().filter(|agent| self.normal.has_agent(**agent)).count();
             known + usize::from(known < agents.len())
         });
         users.max().unwrap_or(1) as f64
@@ -68,7 +70,10 @@ impl People {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::detection::baseline::NormalRow;
+    use crate::detection::crowd::Marked;
     use crate::detection::recent::Row;
+    use crate::detection::values::Keys;
     use crate::units::Timestamp;
 
     #[test]
@@ -85,7 +90,8 @@ mod tests {
             rows.iter().map(|row| Sampled { row, at: Timestamp::EPOCH, factor: 1.0 }).collect();
         let normal: Vec<NormalRow> =
             (10..20).map(|agent| NormalRow::saved(row(agent, 0).marks, [1.0, 0.0, 0.0, 0.0], 1.0, false)).collect();
-        let people = People::new(&sampled, sampled.iter().copied(), &normal.iter().collect::<Vec<_>>());
+        let normal = Reference::new(&normal.iter().collect::<Vec<_>>(), &Marked::new(&Keys::new(1)));
+        let people = People::new(&sampled, sampled.iter().copied(), &normal);
         let named = |hash| people.users(&[Item { attribute: Attribute::ClientPrefix, hash }]);
         assert_eq!(named(7), 1.0);
         assert_eq!(named(8), 5.0);

@@ -8,6 +8,7 @@ use std::ops::Range;
 use crate::decision::CostKind;
 use crate::observation::attribute::{Attribute, USER_AGENT_WORDS_MAX};
 
+use super::assets::Files;
 use super::baseline::NormalRow;
 use super::bits::Bits;
 use super::crowd::{Marked, Ordinary};
@@ -35,6 +36,7 @@ pub(crate) struct Votes {
 /// The rows of one user agent, which stand together, and its words.
 #[derive(Clone, Debug)]
 struct Agent {
+    hash: ValueHash,
     rows: Range<usize>,
     words: [ValueHash; USER_AGENT_WORDS_MAX],
 }
@@ -59,6 +61,7 @@ pub(crate) struct Reference {
     returning_share: f64,
     answers: Usual,
     ordinary: Ordinary,
+    files: Files,
 }
 
 impl Reference {
@@ -103,6 +106,7 @@ impl Reference {
             returning_share: of_returning / all.max(1.0),
             answers: answers(rows, all),
             ordinary: ordinary(rows, marked),
+            files: Files::new(marked, rows),
             requests,
         }
     }
@@ -190,6 +194,26 @@ impl Reference {
         self.answers
     }
 
+    /// Whether any row has this user agent.
+    pub(crate) fn has_agent(&self, agent: ValueHash) -> bool {
+        self.agents.binary_search_by_key(&agent, |known| known.hash).is_ok()
+    }
+
+    /// Hands each network of a client to `take`, with the client's user agent.
+    pub(crate) fn each_network(&self, mut take: impl FnMut(ValueHash, ValueHash)) {
+        let columns = self.columns.get(Marks::places(Attribute::ClientPrefix)).unwrap_or_default();
+        for agent in &self.agents {
+            for networks in columns.iter().filter_map(|column| column.get(agent.rows.clone())) {
+                networks.iter().filter(|network| **network != UNUSED).for_each(|network| take(*network, agent.hash));
+            }
+        }
+    }
+
+    /// What is known of the site's files.
+    pub(crate) const fn files(&self) -> &Files {
+        &self.files
+    }
+
     /// What ordinary traffic is like, for the crowd test.
     pub(crate) const fn ordinary(&self) -> Ordinary {
         self.ordinary
@@ -215,7 +239,7 @@ fn agents(rows: &[&NormalRow]) -> Vec<Agent> {
     for run in rows.chunk_by(same) {
         let mut words = [UNUSED; USER_AGENT_WORDS_MAX];
         words.copy_from_slice(run[0].marks.of(Attribute::UserAgentWord));
-        agents.push(Agent { rows: from..from + run.len(), words });
+        agents.push(Agent { hash: run[0].marks.one(Attribute::UserAgent), rows: from..from + run.len(), words });
         from += run.len();
     }
     agents

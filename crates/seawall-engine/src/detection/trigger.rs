@@ -5,11 +5,13 @@
 //!   that is over within half a second is never one. The number of clients that arrive is watched in
 //!   the same way, because bursts of it are small on any site: a distributed flood of twenty requests a second stands
 //!   out there at once, where twenty requests are still a page load.
+//!   Three seconds together tell a dozen clients a second, or a dozen dear requests, from chance where one second does not;
+//!   of a cost, what a few busy visitors have is left out of them.
 //!   Heaviest of all watched is what one client asks for: forty requests a second from one address are seen within two
 //!   seconds on a site that is used to more than that from its visitors together.
 //!   So is an agent that ordinary visitors do not have and many clients arrive with: a flood that is small beside the
 //!   ordinary traffic.
-//! - *slow*: the last ten seconds exceed what ten seconds may be, for three seconds.
+//! - *slow*: the last ten seconds exceed what ten seconds may be, for three seconds, without what a few busy visitors have.
 //! - *creeping*: a cumulative sum (E. S. Page, Biometrika 41, 1954) over ten-second sums, for ramps.
 //!
 //! What a stretch of time may be is `max(1.5 × p99, median + 6 × MAD, a floor)`, and 2.5 × p99 for one second of a cost. A median page load, a crawler or a herd
@@ -23,6 +25,8 @@ use std::time::Duration;
 use crate::decision::CostKind;
 use crate::units::Timestamp;
 
+use super::few::visitors_cost;
+use super::recent::Recent;
 use super::seasonal::{Normal, Seasonal};
 use super::series::{ARRIVALS, HEAVIEST, SERIES, STEPS_PER_SECOND, Series};
 
@@ -56,6 +60,10 @@ const HEAVY_MIN: f64 = 70.0;
 pub(crate) const NEWCOMERS_MIN: f64 = 6.0;
 const NEWCOMERS_HELD: u32 = 2;
 const NEWCOMERS_BEGAN: Duration = Duration::from_millis(2000);
+
+/// So many seconds together are compared as well, and it began about so long ago when they are too much.
+const TOGETHER_SECONDS: u64 = 3;
+const TOGETHER_BEGAN: Duration = Duration::from_millis(1500);
 
 /// Fast: this many of the last five ticks.
 const HELD: u32 = 3;
@@ -102,10 +110,45 @@ pub(crate) struct Trigger {
     surge: bool,
 }
 
+/// By what an excess was noticed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sign {
+    /// One second of the cost.
+    Second,
+    /// Ten seconds of it.
+    TenSeconds,
+    /// A ramp.
+    Creeping,
+    /// Clients arrive faster than on ordinary days.
+    Arrivals,
+    /// One client asks for more than any page has parts.
+    HeavyClient,
+    /// Clients arrive with one agent that ordinary visitors do not have.
+    Newcomers,
+    /// What an older rule is about is back.
+    Return,
+}
+
+impl Sign {
+    /// In words, of this cost.
+    pub(crate) fn describe(self, cost: CostKind) -> String {
+        match self {
+            Self::Second => format!("{} exceed what a second may have", cost.unit()),
+            Self::TenSeconds => format!("{} exceed what ten seconds may have", cost.unit()),
+            Self::Creeping => format!("{} have grown for minutes beyond what is normal", cost.unit()),
+            Self::Arrivals => "more clients arrive at once than is normal".to_owned(),
+            Self::HeavyClient => "one client asks for more than any page has parts".to_owned(),
+            Self::Newcomers => "many clients arrive with an agent that ordinary visitors do not have".to_owned(),
+            Self::Return => "what an older rule is about is back".to_owned(),
+        }
+    }
+}
+
 /// A cost has exceeded what is normal for long enough.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Exceeded {
     pub(crate) cost: CostKind,
+    pub(crate) sign: Sign,
     /// When it began, as far as can be told.
     pub(crate) onset: Timestamp,
 }
@@ -142,6 +185,7 @@ impl Trigger {
         &mut self,
         now: Timestamp,
         series: &Series,
+        recent: &Recent,
         newcomers: bool,
         seasonal: &Seasonal,
     ) -> Vec<Exceeded> {
@@ -157,15 +201,26 @@ impl Trigger {
         }
         self.last = now;
         let (second, half) = (series.last_of_many(STEPS_PER_SECOND), series.last_of_many(STEPS_PER_SECOND / 2));
-        let exceeds_second = |index: usize| exceeds_second(now, second[index].min(2.0 * half[index]), index, seasonal);
-        let is_heavy = || {
-            let is_at_once = second[CostKind::Requests as usize] >= HEAVY_SECOND_MIN || half[HEAVIEST] >= HEAVY_MIN;
-            is_at_once && self::exceeds_second(now, half[HEAVIEST], HEAVIEST, seasonal)
-        };
+        let exceeds_second =
+            |index: usize| is_beyond_second(now, second[index].min(2.0 * half[index]), index, seasonal);
+        let is_at_once = second[CostKind::Requests as usize] >= HEAVY_SECOND_MIN || half[HEAVIEST] >= HEAVY_MIN;
+        let is_heavy = is_at_once && is_beyond_second(now, half[HEAVIEST], HEAVIEST, seasonal);
         let ten_seconds = series.last_of_many(10 * STEPS_PER_SECOND);
         self.newcomers = ((self.newcomers << 1) | u32::from(newcomers)) & HELD_OF;
         let newcomers_held = self.newcomers.count_ones() >= NEWCOMERS_HELD;
-        let arrivals = exceeds_second(ARRIVALS) || is_heavy() || newcomers;
+        let together = series.last_of_many(TOGETHER_SECONDS * STEPS_PER_SECOND);
+        let since_together = now - Duration::from_secs(TOGETHER_SECONDS);
+        let exceeds_together = |index: usize| match CostKind::ALL.get(index) {
+            _ if !is_beyond_together(now, together[index], index, seasonal) => false,
+            Some(cost) => {
+                let of_visitors = visitors_cost(recent.since(since_together), *cost);
+                is_beyond_together(now, together[index] - of_visitors, index, seasonal)
+            }
+            None => true,
+        };
+        let arrive_on = exceeds_together(ARRIVALS);
+        let arrive = arrive_on || exceeds_second(ARRIVALS);
+        let arrivals = arrive || is_heavy || newcomers;
         let revision = seasonal.revision(now);
         if self.normal.0 != revision {
             self.normal = (revision, std::array::from_fn(|cost| seasonal.normal(now, cost)));
@@ -173,7 +228,8 @@ impl Trigger {
         let mut exceeded = Vec::new();
         self.surge = false;
         for (cost, kind) in CostKind::ALL.into_iter().enumerate() {
-            let surge = exceeds_second(cost) || (kind == CostKind::Requests && arrivals);
+            let goes_on = exceeds_together(cost) || (kind == CostKind::Requests && arrive_on);
+            let surge = goes_on || exceeds_second(cost) || (kind == CostKind::Requests && arrivals);
             self.surge |= surge;
             self.fast[cost] = ((self.fast[cost] << 1) | u32::from(surge)) & HELD_OF;
             if self.fast[cost] == 0 {
@@ -187,7 +243,8 @@ impl Trigger {
             let normal = self.normal.1[cost];
             let most = most(normal, UPPER_FACTOR, FLOOR_TEN_SECONDS[cost]);
             let offered = ten_seconds[cost];
-            if offered > most {
+            let of_visitors = || visitors_cost(recent.since(now - Duration::from_secs(10)), kind);
+            if offered > most && offered - of_visitors() > most {
                 self.slow_since[cost].get_or_insert(now);
             } else {
                 self.slow_since[cost] = None;
@@ -200,12 +257,24 @@ impl Trigger {
             self.readings[cost] = Reading { offered, normal, exceeds, calm };
             if exceeds {
                 let onset = if fast {
-                    let began = if is_of_newcomers { NEWCOMERS_BEGAN } else { Duration::from_millis(750) };
+                    let began = match kind {
+                        CostKind::Requests if newcomers_held => NEWCOMERS_BEGAN,
+                        _ if goes_on => TOGETHER_BEGAN,
+                        _ => Duration::from_millis(750),
+                    };
                     self.fast_since[cost].map(|since| since - began)
                 } else {
                     self.slow_since[cost].map(|since| since - Duration::from_secs(5))
                 };
-                exceeded.push(Exceeded { cost: kind, onset: onset.unwrap_or(now - Duration::from_secs(10)) });
+                let sign = match kind {
+                    CostKind::Requests if newcomers_held => Sign::Newcomers,
+                    CostKind::Requests if fast && is_heavy => Sign::HeavyClient,
+                    CostKind::Requests if fast && arrive => Sign::Arrivals,
+                    _ if fast => Sign::Second,
+                    _ if slow => Sign::TenSeconds,
+                    _ => Sign::Creeping,
+                };
+                exceeded.push(Exceeded { cost: kind, sign, onset: onset.unwrap_or(now - Duration::from_secs(10)) });
             }
         }
         exceeded
@@ -217,10 +286,24 @@ fn most(normal: Normal, factor: f64, floor: f64) -> f64 {
     (normal.upper * factor).max(normal.median + SPREAD_FACTOR * normal.spread).max(normal.median + floor)
 }
 
-fn exceeds_second(now: Timestamp, sum: f64, series: usize, seasonal: &Seasonal) -> bool {
+fn is_beyond_second(now: Timestamp, sum: f64, series: usize, seasonal: &Seasonal) -> bool {
     // Most quiet ticks are decided by the floor, without a look at the histograms.
-    let factor = if series < ARRIVALS { UPPER_FACTOR_SECOND } else { UPPER_FACTOR };
-    sum > FLOOR_SECOND[series] && sum > most(seasonal.normal_second(now, series), factor, FLOOR_SECOND[series])
+    sum > FLOOR_SECOND[series] && sum > most(seasonal.normal_second(now, series), factor(series), FLOOR_SECOND[series])
+}
+
+/// The same of [`TOGETHER_SECONDS`]: what comes independently varies by the root of three as much over three seconds as over one.
+fn is_beyond_together(now: Timestamp, sum: f64, series: usize, seasonal: &Seasonal) -> bool {
+    let seconds = TOGETHER_SECONDS as f64;
+    if sum <= seconds.sqrt() * FLOOR_SECOND[series] {
+        return false;
+    }
+    let normal = seasonal.normal_second(now, series);
+    let beyond = most(normal, factor(series), FLOOR_SECOND[series]) - normal.median;
+    sum > seconds * normal.median + seconds.sqrt() * beyond
+}
+
+const fn factor(series: usize) -> f64 {
+    if series < ARRIVALS { UPPER_FACTOR_SECOND } else { UPPER_FACTOR }
 }
 
 #[cfg(test)]
@@ -230,10 +313,10 @@ mod tests {
 
     const START: u64 = 1_600_041_600;
 
-    /// Runs one quarter of a second after another with this many requests, each from a client of its own; returns after
-    /// how many it triggers.
+    /// Runs one quarter of a second after another with this many requests; returns after how many it triggers.
     fn ticks_until_exceeded(normal: f64, then: impl Fn(u64) -> f64, ticks: u64) -> Option<u64> {
         let (mut series, mut seasonal, mut trigger) = (Series::new(), Seasonal::new(), Trigger::default());
+        let recent = Recent::new();
         let at = |tick: u64| Timestamp::from_micros((START * 4 + tick) * 250_000);
         let calm = 4 * 400;
         for tick in 0..calm + ticks {
@@ -246,7 +329,7 @@ mod tests {
             for sample in samples {
                 trigger.sample(at(tick), &sample, &seasonal);
             }
-            if !trigger.look(at(tick), &series, false, &seasonal).is_empty() {
+            if !trigger.look(at(tick), &series, &recent, false, &seasonal).is_empty() {
                 return tick.checked_sub(calm);
             }
             let requests = if tick < calm { normal / 4.0 } else { then(tick - calm) / 4.0 };
@@ -266,6 +349,7 @@ mod tests {
     #[test]
     fn many_who_arrive_with_one_new_agent_are_seen_with_the_second_look() {
         let (mut series, mut seasonal, mut trigger) = (Series::new(), Seasonal::new(), Trigger::default());
+        let recent = Recent::new();
         let at = |tick: u64| Timestamp::from_micros((START * 4 + tick) * 250_000);
         for tick in 0..4 * 400 {
             series.advance(at(tick), |passed| {
@@ -273,11 +357,14 @@ mod tests {
                     seasonal.learn(second, &sums);
                 }
             });
-            assert!(trigger.look(at(tick), &series, false, &seasonal).is_empty());
+            assert!(trigger.look(at(tick), &series, &recent, false, &seasonal).is_empty());
         }
-        assert!(trigger.look(at(1600), &series, true, &seasonal).is_empty());
-        let exceeded = trigger.look(at(1601), &series, true, &seasonal);
-        assert_eq!(exceeded, [Exceeded { cost: CostKind::Requests, onset: at(1600) - NEWCOMERS_BEGAN }]);
+        assert!(trigger.look(at(1600), &series, &recent, true, &seasonal).is_empty());
+        let exceeded = trigger.look(at(1601), &series, &recent, true, &seasonal);
+        assert_eq!(
+            exceeded,
+            [Exceeded { cost: CostKind::Requests, sign: Sign::Newcomers, onset: at(1600) - NEWCOMERS_BEGAN }]
+        );
     }
 
     #[test]

@@ -174,7 +174,6 @@ impl Explainer {
                 onset: surge.from,
                 around: rows,
                 windows: windows.collect(),
-                normal,
                 reference: &reference,
             },
             costs: &costs,
