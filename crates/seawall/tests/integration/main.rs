@@ -10,4 +10,5 @@ mod drill;
 mod explain;
 mod proxy;
 mod report;
+mod report_inputs;
 mod support;
