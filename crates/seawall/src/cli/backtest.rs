@@ -86,7 +86,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         None => Lists::default(),
     };
     let mut backtest = Backtest::new(candidates(arguments, &lists)?, clients(arguments.show_addresses)?);
-    let logs = files(&arguments.logs)?;
+    let logs = files(&arguments.logs);
     let mut matched = MatchedLines::new();
     let mut unreadable = Unreadable::default();
     backtest.collect(

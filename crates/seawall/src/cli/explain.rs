@@ -78,7 +78,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         None => NetworkFiles::default(),
     };
     let networks = Networks::load(&network_files).map_err(Failure::machine)?;
-    let logs = files(&arguments.logs)?;
+    let logs = files(&arguments.logs);
     let mut unreadable = Unreadable::default();
     let explanation =
         explain(&Logs::new(&logs, arguments.format.as_ref()), &networks, SEED, &mut Progress::on_terminal(), |error| {

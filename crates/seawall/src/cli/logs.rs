@@ -7,21 +7,18 @@ use seawall_engine::decision::expression::{Expression, ExpressionError, Lists, P
 use super::Failure;
 use crate::config::SITES;
 use crate::show::excerpt::excerpt;
-use crate::show::log::files::{Files, FilesError};
+use crate::show::log::files::Files;
 use crate::show::text::escape;
 use crate::source::follow::InputError;
 
 /// The files that these arguments stand for, in the order of time. A file that is named twice is said to be, and read once.
-pub(crate) fn files(arguments: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
-    let files = Files::find(arguments).map_err(|error| match error {
-        FilesError::Pattern { .. } => Failure::usage(error),
-        FilesError::Nothing { .. } | FilesError::TooMany { .. } => Failure::machine(error),
-    })?;
+pub(crate) fn files(arguments: &[PathBuf]) -> Vec<PathBuf> {
+    let files = Files::find(arguments);
     for (path, other) in files.doubled {
         let name = |path: PathBuf| escape(path.to_string_lossy().as_bytes());
         eprintln!("seawall: {} is the same file as {}; it is read once", name(path), name(other));
     }
-    Ok(files.paths)
+    files.paths
 }
 
 /// Counts inputs that cannot be read, or not whole, and says so of each.

@@ -122,7 +122,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let filter = arguments.filter.as_ref().map(|text| expression("--where", text, Use::Filter, &lists)).transpose()?;
     let filter = filter.map(Filter::new);
     let (view, paths) = view(arguments, &lists)?;
-    let paths = files(paths)?;
+    let paths = files(paths);
     let networks = Networks::load(&network_files).map_err(Failure::machine)?;
     let logs =
         Logs { filter: filter.as_ref(), networks: Some(&networks), ..Logs::new(&paths, arguments.format.as_ref()) };

@@ -95,7 +95,7 @@ fn patterns_are_resolved_and_rotated_sets_read_in_the_order_of_time() {
     assert_eq!(report["totals"]["requests"], 4);
     let nothing = run(&[&format!("{}/none*", folder.path().display())]);
     assert_eq!(nothing.status.code(), Some(4));
-    assert!(text(&nothing.stderr).contains("no file matches"), "{}", text(&nothing.stderr));
+    assert!(text(&nothing.stderr).contains("none*: No such file"), "{}", text(&nothing.stderr));
 }
 
 #[test]

@@ -1,41 +1,10 @@
 //! Which files are read, and in which order: patterns are resolved, rotated sets put in the order of time, and a file that is named
 //! twice is read once.
 
-use std::collections::HashMap;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-
-use crate::show::text::escape;
-
-/// The most files that a pattern may stand for.
-const FILES_MAX: usize = 100_000;
-
-/// What a pattern was to stand for.
-#[derive(Debug, thiserror::Error)]
-pub enum FilesError {
-    /// It is no pattern.
-    #[error("\"{}\" is no pattern: {source}", escape(pattern.as_bytes()))]
-    Pattern {
-        /// What was given.
-        pattern: String,
-        /// What is wrong with it.
-        source: glob::PatternError,
-    },
-    /// There is no such file.
-    #[error("no file matches {}; a name that holds * ? or [ as it stands needs [*] [?] or [[]", escape(pattern.as_bytes()))]
-    Nothing {
-        /// What was given.
-        pattern: String,
-    },
-    /// There are too many.
-    #[error("more than {FILES_MAX} files match {}", escape(pattern.as_bytes()))]
-    TooMany {
-        /// What was given.
-        pattern: String,
-    },
-}
 
 /// The files to be read for these arguments, in the order in which they are read.
 #[derive(Debug, Default)]
@@ -47,17 +16,17 @@ pub struct Files {
 }
 
 impl Files {
-    /// Resolves the arguments. What exists is taken as it is, whatever characters are in its name.
-    ///
-    /// # Errors
-    /// When a pattern is none, or stands for no file or too many.
-    pub fn find(arguments: &[PathBuf]) -> Result<Self, FilesError> {
+    /// Resolves the arguments. What exists is taken as it is, whatever characters are in its name, and so is a pattern that stands
+    /// for no file, as shells do it: that it cannot be opened is said when that is tried.
+    pub fn find(arguments: &[PathBuf]) -> Self {
         let mut paths = Vec::new();
         for argument in arguments {
-            match argument.to_str().filter(|text| text.contains(['*', '?', '['])) {
-                Some(pattern) if fs::symlink_metadata(argument).is_err() => paths.extend(resolve(pattern)?),
-                _ => paths.push(argument.clone()),
+            let is_pattern = |text: &&str| text.contains(['*', '?', '[']) && fs::symlink_metadata(argument).is_err();
+            let found = argument.to_str().filter(is_pattern).map(resolve).unwrap_or_default();
+            if found.is_empty() {
+                paths.push(argument.clone());
             }
+            paths.extend(found);
         }
         let mut found = Self::default();
         let mut seen: HashMap<(u64, u64), PathBuf> = HashMap::new();
@@ -84,19 +53,14 @@ impl Files {
                 None => found.paths.push(path),
             }
         }
-        Ok(found)
+        found
     }
 }
 
-fn resolve(pattern: &str) -> Result<Vec<PathBuf>, FilesError> {
-    let matches = glob::glob(pattern).map_err(|source| FilesError::Pattern { pattern: pattern.to_owned(), source })?;
-    // Folders that cannot be read, and folders that the pattern matches beside files, are passed over as a shell does.
-    let found: Vec<PathBuf> = matches.flatten().filter(|path| !path.is_dir()).take(FILES_MAX + 1).collect();
-    match found.len() {
-        0 => Err(FilesError::Nothing { pattern: pattern.to_owned() }),
-        FILES_MAX.. => Err(FilesError::TooMany { pattern: pattern.to_owned() }),
-        _ => Ok(found),
-    }
+/// The files that a pattern stands for. Folders that cannot be read, and folders that it matches beside files, are passed over.
+fn resolve(pattern: &str) -> Vec<PathBuf> {
+    let matches = glob::glob(pattern).into_iter().flatten().flatten();
+    matches.filter(|path| !path.is_dir()).collect()
 }
 
 /// The files with each rotated set in the order of time, where the first of the set stands.
@@ -200,17 +164,12 @@ mod tests {
         fs::write(path("access.log"), "x").expect("room");
         fs::write(path("odd[1]*.log"), "x").expect("room");
         std::os::unix::fs::symlink(path("access.log"), path("link")).expect("room");
-        let files =
-            Files::find(&[path("access.log"), path("./access.log"), path("link"), path("acc*")]).expect("files");
+        let files = Files::find(&[path("access.log"), path("./access.log"), path("link"), path("acc*")]);
         assert_eq!(files.paths, [path("access.log")]);
         assert_eq!(files.doubled.len(), 3);
-        // A name that exists is no pattern.
-        let files = Files::find(&[path("odd[1]*.log")]).expect("a file");
-        assert_eq!(files.paths, [path("odd[1]*.log")]);
-        let error = |name: &str| Files::find(&[path(name)]).expect_err("no files").to_string();
-        assert!(error("none*").contains("no file matches"), "{}", error("none*"));
-        assert!(error("a***").contains("is no pattern"), "{}", error("a***"));
-        // What does not exist and is no pattern is said when it is opened.
-        assert_eq!(Files::find(&[path("missing")]).expect("a name").paths, [path("missing")]);
+        // A name that exists is no pattern, and neither is one that stands for nothing.
+        for name in ["odd[1]*.log", "missing", "none*", "[unclosed", "a***"] {
+            assert_eq!(Files::find(&[path(name)]).paths, [path(name)], "{name}");
+        }
     }
 }

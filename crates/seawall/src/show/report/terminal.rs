@@ -8,8 +8,8 @@ use super::summary::{
     Amount, Content, DistributionSummary, Mean, Summary, SurgesSummary, TableSummary, Tally, TrafficSummary,
 };
 use crate::show::log::Screen;
-use crate::show::log::page::{BAR, Page, QUIET, TITLE, WARNING, block, hits_text, padded, requests_text, span};
-use crate::show::text::{byte_count, cut_middle, grouped, percent};
+use crate::show::log::page::{BAR, Page, QUIET, TITLE, WARNING, block, hits_text, padded, requests_text, span, width};
+use crate::show::text::{byte_count, cut, cut_middle, grouped, percent};
 
 /// Where a terminal is wide enough for every label to have one line. Below, a long one takes a second: of what is left of
 /// a user agent after one, several look the same.
@@ -78,6 +78,7 @@ impl Page {
     fn not_recorded(&mut self, title: &str, summary: &Summary) {
         let formats = summary.formats().join(", ");
         let note = format!("not recorded in these logs (format: {formats})");
+        let note = cut(&note, self.screen.columns.saturating_sub(width(title) + 2));
         let title = self.styled(TITLE, title);
         let note = self.styled(QUIET, &note);
         self.line(&format!("{title}  {note}"));

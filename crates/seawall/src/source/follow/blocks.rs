@@ -54,13 +54,19 @@ impl<R: Read> Blocks<R> {
     /// # Errors
     /// What the input says. The whole lines that had come before are given first.
     pub fn next(&mut self, block: &mut Block) -> io::Result<bool> {
-        block.text.clear();
-        block.text.append(&mut self.rest);
         block.too_long = None;
         block.directive.clone_from(&self.directive);
         block.first_line = self.lines + 1;
+        // What the block held before stays where it will be written over: clearing it would mean zeroing all of it again.
+        let text = &mut block.text;
+        text.resize(text.len().max(self.rest.len()), 0);
+        text.get_mut(..self.rest.len()).unwrap_or_default().copy_from_slice(&self.rest);
+        let start = self.rest.len();
+        self.rest.clear();
         if self.failure.is_none() {
-            self.failure = self.fill(&mut block.text).err();
+            self.failure = self.fill(text, start).err();
+        } else {
+            text.truncate(start);
         }
         if !self.ended {
             let whole = memchr::memrchr(b'\n', &block.text).map_or(0, |last| last + 1);
@@ -82,9 +88,8 @@ impl<R: Read> Blocks<R> {
         Ok(true)
     }
 
-    /// Reads until the block is full or the input ends.
-    fn fill(&mut self, text: &mut Vec<u8>) -> io::Result<()> {
-        let start = text.len();
+    /// Reads behind the first `start` bytes until the block is full or the input ends.
+    fn fill(&mut self, text: &mut Vec<u8>, start: usize) -> io::Result<()> {
         text.resize(BLOCK_BYTES, 0);
         let mut end = start;
         let result = loop {
@@ -109,8 +114,7 @@ impl<R: Read> Blocks<R> {
         let mut more = Vec::new();
         block.text.truncate(BEGINNING_BYTES);
         loop {
-            more.clear();
-            let failure = self.fill(&mut more);
+            let failure = self.fill(&mut more, 0);
             let line_break = memchr::memchr(b'\n', &more);
             length += line_break.unwrap_or(more.len()) as u64;
             if let Some(at) = line_break {

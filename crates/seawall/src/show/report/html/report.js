@@ -169,15 +169,17 @@ function table(panel) {
   for (const [label, row] of [[panel.without_value_label, panel.without_value], ["(not recorded)", panel.not_recorded]]) {
     if (row.hits) rows.push({ ...row, label, isNone: true });
   }
-  if (!rows.length) return made;
+  if (!rows.length || !panel.recorded) return made;
   const isTimed = rows.some(row => row.mean_ms !== undefined);
   const columns = [["", row => row.label], ["hits", row => row.hits], ["share", row => row.hits], ["bytes", row => row.bytes]];
   if (isTimed) columns.push(["mean", row => row.mean_ms ?? -1]);
   const grid = element("table"), head = element("tr"), body = element("tbody"), scroll = element("div", undefined, "scroll");
-  const most = Math.max(...rows.map(row => row.hits));
+  // A bar is as long as what the rows are in the order of.
+  const weight = { paths_by_bytes: row => row.bytes, slowest_paths: row => row.mean_ms ?? 0 }[panel.name] ?? (row => row.hits);
+  const most = Math.max(...rows.map(weight)) || 1;
   const lines = rows.map(row => {
     const line = element("tr", undefined, row.isNone ? "none" : ""), name = element("td"), bar = element("i");
-    bar.style.width = row.hits / most * 100 + "%";
+    bar.style.width = weight(row) / most * 100 + "%";
     name.append(bar, element("span", row.label));
     if (row.detail) name.append(" ", element("small", row.detail));
     line.append(name, element("td", count(row.hits)), element("td", percent(row.hits_share), "wideonly"), element("td", bytes(row.bytes)));
