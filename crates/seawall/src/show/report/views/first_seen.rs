@@ -8,7 +8,7 @@ use seawall_engine::distinct::Distinct;
 use seawall_engine::units::Timestamp;
 use siphasher::sip::SipHasher13;
 
-use super::{Cell, Column, ViewTable, Viewer, number, text};
+use super::{Cell, Column, ViewTable, Viewer, name, number, text};
 use crate::show::log::inputs::Inputs;
 use crate::show::log::moment;
 use crate::show::log::page::requests_text;
@@ -21,11 +21,11 @@ use crate::show::text::{byte_count, escape, grouped};
 const TEXT_BYTES_MAX: usize = seawall_engine::observation::attribute::VALUE_BYTES_MAX;
 
 const COLUMNS: [Column; 9] = [
-    text("time", "time (UTC)"),
+    name("time", "time (UTC)"),
     text("input", "file"),
     number("line", "line"),
-    text("client", "client"),
-    text("method", "method"),
+    name("client", "client"),
+    name("method", "method"),
     text("host", ""),
     text("path", "path"),
     number("status", "status"),

@@ -6,9 +6,8 @@ use std::ops::ControlFlow;
 use seawall_engine::decision::expression::Answer;
 use seawall_engine::network::NetworkKind;
 
-use super::{Cell, Column, ViewTable, Viewer, number, text};
+use super::{Cell, Column, ViewTable, Viewer, name, number, text};
 use crate::show::log::inputs::Inputs;
-use crate::show::log::page::span;
 use crate::show::log::read::{LogRequest, Visitor};
 use crate::show::log::summary::share;
 use crate::show::report::Options;
@@ -19,7 +18,7 @@ use crate::show::text::{byte_count, escape, grouped, percent};
 const CLIENTS_MAX: usize = 1 << 18;
 
 const COLUMNS: [Column; 15] = [
-    text("client", "client"),
+    name("client", "client"),
     number("hits", "hits"),
     number("hits_share", ""),
     number("bytes", "bytes"),
@@ -134,7 +133,11 @@ impl Viewer for Leech {
                 Cell::new(bytes, byte_count(bytes)),
                 Cell::new(share(bytes, total.bytes), percent(bytes, total.bytes)),
                 interval.map_or_else(Cell::none, |interval| {
-                    let label = if interval < 10.0 { format!("{interval:.1} s") } else { span(interval as u64) };
+                    let label = match interval {
+                        ..120.0 => format!("{interval:.1} s"),
+                        ..7200.0 => format!("{:.1} min", interval / 60.0),
+                        _ => format!("{:.1} h", interval / 3600.0),
+                    };
                     Cell::new((interval * 1000.0).round() / 1000.0, label)
                 }),
                 Cell::new(activity.burst, format!("{}/min", grouped(u64::from(activity.burst)))),

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use regex::bytes::Regex;
 use seawall_engine::units::Timestamp;
 
-use super::{Cell, Column, ViewTable, Viewer, number, text};
+use super::{Cell, Column, ViewTable, Viewer, name, number, text};
 use crate::show::log::inputs::Inputs;
 use crate::show::log::moment;
 use crate::show::log::read::{LogRequest, Visitor};
@@ -20,8 +20,8 @@ const COLUMNS: [Column; 7] = [
     number("matches", "matches"),
     number("matches_share", "share"),
     number("bytes", "bytes"),
-    text("first", "first (UTC)"),
-    text("last", "last (UTC)"),
+    name("first", "first (UTC)"),
+    name("last", "last (UTC)"),
 ];
 
 /// What matched.

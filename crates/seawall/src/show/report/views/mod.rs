@@ -62,14 +62,21 @@ struct Column {
     title: &'static str,
     /// Numbers stand at the right, and are never cut.
     is_number: bool,
+    /// Whether a text gives way where the screen is narrow: of what is cut, several may look the same.
+    gives_way: bool,
 }
 
 const fn number(name: &'static str, title: &'static str) -> Column {
-    Column { name, title, is_number: true }
+    Column { name, title, is_number: true, gives_way: false }
 }
 
 const fn text(name: &'static str, title: &'static str) -> Column {
-    Column { name, title, is_number: false }
+    Column { name, title, is_number: false, gives_way: true }
+}
+
+/// Texts of few letters, and names that are alike.
+const fn name(name: &'static str, title: &'static str) -> Column {
+    Column { name, title, is_number: false, gives_way: false }
 }
 
 /// What stands in a row.

@@ -58,7 +58,7 @@ fn widths(view: &ViewSummary, room: usize) -> Vec<usize> {
             widths.iter().filter(|width| **width > 0).map(|width| width + 2).sum::<usize>().saturating_sub(2);
         let Some(excess @ 1..) = used.checked_sub(room) else { return widths };
         // The widest text gives way first; when all are as narrow as may be, the last column that is shown is left out.
-        let texts = widths.iter_mut().zip(&view.columns).filter(|(_, column)| !column.is_number);
+        let texts = widths.iter_mut().zip(&view.columns).filter(|(_, column)| column.gives_way);
         match texts.map(|(width, _)| width).filter(|width| **width > TEXT_COLUMNS_MIN).max() {
             Some(widest) => *widest -= excess.min(widest.saturating_sub(TEXT_COLUMNS_MIN)).clamp(1, 4),
             None => match widths.iter_mut().rev().find(|width| **width > 0) {
