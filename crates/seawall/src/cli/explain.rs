@@ -82,7 +82,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let mut unreadable = Unreadable::default();
     let explanation =
         explain(&Logs::new(&logs, arguments.format.as_ref()), &networks, SEED, &mut Progress::on_terminal(), |error| {
-            unreadable.say(error)
+            unreadable.say(error);
         });
     if let Some(path) = &arguments.rules_out {
         std::fs::write(path, explanation.rules_file()).map_err(|error| {

@@ -62,7 +62,7 @@ fn what_expressions_ask() {
         status: Some(404),
         bytes: 1000,
         at: Some(Timestamp::from_seconds(1_714_566_600)),
-        duration: Some(std::time::Duration::from_millis(250)),
+        duration: Some(Duration::from_millis(250)),
     };
     for (text, expected) in [
         ("path = /ca/cacert.pem", true),

@@ -31,7 +31,7 @@ impl Files {
         let mut found = Self::default();
         let mut seen: HashMap<(u64, u64), PathBuf> = HashMap::new();
         let mut is_input_seen = false;
-        for path in in_order_of_time(paths) {
+        for path in in_order_of_time(&paths) {
             if path == Path::new("-") {
                 if std::mem::replace(&mut is_input_seen, true) {
                     found.doubled.push((path.clone(), path));
@@ -64,7 +64,7 @@ fn resolve(pattern: &str) -> Vec<PathBuf> {
 }
 
 /// The files with each rotated set in the order of time, where the first of the set stands.
-fn in_order_of_time(paths: Vec<PathBuf>) -> Vec<PathBuf> {
+fn in_order_of_time(paths: &[PathBuf]) -> Vec<PathBuf> {
     let keys: Vec<(PathBuf, Age)> = paths.iter().map(|path| set_and_age(path)).collect();
     let mut sets: HashMap<&Path, Vec<usize>> = HashMap::new();
     for (number, (set, _)) in keys.iter().enumerate() {
@@ -129,8 +129,8 @@ mod tests {
 
     #[track_caller]
     fn check(given: &[&str], expected: &[&str]) {
-        let paths = given.iter().map(PathBuf::from).collect();
-        let found: Vec<_> = in_order_of_time(paths).iter().map(|path| path.to_string_lossy().into_owned()).collect();
+        let paths: Vec<PathBuf> = given.iter().map(PathBuf::from).collect();
+        let found: Vec<_> = in_order_of_time(&paths).iter().map(|path| path.to_string_lossy().into_owned()).collect();
         assert_eq!(found, expected);
     }
 

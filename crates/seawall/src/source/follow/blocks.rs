@@ -153,8 +153,10 @@ mod tests {
     use crate::source::follow::trickle::Trickle;
     use seawall_engine::observation::log::LINE_BYTES_MAX;
 
-    /// Every line as its number, length and first bytes.
-    fn read(input: impl Read) -> (Vec<(u64, u64, Vec<u8>)>, Option<io::Error>) {
+    /// A line as its number, length and first bytes.
+    type Found = (u64, u64, Vec<u8>);
+
+    fn read(input: impl Read) -> (Vec<Found>, Option<io::Error>) {
         let (mut blocks, mut block, mut found) = (Blocks::new(input), Block::default(), Vec::new());
         loop {
             match blocks.next(&mut block) {

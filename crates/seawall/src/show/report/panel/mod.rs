@@ -95,8 +95,11 @@ pub(super) struct Wording {
     /// What people read for it, where that is something else.
     pub(super) label: Option<fn(&[u8], &Names<'_>) -> String>,
     /// What there is to say about it besides.
-    pub(super) detail: Option<fn(&[u8], &Names<'_>) -> Option<String>>,
+    pub(super) detail: Option<Detail>,
 }
+
+/// What there is to say about a value.
+type Detail = fn(&[u8], &Names<'_>) -> Option<String>;
 
 /// The rows of another table in another order.
 pub(super) struct DerivedPanel {
