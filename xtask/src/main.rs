@@ -1,6 +1,7 @@
-//! The project's own tasks: `cargo xtask test`, `generate`, `ip-data`, `bench`, `trial`. One file for each; this one only
+//! The project's own tasks: `cargo xtask test`, `generate`, `ip-data`, `agent-data`, `bench`, `trial`. One file for each; this one only
 //! lists them.
 
+mod agent_data;
 mod bench;
 mod failure;
 mod generate;
@@ -27,6 +28,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
+    AgentData(agent_data::Arguments),
     Bench(bench::Arguments),
     Generate(generate::Arguments),
     IpData(ip_data::Arguments),
@@ -36,6 +38,7 @@ enum Task {
 
 fn main() -> ExitCode {
     let result = match Cli::parse().task {
+        Task::AgentData(arguments) => agent_data::run(&arguments),
         Task::Bench(arguments) => bench::run(&arguments),
         Task::Generate(arguments) => generate::run(&arguments),
         Task::IpData(arguments) => ip_data::run(&arguments),

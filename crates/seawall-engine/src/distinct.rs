@@ -46,6 +46,13 @@ impl Distinct {
         }
     }
 
+    /// Adds all values of another estimate of the same size, whose hashes were made in the same way.
+    pub fn merge(&mut self, other: &Self) {
+        for (register, other) in self.registers.iter_mut().zip(&other.registers) {
+            *register = (*other).max(*register);
+        }
+    }
+
     /// The estimate.
     pub fn estimate(&self) -> u64 {
         let count = self.registers.len() as f64;
@@ -79,5 +86,18 @@ mod tests {
                 assert!(error.abs() < 0.1, "{number}: {error}");
             }
         }
+    }
+
+    #[test]
+    fn two_parts_together_are_the_whole() {
+        let hasher = siphasher::sip::SipHasher13::new_with_keys(1, 2);
+        let (mut whole, mut even, mut odd) = (Distinct::new(), Distinct::new(), Distinct::new());
+        for number in 0..50_000_u64 {
+            let hash = hasher.hash(&number.to_le_bytes());
+            whole.add(hash);
+            if number % 2 == 0 { even.add(hash) } else { odd.add(hash) }
+        }
+        even.merge(&odd);
+        assert_eq!(even.estimate(), whole.estimate());
     }
 }

@@ -4,6 +4,7 @@
 //!
 //! source -> observation -> gate -> detection -> decision -> enforcement -> record -> show
 
+pub mod agents;
 mod cli;
 pub mod config;
 pub mod daemon;

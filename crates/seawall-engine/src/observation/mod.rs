@@ -16,6 +16,7 @@ use crate::units::Timestamp;
 
 pub use header_order::HeaderOrder;
 pub use request::{Request, Version};
+pub use static_file::is_static;
 
 /// One request, when it came or when it was done. Everything is borrowed: making one allocates nothing.
 ///

@@ -46,8 +46,8 @@ pub(crate) const EXTENSIONS: [&[u8]; 40] = [
     b"wasm",
 ];
 
-/// Whether a path has such an extension.
-pub(crate) fn is_static(path: &[u8]) -> bool {
+/// Whether a path names a static file, by its extension: one that is fetched by itself or as a part of a page, and leads to nothing more.
+pub fn is_static(path: &[u8]) -> bool {
     let mut buffer = [0; EXTENSION_BYTES_MAX];
     extension(path, &mut buffer).is_some_and(|extension| EXTENSIONS.contains(&extension))
 }

@@ -6,13 +6,14 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use seawall_engine::decision::expression::{Expression, ExpressionError, Lists, Problem, Use, read_file};
+use seawall_engine::decision::expression::{Lists, Use, read_file};
 
 use seawall_engine::observation::log::FormatChoice;
 
 use super::Failure;
+use super::logs::{Unreadable, expression, files, message};
 use super::output::{clients, print, screen};
-use crate::config::{self, SITES};
+use crate::config;
 use crate::show::backtest::terminal::render;
 use crate::show::backtest::{Backtest, Candidate, RULES_MAX};
 use crate::show::excerpt::excerpt;
@@ -85,18 +86,16 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         None => Lists::default(),
     };
     let mut backtest = Backtest::new(candidates(arguments, &lists)?, clients(arguments.show_addresses)?);
+    let logs = files(&arguments.logs);
     let mut matched = MatchedLines::new();
-    let mut failed = 0;
+    let mut unreadable = Unreadable::default();
     backtest.collect(
-        &Logs { paths: &arguments.logs, format: arguments.format.as_ref() },
+        &Logs::new(&logs, arguments.format.as_ref()),
         &mut Progress::on_terminal(),
         |line, line_break| {
             if arguments.print_matched { matched.print(line, line_break) } else { ControlFlow::Continue(()) }
         },
-        |error| {
-            failed += 1;
-            eprintln!("seawall: {}", escape(error.to_string().as_bytes()));
-        },
+        |error| unreadable.say(error),
     );
     let printed = matched.finish();
     if let Err(error) = printed {
@@ -118,7 +117,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     } else {
         print(&render(&summary, screen(&io::stdout())))?;
     }
-    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::from(super::failure::UNREADABLE) })
+    Ok(unreadable.exit_code())
 }
 
 /// Every rule that was given, those of the file first.
@@ -128,11 +127,7 @@ fn candidates(arguments: &Arguments, lists: &Lists) -> Result<Vec<Candidate>, Fa
         None => Vec::new(),
     };
     for text in &arguments.texts {
-        let expression = Expression::parse(text, Use::Rule, lists).map_err(|error| {
-            let line = text.split('\n').nth(error.line - 1).unwrap_or_default();
-            let message = message(&error, lists);
-            Failure::usage(format!("--rule, column {}: {message}\n{}", error.column, excerpt(line, error.column)))
-        })?;
+        let expression = expression("--rule", text, Use::Rule, lists)?;
         candidates.push(Candidate { name: None, place: "--rule".to_owned(), expression });
     }
     if candidates.len() > RULES_MAX {
@@ -142,16 +137,6 @@ fn candidates(arguments: &Arguments, lists: &Lists) -> Result<Vec<Candidate>, Fa
         )));
     }
     Ok(candidates)
-}
-
-/// What is wrong, with where the list `sites` comes from for whoever misses it.
-fn message(error: &ExpressionError, lists: &Lists) -> String {
-    match &error.problem {
-        Problem::UnknownList { name, .. } if name == SITES && !lists.contains(SITES) => {
-            format!("there is no list `{SITES}`; it holds the hosts of the configuration that --config names")
-        }
-        problem => problem.to_string(),
-    }
 }
 
 /// The rules of a file, or every problem in it.

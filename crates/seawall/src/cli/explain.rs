@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use seawall_engine::observation::log::FormatChoice;
 
 use super::Failure;
+use super::logs::{Unreadable, files};
 use super::output::{clients, print, screen};
 use crate::config::{self, NetworkFiles};
 use crate::networks::Networks;
@@ -72,22 +73,17 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
             "`-` cannot be explained: a log is read three times, and standard input only once; write it to a file",
         ));
     }
-    let files = match &arguments.config {
+    let network_files = match &arguments.config {
         Some(path) => config::load(path)?.networks,
         None => NetworkFiles::default(),
     };
-    let networks = Networks::load(&files).map_err(Failure::machine)?;
-    let mut failed = 0;
-    let explanation = explain(
-        &Logs { paths: &arguments.logs, format: arguments.format.as_ref() },
-        &networks,
-        SEED,
-        &mut Progress::on_terminal(),
-        |error| {
-            failed += 1;
-            eprintln!("seawall: {}", escape(error.to_string().as_bytes()));
-        },
-    );
+    let networks = Networks::load(&network_files).map_err(Failure::machine)?;
+    let logs = files(&arguments.logs);
+    let mut unreadable = Unreadable::default();
+    let explanation =
+        explain(&Logs::new(&logs, arguments.format.as_ref()), &networks, SEED, &mut Progress::on_terminal(), |error| {
+            unreadable.say(error);
+        });
     if let Some(path) = &arguments.rules_out {
         std::fs::write(path, explanation.rules_file()).map_err(|error| {
             let name = escape(path.to_string_lossy().as_bytes());
@@ -103,5 +99,5 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     } else {
         print(&render(&summary, screen(&io::stdout())))?;
     }
-    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::from(super::failure::UNREADABLE) })
+    Ok(unreadable.exit_code())
 }

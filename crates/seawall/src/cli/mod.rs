@@ -7,6 +7,7 @@ mod drill;
 mod explain;
 mod failure;
 mod guard;
+mod logs;
 mod output;
 pub(crate) mod reference;
 mod reload;

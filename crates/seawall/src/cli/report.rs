@@ -1,37 +1,55 @@
 //! `seawall report`
 
-use std::path::PathBuf;
+use std::io::IsTerminal as _;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use clap::builder::PossibleValue;
+use seawall_engine::decision::expression::{Lists, Use};
 use seawall_engine::observation::log::FormatChoice;
+use serde::Serialize;
 
 use super::Failure;
+use super::logs::{Unreadable, expression, files};
 use super::output::{clients, print, screen};
-use crate::show::log::{Logs, Progress};
-use crate::show::report::Report;
-use crate::show::report::terminal::render;
+use crate::config::{self, NetworkFiles};
+use crate::networks::Networks;
+use crate::show::log::{Filter, Logs, Progress};
+use crate::show::report::views::{self, VIEWS, View};
+use crate::show::report::{Options, Report, csv, html, panel_names, terminal};
 use crate::show::text::escape;
+
+/// The most memory that a compiled --match may take, in bytes: what people write takes a few KiB.
+const MATCH_BYTES_MAX: usize = 1 << 20;
 
 const EXAMPLES: &str = "\
 Examples:
   seawall report /var/log/nginx/access.log*       the log and its rotated, gzipped predecessors
-  zcat old.log.gz | seawall report --top 25 -     standard input
-  seawall report --json access.log | jq .totals   for programs
+  seawall report --where 'path = \"/time.gif\" and status = 200' access.log
+  seawall report --html report.html access.log    charts, in one file that needs no network
+  seawall report --view leech --top 25 access.log
+  seawall report --view matches --match 'wp-(login|admin)' 'access.log*'
+  seawall report --view first-seen 'user-agent contains curl' access.log*
+  zcat old.log.gz | seawall report --json - | jq .totals
 
 Exit codes:
   0  done; lines that could not be read are in the report
-  2  the command line is wrong
-  4  a file could not be read, or not whole; the report holds what could";
+  2  the command line is wrong, or the text of a filter, a rule or an expression is
+  3  the configuration is not valid
+  4  a file could not be read, or not whole; the report holds what could. Or a report could not be written";
 
 /// Show what happened, from the access logs of any usual web server.
 ///
 /// Formats are recognised by themselves (docs/formats.md), also behind a syslog, Docker or CRI prefix, and so is compression (gzip,
-/// bzip2, xz, zstd). Shows totals, then hits by hour, host, path, status, user agent
-/// and client, each with its share of hits and bytes, and what could not be read.
+/// bzip2, xz, zstd). Shows totals, traffic over time by outcome, surges with their explanation, then hits by hour, host, path,
+/// status, user agent, country, network, client and more, response times, and what could not be read. docs/report.md says
+/// what each panel means.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
-    /// The logs; `-` for standard input.
+    /// The logs; `-` for standard input. Patterns in quotes are resolved here. Rotated sets are read in the order of time, and a
+    /// file that is named twice is read once. With --view first-seen, a rule stands before them.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
 
@@ -40,38 +58,155 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "NAME|STRING")]
     format: Option<FormatChoice>,
 
+    /// Look only at requests that meet this filter (docs/rules.md).
+    #[arg(long = "where", value_name = "FILTER")]
+    filter: Option<String>,
+
+    /// Show only this: one of the panels, or a view of its own.
+    #[arg(long, value_name = "NAME", value_parser = view_names(), hide_possible_values = true)]
+    view: Option<String>,
+
+    /// What --view matches looks for in each line: a regular expression.
+    #[arg(long = "match", value_name = "REGEX")]
+    expression: Option<String>,
+
     /// How many rows each table has.
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     top: u32,
 
     /// Print the report as one JSON object.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "csv")]
     json: bool,
+
+    /// Print the report as comma-separated values, a line for each row of each panel.
+    #[arg(long)]
+    csv: bool,
+
+    /// Write the report to this file as a web page, complete in itself.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["json", "csv"])]
+    html: Option<PathBuf>,
+
+    /// The configuration whose tables of networks are used in place of the built-in one, and whose hosts are the list `sites`.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// Say only when there were surges, and do not read the logs again to explain them.
+    #[arg(long)]
+    no_explanations: bool,
+
+    /// How many threads read, at most 4; as many as there are cores, unless this says otherwise.
+    #[arg(long, value_name = "N")]
+    threads: Option<NonZeroUsize>,
 
     /// Show client addresses, which are otherwise replaced by pseudonyms that are new in each run.
     #[arg(long)]
     show_addresses: bool,
 }
 
+/// The names for --view, each with what it shows.
+fn view_names() -> Vec<PossibleValue> {
+    let views = VIEWS.into_iter().map(|(name, help)| PossibleValue::new(name).help(help));
+    views.chain(panel_names().map(PossibleValue::new)).collect()
+}
+
 /// Runs the command.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let mut report = Report::new(clients(arguments.show_addresses)?);
-    let mut failed = 0;
-    report.collect(
-        &Logs { paths: &arguments.files, format: arguments.format.as_ref() },
-        &mut Progress::on_terminal(),
-        |error| {
-            failed += 1;
-            eprintln!("seawall: {}", escape(error.to_string().as_bytes()));
-        },
-    );
-    let summary = report.summary(usize::try_from(arguments.top).unwrap_or(usize::MAX));
-    let text = if arguments.json {
-        let json = serde_json::to_string_pretty(&summary);
-        json.map_err(|error| Failure::machine(format_args!("cannot write the report as JSON: {error}")))? + "\n"
+    let (network_files, lists) = match &arguments.config {
+        Some(path) => {
+            let config = config::load(path)?;
+            let lists = config.lists();
+            (config.networks, lists)
+        }
+        None => (NetworkFiles::default(), Lists::default()),
+    };
+    let filter = arguments.filter.as_ref().map(|text| expression("--where", text, Use::Filter, &lists)).transpose()?;
+    let filter = filter.map(Filter::new);
+    let (view, paths) = view(arguments, &lists)?;
+    let paths = files(paths);
+    let networks = Networks::load(&network_files).map_err(Failure::machine)?;
+    let logs =
+        Logs { filter: filter.as_ref(), networks: Some(&networks), ..Logs::new(&paths, arguments.format.as_ref()) };
+    let cores = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let options = Options {
+        clients: clients(arguments.show_addresses)?,
+        networks: &networks,
+        panels: panel_names().filter(|name| Some(*name) == arguments.view.as_deref()).collect(),
+        explains: !arguments.no_explanations,
+        threads: arguments.threads.map_or_else(cores, NonZeroUsize::get),
+    };
+    let top = usize::try_from(arguments.top).unwrap_or(usize::MAX);
+    let (mut progress, mut unreadable) = (Progress::on_terminal(), Unreadable::default());
+    let failed = |error: &_| unreadable.say(error);
+    let text = if let Some(view) = view {
+        let summary = view.read(&logs, &options, top, &mut progress, failed);
+        match arguments {
+            Arguments { json: true, .. } => json(&summary)?,
+            Arguments { csv: true, .. } => summary.csv().map_err(Failure::machine)?,
+            _ => views::render(&summary, screen(&std::io::stdout())),
+        }
     } else {
-        render(&summary, screen(&std::io::stdout()))
+        let summary = Report::read(&logs, options, &mut progress, failed).summary(top);
+        match arguments {
+            Arguments { json: true, .. } => json(&summary)?,
+            Arguments { csv: true, .. } => csv::render(&summary).map_err(Failure::machine)?,
+            Arguments { html: Some(path), .. } => {
+                write(path, &html::render(&summary).map_err(Failure::machine)?)?;
+                return Ok(unreadable.exit_code());
+            }
+            _ => terminal::render(&summary, screen(&std::io::stdout())),
+        }
     };
     print(&text)?;
-    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::from(super::failure::UNREADABLE) })
+    Ok(unreadable.exit_code())
+}
+
+/// The view that is a table of its own, if one was asked for, and the files to be read.
+fn view<'a>(arguments: &'a Arguments, lists: &Lists) -> Result<(Option<View>, &'a [PathBuf]), Failure> {
+    let (name, paths) = (arguments.view.as_deref(), arguments.files.as_slice());
+    if arguments.expression.is_some() && name != Some("matches") {
+        return Err(Failure::usage("--match is for --view matches; --where chooses requests for every panel and view"));
+    }
+    let is_own = VIEWS.iter().any(|(view, _)| Some(*view) == name);
+    if is_own && arguments.html.is_some() {
+        return Err(Failure::usage("--html is for reports and their panels; this view can be had as --json or --csv"));
+    }
+    let view = match name {
+        Some("leech") => View::Leech,
+        Some("matches") => {
+            let text = arguments.expression.as_ref().ok_or_else(|| {
+                Failure::usage("--view matches needs an expression: --match 'REGEX', as in --match 'wp-(login|admin)'")
+            })?;
+            let expression = regex::bytes::RegexBuilder::new(text).size_limit(MATCH_BYTES_MAX).build();
+            View::Matches(Box::new(expression.map_err(|error| Failure::usage(format!("--match: {error}")))?))
+        }
+        Some("first-seen") => {
+            let usage =
+                "--view first-seen needs a rule and then files: --view first-seen 'path = \"/announce\"' access.log";
+            let (rule, paths) = paths.split_first().ok_or_else(|| Failure::usage(usage))?;
+            let rule = expression("the rule", &rule.to_string_lossy(), Use::Filter, lists)?;
+            if paths.is_empty() {
+                return Err(Failure::usage(usage));
+            }
+            return Ok((Some(View::FirstSeen(Box::new(rule))), paths));
+        }
+        _ => return Ok((None, paths)),
+    };
+    Ok((Some(view), paths))
+}
+
+fn json(summary: &impl Serialize) -> Result<String, Failure> {
+    let json = serde_json::to_string_pretty(summary);
+    json.map(|json| json + "\n")
+        .map_err(|error| Failure::machine(format_args!("cannot write the report as JSON: {error}")))
+}
+
+/// Writes the page, and says where to whoever watches.
+fn write(path: &Path, page: &str) -> Result<(), Failure> {
+    let name = escape(path.to_string_lossy().as_bytes());
+    std::fs::write(path, page)
+        .map_err(|error| Failure::machine(format!("failed to write the report to {name}: {error}")))?;
+    if std::io::stderr().is_terminal() {
+        eprintln!("seawall: wrote {name}");
+    }
+    Ok(())
 }

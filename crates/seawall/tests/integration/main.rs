@@ -10,5 +10,6 @@ mod drill;
 mod explain;
 mod proxy;
 mod report;
+mod report_inputs;
 mod support;
 mod watch;

@@ -10,17 +10,17 @@ use flate2::write::GzEncoder;
 use serde_json::Value;
 use tempfile::TempDir;
 
-fn command(arguments: &[&str]) -> Command {
+pub(crate) fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_seawall"));
     command.arg("report").args(arguments).env_remove("COLUMNS").env_remove("NO_COLOR");
     command
 }
 
-fn run(arguments: &[&str]) -> Output {
+pub(crate) fn run(arguments: &[&str]) -> Output {
     command(arguments).stdin(Stdio::null()).output().expect("the program runs")
 }
 
-fn run_with_input(arguments: &[&str], input: &[u8]) -> Output {
+pub(crate) fn run_with_input(arguments: &[&str], input: &[u8]) -> Output {
     let mut child = command(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -35,38 +35,38 @@ fn run_with_input(arguments: &[&str], input: &[u8]) -> Output {
     output
 }
 
-fn text(bytes: &[u8]) -> &str {
+pub(crate) fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).expect("output is UTF-8")
 }
 
 #[track_caller]
-fn json(output: &Output) -> Value {
+pub(crate) fn json(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).expect("the output is one JSON object")
 }
 
-fn gzip(content: &[u8]) -> Vec<u8> {
+pub(crate) fn gzip(content: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::default());
     encoder.write_all(content).expect("memory takes it");
     encoder.finish().expect("memory takes it")
 }
 
-fn test_data(name: &str) -> String {
+pub(crate) fn test_data(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/report").join(name);
     path.to_str().expect("a path of UTF-8").to_owned()
 }
 
 /// A file in a folder that goes away with the test.
-fn file(folder: &TempDir, name: &str, content: &[u8]) -> String {
+pub(crate) fn file(folder: &TempDir, name: &str, content: &[u8]) -> String {
     let path = folder.path().join(name);
     fs::write(&path, content).expect("room for a file");
     path.to_str().expect("a path of UTF-8").to_owned()
 }
 
-fn folder() -> TempDir {
+pub(crate) fn folder() -> TempDir {
     tempfile::tempdir().expect("a temporary folder")
 }
 
-fn line(second: u32, path: &str) -> String {
+pub(crate) fn line(second: u32, path: &str) -> String {
     format!("192.0.2.1 - - [01/Jun/2024:12:00:{:02} +0000] \"GET {path} HTTP/1.1\" 200 10 \"-\" \"a\"\n", second % 60)
 }
 
@@ -111,6 +111,10 @@ fn files_that_cannot_be_read_are_named_and_the_others_reported() {
         assert!(errors.contains(&expected), "{expected} in {errors}");
     }
     assert_eq!(errors.lines().count(), 3, "{errors}");
+    // Each is said once: the page names the file, and not the error again.
+    let page = run(&[&missing, &good]);
+    assert!(text(&page.stdout).contains("missing.log") && !text(&page.stdout).contains("No such file"));
+    assert_eq!(text(&page.stderr).matches("No such file").count(), 1);
     let report = json(&output);
     let inputs = report["inputs"].as_array().expect("inputs");
     assert!(inputs[..3].iter().all(|input| input["error"].is_string()));
@@ -126,11 +130,17 @@ fn a_file_without_permission_is_named() {
     let folder = folder();
     let path = file(&folder, "secret.log", b"");
     fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).expect("it is ours");
+    let mut command = command(&[&path]);
     if fs::File::open(&path).is_ok() {
-        eprintln!("skipped: permissions do not bind this user");
-        return;
+        // Permissions do not bind this user: the program runs as nobody, who may enter the folder but not read the file.
+        use std::os::unix::process::CommandExt as _;
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("it is ours");
+        let program = folder.path().join("seawall");
+        fs::copy(env!("CARGO_BIN_EXE_seawall"), &program).expect("room for the program");
+        command = Command::new(program);
+        command.args(["report", &path]).uid(65_534).gid(65_534);
     }
-    let output = run(&[&path]);
+    let output = command.stdin(Stdio::null()).output().expect("the program runs");
     assert_eq!(output.status.code(), Some(4));
     assert!(text(&output.stderr).contains(&format!("cannot open {path}: Permission denied")));
 }
@@ -251,7 +261,7 @@ fn a_reader_that_leaves_early_is_no_error() {
     assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), ""));
 }
 
-fn panel<'a>(report: &'a Value, name: &str) -> &'a Value {
+pub(crate) fn panel<'a>(report: &'a Value, name: &str) -> &'a Value {
     let panels = report["panels"].as_array().expect("panels");
     panels.iter().find(|panel| panel["name"] == name).expect("a panel of this name")
 }

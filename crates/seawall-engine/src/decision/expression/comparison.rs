@@ -10,6 +10,7 @@ use crate::address::{AddressSet, ClientAddress};
 use crate::decision::Condition;
 use crate::observation::Request;
 use crate::observation::attribute::{Attribute, each_value};
+use crate::units::Timestamp;
 
 /// What is known only of a request that is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -18,17 +19,23 @@ pub enum Evidence {
     Status,
     /// Bytes of answer.
     Bytes,
+    /// When the request was logged.
+    Time,
+    /// How long it took, in milliseconds.
+    Duration,
 }
 
 impl Evidence {
     /// Every one.
-    pub const ALL: [Self; 2] = [Self::Status, Self::Bytes];
+    pub const ALL: [Self; 4] = [Self::Status, Self::Bytes, Self::Time, Self::Duration];
 
     /// The name in filters.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Status => "status",
             Self::Bytes => "bytes",
+            Self::Time => "time",
+            Self::Duration => "duration",
         }
     }
 
@@ -36,6 +43,8 @@ impl Evidence {
         match self {
             Self::Status => answer.status.map(u64::from),
             Self::Bytes => Some(answer.bytes),
+            Self::Time => answer.at.map(Timestamp::as_seconds),
+            Self::Duration => answer.duration.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
         }
     }
 }

@@ -24,7 +24,7 @@ pub struct Description {
 }
 
 /// Name, meaning and example of everything that can be asked for. An attribute that is missing here fails a test.
-const TEXTS: [(&str, &str, &str); 17] = [
+const TEXTS: [(&str, &str, &str); 19] = [
     ("user-agent", "the `User-Agent` header", r#"user-agent contains "QQGameHall""#),
     (
         "user-agent-word",
@@ -66,6 +66,8 @@ const TEXTS: [(&str, &str, &str); 17] = [
     ),
     ("status", "the status of the answer", "status >= 500"),
     ("bytes", "bytes of answer", "bytes > 1000000"),
+    ("time", "when the request was logged; in UTC unless a zone is written", "time >= 2024-05-01T12:30"),
+    ("duration", "how long the request took, in milliseconds; `none` where the log does not say", "duration > 500"),
 ];
 
 /// Everything that can be asked for, attributes in the order of [`Attribute::ALL`], then evidence.

@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-use super::comparison::{Comparison, Relation, Test};
+use super::comparison::{Comparison, Evidence, Relation, Subject, Test};
 use super::{Expression, Node};
+use crate::observation::log::time::in_calendar;
 
 impl fmt::Display for Expression {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -64,12 +65,22 @@ impl fmt::Display for Comparison {
                 list(formatter, networks.written.iter().map(|network| format!("\"{network}\"")))
             }
             Test::ListedNetworks(name, _) => write!(formatter, " {not}in {name}"),
-            Test::Number(Relation::Equal, number) => write!(formatter, " {equal} {number}"),
-            Test::Number(relation, number) => write!(formatter, " {} {number}", relation.mark()),
+            Test::Number(Relation::Equal, number) => write!(formatter, " {equal} {}", self.number(*number)),
+            Test::Number(relation, number) => write!(formatter, " {} {}", relation.mark(), self.number(*number)),
             Test::Numbers(numbers) => {
                 write!(formatter, " {not}in ")?;
-                list(formatter, numbers)
+                list(formatter, numbers.iter().map(|number| self.number(*number)))
             }
+        }
+    }
+}
+
+impl Comparison {
+    /// A number that it compares with, as it is written.
+    fn number(&self, number: u64) -> String {
+        match self.subject {
+            Subject::Evidence(Evidence::Time) => in_calendar(number),
+            _ => number.to_string(),
         }
     }
 }

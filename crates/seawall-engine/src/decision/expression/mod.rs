@@ -19,9 +19,12 @@ mod list;
 mod parser;
 mod value;
 
+use std::time::Duration;
+
 use super::Rule;
 use crate::address::ClientAddress;
-use crate::observation::{Outcome, Request};
+use crate::observation::{Observation, Outcome, Request};
+use crate::units::Timestamp;
 
 pub use comparison::{Comparison, Evidence, Relation, Subject};
 pub use description::{Description, descriptions};
@@ -55,6 +58,10 @@ pub struct Answer {
     pub status: Option<u16>,
     /// Bytes of answer.
     pub bytes: u64,
+    /// When the request was logged.
+    pub at: Option<Timestamp>,
+    /// How long it took; `None` when that is not known.
+    pub duration: Option<Duration>,
 }
 
 impl Answer {
@@ -64,7 +71,13 @@ impl Answer {
             Outcome::Served { status } | Outcome::Failed { status } => Some(status),
             Outcome::Arrived | Outcome::Refused(_) => None,
         };
-        Self { status, bytes }
+        Self { status, bytes, at: None, duration: None }
+    }
+
+    /// The answer of a whole observation, of which `is_timed` says whether it knows how long the request took.
+    pub fn of(observation: &Observation<'_>, is_timed: bool) -> Self {
+        let duration = is_timed.then_some(observation.cost.connection_time);
+        Self { at: Some(observation.at), duration, ..Self::new(observation.outcome, observation.cost.bytes) }
     }
 }
 

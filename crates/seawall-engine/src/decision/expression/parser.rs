@@ -8,6 +8,7 @@ use super::lexer::{Token, TokenKind, tokens};
 use super::value::{self, Extent, Kind};
 use super::{CONDITIONS_MAX, DEPTH_MAX, Expression, ExpressionError, List, Lists, Node, TEXT_BYTES_MAX, Use};
 use crate::observation::attribute::Attribute;
+use crate::units::Timestamp;
 
 /// Another name of [`Attribute::ClientPrefix`].
 pub(super) const CLIENT: &str = "client";
@@ -230,7 +231,9 @@ impl Parser<'_> {
         let check = |value: &[u8], _| number(evidence, value);
         Ok(match operator {
             OperatorKind::In => Test::Numbers(self.values(check)?),
-            OperatorKind::Relation(Relation::Equal) if evidence == Evidence::Status && self.take_word("none") => {
+            OperatorKind::Relation(Relation::Equal)
+                if matches!(evidence, Evidence::Status | Evidence::Duration) && self.take_word("none") =>
+            {
                 Test::Absent
             }
             OperatorKind::Relation(relation) => Test::Number(relation, self.value(check)?),
@@ -417,14 +420,25 @@ fn has_values_of(list: &List, kind: Kind) -> bool {
     list.values().all(|value| value::check(kind, value, Extent::Whole, true).is_ok_and(|compared| *compared == *value))
 }
 
-/// A status or a number of bytes.
+/// A status, a number of bytes, a moment in seconds, or a duration in milliseconds.
 fn number(evidence: Evidence, value: &[u8]) -> Result<u64, String> {
+    if evidence == Evidence::Time {
+        let written = crate::observation::log::time::written(value);
+        return written.map(Timestamp::as_seconds).ok_or_else(|| {
+            "is no moment; one is written as 2024-05-01, 2024-05-01T12:30 or 2024-05-01T12:30:05+02:00, in UTC unless it \
+             says its zone"
+                .to_owned()
+        });
+    }
     let number = str::from_utf8(value).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
     let number: Option<u64> = number.and_then(|text| text.parse().ok());
     match (evidence, number) {
-        (Evidence::Status, Some(100..=599)) | (Evidence::Bytes, Some(_)) => Ok(number.unwrap_or_default()),
+        (Evidence::Status, Some(100..=599)) | (Evidence::Bytes | Evidence::Duration, Some(_)) => {
+            Ok(number.unwrap_or_default())
+        }
         (Evidence::Status, _) => Err("is no status; a status is a number from 100 to 599".to_owned()),
         (Evidence::Bytes, _) => Err("is no whole number of bytes".to_owned()),
+        (Evidence::Duration | Evidence::Time, _) => Err("is no whole number of milliseconds".to_owned()),
     }
 }
 

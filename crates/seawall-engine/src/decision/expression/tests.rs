@@ -58,7 +58,12 @@ fn client() -> Option<ClientAddress> {
 
 #[test]
 fn what_expressions_ask() {
-    let answer = Answer { status: Some(404), bytes: 1000 };
+    let answer = Answer {
+        status: Some(404),
+        bytes: 1000,
+        at: Some(Timestamp::from_seconds(1_714_566_600)),
+        duration: Some(Duration::from_millis(250)),
+    };
     for (text, expected) in [
         ("path = /ca/cacert.pem", true),
         ("path != /ca/cacert.pem", false),
@@ -105,6 +110,11 @@ fn what_expressions_ask() {
         ("status not in (404, 410)", false),
         ("status = none", false),
         ("bytes >= 1000", true),
+        ("time >= 2024-05-01T12:30", true),
+        ("time < 2024-05-01T14:30:00+02:00", false),
+        ("time > 2024-05-01 and time < 2024-05-02", true),
+        ("duration = 250", true),
+        ("duration < 250 or duration = none", false),
         ("bytes != 1000", false),
     ] {
         assert_eq!(parse(text).matches(&request(), client(), answer), expected, "{text}");
@@ -263,7 +273,10 @@ fn errors_point_at_what_is_wrong_and_say_what_would_be_right() {
 fn names_that_are_far_from_all_are_answered_with_all() {
     let error = Expression::parse("colour = red", Use::Filter, &lists()).expect_err("no attribute");
     let text = error.to_string();
-    assert!(text.contains("there are user-agent, ") && text.ends_with("client, status, bytes"), "{text}");
+    assert!(
+        text.contains("there are user-agent, ") && text.ends_with("client, status, bytes, time, duration"),
+        "{text}"
+    );
     let error = Expression::parse("colour = red", Use::Rule, &lists()).expect_err("no attribute");
     assert!(!error.to_string().contains("status"), "{error}");
     for status in ["99", "600", "ok", "4x4"] {

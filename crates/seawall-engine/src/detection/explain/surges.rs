@@ -143,8 +143,28 @@ impl SurgeFinder {
         let sums = self.sums.entry(observation.at.as_seconds() / self.seconds).or_default();
         sums.iter_mut().zip(observed_costs(observation)).for_each(|(sum, cost)| *sum += cost);
         if self.sums.len() > STRETCHES_MAX {
-            let coarser = COARSER_SECONDS.into_iter().find(|seconds| *seconds > self.seconds);
-            self.coarsen(coarser.unwrap_or(self.seconds * 24));
+            self.coarsen(self.coarser());
+        }
+    }
+
+    /// The length of stretches that comes after the present one.
+    fn coarser(&self) -> u64 {
+        COARSER_SECONDS.into_iter().find(|seconds| *seconds > self.seconds).unwrap_or(self.seconds * 24)
+    }
+
+    /// Takes what another finder took of other observations.
+    pub fn merge(&mut self, mut other: Self) {
+        while self.seconds != other.seconds {
+            let (finer, seconds) =
+                if self.seconds < other.seconds { (&mut *self, other.seconds) } else { (&mut other, self.seconds) };
+            finer.coarsen(seconds);
+        }
+        for (stretch, costs) in other.sums {
+            let sums = self.sums.entry(stretch).or_default();
+            sums.iter_mut().zip(costs).for_each(|(sum, cost)| *sum += cost);
+        }
+        while self.sums.len() > STRETCHES_MAX {
+            self.coarsen(self.coarser());
         }
     }
 

@@ -28,7 +28,7 @@ mod request_line;
 mod restore;
 mod squid;
 mod template;
-mod time;
+pub(crate) mod time;
 mod w3c;
 
 use std::time::Duration;
@@ -57,6 +57,8 @@ pub struct Entry<'a> {
     pub observation: Observation<'a>,
     /// The addresses by which the client came, as it or proxies wrote them (`X-Forwarded-For`).
     pub forwarded_for: Option<&'a [u8]>,
+    /// Whether the line says how long the request took; else the times of its cost are zero.
+    pub is_timed: bool,
     /// The format that the line is in.
     pub format: Format,
     /// How the request's texts were written down. Unless it is [`Encoding::Plain`], [`restore`] gives the request as the gate
@@ -109,6 +111,7 @@ impl Default for Parts<'_> {
 
 impl<'a> Parts<'a> {
     fn into_entry(self, format: Format, encoding: Encoding) -> Result<Entry<'a>, Reason> {
+        let is_timed = self.request_time.is_some();
         let request_time = self.request_time.unwrap_or_default();
         let observation = Observation {
             at: self.at.ok_or(Reason::NoTimestamp)?,
@@ -131,7 +134,7 @@ impl<'a> Parts<'a> {
             Encoding::PlusHeaders | Encoding::PercentHeaders if !w3c::has_headers(&self.request) => Encoding::Plain,
             other => other,
         };
-        Ok(Entry { observation, forwarded_for: self.forwarded_for, format, encoding })
+        Ok(Entry { observation, forwarded_for: self.forwarded_for, is_timed, format, encoding })
     }
 }
 

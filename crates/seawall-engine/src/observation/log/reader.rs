@@ -51,7 +51,7 @@ impl FromStr for FormatChoice {
 }
 
 /// Reads the lines of one log, one after the other.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Reader {
     expected: Option<Format>,
     /// Whether lines of other formats are refused.

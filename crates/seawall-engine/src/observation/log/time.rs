@@ -89,6 +89,31 @@ pub(super) fn date_and_time(date: &[u8], time: &[u8]) -> Option<Timestamp> {
     moment(seconds_of(date.try_into().ok()?, time)?, fraction)
 }
 
+/// The moment that somebody wrote by hand: a day, or a day and a time to the hour, the minute or the second, in UTC unless it says
+/// its zone: `2024-05-01`, `2024-05-01T12:00`, `2024-05-01T12:00:01+02:00`.
+pub(crate) fn written(text: &[u8]) -> Option<Timestamp> {
+    const MIDNIGHT: &[u8] = b"0000-00-00T00:00:00";
+    if let Some(rest) = MIDNIGHT.get(text.len()..).filter(|_| matches!(text.len(), 10 | 13 | 16)) {
+        return iso(&[text, rest].concat());
+    }
+    iso(text)
+}
+
+/// A moment as [`written`] reads it, to the second.
+pub(crate) fn in_calendar(seconds: u64) -> String {
+    // The inverse of [`days_since_epoch`], from the same source: `civil_from_days`.
+    let days = i64::try_from(seconds / 86_400).unwrap_or(i64::MAX / 2) + 719_468;
+    let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let year = era * 400 + year_of_era + i64::from(month <= 2);
+    let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
 /// The moment of a number of seconds since 1970, with a fraction or without; or of milli-, micro- or nanoseconds when it is
 /// that large: as seconds it would lie beyond the year 5138.
 pub(super) fn epoch(text: &[u8]) -> Option<Timestamp> {
@@ -251,6 +276,18 @@ mod tests {
         ] {
             assert_eq!(micros(epoch(text.as_bytes())), expected, "{text}");
         }
+        for (text, expected) in [
+            ("2024-05-01", Some(1_714_521_600)),
+            ("2024-05-01T12", Some(1_714_564_800)),
+            ("2024-05-01T12:30", Some(1_714_566_600)),
+            ("2024-05-01T12:30:05+02:00", Some(1_714_559_405)),
+            ("2024-05", None),
+            ("2024-02-30", None),
+            ("yesterday", None),
+            ("", None),
+        ] {
+            assert_eq!(written(text.as_bytes()).map(Timestamp::as_seconds), expected, "{text}");
+        }
         assert_eq!(micros(zoneless(b"25/Feb/2019:16:19:48.143")), Some(1_551_111_588_143_000));
         assert_eq!(micros(zoneless(b"25/Feb/2019:16:19:48x")), None);
         assert_eq!(micros(date_and_time(b"2019-02-25", b"16:19:48")), Some(1_551_111_588_000_000));
@@ -272,6 +309,12 @@ mod tests {
             // Moments of 1970 can lie in 1969 where the zone is behind; they are moments since 1970 all the same.
             let text: &[u8; COMMON_BYTES] = text.as_bytes().try_into().expect("26 bytes");
             prop_assert_eq!(common(text).map(Timestamp::as_seconds), u64::try_from(seconds).ok());
+        }
+
+        #[test]
+        fn what_is_written_in_the_calendar_reads_back(seconds in 0_u64..253_402_300_799) {
+            let text = in_calendar(seconds);
+            prop_assert_eq!(written(text.as_bytes()).map(Timestamp::as_seconds), Some(seconds), "{}", text);
         }
 
         #[test]

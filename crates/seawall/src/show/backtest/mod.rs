@@ -5,7 +5,6 @@
 //! pseudonyms unless it was made to show them. A request whose log does not record what a rule asks for is not judged by it.
 
 mod hours;
-mod recorded;
 mod summary;
 mod tally;
 pub mod terminal;
@@ -13,16 +12,16 @@ mod visitors;
 
 use std::ops::ControlFlow;
 
-use seawall_engine::decision::expression::{Answer, Comparison, Expression, Subject};
+use seawall_engine::decision::expression::{Answer, Comparison, Expression};
 
 use super::log::inputs::Inputs;
 use super::log::read::{LogRequest, read_inputs};
+use super::log::recorded::{Attributes, unrecorded};
 use super::log::{Clients, Logs, Progress};
 use crate::source::follow::{InputError, LineBreak};
 
 pub use summary::Summary;
 
-use recorded::{Attributes, unrecorded};
 use tally::Tally;
 use visitors::Visitors;
 
@@ -128,12 +127,7 @@ fn try_rules(
 impl TriedRule {
     fn new(candidate: Candidate) -> Self {
         let conditions: Vec<Comparison> = candidate.expression.conditions().into_iter().cloned().collect();
-        let mut asked = Attributes::default();
-        for condition in &conditions {
-            if let Subject::Attribute(attribute) = condition.subject() {
-                asked.insert(attribute);
-            }
-        }
+        let asked = Attributes::asked_by(&candidate.expression);
         let (tally, unrecorded) = (Tally::new(), Attributes::default());
         Self { candidate, asked, conditions, met: 0, tally, not_judged: 0, unrecorded }
     }

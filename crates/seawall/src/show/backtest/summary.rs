@@ -174,6 +174,6 @@ impl Backtest {
 
 fn most_frequent(table: &Table) -> Vec<ValueSummary> {
     let rows = table.top(NAMED_MAX).into_iter();
-    rows.map(|row| ValueSummary { value: escape(&row.value), requests: row.count.hits, requests_error: row.error.hits })
+    rows.map(|row| ValueSummary { value: escape(&row.value), requests: row.count.hits, requests_error: row.hits_error })
         .collect()
 }

@@ -2,15 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use hashbrown::DefaultHashBuilder;
 use seawall_engine::decision::expression::Answer;
 use seawall_engine::observation::Request;
 use seawall_engine::units::Timestamp;
 
 use super::hours::Hours;
-use crate::show::log::table::{Bounds, Count, Table};
+use crate::show::log::table::{Budget, Count, Table};
 
-/// How many distinct user agents, and paths, are counted one by one for each rule: only the few most frequent are shown.
-const BOUNDS: Bounds = Bounds { rows_max: 1000, value_bytes_max: 128 << 10 };
+/// The tables of each rule get no memory beyond what every table has: only the few most frequent values are shown.
+const BUDGET: Budget = Budget::new(0);
 
 /// The longest value that is counted as it is, as the guard's rules cut it.
 const VALUE_BYTES_MAX: usize = seawall_engine::observation::attribute::VALUE_BYTES_MAX;
@@ -35,19 +36,20 @@ impl Tally {
             last: None,
             hours: Hours::new(),
             statuses: BTreeMap::new(),
-            user_agents: Table::new(BOUNDS),
-            paths: Table::new(BOUNDS),
+            user_agents: Table::new(DefaultHashBuilder::default()),
+            paths: Table::new(DefaultHashBuilder::default()),
         }
     }
 
     pub(super) fn add(&mut self, at: Timestamp, request: &Request<'_>, answer: Answer) {
-        self.total.add(answer.bytes);
+        let count = Count::of_bytes(answer.bytes);
+        self.total.add(count);
         self.first = Some(self.first.map_or(at, |first| first.min(at)));
         self.last = Some(self.last.map_or(at, |last| last.max(at)));
         self.hours.add(at.as_seconds());
         *self.statuses.entry(answer.status).or_default() += 1;
-        self.user_agents.add(request.user_agent.map(cut), answer.bytes);
-        self.paths.add(Some(cut(request.path)), answer.bytes);
+        self.user_agents.add(request.user_agent.map(cut), count, &mut { BUDGET });
+        self.paths.add(Some(cut(request.path)), count, &mut { BUDGET });
     }
 }
 

@@ -3,12 +3,12 @@
 
 mod advice;
 mod origins;
-mod summary;
+pub(super) mod summary;
 pub mod terminal;
 
 use std::ops::ControlFlow;
 
-use seawall_engine::detection::explain::{Explained, Explainer, SurgeFinder, Trace, Traced};
+use seawall_engine::detection::explain::{Explained, Explainer, Surge, SurgeFinder, Trace, Traced};
 use seawall_engine::observation::Observation;
 use seawall_engine::units::Timestamp;
 
@@ -27,8 +27,11 @@ const BACKWARDS_SECONDS: u64 = 60;
 pub struct Explanation {
     pub(super) inputs: Inputs,
     pub(super) notes: Notes,
-    pub(super) surges: Vec<(Explained, Vec<Traced>)>,
+    pub(super) surges: Traces,
 }
+
+/// Surges, each with the rules that explain it and whom they hit.
+pub(super) type Traces = Vec<(Explained, Vec<Traced>)>;
 
 /// What the logs do not tell.
 #[derive(Clone, Copy, Debug, Default)]
@@ -55,19 +58,24 @@ pub fn explain(
         ControlFlow::Continue(())
     };
     read_inputs(&mut inputs, logs, progress, first, failed);
-    let surges = finder.surges();
+    let logs = Logs { networks: Some(networks), ..*logs };
+    Explanation { inputs, notes, surges: explain_surges(finder.surges(), &logs, seed, progress) }
+}
+
+/// Explains surges that were found in these logs, by reading them twice more. `seed` is that of sampling.
+pub(super) fn explain_surges(surges: Vec<Surge>, logs: &Logs<'_>, seed: u64, progress: &mut Progress) -> Traces {
     if surges.is_empty() {
-        return Explanation { inputs, notes, surges: Vec::new() };
+        return Vec::new();
     }
     let mut explainer = Explainer::new(surges, seed);
-    read_again(logs, networks, progress, |observation| explainer.observe(observation));
+    read_again(logs, progress, |observation| explainer.observe(observation));
     let explained = explainer.explain();
     let is_traced = explained.iter().any(|explained| !explained.rules.is_empty());
     let mut trace = Trace::new(explained);
     if is_traced {
-        read_again(logs, networks, progress, |observation| trace.observe(observation));
+        read_again(logs, progress, |observation| trace.observe(observation));
     }
-    Explanation { inputs, notes, surges: trace.finish() }
+    trace.finish()
 }
 
 impl Explanation {
@@ -110,11 +118,9 @@ impl Notes {
 }
 
 /// Reads the logs again; what could not be read was said the first time.
-fn read_again(logs: &Logs<'_>, networks: &Networks, progress: &mut Progress, mut visit: impl FnMut(&Observation<'_>)) {
+fn read_again(logs: &Logs<'_>, progress: &mut Progress, mut visit: impl FnMut(&Observation<'_>)) {
     let again = |request: &LogRequest<'_>| {
-        let mut observation = request.observation;
-        networks.locate(observation.client, &mut observation.request);
-        visit(&observation);
+        visit(&request.observation);
         ControlFlow::Continue(())
     };
     read_inputs(&mut Inputs::default(), logs, progress, again, |_| {});

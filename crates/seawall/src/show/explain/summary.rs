@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::advice::advice;
 use super::origins::Origins;
-use super::{Explanation, Notes};
+use super::{Explanation, Notes, Traces};
 use crate::networks::Networks;
 use crate::show::log::summary::{InputSummary, UnreadSummary};
 use crate::show::log::{Clients, moment};
@@ -31,17 +31,17 @@ pub struct Summary {
 }
 
 #[derive(Debug, Serialize)]
-pub(super) struct SurgeSummary {
+pub(in crate::show) struct SurgeSummary {
     /// In UTC.
-    pub(super) from: String,
-    pub(super) until: String,
+    pub(in crate::show) from: String,
+    pub(in crate::show) until: String,
     pub(super) seconds: u64,
     pub(super) costs: Vec<CostSummary>,
-    pub(super) verdict: Verdict,
+    pub(in crate::show) verdict: Verdict,
     pub(super) shapes: Vec<Shape>,
-    pub(super) explanation: String,
-    pub(super) advice: String,
-    pub(super) rules: Vec<RuleSummary>,
+    pub(in crate::show) explanation: String,
+    pub(in crate::show) advice: String,
+    pub(in crate::show) rules: Vec<RuleSummary>,
     /// Where the clients are that the rules match; those of the whole surge when there are none.
     pub(super) origins: Origins,
     /// The first of the costs over the surge and as long before and after, in its unit a second.
@@ -60,8 +60,8 @@ pub(super) struct CostSummary {
 }
 
 #[derive(Debug, Serialize)]
-pub(super) struct RuleSummary {
-    pub(super) text: String,
+pub(in crate::show) struct RuleSummary {
+    pub(in crate::show) text: String,
     /// The share of the excess that it explains.
     pub(super) coverage: f32,
     /// The share of normal traffic that it hits: the estimate, and the upper end of the 95% interval.
@@ -99,19 +99,23 @@ impl Summary {
     pub(super) fn new(explanation: &Explanation, networks: &Networks, clients: &Clients, show_addresses: bool) -> Self {
         let inputs = &explanation.inputs;
         let time = |at: Option<Timestamp>| at.map(|at| moment(at.as_seconds()).to_string());
-        let surges = explanation.surges.iter();
         let unread = inputs.unread_summaries(clients);
         Self {
             requests: inputs.total.hits,
             from: time(inputs.first),
             to: time(inputs.last),
-            surges: surges.map(|(explained, rules)| surge(explained, rules, networks, show_addresses)).collect(),
+            surges: surges(&explanation.surges, networks, show_addresses),
             notes: notes(&explanation.notes, inputs.total.hits),
             lines: inputs.total.hits + unread.iter().map(|reason| reason.lines).sum::<u64>(),
             inputs: inputs.summaries(),
             unread,
         }
     }
+}
+
+/// Explained surges, ready to be shown.
+pub(in crate::show) fn surges(traces: &Traces, networks: &Networks, show_addresses: bool) -> Vec<SurgeSummary> {
+    traces.iter().map(|(explained, rules)| surge(explained, rules, networks, show_addresses)).collect()
 }
 
 fn surge(explained: &Explained, rules: &[Traced], networks: &Networks, show_addresses: bool) -> SurgeSummary {

@@ -38,7 +38,8 @@ pub fn render(summary: &Summary, screen: Screen) -> String {
 }
 
 impl Page {
-    fn surge(&mut self, surge: &SurgeSummary, number: usize) {
+    /// A surge and its explanation.
+    pub(in crate::show) fn surge(&mut self, surge: &SurgeSummary, number: usize) {
         let when = format!("{} to {} UTC ({})", plain(&surge.from), plain(&surge.until), span(surge.seconds));
         self.heading(&format!("Surge {number}"), &when);
         self.curve(&surge.curve);

@@ -30,6 +30,11 @@ impl Clients {
         Self { names: Names::Addresses }
     }
 
+    /// Whether addresses are shown.
+    pub(in crate::show) fn shows_addresses(&self) -> bool {
+        matches!(self.names, Names::Addresses)
+    }
+
     /// The name of the client with this [`ClientAddress::client_key`].
     pub(in crate::show) fn label(&self, client_key: u128) -> String {
         match &self.names {

@@ -3,6 +3,7 @@
 use seawall_engine::observation::log::{Reason, Recognition};
 use seawall_engine::units::Timestamp;
 
+use super::recorded::Attributes;
 use super::table::Count;
 use super::unread::Unread;
 use crate::source::follow::Compression;
@@ -16,6 +17,11 @@ pub(in crate::show) struct Inputs {
     /// The earliest and the latest of them.
     pub(in crate::show) first: Option<Timestamp>,
     pub(in crate::show) last: Option<Timestamp>,
+    /// Requests that were read but do not meet the filter, and those whose log does not record what it asks for.
+    pub(in crate::show) left_out: u64,
+    pub(in crate::show) not_judged: u64,
+    /// What that is.
+    pub(in crate::show) unrecorded: Attributes,
     pub(super) unread: Unread,
 }
 
@@ -42,12 +48,16 @@ impl Inputs {
     }
 
     /// Counts a line that was read.
-    pub(super) fn add(&mut self, at: Timestamp, bytes: u64) {
+    pub(super) fn add_read(&mut self) {
         if let Some(input) = self.present() {
             input.lines += 1;
             input.read += 1;
         }
-        self.total.add(bytes);
+    }
+
+    /// Counts a request that is looked at.
+    pub(super) fn add(&mut self, at: Timestamp, cost: Count) {
+        self.total.add(cost);
         self.first = Some(self.first.map_or(at, |first| first.min(at)));
         self.last = Some(self.last.map_or(at, |last| last.max(at)));
     }
@@ -59,5 +69,20 @@ impl Inputs {
             input.lines += 1;
         }
         self.unread.add(reason, index, number, length, text);
+    }
+
+    /// Adds what was counted of other parts of the same inputs.
+    pub(super) fn merge(&mut self, other: Self) {
+        for (input, other) in self.inputs.iter_mut().zip(other.inputs) {
+            input.lines += other.lines;
+            input.read += other.read;
+        }
+        self.total.add(other.total);
+        self.first = self.first.into_iter().chain(other.first).min();
+        self.last = self.last.into_iter().chain(other.last).max();
+        self.left_out += other.left_out;
+        self.not_judged += other.not_judged;
+        self.unrecorded.extend(other.unrecorded);
+        self.unread.merge(other.unread);
     }
 }

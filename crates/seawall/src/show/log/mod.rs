@@ -5,15 +5,19 @@
 //! with each request.
 
 pub(super) mod clients;
+pub mod files;
+pub(super) mod filter;
 pub(super) mod inputs;
 pub(super) mod page;
 pub(super) mod progress;
 pub(super) mod read;
+pub(super) mod recorded;
 pub(super) mod summary;
 pub(super) mod table;
 pub(super) mod unread;
 
 pub use clients::Clients;
+pub use filter::Filter;
 pub use page::Screen;
 pub use progress::Progress;
 pub use read::Logs;

@@ -65,11 +65,8 @@ impl Page {
             let doubtful = input.error.is_some() || (input.lines > 0 && input.format_confidence.unwrap_or(0.0) < SURE);
             let style = if doubtful { WARNING } else { Style::new() };
             let what = self.styled(style, &cut(&what(input), room));
+            // Why one was not read is said on standard error, at once.
             self.line(&format!("  {name}  {what}"));
-            if let Some(error) = &input.error {
-                let error = self.styled(WARNING, &cut(error, self.screen.columns - 4));
-                self.line(&format!("    {error}"));
-            }
         }
         if let Some(more @ 1..) = inputs.len().checked_sub(INPUTS_SHOWN_MAX) {
             self.line(&format!("  and {more} more"));
@@ -96,6 +93,17 @@ impl Page {
             0 => "0 lines".to_owned(),
             count => format!("{}, {} of all; see the end", lines(count), percent(count, totals.lines)),
         };
+        if totals.requests_left_out + totals.requests_not_judged > 0 {
+            let left_out = grouped(totals.requests_left_out);
+            let name = self.styled(QUIET, "left out  ");
+            self.line(&format!("  {name}{left_out} do not meet the filter"));
+        }
+        if totals.requests_not_judged > 0 {
+            let count = grouped(totals.requests_not_judged);
+            let note = format!("{count} are of logs that do not record {}", totals.not_recorded.join(", "));
+            let note = self.styled(WARNING, &note);
+            self.line(&format!("            {note}"));
+        }
         let name = self.styled(QUIET, "not read  ");
         let style = if totals.lines_unread > 0 { WARNING } else { Style::new() };
         let unread = self.styled(style, &unread);
@@ -183,7 +191,10 @@ fn what(input: &InputSummary) -> String {
         }
         _ => "format not recognised".to_owned(),
     };
-    let compression = if input.compression == Some("gzip") { ", gzip" } else { "" };
+    let compression = match input.compression {
+        None | Some("none") => String::new(),
+        Some(compression) => format!(", {compression}"),
+    };
     if input.lines == 0 { format } else { format!("{format}{compression}, {}", lines(input.lines)) }
 }
 

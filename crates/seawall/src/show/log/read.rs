@@ -1,24 +1,42 @@
-//! Reads the inputs, one after the other, request by request.
+//! Reads the inputs request by request: in order, or several blocks at once.
 
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::thread;
 
 use seawall_engine::observation::Observation;
 use seawall_engine::observation::log::{self, Encoding, Entry, Fields, FormatChoice, Reader, Reason, recognise};
 
+use super::filter::{Filter, Judgement};
 use super::inputs::Inputs;
 use super::progress::Progress;
-use crate::source::follow::{Input, InputError, Line, LineBreak, Lines};
+use super::table::Count;
+use crate::networks::Networks;
+use crate::source::follow::{Block, Blocks, Input, InputError, Line, LineBreak, lines};
 
-/// After how many lines the progress is looked at.
-const PROGRESS_LINES: u64 = 4096;
+/// Blocks that wait for each thread.
+const BLOCKS_WAITING: usize = 2;
 
 /// The logs that a command reads.
+#[derive(Clone, Copy)]
 pub struct Logs<'a> {
     /// The files, in the order in which they are read; `-` for standard input.
     pub paths: &'a [PathBuf],
     /// Their format, when it is not to be recognised.
     pub format: Option<&'a FormatChoice>,
+    /// What says where clients are; without it no request has a country or a system.
+    pub networks: Option<&'a Networks>,
+    /// Which requests are looked at, when not all are.
+    pub filter: Option<&'a Filter>,
+}
+
+impl<'a> Logs<'a> {
+    /// All requests of these files, without the networks of clients.
+    pub fn new(paths: &'a [PathBuf], format: Option<&'a FormatChoice>) -> Self {
+        Self { paths, format, networks: None, filter: None }
+    }
 }
 
 /// A request of a log.
@@ -27,24 +45,175 @@ pub(in crate::show) struct LogRequest<'a> {
     pub(in crate::show) observation: Observation<'a>,
     /// What the line's format has room for.
     pub(in crate::show) fields: Fields,
+    /// Whether the line says how long the request took.
+    pub(in crate::show) is_timed: bool,
     /// The line, byte for byte, and how it ended.
     pub(in crate::show) line: &'a [u8],
     pub(in crate::show) line_break: LineBreak,
+    /// Which of the inputs it is in, and its number there, from 1.
+    pub(in crate::show) input: usize,
+    pub(in crate::show) number: u64,
 }
 
-/// Gives every request of every input to `visit`, until that breaks off, and counts in `inputs` what was read and what was not.
-/// An input that cannot be read, or not whole, does not keep the others out: it is given to `failed` at once, and named in
-/// `inputs`.
+impl LogRequest<'_> {
+    /// What the request counts.
+    #[inline]
+    pub(in crate::show) fn count(&self) -> Count {
+        let cost = &self.observation.cost;
+        let micros =
+            if self.is_timed { u64::try_from(cost.connection_time.as_micros()).unwrap_or(u64::MAX) } else { 0 };
+        Count { hits: 1, bytes: cost.bytes, timed: u64::from(self.is_timed), micros }
+    }
+}
+
+/// What is given every request.
+pub(in crate::show) trait Visitor {
+    /// Takes a request; the reading ends when it breaks off.
+    fn visit(&mut self, request: &LogRequest<'_>) -> ControlFlow<()>;
+}
+
+impl<F: FnMut(&LogRequest<'_>) -> ControlFlow<()>> Visitor for F {
+    fn visit(&mut self, request: &LogRequest<'_>) -> ControlFlow<()> {
+        self(request)
+    }
+}
+
+/// A visitor of which several can share the work.
+pub(in crate::show) trait Collector: Visitor + Send {
+    /// Takes over what others of its kind have collected.
+    fn merge(&mut self, others: Vec<Self>)
+    where
+        Self: Sized;
+}
+
+/// Gives every request of every input that the filter lets through to `visitor`, in order, until that breaks off, and counts in
+/// `inputs` what was read and what was not. An input that cannot be read, or not whole, does not keep the others out: it is given
+/// to `failed` at once, and named in `inputs`.
 pub(in crate::show) fn read_inputs(
     inputs: &mut Inputs,
     logs: &Logs<'_>,
     progress: &mut Progress,
-    mut visit: impl FnMut(&LogRequest<'_>) -> ControlFlow<()>,
+    visitor: impl Visitor,
+    failed: impl FnMut(&InputError),
+) {
+    let mut part = Part::new(logs, visitor);
+    read_blocks(inputs, logs, progress, failed, &mut part);
+    inputs.merge(part.inputs);
+}
+
+/// The same, with a thread for each of the collectors, which share the blocks: each takes its turn. What all of them have
+/// collected is in the first in the end.
+pub(in crate::show) fn read_parallel<C: Collector>(
+    inputs: &mut Inputs,
+    logs: &Logs<'_>,
+    progress: &mut Progress,
+    mut collectors: Vec<C>,
+    failed: impl FnMut(&InputError),
+) -> Option<C> {
+    if collectors.len() < 2 {
+        let mut collector = collectors.pop()?;
+        read_inputs(inputs, logs, progress, |request: &LogRequest<'_>| collector.visit(request), failed);
+        return Some(collector);
+    }
+    let parts = thread::scope(|scope| {
+        let (used, unused) = channel();
+        let (senders, threads): (Vec<_>, Vec<_>) = collectors
+            .into_iter()
+            .map(|collector| {
+                let (sender, work) = sync_channel(BLOCKS_WAITING);
+                let used = used.clone();
+                (sender, scope.spawn(move || work_off(Part::new(logs, collector), &work, &used)))
+            })
+            .unzip();
+        let mut turns = Turns { threads: senders, next: 0, unused };
+        read_blocks(inputs, logs, progress, failed, &mut turns);
+        drop(turns);
+        // A thread that panicked has said so; what the others have is worth as little as a report with a hole in it.
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect::<Vec<_>>()
+    });
+    let mut collected = Vec::new();
+    for part in parts {
+        inputs.merge(part.inputs);
+        collected.push(part.visitor);
+    }
+    let mut first = collected.swap_remove(0);
+    first.merge(collected);
+    Some(first)
+}
+
+/// What a thread is given.
+enum Work {
+    /// A new input begins; `None` for one that is not read.
+    Input(Option<Box<Reader>>),
+    Block(Block),
+}
+
+/// What the blocks of every input are given to.
+trait Taker {
+    /// A new input begins; there is no reader for one that is not read.
+    fn begin(&mut self, reader: Option<Reader>);
+    /// Takes a block, and leaves another in its place, whose content does not matter.
+    fn take(&mut self, block: &mut Block) -> ControlFlow<()>;
+}
+
+/// Threads that take turns.
+struct Turns {
+    threads: Vec<SyncSender<Work>>,
+    next: usize,
+    /// Blocks that threads are done with.
+    unused: Receiver<Block>,
+}
+
+impl Taker for Turns {
+    fn begin(&mut self, reader: Option<Reader>) {
+        for thread in &self.threads {
+            // A thread that has gone is found when it is joined.
+            let _ = thread.send(Work::Input(reader.clone().map(Box::new)));
+        }
+    }
+
+    fn take(&mut self, block: &mut Block) -> ControlFlow<()> {
+        let empty = self.unused.try_recv().unwrap_or_default();
+        let thread = self.threads.get(self.next);
+        let sent = thread.map(|thread| thread.send(Work::Block(std::mem::replace(block, empty))));
+        self.next = (self.next + 1) % self.threads.len().max(1);
+        if matches!(sent, Some(Ok(()))) { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    }
+}
+
+/// What a thread does.
+fn work_off<'a, V: Visitor>(mut part: Part<'a, V>, work: &Receiver<Work>, used: &Sender<Block>) -> Part<'a, V> {
+    for work in work {
+        match work {
+            Work::Input(reader) => part.begin(reader.map(|reader| *reader)),
+            Work::Block(mut block) => {
+                let flow = part.take(&mut block);
+                // Nobody needs it any more at the end.
+                let _ = used.send(block);
+                if flow.is_break() {
+                    break;
+                }
+            }
+        }
+    }
+    part
+}
+
+/// Opens every input and gives its blocks to `taker`, until that breaks off.
+fn read_blocks(
+    inputs: &mut Inputs,
+    logs: &Logs<'_>,
+    progress: &mut Progress,
     mut failed: impl FnMut(&InputError),
+    taker: &mut impl Taker,
 ) {
     for path in logs.paths {
         inputs.begin(path.to_string_lossy().into_owned());
-        match read_input(inputs, path, logs.format, progress, &mut visit) {
+        let opened = Input::open(path).inspect_err(|_| taker.begin(None));
+        match opened.and_then(|input| read_input(inputs, input, logs.format, progress, taker)) {
             Ok(ControlFlow::Continue(())) => {}
             Ok(ControlFlow::Break(())) => break,
             Err(error) => {
@@ -60,59 +229,130 @@ pub(in crate::show) fn read_inputs(
 
 fn read_input(
     inputs: &mut Inputs,
-    path: &Path,
+    input: Input,
     format: Option<&FormatChoice>,
     progress: &mut Progress,
-    visit: &mut impl FnMut(&LogRequest<'_>) -> ControlFlow<()>,
+    taker: &mut impl Taker,
 ) -> Result<ControlFlow<()>, InputError> {
-    let input = Input::open(path)?;
     let compression = input.compression();
     let name = input.name().to_owned();
     progress.begin(&name, input.size(), input.consumed());
-    let mut lines = Lines::new(input);
-    let read_error = |line, error| InputError::while_reading(&name, compression, line, error);
-
-    let recognition = {
-        let first_lines = lines.peek().map_err(|error| read_error(0, error))?;
-        if format.is_none() { recognise(first_lines) } else { None }
-    };
+    let mut blocks = Blocks::new(input);
+    let mut block = Block::default();
+    let first = blocks.next(&mut block);
+    let is_recognised = format.is_none() && block.too_long.is_none() && first.is_ok();
+    let recognition = if is_recognised { recognise(lines_of(&block)) } else { None };
     if let Some(input) = inputs.present() {
         input.name.clone_from(&name);
         input.compression = Some(compression);
         input.recognition = recognition;
     }
-    let mut reader = match format {
+    taker.begin(Some(match format {
         Some(format) => Reader::of(format.clone()),
         None => Reader::new(recognition.map(|recognition| recognition.format)),
-    };
-    let mut restored = Vec::new();
-    let mut number = 0;
-    while let Some((line, line_break)) = lines.next_with_break().map_err(|error| read_error(number, error))? {
-        number += 1;
-        match line {
-            Line::Whole(text) => match reader.read(text) {
-                Ok(entry) => {
-                    inputs.add(entry.observation.at, entry.observation.cost.bytes);
-                    if visit(&request(&entry, text, line_break, &mut restored)).is_break() {
-                        return Ok(ControlFlow::Break(()));
-                    }
-                }
-                Err(reason) => inputs.add_unread(reason, number, text.len() as u64, text),
-            },
-            Line::TooLong { beginning, length } => inputs.add_unread(Reason::TooLong, number, length, beginning),
+    }));
+    let mut filled = first;
+    loop {
+        match filled {
+            Ok(true) => {}
+            Ok(false) => return Ok(ControlFlow::Continue(())),
+            Err(error) => return Err(InputError::while_reading(&name, compression, blocks.lines(), error)),
         }
-        if number.is_multiple_of(PROGRESS_LINES) {
-            progress.update();
+        if taker.take(&mut block).is_break() {
+            return Ok(ControlFlow::Break(()));
         }
+        progress.update();
+        filled = blocks.next(&mut block);
     }
-    Ok(ControlFlow::Continue(()))
 }
 
-fn request<'a>(entry: &Entry<'a>, line: &'a [u8], line_break: LineBreak, restored: &'a mut Vec<u8>) -> LogRequest<'a> {
-    let observation = if entry.encoding == Encoding::Plain {
-        entry.observation
-    } else {
-        Observation { request: log::restore(&entry.observation.request, entry.encoding, restored), ..entry.observation }
-    };
-    LogRequest { observation, fields: entry.format.fields(), line, line_break }
+/// The lines of a block, for recognition.
+fn lines_of(block: &Block) -> impl Iterator<Item = &[u8]> {
+    lines(block).map(|(line, _)| match line {
+        Line::Whole(text) => text,
+        Line::TooLong { beginning, .. } => beginning,
+    })
+}
+
+/// What one thread reads: all blocks, or some.
+struct Part<'a, V> {
+    logs: Logs<'a>,
+    inputs: Inputs,
+    reader: Reader,
+    /// The directive that the reader knows.
+    directive: Option<Arc<[u8]>>,
+    restored: Vec<u8>,
+    visitor: V,
+}
+
+impl<'a, V> Part<'a, V> {
+    fn new(logs: &Logs<'a>, visitor: V) -> Self {
+        let (inputs, reader) = (Inputs::default(), Reader::default());
+        Self { logs: *logs, inputs, reader, directive: None, restored: Vec::new(), visitor }
+    }
+}
+
+impl<V: Visitor> Taker for Part<'_, V> {
+    fn begin(&mut self, reader: Option<Reader>) {
+        self.inputs.begin(String::new());
+        self.reader = reader.unwrap_or_default();
+        self.directive = None;
+    }
+
+    fn take(&mut self, block: &mut Block) -> ControlFlow<()> {
+        let Self { logs, inputs, reader, directive, restored, visitor } = self;
+        if *directive != block.directive {
+            directive.clone_from(&block.directive);
+            // It is no request, and is counted where it stands.
+            let _ = reader.read(directive.as_deref().unwrap_or_default());
+        }
+        let input = inputs.inputs.len().saturating_sub(1);
+        for (number, (line, line_break)) in (block.first_line..).zip(lines(block)) {
+            let text = match line {
+                Line::Whole(text) => text,
+                Line::TooLong { beginning, length } => {
+                    inputs.add_unread(Reason::TooLong, number, length, beginning);
+                    continue;
+                }
+            };
+            let entry = match reader.read(text) {
+                Ok(entry) => entry,
+                Err(reason) => {
+                    inputs.add_unread(reason, number, text.len() as u64, text);
+                    continue;
+                }
+            };
+            inputs.add_read();
+            let mut observation = observation(&entry, restored);
+            if let Some(networks) = logs.networks {
+                networks.locate(observation.client, &mut observation.request);
+            }
+            let (fields, is_timed) = (entry.format.fields(), entry.is_timed);
+            let request = LogRequest { observation, fields, is_timed, line: text, line_break, input, number };
+            if let Some(filter) = logs.filter {
+                match filter.judge(&request) {
+                    Judgement::Meets => {}
+                    Judgement::Differs => {
+                        inputs.left_out += 1;
+                        continue;
+                    }
+                    Judgement::Unrecorded(attributes) => {
+                        inputs.not_judged += 1;
+                        inputs.unrecorded.extend(attributes);
+                        continue;
+                    }
+                }
+            }
+            inputs.add(observation.at, request.count());
+            visitor.visit(&request)?;
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+fn observation<'a>(entry: &Entry<'a>, restored: &'a mut Vec<u8>) -> Observation<'a> {
+    if entry.encoding == Encoding::Plain {
+        return entry.observation;
+    }
+    Observation { request: log::restore(&entry.observation.request, entry.encoding, restored), ..entry.observation }
 }

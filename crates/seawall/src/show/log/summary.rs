@@ -31,6 +31,12 @@ pub(in crate::show) struct Totals {
     pub(in crate::show) lines: u64,
     /// Lines that could not be read as requests.
     pub(in crate::show) lines_unread: u64,
+    /// Requests that do not meet the filter; 0 without one.
+    pub(in crate::show) requests_left_out: u64,
+    /// Requests whose log does not record what the filter asks for.
+    pub(in crate::show) requests_not_judged: u64,
+    /// What that is.
+    pub(in crate::show) not_recorded: Vec<&'static str>,
 }
 
 #[derive(Debug, Serialize)]
@@ -89,6 +95,9 @@ impl Inputs {
             span_seconds: span,
             lines: self.inputs.iter().map(|input| input.lines).sum(),
             lines_unread: self.unread.count(),
+            requests_left_out: self.left_out,
+            requests_not_judged: self.not_judged,
+            not_recorded: self.unrecorded.names(),
         }
     }
 

@@ -1,45 +1,73 @@
 //! Counting by value in bounded memory.
 //!
-//! A table is exact until it holds as many distinct values as it may. From then on it is a Space-Saving summary
+//! A table is exact until there is no memory for a further distinct value. From then on it is a Space-Saving summary
 //! (Metwally, Agrawal, El Abbadi: "Efficient Computation of Frequent and Top-k Elements in Data Streams", 2005): a new
-//! value takes the place of the one with the fewest hits and inherits its counts, so that counts are never too small, and
-//! each row knows by how much it may be too large. A value with more hits than the smallest row is never missing.
+//! value takes the place of the one with the fewest hits and inherits its counts, so that hits are never too few, and each row
+//! knows by how many they may be too many. A value with more hits than the smallest row is never missing.
 
-use seawall_engine::distinct::Distinct;
+use std::cmp::Ordering;
 use std::hash::BuildHasher as _;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
+use seawall_engine::distinct::Distinct;
 
-/// Hits, and the bytes sent in answer to them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+/// Rows that a table may have without asking for memory: 1,024 of at most 256 bytes each.
+const ROWS_MIN: usize = 1024;
+
+/// What a row takes besides the bytes of its value: itself, its place in the index, and what allocating the value takes.
+const ROW_BYTES: usize = size_of::<Row>() + 24;
+
+/// Hits, and what was spent on them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::show) struct Count {
     /// Requests.
     pub(in crate::show) hits: u64,
     /// Bytes of answer.
     pub(in crate::show) bytes: u64,
+    /// Those of the requests whose log says how long they took,
+    pub(in crate::show) timed: u64,
+    /// and how long that was, in microseconds.
+    pub(in crate::show) micros: u64,
 }
 
 impl Count {
-    /// Adds one hit.
+    /// One request with this many bytes of answer, of which nobody knows how long it took.
+    pub(in crate::show) const fn of_bytes(bytes: u64) -> Self {
+        Self { hits: 1, bytes, timed: 0, micros: 0 }
+    }
+
+    /// Adds another count.
     #[inline]
-    pub(in crate::show) fn add(&mut self, bytes: u64) {
-        self.hits += 1;
-        self.bytes = self.bytes.saturating_add(bytes);
+    pub(in crate::show) fn add(&mut self, other: Self) {
+        self.hits += other.hits;
+        self.bytes = self.bytes.saturating_add(other.bytes);
+        self.timed += other.timed;
+        self.micros = self.micros.saturating_add(other.micros);
+    }
+
+    /// How long a request took on average, in microseconds; `None` when no log says so.
+    pub(in crate::show) fn mean_micros(&self) -> Option<u64> {
+        self.micros.checked_div(self.timed)
     }
 }
 
-/// How much a table may hold before it stops being exact.
+/// Memory that several tables share, in bytes. A table that gets none stops being exact.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::show) struct Bounds {
-    /// Distinct values.
-    pub(in crate::show) rows_max: usize,
-    /// Bytes of all values together. Values that come in later may double it at most: none is longer than 256 bytes.
-    pub(in crate::show) value_bytes_max: usize,
+pub(in crate::show) struct Budget {
+    left: usize,
 }
 
-impl Bounds {
-    /// What each table of a report may hold. Six full tables together stay below 256 MiB.
-    pub(in crate::show) const REPORT: Self = Self { rows_max: 200_000, value_bytes_max: 24 << 20 };
+impl Budget {
+    /// So many bytes.
+    pub(in crate::show) const fn new(bytes: usize) -> Self {
+        Self { left: bytes }
+    }
+
+    fn take(&mut self, bytes: usize) -> bool {
+        let left = self.left.checked_sub(bytes);
+        self.left = left.unwrap_or(self.left);
+        left.is_some()
+    }
 }
 
 /// A value and its counts.
@@ -47,20 +75,22 @@ impl Bounds {
 pub(in crate::show) struct Row {
     /// The value.
     pub(in crate::show) value: Vec<u8>,
-    /// What was counted, never too little.
+    /// What was counted. The hits are never too few.
     pub(in crate::show) count: Count,
-    /// By how much it may be too much.
-    pub(in crate::show) error: Count,
+    /// How many hits may be too many,
+    pub(in crate::show) hits_error: u64,
+    /// and how many bytes were counted of other values.
+    pub(in crate::show) bytes_error: u64,
     hash: u64,
 }
 
 /// Counts by value.
 pub(in crate::show) struct Table {
-    bounds: Bounds,
     hasher: DefaultHashBuilder,
     index: HashTable<u32>,
     rows: Vec<Row>,
-    value_bytes: usize,
+    /// The row that was counted last: the next request often has the same value.
+    last: u32,
     /// Requests that have no value.
     absent: Count,
     distinct: Distinct,
@@ -71,14 +101,13 @@ pub(in crate::show) struct Table {
 }
 
 impl Table {
-    /// An empty table.
-    pub(in crate::show) fn new(bounds: Bounds) -> Self {
+    /// An empty table. Only tables with the same hasher can be merged.
+    pub(in crate::show) fn new(hasher: DefaultHashBuilder) -> Self {
         Self {
-            bounds,
-            hasher: DefaultHashBuilder::default(),
+            hasher,
             index: HashTable::new(),
             rows: Vec::new(),
-            value_bytes: 0,
+            last: 0,
             absent: Count::default(),
             distinct: Distinct::new(),
             smallest: Vec::new(),
@@ -86,16 +115,22 @@ impl Table {
         }
     }
 
-    /// Counts a request that has `value`, or none.
+    /// Counts requests that have `value`, or none, with memory from `budget` for a new one.
     #[inline]
-    pub(in crate::show) fn add(&mut self, value: Option<&[u8]>, bytes: u64) {
-        let Some(value) = value else { return self.absent.add(bytes) };
+    pub(in crate::show) fn add(&mut self, value: Option<&[u8]>, count: Count, budget: &mut Budget) {
+        let Some(value) = value else { return self.absent.add(count) };
+        if let Some(row) = self.rows.get_mut(self.last as usize).filter(|row| row.value == value) {
+            return row.count.add(count);
+        }
         let hash = self.hasher.hash_one(value);
         let Self { index, rows, .. } = self;
-        let found = index.find(hash, |row| is_row(rows, *row, hash, value));
-        match found.and_then(|row| rows.get_mut(*row as usize)) {
-            Some(row) => row.count.add(bytes),
-            None => self.add_new(value, hash, bytes),
+        let found = index.find(hash, |row| is_row(rows, *row, hash, value)).copied();
+        match found.and_then(|place| Some((place, rows.get_mut(place as usize)?))) {
+            Some((place, row)) => {
+                row.count.add(count);
+                self.last = place;
+            }
+            None => self.add_new(value, hash, count, budget),
         }
     }
 
@@ -119,15 +154,20 @@ impl Table {
         self.smallest_hits
     }
 
-    /// Every row, in no order.
-    pub(in crate::show) fn rows(&self) -> &[Row] {
-        &self.rows
-    }
-
     /// The rows with the most hits, most first; ties by bytes, then by value.
     pub(in crate::show) fn top(&self, count: usize) -> Vec<&Row> {
-        let order = |a: &&Row, b: &&Row| b.count.cmp(&a.count).then_with(|| a.value.cmp(&b.value));
-        let mut rows: Vec<&Row> = self.rows.iter().collect();
+        self.top_by(count, |row| row.count.hits > 0, |row| (row.count.hits, row.count.bytes))
+    }
+
+    /// The rows among those `wanted` with the most of something, most first; ties by value.
+    pub(in crate::show) fn top_by<K: Ord>(
+        &self,
+        count: usize,
+        wanted: impl Fn(&Row) -> bool,
+        key: impl Fn(&Row) -> K,
+    ) -> Vec<&Row> {
+        let order = |a: &&Row, b: &&Row| -> Ordering { key(b).cmp(&key(a)).then_with(|| a.value.cmp(&b.value)) };
+        let mut rows: Vec<&Row> = self.rows.iter().filter(|row| wanted(row)).collect();
         if count < rows.len() {
             rows.select_nth_unstable_by(count, order);
             rows.truncate(count);
@@ -136,35 +176,110 @@ impl Table {
         rows
     }
 
+    /// Adds what other tables counted, which have the same hasher. Nothing can be counted afterwards.
+    ///
+    /// A value that one table has no row for may have had as many hits there as its smallest row: so many are added, as the
+    /// error that they may be. ("Mergeable Summaries", Agarwal and others, 2012.)
+    pub(in crate::show) fn merge(&mut self, others: Vec<Self>) {
+        for other in others {
+            self.merge_one(other);
+        }
+        self.index = HashTable::new();
+    }
+
+    fn merge_one(&mut self, other: Self) {
+        self.absent.add(other.absent);
+        self.distinct.merge(&other.distinct);
+        let rows_max = self.rows.len().max(other.rows.len());
+        let is_exact = self.is_exact() && other.is_exact();
+        let (unseen_here, unseen_there) = (self.smallest_hits, other.smallest_hits);
+        let raise = |row: &mut Row, hits: u64| {
+            row.count.hits += hits;
+            row.hits_error += hits;
+        };
+        // All are raised, those that the other table has a row for are lowered again: no row needs a mark.
+        self.rows.iter_mut().for_each(|row| raise(row, unseen_there));
+        for mut row in other.rows {
+            let Self { index, rows, .. } = self;
+            let found = index.find(row.hash, |place| is_row(rows, *place, row.hash, &row.value)).copied();
+            if let Some(known) = found.and_then(|place| rows.get_mut(place as usize)) {
+                known.count.hits -= unseen_there;
+                known.hits_error -= unseen_there;
+                known.count.add(row.count);
+                known.hits_error += row.hits_error;
+                known.bytes_error = known.bytes_error.saturating_add(row.bytes_error);
+            } else if let Ok(place) = u32::try_from(rows.len()) {
+                raise(&mut row, unseen_here);
+                let hash = row.hash;
+                rows.push(row);
+                index.insert_unique(hash, place, |row| rows.get(*row as usize).map_or(0, |row| row.hash));
+            }
+        }
+        self.smallest_hits = unseen_here + unseen_there;
+        if !is_exact && self.rows.len() > rows_max {
+            self.rows.sort_unstable_by(|a, b| b.count.hits.cmp(&a.count.hits).then_with(|| a.value.cmp(&b.value)));
+            let dropped = self.rows.get(rows_max).map_or(0, |row| row.count.hits);
+            self.smallest_hits = self.smallest_hits.max(dropped);
+            self.rows.truncate(rows_max);
+            self.index = HashTable::with_capacity(rows_max);
+            for (place, row) in (0_u32..).zip(&self.rows) {
+                self.index.insert_unique(row.hash, place, |_| 0);
+            }
+        }
+        self.last = 0;
+    }
+
     #[cold]
-    fn add_new(&mut self, value: &[u8], hash: u64, bytes: u64) {
+    fn add_new(&mut self, value: &[u8], hash: u64, count: Count, budget: &mut Budget) {
         self.distinct.add(hash);
-        let is_full = self.rows.len() >= self.bounds.rows_max || self.value_bytes >= self.bounds.value_bytes_max;
-        let place = if is_full { self.replace_smallest(value, hash, bytes) } else { self.append(value, hash, bytes) };
+        let has_room = self.rows.len() < ROWS_MIN || (self.is_exact() && budget.take(ROW_BYTES + value.len()));
+        let place =
+            if has_room { self.append(value, hash, count) } else { self.replace_smallest(value, hash, count, budget) };
         let Some(place) = place else { return };
         let rows = &self.rows;
         self.index.insert_unique(hash, place, |row| rows.get(*row as usize).map_or(0, |row| row.hash));
+        self.last = place;
     }
 
-    fn append(&mut self, value: &[u8], hash: u64, bytes: u64) -> Option<u32> {
+    fn append(&mut self, value: &[u8], hash: u64, count: Count) -> Option<u32> {
         let place = u32::try_from(self.rows.len()).ok()?;
-        let count = Count { hits: 1, bytes };
-        self.value_bytes += value.len();
-        self.rows.push(Row { value: value.to_vec(), count, error: Count::default(), hash });
+        self.rows.push(Row { value: value.to_vec(), count, hits_error: 0, bytes_error: 0, hash });
         Some(place)
     }
 
-    fn replace_smallest(&mut self, value: &[u8], hash: u64, bytes: u64) -> Option<u32> {
-        let place = self.find_smallest()?;
+    fn replace_smallest(&mut self, value: &[u8], hash: u64, count: Count, budget: &mut Budget) -> Option<u32> {
+        // A longer value in place of a shorter one takes memory too: where there is none, that of further rows.
+        let mut place = self.take_smallest()?;
+        let mut missing = value.len().saturating_sub(self.rows.get(place as usize)?.value.capacity());
+        while missing > 0 && self.rows.len() > ROWS_MIN && !budget.take(missing) {
+            let freed = ROW_BYTES + self.rows.get(place as usize)?.value.capacity();
+            budget.left += freed;
+            self.rows.swap_remove(place as usize);
+            if let (Some(moved), Ok(from)) = (self.rows.get(place as usize), u32::try_from(self.rows.len()))
+                && let Some(entry) = self.index.find_mut(moved.hash, |other| *other == from)
+            {
+                *entry = place;
+            }
+            place = self.take_smallest()?;
+            missing = value.len().saturating_sub(self.rows.get(place as usize)?.value.capacity());
+        }
         let row = self.rows.get_mut(place as usize)?;
+        row.value.clear();
+        row.value.reserve_exact(value.len());
+        row.value.extend_from_slice(value);
+        row.hash = hash;
+        (row.hits_error, row.bytes_error) = (row.count.hits, row.count.bytes);
+        row.count.add(count);
+        Some(place)
+    }
+
+    /// A row with the fewest hits of all, which is taken out of the index.
+    fn take_smallest(&mut self) -> Option<u32> {
+        let place = self.find_smallest()?;
+        let row = self.rows.get(place as usize)?;
         if let Ok(entry) = self.index.find_entry(row.hash, |other| *other == place) {
             entry.remove();
         }
-        row.value.clear();
-        row.value.extend_from_slice(value);
-        row.hash = hash;
-        row.error = row.count;
-        row.count.add(bytes);
         Some(place)
     }
 
@@ -198,55 +313,47 @@ mod tests {
 
     use super::*;
 
-    fn table(rows_max: usize) -> Table {
-        Table::new(Bounds { rows_max, value_bytes_max: 1 << 20 })
+    fn table() -> Table {
+        Table::new(DefaultHashBuilder::default())
     }
 
     #[test]
     fn counts_are_exact_while_there_is_room() {
-        let mut table = table(3);
+        let (mut table, mut budget) = (table(), Budget::new(0));
         for (value, bytes) in [("a", 5), ("b", 1), ("a", 7), ("c", 0), ("b", 2)] {
-            table.add(Some(value.as_bytes()), bytes);
+            table.add(Some(value.as_bytes()), Count::of_bytes(bytes), &mut budget);
         }
-        table.add(None, 9);
+        table.add(None, Count { timed: 1, micros: 1500, ..Count::of_bytes(9) }, &mut budget);
         assert!(table.is_exact());
         assert_eq!(table.distinct(), 3);
-        assert_eq!(table.absent(), Count { hits: 1, bytes: 9 });
-        let top: Vec<_> = table.top(2).iter().map(|row| (row.value.as_slice(), row.count, row.error)).collect();
-        let none = Count::default();
-        assert_eq!(
-            top,
-            [
-                (b"a".as_slice(), Count { hits: 2, bytes: 12 }, none),
-                (b"b".as_slice(), Count { hits: 2, bytes: 3 }, none),
-            ]
-        );
+        assert_eq!(table.absent().mean_micros(), Some(1500));
+        let top: Vec<_> = table.top(2).iter().map(|row| (row.value.clone(), row.count.hits, row.count.bytes)).collect();
+        assert_eq!(top, [(b"a".to_vec(), 2, 12), (b"b".to_vec(), 2, 3)]);
+        let by_bytes = table.top_by(1, |row| row.count.hits == 1, |row| row.count.bytes);
+        assert_eq!(by_bytes[0].value, b"c");
     }
 
-    #[test]
-    fn a_full_table_keeps_its_size_and_its_promises() {
-        let mut table = table(100);
-        let mut truth: HashMap<u64, u64> = HashMap::new();
-        let mut state = 1_u64;
-        for _ in 0..50_000 {
-            // A linear congruential generator; values are skewed so that there are heavy hitters and a long tail.
+    /// Values from a linear congruential generator, skewed so that there are heavy hitters and a long tail.
+    fn skewed(count: u32, seed: u64) -> impl Iterator<Item = u64> {
+        let mut state = seed;
+        (0..count).map(move |_| {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            let value = if state >> 63 == 0 { (state >> 40) % 20 } else { (state >> 33) % 10_000 };
-            table.add(Some(&value.to_le_bytes()), 10);
-            *truth.entry(value).or_default() += 1;
-        }
-        assert_eq!(table.rows().len(), 100);
-        assert!(!table.is_exact());
-        assert_eq!(table.rows().iter().map(|row| row.count.hits).sum::<u64>(), 50_000, "no hit is lost");
+            if state >> 63 == 0 { (state >> 40) % 20 } else { (state >> 33) % 50_000 }
+        })
+    }
+
+    /// Whether every row of `table` and every missing value keeps the promises.
+    fn check(table: &Table, truth: &HashMap<u64, u64>) {
         let mut kept = HashMap::new();
-        for row in table.rows() {
+        for row in &table.rows {
             let value = u64::from_le_bytes(row.value.as_slice().try_into().expect("eight bytes"));
             let exact = truth[&value];
-            assert!(row.count.hits >= exact && row.count.hits - row.error.hits <= exact, "{value}");
-            assert_eq!(row.count.bytes, row.count.hits * 10, "bytes are inherited with the hits");
+            assert!(row.count.hits >= exact, "{value}: {} of {exact}", row.count.hits);
+            assert!(row.count.hits - row.hits_error <= exact, "{value}");
+            assert!(row.count.bytes - row.bytes_error <= exact * 10, "{value}");
             kept.insert(value, ());
         }
-        for (value, hits) in &truth {
+        for (value, hits) in truth {
             assert!(*hits <= table.missing_hits_max() || kept.contains_key(value), "{value} is missing");
         }
         let distinct = table.distinct() as f64;
@@ -254,12 +361,61 @@ mod tests {
     }
 
     #[test]
-    fn long_values_fill_a_table_too() {
-        let mut table = Table::new(Bounds { rows_max: 1_000_000, value_bytes_max: 10_000 });
-        for number in 0..10_000_u32 {
-            table.add(Some(format!("{number:0>200}").as_bytes()), 1);
+    fn a_full_table_keeps_its_size_and_its_promises() {
+        let (mut table, mut budget) = (table(), Budget::new(0));
+        let mut truth: HashMap<u64, u64> = HashMap::new();
+        for value in skewed(200_000, 1) {
+            table.add(Some(&value.to_le_bytes()), Count::of_bytes(10), &mut budget);
+            *truth.entry(value).or_default() += 1;
         }
-        assert_eq!(table.rows().len(), 50);
+        assert_eq!(table.rows.len(), ROWS_MIN);
         assert!(!table.is_exact());
+        assert_eq!(table.rows.iter().map(|row| row.count.hits).sum::<u64>(), 200_000, "no hit is lost");
+        check(&table, &truth);
+    }
+
+    #[test]
+    fn merged_tables_keep_the_promises() {
+        // All exact, one of them, none.
+        for budgets in [[1 << 30, 1 << 30, 1 << 30], [1 << 30, 0, 200_000], [0, 0, 0]] {
+            let hasher = DefaultHashBuilder::default();
+            let mut truth: HashMap<u64, u64> = HashMap::new();
+            let mut tables = (1..).zip(budgets).map(|(seed, bytes)| {
+                let (mut table, mut budget) = (Table::new(hasher.clone()), Budget::new(bytes));
+                for value in skewed(100_000, seed) {
+                    table.add(Some(&value.to_le_bytes()), Count::of_bytes(10), &mut budget);
+                    *truth.entry(value).or_default() += 1;
+                }
+                table
+            });
+            let mut first = tables.next().expect("three");
+            let others = tables.collect();
+            first.merge(others);
+            assert_eq!(first.is_exact(), budgets[1] > 0 && budgets[2] > 1 << 20);
+            if first.is_exact() {
+                assert!(first.rows.iter().all(|row| row.hits_error == 0));
+            }
+            check(&first, &truth);
+        }
+    }
+
+    #[test]
+    fn long_values_after_short_ones_take_no_more_memory() {
+        const BYTES: usize = 1 << 20;
+        let (mut table, mut budget) = (table(), Budget::new(BYTES));
+        for number in 0..50_000_u32 {
+            table.add(Some(number.to_string().as_bytes()), Count::of_bytes(1), &mut budget);
+        }
+        let short = table.rows.len();
+        for number in 0..50_000_u32 {
+            table.add(Some(format!("{number:0>250}").as_bytes()), Count::of_bytes(1), &mut budget);
+        }
+        let used: usize = table.rows.iter().map(|row| ROW_BYTES + row.value.capacity()).sum();
+        assert!(used <= BYTES + ROWS_MIN * (ROW_BYTES + 256), "{used} bytes");
+        assert!((ROWS_MIN..short).contains(&table.rows.len()), "{short} rows became {}", table.rows.len());
+        for row in &table.rows {
+            let found = table.index.find(row.hash, |place| is_row(&table.rows, *place, row.hash, &row.value));
+            assert!(found.is_some(), "every row is found");
+        }
     }
 }

@@ -43,6 +43,16 @@ impl Unread {
         }
     }
 
+    /// Adds what was counted of other parts of the same inputs, and keeps the first examples of both.
+    pub(in crate::show) fn merge(&mut self, other: Self) {
+        for (lines, other) in self.by_reason.iter_mut().zip(other.by_reason) {
+            lines.count += other.count;
+            lines.examples.extend(other.examples);
+            lines.examples.sort_by_key(|example| (example.input, example.line));
+            lines.examples.truncate(EXAMPLES_MAX);
+        }
+    }
+
     /// All lines that could not be read.
     pub(in crate::show) fn count(&self) -> u64 {
         self.by_reason.iter().map(|lines| lines.count).sum()

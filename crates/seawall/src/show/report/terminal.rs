@@ -1,9 +1,15 @@
 //! A report as people read it: aligned, in the width of the terminal, in colour where it has any.
 
-use super::summary::{PanelSummary, Summary, Tally};
+use std::borrow::Cow;
+
+use anstyle::Style;
+
+use super::summary::{
+    Amount, Content, DistributionSummary, Mean, Summary, SurgesSummary, TableSummary, Tally, TrafficSummary,
+};
 use crate::show::log::Screen;
-use crate::show::log::page::{BAR, Page, QUIET, TITLE, hits_text, padded};
-use crate::show::text::{byte_count, cut_middle, grouped, percent};
+use crate::show::log::page::{BAR, Page, QUIET, TITLE, WARNING, block, hits_text, padded, requests_text, span, width};
+use crate::show::text::{byte_count, cut, cut_middle, grouped, percent};
 
 /// Where a terminal is wide enough for every label to have one line. Below, a long one takes a second: of what is left of
 /// a user agent after one, several look the same.
@@ -17,11 +23,20 @@ pub fn render(summary: &Summary, screen: Screen) -> String {
     let columns = screen.columns.clamp(40, 240);
     let mut page = Page::new(Screen { columns, ..screen });
     page.inputs(&summary.inputs);
+    if let Some(filter) = &summary.filter {
+        page.sentence("filter", filter);
+    }
     page.totals(&summary.totals);
     if summary.totals.requests > 0 {
         let layout = Layout::new(summary, columns);
         for panel in &summary.panels {
-            page.panel(panel, summary, &layout);
+            page.line("");
+            match &panel.content {
+                Content::Table(table) => page.table(panel.title, table, summary, &layout),
+                Content::Traffic(traffic) => page.traffic(panel.title, traffic, summary),
+                Content::Distribution(distribution) => page.distribution(panel.title, distribution, summary),
+                Content::Surges(surges) => page.surges(panel.title, surges),
+            }
         }
     }
     page.unread(&summary.unread, summary.totals.lines);
@@ -32,6 +47,8 @@ pub fn render(summary: &Summary, screen: Screen) -> String {
 struct Layout {
     hits: usize,
     bar: usize,
+    /// Of the mean time, if any log says how long requests took and there is room.
+    mean: usize,
     label: usize,
 }
 
@@ -39,6 +56,7 @@ impl Layout {
     /// Shares are at most as wide as `<0.1%`, which is wider than `100%`; byte counts as `1023.9 KiB`.
     const SHARE: usize = 6;
     const BYTES: usize = 10;
+    const MEAN: usize = 9;
 
     fn new(summary: &Summary, columns: usize) -> Self {
         let hits = grouped(summary.totals.requests).len().max("hits".len());
@@ -48,31 +66,119 @@ impl Layout {
             100..130 => 14,
             _ => 20,
         };
-        let gaps = 2 + 1 + 2 + if bar > 0 { bar + 2 } else { 0 } + 1 + 2;
+        let mean = if columns >= 70 && summary.is_timed() { Self::MEAN } else { 0 };
+        let gaps = 2 + 1 + 2 + if bar > 0 { bar + 2 } else { 0 } + 1 + 2 + if mean > 0 { mean + 1 } else { 0 };
         let label = columns.saturating_sub(hits + 2 * Self::SHARE + Self::BYTES + gaps);
-        Self { hits, bar, label }
+        Self { hits, bar, mean, label }
     }
 }
 
 impl Page {
-    fn panel(&mut self, panel: &PanelSummary, summary: &Summary, layout: &Layout) {
-        self.line("");
-        if !panel.recorded {
-            let formats = summary.formats().join(", ");
-            let note = format!("not recorded in these logs (format: {formats})");
-            let title = self.styled(TITLE, panel.title);
-            let note = self.styled(QUIET, &note);
-            self.line(&format!("{title}  {note}"));
+    /// Says that the logs do not have it.
+    fn not_recorded(&mut self, title: &str, summary: &Summary) {
+        let formats = summary.formats().join(", ");
+        let note = format!("not recorded in these logs (format: {formats})");
+        let note = cut(&note, self.screen.columns.saturating_sub(width(title) + 2));
+        let title = self.styled(TITLE, title);
+        let note = self.styled(QUIET, &note);
+        self.line(&format!("{title}  {note}"));
+    }
+
+    fn traffic(&mut self, title: &str, traffic: &TrafficSummary, summary: &Summary) {
+        let cells = traffic.outcomes.first().map_or(0, |outcome| outcome.cells.len());
+        let merged = cells.div_ceil(self.screen.columns.saturating_sub(4).max(1)).max(1);
+        let merge = |cells: &[u64]| -> Vec<u64> { cells.chunks(merged).map(|cells| cells.iter().sum()).collect() };
+        let seconds = traffic.cell_seconds.saturating_mul(merged as u64);
+        self.heading(title, &format!("each column is {}", span(seconds)));
+        let mut all = vec![0; cells];
+        for outcome in &traffic.outcomes {
+            all.iter_mut().zip(&outcome.cells).for_each(|(sum, hits)| *sum += hits);
+        }
+        self.heights(&merge(&all), BAR);
+        let most = merge(&all).into_iter().max().unwrap_or(0);
+        let note = self.styled(QUIET, &format!("the highest has {}", hits_text(most)));
+        self.line(&format!("  {note}"));
+        let hits_columns = grouped(summary.totals.requests).len();
+        for outcome in traffic.outcomes.iter().filter(|outcome| outcome.tally.hits > 0) {
+            let (hits, bytes) = (outcome.tally.hits, byte_count(outcome.tally.bytes));
+            let share = percent(hits, summary.totals.requests);
+            self.line(&format!("  {:<20}  {:>hits_columns$} {share:>6}  {bytes:>10}", outcome.title, grouped(hits)));
+            // What is nearly all has the shape of the whole.
+            if hits * 10 < summary.totals.requests * 9 {
+                let style = if outcome.outcome.ends_with("error") { WARNING } else { BAR };
+                self.heights(&merge(&outcome.cells), style);
+            }
+        }
+    }
+
+    /// A line of columns, as high as the largest of them.
+    fn heights(&mut self, hits: &[u64], style: Style) {
+        let most = hits.iter().copied().max().unwrap_or(0);
+        let curve: String = hits.iter().map(|hits| block(*hits, most)).collect();
+        let curve = self.styled(style, &curve);
+        self.line(&format!("  {curve}"));
+    }
+
+    fn distribution(&mut self, title: &str, distribution: &DistributionSummary, summary: &Summary) {
+        if distribution.requests == 0 {
+            return self.not_recorded(title, summary);
+        }
+        let of = if distribution.requests_not_recorded > 0 {
+            format!("of {} that record it", requests_text(distribution.requests))
+        } else {
+            format!("of {}", requests_text(distribution.requests))
+        };
+        self.heading(title, &of);
+        let mean = match distribution.mean {
+            Some(Mean::Milliseconds(mean)) => milliseconds_text(mean),
+            Some(Mean::Bytes(mean)) => byte_count(mean as u64),
+            None => String::new(),
+        };
+        self.line(&format!("  {:<16}{mean:>10}", "mean"));
+        for quantile in &distribution.quantiles {
+            let name = match quantile.quantile {
+                1.0.. => "largest".to_owned(),
+                part => format!("{}% up to", part * 100.0),
+            };
+            self.line(&format!("  {name:<16}{:>10}", amount_text(quantile.amount)));
+        }
+    }
+
+    fn surges(&mut self, title: &str, surges: &SurgesSummary) {
+        if surges.surges.is_empty() && surges.found.is_empty() {
+            return self.heading(title, "none: no time has much more than is usual");
+        }
+        for (number, surge) in (1..).zip(&surges.surges) {
+            if number > 1 {
+                self.line("");
+            }
+            self.surge(surge, number);
+        }
+        if !surges.found.is_empty() {
+            self.heading(title, "`seawall explain` says more of logs that are files");
+            for surge in &surges.found {
+                let plain = |time: &str| time.replace('T', " ").replace('Z', "");
+                let (from, until, length) = (plain(&surge.from), plain(&surge.until), span(surge.seconds));
+                let factor = format!("{:.1} times the usual {}", surge.times_usual, surge.cost);
+                self.line(&format!("  {from} to {until} UTC ({length}): {factor}"));
+            }
+        }
+    }
+
+    fn table(&mut self, title: &str, table: &TableSummary, summary: &Summary, layout: &Layout) {
+        if !table.recorded {
+            return self.not_recorded(title, summary);
+        }
+        self.heading(title, &extent(table));
+        let rows = rows(table);
+        if rows.is_empty() {
             return;
         }
-        self.heading(panel.title, &extent(panel));
-        if let Some(timeline) = panel.timeline.as_ref().filter(|timeline| timeline.hits.len() > 1) {
-            self.timeline(timeline);
-        }
-        let Layout { hits, bar, .. } = *layout;
+        let Layout { hits, bar, mean, .. } = *layout;
         let bar_gap = if bar > 0 { bar + 2 } else { 0 };
+        let mean_title = if mean > 0 { format!(" {:>mean$}", "mean") } else { String::new() };
         let columns = format!(
-            "  {:>hits$} {:>share$}  {:bar_gap$}{:>bytes$} {:>share$}",
+            "  {:>hits$} {:>share$}  {:bar_gap$}{:>bytes$} {:>share$}{mean_title}",
             "hits",
             "share",
             "",
@@ -83,7 +189,6 @@ impl Page {
         );
         let columns = self.styled(QUIET, columns.trim_end());
         self.line(&columns);
-        let rows = rows(panel);
         let most = rows.iter().map(|row| row.tally.hits).max().unwrap_or(0);
         for row in &rows {
             self.row(row, most, summary, layout);
@@ -91,7 +196,7 @@ impl Page {
     }
 
     fn row(&mut self, row: &Row<'_>, most: u64, summary: &Summary, layout: &Layout) {
-        let Layout { hits, bar, label } = *layout;
+        let Layout { hits, bar, mean, label } = *layout;
         let (share, bytes) = (Layout::SHARE, Layout::BYTES);
         let hits =
             format!("{:>hits$} {:>share$}", grouped(row.tally.hits), percent(row.tally.hits, summary.totals.requests));
@@ -102,13 +207,15 @@ impl Page {
             byte_count(row.tally.bytes),
             percent(row.tally.bytes, summary.totals.bytes)
         );
-        let numbers = format!("  {hits}  {bar}{cost}  ");
+        let time = row.tally.mean_ms.map(milliseconds_text).unwrap_or_default();
+        let time = if mean > 0 { format!(" {time:>mean$}") } else { String::new() };
+        let numbers = format!("  {hits}  {bar}{cost}{time}  ");
         let (first, second) = if self.screen.columns < ONE_LINE_COLUMNS {
-            let whole = cut_middle(row.label, (2 * label).saturating_sub(1));
+            let whole = cut_middle(&row.label, (2 * label).saturating_sub(1));
             let (first, second) = split(&whole, label);
             (first.to_owned(), second.to_owned())
         } else {
-            (cut_middle(row.label, label), String::new())
+            (cut_middle(&row.label, label), String::new())
         };
         let first = if row.is_value { first } else { self.styled(QUIET, &first) };
         self.line(&format!("{numbers}{first}"));
@@ -121,44 +228,66 @@ impl Page {
 
 /// A row of a table.
 struct Row<'a> {
-    label: &'a str,
+    label: Cow<'a, str>,
     /// Not so for a row that stands for requests without one.
     is_value: bool,
     tally: Tally,
 }
 
-/// The rows of a panel, among them those for requests without a value: they never take the place of a value, and are
+/// The rows of a table, among them those for requests without a value: they never take the place of a value, and are
 /// said wherever there are any.
-fn rows(panel: &PanelSummary) -> Vec<Row<'_>> {
-    let values = panel.rows.iter().map(|row| Row { label: &row.label, is_value: true, tally: row.tally });
+fn rows(table: &TableSummary) -> Vec<Row<'_>> {
+    let values = table.rows.iter().map(|row| {
+        let label = match &row.detail {
+            Some(detail) => Cow::Owned(format!("{}  {detail}", row.label)),
+            None => Cow::Borrowed(row.label.as_str()),
+        };
+        Row { label, is_value: true, tally: row.tally }
+    });
     let mut rows: Vec<_> = values.collect();
-    let others = [(panel.absent_label, panel.without_value), (NOT_RECORDED, panel.not_recorded)];
+    let others = [(table.absent_label, table.without_value), (NOT_RECORDED, table.not_recorded)];
     for (label, tally) in others.into_iter().filter(|(_, tally)| tally.hits > 0) {
         let by_hits = rows.partition_point(|row| row.tally.hits >= tally.hits);
-        let place = if panel.timeline.is_some() { rows.len() } else { by_hits };
-        rows.insert(place, Row { label, is_value: false, tally });
+        let place = if table.is_of_time { rows.len() } else { by_hits };
+        rows.insert(place, Row { label: Cow::Borrowed(label), is_value: false, tally });
     }
     rows
 }
 
 /// How many values there are, and how far the counts can be trusted.
-fn extent(panel: &PanelSummary) -> String {
-    let values = panel.rows.len();
-    let distinct = match (panel.exact, panel.timeline.is_some()) {
-        (true, _) if panel.distinct == values as u64 => return format!("all {}", grouped(panel.distinct)),
-        (true, true) => format!("the {values} busiest of {}", grouped(panel.distinct)),
-        (true, false) => format!("{values} of {}", grouped(panel.distinct)),
-        (false, _) => format!("{values} of about {}", grouped(panel.distinct)),
+fn extent(table: &TableSummary) -> String {
+    let values = table.rows.len();
+    let distinct = match (table.exact, table.is_of_time) {
+        (true, _) if table.distinct == 0 => return "none".to_owned(),
+        (true, _) if table.distinct == values as u64 => return format!("all {}", grouped(table.distinct)),
+        (true, true) => format!("the {values} busiest of {}", grouped(table.distinct)),
+        (true, false) => format!("{values} of {}", grouped(table.distinct)),
+        (false, _) => format!("{values} of about {}", grouped(table.distinct)),
     };
-    if panel.exact {
+    if table.exact {
         return distinct;
     }
-    let shown_error = panel.rows.iter().map(|row| (row.hits_error, row.bytes_error));
-    let (hits, bytes) = shown_error.fold((0, 0), |most, error| (most.0.max(error.0), most.1.max(error.1)));
-    if hits == 0 {
-        format!("{distinct}; the counts shown are exact")
-    } else {
-        format!("{distinct}; counts at most {} and {} too high", hits_text(hits), byte_count(bytes))
+    match table.rows.iter().map(|row| row.hits_error).max().unwrap_or(0) {
+        0 => format!("{distinct}; the counts shown are exact"),
+        error => format!("{distinct}; counts at most {} too high", hits_text(error)),
+    }
+}
+
+/// A time in the unit in which it has few digits.
+fn milliseconds_text(time: f64) -> String {
+    match time {
+        ..1.0 => format!("{:.0} µs", time * 1000.0),
+        ..10.0 => format!("{time:.1} ms"),
+        ..1000.0 => format!("{time:.0} ms"),
+        ..100_000.0 => format!("{:.1} s", time / 1000.0),
+        _ => format!("{:.0} s", time / 1000.0),
+    }
+}
+
+fn amount_text(amount: Amount) -> String {
+    match amount {
+        Amount::Milliseconds(time) => milliseconds_text(time),
+        Amount::Bytes(bytes) => byte_count(bytes),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Logs that another server writes: what they are read from, and how they are split into lines. What a line says is the
 //! engine's business.
 
+mod blocks;
 mod input;
 mod lines;
 mod pieces;
@@ -8,6 +9,7 @@ mod pieces;
 #[cfg(test)]
 mod trickle;
 
+pub use blocks::{Block, Blocks};
 pub use input::{Compression, Input, InputError};
-pub use lines::{Line, LineBreak, Lines};
+pub use lines::{Line, LineBreak, lines};
 pub use pieces::{Piece, Pieces};

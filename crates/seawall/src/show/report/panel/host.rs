@@ -1,14 +1,21 @@
 //! Hits by host, where the log's format has it or the client's target named it.
 
-use super::{Order, Panel, cut, text};
+use super::{Kind, Order, Panel, TEXTS, TablePanel, Value};
 
 pub(super) const PANEL: Panel = Panel {
     name: "hosts",
     title: "Hosts",
-    absent: "(no host)",
-    order: Order::Hits,
-    is_recorded: |fields| fields.host,
-    value: |observation, _| Some(observation.request.host).filter(|host| !host.is_empty()).map(cut),
-    text,
-    label: None,
+    kind: Kind::Table(TablePanel {
+        absent: "(no host)",
+        order: Order::Hits,
+        value: |seen, _| {
+            let host = seen.request.observation.request.host;
+            match host.is_empty() {
+                false => Value::of(Some(host)),
+                true if seen.request.fields.host => Value::Absent,
+                true => Value::NotRecorded,
+            }
+        },
+        wording: TEXTS,
+    }),
 };

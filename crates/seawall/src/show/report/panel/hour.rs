@@ -1,22 +1,24 @@
 //! Hits by hour, in UTC.
 
-use super::{Order, Panel};
+use super::{Kind, Order, Panel, TablePanel, Value, Wording};
 use crate::show::log::moment;
 
 pub(super) const PANEL: Panel = Panel {
     name: "hours",
     title: "Hours (UTC)",
-    absent: "(no time)",
-    order: Order::Time,
-    is_recorded: |_| true,
-    value: |observation, scratch| {
-        let hour = observation.at.as_seconds() / 3600;
-        let (value, _) = scratch.split_first_chunk_mut()?;
-        *value = hour.to_be_bytes();
-        Some(value)
-    },
-    text: |value, _| beginning(value).to_string(),
-    label: Some(|value| beginning(value).strftime("%F %H:%M").to_string()),
+    kind: Kind::Table(TablePanel {
+        absent: "(no time)",
+        order: Order::Time,
+        value: |seen, scratch| {
+            let hour = seen.request.observation.at.as_seconds() / 3600;
+            Value::number(hour.to_be_bytes(), scratch)
+        },
+        wording: Wording {
+            text: |value, _| beginning(value).to_string(),
+            label: Some(|value, _| beginning(value).strftime("%F %H:%M").to_string()),
+            detail: None,
+        },
+    }),
 };
 
 fn beginning(value: &[u8]) -> jiff::Timestamp {

@@ -1,16 +1,14 @@
 //! Hits by path, without the query.
 
-use super::{Order, Panel, cut, text};
+use super::{Kind, Order, Panel, TEXTS, TablePanel, Value};
 
 pub(super) const PANEL: Panel = Panel {
     name: "paths",
     title: "Paths",
-    // A request line that is no HTTP has no method, and what stands in for its path is different each time: a handshake,
-    // a key exchange. All of them together are what is worth a row.
-    absent: "(not HTTP)",
-    order: Order::Hits,
-    is_recorded: |_| true,
-    value: |observation, _| Some(observation.request.path).filter(|_| !observation.request.method.is_empty()).map(cut),
-    text,
-    label: None,
+    kind: Kind::Table(TablePanel {
+        absent: "(not HTTP)",
+        order: Order::Hits,
+        value: |seen, _| Value::of(seen.path()),
+        wording: TEXTS,
+    }),
 };

@@ -1,14 +1,22 @@
 //! Hits by user agent, exactly as sent.
 
-use super::{Order, Panel, cut, text};
+use super::{Kind, Order, Panel, TEXTS, TablePanel, Value, Wording};
 
 pub(super) const PANEL: Panel = Panel {
     name: "user_agents",
     title: "User agents",
-    absent: "(none sent)",
-    order: Order::Hits,
-    is_recorded: |fields| fields.user_agent,
-    value: |observation, _| observation.request.user_agent.map(cut),
-    text,
-    label: Some(|value| if value.is_empty() { "(empty)".to_owned() } else { crate::show::text::escape(value) }),
+    kind: Kind::Table(TablePanel {
+        absent: "(none sent)",
+        order: Order::Hits,
+        value: |seen, _| match seen.request.observation.request.user_agent {
+            None if !seen.request.fields.user_agent => Value::NotRecorded,
+            agent => Value::of(agent),
+        },
+        wording: Wording {
+            label: Some(
+                |value, names| if value.is_empty() { "(empty)".to_owned() } else { (TEXTS.text)(value, names) },
+            ),
+            ..TEXTS
+        },
+    }),
 };

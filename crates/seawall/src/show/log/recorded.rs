@@ -1,24 +1,36 @@
 //! Whether a log says what a rule asks. A rule that asks for what is not recorded would match nothing, or with `!=` and
 //! `none` everything, and say neither: such requests are not judged but counted.
 
+use seawall_engine::decision::expression::{Expression, Subject};
 use seawall_engine::observation::attribute::{Attribute, each_value};
 
 use crate::show::log::read::LogRequest;
 
 /// A set of attributes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Attributes(u64);
+pub(in crate::show) struct Attributes(u64);
 
 impl Attributes {
-    pub(super) fn insert(&mut self, attribute: Attribute) {
+    /// Those that an expression asks for.
+    pub(in crate::show) fn asked_by(expression: &Expression) -> Self {
+        let mut asked = Self::default();
+        for condition in expression.conditions() {
+            if let Subject::Attribute(attribute) = condition.subject() {
+                asked.insert(attribute);
+            }
+        }
+        asked
+    }
+
+    fn insert(&mut self, attribute: Attribute) {
         self.0 |= 1 << attribute as u32;
     }
 
-    pub(super) fn extend(&mut self, others: Self) {
+    pub(in crate::show) fn extend(&mut self, others: Self) {
         self.0 |= others.0;
     }
 
-    pub(super) fn is_empty(self) -> bool {
+    pub(in crate::show) fn is_empty(self) -> bool {
         self.0 == 0
     }
 
@@ -27,14 +39,18 @@ impl Attributes {
     }
 
     /// Their names.
-    pub(super) fn names(self) -> Vec<&'static str> {
+    pub(in crate::show) fn names(self) -> Vec<&'static str> {
         let contained = Attribute::ALL.into_iter().filter(|attribute| self.contains(*attribute));
         contained.map(Attribute::name).collect()
     }
 }
 
 /// Those of `asked` that the log of this request does not record.
-pub(super) fn unrecorded(asked: Attributes, request: &LogRequest<'_>) -> Attributes {
+#[inline]
+pub(in crate::show) fn unrecorded(asked: Attributes, request: &LogRequest<'_>) -> Attributes {
+    if asked.is_empty() {
+        return asked;
+    }
     let mut unrecorded = Attributes::default();
     for attribute in Attribute::ALL.into_iter().filter(|attribute| asked.contains(*attribute)) {
         if !is_recorded(attribute, request) {

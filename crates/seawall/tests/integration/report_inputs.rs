@@ -1,0 +1,261 @@
+//! `seawall report`: which files it reads, what it makes of bad ones, filters, views and other outputs.
+
+use std::fs;
+use std::io::Write as _;
+use std::process::Stdio;
+
+use serde_json::Value;
+
+use crate::report::{command, file, folder, gzip, json, line, panel, run, run_with_input, test_data, text};
+
+/// The requests of one line of a log.
+#[track_caller]
+fn check_line(content: &[u8], requests: u64, unread: u64, reason: Option<&str>) -> Value {
+    let output = run_with_input(&["--json", "--show-addresses", "-"], content);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let report = json(&output);
+    let shown = content.escape_ascii();
+    assert_eq!(report["totals"]["requests"], requests, "{shown}: {}", report["unread"]);
+    assert_eq!(report["totals"]["lines_unread"], unread, "{shown}");
+    assert_eq!(report["unread"][0]["reason"].as_str(), reason, "{shown}");
+    report
+}
+
+#[test]
+fn nuls_and_other_bytes_are_values_like_any() {
+    let odd = b"192.0.2.1 - - [01/Jun/2024:12:00:00 +0000] \"GET /a\0b\xFF\xFE HTTP/1.1\" 200 10 \"-\" \"\xF0\x28\"\n";
+    let report = check_line(odd, 1, 0, None);
+    assert_eq!(panel(&report, "paths")["rows"][0]["value"], r"/a\x00b\xff\xfe");
+    let escaped =
+        br#"192.0.2.1 - - [01/Jun/2024:12:00:00 +0000] "GET /a\x22\x00\"b HTTP/1.1" 200 10 "-" "say \"hi\" \x1b[31m""#;
+    let report = check_line(escaped, 1, 0, None);
+    assert_eq!(panel(&report, "paths")["rows"][0]["value"], r#"/a"\x00"b"#);
+    assert_eq!(panel(&report, "user_agents")["rows"][0]["value"], r#"say "hi" \x1b[31m"#);
+}
+
+#[test]
+fn other_years_negative_sizes_and_dashes() {
+    let with = |time: &str, status: &str, size: &str| {
+        format!("192.0.2.1 - - [{time} +0000] \"GET / HTTP/1.1\" {status} {size} \"-\" \"-\"\n").into_bytes()
+    };
+    for (time, year) in
+        [("01/Jan/1970:00:00:00", "1970"), ("29/Feb/2096:12:00:00", "2096"), ("31/Dec/9999:23:59:59", "9999")]
+    {
+        let report = check_line(&with(time, "200", "10"), 1, 0, None);
+        assert!(report["totals"]["from"].as_str().is_some_and(|from| from.starts_with(year)), "{}", report["totals"]);
+    }
+    check_line(&with("01/Jan/1969:00:00:00", "200", "10"), 0, 1, Some("wrong-timestamp"));
+    check_line(&with("01/Jun/2024:12:00:00", "200", "-1"), 0, 1, Some("wrong-size"));
+    check_line(&with("01/Jun/2024:12:00:00", "200", "18446744073709551616"), 0, 1, Some("wrong-size"));
+    check_line(&with("01/Jun/2024:12:00:00", "-200", "10"), 0, 1, Some("wrong-status"));
+    check_line(&with("01/Jun/2024:12:00:00", "-", "-"), 1, 0, None);
+    let report = check_line(b"- - - [01/Jun/2024:12:00:00 +0000] \"-\" - - \"-\" \"-\"\n", 1, 0, None);
+    assert_eq!(panel(&report, "clients")["without_value"]["hits"], 1);
+    assert_eq!(panel(&report, "status")["without_value"]["hits"], 1);
+    assert_eq!(panel(&report, "traffic")["outcomes"][4]["hits"], 1);
+    // The largest sizes that there are do not overflow the sum.
+    let most = with("01/Jun/2024:12:00:00", "200", &u64::MAX.to_string());
+    let report = check_line(&most.repeat(3), 3, 0, None);
+    assert_eq!(report["totals"]["bytes"], u64::MAX);
+}
+
+#[test]
+fn a_fifo_is_read_like_a_file_and_once() {
+    let folder = folder();
+    let path = folder.path().join("fifo");
+    let made = std::process::Command::new("mkfifo").arg(&path).status().expect("mkfifo runs");
+    assert!(made.success());
+    let content: String = (0..30_000).map(|number| line(number, "/fifo")).collect();
+    let writer = std::thread::spawn({
+        let path = path.clone();
+        move || fs::OpenOptions::new().write(true).open(path).and_then(|mut fifo| fifo.write_all(content.as_bytes()))
+    });
+    let output = run(&["--json", path.to_str().expect("UTF-8")]);
+    writer.join().expect("the writer ends").expect("all of it is read");
+    assert_eq!(json(&output)["totals"]["requests"], 30_000);
+}
+
+#[test]
+fn patterns_are_resolved_and_rotated_sets_read_in_the_order_of_time() {
+    let folder = folder();
+    file(&folder, "access.log", line(3, "/new").as_bytes());
+    file(&folder, "access.log.1", line(2, "/old").as_bytes());
+    file(&folder, "access.log.2.gz", &gzip(line(1, "/older").as_bytes()));
+    file(&folder, "access.log.10.gz", &gzip(line(0, "/oldest").as_bytes()));
+    let pattern = format!("{}/access.log*", folder.path().display());
+    let twice = format!("{}/access.log", folder.path().display());
+    let output = run(&["--json", &pattern, &twice]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert_eq!(text(&output.stderr).matches("is the same file as").count(), 1, "{}", text(&output.stderr));
+    let report = json(&output);
+    let names: Vec<&str> =
+        report["inputs"].as_array().expect("inputs").iter().filter_map(|input| input["name"].as_str()).collect();
+    let ends: Vec<&str> = names.iter().filter_map(|name| name.rsplit('/').next()).collect();
+    assert_eq!(ends, ["access.log.10.gz", "access.log.2.gz", "access.log.1", "access.log"]);
+    assert_eq!(report["totals"]["requests"], 4);
+    let nothing = run(&[&format!("{}/none*", folder.path().display())]);
+    assert_eq!(nothing.status.code(), Some(4));
+    assert!(text(&nothing.stderr).contains("none*: No such file"), "{}", text(&nothing.stderr));
+}
+
+#[test]
+fn a_wrong_filter_is_shown_with_its_column() {
+    let output = run(&["--where", "path = \"/a\" and statsu = 200", &test_data("combined.log")]);
+    assert_eq!(output.status.code(), Some(2));
+    let errors = text(&output.stderr);
+    assert!(errors.contains("--where, column 17: ") && errors.contains("did you mean `status`"), "{errors}");
+    assert_eq!(errors.lines().nth(2).map(|mark| mark.find('^')), Some(Some(4 + 16)), "{errors}");
+}
+
+#[test]
+fn filters_choose_requests_for_panels_and_views() {
+    let log = test_data("combined.log");
+    let requests = |arguments: &[&str]| {
+        let output = run(&[arguments, &["--json", &log]].concat());
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        json(&output)["totals"]["requests"].as_u64().expect("a number")
+    };
+    let all = requests(&[]);
+    let split = [requests(&["--where", "status = 200"]), requests(&["--where", "status != 200"])];
+    assert_eq!(split.iter().sum::<u64>(), all);
+    assert!(split.iter().all(|part| *part > 0));
+    let noon = [requests(&["--where", "time < 2024-06-01T12:00"]), requests(&["--where", "time >= 2024-06-01T12:00"])];
+    assert!(noon.iter().sum::<u64>() == all && noon.iter().all(|part| *part > 0), "{noon:?}");
+    assert_eq!(requests(&["--view", "leech", "--where", "status = 200"]), split[0]);
+    assert_eq!(requests(&["--view", "hosts", "--where", "status = 200"]), split[0]);
+}
+
+#[test]
+fn views_say_what_they_need() {
+    let log = test_data("combined.log");
+    for (arguments, expected) in [
+        (vec!["--view", "matches", &log], "--match 'REGEX'"),
+        (vec!["--view", "matches", "--match", "(", &log], "--match: "),
+        (vec!["--view", "matches", "--match", "(a{1000}){1000}", &log], "--match: "),
+        (vec!["--match", "x", &log], "--view matches"),
+        (vec!["--view", "first-seen", "path = \"/a\""], "needs a rule and then files"),
+        (vec!["--view", "first-seen", "path /a", &log], "the rule, column 6"),
+        (vec!["--view", "leech", "--html", "x.html", &log], "--html is for reports"),
+        (vec!["--view", "nothing", &log], "first-seen"),
+        (vec!["--json", "--csv", &log], "cannot be used with"),
+    ] {
+        let output = run(&arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(text(&output.stderr).contains(expected), "{arguments:?}: {}", text(&output.stderr));
+    }
+}
+
+#[test]
+fn matches_are_counted_for_each_file_in_linear_time() {
+    let folder = folder();
+    let one = file(&folder, "one.log", [line(0, "/wp-login.php"), line(1, "/")].concat().as_bytes());
+    let other = file(&folder, "other.log", line(2, "/").as_bytes());
+    let output = run(&["--view", "matches", "--match", "wp-(login|admin)", "--csv", &one, &other]);
+    let lines: Vec<&str> = text(&output.stdout).lines().collect();
+    assert_eq!(lines.len(), 3, "{lines:?}");
+    assert!(lines[1].contains("one.log,2,1,0.5,10,") && lines[2].contains("other.log,1,0,0"), "{lines:?}");
+    // An expression that takes exponential time where it is tried step by step.
+    let long = format!("/{}", "a".repeat(20_000));
+    let slow = file(&folder, "slow.log", line(0, &long).repeat(50).as_bytes());
+    let output = run(&["--view", "matches", "--match", "(a*)*(a*)*b$", "--json", &slow]);
+    assert_eq!(json(&output)["rows"][0]["matches"], 0);
+}
+
+#[test]
+fn first_seen_is_the_first_in_time_whatever_the_order_of_files() {
+    let folder = folder();
+    let late = file(&folder, "b.log", [line(30, "/x"), line(40, "/y")].concat().as_bytes());
+    let early = file(&folder, "a.log", [line(20, "/y"), line(10, "/x"), line(5, "/x")].concat().as_bytes());
+    let output = run(&["--view", "first-seen", "path = \"/x\"", "--top", "2", "--json", &late, &early]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let view = json(&output);
+    let rows = view["rows"].as_array().expect("rows");
+    let found: Vec<_> = rows.iter().map(|row| (row["time"].as_str(), row["line"].as_u64())).collect();
+    assert_eq!(found, [(Some("2024-06-01T12:00:05Z"), Some(3)), (Some("2024-06-01T12:00:10Z"), Some(2))]);
+    assert!(view["notes"][0].as_str().is_some_and(|note| note.starts_with("3 requests match")), "{}", view["notes"]);
+}
+
+#[test]
+fn the_web_page_is_one_file_in_which_nothing_of_a_log_is_markup() {
+    let folder = folder();
+    let evil = "/</script><script>alert(1)</script><img/src=x/onerror=alert(1)>&amp;{script}";
+    let log = file(&folder, "x.log", line(0, evil).as_bytes());
+    let page = folder.path().join("report.html");
+    let output = run(&["--html", page.to_str().expect("UTF-8"), &log]);
+    assert_eq!((output.status.code(), text(&output.stdout)), (Some(0), ""), "{}", text(&output.stderr));
+    let page = fs::read_to_string(page).expect("a page");
+    assert_eq!(page.matches("<script").count(), 2);
+    assert_eq!(page.matches("</script>").count(), 2);
+    assert!(!page.contains("<img") && page.contains("default-src 'none'; script-src 'sha256-"));
+    assert!(!page.contains("src=\"") && !page.contains("url(") && !page.contains("@import"));
+    // It is all there, as data.
+    let data = page.split("id=\"report\">").nth(1).and_then(|rest| rest.split("</script>").next()).expect("data");
+    let report: Value = serde_json::from_str(data).expect("JSON");
+    assert_eq!(panel(&report, "paths")["rows"][0]["value"], evil);
+    let output = run(&["--html", "/nonexistent/report.html", &log]);
+    assert_eq!(output.status.code(), Some(4));
+    assert!(text(&output.stderr).contains("failed to write the report to /nonexistent/report.html"));
+}
+
+#[test]
+fn surges_are_explained_in_the_report_and_named_from_standard_input() {
+    // An hour of ten requests a minute, and five minutes with twenty a second of one agent on one path.
+    let mut log = String::new();
+    for second in 0..3600_u32 {
+        let time = format!("01/Jun/2024:12:{:02}:{:02} +0000", second / 60, second % 60);
+        if second % 6 == 0 {
+            let client = second / 6 % 50;
+            log += &format!(
+                "192.0.2.{client} - - [{time}] \"GET /page/{} HTTP/1.1\" 200 5000 \"-\" \"Mozilla/5.0 Firefox/{}\"\n",
+                second % 40,
+                100 + client % 9
+            );
+        }
+        if (1800..2100).contains(&second) {
+            for number in 0..20 {
+                log += &format!(
+                    "198.51.100.{number} - - [{time}] \"GET /announce HTTP/1.1\" 404 100 \"-\" \"Flooder/1.0\"\n"
+                );
+            }
+        }
+    }
+    let folder = folder();
+    let path = file(&folder, "surge.log", log.as_bytes());
+    let explained = json(&run(&["--json", &path]));
+    let surges = &panel(&explained, "surges")["surges"];
+    assert_eq!(surges.as_array().map(Vec::len), Some(1), "{surges}");
+    assert!(surges[0]["from"].as_str().is_some_and(|from| from.starts_with("2024-06-01T12:30:0")), "{surges}");
+    let rule = surges[0]["rules"][0]["text"].as_str().expect("a rule");
+    assert!(rule.contains("/announce") || rule.contains("Flooder"), "{rule}");
+    for found in
+        [json(&run_with_input(&["--json", "-"], log.as_bytes())), json(&run(&["--json", "--no-explanations", &path]))]
+    {
+        let panel = panel(&found, "surges");
+        assert_eq!((&panel["explained"], panel["found"].as_array().map(Vec::len)), (&false.into(), Some(1)), "{panel}");
+    }
+    // A filter takes the surge away.
+    let without = json(&run(&["--json", "--where", "path != \"/announce\"", &path]));
+    assert_eq!(panel(&without, "surges")["surges"].as_array().map(Vec::len), Some(0));
+}
+
+#[test]
+fn one_thread_and_several_say_the_same() {
+    let folder = folder();
+    let lines: String = (0..40_000_u32)
+        .map(|number| {
+            format!(
+                "192.0.2.{} - - [01/Jun/2024:12:{:02}:{:02} +0000] \"GET /{} HTTP/1.1\" {} {number} \"-\" \"agent {}\"\n",
+                number % 250, number / 60 % 60, number % 60, number * 7919 % 4001, [200, 304, 404][number as usize % 3], number % 97
+            )
+        })
+        .collect();
+    let path = file(&folder, "many.log", lines.as_bytes());
+    let report = |threads: &str| {
+        let output = command(&["--json", "--show-addresses", "--threads", threads, &path])
+            .stdin(Stdio::null())
+            .output()
+            .expect("the program runs");
+        json(&output)
+    };
+    assert_eq!(report("1"), report("4"));
+}
