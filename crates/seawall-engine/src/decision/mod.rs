@@ -1,5 +1,6 @@
 //! Decisions: rules with their action, evidence and expiry.
 
+mod bans;
 pub mod expression;
 mod held;
 mod ladder;
@@ -9,6 +10,10 @@ mod rule;
 mod status;
 mod traffic;
 
+pub use bans::{
+    BAN_DURATION_MAX, Ban, BanCause, BanError, Bans, Innocent, Merged, REASON_BYTES_MAX, ban_network,
+    check as check_ban, client_network, merge,
+};
 pub(crate) use held::Finding;
 pub(crate) use ladder::Ladder;
 pub use pardon::Pardons;

@@ -27,7 +27,7 @@ impl Pardons {
     }
 
     /// The rules that are new since `before`.
-    pub(crate) fn rules_since<'a>(&'a self, before: &'a Self) -> impl Iterator<Item = RuleId> + Clone + 'a {
+    pub fn rules_since<'a>(&'a self, before: &'a Self) -> impl Iterator<Item = RuleId> + Clone + 'a {
         self.rules.iter().copied().filter(|rule| !before.rules.contains(rule))
     }
 }
