@@ -4,6 +4,7 @@ mod bans;
 pub mod expression;
 mod held;
 mod ladder;
+mod own;
 mod pardon;
 mod policy;
 mod rule;
@@ -11,11 +12,12 @@ mod status;
 mod traffic;
 
 pub use bans::{
-    BAN_DURATION_MAX, Ban, BanCause, BanError, Bans, Innocent, Merged, REASON_BYTES_MAX, ban_network,
+    BAN_DURATION_MAX, Ban, BanCause, BanError, Bans, Innocent, Merged, REASON_CHARACTERS_MAX, ban_network,
     check as check_ban, client_network, merge,
 };
 pub(crate) use held::Finding;
 pub(crate) use ladder::Ladder;
+pub use own::{OWN_RULES_MAX, OwnRule, OwnRuleError, OwnRules};
 pub use pardon::Pardons;
 pub use policy::Enforce;
 pub(crate) use policy::Permit;

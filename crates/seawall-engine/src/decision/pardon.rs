@@ -15,7 +15,8 @@ pub struct Pardons {
 }
 
 impl Pardons {
-    pub(crate) fn add(&mut self, rule: RuleId) {
+    /// One more.
+    pub fn add(&mut self, rule: RuleId) {
         if self.rules.len() >= REMEMBERED_MAX {
             self.rules.remove(0);
         }

@@ -6,6 +6,7 @@
 
 mod control;
 mod detector;
+mod enforcing;
 mod snapshot;
 mod state;
 
@@ -17,20 +18,24 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use arc_swap::ArcSwap;
+use seawall_engine::address::AddressSet;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, mpsc};
 
 use crate::config::{Config, Origin, Upstream};
+use crate::enforcement::{self, Enforcement, Order};
 use crate::host::clock::Clock;
 use crate::host::open_files;
+use crate::record::{Action, Actor, Record};
 use crate::source::proxy::settings::{Settings, SettingsError};
 use crate::source::proxy::traffic::Traffic;
 use crate::source::proxy::{listener, worker};
 use crate::source::record;
 
-pub use control::{Problem, Reloaded, SOCKET_NAME};
+pub use control::{PanicAsked, Problem, Reloaded, RuleRequest, SOCKET_NAME};
 pub use detector::Command;
 pub use snapshot::{Limits, Rates, Sensor, Snapshot};
+pub use state::PANIC_NAME;
 
 /// Where the configuration of a running guard came from.
 #[derive(Clone, Debug)]
@@ -92,6 +97,9 @@ pub struct Daemon {
     config: Mutex<Config>,
     workers: Vec<WorkerHandle>,
     detector: std::sync::mpsc::Sender<Command>,
+    enforcement: Enforcement,
+    record: Record,
+    state: state::StateDirectory,
     snapshot: Arc<ArcSwap<Snapshot>>,
     listening: Mutex<Vec<SocketAddr>>,
     open_files: usize,
@@ -120,6 +128,9 @@ pub fn run(config: Config, source: ConfigSource, ready: impl FnOnce(&Addresses))
     let shared = Arc::new(worker::Shared {
         settings: ArcSwap::from_pointee(settings),
         rules: ArcSwap::default(),
+        bans: ArcSwap::default(),
+        never_ban: ArcSwap::from_pointee(config.never_ban_set()),
+        takes_clients: Arc::default(),
         generation: AtomicU64::new(0),
         counts: Mutex::default(),
         clock,
@@ -136,15 +147,18 @@ pub fn run(config: Config, source: ConfigSource, ready: impl FnOnce(&Addresses))
     let addresses = Addresses { visitors: listening.clone(), admin: admin.as_ref().map(|(address, _)| *address) };
 
     let seed = random_seed()?;
-    let (mut workers, mut threads, mut queues) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut workers, mut threads, mut queues, mut handed_down) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for index in 0..worker_count {
         let (sampler, queue) = record::queue();
         let (orders, received) = mpsc::unbounded_channel();
+        let (hand_down, taken) = enforcement::queue();
+        handed_down.push(taken);
         let traffic = Arc::new(Traffic::default());
         let start = worker::Start {
             shared: Arc::clone(&shared),
             traffic: Arc::clone(&traffic),
             sampler,
+            handed_down: hand_down,
             seed,
             workers: worker_count,
         };
@@ -158,12 +172,20 @@ pub fn run(config: Config, source: ConfigSource, ready: impl FnOnce(&Addresses))
     }
     let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::at_start(&listening)));
     let (commands, received) = std::sync::mpsc::channel();
+    let begun = enforcing::start(&config, &state, &shared, &snapshot, handed_down, &listening, commands.clone())?;
+    let enforcing::Begun { enforcement, record, innocent, rules, threads: enforcing_threads } = begun;
+    record.journal(Actor::Guard, Action::Start, format!("version {}", env!("CARGO_PKG_VERSION")));
     let detecting = detector::Detecting {
         shared: Arc::clone(&shared),
         traffic: workers.iter().map(|worker| Arc::clone(&worker.traffic)).collect(),
         queues,
         snapshot: Arc::clone(&snapshot),
-        state,
+        state: state.clone(),
+        enforcement: enforcement.clone(),
+        record: record.clone(),
+        innocent,
+        rules,
+        is_panicked: state.is_panicked(),
         enforce: config.policy.enforce,
         open_files,
         listening: listening.clone(),
@@ -176,6 +198,9 @@ pub fn run(config: Config, source: ConfigSource, ready: impl FnOnce(&Addresses))
         config: Mutex::new(config),
         workers,
         detector: commands,
+        enforcement,
+        record,
+        state,
         snapshot,
         listening: Mutex::new(listening),
         open_files,
@@ -193,7 +218,8 @@ pub fn run(config: Config, source: ConfigSource, ready: impl FnOnce(&Addresses))
         daemon.wait(&mut signals, control_socket, admin.map(|(_, sockets)| sockets)).await?;
         // Waiting for the threads elsewhere leaves the control socket and the status page answering to the end.
         let draining = Arc::clone(&daemon);
-        let mut drained = tokio::task::spawn_blocking(move || draining.drain(threads, detector_thread));
+        let mut drained =
+            tokio::task::spawn_blocking(move || draining.drain(threads, detector_thread, enforcing_threads));
         tokio::select! {
             ended = &mut drained => return Ok(ended?),
             () = signals.stop() => daemon.cut(),
@@ -295,7 +321,6 @@ impl Daemon {
         }
         let settings = Settings::new(&config, connections_max(&config, self.open_files));
         let settings = settings.map_err(|error| error.to_string())?;
-        let never_ban = settings.never_ban.clone();
         self.shared.settings.store(Arc::new(settings));
         self.shared.generation.fetch_add(1, Ordering::Release);
         let removed: Vec<SocketAddr> =
@@ -313,14 +338,20 @@ impl Daemon {
         // A detector that has ended ends the guard with it, so there is nobody left to be told.
         let _ = self.detector.send(Command::Configuration {
             enforce: config.policy.enforce,
-            never_ban,
+            never_ban: AddressSet::clone(&self.shared.never_ban.load()),
             listening: listening.clone(),
         });
+        // It makes the never-ban list anew and tells the detector of it.
+        let ports = listening.iter().map(SocketAddr::port).collect();
+        let _ = self.enforcement.orders.send(Order::Configure { never_ban: config.never_ban_entries(), ports });
+        self.record.journal(Actor::Operator, Action::Reload, String::new());
         let mut needs_restart = Vec::new();
         for (name, is_changed) in [
             ("workers", current.workers != config.workers),
             ("admin", current.admin != config.admin),
             ("state-directory", current.state_directory != config.state_directory),
+            ("kernel", current.kernel != config.kernel),
+            ("record", current.record != config.record),
         ] {
             needs_restart.extend(is_changed.then(|| name.to_owned()));
         }
@@ -358,7 +389,7 @@ impl Daemon {
         }
     }
 
-    fn drain(&self, threads: Vec<JoinHandle<()>>, detector: JoinHandle<()>) {
+    fn drain(&self, threads: Vec<JoinHandle<()>>, detector: JoinHandle<()>, enforcing: enforcing::Threads) {
         let time = self.config.lock().unwrap_or_else(PoisonError::into_inner).limits.drain_time_max;
         tracing::info!(?time, "stopping: no new visitors, waiting for those under way");
         for worker in &self.workers {
@@ -373,6 +404,9 @@ impl Daemon {
         if detector.join().is_err() {
             tracing::error!("the detecting thread had panicked");
         }
+        self.record.journal(Actor::Guard, Action::Stop, String::new());
+        let _ = self.enforcement.orders.send(Order::Stop);
+        enforcing.join(&self.record);
     }
 }
 

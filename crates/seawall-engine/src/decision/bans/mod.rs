@@ -23,8 +23,8 @@ pub use merge::{Merged, merge};
 /// The longest that anybody is banned: a year. What is meant for longer belongs into a firewall's own configuration.
 pub const BAN_DURATION_MAX: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
-/// The longest reason that is kept, in bytes.
-pub const REASON_BYTES_MAX: usize = 200;
+/// The longest reason that is kept, in characters.
+pub const REASON_CHARACTERS_MAX: usize = 200;
 
 /// The largest networks that can be banned, as prefix lengths: a sixteenth of IPv4, and what a registry has.
 const LENGTH_MIN_V4: u8 = 4;
@@ -55,7 +55,7 @@ pub struct Ban {
     pub expires: Timestamp,
     /// Who or what made it.
     pub cause: BanCause,
-    /// Why, for people; at most [`REASON_BYTES_MAX`] bytes without control characters.
+    /// Why, for people; at most [`REASON_CHARACTERS_MAX`] characters, none of which is a control character.
     pub reason: Option<Arc<str>>,
 }
 

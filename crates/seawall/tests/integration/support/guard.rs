@@ -18,7 +18,9 @@ pub(crate) struct Setup {
     hosts: Vec<String>,
     upstream: String,
     limits: String,
+    kernel: String,
     rest: String,
+    has_right: bool,
 }
 
 impl Setup {
@@ -30,7 +32,10 @@ impl Setup {
             hosts: vec!["example.org".to_owned(), "*.example.org".to_owned()],
             upstream: upstream.to_owned(),
             limits: String::new(),
+            // Tests leave the firewall of this machine alone; those about it have a network namespace of their own.
+            kernel: "use = \"never\"".to_owned(),
             rest: String::new(),
+            has_right: true,
         }
     }
 
@@ -43,6 +48,18 @@ impl Setup {
     /// With these lines in `[limits]`.
     pub(crate) fn limits(mut self, lines: &str) -> Self {
         self.limits = lines.to_owned();
+        self
+    }
+
+    /// With these lines in `[kernel]`.
+    pub(crate) fn kernel(mut self, lines: &str) -> Self {
+        self.kernel = lines.to_owned();
+        self
+    }
+
+    /// Without any capability.
+    pub(crate) fn without_right(mut self) -> Self {
+        self.has_right = false;
         self
     }
 
@@ -68,16 +85,22 @@ impl Setup {
     pub(crate) fn text(&self) -> String {
         format!(
             "listen = {:?}\nadmin = {:?}\nworkers = 1\nstate-directory = \"state\"\n\n[[site]]\n\
-             hosts = {:?}\nupstream = {:?}\n\n[limits]\n{}\n\n{}\n",
-            self.listen, self.admin, self.hosts, self.upstream, self.limits, self.rest
+             hosts = {:?}\nupstream = {:?}\n\n[limits]\n{}\n\n[kernel]\n{}\n\n{}\n",
+            self.listen, self.admin, self.hosts, self.upstream, self.limits, self.kernel, self.rest
         )
     }
 
     /// Starts it and waits until visitors can come.
     pub(crate) fn start(&self) -> Guard {
-        Guard::start(&self.text(), |_| {})
+        let program = if self.has_right { PLAIN } else { WITHOUT_RIGHT };
+        Guard::launch(program, &self.text(), |_| {}, "state", &["--config", "seawall.toml"])
     }
 }
+
+/// How the program is started: as it is, or with no capability left to it.
+const PLAIN: &[&str] = &[env!("CARGO_BIN_EXE_seawall")];
+const WITHOUT_RIGHT: &[&str] =
+    &["setpriv", "--bounding-set=-net_admin", "--inh-caps=-net_admin", env!("CARGO_BIN_EXE_seawall")];
 
 /// A running guard. It is killed when dropped.
 pub(crate) struct Guard {
@@ -94,12 +117,12 @@ pub(crate) struct Guard {
 impl Guard {
     /// Starts a guard with a configuration, in a folder that `prepare` can put things into before.
     pub(crate) fn start(config: &str, prepare: impl FnOnce(&Path)) -> Self {
-        Self::launch(config, prepare, "state", &["--config", "seawall.toml"])
+        Self::launch(PLAIN, config, prepare, "state", &["--config", "seawall.toml"])
     }
 
     /// Starts a guard with a configuration and its state elsewhere than that says.
     pub(crate) fn start_elsewhere(config: &str) -> Self {
-        Self::launch(config, |_| {}, "elsewhere", &["--config", "seawall.toml", "--state", "elsewhere"])
+        Self::launch(PLAIN, config, |_| {}, "elsewhere", &["--config", "seawall.toml", "--state", "elsewhere"])
     }
 
     /// Starts a guard without a configuration.
@@ -107,15 +130,22 @@ impl Guard {
         let here = "127.0.0.1:0";
         let arguments =
             ["--to", upstream, "--host", "example.org", "--listen", here, "--admin", here, "--state", "state"];
-        Self::launch("", |_| {}, "state", &arguments)
+        Self::launch(PLAIN, "", |_| {}, "state", &arguments)
     }
 
-    fn launch(config: &str, prepare: impl FnOnce(&Path), state: &'static str, arguments: &[&str]) -> Self {
+    fn launch(
+        program: &[&str],
+        config: &str,
+        prepare: impl FnOnce(&Path),
+        state: &'static str,
+        arguments: &[&str],
+    ) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         fs::write(directory.path().join("seawall.toml"), config).expect("a configuration");
         prepare(directory.path());
         let log = File::create(directory.path().join("log")).expect("a log");
-        let mut process = Command::new(env!("CARGO_BIN_EXE_seawall"))
+        let mut process = Command::new(program[0])
+            .args(&program[1..])
             .arg("serve")
             .args(arguments)
             .current_dir(directory.path())
