@@ -38,6 +38,9 @@ const BATCH_INTERVAL: Duration = Duration::from_millis(200);
 /// How often the table is compared with what it should be.
 const VERIFY_INTERVAL: Duration = Duration::from_secs(1);
 
+/// How often bans that have ended are taken out. They end by themselves in the gate and in the kernel.
+const EXPIRE_INTERVAL: Duration = Duration::from_secs(1);
+
 /// How often the never-ban list is made anew.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -155,7 +158,8 @@ impl Enforcer {
     /// Runs until told to stop.
     pub fn run(mut self, orders: &Receiver<Order>) {
         let start = self.parts.shared.clock.now();
-        let (mut batch_at, mut verify_at, mut refresh_at, mut fade_at) = (start, start, start, start + FADE_INTERVAL);
+        let (mut batch_at, mut verify_at, mut refresh_at, mut expire_at) = (start, start, start, start);
+        let mut fade_at = start + FADE_INTERVAL;
         loop {
             let order = orders.recv_timeout(TAKE_INTERVAL);
             let now = self.parts.shared.clock.now();
@@ -166,8 +170,11 @@ impl Enforcer {
                 Err(RecvTimeoutError::Timeout) => {}
             }
             self.undo_unconfirmed(now);
-            if self.bans.retain(|ban| ban.expires > now) > 0 {
-                (self.is_kernel_stale, self.is_gate_stale) = (true, true);
+            if now >= expire_at {
+                expire_at = now + EXPIRE_INTERVAL;
+                if self.bans.retain(|ban| ban.expires > now) > 0 {
+                    (self.is_kernel_stale, self.is_gate_stale) = (true, true);
+                }
             }
             if now >= refresh_at {
                 refresh_at = now + REFRESH_INTERVAL;
@@ -321,7 +328,7 @@ impl Enforcer {
         }
         let mut banned = Banned { layers: self.layers(), ..Banned::default() };
         let reason = request.reason.as_deref().map(printable);
-        let (mut before, mut asked) = (Vec::new(), 0_usize);
+        let (mut before, mut recorded, mut asked) = (Vec::new(), Vec::new(), 0_usize);
         for (network, duration) in request.networks {
             asked += 1;
             let refuse = |reason: String| Unbannable { network, reason };
@@ -343,7 +350,7 @@ impl Enforcer {
             match self.bans.add(ban.clone(), self.never_ban.set()) {
                 Ok(true) => {
                     banned.added += 1;
-                    self.parts.record.ban(&ban);
+                    recorded.push(ban.clone());
                     before.push((ban.network, present));
                     let within = |entry: &&super::Entry| ban.network.contains(&entry.network);
                     banned.spared.extend(self.never_ban.entries().iter().filter(within).copied());
@@ -352,6 +359,7 @@ impl Enforcer {
                 Err(error) => banned.refused.push(refuse(error.to_string())),
             }
         }
+        self.parts.record.bans(recorded);
         (self.is_kernel_stale, self.is_gate_stale) = (true, true);
         if banned.added > 0 {
             let actor = if request.cause == BanCause::Import { Actor::Import } else { Actor::Operator };

@@ -113,7 +113,7 @@ enum Entry {
         minute: u64,
         counts: Vec<MinuteCount>,
     },
-    Ban(Ban),
+    Bans(Vec<Ban>),
     Unban(IpNet),
     State {
         at: Timestamp,
@@ -172,7 +172,12 @@ impl Record {
 
     /// Notes that somebody is banned, in place of an earlier ban of the same network.
     pub fn ban(&self, ban: &Ban) {
-        self.push(Entry::Ban(ban.clone()));
+        self.push(Entry::Bans(vec![ban.clone()]));
+    }
+
+    /// The same of many at once, which take one place in the queue.
+    pub fn bans(&self, bans: Vec<Ban>) {
+        self.push(Entry::Bans(bans));
     }
 
     /// Notes that somebody is no longer banned.

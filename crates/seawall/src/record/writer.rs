@@ -225,7 +225,11 @@ impl Writer {
                         transaction.prepare_cached(sql).and_then(|mut sql| sql.execute(values)).map_err(said)?;
                     }
                 }
-                Entry::Ban(ban) => self.write_ban(&transaction, ban, now, true).map_err(said)?,
+                Entry::Bans(bans) => {
+                    for ban in bans {
+                        self.write_ban(&transaction, ban, now, true).map_err(said)?;
+                    }
+                }
                 Entry::Stop => {}
                 Entry::Unban(network) => self.erase_ban(&transaction, *network, now).map_err(said)?,
                 Entry::State { at, name, value } => {

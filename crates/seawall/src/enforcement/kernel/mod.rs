@@ -307,8 +307,8 @@ impl Kernel {
         {
             self.status.dropped = dropped;
             self.count_at = now + COUNT_INTERVAL;
+            self.count(now);
         }
-        self.count(now);
     }
 
     /// Whether the table holds what it was made to hold, apart from what has just ended or is about to.
