@@ -7,6 +7,7 @@
 mod answering;
 mod contenders;
 mod drills;
+mod enforcement;
 mod engine;
 mod figure;
 mod frame;
@@ -62,6 +63,7 @@ const BENCHMARKS: &[Benchmark] = &[
     Benchmark { name: "engine", what: "time of judge and observe", run: engine::time },
     Benchmark { name: "memory", what: "memory of the engine, whatever the number of clients", run: engine::memory },
     Benchmark { name: "logs", what: "a report of a large log, and the reading of lines", run: logs::run },
+    Benchmark { name: "enforcement", what: "milliseconds until who is banned is dropped", run: enforcement::run },
     Benchmark { name: "drills", what: "seconds from onset to rule, and whom it hits", run: drills::run },
 ];
 
