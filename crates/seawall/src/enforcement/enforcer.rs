@@ -440,7 +440,7 @@ impl Enforcer {
                 country: country(&settings.networks, ban.network),
             }
         };
-        self.bans.iter().map(view).collect()
+        self.bans.iter().filter(|ban| ban.expires > now).map(view).collect()
     }
 
     /// What pseudonyms of today are made with.
