@@ -17,6 +17,8 @@ pub(crate) struct Needed {
 /// What the tests start.
 const FOR_TESTS: &[Needed] = &[
     Needed { program: "curl", package: "curl", why: "the client that the guard is tried with" },
+    Needed { program: "ip", package: "iproute2", why: "the network namespaces that the kernel layer is tried in" },
+    Needed { program: "nft", package: "nftables", why: "the kernel layer" },
     Needed { program: "nginx", package: "nginx-light", why: "the web server that the guard is tried in front of" },
     Needed { program: "wrk", package: "wrk", why: "the load that the guard is tried under" },
 ];

@@ -9,10 +9,12 @@ mod cli;
 pub mod config;
 pub mod daemon;
 pub mod drill;
+pub mod enforcement;
 pub mod host;
 pub mod networks;
 pub mod origin;
 pub mod privacy;
+pub mod record;
 pub mod show;
 pub mod source;
 

@@ -8,6 +8,7 @@ mod answering;
 mod bare_relay;
 mod contenders;
 mod drills;
+mod enforcement;
 mod engine;
 mod figure;
 mod frame;
@@ -70,6 +71,7 @@ const BENCHMARKS: &[Benchmark] = &[
     Benchmark { name: "memory", what: "memory of the engine, whatever the number of clients", run: engine::memory },
     Benchmark { name: "logs", what: "a report of a large log, and the reading of lines", run: logs::run },
     Benchmark { name: "watch", what: "lines of followed logs a second", run: watch::run },
+    Benchmark { name: "enforcement", what: "milliseconds until who is banned is dropped", run: enforcement::run },
     Benchmark { name: "drills", what: "seconds from onset to rule, and whom it hits", run: drills::run },
 ];
 

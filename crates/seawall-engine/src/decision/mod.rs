@@ -1,16 +1,23 @@
 //! Decisions: rules with their action, evidence and expiry.
 
+mod bans;
 pub mod expression;
 mod held;
 mod ladder;
+mod own;
 mod pardon;
 mod policy;
 mod rule;
 mod status;
 mod traffic;
 
+pub use bans::{
+    BAN_DURATION_MAX, Ban, BanCause, BanError, Bans, Innocent, Merged, REASON_CHARACTERS_MAX, ban_network,
+    check as check_ban, client_network, merge,
+};
 pub(crate) use held::Finding;
 pub(crate) use ladder::Ladder;
+pub use own::{OWN_RULES_MAX, OwnRule, OwnRuleError, OwnRules};
 pub use pardon::Pardons;
 pub use policy::Enforce;
 pub(crate) use policy::Permit;

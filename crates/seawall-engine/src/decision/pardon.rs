@@ -15,7 +15,8 @@ pub struct Pardons {
 }
 
 impl Pardons {
-    pub(crate) fn add(&mut self, rule: RuleId) {
+    /// One more.
+    pub fn add(&mut self, rule: RuleId) {
         if self.rules.len() >= REMEMBERED_MAX {
             self.rules.remove(0);
         }
@@ -27,7 +28,7 @@ impl Pardons {
     }
 
     /// The rules that are new since `before`.
-    pub(crate) fn rules_since<'a>(&'a self, before: &'a Self) -> impl Iterator<Item = RuleId> + Clone + 'a {
+    pub fn rules_since<'a>(&'a self, before: &'a Self) -> impl Iterator<Item = RuleId> + Clone + 'a {
         self.rules.iter().copied().filter(|rule| !before.rules.contains(rule))
     }
 }

@@ -15,6 +15,11 @@ use crate::observation::attribute::{Attribute, each_value};
 #[serde(transparent)]
 pub struct RuleId(pub u32);
 
+impl RuleId {
+    /// Stands for no rule, but the ban of an address. Rules are numbered from 1.
+    pub const BANNED: Self = Self(0);
+}
+
 impl fmt::Display for RuleId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "R{}", self.0)

@@ -5,6 +5,8 @@
 //! agent ends the ban at once. Addresses from which several agents come, or from which anything was just served, are not
 //! dropped at all.
 
+use std::time::Duration;
+
 use super::clients::{ClientSlot, ClientTable, Entry, RECENT_SECONDS, seconds};
 use super::reputation::{BAN_MIN, Reputation};
 use super::revisit::Revisit;
@@ -68,6 +70,13 @@ impl ClientTable {
         Some(entry.drop_rule)
     }
 
+    /// For how long new connections of this client are not answered, and the [`rule_mark`] of the rule that it was dropped for.
+    pub(super) fn drop_left(&mut self, client: ClientSlot, now: Timestamp) -> Option<(Duration, u8)> {
+        let now = seconds(now);
+        let entry = self.find(client).filter(|entry| entry.drop_until > now)?;
+        Some((Duration::from_secs(u64::from(entry.drop_until - now)), entry.drop_rule))
+    }
+
     /// Ends what clients suffer for these rules, and forgets what speaks against them.
     pub(super) fn pardon(&mut self, is_pardoned: impl Fn(u8) -> bool) {
         self.entries().filter(|entry| entry.drops > 0 && is_pardoned(entry.drop_rule)).for_each(Entry::pardon);
@@ -77,7 +86,6 @@ impl ClientTable {
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
-    use std::time::Duration;
 
     use super::*;
     use crate::address::ClientAddress;

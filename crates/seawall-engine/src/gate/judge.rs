@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::bans::BanSet;
 use super::buckets::{self, BucketTable};
 use super::clients::{Acquaintance, ClientSlot, ClientTable};
 use super::drops::rule_mark;
@@ -88,6 +89,7 @@ const SPARED_BURST: f32 = 20.0;
 #[derive(Clone, Debug)]
 pub struct Gate {
     rules: Arc<RuleSet>,
+    bans: Arc<BanSet>,
     /// What this worker knows of its clients.
     pub clients: ClientTable,
     buckets: BucketTable,
@@ -103,6 +105,7 @@ impl Gate {
     pub fn new(workers: usize, client_entries: usize, seed: u64) -> Self {
         Self {
             rules: Arc::default(),
+            bans: Arc::default(),
             clients: ClientTable::new(client_entries, seed),
             buckets: BucketTable::new(seed),
             states: [RuleState::default(); RULES_MAX],
@@ -141,6 +144,23 @@ impl Gate {
         if everyone || pardoned.clone().next().is_some() {
             self.clients.pardon(|mark| everyone || pardoned.clone().any(|rule| rule_mark(rule) == mark));
         }
+    }
+
+    /// Takes other bans into use.
+    pub fn install_bans(&mut self, bans: Arc<BanSet>) {
+        self.bans = bans;
+    }
+
+    /// Whether this client is banned, whatever it asks for. The caller asks for the never-ban list first.
+    pub fn is_banned(&self, client: ClientAddress, now: Timestamp) -> bool {
+        self.bans.contains(client, now)
+    }
+
+    /// For how long the connections of this client are closed unread from now on, since it goes on after refusals, and the
+    /// rule that it was refused by, where that is still there. Counts nothing.
+    pub fn drop_left(&mut self, client: ClientSlot, now: Timestamp) -> Option<(Duration, Option<RuleId>)> {
+        let (left, mark) = self.clients.drop_left(client, now)?;
+        Some((left, self.rules.rules.iter().map(|rule| rule.id).find(|id| rule_mark(*id) == mark)))
     }
 
     /// Whether a new connection of this client is to be closed unread, since it goes on after refusals.
@@ -225,6 +245,9 @@ impl Gate {
         known: Acquaintance,
         now: Timestamp,
     ) -> (Judgement, Option<Acting>) {
+        if client.is_some_and(|client| self.bans.contains(client, now) && !self.rules.never_ban().contains(client)) {
+            return (Judgement::Drop { rule: RuleId::BANNED }, None);
+        }
         if self.rules.is_empty() {
             return (Judgement::Pass, None);
         }

@@ -12,7 +12,10 @@ use serde_json::{Value, json};
 use super::Failure;
 use super::output::print;
 use crate::config::quantity::{show_duration, show_size};
-use crate::config::{self, ClientAddressSource, Config, HostPattern, Limits, NetworkFiles, Origin, Place, Problems};
+use crate::config::{
+    self, ClientAddressSource, Config, HostPattern, Kernel, KernelUse, Limits, NetworkFiles, Origin, Place, Problems,
+    Retention,
+};
 
 const EXAMPLE: &str = "\
 Examples:
@@ -86,6 +89,9 @@ impl Display for Explanation<'_> {
         write_networks(formatter, &config.networks)?;
         self.policy(formatter)?;
         write_privacy(formatter, config.privacy.key_retention_days)?;
+        write_kernel(formatter, &config.kernel)?;
+        let Retention { days, size_max } = &config.record;
+        writeln!(formatter, "\nRecord\n  What was done is kept for {days} days, in at most {}.", show_size(*size_max))?;
         let notes = notes(config);
         if !notes.is_empty() {
             writeln!(formatter, "\nWorth knowing")?;
@@ -182,6 +188,21 @@ fn write_privacy(formatter: &mut fmt::Formatter<'_>, key_retention_days: u16) ->
         1 => writeln!(formatter, "  The key of a day's pseudonyms is deleted when the day is over."),
         days => writeln!(formatter, "  The key of a day's pseudonyms is kept for {days} days."),
     }
+}
+
+/// What is dropped in the kernel.
+fn write_kernel(formatter: &mut fmt::Formatter<'_>, kernel: &Kernel) -> fmt::Result {
+    let Kernel { usage, table, ports, keep, entries_max } = kernel;
+    writeln!(formatter, "\nKernel")?;
+    if *usage == KernelUse::Never {
+        return writeln!(formatter, "  Nobody is dropped by the kernel.");
+    }
+    let further = if ports.is_empty() { String::new() } else { format!(" and on {}", listed(ports)) };
+    writeln!(formatter, "  Who is banned is dropped on the ports that the guard listens on{further},")?;
+    writeln!(formatter, "  by the table inet {table}, where the guard has CAP_NET_ADMIN and nft is installed.")?;
+    writeln!(formatter, "  At most {entries_max} are banned at once.")?;
+    let stays = if *keep { "stays, and its entries end within ten minutes" } else { "goes" };
+    writeln!(formatter, "  When the guard stops the table {stays}.")
 }
 
 /// Each limit in words, with its value. A limit that is not named here does not compile.
@@ -287,7 +308,20 @@ fn listed(items: &[impl Display]) -> String {
 }
 
 fn config_json(name: Option<&str>, config: &Config) -> Value {
-    let Config { listen, admin, state_directory, workers, sites, trust, limits, networks, policy, privacy } = config;
+    let Config {
+        listen,
+        admin,
+        state_directory,
+        workers,
+        sites,
+        trust,
+        limits,
+        networks,
+        policy,
+        privacy,
+        kernel,
+        record,
+    } = config;
     let sites: Vec<Value> = sites
         .iter()
         .map(|site| {
@@ -336,6 +370,14 @@ fn config_json(name: Option<&str>, config: &Config) -> Value {
         "networks": { "country": networks.country, "asn": networks.asn },
         "policy": { "enforce": policy.enforce, "never_ban": never_ban },
         "privacy": { "key_retention_days": privacy.key_retention_days },
+        "kernel": {
+            "use": match kernel.usage { KernelUse::Auto => "auto", KernelUse::Never => "never" },
+            "table": kernel.table,
+            "ports": kernel.ports,
+            "keep": kernel.keep,
+            "entries_max": kernel.entries_max,
+        },
+        "record": { "retention_days": record.days, "size_max": record.size_max },
         "notes": notes(config),
     })
 }

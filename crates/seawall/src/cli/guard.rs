@@ -1,10 +1,11 @@
 //! How commands talk to a running guard: over the control socket in its state directory.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use http_body_util::{BodyExt as _, Empty};
+use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
@@ -23,7 +24,21 @@ pub(crate) struct Guard {
 impl Guard {
     /// Asks the guard and reads its answer.
     pub(crate) fn ask<T: DeserializeOwned>(&self, method: http::Method, path: &str) -> Result<T, Failure> {
-        let (status, body) = self.exchange(method, path)?;
+        self.answer(self.exchange(method, path, Vec::new())?)
+    }
+
+    /// Tells the guard something and reads its answer.
+    pub(crate) fn ask_with<T: DeserializeOwned>(&self, path: &str, request: &impl Serialize) -> Result<T, Failure> {
+        let request = serde_json::to_vec(request).map_err(Failure::machine)?;
+        self.answer(self.exchange(http::Method::POST, path, request)?)
+    }
+
+    /// The state directory.
+    pub(crate) fn state(&self) -> &Path {
+        &self.state
+    }
+
+    fn answer<T: DeserializeOwned>(&self, (status, body): (http::StatusCode, Vec<u8>)) -> Result<T, Failure> {
         if status.is_success() {
             return serde_json::from_slice(&body).map_err(|error| {
                 Failure::no_guard(format!("failed to read the guard's answer: {error}; is it of another version?"))
@@ -35,7 +50,7 @@ impl Guard {
 
     /// Tells the guard something that has no answer.
     pub(crate) fn tell(&self, method: http::Method, path: &str) -> Result<(), Failure> {
-        self.exchange(method, path).map(|_| ())
+        self.exchange(method, path, Vec::new()).map(|_| ())
     }
 
     /// Whether there is still a guard.
@@ -43,7 +58,12 @@ impl Guard {
         std::os::unix::net::UnixStream::connect(self.state.join(SOCKET_NAME)).is_ok()
     }
 
-    fn exchange(&self, method: http::Method, path: &str) -> Result<(http::StatusCode, Vec<u8>), Failure> {
+    fn exchange(
+        &self,
+        method: http::Method,
+        path: &str,
+        content: Vec<u8>,
+    ) -> Result<(http::StatusCode, Vec<u8>), Failure> {
         let socket = self.state.join(SOCKET_NAME);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().map_err(Failure::machine)?;
         runtime.block_on(async {
@@ -53,8 +73,11 @@ impl Guard {
             })?;
             let answer = async {
                 let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-                let request = http::Request::builder().method(method).uri(path).header("host", "seawall");
-                let request = request.body(Empty::<bytes::Bytes>::new());
+                let mut request = http::Request::builder().method(method).uri(path).header("host", "seawall");
+                if !content.is_empty() {
+                    request = request.header("content-type", "application/json");
+                }
+                let request = request.body(Full::new(bytes::Bytes::from(content)));
                 let exchange = async {
                     match request {
                         Ok(request) => {

@@ -2,13 +2,17 @@
 
 mod anonymize;
 mod backtest;
+mod bans;
 mod check;
+mod confirm;
 mod drill;
 mod explain;
 mod failure;
 mod guard;
+mod journal;
 mod logs;
 mod output;
+mod panic;
 pub(crate) mod reference;
 mod reload;
 mod report;
@@ -40,6 +44,10 @@ enum Command {
     Check(check::Arguments),
     Status(status::Arguments),
     Rules(rules::Arguments),
+    Bans(bans::Arguments),
+    Journal(journal::Arguments),
+    Confirm(confirm::Arguments),
+    Panic(panic::Arguments),
     Reload(reload::Arguments),
     Stop(stop::Arguments),
     Report(report::Arguments),
@@ -57,6 +65,10 @@ pub fn run() -> ExitCode {
         Command::Check(arguments) => check::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
         Command::Rules(arguments) => rules::run(&arguments),
+        Command::Bans(arguments) => bans::run(&arguments),
+        Command::Journal(arguments) => journal::run(&arguments),
+        Command::Confirm(arguments) => confirm::run(&arguments),
+        Command::Panic(arguments) => panic::run(&arguments),
         Command::Reload(arguments) => reload::run(&arguments),
         Command::Stop(arguments) => stop::run(&arguments),
         Command::Report(arguments) => report::run(&arguments),

@@ -1,19 +1,27 @@
 //! `seawall rules`
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Subcommand;
 use http::Method;
-use seawall_engine::decision::RuleStatus;
+use seawall_engine::decision::{Action, RuleId, RuleStatus};
 
 use super::Failure;
+use super::bans::duration;
 use super::guard::Guard;
 use super::output::print;
+use crate::config::quantity::show_duration;
+use crate::daemon::RuleRequest;
+use crate::enforcement::own_session;
 use crate::show::status;
+use crate::show::text::escape;
 
-/// Look at the rules of a running guard, and take them back.
+/// Look at the rules of a running guard, put some of your own in force, and take them back.
 #[derive(clap::Args)]
-#[command(after_help = "Examples:\n  seawall rules list\n  seawall rules remove R12")]
+#[command(
+    after_help = "Examples:\n  seawall rules list\n  seawall rules add 'path = \"/xmlrpc.php\"' --for 2h\n  seawall rules explain R12\n  seawall rules remove R12"
+)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -27,6 +35,48 @@ enum Command {
         #[command(flatten)]
         guard: Guard,
         /// Print everything as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Put a rule of yours in force.
+    ///
+    /// The rule is conditions with `=` joined by `and`; docs/rules.md has the attributes. `seawall backtest` tells from your logs
+    /// whom it would hit, before you say it.
+    #[command(after_help = "\
+Examples:
+  seawall rules add 'method = POST and path = \"/xmlrpc.php\"' --for 2h --confirm 60s
+  seawall rules add 'user-agent-word = \"BadBot\"' --action throttle --rate 2 --reason 'asks for everything'")]
+    Add {
+        /// The rule, as in docs/rules.md.
+        #[arg(value_name = "RULE")]
+        text: String,
+        /// What is done to what it matches.
+        #[arg(long, value_enum, default_value_t = Does::Refuse)]
+        action: Does,
+        /// With --action throttle: how many requests a second are let through.
+        #[arg(long, value_name = "NUMBER", default_value_t = 1.0, value_parser = rate)]
+        rate: f32,
+        /// For how long, as 90s, 10m, 2h or 7d; a year at most.
+        #[arg(long = "for", value_name = "TIME", default_value = "1h", value_parser = duration)]
+        duration: Duration,
+        /// Why, for whoever looks later.
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+        /// Take it back after this time unless `seawall confirm` is said before.
+        #[arg(long, value_name = "TIME", value_parser = duration)]
+        confirm: Option<Duration>,
+        #[command(flatten)]
+        guard: Guard,
+    },
+    /// Tell everything about a rule: what it does and why, what speaks for it, and what it has done.
+    #[command(after_help = "Example:\n  seawall rules explain R12")]
+    Explain {
+        /// The number of the rule, as R12 or 12.
+        #[arg(value_name = "RULE")]
+        rule: String,
+        #[command(flatten)]
+        guard: Guard,
+        /// Print it as JSON.
         #[arg(long)]
         json: bool,
     },
@@ -57,15 +107,69 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
                 }
             }
         }
-        Command::Remove { rule, guard } => {
-            let id: u32 = rule.trim_start_matches(['R', 'r']).parse().map_err(|_| {
-                Failure::usage(format!(
-                    "'{rule}' is no rule; a rule is named by its number, as R12 in `seawall rules list`"
-                ))
+        Command::Add { text, action, rate, duration, reason, confirm, guard } => {
+            let request = RuleRequest {
+                text: text.clone(),
+                action: match action {
+                    Does::Refuse => Action::Refuse { status: 403 },
+                    Does::Throttle => Action::Throttle { rate: *rate },
+                    Does::Drop => Action::Drop,
+                },
+                reason: reason.clone(),
+                seconds: duration.as_secs(),
+                confirm_seconds: confirm.map(|time| time.as_secs()),
+                operator: own_session(),
+            };
+            let added: RuleStatus = guard.ask_with("/v1/rules", &request)?;
+            print(&format!("{} is in force for {}: {}\n", added.id, show_duration(*duration), added.text))?;
+            if let Some(confirm) = confirm {
+                print(&format!("Say `seawall confirm` within {}, or it is taken back.\n", show_duration(*confirm)))?;
+            }
+        }
+        Command::Explain { rule, guard, json } => {
+            let id = RuleId(number(rule)?);
+            let rules: Vec<RuleStatus> = guard.ask(Method::GET, "/v1/rules")?;
+            let rule = rules.iter().find(|rule| rule.id == id);
+            let rule = rule.ok_or_else(|| {
+                Failure::negative(format!("there is no rule {id}; `seawall rules list` shows them all"))
             })?;
+            if *json {
+                let text = serde_json::to_string_pretty(rule).map_err(Failure::machine)?;
+                print(&format!("{text}\n"))?;
+            } else {
+                print(&status::rule_in_full(rule))?;
+            }
+        }
+        Command::Remove { rule, guard } => {
+            let id = number(rule)?;
             let removed: RuleStatus = guard.ask(Method::DELETE, &format!("/v1/rules/{id}"))?;
             print(&format!("Took back {}: {}\n", removed.id, removed.text))?;
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What a rule does to what it matches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Does {
+    /// Let so many through each second, and refuse the rest (429).
+    Throttle,
+    /// Refuse it (403).
+    Refuse,
+    /// Close the connection without an answer.
+    Drop,
+}
+
+fn number(rule: &str) -> Result<u32, Failure> {
+    rule.trim_start_matches(['R', 'r']).parse().map_err(|_| {
+        Failure::usage(format!(
+            "'{}' is no rule; a rule is named by its number, as R12 in `seawall rules list`",
+            escape(rule.as_bytes())
+        ))
+    })
+}
+
+fn rate(text: &str) -> Result<f32, String> {
+    let rate = text.parse().ok().filter(|rate| (0.01..=1_000_000.0).contains(rate));
+    rate.ok_or_else(|| "write a number of requests a second, from 0.01 to 1000000".to_owned())
 }

@@ -10,6 +10,8 @@ use seawall_engine::address::{AddressSet, loopback_networks};
 use seawall_engine::decision::Enforce;
 use seawall_engine::decision::expression::{List, Lists};
 
+use crate::enforcement::{Configured, Entry, Reason};
+
 /// The list that rules can ask for hosts: those of all sites.
 pub const SITES: &str = "sites";
 
@@ -36,6 +38,10 @@ pub struct Config {
     pub policy: Policy,
     /// How client addresses are hidden.
     pub privacy: Privacy,
+    /// What is dropped in the kernel.
+    pub kernel: Kernel,
+    /// How long what was done is kept.
+    pub record: Retention,
 }
 
 impl Config {
@@ -44,6 +50,18 @@ impl Config {
     pub fn never_ban_set(&self) -> AddressSet {
         let loopback = loopback_networks().into_iter().filter(|_| self.policy.never_ban_loopback);
         AddressSet::new(loopback.chain(self.trust.proxies.iter().copied()).chain(self.policy.never_ban.iter().copied()))
+    }
+
+    /// The same with the reason of each, for the list that builds itself.
+    pub fn never_ban_entries(&self) -> Configured {
+        let loopback = self.policy.never_ban_loopback;
+        let of = |networks: &[IpNet], reason| -> Vec<Entry> {
+            networks.iter().map(|network| Entry { network: *network, reason }).collect()
+        };
+        let mut entries = if loopback { of(&loopback_networks(), Reason::Loopback) } else { Vec::new() };
+        entries.extend(of(&self.trust.proxies, Reason::Proxy));
+        entries.extend(of(&self.policy.never_ban, Reason::Configured));
+        Configured { entries, loopback }
     }
 
     /// The lists that rules can ask for by name.
@@ -215,4 +233,37 @@ pub struct Policy {
 pub struct Privacy {
     /// For how many days the key of a day's pseudonyms is kept, its own included.
     pub key_retention_days: u16,
+}
+
+/// Whether the kernel drops who is banned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KernelUse {
+    /// Where the guard has the right and `nft` is installed.
+    Auto,
+    /// Nowhere; the proxy refuses.
+    Never,
+}
+
+/// What is dropped in the kernel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kernel {
+    /// Whether it is used.
+    pub usage: KernelUse,
+    /// The table, of the family inet.
+    pub table: String,
+    /// Further ports that a banned client is dropped on, beside those that the guard listens on.
+    pub ports: Vec<u16>,
+    /// Whether the table stays when the guard stops.
+    pub keep: bool,
+    /// The most bans at once.
+    pub entries_max: usize,
+}
+
+/// How long what was done is kept, and in how much room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// Days.
+    pub days: u16,
+    /// Bytes of the file.
+    pub size_max: usize,
 }

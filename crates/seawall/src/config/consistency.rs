@@ -49,6 +49,17 @@ pub(super) fn check(
     }
 }
 
+/// Where SSH listens.
+const SSH_PORT: u16 = 22;
+
+/// Refuses to guard the port by which an operator would get in again.
+pub(super) fn check_kernel_port(table: &mut Section<'_, '_>, port: &Spanned<u16>) {
+    if *port.get_ref() == SSH_PORT {
+        let message = "`ports` in [kernel]: 22 is the port of SSH, which is never closed to anybody; leave it out";
+        table.report.refuse(&port.span(), message.to_owned());
+    }
+}
+
 /// Refuses a folder of files that is none.
 pub(super) fn check_folder(table: &mut Section<'_, '_>, place: &Range<usize>, folder: &Path) {
     let message = match std::fs::metadata(folder) {

@@ -26,8 +26,8 @@ use std::path::Path;
 use toml::de::DeTable;
 
 pub use checked::{
-    ClientAddressSource, Config, HostPattern, Limits, NetworkFiles, Origin, Policy, Privacy, SITES, Site, Trust,
-    Upstream,
+    ClientAddressSource, Config, HostPattern, Kernel, KernelUse, Limits, NetworkFiles, Origin, Policy, Privacy,
+    Retention, SITES, Site, Trust, Upstream,
 };
 pub use defaults::Environment;
 pub use problem::{Place, Problem, Problems};

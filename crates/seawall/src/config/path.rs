@@ -60,3 +60,35 @@ impl Text for SiteName {
         value.clone()
     }
 }
+
+/// What a table of nftables is called.
+pub(super) struct TableName;
+
+impl TableName {
+    /// The kernel's limit is 255; a number is put behind the name of a second guard.
+    const CHARACTERS_MAX: usize = 64;
+}
+
+impl Text for TableName {
+    type Value = String;
+    const NAME: &'static str = "name of a table";
+    const EXAMPLE: &'static str = "\"seawall\"";
+
+    fn parse(&self, text: &str) -> Result<String, String> {
+        let is_letter = text.starts_with(|first: char| first.is_ascii_lowercase());
+        let is_plain =
+            |character: char| character.is_ascii_lowercase() || character.is_ascii_digit() || "_-".contains(character);
+        if is_letter && text.chars().all(is_plain) && text.len() <= Self::CHARACTERS_MAX {
+            return Ok(text.to_owned());
+        }
+        Err(format!(
+            "which is no name of a table; write a lower-case letter and up to {} of a-z, 0-9, _ and -, such as {}",
+            Self::CHARACTERS_MAX - 1,
+            Self::EXAMPLE
+        ))
+    }
+
+    fn show_text(&self, value: &String) -> String {
+        value.clone()
+    }
+}

@@ -24,7 +24,7 @@ const SIZE_UNITS: [(&str, u64); 7] = [
 ];
 
 /// `"10s"`, `"250ms"`, `"1h 30m"`; `None` when it is no duration.
-pub(super) fn parse_duration(text: &str) -> Option<SignedDuration> {
+pub(crate) fn parse_duration(text: &str) -> Option<SignedDuration> {
     text.parse().ok()
 }
 

@@ -9,12 +9,15 @@ use seawall_engine::decision::Enforce;
 use toml::Spanned;
 
 use super::address::{Network, SocketAddress};
-use super::checked::{ClientAddressSource, Config, Limits, NetworkFiles, Origin, Policy, Privacy, Site, Trust};
+use super::checked::{
+    ClientAddressSource, Config, Kernel, KernelUse, Limits, NetworkFiles, Origin, Policy, Privacy, Retention, Site,
+    Trust,
+};
 use super::consistency::{self, SiteFound};
 use super::defaults::Environment;
 use super::host::Host;
 use super::kind::{Choice, Count, Flag, List, Located, OrWord, Size, Time};
-use super::path::{FilePath, SiteName};
+use super::path::{FilePath, SiteName, TableName};
 use super::quantity::{KIB, MIB};
 use super::section::Section;
 use super::upstream::UpstreamUrl;
@@ -89,6 +92,19 @@ pub(super) fn read(top: &mut Section<'_, '_>, environment: &Environment, folder:
     let policy = top.table("[policy]", "How decisions are made, and who is never affected by them.", policy);
     let privacy = top.table("[privacy]", "How client addresses are hidden where they are kept or passed on.", privacy);
 
+    let kernel = top.table(
+        "[kernel]",
+        "Who goes on after refusals, and whom you ban, is dropped by the kernel, before a connection is made: that costs \
+         a hundredth of refusing. In a table of the guard's own, on the guarded ports alone, never anybody on the \
+         never-ban list, and gone when the guard is. See docs/enforcement.md.",
+        kernel,
+    );
+    let record = top.table(
+        "[record]",
+        "How long the record of what was decided and done is kept, in the state directory.",
+        record,
+    );
+
     if top.is_given() {
         consistency::check(top, &listen, &admin, sites.as_deref(), !environment.beside);
     }
@@ -103,6 +119,8 @@ pub(super) fn read(top: &mut Section<'_, '_>, environment: &Environment, folder:
         networks,
         policy,
         privacy,
+        kernel,
+        record,
     }
 }
 
@@ -382,6 +400,70 @@ fn privacy(table: &mut Section<'_, '_>) -> Privacy {
         )
         .default(RETENTION_DAYS_DEFAULT);
     Privacy { key_retention_days }
+}
+
+fn kernel(table: &mut Section<'_, '_>) -> Kernel {
+    let usage = table
+        .setting(
+            "use",
+            Choice {
+                words: &[
+                    ("auto", KernelUse::Auto, "when the guard has the right (CAP_NET_ADMIN) and `nft` is installed"),
+                    ("never", KernelUse::Never, "the proxy refuses by itself"),
+                ],
+            },
+        )
+        .why(
+            "Whether the kernel drops who is banned. On where it can be: those whom it drops are closed unread by the \
+             proxy anyway, no table is made before there is somebody to drop, and without it a small machine spends a flood \
+             on accepting and closing connections.",
+        )
+        .default(KernelUse::Auto);
+    let name = table
+        .setting("table", TableName)
+        .why(
+            "The nftables table, of the family inet, that is the guard's alone. A second guard on the same machine takes \
+             the same name with -2.",
+        )
+        .default("seawall".to_owned());
+    let ports = table
+        .setting("ports", List { of: Count { of: "ports", range: 1..=u16::MAX }, filled: false })
+        .example("[80, 443]")
+        .why(
+            "Ports on which a banned client is dropped, beside those that the guard listens on. SSH and all else stays \
+             reachable for everybody, so that nobody is locked out.",
+        )
+        .default(Vec::new());
+    for port in &ports {
+        consistency::check_kernel_port(table, port);
+    }
+    let keep = table
+        .setting("keep", Flag)
+        .why(
+            "Whether the table stays when the guard stops. Its entries end by themselves within ten minutes, and a guard \
+             that starts takes it up.",
+        )
+        .default(false);
+    let entries_max = table
+        .setting("entries-max", Count { of: "bans", range: 64..=1_000_000 })
+        .why(
+            "The most bans at once. When they fill, those of single clients are merged into the smallest networks that \
+             hold the least of other traffic. 100,000 take about 20 MB.",
+        )
+        .default(131_072);
+    Kernel { usage, table: name, ports: values(ports), keep, entries_max }
+}
+
+fn record(table: &mut Section<'_, '_>) -> Retention {
+    let days = table
+        .setting("retention-days", Count { of: "days", range: 1..=3_660 })
+        .why("For how many days decisions, the journal and the counts of each minute are kept.")
+        .default(90);
+    let size_max = table
+        .setting("size-max", Size { range: MIB..=1024 * 1024 * MIB })
+        .why("The largest that the file becomes. When it is reached, the oldest goes first.")
+        .default(256 * MIB);
+    Retention { days, size_max }
 }
 
 /// The values of a list, without their places.

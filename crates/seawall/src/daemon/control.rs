@@ -3,24 +3,31 @@
 
 use std::fs;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
-use axum::extract::{Path, State};
+use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::StatusCode;
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
-use seawall_engine::decision::{RuleId, RuleStatus};
+use seawall_engine::decision::{Action as RuleAction, OwnRule, RuleId, RuleStatus};
 use serde::{Deserialize, Serialize};
 
 use super::state::{StateDirectory, StateError};
 use super::{Command, Daemon, Snapshot};
+use crate::enforcement::{BanRequest, BanView, Banned, Confirmed, NeverBanView, Order, Panicked, Unbanned};
+use crate::host::clock::Clock;
+use crate::record::{Action, Actor};
 
 /// The name of the socket in the state directory.
 pub const SOCKET_NAME: &str = "control.sock";
+
+/// The largest request: a few thousand networks at once.
+const REQUEST_BYTES_MAX: usize = 1024 * 1024;
 
 /// What a reload did.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -83,8 +90,14 @@ pub(super) async fn serve(daemon: Arc<Daemon>, listener: UnixListener) {
         .route("/v1/status", get(status))
         .route("/v1/reload", post(reload))
         .route("/v1/stop", post(stop))
-        .route("/v1/rules", get(rules))
+        .route("/v1/rules", get(rules).post(add_rule))
         .route("/v1/rules/{id}", delete(remove_rule))
+        .route("/v1/bans", get(bans).post(ban))
+        .route("/v1/bans/remove", post(unban))
+        .route("/v1/never-ban", get(never_ban))
+        .route("/v1/confirm", post(confirm))
+        .route("/v1/panic", post(panic))
+        .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))
         .with_state(daemon);
     let served = match tokio::net::UnixListener::from_std(listener) {
         Ok(listener) => axum::serve(listener, router).await,
@@ -121,6 +134,41 @@ async fn rules(State(daemon): State<Arc<Daemon>>) -> Json<Vec<RuleStatus>> {
     Json(daemon.snapshot().detection.rules.clone())
 }
 
+/// A rule to put in force.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RuleRequest {
+    /// The rule as rules are written.
+    pub text: String,
+    /// What it does.
+    pub action: RuleAction,
+    /// Why.
+    pub reason: Option<String>,
+    /// For how long, in seconds.
+    pub seconds: u64,
+    /// Take it back after so many seconds unless it is confirmed.
+    pub confirm_seconds: Option<u64>,
+    /// Where the operator is who asks, as SSH says.
+    pub operator: Option<IpAddr>,
+}
+
+async fn add_rule(State(daemon): State<Arc<Daemon>>, Json(request): Json<RuleRequest>) -> Answer<RuleStatus> {
+    if let Some(operator) = request.operator {
+        let _ = daemon.enforcement.orders.send(Order::Operator(operator));
+    }
+    let now = daemon.shared.clock.now();
+    let after = |seconds: u64| now + Duration::from_secs(seconds);
+    let (expires, until) = (after(request.seconds), request.confirm_seconds.map(after));
+    let RuleRequest { text, action, reason, .. } = request;
+    let rule = OwnRule { id: RuleId(0), text, action, reason, since: now, expires };
+    let (done, is_done) = tokio::sync::oneshot::channel();
+    let gone = || problem(StatusCode::INTERNAL_SERVER_ERROR, "the detecting thread does not answer");
+    if !daemon.command(Command::AddRule(rule, until, done)) {
+        return Err(gone());
+    }
+    let added = is_done.await.map_err(|_| gone())?;
+    added.map(Json).map_err(|error| problem(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()))
+}
+
 async fn remove_rule(State(daemon): State<Arc<Daemon>>, Path(id): Path<u32>) -> Answer<RuleStatus> {
     let id = RuleId(id);
     let Some(rule) = daemon.snapshot().detection.rules.iter().find(|rule| rule.id == id).cloned() else {
@@ -130,5 +178,74 @@ async fn remove_rule(State(daemon): State<Arc<Daemon>>, Path(id): Path<u32>) -> 
     if !daemon.command(Command::Withdraw(id, done)) || is_done.await.is_err() {
         return Err(problem(StatusCode::INTERNAL_SERVER_ERROR, "the detecting thread does not answer"));
     }
+    daemon.record.journal(Actor::Operator, Action::RemoveRule, format!("{id}: {}", rule.text));
     Ok(Json(rule))
+}
+
+/// What is asked of the list of bans.
+#[derive(Deserialize)]
+struct BansAsked {
+    /// Whether with addresses in the clear.
+    #[serde(default)]
+    addresses: bool,
+}
+
+/// What is asked of a panic.
+#[derive(Deserialize, Serialize)]
+pub struct PanicAsked {
+    /// Whether everything is to go out, or to go on.
+    pub on: bool,
+}
+
+/// Asks the enforcing thread for something.
+async fn enforce<T>(
+    daemon: &Daemon,
+    order: impl FnOnce(tokio::sync::oneshot::Sender<T>) -> Order,
+) -> Result<T, (StatusCode, Json<Problem>)> {
+    let (done, is_done) = tokio::sync::oneshot::channel();
+    let gone = || problem(StatusCode::INTERNAL_SERVER_ERROR, "the enforcing thread does not answer");
+    daemon.enforcement.orders.send(order(done)).map_err(|_| gone())?;
+    is_done.await.map_err(|_| gone())
+}
+
+async fn bans(State(daemon): State<Arc<Daemon>>, Query(asked): Query<BansAsked>) -> Answer<Vec<BanView>> {
+    enforce(&daemon, |done| Order::List(asked.addresses, done)).await.map(Json)
+}
+
+async fn ban(State(daemon): State<Arc<Daemon>>, Json(request): Json<BanRequest>) -> Answer<Banned> {
+    enforce(&daemon, |done| Order::Ban(request, done)).await.map(Json)
+}
+
+async fn unban(State(daemon): State<Arc<Daemon>>, Json(names): Json<Vec<String>>) -> Answer<Unbanned> {
+    enforce(&daemon, |done| Order::Unban(names, done)).await.map(Json)
+}
+
+async fn never_ban(State(daemon): State<Arc<Daemon>>) -> Answer<Vec<NeverBanView>> {
+    enforce(&daemon, Order::NeverBan).await.map(Json)
+}
+
+async fn confirm(State(daemon): State<Arc<Daemon>>) -> Answer<Confirmed> {
+    let (done, is_done) = tokio::sync::oneshot::channel();
+    let rules = if daemon.command(Command::Confirm(done)) { is_done.await.unwrap_or_default() } else { 0 };
+    let Confirmed { changes } = enforce(&daemon, Order::Confirm).await?;
+    Ok(Json(Confirmed { changes: changes + rules }))
+}
+
+/// Takes every rule and ban out of every layer, or goes on.
+async fn panic(State(daemon): State<Arc<Daemon>>, Json(asked): Json<PanicAsked>) -> Answer<Panicked> {
+    let clock = Clock::start();
+    let bans = daemon.enforcement.status.load().bans as usize;
+    let (done, is_done) = tokio::sync::oneshot::channel();
+    let is_told = daemon.command(Command::Panic(asked.on, done));
+    let kernel = enforce(&daemon, |done| Order::Panic(asked.on, done));
+    let rules = async { if is_told { is_done.await.ok() } else { None } };
+    let (kernel, rules) = tokio::join!(kernel, rules);
+    if let Err(error) = daemon.state.set_panicked(asked.on) {
+        tracing::warn!(%error, "failed to note the panic in the state directory; a restart ends it");
+    }
+    kernel?;
+    let Some(rules) = rules else {
+        return Err(problem(StatusCode::INTERNAL_SERVER_ERROR, "the detecting thread does not answer"));
+    };
+    Ok(Json(Panicked { rules, bans, milliseconds: clock.uptime().as_millis() as u64 }))
 }

@@ -2,16 +2,19 @@
 //! and the state.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use seawall_engine::address::AddressSet;
-use seawall_engine::decision::{Enforce, Event, EventKind, RuleId};
+use seawall_engine::decision::{
+    Enforce, Event, EventKind, Innocent, OwnRule, OwnRuleError, OwnRules, Pardons, RuleId, RuleStatus, Stage,
+};
 use seawall_engine::detection::{self, Detector, Pressure, RuleTraffic, Surroundings};
 use seawall_engine::gate::{Gate, RuleSet};
+use seawall_engine::observation::Outcome;
 use seawall_engine::units::Timestamp;
 use tokio::sync::oneshot;
 
@@ -19,7 +22,9 @@ use super::intake::Intake;
 use super::silences::Silences;
 use super::snapshot::{Limits, Rates, Snapshot};
 use super::state::StateDirectory;
+use crate::enforcement::{Enforcement, Order};
 use crate::host::pressure::HostPressure;
+use crate::record::{self, Action, Actor, rollup::Rollup};
 use crate::source::proxy::traffic::{Traffic, TrafficTotals};
 use crate::source::record::Record;
 use crate::source::shared::{CLIENT_ENTRIES, Shared};
@@ -49,6 +54,14 @@ pub enum Command {
         /// Whom nothing is ever done to.
         never_ban: AddressSet,
     },
+    /// The never-ban list has changed.
+    NeverBan(AddressSet),
+    /// Take every rule out of force, or go on; answered with how many were in force.
+    Panic(bool, oneshot::Sender<usize>),
+    /// Put a rule of the operator in force, and take it back at a moment unless it is confirmed.
+    AddRule(OwnRule, Option<Timestamp>, oneshot::Sender<Result<RuleStatus, OwnRuleError>>),
+    /// Let stay what waits to be confirmed; answered with how many rules that were.
+    Confirm(oneshot::Sender<usize>),
     /// Take a rule back; answered once that is so.
     Withdraw(RuleId, oneshot::Sender<()>),
     /// Save and end.
@@ -62,6 +75,12 @@ pub(super) struct Detecting {
     pub(super) queues: Vec<rtrb::Consumer<Record>>,
     pub(super) snapshot: Arc<ArcSwap<Snapshot>>,
     pub(super) state: StateDirectory,
+    pub(super) enforcement: Enforcement,
+    pub(super) record: record::Record,
+    pub(super) innocent: Arc<Mutex<Innocent>>,
+    /// The operator's rules of before.
+    pub(super) rules: Vec<OwnRule>,
+    pub(super) is_panicked: bool,
     pub(super) enforce: Enforce,
     pub(super) open_files: usize,
     pub(super) intake: Arc<Intake>,
@@ -83,12 +102,21 @@ struct Running {
     /// Where detection is in time: it never steps back.
     at: Timestamp,
     silences: Silences,
+    rollup: Rollup,
+    own: OwnRules,
+    /// The operator's rules that were taken back.
+    pardoned: Pardons,
+    /// Rules that are taken back unless they are confirmed.
+    unconfirmed: Vec<(Timestamp, RuleId)>,
+    /// How often everybody was pardoned for a panic.
+    panics: u32,
+    is_panicked: bool,
 }
 
 impl Detecting {
     /// Runs until told to stop.
     pub(super) fn run(mut self, commands: &Receiver<Command>) {
-        let never_ban = self.shared.settings.load().never_ban.clone();
+        let never_ban = AddressSet::clone(&self.shared.never_ban.load());
         let mut detector = Detector::new(detection::Settings { enforce: self.enforce, never_ban, seed: self.seed });
         if let Some(saved) = self.state.load_baseline()
             && let Err(error) = detector.restore(&saved)
@@ -107,12 +135,25 @@ impl Detecting {
             gate_bytes: self.traffic.len() * Gate::new(1, CLIENT_ENTRIES / self.traffic.len().max(1), 0).memory_bytes(),
             at: self.shared.clock.now(),
             silences: Silences::default(),
+            rollup: Rollup::default(),
+            own: OwnRules::default(),
+            pardoned: Pardons::default(),
+            unconfirmed: Vec::new(),
+            panics: 0,
+            is_panicked: self.is_panicked,
         };
         let start = self.shared.clock.now();
+        for rule in std::mem::take(&mut self.rules) {
+            if rule.expires > start
+                && let Err(error) = running.own.add(rule, &self.shared.never_ban.load())
+            {
+                tracing::warn!(%error, "a rule of before cannot be put in force again");
+            }
+        }
         let (mut tick_at, mut save_at) = (start, start + SAVE_INTERVAL);
         loop {
             let command = commands.recv_timeout(TAKE_INTERVAL);
-            self.take(&mut running.detector);
+            self.take(&mut running);
             let now = self.shared.clock.now();
             // What comes late is waited for, so that seconds are learned from when all of them is there.
             let delay = Duration::from_micros(self.shared.delay.load(Ordering::Relaxed));
@@ -126,9 +167,36 @@ impl Detecting {
                     running.published = None;
                     true
                 }
+                Ok(Command::NeverBan(never_ban)) => {
+                    running.detector.set_policy(running.enforce, never_ban);
+                    running.published = None;
+                    false
+                }
+                Ok(Command::Panic(is_on, done)) => {
+                    let in_force = running.detector.rules().iter().filter(|rule| rule.stage == Stage::Enforced).count();
+                    (running.is_panicked, running.published) = (is_on, None);
+                    running.panics += 1;
+                    self.publish_rules(&mut running);
+                    let _ = done.send(in_force);
+                    true
+                }
+                Ok(Command::AddRule(rule, until, done)) => {
+                    let added = self.add_rule(&mut running, rule, until);
+                    let _ = done.send(added);
+                    true
+                }
+                Ok(Command::Confirm(done)) => {
+                    let _ = done.send(std::mem::take(&mut running.unconfirmed).len());
+                    false
+                }
+                Ok(Command::Withdraw(rule, done)) if running.own.remove(rule).is_some() => {
+                    self.own_changed(&mut running, &[rule]);
+                    let _ = done.send(());
+                    true
+                }
                 Ok(Command::Withdraw(rule, done)) => {
                     let event = running.detector.withdraw(rule, running.at);
-                    running.note(event);
+                    self.note(&mut running, event);
                     self.publish_rules(&mut running);
                     // Whoever asked may have gone; the rule is withdrawn all the same.
                     let _ = done.send(());
@@ -148,13 +216,19 @@ impl Detecting {
         self.save(&running.detector);
     }
 
-    fn take(&mut self, detector: &mut Detector) {
+    fn take(&mut self, running: &mut Running) {
         let settings = self.shared.settings.load();
+        // Held by nobody for longer than it takes to copy it.
+        let mut innocent = self.innocent.lock().unwrap_or_else(PoisonError::into_inner);
         for queue in &mut self.queues {
             while let Ok(record) = queue.pop() {
                 let mut observation = record.observation();
                 settings.networks.locate(observation.client, &mut observation.request);
-                detector.observe(&observation);
+                if let (Some(client), Outcome::Served { .. }) = (observation.client, observation.outcome) {
+                    innocent.serve(client, observation.weight);
+                }
+                running.rollup.count(&observation, |host| settings.site_of(host));
+                running.detector.observe(&observation);
             }
         }
     }
@@ -177,10 +251,28 @@ impl Detecting {
             cpu_used: limits.cpu_used,
             memory_used: limits.memory_used,
         };
-        let surroundings =
-            Surroundings { pressure: running.pressure, rule_traffic: self.rule_traffic(&running.detector) };
+        let mut rule_traffic = self.rule_traffic(running);
+        let own = rule_traffic.split_off(running.detector.rules().len());
+        own.iter().for_each(|traffic| running.own.count(traffic));
+        let surroundings = Surroundings { pressure: running.pressure, rule_traffic };
         for event in running.detector.tick(running.at, &surroundings) {
-            running.note(Some(event));
+            self.note(running, Some(event));
+        }
+        if let Some((minute, counts)) = running.rollup.take(now) {
+            self.record.minute(minute, counts);
+            self.record.keep(record::COUNTERS, serde_json::to_string(&totals).unwrap_or_default());
+        }
+        let mut ended: Vec<RuleId> = running.own.expire(now).iter().map(|rule| rule.id).collect();
+        let undone: Vec<(Timestamp, RuleId)> = running.unconfirmed.extract_if(.., |(until, _)| *until <= now).collect();
+        for (_, rule) in undone {
+            if running.own.remove(rule).is_some() {
+                self.record.journal(Actor::Guard, Action::Undo, format!("{rule} was not confirmed in time"));
+                tracing::info!("{rule} was not confirmed in time and is taken back");
+                ended.push(rule);
+            }
+        }
+        if !ended.is_empty() {
+            self.own_changed(running, &ended);
         }
         self.listen(running, now);
         self.publish_rules(running);
@@ -195,10 +287,34 @@ impl Detecting {
         }
         let status = running.detector.status(running.at);
         let has_matched = |id: RuleId| status.rules.iter().any(|rule| rule.id == id && rule.matched > 0);
-        let (sensors, rules) = (self.intake.sensors(), running.detector.rules());
-        for event in running.silences.look(now, &sensors, &readings, &rules, has_matched) {
-            running.note(Some(event));
+        let sensors = self.intake.sensors();
+        for event in running.silences.look(now, &sensors, &readings, &running.detector.rules(), has_matched) {
+            self.note(running, Some(event));
         }
+    }
+
+    fn add_rule(
+        &self,
+        running: &mut Running,
+        rule: OwnRule,
+        until: Option<Timestamp>,
+    ) -> Result<RuleStatus, OwnRuleError> {
+        let id = running.own.add(rule, &self.shared.never_ban.load())?;
+        running.unconfirmed.extend(until.map(|until| (until, id)));
+        self.own_changed(running, &[]);
+        let added = running.own.status().into_iter().find(|status| status.id == id);
+        // It has just been added.
+        let added = added.ok_or(OwnRuleError::Full)?;
+        self.record.journal(Actor::Operator, Action::AddRule, format!("{id}: {}", added.text));
+        Ok(added)
+    }
+
+    /// The operator's rules have changed: they are kept, and published.
+    fn own_changed(&self, running: &mut Running, gone: &[RuleId]) {
+        gone.iter().for_each(|rule| running.pardoned.add(*rule));
+        self.record.keep(record::RULES, serde_json::to_string(&running.own.said()).unwrap_or_default());
+        running.published = None;
+        self.publish_rules(running);
     }
 
     fn limits(&self, running: &mut Running, totals: &TrafficTotals) -> Limits {
@@ -213,7 +329,7 @@ impl Detecting {
     }
 
     /// What the gates counted since the last time: an entry for each rule that they have, though it met nothing.
-    fn rule_traffic(&self, detector: &Detector) -> Vec<RuleTraffic> {
+    fn rule_traffic(&self, running: &Running) -> Vec<RuleTraffic> {
         let counts = std::mem::take(&mut *self.shared.counts());
         let entry = |rule: RuleId| {
             let mut entry = RuleTraffic { known: counts.known, ..RuleTraffic::none(rule) };
@@ -228,7 +344,8 @@ impl Detecting {
             }
             entry
         };
-        detector.rules().iter().map(|rule| entry(rule.id)).collect()
+        let rules = running.detector.rules().into_iter().chain(running.own.for_gate());
+        rules.map(|rule| entry(rule.id)).collect()
     }
 
     /// Hands the rules to the workers when they have changed.
@@ -239,9 +356,22 @@ impl Detecting {
         }
         running.published = Some(generation);
         let settings = self.shared.settings.load();
-        match RuleSet::compile(&running.detector.rules(), &settings.client_limits, settings.never_ban.clone()) {
+        let mut pardons = running.detector.pardons();
+        pardons.rules.extend(&running.pardoned.rules);
+        pardons.everyone = pardons.everyone.wrapping_add(running.panics);
+        // In a panic nothing is in force, limits of single clients included.
+        let mut rules = running.own.for_gate();
+        // The operator's come first: of those that match, the first acts.
+        rules.extend(running.detector.rules());
+        if running.is_panicked {
+            rules.clear();
+        }
+        let limits = if running.is_panicked { &[][..] } else { &settings.client_limits };
+        // Whom a rule that was taken back had dropped is free in every layer.
+        let _ = self.enforcement.orders.send(Order::Pardon(pardons.clone()));
+        match RuleSet::compile(&rules, limits, AddressSet::clone(&self.shared.never_ban.load())) {
             Ok(rules) => {
-                let rules = rules.with_pardons(running.detector.pardons());
+                let rules = rules.with_pardons(pardons);
                 self.shared.rules.store(Arc::new(rules));
                 self.shared.generation.fetch_add(1, Ordering::Release);
             }
@@ -251,7 +381,8 @@ impl Detecting {
     }
 
     fn publish_snapshot(&self, running: &Running, now: Timestamp, totals: TrafficTotals, limits: Limits) {
-        let detection = running.detector.status(running.at);
+        let mut detection = running.detector.status(running.at);
+        detection.rules.splice(0..0, running.own.status());
         let (first_at, first) = running.totals.front().copied().unwrap_or((now, totals));
         let seconds = now.since(first_at).as_secs_f64();
         let rate = |count: fn(&TrafficTotals) -> u64| match count(&totals).saturating_sub(count(&first)) {
@@ -281,6 +412,8 @@ impl Detecting {
             },
             sensors,
             limits,
+            enforcement: (**self.enforcement.status.load()).clone(),
+            record: self.record.status(),
             detection,
             events: running.events.iter().cloned().collect(),
         }));
@@ -291,18 +424,21 @@ impl Detecting {
             tracing::warn!(%error, "failed to save what was learnt; it is kept in memory and tried again");
         }
     }
-}
 
-impl Running {
-    fn note(&mut self, event: Option<Event>) {
+    fn note(&self, running: &mut Running, event: Option<Event>) {
         let Some(event) = event else { return };
         match event.kind {
             EventKind::SensorSilent => tracing::warn!(kind = ?event.kind, "{}", event.text),
             _ => tracing::info!(kind = ?event.kind, "{}", event.text),
         }
-        if self.events.len() >= EVENTS_MAX {
-            self.events.pop_front();
+        // An event names its rule first.
+        let rules = running.detector.status(event.at).rules;
+        let evidence =
+            rules.iter().find(|rule| event.text.starts_with(&format!("{} ", rule.id))).map(|rule| &rule.evidence);
+        self.record.decision(&event, evidence);
+        if running.events.len() >= EVENTS_MAX {
+            running.events.pop_front();
         }
-        self.events.push_back(event);
+        running.events.push_back(event);
     }
 }

@@ -6,6 +6,7 @@
 
 mod control;
 mod detector;
+mod enforcing;
 mod intake;
 mod proxying;
 mod silences;
@@ -22,14 +23,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use arc_swap::ArcSwap;
+use seawall_engine::address::AddressSet;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 
 use crate::config::{Config, Environment, Origin, Upstream};
+use crate::enforcement::{Enforcement, HandDown, Order};
 use crate::host::clock::Clock;
 use crate::host::open_files;
+use crate::record::{Action, Actor, Record};
 use crate::source::proxy::settings::{Settings, SettingsError};
-use crate::source::record::Record;
+use crate::source::record as observations;
 use crate::source::shared::Shared;
 use crate::source::watch::{Watch, WatchError};
 
@@ -38,9 +42,10 @@ use proxying::Proxying;
 use state::StateDirectory;
 use watching::Watching;
 
-pub use control::{Problem, Reloaded, SOCKET_NAME};
+pub use control::{PanicAsked, Problem, Reloaded, RuleRequest, SOCKET_NAME};
 pub use detector::Command;
 pub use snapshot::{Limits, Rates, Sensor, Snapshot};
+pub use state::PANIC_NAME;
 
 /// Where the configuration of a running guard came from.
 #[derive(Clone, Debug)]
@@ -105,6 +110,9 @@ pub struct Daemon {
     config: Mutex<Config>,
     intake: Arc<Intake>,
     detector: std::sync::mpsc::Sender<Command>,
+    enforcement: Enforcement,
+    record: Record,
+    state: StateDirectory,
     snapshot: Arc<ArcSwap<Snapshot>>,
     open_files: usize,
     stop: Arc<Notify>,
@@ -149,7 +157,9 @@ struct Prepared<'p> {
 struct Started {
     intake: Intake,
     threads: Vec<JoinHandle<()>>,
-    queues: Vec<rtrb::Consumer<Record>>,
+    queues: Vec<rtrb::Consumer<observations::Record>>,
+    /// Clients that are to be dropped further down.
+    handed_down: Vec<rtrb::Consumer<HandDown>>,
     /// Where visitors are served.
     visitors: Vec<SocketAddr>,
 }
@@ -165,24 +175,33 @@ fn run_with(
     let open_files = open_files::raise();
     let settings = Settings::new(&config, connections_max(&config, open_files))?;
     settings.networks.prepare();
-    let shared = Arc::new(Shared::new(settings, Clock::start()));
+    let shared = Arc::new(Shared::new(settings, config.never_ban_set(), Clock::start()));
     let admin = match config.admin {
         Some(address) => Some(proxying::bind(address, 1)?),
         None => None,
     };
     let (seed, stop) = (random_seed()?, Arc::new(Notify::new()));
-    let Started { intake, threads, queues, visitors } =
+    let Started { intake, threads, queues, handed_down, visitors } =
         start(&Prepared { config: &config, shared: &shared, stop: &stop, seed })?;
     let intake = Arc::new(intake);
     let addresses = Addresses { visitors, admin: admin.as_ref().map(|(address, _)| *address) };
     let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::at_start(intake.sensors())));
     let (commands, received) = std::sync::mpsc::channel();
+    let begun =
+        enforcing::start(&config, &state, &shared, &snapshot, handed_down, &addresses.visitors, commands.clone())?;
+    let enforcing::Begun { enforcement, record, innocent, rules, threads: enforcing_threads } = begun;
+    record.journal(Actor::Guard, Action::Start, format!("version {}", env!("CARGO_PKG_VERSION")));
     let detecting = detector::Detecting {
         shared: Arc::clone(&shared),
         traffic: intake.traffic(),
         queues,
         snapshot: Arc::clone(&snapshot),
-        state,
+        state: state.clone(),
+        enforcement: enforcement.clone(),
+        record: record.clone(),
+        innocent,
+        rules,
+        is_panicked: state.is_panicked(),
         enforce: config.policy.enforce,
         open_files,
         intake: Arc::clone(&intake),
@@ -195,6 +214,9 @@ fn run_with(
         config: Mutex::new(config),
         intake,
         detector: commands,
+        enforcement,
+        record,
+        state,
         snapshot,
         open_files,
         stop,
@@ -208,7 +230,8 @@ fn run_with(
         daemon.wait(&mut signals, control_socket, admin.map(|(_, sockets)| sockets)).await?;
         // Waiting for the threads elsewhere leaves the control socket and the status page answering to the end.
         let draining = Arc::clone(&daemon);
-        let mut drained = tokio::task::spawn_blocking(move || draining.drain(threads, detector_thread));
+        let mut drained =
+            tokio::task::spawn_blocking(move || draining.drain(threads, detector_thread, enforcing_threads));
         tokio::select! {
             ended = &mut drained => return Ok(ended?),
             () = signals.stop() => daemon.cut(),
@@ -318,17 +341,25 @@ impl Daemon {
         let prepared = self.intake.prepare(&config, &current).map_err(|error| error.to_string())?;
         let settings = Settings::new(&config, connections_max(&config, self.open_files));
         let settings = settings.map_err(|error| error.to_string())?;
-        let never_ban = settings.never_ban.clone();
         self.shared.settings.store(Arc::new(settings));
         self.shared.generation.fetch_add(1, Ordering::Release);
         let listening = self.intake.take(prepared);
         // A detector that has ended ends the guard with it, so there is nobody left to be told.
-        let _ = self.detector.send(Command::Configuration { enforce: config.policy.enforce, never_ban });
+        let _ = self.detector.send(Command::Configuration {
+            enforce: config.policy.enforce,
+            never_ban: AddressSet::clone(&self.shared.never_ban.load()),
+        });
+        // It makes the never-ban list anew and tells the detector of it.
+        let ports = listening.iter().map(SocketAddr::port).collect();
+        let _ = self.enforcement.orders.send(Order::Configure { never_ban: config.never_ban_entries(), ports });
+        self.record.journal(Actor::Operator, Action::Reload, String::new());
         let mut needs_restart = Vec::new();
         for (name, is_changed) in [
             ("workers", current.workers != config.workers),
             ("admin", current.admin != config.admin),
             ("state-directory", current.state_directory != config.state_directory),
+            ("kernel", current.kernel != config.kernel),
+            ("record", current.record != config.record),
         ] {
             needs_restart.extend(is_changed.then(|| name.to_owned()));
         }
@@ -358,7 +389,7 @@ impl Daemon {
         self.intake.cut();
     }
 
-    fn drain(&self, threads: Vec<JoinHandle<()>>, detector: JoinHandle<()>) {
+    fn drain(&self, threads: Vec<JoinHandle<()>>, detector: JoinHandle<()>, enforcing: enforcing::Threads) {
         let time = self.config.lock().unwrap_or_else(PoisonError::into_inner).limits.drain_time_max;
         self.intake.drain(time);
         for thread in threads {
@@ -370,6 +401,9 @@ impl Daemon {
         if detector.join().is_err() {
             tracing::error!("the detecting thread had panicked");
         }
+        self.record.journal(Actor::Guard, Action::Stop, String::new());
+        let _ = self.enforcement.orders.send(Order::Stop);
+        enforcing.join(&self.record);
     }
 }
 

@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use super::intake::Intake;
 use super::{Prepared, StartError, Started, spawn};
 use crate::config::Config;
+use crate::enforcement;
 use crate::source::proxy::traffic::Traffic;
 use crate::source::proxy::{listener, worker};
 use crate::source::record;
@@ -42,15 +43,18 @@ impl Proxying {
         for address in &config.listen {
             sockets.push(bind(*address, worker_count)?);
         }
-        let (mut workers, mut threads, mut queues) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut workers, mut threads, mut queues, mut handed_down) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for index in 0..worker_count {
             let (sampler, queue) = record::queue();
             let (orders, received) = mpsc::unbounded_channel();
+            let (hand_down, taken) = enforcement::queue();
+            handed_down.push(taken);
             let traffic = Arc::new(Traffic::default());
             let start = worker::Start {
                 shared: Arc::clone(prepared.shared),
                 traffic: Arc::clone(&traffic),
                 sampler,
+                handed_down: hand_down,
                 seed: prepared.seed,
                 workers: worker_count,
             };
@@ -67,7 +71,7 @@ impl Proxying {
         for (address, sockets) in sockets {
             proxying.listen(address, sockets);
         }
-        Ok(Started { intake: Intake::Proxy(proxying), threads, queues, visitors })
+        Ok(Started { intake: Intake::Proxy(proxying), threads, queues, handed_down, visitors })
     }
 
     pub(super) fn traffic(&self) -> Vec<Arc<Traffic>> {

@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use seawall_engine::decision::{Event, Status};
 use serde::{Deserialize, Serialize};
 
+use crate::enforcement::EnforcementStatus;
+use crate::record::RecordStatus;
 use crate::source::proxy::traffic::TrafficTotals;
 use crate::source::watch::report::LogSensor;
 
@@ -31,6 +33,12 @@ pub struct Snapshot {
     pub sensors: Vec<Sensor>,
     /// Bounds, and how near they are.
     pub limits: Limits,
+    /// What is enforced below the proxy.
+    #[serde(default)]
+    pub enforcement: EnforcementStatus,
+    /// The record.
+    #[serde(default)]
+    pub record: RecordStatus,
     /// Incidents and rules.
     pub detection: Status,
     /// What has happened, newest last; a bounded number.

@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 /// A saved baseline is never larger; a larger file is not one.
 const BASELINE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
+/// The file that says that the operator has taken everything out.
+pub const PANIC_NAME: &str = "panic";
+
 /// Why the state directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
@@ -66,6 +69,27 @@ impl StateDirectory {
     /// The directory.
     pub(super) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether the operator has taken everything out, and not yet said that it goes on.
+    pub(super) fn is_panicked(&self) -> bool {
+        self.path.join(PANIC_NAME).exists()
+    }
+
+    /// Keeps over a restart whether everything is out. Without it a guard that its service manager starts again would lock
+    /// out whoever had just asked to be let in.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(super) fn set_panicked(&self, is_on: bool) -> io::Result<()> {
+        let path = self.path.join(PANIC_NAME);
+        if is_on {
+            return fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path).map(|_| ());
+        }
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            Ok(()) | Err(_) => Ok(()),
+        }
     }
 
     /// What was learnt before, if anything was.

@@ -51,7 +51,13 @@ impl Watching {
             stop.notify_one();
         })?;
         let intake = Intake::Logs(Self { orders, traffic, reports, copies });
-        Ok(Started { intake, threads: vec![thread], queues: vec![queue], visitors: Vec::new() })
+        Ok(Started {
+            intake,
+            threads: vec![thread],
+            queues: vec![queue],
+            handed_down: Vec::new(),
+            visitors: Vec::new(),
+        })
     }
 
     pub(super) fn traffic(&self) -> Arc<Traffic> {

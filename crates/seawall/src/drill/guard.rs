@@ -85,6 +85,9 @@ pub(crate) fn configuration(
     }
     top.insert("site".into(), Value::Array(vec![Value::Table(site)]));
     top.insert("policy".into(), Value::Table(policy));
+    // A drill is about the guard alone, and never touches the firewall of the machine that it is tried on.
+    let kernel = toml::Table::from_iter([("use".to_owned(), text("never"))]);
+    top.insert("kernel".into(), Value::Table(kernel));
     if !scenario.guard.limits.is_empty() {
         top.insert("limits".into(), Value::Table(scenario.guard.limits.clone()));
     }

@@ -49,6 +49,14 @@ impl Cipher {
             Kind::PrefixPreserving(cipher) => cipher.encrypt_ipaddr(address.ip()),
         }
     }
+
+    /// The address that a pseudonym under the same key stands for; some other address, if the key was another.
+    pub fn reveal(&self, pseudonym: IpAddr) -> ClientAddress {
+        ClientAddress::new(match &self.0 {
+            Kind::Deterministic(cipher) => cipher.decrypt_ipaddr(pseudonym),
+            Kind::PrefixPreserving(cipher) => cipher.decrypt_ipaddr(pseudonym),
+        })
+    }
 }
 
 #[cfg(test)]
@@ -89,6 +97,7 @@ mod tests {
                 let (one, other) = (key(), key());
                 let pseudonym = Cipher::new(&one, scheme).pseudonym(address);
                 prop_assert_eq!(pseudonym, Cipher::new(&one, scheme).pseudonym(address));
+                prop_assert_eq!(Cipher::new(&one, scheme).reveal(pseudonym), address);
                 // That 32 bits are the same by chance is possible for IPv4; not four times.
                 let others = [other, key(), key(), key()].map(|key| Cipher::new(&key, scheme).pseudonym(address));
                 prop_assert!(others.iter().any(|other| *other != pseudonym));

@@ -1,6 +1,7 @@
 //! Everything people look at.
 
 pub mod backtest;
+pub mod ban_report;
 pub mod excerpt;
 pub mod explain;
 pub mod log;

@@ -6,6 +6,7 @@ use seawall_engine::decision::{Action, Event, IncidentStatus, RuleStatus, Stage}
 
 use super::text::escape;
 use crate::daemon::{Sensor, Snapshot};
+use crate::enforcement::{EnforcementStatus, KernelState};
 use crate::source::watch::report::LogSensor;
 
 /// Incidents and rules shown.
@@ -95,6 +96,14 @@ pub fn render(snapshot: &Snapshot, width: usize) -> String {
         lines.push(format!("  and {more} more"));
     }
     lines.extend(detection.drifts.iter().map(|drift| format!("drift       {drift}")));
+    lines.push(format!("bans        {}", enforcement(&snapshot.enforcement)));
+    lines.extend(
+        snapshot
+            .record
+            .problem
+            .iter()
+            .map(|problem| format!("record      {problem} ({} entries lost)", snapshot.record.lost)),
+    );
     lines.push(String::new());
     section(&mut lines, "incidents", &detection.incidents, INCIDENTS_MAX, incident);
     section(&mut lines, "rules", &detection.rules, RULES_MAX, rule);
@@ -117,6 +126,29 @@ pub fn render(snapshot: &Snapshot, width: usize) -> String {
     text
 }
 
+/// Who is banned, and how the kernel is.
+fn enforcement(status: &EnforcementStatus) -> String {
+    if status.panicked {
+        return "nothing is in force since `seawall panic`; `seawall panic --over` goes on".to_owned();
+    }
+    let kernel = &status.kernel;
+    let reason = kernel.reason.as_deref().unwrap_or("unknown");
+    let layer = match kernel.state {
+        KernelState::Off => format!("the kernel drops nobody: {reason}"),
+        KernelState::Ready => "the kernel drops nobody yet".to_owned(),
+        KernelState::Active => {
+            let (dropped, size) = (kernel.dropped.packets, bytes(kernel.dropped.bytes as f64));
+            let repairs =
+                if kernel.repairs > 0 { format!(", repaired {} times", kernel.repairs) } else { String::new() };
+            let (clients, networks) = (kernel.clients, kernel.networks);
+            format!("the kernel drops {clients} clients and {networks} networks; {dropped} packets ({size}){repairs}")
+        }
+        KernelState::Failing => format!("the kernel's table cannot be changed: {reason}"),
+        KernelState::Panicked => "the kernel drops nobody".to_owned(),
+    };
+    format!("{}, {layer}", status.bans)
+}
+
 /// One rule in two lines.
 pub fn rule(rule: &RuleStatus) -> Vec<String> {
     let evidence = &rule.evidence;
@@ -131,6 +163,43 @@ pub fn rule(rule: &RuleStatus) -> Vec<String> {
             rule.refused
         ),
     ]
+}
+
+/// Everything about one rule.
+pub fn rule_in_full(rule: &RuleStatus) -> String {
+    let mut lines = vec![format!("{} {} {}", rule.id, what_it_does(rule), rule.text), rule.reason.clone()];
+    let evidence = &rule.evidence;
+    if evidence.rows > 0 {
+        lines.push(format!(
+            "It explains {:.0}% of the excess, in every window at least {:.0}%, by {} observations of {} clients.",
+            100.0 * evidence.coverage,
+            100.0 * evidence.stability,
+            evidence.rows,
+            evidence.clients
+        ));
+        lines.push(format!(
+            "It would match {:.2}% of normal traffic, {:.2}% at most (95% confidence).",
+            100.0 * evidence.collateral,
+            100.0 * evidence.collateral_upper
+        ));
+    }
+    if !evidence.closure.is_empty() {
+        lines.push(format!("All that it matched has in common: {}.", evidence.closure.join(" and ")));
+    }
+    lines.push(format!(
+        "It matched {} requests and refused {}; {} passed as probes, {} were spared for a good name; {} connections were \
+         closed unread.",
+        rule.matched, rule.refused, rule.canaries, rule.spared, rule.closed
+    ));
+    if let Some(share) = rule.collateral_actual {
+        lines.push(format!("Of the requests of known good clients it matched {:.2}%.", 100.0 * share));
+    }
+    lines.push(format!(
+        "Found at {}. `seawall rules remove {}` takes it back.",
+        time(rule.found.as_seconds()),
+        rule.id
+    ));
+    lines.join("\n") + "\n"
 }
 
 /// What is wrong with a sensor, where it would be missed last.

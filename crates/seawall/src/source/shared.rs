@@ -1,11 +1,12 @@
 //! What the threads that see traffic share with the daemon.
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
+use seawall_engine::address::AddressSet;
 use seawall_engine::decision::RuleId;
-use seawall_engine::gate::{Gate, RuleCount, RuleSet};
+use seawall_engine::gate::{BanSet, Gate, RuleCount, RuleSet};
 
 use super::proxy::settings::Settings;
 use crate::host::clock::Clock;
@@ -19,7 +20,13 @@ pub struct Shared {
     pub settings: ArcSwap<Settings>,
     /// The rules in use.
     pub rules: ArcSwap<RuleSet>,
-    /// Raised with each change of either, so that a thread sees a change by one load.
+    /// Who is banned, whatever they ask for.
+    pub bans: ArcSwap<BanSet>,
+    /// Whom nothing is ever done to: what the configuration says, and what the guard finds out by itself.
+    pub never_ban: ArcSwap<AddressSet>,
+    /// Whether clients that go on after refusals are to be handed down to the kernel.
+    pub takes_clients: AtomicBool,
+    /// Raised with each change of any of these, so that a thread sees a change by one load.
     pub generation: AtomicU64,
     /// What rules have done since the detector last asked, and how many requests came from clients of good standing.
     pub counts: Mutex<Counts>,
@@ -39,11 +46,14 @@ pub struct Counts {
 }
 
 impl Shared {
-    /// Settings in use, without rules.
-    pub fn new(settings: Settings, clock: Clock) -> Self {
+    /// Settings in use, without rules or bans.
+    pub fn new(settings: Settings, never_ban: AddressSet, clock: Clock) -> Self {
         Self {
             settings: ArcSwap::from_pointee(settings),
             rules: ArcSwap::default(),
+            bans: ArcSwap::default(),
+            never_ban: ArcSwap::from_pointee(never_ban),
+            takes_clients: AtomicBool::new(false),
             generation: AtomicU64::new(0),
             counts: Mutex::default(),
             clock,

@@ -141,6 +141,20 @@ impl Comparison {
         self.subject
     }
 
+    /// The same as a condition of a rule, if it asks for one value of an attribute.
+    pub(super) fn as_condition(&self) -> Option<Condition> {
+        let Subject::Attribute(attribute) = self.subject else { return None };
+        if self.is_negated {
+            return None;
+        }
+        match &self.test {
+            Test::Equal(value) => Some(Condition::new(attribute, value)),
+            Test::Network(network) => Some(Condition::new(attribute, network.to_string().as_bytes())),
+            Test::Absent => Some(Condition::absent(attribute)),
+            _ => None,
+        }
+    }
+
     /// Whether a request meets it.
     pub fn matches(&self, request: &Request<'_>, client: Option<ClientAddress>, answer: Answer) -> bool {
         let holds = match self.subject {

@@ -21,7 +21,7 @@ mod value;
 
 use std::time::Duration;
 
-use super::Rule;
+use super::{Condition, Rule};
 use crate::address::ClientAddress;
 use crate::observation::{Observation, Outcome, Request};
 use crate::units::Timestamp;
@@ -111,6 +111,19 @@ impl Expression {
     /// Whether a request meets it. For a request that has not been answered, `answer` is the default.
     pub fn matches(&self, request: &Request<'_>, client: Option<ClientAddress>, answer: Answer) -> bool {
         self.root.matches(request, client, answer)
+    }
+
+    /// The conditions that all must hold, if that is all that it asks and each is of one value of an attribute; what the gate
+    /// can look up.
+    pub fn as_conditions(&self) -> Option<Vec<Condition>> {
+        match &self.root {
+            Node::All(parts) => parts
+                .iter()
+                .map(|part| if let Node::Condition(comparison) = part { comparison.as_condition() } else { None })
+                .collect(),
+            Node::Condition(comparison) => Some(vec![comparison.as_condition()?]),
+            Node::Any(_) | Node::Not(_) => None,
+        }
     }
 
     /// Every condition, in the order written.

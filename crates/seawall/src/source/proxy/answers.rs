@@ -1,7 +1,7 @@
 //! Answers made beforehand: what a refusal says is composed once and sent as it stands. Each is below 250 bytes.
 
 use seawall_engine::decision::RuleId;
-use seawall_engine::gate::RETRY_AFTER_MIN;
+use seawall_engine::gate::{DROPPED_STATUS, RETRY_AFTER_MIN};
 
 use crate::origin::clock::{broadcast, page};
 
@@ -122,6 +122,9 @@ impl Answer {
     }
 }
 
+/// To a banned client behind a proxy, whose connection cannot be closed on it alone.
+const BANNED: Reply = Reply::Rule(RuleId::BANNED, DROPPED_STATUS);
+
 /// All the answers of one worker.
 #[derive(Debug)]
 pub(super) struct Answers {
@@ -141,6 +144,7 @@ impl Answers {
             (Reply::TooSlow, Answer::text(408, "", "The request took too long to arrive.\n", true)),
             (Reply::TooLarge, Answer::text(431, "", "The request head is too large.\n", true)),
             (Reply::Misdirected, Answer::text(421, "", "No such host here.\n", true)),
+            (BANNED, Answer::text(DROPPED_STATUS, "", "Refused by Seawall: this address is banned.\n", false)),
             (Reply::NotFound, Answer::text(404, "", "Not found.\n", false)),
             (Reply::MethodNotAllowed, Answer::text(405, "Allow: GET, HEAD\r\n", "Read only.\n", false)),
             (Reply::ClockPage, Answer::new(200, &clock_page_headers(), page::HTML, false)),
@@ -202,7 +206,7 @@ impl Answers {
             self.next = (self.next + 7) % varied.len();
             return &varied[self.next];
         }
-        let named = if matches!(reply, Reply::Rule(..)) { &self.rules } else { &self.fixed };
+        let named = if matches!(reply, Reply::Rule(..)) && reply != BANNED { &self.rules } else { &self.fixed };
         let found = named.iter().find(|(name, _)| *name == reply).map(|(_, answer)| answer);
         // A rule that has gone since it was consulted is answered like a limit: come back later.
         found.unwrap_or(&self.client_limit[0])

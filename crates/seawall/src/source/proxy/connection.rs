@@ -357,6 +357,9 @@ impl Connection {
                 (Refusal::ClientLimit, Refused::With(Reply::ClientLimit))
             }
         };
+        if matches!(refusal, Refusal::Rule(_)) && !self.peer_is_trusted {
+            self.worker.hand_down_if_due(self.peer, now);
+        }
         self.report(request, sender, Outcome::Refused(refusal), now);
         Err(refused)
     }

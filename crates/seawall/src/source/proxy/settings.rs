@@ -18,6 +18,7 @@ pub struct Settings {
     below: Vec<(Box<[u8]>, usize)>,
     any: Option<usize>,
     sites: Vec<Destination>,
+    names: Vec<Arc<str>>,
     /// The proxies whose word is believed.
     pub trusted: AddressSet,
     /// How they say who the client is.
@@ -67,6 +68,7 @@ impl Settings {
             below: Vec::new(),
             any: None,
             sites: Vec::new(),
+            names: config.sites.iter().map(|site| site.name.as_str().into()).collect(),
             trusted: AddressSet::new(config.trust.proxies.iter().copied()),
             client_address: config.trust.client_address,
             limits: config.limits.clone(),
@@ -108,9 +110,17 @@ impl Settings {
     /// Where a request for `host` goes; `None` when the host is none of ours. An exact name goes before `*.name`, that
     /// before `*`.
     pub fn destination(&self, host: &[u8]) -> Option<&Destination> {
+        self.sites.get(self.index(host)?)
+    }
+
+    /// The name of the site that answers to `host`; `None` when the host is none of ours.
+    pub fn site_of(&self, host: &[u8]) -> Option<&Arc<str>> {
+        self.names.get(self.index(host)?)
+    }
+
+    fn index(&self, host: &[u8]) -> Option<usize> {
         let below = || self.below.iter().find(|(suffix, _)| host.len() > suffix.len() && host.ends_with(suffix));
-        let index = self.exact.get(host).or_else(|| below().map(|(_, index)| index)).or(self.any.as_ref())?;
-        self.sites.get(*index)
+        self.exact.get(host).or_else(|| below().map(|(_, index)| index)).or(self.any.as_ref()).copied()
     }
 }
 

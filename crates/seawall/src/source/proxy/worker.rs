@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use seawall_engine::address::ClientAddress;
+use seawall_engine::address::{AddressSet, ClientAddress};
 use seawall_engine::gate::{ClientSlot, Gate, Judgement, TableFull};
 use seawall_engine::observation::attribute::Attribute;
 use seawall_engine::observation::{ClientHistory, Request};
@@ -29,6 +29,7 @@ use super::streams::Streams;
 use super::traffic::Traffic;
 use super::upstream::{Pools, UpstreamError};
 use crate::config::{Limits, Upstream};
+use crate::enforcement::HandDown;
 use crate::source::record::Sampler;
 use crate::source::shared::{CLIENT_ENTRIES, Shared};
 
@@ -65,6 +66,9 @@ pub(super) struct Worker {
     /// Whether a rule asks which country or system a client belongs to; it is looked up for none else.
     needs_networks: Cell<bool>,
     settings: RefCell<Arc<Settings>>,
+    never_ban: RefCell<Arc<AddressSet>>,
+    /// Clients for the kernel.
+    handed_down: RefCell<rtrb::Producer<HandDown>>,
     answers: RefCell<Answers>,
     generation: Cell<u64>,
     pub(super) buffers: Buffers,
@@ -81,6 +85,8 @@ pub struct Start {
     pub traffic: Arc<Traffic>,
     /// Where its observations go.
     pub sampler: Sampler,
+    /// Where clients go that the kernel is to drop.
+    pub handed_down: rtrb::Producer<HandDown>,
     /// The key of its tables; the same for every worker is as good.
     pub seed: u64,
     /// How many workers there are.
@@ -141,6 +147,8 @@ impl Worker {
             gate: RefCell::new(Gate::new(start.workers, CLIENT_ENTRIES / start.workers.max(1), start.seed)),
             needs_networks: Cell::new(false),
             settings: RefCell::new(settings),
+            never_ban: RefCell::new(start.shared.never_ban.load_full()),
+            handed_down: RefCell::new(start.handed_down),
             answers: RefCell::new(Answers::new(date)),
             // Never equal to a generation in use, so that the first look takes rules and settings in.
             generation: Cell::new(u64::MAX),
@@ -198,8 +206,10 @@ impl Worker {
         }
         self.generation.set(generation);
         *self.settings.borrow_mut() = self.shared.settings.load_full();
+        *self.never_ban.borrow_mut() = self.shared.never_ban.load_full();
         let rules = self.shared.rules.load_full();
         let mut gate = self.gate.borrow_mut();
+        gate.install_bans(self.shared.bans.load_full());
         if !Arc::ptr_eq(gate.rules(), &rules) {
             self.answers.borrow_mut().set_rules(rules.refusals());
             let mut counts = self.shared.counts();
@@ -241,14 +251,30 @@ impl Worker {
         (self.traffic.connections.get() + self.traffic.streams.get()) as f32 / max as f32
     }
 
+    /// A rule refused a request of this peer, which is one client. One that goes on is dropped by the kernel from now on, where
+    /// there is one that can.
+    pub(super) fn hand_down_if_due(&self, peer: ClientAddress, now: Timestamp) {
+        if self.shared.takes_clients.load(Ordering::Relaxed) {
+            let slot = self.gate.borrow().clients.slot(peer);
+            self.hand_down(peer, slot, now);
+        }
+    }
+
+    fn hand_down(&self, peer: ClientAddress, slot: ClientSlot, now: Timestamp) {
+        let Some((left, rule)) = self.gate.borrow_mut().drop_left(slot, now) else { return };
+        let handed = HandDown { client: peer, seconds: u32::try_from(left.as_secs()).unwrap_or(u32::MAX), rule };
+        // When the queue is full its next connection hands it down again.
+        let _ = self.handed_down.borrow_mut().push(handed);
+    }
+
     /// Decides on the address alone whether a new connection is taken. Returns the client to release at its end.
-    fn admit(&self, peer: ClientAddress) -> Result<Option<ClientSlot>, Unread> {
+    fn admit(&self, peer: ClientAddress, is_peer: bool) -> Result<Option<ClientSlot>, Unread> {
         self.refresh();
         let settings = self.settings.borrow();
         let connections = self.traffic.connections.get() + self.traffic.streams.get();
         let max = self.connections_max(&settings);
         // A trusted proxy's address is many clients at once, and a protected one is never turned away for what it does.
-        if settings.never_ban.contains(peer) {
+        if self.never_ban.borrow().contains(peer) {
             return if connections < max { Ok(None) } else { Err(Unread) };
         }
         let now = self.shared.clock.now();
@@ -256,7 +282,18 @@ impl Worker {
         let slot = gate.clients.slot(peer);
         // The last tenth is kept for clients of good standing.
         let is_tight = connections >= max - max / 10;
-        if connections >= max || gate.turns_away(slot, now) || (is_tight && !gate.clients.is_known(slot, now)) {
+        if connections >= max || gate.is_banned(peer, now) {
+            return Err(Unread);
+        }
+        if gate.turns_away(slot, now) {
+            drop(gate);
+            // The kernel sees the peer, and a proxy's is not the client's.
+            if is_peer && self.shared.takes_clients.load(Ordering::Relaxed) {
+                self.hand_down(peer, slot, now);
+            }
+            return Err(Unread);
+        }
+        if is_tight && !gate.clients.is_known(slot, now) {
             return Err(Unread);
         }
         match gate.clients.connect(slot, settings.limits.connections_per_client_max, now) {
@@ -269,7 +306,7 @@ impl Worker {
     /// As [`Self::admit`] for a client that a trusted proxy has named in the PROXY protocol: its connection is one client's,
     /// unlike the proxy's others, whose requests may be anybody's.
     pub(super) fn admit_announced(&self, client: Option<ClientAddress>) -> Result<Option<ClientSlot>, Unread> {
-        client.map_or(Ok(None), |client| self.admit(client))
+        client.map_or(Ok(None), |client| self.admit(client, false))
     }
 
     /// Tells the log that an upstream failed, at most once a second: in a flood there may be thousands, and writing each
@@ -336,7 +373,7 @@ async fn accept(worker: Rc<Worker>, socket: OwnedFd, mut stopped: oneshot::Recei
 fn take(worker: &Rc<Worker>, connection: OwnedFd, peer: IpAddr) {
     worker.traffic.accepted.add(1);
     let peer = ClientAddress::new(peer);
-    match worker.admit(peer) {
+    match worker.admit(peer, true) {
         Ok(slot) => {
             worker.traffic.connections.add(1);
             Connection::start(worker, connection, peer, slot);

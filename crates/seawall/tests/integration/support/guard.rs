@@ -18,7 +18,9 @@ pub(crate) struct Setup {
     hosts: Vec<String>,
     upstream: String,
     limits: String,
+    kernel: String,
     rest: String,
+    has_right: bool,
 }
 
 impl Setup {
@@ -30,7 +32,10 @@ impl Setup {
             hosts: vec!["example.org".to_owned(), "*.example.org".to_owned()],
             upstream: upstream.to_owned(),
             limits: String::new(),
+            // Tests leave the firewall of this machine alone; those about it have a network namespace of their own.
+            kernel: "use = \"never\"".to_owned(),
             rest: String::new(),
+            has_right: true,
         }
     }
 
@@ -43,6 +48,18 @@ impl Setup {
     /// With these lines in `[limits]`.
     pub(crate) fn limits(mut self, lines: &str) -> Self {
         self.limits = lines.to_owned();
+        self
+    }
+
+    /// With these lines in `[kernel]`.
+    pub(crate) fn kernel(mut self, lines: &str) -> Self {
+        self.kernel = lines.to_owned();
+        self
+    }
+
+    /// Without any capability.
+    pub(crate) fn without_right(mut self) -> Self {
+        self.has_right = false;
         self
     }
 
@@ -68,16 +85,25 @@ impl Setup {
     pub(crate) fn text(&self) -> String {
         format!(
             "listen = {:?}\nadmin = {:?}\nworkers = 1\nstate-directory = \"state\"\n\n[[site]]\n\
-             hosts = {:?}\nupstream = {:?}\n\n[limits]\n{}\n\n{}\n",
-            self.listen, self.admin, self.hosts, self.upstream, self.limits, self.rest
+             hosts = {:?}\nupstream = {:?}\n\n[limits]\n{}\n\n[kernel]\n{}\n\n{}\n",
+            self.listen, self.admin, self.hosts, self.upstream, self.limits, self.kernel, self.rest
         )
     }
 
     /// Starts it and waits until visitors can come.
     pub(crate) fn start(&self) -> Guard {
-        Guard::start(&self.text(), |_| {})
+        let program = if self.has_right { PLAIN } else { WITHOUT_RIGHT };
+        Guard::launch(program, &self.text(), |_| {}, "state", &["serve", "--config", "seawall.toml"])
     }
 }
+
+/// How the program is started: as it is, or with no capability left to it.
+const PLAIN: &[&str] = &[env!("CARGO_BIN_EXE_seawall")];
+const WITHOUT_RIGHT: &[&str] =
+    &["setpriv", "--bounding-set=-net_admin", "--inh-caps=-net_admin", env!("CARGO_BIN_EXE_seawall")];
+
+/// The configuration of a guard on logs.
+const WATCHING: &str = "admin = \"off\"\n[policy]\nenforce = \"on-excess\"\n[kernel]\nuse = \"never\"\n";
 
 /// A running guard. It is killed when dropped.
 pub(crate) struct Guard {
@@ -96,12 +122,12 @@ pub(crate) struct Guard {
 impl Guard {
     /// Starts a guard with a configuration, in a folder that `prepare` can put things into before.
     pub(crate) fn start(config: &str, prepare: impl FnOnce(&Path)) -> Self {
-        Self::launch(config, prepare, "state", &["serve", "--config", "seawall.toml"])
+        Self::launch(PLAIN, config, prepare, "state", &["serve", "--config", "seawall.toml"])
     }
 
     /// Starts a guard with a configuration and its state elsewhere than that says.
     pub(crate) fn start_elsewhere(config: &str) -> Self {
-        Self::launch(config, |_| {}, "elsewhere", &["serve", "--config", "seawall.toml", "--state", "elsewhere"])
+        Self::launch(PLAIN, config, |_| {}, "elsewhere", &["serve", "--config", "seawall.toml", "--state", "elsewhere"])
     }
 
     /// Starts a guard without a configuration.
@@ -109,29 +135,35 @@ impl Guard {
         let here = "127.0.0.1:0";
         let arguments =
             ["serve", "--to", upstream, "--host", "example.org", "--listen", here, "--admin", here, "--state", "state"];
-        Self::launch("", |_| {}, "state", &arguments)
+        Self::launch(PLAIN, "", |_| {}, "state", &arguments)
     }
 
     /// Starts a guard on logs, with these arguments after `watch`, in a folder that `prepare` can put things into before.
     pub(crate) fn watch(arguments: &[&str], prepare: impl FnOnce(&Path)) -> Self {
         let arguments = [&["watch", "--state", "state", "--config", "seawall.toml"], arguments].concat();
-        Self::launch("admin = \"off\"\n[policy]\nenforce = \"on-excess\"\n", prepare, "state", &arguments)
+        Self::launch(PLAIN, WATCHING, prepare, "state", &arguments)
     }
 
     /// Starts another one in the same folder, after the end of this.
     pub(crate) fn again(&mut self, arguments: &[&str]) {
         self.wait();
         let arguments = [&["watch", "--state", "state", "--config", "seawall.toml"], arguments].concat();
-        let mut process = spawn(self.directory.path(), &arguments);
+        let mut process = spawn(PLAIN, self.directory.path(), &arguments);
         self._printed = read_greeting(&mut process, self.directory.path()).0;
         self.process = process;
     }
 
-    fn launch(config: &str, prepare: impl FnOnce(&Path), state: &'static str, arguments: &[&str]) -> Self {
+    fn launch(
+        program: &[&str],
+        config: &str,
+        prepare: impl FnOnce(&Path),
+        state: &'static str,
+        arguments: &[&str],
+    ) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         fs::write(directory.path().join("seawall.toml"), config).expect("a configuration");
         prepare(directory.path());
-        let mut process = spawn(directory.path(), arguments);
+        let mut process = spawn(program, directory.path(), arguments);
         let (printed, greeting) = read_greeting(&mut process, directory.path());
         let lines = |prefix: &'static str| greeting.iter().filter_map(move |line| line.strip_prefix(prefix));
         let address = |url: &str| url.strip_suffix('/').and_then(|address| address.parse().ok());
@@ -261,9 +293,10 @@ impl Drop for Guard {
     }
 }
 
-fn spawn(folder: &Path, arguments: &[&str]) -> Child {
+fn spawn(program: &[&str], folder: &Path, arguments: &[&str]) -> Child {
     let log = File::options().append(true).create(true).open(folder.join("log")).expect("a log");
-    Command::new(env!("CARGO_BIN_EXE_seawall"))
+    Command::new(program[0])
+        .args(&program[1..])
         .args(arguments)
         .current_dir(folder)
         .env_remove("SEAWALL_LOG")

@@ -3,6 +3,7 @@
 pub(crate) mod client;
 pub(crate) mod guard;
 pub(crate) mod message;
+pub(crate) mod namespace;
 pub(crate) mod origin;
 
 use std::net::{SocketAddr, TcpListener};

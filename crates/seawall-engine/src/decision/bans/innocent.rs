@@ -1,0 +1,92 @@
+//! Where visitors are served: weights of networks in a table of fixed size, so that a merged ban can be told from one that
+//! would hit people.
+
+use ipnet::IpNet;
+
+use crate::address::ClientAddress;
+
+/// Networks that are remembered; 256 KiB.
+const PLACES: usize = 1 << 14;
+
+/// The size of network that traffic is counted by: what one household, office or mobile gateway has at most.
+const LENGTH_V4: u8 = 24;
+const LENGTH_V6: u8 = 48;
+
+/// Traffic that was served, by network. Networks compete for places: one that is not seen again gives way.
+#[derive(Clone, Debug)]
+pub struct Innocent {
+    places: Vec<Option<(IpNet, f32)>>,
+    total: f32,
+}
+
+impl Default for Innocent {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Innocent {
+    /// Nothing seen yet.
+    pub fn new() -> Self {
+        Self { places: vec![None; PLACES], total: 0.0 }
+    }
+
+    /// Notes that requests of this weight of a client were served.
+    pub fn serve(&mut self, client: ClientAddress, weight: f32) {
+        self.total += weight;
+        let network = client.prefix(if client.ip().is_ipv4() { LENGTH_V4 } else { LENGTH_V6 });
+        let key = client.client_key() >> if client.ip().is_ipv4() { 8 } else { 16 };
+        // Whoever fills it with networks of his own makes himself look innocent at the most, which costs him being served.
+        let place = (key.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as usize % PLACES;
+        match self.places.get_mut(place) {
+            Some(Some((present, sum))) if *present == network => *sum += weight,
+            Some(Some((_, sum))) if *sum > weight => *sum -= weight,
+            Some(entry) => *entry = Some((network, weight)),
+            None => {}
+        }
+    }
+
+    /// Halves everything: what was long ago counts less.
+    pub fn fade(&mut self) {
+        self.total /= 2.0;
+        for entry in &mut self.places {
+            if let Some((_, sum)) = entry {
+                *sum /= 2.0;
+                if *sum < 0.01 {
+                    *entry = None;
+                }
+            }
+        }
+    }
+
+    /// Every network with its share of all that was served, 0 to 1.
+    pub fn shares(&self) -> impl Iterator<Item = (IpNet, f32)> + '_ {
+        let total = self.total.max(f32::MIN_POSITIVE);
+        self.places.iter().flatten().map(move |(network, sum)| (*network, sum / total))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    #[test]
+    fn what_is_served_often_stays_in_a_table_of_fixed_size() {
+        let mut innocent = Innocent::new();
+        let visitor = ClientAddress::new("198.51.100.7".parse().expect("an address"));
+        for number in 0..200_000_u32 {
+            innocent.serve(ClientAddress::new(Ipv4Addr::from_bits(number << 8).into()), 0.1);
+            innocent.serve(visitor, 1.0);
+        }
+        let shares: Vec<(IpNet, f32)> = innocent.shares().collect();
+        assert!(shares.len() <= PLACES);
+        let share = shares.iter().find(|(network, _)| *network == visitor.prefix(24)).expect("it is there").1;
+        assert!(share > 0.8, "{share}");
+        for _ in 0..40 {
+            innocent.fade();
+        }
+        assert_eq!(innocent.shares().count(), 0);
+    }
+}

@@ -1,0 +1,203 @@
+//! Bans of single clients merged into networks when there are too many: the smallest networks that hold the least innocent
+//! traffic, up to a budget.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::net::IpAddr;
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+
+use super::Innocent;
+use crate::address::AddressSet;
+
+/// The largest networks that are made, as prefix lengths: one provider's pool, and one customer's or two's.
+const LENGTH_MIN_V4: u8 = 16;
+const LENGTH_MIN_V6: u8 = 40;
+
+/// What was merged.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Merged {
+    /// The networks that stand for two or more of before. None of them lies in another.
+    pub networks: Vec<IpNet>,
+    /// How many entries there are after it, those not merged among them.
+    pub entries: usize,
+    /// The share of all innocent traffic that comes from the new networks, 0 to 1.
+    pub innocent_share: f32,
+}
+
+/// A merge that could be made: the smallest network around two neighbours.
+#[derive(Clone, Copy, PartialEq, PartialOrd)]
+struct Candidate {
+    /// Innocent traffic within it.
+    innocent: f32,
+    /// Its size: the number of bits that it leaves open.
+    open_bits: u8,
+}
+
+impl Eq for Candidate {}
+
+impl Ord for Candidate {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.innocent.total_cmp(&other.innocent).then(self.open_bits.cmp(&other.open_bits))
+    }
+}
+
+/// Merges neighbours among `networks` until at most `entries_max` are left, the least harmful merge first, and stops before
+/// the new networks hold more than `innocent_share_max` of all innocent traffic, or anybody on the never-ban list.
+pub fn merge(
+    mut networks: Vec<IpNet>,
+    entries_max: usize,
+    innocent: &Innocent,
+    innocent_share_max: f32,
+    never_ban: &AddressSet,
+) -> Merged {
+    networks.sort_unstable();
+    networks.dedup();
+    let mut shares: Vec<(IpNet, f32)> = innocent.shares().collect();
+    shares.sort_unstable_by_key(|(network, _)| *network);
+    let within = |network: IpNet| -> f32 {
+        let from = shares.partition_point(|(share, _)| share.broadcast() < network.network());
+        let inside = shares.iter().skip(from).take_while(|(share, _)| share.network() <= network.broadcast());
+        inside.filter(|(share, _)| share.addr().is_ipv4() == network.addr().is_ipv4()).map(|(_, share)| share).sum()
+    };
+    let candidate = |left: IpNet, right: IpNet| -> Option<(Candidate, IpNet)> {
+        let around = around(left, right)?;
+        (!never_ban.overlaps(around)).then(|| {
+            let open_bits = around.max_prefix_len() - around.prefix_len();
+            (Candidate { innocent: within(around), open_bits }, around)
+        })
+    };
+    // A doubly linked list over indices: an entry that was merged away leads to nowhere.
+    let mut next: Vec<usize> = (1..=networks.len()).collect();
+    let mut previous: Vec<usize> = (0..networks.len()).map(|index| index.wrapping_sub(1)).collect();
+    let mut merged = vec![false; networks.len()];
+    let mut gone = vec![false; networks.len()];
+    let mut heap = BinaryHeap::new();
+    for (index, pair) in networks.windows(2).enumerate() {
+        if let Some((cost, around)) = candidate(pair[0], pair[1]) {
+            heap.push(Reverse((cost, index, index + 1, around)));
+        }
+    }
+    let (mut entries, mut spent) = (networks.len(), 0.0_f32);
+    while entries > entries_max {
+        let Some(Reverse((cost, left, right, around_both))) = heap.pop() else { break };
+        // Neighbours change with each merge: what was reckoned for others is out of date.
+        if gone[left]
+            || gone[right]
+            || next[left] != right
+            || around(networks[left], networks[right]) != Some(around_both)
+        {
+            continue;
+        }
+        let before =
+            [left, right].iter().filter(|index| merged[**index]).map(|index| within(networks[*index])).sum::<f32>();
+        if spent - before + cost.innocent > innocent_share_max {
+            continue;
+        }
+        spent += cost.innocent - before;
+        networks[left] = around_both;
+        (merged[left], gone[right]) = (true, true);
+        next[left] = next[right];
+        if let Some(after) = previous.get_mut(next[left]) {
+            *after = left;
+        }
+        entries -= 1;
+        let neighbours = [(previous[left], left), (left, next[left])];
+        for (one, other) in neighbours {
+            if let (Some(first), Some(second)) = (networks.get(one), networks.get(other))
+                && let Some((cost, around)) = candidate(*first, *second)
+            {
+                heap.push(Reverse((cost, one, other, around)));
+            }
+        }
+    }
+    let kept = networks.into_iter().zip(merged).zip(gone).filter(|((_, merged), gone)| *merged && !gone);
+    Merged { networks: kept.map(|((network, _), _)| network).collect(), entries, innocent_share: spent }
+}
+
+/// The smallest network that holds both, if it is not too large.
+fn around(left: IpNet, right: IpNet) -> Option<IpNet> {
+    let length = left.prefix_len().min(right.prefix_len());
+    let network = match (left.addr(), right.addr()) {
+        (IpAddr::V4(one), IpAddr::V4(other)) => {
+            let common = (one.to_bits() ^ other.to_bits()).leading_zeros() as u8;
+            IpNet::V4(Ipv4Net::new(one, length.min(common)).ok()?.trunc())
+        }
+        (IpAddr::V6(one), IpAddr::V6(other)) => {
+            let common = (one.to_bits() ^ other.to_bits()).leading_zeros() as u8;
+            IpNet::V6(Ipv6Net::new(one, length.min(common)).ok()?.trunc())
+        }
+        _ => return None,
+    };
+    let least = if network.addr().is_ipv4() { LENGTH_MIN_V4 } else { LENGTH_MIN_V6 };
+    (network.prefix_len() >= least).then_some(network)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::address::ClientAddress;
+
+    fn network(text: &str) -> IpNet {
+        text.parse().expect("a network")
+    }
+
+    fn networks(texts: &[&str]) -> Vec<IpNet> {
+        texts.iter().map(|text| network(text)).collect()
+    }
+
+    #[test]
+    fn the_densest_neighbours_are_merged_first() {
+        let bans = networks(&["192.0.2.8/32", "192.0.2.9/32", "192.0.9.1/32", "203.0.113.5/32"]);
+        let merged = merge(bans.clone(), 3, &Innocent::new(), 1.0, &AddressSet::default());
+        assert_eq!((merged.networks, merged.entries), (networks(&["192.0.2.8/31"]), 3));
+        // Those too far apart stay.
+        let merged = merge(bans, 1, &Innocent::new(), 1.0, &AddressSet::default());
+        assert_eq!((merged.networks, merged.entries), (networks(&["192.0.0.0/20"]), 2));
+    }
+
+    #[test]
+    fn innocent_traffic_is_spared_within_the_budget() {
+        let mut innocent = Innocent::new();
+        innocent.serve(ClientAddress::new("192.0.2.77".parse().expect("an address")), 60.0);
+        innocent.serve(ClientAddress::new("10.0.0.1".parse().expect("an address")), 40.0);
+        let bans = networks(&["192.0.2.8/32", "192.0.2.9/32", "198.51.100.1/32", "198.51.103.1/32"]);
+        let merged = merge(bans.clone(), 2, &innocent, 0.1, &AddressSet::default());
+        assert_eq!(merged.networks, networks(&["198.51.100.0/22"]));
+        assert_eq!((merged.entries, merged.innocent_share), (3, 0.0));
+        let merged = merge(bans, 2, &innocent, 1.0, &AddressSet::default());
+        assert_eq!(merged.entries, 2);
+        assert!((merged.innocent_share - 0.6).abs() < 0.01, "{}", merged.innocent_share);
+    }
+
+    #[test]
+    fn nobody_protected_is_merged_in() {
+        let never_ban = AddressSet::new([network("192.0.2.10/32")]);
+        let bans = networks(&["192.0.2.8/32", "192.0.2.12/32"]);
+        assert_eq!(merge(bans, 1, &Innocent::new(), 1.0, &never_ban).networks, []);
+    }
+
+    proptest! {
+        #[test]
+        fn everybody_stays_banned_and_nothing_is_larger_than_allowed(
+            hosts in proptest::collection::vec(any::<u32>().prop_map(|bits| bits & 0xC003_07FF), 1..200),
+            entries_max in 0_usize..50,
+        ) {
+            let bans: Vec<IpNet> =
+                hosts.iter().map(|bits| ClientAddress::new(Ipv4Addr::from_bits(*bits).into()).prefix(32)).collect();
+            let distinct: std::collections::BTreeSet<IpNet> = bans.iter().copied().collect();
+            let merged = merge(bans, entries_max, &Innocent::new(), 1.0, &AddressSet::default());
+            let left = distinct.iter().filter(|ban| !merged.networks.iter().any(|network| network.contains(*ban)));
+            prop_assert_eq!(left.count() + merged.networks.len(), merged.entries);
+            prop_assert!(merged.networks.iter().all(|network| network.prefix_len() >= LENGTH_MIN_V4));
+            for (index, one) in merged.networks.iter().enumerate() {
+                prop_assert!(!merged.networks[..index].iter().any(|other| other.contains(one) || one.contains(other)));
+                prop_assert!(distinct.iter().filter(|ban| one.contains(*ban)).count() >= 2);
+            }
+        }
+    }
+}

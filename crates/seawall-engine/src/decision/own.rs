@@ -1,0 +1,214 @@
+//! The operator's own rules: put in force as they are said, for as long as they are said, beside what detection finds. They go
+//! up and down no ladder.
+
+use serde::{Deserialize, Serialize};
+
+use super::expression::{Expression, Lists, Use};
+use super::{Action, BAN_DURATION_MAX, Condition, Evidence, REASON_CHARACTERS_MAX, Rule, RuleId, RuleStatus, Stage};
+use crate::address::AddressSet;
+use crate::detection::RuleTraffic;
+use crate::units::Timestamp;
+
+/// The most that there can be: with those that detection makes they fit into one rule set.
+pub const OWN_RULES_MAX: usize = 16;
+
+/// The number of the first; below are those of detection.
+const FIRST: u32 = 10_001;
+
+/// Conditions that the gate asks for at once.
+const CONDITIONS_MAX: usize = 8;
+
+/// A rule as the operator says it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OwnRule {
+    /// Its number; whatever is said for one that is not yet taken in.
+    pub id: RuleId,
+    /// The rule as rules are written.
+    pub text: String,
+    /// What it does.
+    pub action: Action,
+    /// Why.
+    pub reason: Option<String>,
+    /// Since when.
+    pub since: Timestamp,
+    /// Until when.
+    pub expires: Timestamp,
+}
+
+/// Why a rule cannot be taken in.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OwnRuleError {
+    /// It cannot be read.
+    #[error("{0}")]
+    Expression(String),
+    /// It asks for what the gate cannot look up at once.
+    #[error(
+        "a rule that is put in force is up to {CONDITIONS_MAX} conditions with `=` joined by `and`, as in: method = POST and path = \"/login\""
+    )]
+    Shape,
+    /// It is about somebody who is never banned.
+    #[error("it names a client that is on the never-ban list")]
+    Protected,
+    /// There are too many.
+    #[error("there are {OWN_RULES_MAX} rules of yours already; take one back with `seawall rules remove`")]
+    Full,
+}
+
+/// The operator's rules.
+#[derive(Clone, Debug, Default)]
+pub struct OwnRules {
+    rules: Vec<Held>,
+    next: u32,
+}
+
+#[derive(Clone, Debug)]
+struct Held {
+    said: OwnRule,
+    conditions: Vec<Condition>,
+    matched: u64,
+    refused: u64,
+}
+
+impl OwnRules {
+    /// Takes a rule in and numbers it.
+    ///
+    /// # Errors
+    /// When it cannot be read or put in force. Nothing has changed then.
+    pub fn add(&mut self, mut rule: OwnRule, never_ban: &AddressSet) -> Result<RuleId, OwnRuleError> {
+        let expression = Expression::parse(&rule.text, Use::Rule, &Lists::default())
+            .map_err(|error| OwnRuleError::Expression(error.to_string()))?;
+        let conditions = expression.as_conditions().filter(|conditions| conditions.len() <= CONDITIONS_MAX);
+        let conditions = conditions.ok_or(OwnRuleError::Shape)?;
+        if conditions.iter().filter_map(Condition::network).any(|network| never_ban.overlaps(network)) {
+            return Err(OwnRuleError::Protected);
+        }
+        if self.rules.len() >= OWN_RULES_MAX {
+            return Err(OwnRuleError::Full);
+        }
+        let highest = self.rules.iter().map(|held| held.said.id.0 + 1).max().unwrap_or(FIRST);
+        let number = self.next.max(highest).max(FIRST);
+        self.next = number + 1;
+        rule.id = RuleId(number);
+        rule.expires = rule.expires.min(rule.since + BAN_DURATION_MAX);
+        rule.reason = rule.reason.map(|reason| {
+            reason.chars().filter(|character| !character.is_control()).take(REASON_CHARACTERS_MAX).collect()
+        });
+        self.rules.push(Held { said: rule, conditions, matched: 0, refused: 0 });
+        Ok(RuleId(number))
+    }
+
+    /// Takes one back.
+    pub fn remove(&mut self, id: RuleId) -> Option<OwnRule> {
+        let at = self.rules.iter().position(|held| held.said.id == id)?;
+        Some(self.rules.remove(at).said)
+    }
+
+    /// Lets time pass; returns the rules that have ended.
+    pub fn expire(&mut self, now: Timestamp) -> Vec<OwnRule> {
+        self.rules.extract_if(.., |held| held.said.expires <= now).map(|held| held.said).collect()
+    }
+
+    /// As they were said.
+    pub fn said(&self) -> Vec<OwnRule> {
+        self.rules.iter().map(|held| held.said.clone()).collect()
+    }
+
+    /// The rules that the gate needs.
+    pub fn for_gate(&self) -> Vec<Rule> {
+        let rule = |held: &Held| Rule {
+            id: held.said.id,
+            conditions: held.conditions.clone(),
+            action: held.said.action,
+            stage: Stage::Enforced,
+            canary_interval: 0,
+        };
+        self.rules.iter().map(rule).collect()
+    }
+
+    /// Counts what a rule has met.
+    pub fn count(&mut self, traffic: &RuleTraffic) {
+        if let Some(held) = self.rules.iter_mut().find(|held| held.said.id == traffic.rule) {
+            held.matched += traffic.matched;
+            held.refused += traffic.refused;
+        }
+    }
+
+    /// Everything there is to show.
+    pub fn status(&self) -> Vec<RuleStatus> {
+        let status = |held: &Held| RuleStatus {
+            id: held.said.id,
+            incident: 0,
+            // As rules are shown, so without client networks.
+            text: Rule {
+                id: held.said.id,
+                conditions: held.conditions.clone(),
+                action: held.said.action,
+                stage: Stage::Enforced,
+                canary_interval: 0,
+            }
+            .to_string(),
+            action: held.said.action,
+            stage: Stage::Enforced,
+            reason: match &held.said.reason {
+                Some(reason) => format!("an operator said so: {reason}"),
+                None => "an operator said so".to_owned(),
+            },
+            found: held.said.since,
+            enforced: Some(held.said.since),
+            expires: Some(held.said.expires),
+            evidence: Evidence::default(),
+            matched: held.matched,
+            refused: held.refused,
+            canaries: 0,
+            spared: 0,
+            closed: 0,
+            collateral_actual: None,
+        };
+        self.rules.iter().map(status).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_seconds(1_700_000_000);
+
+    fn rule(text: &str, seconds: u64) -> OwnRule {
+        let (action, expires) = (Action::Refuse { status: 403 }, NOW + Duration::from_secs(seconds));
+        OwnRule { id: RuleId(0), text: text.to_owned(), action, reason: None, since: NOW, expires }
+    }
+
+    #[test]
+    fn a_conjunction_is_put_in_force_until_it_ends() {
+        let mut rules = OwnRules::default();
+        let added =
+            rules.add(rule("method = POST and path = \"/login\" and referer = none", 60), &AddressSet::default());
+        // A referer is looked up by its origin.
+        assert!(matches!(added, Err(OwnRuleError::Expression(_))), "{added:?}");
+        let id = rules.add(rule("method = POST and path = \"/login\"", 60), &AddressSet::default()).expect("a rule");
+        assert_eq!(id, RuleId(FIRST));
+        assert_eq!(rules.for_gate()[0].conditions.len(), 2);
+        assert_eq!(rules.expire(NOW + Duration::from_secs(59)), []);
+        assert_eq!(rules.expire(NOW + Duration::from_secs(60)).len(), 1);
+        assert!(rules.for_gate().is_empty());
+    }
+
+    #[test]
+    fn what_cannot_be_put_in_force_is_refused() {
+        let mut rules = OwnRules::default();
+        let never_ban = AddressSet::new(["192.0.2.7/32".parse().expect("a network")]);
+        let mut add = |text: &str| rules.add(rule(text, 60), &never_ban);
+        for text in ["method = GET or method = POST", "path != \"/\"", "path contains \"x\"", "not method = GET"] {
+            assert_eq!(add(text), Err(OwnRuleError::Shape), "{text}");
+        }
+        assert!(matches!(add("nonsense"), Err(OwnRuleError::Expression(_))));
+        assert_eq!(add("client-prefix = 192.0.2.0/24"), Err(OwnRuleError::Protected));
+        for _ in 0..OWN_RULES_MAX {
+            add("method = POST").expect("room");
+        }
+        assert_eq!(add("method = POST"), Err(OwnRuleError::Full));
+    }
+}

@@ -1,0 +1,439 @@
+//! `seawall bans`
+
+use std::fs::File;
+use std::io::{BufReader, Read as _};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Subcommand;
+use http::Method;
+use ipnet::IpNet;
+use seawall_engine::decision::{BAN_DURATION_MAX, BanCause};
+use seawall_engine::units::Timestamp;
+
+use super::Failure;
+use super::guard::Guard;
+use super::journal;
+use super::output::{clients, print};
+use crate::config::{NetworkFiles, quantity};
+use crate::enforcement::import::{Import, Imported, fail2ban, list};
+use crate::enforcement::{BanRequest, BanView, Banned, NeverBanView, Unbanned, own_session};
+use crate::host::clock::wall_clock;
+use crate::networks::Networks;
+use crate::privacy::{KeyStore, RETENTION_DAYS_MAX};
+use crate::show::ban_report::BanReport;
+use crate::show::text::escape;
+
+/// Networks that are sent to the guard at once.
+const CHUNK: usize = 5_000;
+
+/// The largest list that is read.
+const LIST_BYTES_MAX: u64 = 256 * 1024 * 1024;
+
+/// For how long somebody is banned unless it is said: long enough for a flood, and short enough to be forgotten without harm.
+const DURATION_DEFAULT: &str = "24h";
+
+/// Look at who is banned, ban somebody, take bans back.
+///
+/// A banned client is dropped by the kernel on the guarded ports, where the guard has the right, and closed unread by the proxy
+/// otherwise. Every ban ends by itself. Nobody on the never-ban list can be banned.
+#[derive(clap::Args)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    arg_required_else_help = true,
+    after_help = "\
+Examples:
+  seawall bans list
+  seawall bans --never
+  seawall bans add 203.0.113.7 198.51.100.0/24 --for 2h --reason 'scraper' --confirm 60s
+  seawall bans remove 203.0.113.7
+  seawall bans import /var/lib/fail2ban/fail2ban.sqlite3
+  seawall bans report /var/log/fail2ban.log"
+)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+
+    /// Show who is never banned, and why.
+    #[arg(long)]
+    never: bool,
+
+    #[command(flatten)]
+    guard: Guard,
+
+    /// Print it as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// List who is banned: those whom you named by their addresses, all others by pseudonyms.
+    #[command(after_help = "Example:\n  seawall bans list --json")]
+    List {
+        #[command(flatten)]
+        guard: Guard,
+        /// Show the addresses of all.
+        #[arg(long)]
+        show_addresses: bool,
+        /// Print everything as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Ban addresses or networks; of an IPv6 address its /64.
+    #[command(after_help = "\
+Examples:
+  seawall bans add 203.0.113.7 --for 2h --reason 'fills the guest book'
+  seawall bans add 198.51.100.0/24 --confirm 60s    and `seawall confirm`, or it is undone")]
+    Add {
+        /// Whom.
+        #[arg(value_name = "ADDRESS", required = true, value_parser = network)]
+        networks: Vec<IpNet>,
+        #[command(flatten)]
+        how: How,
+        #[command(flatten)]
+        guard: Guard,
+        /// Print what became of it as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Take bans back: by address, network or pseudonym.
+    #[command(after_help = "Examples:\n  seawall bans remove 203.0.113.7\n  seawall bans remove --all")]
+    Remove {
+        /// Whose.
+        #[arg(value_name = "ADDRESS", required_unless_present = "all", conflicts_with = "all")]
+        names: Vec<String>,
+        /// Every ban.
+        #[arg(long)]
+        all: bool,
+        #[command(flatten)]
+        guard: Guard,
+    },
+    /// Ban whom a file names: fail2ban's database, what `ipset save` wrote, or a list with one address or network in each line.
+    #[command(after_help = "\
+Examples:
+  seawall bans import /var/lib/fail2ban/fail2ban.sqlite3
+  ipset save | seawall bans import -")]
+    Import {
+        /// The file; standard input for `-`.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        #[command(flatten)]
+        how: How,
+        #[command(flatten)]
+        guard: Guard,
+        /// Only say what would be banned.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Write who is banned as a list that `import` reads, with the addresses of all.
+    #[command(after_help = "Example:\n  seawall bans export > bans.ipset")]
+    Export {
+        #[command(flatten)]
+        guard: Guard,
+    },
+    /// Report who was banned how often: bans, their share, the mean time between two, the first, the last, and the network.
+    ///
+    /// From fail2ban.log, or from the guard's own record when no file is named.
+    #[command(
+        after_help = "Examples:\n  seawall bans report\n  seawall bans report /var/log/fail2ban.log --show-addresses"
+    )]
+    Report {
+        /// A fail2ban.log; standard input for `-`.
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
+        /// How many clients, those with the most bans.
+        #[arg(long, value_name = "NUMBER", default_value_t = 20)]
+        top: usize,
+        /// Show client addresses, which otherwise have pseudonyms.
+        #[arg(long)]
+        show_addresses: bool,
+        /// Print it as JSON.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        guard: Guard,
+    },
+}
+
+/// How somebody is banned.
+#[derive(clap::Args)]
+struct How {
+    /// For how long, as 90s, 10m, 2h or 7d; a year at most.
+    #[arg(long = "for", value_name = "TIME", default_value = DURATION_DEFAULT, value_parser = duration)]
+    duration: Duration,
+    /// Why, for whoever looks later.
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+    /// Undo it after this time unless `seawall confirm` is said before.
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    confirm: Option<Duration>,
+}
+
+impl How {
+    fn request(&self, networks: Vec<(IpNet, Option<u64>)>, cause: BanCause) -> BanRequest {
+        BanRequest {
+            networks,
+            seconds: self.duration.as_secs(),
+            reason: self.reason.clone(),
+            cause,
+            confirm_seconds: self.confirm.map(|time| time.as_secs()),
+            operator: own_session(),
+        }
+    }
+}
+
+/// Runs the command.
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    match &arguments.command {
+        None if arguments.never => never(&arguments.guard, arguments.json)?,
+        None => return Err(Failure::usage("name a command, as in `seawall bans list`, or ask for --never")),
+        Some(Command::List { guard, show_addresses, json }) => show(guard, *show_addresses, *json)?,
+        Some(Command::Add { networks, how, guard, json }) => {
+            let asked = networks.iter().map(|network| (*network, None)).collect();
+            let banned: Banned = guard.ask_with("/v1/bans", &how.request(asked, BanCause::Operator))?;
+            if *json {
+                print(&format!("{}\n", serde_json::to_string_pretty(&banned).map_err(Failure::machine)?))?;
+            } else {
+                print(&outcome(&banned, how))?;
+            }
+            return refused(&banned);
+        }
+        Some(Command::Remove { names, guard, .. }) => {
+            let unbanned: Unbanned = guard.ask_with("/v1/bans/remove", names)?;
+            print(&format!("Took back {} {}.\n", unbanned.removed, plural(unbanned.removed, "ban")))?;
+            if !unbanned.unknown.is_empty() {
+                let unknown: Vec<String> =
+                    unbanned.unknown.iter().map(|name| escape(name.as_bytes()).to_string()).collect();
+                return Err(Failure::negative(format!(
+                    "there is no ban of {}; `seawall bans list` shows them all",
+                    unknown.join(", ")
+                )));
+            }
+        }
+        Some(Command::Import { file, how, guard, dry_run }) => return import(file, how, guard, *dry_run),
+        Some(Command::Export { guard }) => export(guard)?,
+        Some(Command::Report { file, top, show_addresses, json, guard }) => {
+            let report = report(file.as_deref(), *top, *show_addresses, guard)?;
+            if *json {
+                print(&format!("{}\n", serde_json::to_string_pretty(&report).map_err(Failure::machine)?))?;
+            } else {
+                print(&report.render())?;
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn never(guard: &Guard, json: bool) -> Result<(), Failure> {
+    let entries: Vec<NeverBanView> = guard.ask(Method::GET, "/v1/never-ban")?;
+    if json {
+        return print(&format!("{}\n", serde_json::to_string_pretty(&entries).map_err(Failure::machine)?));
+    }
+    let width = entries.iter().map(|entry| shown(entry.network).len()).max().unwrap_or(0);
+    let line = |entry: &NeverBanView| format!("{:width$}  {}\n", shown(entry.network), entry.words);
+    match entries.as_slice() {
+        [] => print("Anybody can be banned.\n"),
+        entries => print(&entries.iter().map(line).collect::<String>()),
+    }
+}
+
+fn show(guard: &Guard, show_addresses: bool, json: bool) -> Result<(), Failure> {
+    let bans: Vec<BanView> = guard.ask(Method::GET, &format!("/v1/bans?addresses={show_addresses}"))?;
+    if json {
+        return print(&format!("{}\n", serde_json::to_string_pretty(&bans).map_err(Failure::machine)?));
+    }
+    if bans.is_empty() {
+        return print("Nobody is banned.\n");
+    }
+    let now = wall_clock();
+    let width = bans.iter().map(|ban| ban.network.len()).max().unwrap_or(0);
+    let mut text = String::new();
+    for ban in &bans {
+        let left = quantity::show_duration(Duration::from_secs(ban.expires.since(now).as_secs()));
+        let cause = match ban.cause {
+            BanCause::Rule(rule) => format!("goes on although {rule} refuses it"),
+            BanCause::Operator => "banned by an operator".to_owned(),
+            BanCause::Import => "imported".to_owned(),
+            BanCause::Merged => "merged".to_owned(),
+        };
+        let reason = ban.reason.as_deref().map(|reason| format!(": {}", escape(reason.as_bytes()))).unwrap_or_default();
+        let country = ban.country.as_deref().unwrap_or("--");
+        text += &format!("{:width$}  {country:2}  {left:>9} left  {cause}{reason}\n", ban.network);
+    }
+    if bans.iter().any(|ban| ban.is_pseudonym) {
+        text += "Clients that you did not name have pseudonyms, which hold for a day; --show-addresses shows who they are.\n";
+    }
+    print(&text)
+}
+
+/// What became of a request, for people.
+fn outcome(banned: &Banned, how: &How) -> String {
+    let mut text = String::new();
+    if banned.added > 0 {
+        let layers = if banned.layers.is_empty() {
+            "nowhere while the panic lasts".to_owned()
+        } else {
+            format!("in the {}", banned.layers.join(" and the "))
+        };
+        let time = quantity::show_duration(how.duration);
+        text += &format!("Banned {} {} for {time}, {layers}.\n", banned.added, plural(banned.added, "network"));
+    }
+    if banned.unchanged > 0 {
+        text += &format!("{} were banned for longer already.\n", banned.unchanged);
+    }
+    for entry in &banned.spared {
+        text += &format!("Within it {} stays free: it is {}.\n", shown(entry.network), entry.reason.words());
+    }
+    if let (Some(_), Some(time)) = (banned.confirm_until, how.confirm) {
+        text += &format!("Say `seawall confirm` within {}, or it is undone.\n", quantity::show_duration(time));
+    }
+    text
+}
+
+/// The exit code of a request of which some may have been refused.
+fn refused(banned: &Banned) -> Result<ExitCode, Failure> {
+    if banned.refused.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let reasons: Vec<String> = banned
+        .refused
+        .iter()
+        .take(10)
+        .map(|one| format!("{} is not banned: {}", shown(one.network), one.reason))
+        .collect();
+    let more = banned.refused.len().saturating_sub(reasons.len());
+    let more = if more > 0 { format!("\nand {more} more") } else { String::new() };
+    Err(Failure::negative(format!("{}{more}", reasons.join("\n"))))
+}
+
+fn import(file: &Path, how: &How, guard: &Guard, dry_run: bool) -> Result<ExitCode, Failure> {
+    let import = read_import(file)?;
+    let name = escape(file.to_string_lossy().as_bytes()).to_string();
+    for (line, why) in &import.unreadable {
+        eprintln!("seawall: {name}:{line}: {why}");
+    }
+    let more = import.unreadable_count.saturating_sub(import.unreadable.len());
+    if more > 0 {
+        eprintln!("seawall: {name}: and {more} more that cannot be read");
+    }
+    if import.networks.is_empty() {
+        return Err(Failure::invalid(format!("{name} names nobody to ban ({} bans in it have ended)", import.ended)));
+    }
+    if dry_run {
+        print(&format!(
+            "Would ban {} {}; {} have ended, {} cannot be read.\n",
+            import.networks.len(),
+            plural(import.networks.len(), "network"),
+            import.ended,
+            import.unreadable_count
+        ))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut all = Banned::default();
+    for chunk in import.networks.chunks(CHUNK) {
+        let networks = chunk.iter().map(|Imported { network, seconds }| (*network, *seconds)).collect();
+        let banned: Banned = guard.ask_with("/v1/bans", &how.request(networks, BanCause::Import))?;
+        all.added += banned.added;
+        all.unchanged += banned.unchanged;
+        all.refused.extend(banned.refused);
+        all.spared.extend(banned.spared);
+        (all.layers, all.confirm_until) = (banned.layers, banned.confirm_until);
+    }
+    print(&outcome(&all, how))?;
+    refused(&all)
+}
+
+fn read_import(file: &Path) -> Result<Import, Failure> {
+    let name = escape(file.to_string_lossy().as_bytes()).to_string();
+    let failed = |error: &dyn std::fmt::Display| Failure::machine(format!("failed to read {name}: {error}"));
+    let mut bytes = Vec::new();
+    if file == Path::new("-") {
+        std::io::stdin().lock().take(LIST_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(|error| failed(&error))?;
+    } else {
+        let mut opened = File::open(file).map_err(|error| failed(&error))?;
+        let mut beginning = [0; 16];
+        let length = opened.read(&mut beginning).map_err(|error| failed(&error))?;
+        if fail2ban::is_database(beginning.get(..length).unwrap_or_default()) {
+            return fail2ban::read_database(file, wall_clock()).map_err(|error| {
+                Failure::invalid(format!("{name} is a database, but none of fail2ban's that can be read: {error}"))
+            });
+        }
+        bytes.extend_from_slice(beginning.get(..length).unwrap_or_default());
+        opened.take(LIST_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(|error| failed(&error))?;
+    }
+    if bytes.len() as u64 > LIST_BYTES_MAX {
+        return Err(Failure::invalid(format!("{name} is larger than 256 MiB, so it is no list of bans")));
+    }
+    Ok(list::read(&String::from_utf8_lossy(&bytes)))
+}
+
+fn export(guard: &Guard) -> Result<(), Failure> {
+    let bans: Vec<BanView> = guard.ask(Method::GET, "/v1/bans?addresses=true")?;
+    let now = wall_clock();
+    let mut text = format!("# {} bans of seawall; `ipset restore` and `seawall bans import` read this\n", bans.len());
+    for (set, family) in [("seawall4", "inet"), ("seawall6", "inet6")] {
+        let is_v4 = family == "inet";
+        let of_family = bans.iter().filter(|ban| ban.network.contains('.') == is_v4);
+        text += &format!("create {set} hash:net family {family} maxelem 1000000 timeout 0 -exist\n");
+        for ban in of_family {
+            let seconds = ban.expires.since(now).as_secs().max(1);
+            text += &format!("add {set} {} timeout {seconds} -exist\n", ban.network);
+        }
+    }
+    print(&text)
+}
+
+fn report(file: Option<&Path>, top: usize, show_addresses: bool, guard: &Guard) -> Result<BanReport, Failure> {
+    let networks = Networks::load(&NetworkFiles::default()).map_err(Failure::machine)?;
+    let bans: Vec<(Timestamp, IpNet)> = match file {
+        None => {
+            let reader = journal::open(guard.state())?;
+            // Which keys are there decides of whom it can be told; none is deleted here.
+            let keys = KeyStore::open(guard.state(), RETENTION_DAYS_MAX).map_err(Failure::machine)?;
+            reader.bans_made(keys, wall_clock()).map_err(Failure::machine)?
+        }
+        Some(path) => {
+            let shown = escape(path.to_string_lossy().as_bytes()).to_string();
+            let failed = |error: std::io::Error| Failure::machine(format!("failed to read {shown}: {error}"));
+            if path == Path::new("-") {
+                fail2ban::read_log(std::io::stdin().lock()).map_err(failed)?
+            } else {
+                fail2ban::read_log(BufReader::new(File::open(path).map_err(failed)?)).map_err(failed)?
+            }
+        }
+    };
+    Ok(BanReport::new(bans, top, &networks, &clients(show_addresses)?))
+}
+
+fn network(text: &str) -> Result<IpNet, String> {
+    let address = text.parse::<IpAddr>().map(IpNet::from);
+    address.or_else(|_| text.parse::<IpNet>()).map(|network| network.trunc()).map_err(|_| {
+        "it is neither an address, as 203.0.113.7 or 2001:db8::7, nor a network, as 198.51.100.0/24".to_owned()
+    })
+}
+
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || "it is no time; write, for example, 90s, 10m, 2h or 7d".to_owned();
+    // Days are what the configuration has no use for.
+    let days = text.strip_suffix('d').and_then(|days| days.parse::<u64>().ok()).map(|days| days.saturating_mul(86_400));
+    let read = match days {
+        Some(seconds) => Duration::from_secs(seconds),
+        None => quantity::parse_duration(text).and_then(|time| time.try_into().ok()).ok_or_else(wrong)?,
+    };
+    match read {
+        read if read < Duration::from_secs(1) => Err("it is less than a second".to_owned()),
+        read if read > BAN_DURATION_MAX => Err("it is longer than a year".to_owned()),
+        read => Ok(read),
+    }
+}
+
+fn shown(network: IpNet) -> String {
+    if network.prefix_len() == network.max_prefix_len() { network.addr().to_string() } else { network.to_string() }
+}
+
+fn plural(count: usize, word: &str) -> String {
+    if count == 1 { word.to_owned() } else { format!("{word}s") }
+}

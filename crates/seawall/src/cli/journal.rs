@@ -1,0 +1,87 @@
+//! `seawall journal`
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use super::Failure;
+use super::output::print;
+use crate::config::Environment;
+use crate::record::{JournalLine, Reader, RecordError, Situation};
+use crate::show::text::escape;
+
+/// Show what was done, by whom or what, and what changed after it.
+///
+/// Read from the record in the state directory, also when no guard runs. Beside an action stands how the traffic was when it was
+/// done and a minute later: requests a second, of these failed and refused, and the processor.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  seawall journal
+  seawall journal --last 5 --json")]
+pub(crate) struct Arguments {
+    /// How many entries, the latest.
+    #[arg(long, value_name = "NUMBER", default_value_t = 40, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    last: u32,
+
+    /// Print them as JSON.
+    #[arg(long)]
+    json: bool,
+
+    /// The state directory of the guard.
+    #[arg(long, value_name = "DIR", default_value_os_t = Environment::of_process().default_state_directory())]
+    state: PathBuf,
+}
+
+/// Runs the command.
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let lines = open(&arguments.state)?.journal(arguments.last).map_err(Failure::machine)?;
+    if arguments.json {
+        print(&format!("{}\n", serde_json::to_string_pretty(&lines).map_err(Failure::machine)?))?;
+    } else if lines.is_empty() {
+        print("Nothing has been done.\n")?;
+    } else {
+        print(&lines.iter().map(line).collect::<String>())?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The record of a state directory.
+pub(super) fn open(state: &std::path::Path) -> Result<Reader, Failure> {
+    Reader::open(state).map_err(|error| match error {
+        RecordError::Missing { .. } => Failure::no_guard(error),
+        _ => Failure::machine(error),
+    })
+}
+
+fn line(line: &JournalLine) -> String {
+    let at =
+        jiff::Timestamp::from_microsecond(i64::try_from(line.at.as_micros()).unwrap_or_default()).unwrap_or_default();
+    let at = at.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S");
+    // What rules are about comes from outside; it was escaped once, and a damaged file may hold anything.
+    let mut text = format!(
+        "{at}  {:8}  {:14}  {}\n",
+        escape(line.actor.as_bytes()),
+        escape(line.action.as_bytes()),
+        escape(line.detail.as_bytes())
+    );
+    if let (Some(before), Some(after)) = (line.before, line.after)
+        && (before.requests > 0.0 || after.requests > 0.0)
+    {
+        text += &format!("{:21}{}\n", "", change(before, after));
+    }
+    text
+}
+
+fn change(before: Situation, after: Situation) -> String {
+    format!(
+        "requests {:.1} -> {:.1}/s, failed {:.1} -> {:.1}/s, refused {:.1} -> {:.1}/s, processor {:.0} -> {:.0}%",
+        before.requests,
+        after.requests,
+        before.failed,
+        after.failed,
+        before.refused,
+        after.refused,
+        100.0 * before.cpu_used,
+        100.0 * after.cpu_used
+    )
+}

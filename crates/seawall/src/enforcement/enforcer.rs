@@ -1,0 +1,566 @@
+//! The thread that enforces: takes in whom the workers hand down and what the operator says, and brings the gate and the kernel
+//! into line with it, in batches.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use ipnet::IpNet;
+use seawall_engine::address::{AddressSet, ClientAddress};
+use seawall_engine::decision::{
+    Ban, BanCause, BanError, Bans, Innocent, Pardons, REASON_CHARACTERS_MAX, ban_network, check_ban, client_network,
+};
+use seawall_engine::gate::BanSet;
+use seawall_engine::units::Timestamp;
+
+use super::HandDown;
+use super::kernel::Kernel;
+use super::kernel::table::Desired;
+use super::never::{Configured, NeverBan};
+use super::orders::{
+    BanRequest, BanView, Banned, Confirmed, EnforcementStatus, NeverBanView, Order, Unbannable, Unbanned, seconds,
+};
+use crate::config;
+use crate::networks::Networks;
+use crate::privacy::{Cipher, Day, KeyStore, Scheme};
+use crate::record::{Action, Actor, Record};
+use crate::source::shared::Shared;
+
+/// How often the queues are emptied. A worker's holds what it can hand down in as long.
+const TAKE_INTERVAL: Duration = Duration::from_millis(50);
+
+/// Changes that come within this time go into one transaction.
+const BATCH_INTERVAL: Duration = Duration::from_millis(200);
+
+/// How often the table is compared with what it should be.
+const VERIFY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How often bans that have ended are taken out. They end by themselves in the gate and in the kernel.
+const EXPIRE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How often the never-ban list is made anew.
+const REFRESH_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How often what visitors were served is halved.
+const FADE_INTERVAL: Duration = Duration::from_secs(3_600);
+
+/// The longest that a client which went on after refusals stays in the kernel before its connections are looked at again: the
+/// gate reads one of a banned client now and then, and another user agent ends the ban. Less than the pause after which it
+/// counts as having come back.
+const HANDED_DOWN_MAX: Duration = Duration::from_secs(240);
+
+/// A ban of a client by a rule that lasts at least this long is put into the record.
+const RECORDED_MIN: Duration = Duration::from_secs(60);
+
+/// How often room is made, at most.
+const ROOM_INTERVAL: Duration = Duration::from_secs(10);
+
+/// The longest that a client which went on before a restart stays banned after it: the gate no longer knows it, and looks at none
+/// of its connections.
+const RESTORED_MAX: Duration = Duration::from_secs(3_600);
+
+/// The share of innocent traffic that merged bans may hit, 0 to 1.
+const INNOCENT_SHARE_MAX: f32 = 0.001;
+
+/// Changes that wait to be confirmed.
+const UNCONFIRMED_MAX: usize = 64;
+
+/// What the thread needs.
+pub struct Parts {
+    /// What the workers share; bans and the never-ban list are published here.
+    pub shared: Arc<Shared>,
+    /// From each worker.
+    pub queues: Vec<rtrb::Consumer<HandDown>>,
+    /// What visitors were served, noted by the detecting thread.
+    pub innocent: Arc<Mutex<Innocent>>,
+    /// The settings.
+    pub kernel: config::Kernel,
+    /// Who is never banned, by the settings.
+    pub never_ban: Configured,
+    /// The ports that the guard listens on.
+    pub ports: Vec<u16>,
+    /// The record, and who was banned when the guard last ran.
+    pub record: Record,
+    /// Bans from before.
+    pub restored: Vec<Ban>,
+    /// The keys that pseudonyms are made with; none when they cannot be had.
+    pub keys: Option<KeyStore>,
+    /// Told with each change of the never-ban list.
+    pub never_ban_changed: Box<dyn Fn(&AddressSet) + Send>,
+    /// Whether the operator had taken everything out.
+    pub panicked: bool,
+    /// Where the state is published.
+    pub status: Arc<ArcSwap<EnforcementStatus>>,
+}
+
+/// A change that is undone unless it is confirmed.
+struct Unconfirmed {
+    until: Timestamp,
+    before: Vec<(IpNet, Option<Ban>)>,
+}
+
+/// The thread's state.
+pub struct Enforcer {
+    parts: Parts,
+    bans: Bans,
+    never_ban: NeverBan,
+    kernel: Kernel,
+    unconfirmed: Vec<Unconfirmed>,
+    pardons: Pardons,
+    ports: BTreeSet<u16>,
+    overflowed: u64,
+    /// Before this no room is made: where nothing can be merged, trying for each ban would be all that is done.
+    room_at: Timestamp,
+    panicked: bool,
+    /// Whether the kernel, and whether the gate, may differ from the bans.
+    is_kernel_stale: bool,
+    is_gate_stale: bool,
+}
+
+impl Enforcer {
+    /// Opens the kernel layer and takes up the bans of before.
+    pub fn new(mut parts: Parts) -> Self {
+        let kernel = Kernel::open(&parts.kernel);
+        let mut enforcer = Self {
+            bans: Bans::new(parts.kernel.entries_max),
+            never_ban: NeverBan::new(parts.never_ban.clone()),
+            kernel,
+            unconfirmed: Vec::new(),
+            pardons: Pardons::default(),
+            ports: parts.ports.iter().chain(&parts.kernel.ports).copied().collect(),
+            overflowed: 0,
+            room_at: Timestamp::EPOCH,
+            panicked: parts.panicked,
+            is_kernel_stale: true,
+            is_gate_stale: true,
+            parts: {
+                parts.restored.sort_unstable_by_key(|ban| std::cmp::Reverse(ban.expires));
+                parts
+            },
+        };
+        let now = enforcer.parts.shared.clock.now();
+        enforcer.refresh_never_ban(now);
+        for mut ban in std::mem::take(&mut enforcer.parts.restored) {
+            if matches!(ban.cause, BanCause::Rule(_)) {
+                ban.expires = ban.expires.min(now + RESTORED_MAX);
+            }
+            enforcer.take(ban);
+        }
+        if enforcer.panicked {
+            enforcer.kernel.panic(true, now);
+        }
+        enforcer
+    }
+
+    /// Runs until told to stop.
+    pub fn run(mut self, orders: &Receiver<Order>) {
+        let start = self.parts.shared.clock.now();
+        let (mut batch_at, mut verify_at, mut refresh_at, mut expire_at) = (start, start, start, start);
+        let mut fade_at = start + FADE_INTERVAL;
+        loop {
+            let order = orders.recv_timeout(TAKE_INTERVAL);
+            let now = self.parts.shared.clock.now();
+            self.take_handed_down(now);
+            match order {
+                Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected) => break,
+                Ok(order) => self.obey(order, now),
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            self.undo_unconfirmed(now);
+            if now >= expire_at {
+                expire_at = now + EXPIRE_INTERVAL;
+                if self.bans.retain(|ban| ban.expires > now) > 0 {
+                    (self.is_kernel_stale, self.is_gate_stale) = (true, true);
+                }
+            }
+            if now >= refresh_at {
+                refresh_at = now + REFRESH_INTERVAL;
+                // Leases are renewed with it.
+                self.is_kernel_stale = true;
+                self.refresh_never_ban(now);
+            }
+            if now >= fade_at {
+                fade_at = now + FADE_INTERVAL;
+                self.parts.innocent.lock().unwrap_or_else(PoisonError::into_inner).fade();
+            }
+            self.publish_gate();
+            if now >= batch_at && self.is_kernel_stale {
+                batch_at = now + BATCH_INTERVAL;
+                self.is_kernel_stale = false;
+                let desired = self.desired();
+                self.kernel.reconcile(&desired, now);
+                self.kernel.end_connections(&desired);
+                // A failure is tried again when its time has come.
+                self.is_kernel_stale |= self.kernel.is_failing();
+            }
+            if now >= verify_at {
+                verify_at = now + VERIFY_INTERVAL;
+                let desired = if self.kernel.needs_look(now) { self.desired() } else { Desired::default() };
+                self.kernel.verify(&desired, now);
+            }
+            self.publish_status();
+        }
+        if self.parts.kernel.keep {
+            tracing::info!("the kernel's table stays, as [kernel] keep says; its entries end within ten minutes");
+        } else {
+            self.kernel.clear(self.parts.shared.clock.now());
+        }
+    }
+
+    fn take_handed_down(&mut self, now: Timestamp) {
+        for index in 0..self.parts.queues.len() {
+            while let Some(handed) = self.parts.queues.get_mut(index).and_then(|queue| queue.pop().ok()) {
+                let Some(rule) = handed.rule.filter(|_| self.kernel.is_usable() && !self.panicked) else { continue };
+                let (network, whole) = (client_network(handed.client), seconds(u64::from(handed.seconds)));
+                let ban = Ban {
+                    network,
+                    since: now,
+                    expires: now + whole.min(HANDED_DOWN_MAX),
+                    cause: BanCause::Rule(rule),
+                    reason: None,
+                };
+                if whole >= RECORDED_MIN {
+                    self.parts.record.ban(&Ban { expires: now + whole, ..ban.clone() });
+                }
+                self.take(ban);
+            }
+        }
+    }
+
+    /// Takes a ban in; when there is no room, some is made.
+    fn take(&mut self, ban: Ban) {
+        let is_operators = matches!(ban.cause, BanCause::Operator | BanCause::Import | BanCause::Merged);
+        let now = ban.since;
+        if self.bans.is_tight() && now >= self.room_at {
+            self.room_at = now + ROOM_INTERVAL;
+            let innocent = self.parts.innocent.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let merged = self.bans.make_room(&innocent, INNOCENT_SHARE_MAX, self.never_ban.set(), now);
+            if !merged.networks.is_empty() {
+                let text = format!(
+                    "bans were merged into {} networks, which hold {:.2}% of the traffic that is served",
+                    merged.networks.len(),
+                    100.0 * merged.innocent_share
+                );
+                tracing::info!("{text}");
+                self.parts.record.journal(Actor::Guard, Action::Merge, text);
+            }
+        }
+        match self.bans.add(ban, self.never_ban.set()) {
+            Ok(is_new) => {
+                self.is_kernel_stale |= is_new;
+                self.is_gate_stale |= is_new && is_operators;
+            }
+            Err(BanError::Full { .. }) => self.overflowed += 1,
+            // A protected client is not even turned away by the gate; this is one that has just become so.
+            Err(BanError::Protected { .. } | BanError::TooLarge { .. }) => {}
+        }
+    }
+
+    fn obey(&mut self, order: Order, now: Timestamp) {
+        // Whoever asked may have gone; what was ordered is done all the same.
+        match order {
+            Order::Ban(request, done) => drop(done.send(self.ban(request, now))),
+            Order::Unban(names, done) => drop(done.send(self.unban(&names, now))),
+            Order::List(in_clear, done) => drop(done.send(self.list(in_clear, now))),
+            Order::NeverBan(done) => {
+                let view = |entry: &super::Entry| NeverBanView {
+                    network: entry.network,
+                    reason: entry.reason,
+                    words: entry.reason.words().to_owned(),
+                };
+                drop(done.send(self.never_ban.entries().iter().map(view).collect()));
+            }
+            Order::Operator(address) => {
+                self.never_ban.operator(address, now);
+                self.refresh_never_ban(now);
+            }
+            Order::Panic(is_on, done) => {
+                self.panicked = is_on;
+                self.kernel.panic(is_on, now);
+                self.bans.retain(|ban| !matches!(ban.cause, BanCause::Rule(_)));
+                (self.is_gate_stale, self.is_kernel_stale) = (true, true);
+                self.publish_gate();
+                let action = if is_on { Action::Panic } else { Action::Resume };
+                self.parts.record.journal(Actor::Operator, action, String::new());
+                let _ = done.send(());
+            }
+            Order::Confirm(done) => {
+                let changes = std::mem::take(&mut self.unconfirmed).len();
+                if changes > 0 {
+                    self.parts.record.journal(Actor::Operator, Action::Confirm, format!("{changes} changes"));
+                }
+                let _ = done.send(Confirmed { changes });
+            }
+            Order::Configure { never_ban, ports } => {
+                self.never_ban.configure(never_ban);
+                self.ports = ports.into_iter().chain(self.parts.kernel.ports.iter().copied()).collect();
+                self.refresh_never_ban(now);
+                self.is_kernel_stale = true;
+            }
+            Order::Pardon(pardons) => {
+                let everyone = pardons.everyone != self.pardons.everyone;
+                let rules: Vec<_> = pardons.rules_since(&self.pardons).collect();
+                let is_pardoned = |ban: &Ban| match ban.cause {
+                    BanCause::Rule(rule) => everyone || rules.contains(&rule),
+                    BanCause::Merged => everyone,
+                    BanCause::Operator | BanCause::Import => false,
+                };
+                let pardoned: Vec<IpNet> =
+                    self.bans.iter().filter(|ban| is_pardoned(ban)).map(|ban| ban.network).collect();
+                for network in pardoned {
+                    self.parts.record.unban(network);
+                    self.bans.remove(network);
+                    self.is_kernel_stale = true;
+                }
+                self.pardons = pardons;
+            }
+            Order::Stop => {}
+        }
+    }
+
+    fn ban(&mut self, request: BanRequest, now: Timestamp) -> Banned {
+        if let Some(operator) = request.operator {
+            self.never_ban.operator(operator, now);
+            self.refresh_never_ban(now);
+        }
+        let mut banned = Banned { layers: self.layers(), ..Banned::default() };
+        let reason = request.reason.as_deref().map(printable);
+        let (mut before, mut recorded, mut asked) = (Vec::new(), Vec::new(), 0_usize);
+        for (network, duration) in request.networks {
+            asked += 1;
+            let refuse = |reason: String| Unbannable { network, reason };
+            // An address of an operator is refused by what it is, and by whose it is.
+            if let Err(error) = check_ban(network, self.never_ban.set()) {
+                let why = self.never_ban.reason(network).filter(|_| matches!(error, BanError::Protected { .. }));
+                let why = why.map(|reason| format!(": {}", reason.words())).unwrap_or_default();
+                banned.refused.push(refuse(format!("{error}{why}")));
+                continue;
+            }
+            let ban = Ban {
+                network: ban_network(network),
+                since: now,
+                expires: now + seconds(duration.unwrap_or(request.seconds)),
+                cause: request.cause,
+                reason: reason.clone(),
+            };
+            let present = self.bans.get(network).cloned();
+            match self.bans.add(ban.clone(), self.never_ban.set()) {
+                Ok(true) => {
+                    banned.added += 1;
+                    recorded.push(ban.clone());
+                    before.push((ban.network, present));
+                    let within = |entry: &&super::Entry| ban.network.contains(&entry.network);
+                    banned.spared.extend(self.never_ban.entries().iter().filter(within).copied());
+                }
+                Ok(false) => banned.unchanged += 1,
+                Err(error) => banned.refused.push(refuse(error.to_string())),
+            }
+        }
+        self.parts.record.bans(recorded);
+        (self.is_kernel_stale, self.is_gate_stale) = (true, true);
+        if banned.added > 0 {
+            let actor = if request.cause == BanCause::Import { Actor::Import } else { Actor::Operator };
+            let text = match (before.as_slice(), &reason) {
+                ([(network, _)], Some(reason)) => format!("{network}: {reason}"),
+                ([(network, _)], None) => network.to_string(),
+                (networks, _) => format!("{} of {asked} networks", networks.len()),
+            };
+            self.parts.record.journal(actor, Action::Ban, text);
+            if let Some(confirm) = request.confirm_seconds {
+                if self.unconfirmed.len() >= UNCONFIRMED_MAX {
+                    self.undo_first();
+                }
+                let until = now + seconds(confirm);
+                banned.confirm_until = Some(until);
+                self.unconfirmed.push(Unconfirmed { until, before });
+            }
+        }
+        banned
+    }
+
+    fn unban(&mut self, names: &[String], now: Timestamp) -> Unbanned {
+        let mut unbanned = Unbanned::default();
+        let mut gone = Vec::new();
+        if names.is_empty() {
+            gone.extend(self.bans.iter().map(|ban| ban.network));
+        }
+        let cipher = self.cipher(now);
+        for name in names {
+            let address = name.parse::<std::net::IpAddr>().ok().map(IpNet::from);
+            let network = address.or_else(|| name.parse().ok()).map(ban_network);
+            let named = network.filter(|network| self.bans.get(*network).is_some());
+            let by_pseudonym = || {
+                self.bans
+                    .iter()
+                    .find(|ban| pseudonym(cipher.as_ref(), ban.network).as_ref() == Some(name))
+                    .map(|ban| ban.network)
+            };
+            match named.or_else(by_pseudonym) {
+                Some(network) => gone.push(network),
+                None => unbanned.unknown.push(name.clone()),
+            }
+        }
+        for network in &gone {
+            if self.bans.remove(*network).is_some() {
+                unbanned.removed += 1;
+                self.parts.record.unban(*network);
+            }
+        }
+        if unbanned.removed > 0 {
+            let text = match names {
+                [] => format!("all {} bans", unbanned.removed),
+                [name] => name.chars().filter(|character| !character.is_control()).collect(),
+                _ => format!("{} bans", unbanned.removed),
+            };
+            self.parts.record.journal(Actor::Operator, Action::Unban, text);
+            (self.is_kernel_stale, self.is_gate_stale) = (true, true);
+        }
+        unbanned
+    }
+
+    fn list(&self, in_clear: bool, now: Timestamp) -> Vec<BanView> {
+        let cipher = self.cipher(now);
+        let settings = self.parts.shared.settings.load();
+        let view = |ban: &Ban| {
+            let is_given = matches!(ban.cause, BanCause::Operator | BanCause::Import);
+            let shown = if is_given || in_clear { None } else { Some(pseudonym(cipher.as_ref(), ban.network)) };
+            BanView {
+                is_pseudonym: shown.is_some(),
+                network: match shown {
+                    None => shown_network(ban.network),
+                    Some(pseudonym) => pseudonym.unwrap_or_else(|| format!("(a /{})", ban.network.prefix_len())),
+                },
+                since: ban.since,
+                expires: ban.expires,
+                cause: ban.cause,
+                reason: ban.reason.as_deref().map(str::to_owned),
+                country: country(&settings.networks, ban.network),
+            }
+        };
+        self.bans.iter().filter(|ban| ban.expires > now).map(view).collect()
+    }
+
+    /// What pseudonyms of today are made with.
+    fn cipher(&self, now: Timestamp) -> Option<Cipher> {
+        let today = Day::of(now);
+        let key = self.parts.keys.as_ref()?.key(today, today).ok()?;
+        Some(Cipher::new(&key, Scheme::PrefixPreserving))
+    }
+
+    fn undo_unconfirmed(&mut self, now: Timestamp) {
+        while self.unconfirmed.first().is_some_and(|change| change.until <= now) {
+            self.undo_first();
+        }
+    }
+
+    fn undo_first(&mut self) {
+        if self.unconfirmed.is_empty() {
+            return;
+        }
+        let change = self.unconfirmed.remove(0);
+        let count = change.before.len();
+        for (network, before) in change.before {
+            self.bans.remove(network);
+            match before {
+                Some(ban) => {
+                    self.parts.record.ban(&ban);
+                    self.take(ban);
+                }
+                None => self.parts.record.unban(network),
+            }
+        }
+        tracing::info!("{count} bans were not confirmed in time and are undone");
+        self.parts.record.journal(Actor::Guard, Action::Undo, format!("{count} bans were not confirmed in time"));
+        (self.is_kernel_stale, self.is_gate_stale) = (true, true);
+    }
+
+    fn refresh_never_ban(&mut self, now: Timestamp) {
+        if !self.never_ban.refresh(now) {
+            return;
+        }
+        let set = self.never_ban.set();
+        self.parts.shared.never_ban.store(Arc::new(set.clone()));
+        self.parts.shared.generation.fetch_add(1, Ordering::Release);
+        (self.parts.never_ban_changed)(set);
+        // Who has just become protected is free, within the second.
+        let protected: Vec<IpNet> =
+            self.bans.iter().map(|ban| ban.network).filter(|network| check_ban(*network, set).is_err()).collect();
+        for network in protected {
+            self.bans.remove(network);
+            self.parts.record.unban(network);
+            self.is_gate_stale = true;
+        }
+        self.is_kernel_stale = true;
+    }
+
+    /// The layers that hold a ban.
+    fn layers(&self) -> Vec<String> {
+        let kernel = self.kernel.is_usable().then(|| "kernel".to_owned());
+        std::iter::once("proxy".to_owned()).chain(kernel).filter(|_| !self.panicked).collect()
+    }
+
+    fn desired(&self) -> Desired {
+        let bans: BTreeMap<IpNet, Timestamp> = if self.panicked {
+            BTreeMap::new()
+        } else {
+            self.bans.iter().map(|ban| (ban.network, ban.expires)).collect()
+        };
+        Desired { ports: self.ports.clone(), never_ban: self.never_ban.set().networks().collect(), bans }
+    }
+
+    /// Hands the bans to the workers when they have changed. Clients that a rule's refusals sent down are not among them: the
+    /// gate has its own say about those.
+    fn publish_gate(&mut self) {
+        if !self.is_gate_stale {
+            return;
+        }
+        self.is_gate_stale = false;
+        let is_for_gate = |ban: &&Ban| !matches!(ban.cause, BanCause::Rule(_)) && !self.panicked;
+        self.parts.shared.bans.store(Arc::new(BanSet::new(self.bans.iter().filter(is_for_gate))));
+        self.parts.shared.generation.fetch_add(1, Ordering::Release);
+    }
+
+    fn publish_status(&self) {
+        self.parts.shared.takes_clients.store(self.kernel.is_usable() && !self.panicked, Ordering::Relaxed);
+        let status = EnforcementStatus {
+            panicked: self.panicked,
+            bans: self.bans.len() as u64,
+            bans_max: self.parts.kernel.entries_max as u64,
+            never_ban: self.never_ban.entries().len() as u64,
+            overflowed: self.overflowed,
+            unconfirmed: self.unconfirmed.len() as u64,
+            kernel: self.kernel.status().clone(),
+        };
+        if **self.parts.status.load() != status {
+            self.parts.status.store(Arc::new(status));
+        }
+    }
+}
+
+/// A reason as it can be shown anywhere.
+fn printable(reason: &str) -> Arc<str> {
+    let plain = reason.chars().filter(|character| !character.is_control());
+    plain.take(REASON_CHARACTERS_MAX).collect::<String>().into()
+}
+
+/// A client without its length, as people write it.
+fn shown_network(network: IpNet) -> String {
+    if network.prefix_len() == network.max_prefix_len() { network.addr().to_string() } else { network.to_string() }
+}
+
+/// The pseudonym of a network: the same part of the pseudonym of its first address.
+fn pseudonym(cipher: Option<&Cipher>, network: IpNet) -> Option<String> {
+    let pseudonym = cipher?.pseudonym(ClientAddress::new(network.addr()));
+    // A pseudonym of an IPv6 address may come out as one that stands for IPv4.
+    let length = network.prefix_len().min(IpNet::from(pseudonym).max_prefix_len());
+    IpNet::new(pseudonym, length).ok().map(|network| shown_network(network.trunc()))
+}
+
+fn country(networks: &Networks, network: IpNet) -> Option<String> {
+    let mut request = seawall_engine::observation::Request::default();
+    networks.locate(Some(ClientAddress::new(network.addr())), &mut request);
+    request.country.map(|letters| String::from_utf8_lossy(&letters).into_owned())
+}

@@ -1,0 +1,398 @@
+//! The kernel layer: a reconciler for one nftables table of our own.
+//!
+//! What the table should hold ([`table::Desired`]) is compared with what it holds, the difference is one transaction
+//! ([`table::plan`], pure), and that is applied whole or not at all ([`nft`]). The kernel numbers every change of its packet
+//! filter; as long as that number ([`netlink::generation`]) is the one after our own last change, the table is what we made it.
+//! Otherwise it is read back and repaired. Nothing here waits for a request, and no request waits for this.
+//!
+//! The table is made when there is first somebody to drop: a machine that is never flooded has none.
+
+mod claim;
+mod netlink;
+mod nft;
+mod right;
+pub(super) mod table;
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use seawall_engine::units::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::config::{Kernel as Settings, KernelUse};
+use crate::host::clock::Clock;
+use claim::Claim;
+use nft::{Layout, Nft, NftError};
+use table::{Desired, Installed, plan};
+
+pub use nft::Dropped;
+
+/// How long it waits after a failure; each further one doubles it, up to the most.
+const RETRY_MIN: Duration = Duration::from_secs(1);
+const RETRY_MAX: Duration = Duration::from_secs(60);
+
+/// Elements that end within this time may be gone for that reason alone.
+const ENDING: Duration = Duration::from_secs(5);
+
+/// A table with more elements than this is read back no more often than that: reading 100,000 takes most of a second.
+const READ_FREELY_MAX: usize = 1_000;
+const READ_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How often the counters are read, for which a program is started.
+const COUNT_INTERVAL: Duration = Duration::from_secs(3);
+
+/// Connections that are ended in one go; the rest in the next.
+const DESTROYED_MAX: usize = 4096;
+
+/// How the kernel layer is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KernelState {
+    /// It is not used: the settings say so, or something that it needs is missing.
+    #[default]
+    Off,
+    /// It can be used, and nobody is to be dropped.
+    Ready,
+    /// The table is in force.
+    Active,
+    /// The table could not be changed; it is tried again, and the proxy refuses meanwhile.
+    Failing,
+    /// The operator took everything out.
+    Panicked,
+}
+
+/// What is shown of the kernel layer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KernelStatus {
+    /// How it is.
+    pub state: KernelState,
+    /// Why it is off or failing.
+    pub reason: Option<String>,
+    /// The table, of the family inet.
+    pub table: Option<String>,
+    /// Clients that are dropped at present.
+    pub clients: u64,
+    /// Networks that are dropped at present.
+    pub networks: u64,
+    /// What was dropped since the table was made.
+    pub dropped: Dropped,
+    /// Transactions since the start.
+    pub transactions: u64,
+    /// How long the last took, in milliseconds.
+    pub transaction_milliseconds: u64,
+    /// How often the table was found changed by somebody else, and repaired.
+    pub repairs: u64,
+    /// Connections of banned clients that were ended.
+    pub connections_ended: u64,
+    /// Transactions that failed.
+    pub failures: u64,
+}
+
+/// The table and what is known of it.
+#[derive(Debug)]
+pub(super) struct Kernel {
+    nft: Option<(Nft, Claim)>,
+    size: usize,
+    /// How the table lists when it is as we made it; none until it was read once.
+    layout: Option<Layout>,
+    /// Whether a table of our name may be there.
+    exists: bool,
+    /// Whether it may be anything but what [`Self::installed`] says.
+    is_unknown: bool,
+    installed: Installed,
+    generation: Option<u32>,
+    retry_at: Timestamp,
+    /// Before this a large table is not read back, and the counters are not read.
+    read_at: Timestamp,
+    count_at: Timestamp,
+    retry_pause: Duration,
+    /// Banned clients whose connections are to be ended.
+    ending: BTreeSet<IpNet>,
+    status: KernelStatus,
+}
+
+impl Kernel {
+    /// The layer as the settings want it. When something is missing it is off and says what.
+    pub(super) fn open(settings: &Settings) -> Self {
+        let mut kernel = Self {
+            nft: None,
+            size: settings.entries_max,
+            layout: None,
+            exists: false,
+            is_unknown: true,
+            installed: Installed::default(),
+            generation: None,
+            retry_at: Timestamp::EPOCH,
+            read_at: Timestamp::EPOCH,
+            count_at: Timestamp::EPOCH,
+            retry_pause: RETRY_MIN,
+            ending: BTreeSet::new(),
+            status: KernelStatus::default(),
+        };
+        let missing = match settings.usage {
+            KernelUse::Never => Some("[kernel] use is \"never\"".to_owned()),
+            KernelUse::Auto => kernel.start(&settings.table).err(),
+        };
+        if let Some(reason) = missing {
+            if settings.usage != KernelUse::Never {
+                tracing::info!("nothing is dropped in the kernel, the proxy refuses by itself: {reason}");
+            }
+            kernel.status.reason = Some(reason);
+        }
+        kernel
+    }
+
+    fn start(&mut self, table: &str) -> Result<(), String> {
+        right::obtain().map_err(|missing| missing.to_string())?;
+        let nft = Nft::find().map_err(|error| error.to_string())?;
+        netlink::generation().map_err(|error| format!("the kernel's nf_tables does not answer: {error}"))?;
+        let claim = Claim::take(table).map_err(|error| format!("failed to claim the table inet {table}: {error}"))?;
+        if claim.table() != table {
+            tracing::warn!(
+                "another guard of this machine has the table inet {table}; this one takes inet {}",
+                claim.table()
+            );
+        }
+        // One that a killed guard left behind is replaced at the first chance.
+        let tables = nft.tables().map_err(|error| error.to_string())?;
+        self.exists = tables.iter().any(|found| found == claim.table());
+        self.status.table = Some(claim.table().to_owned());
+        self.status.state = KernelState::Ready;
+        self.nft = Some((nft, claim));
+        Ok(())
+    }
+
+    /// Whether anybody can be dropped here.
+    pub(super) const fn is_usable(&self) -> bool {
+        self.nft.is_some() && !matches!(self.status.state, KernelState::Panicked)
+    }
+
+    /// Whether something waits to be tried again.
+    pub(super) const fn is_failing(&self) -> bool {
+        matches!(self.status.state, KernelState::Failing)
+    }
+
+    /// Whether the table may have to be repaired, so that what is desired is asked for.
+    pub(super) fn needs_look(&self, now: Timestamp) -> bool {
+        self.exists && self.may_read(now) && (self.layout.is_none() || netlink::generation().ok() != self.generation)
+    }
+
+    fn may_read(&self, now: Timestamp) -> bool {
+        self.installed.bans.len() <= READ_FREELY_MAX || now >= self.read_at
+    }
+
+    /// What is to be shown.
+    pub(super) const fn status(&self) -> &KernelStatus {
+        &self.status
+    }
+
+    /// Makes the table what is desired. A failure is noted, and tried again after a while.
+    pub(super) fn reconcile(&mut self, desired: &Desired, now: Timestamp) {
+        if !self.is_usable() || now < self.retry_at || (desired.bans.is_empty() && !self.exists) {
+            return;
+        }
+        let Some((nft, claim)) = &self.nft else { return };
+        let before = netlink::generation().ok();
+        let clock = Clock::start();
+        let result = if self.is_unknown {
+            nft.rebuild(claim.table(), desired, self.size, now).map(|()| {
+                let changes = plan(desired, &Installed::default(), now);
+                self.installed = Installed::default();
+                Some(changes)
+            })
+        } else {
+            let changes = plan(desired, &self.installed, now);
+            if changes.is_empty() { Ok(None) } else { nft.apply(claim.table(), &changes).map(|()| Some(changes)) }
+        };
+        match result {
+            Ok(Some(changes)) => {
+                self.ending.extend(changes.added.keys().filter(|network| !self.installed.bans.contains_key(network)));
+                self.installed.apply(&changes, now);
+                let after = netlink::generation().ok();
+                // Somebody else's change in between would be hidden by ours, were only the last number kept.
+                let is_ours = before.zip(after).is_some_and(|(before, after)| before.wrapping_add(1) == after);
+                let was_ours = self.is_unknown || before == self.generation;
+                self.generation = after.filter(|_| is_ours && was_ours);
+                (self.exists, self.is_unknown, self.retry_pause) = (true, false, RETRY_MIN);
+                self.status.state = KernelState::Active;
+                self.status.reason = None;
+                self.status.transactions += 1;
+                self.status.transaction_milliseconds = clock.uptime().as_millis() as u64;
+                if self.layout.is_none() {
+                    self.learn_layout(now);
+                }
+            }
+            Ok(None) => {}
+            Err(error) => self.fail(&error, now),
+        }
+        self.count(now);
+    }
+
+    /// Reads how the table lists when it is as we made it, if nobody else has changed anything meanwhile.
+    fn learn_layout(&mut self, now: Timestamp) {
+        let Some((nft, claim)) = &self.nft else { return };
+        let found = nft.read(claim.table(), now).ok().flatten();
+        if self.generation.is_some() && netlink::generation().ok() == self.generation {
+            self.layout = found.map(|found| found.layout);
+        }
+    }
+
+    fn fail(&mut self, error: &NftError, now: Timestamp) {
+        // What it holds is no longer certain: the next attempt makes it anew.
+        self.is_unknown = true;
+        self.retry_at = now + self.retry_pause;
+        self.retry_pause = (self.retry_pause * 2).min(RETRY_MAX);
+        self.status.failures += 1;
+        let reason = error.to_string();
+        if self.status.reason.as_ref() != Some(&reason) {
+            tracing::warn!("failed to change the kernel's table, the proxy refuses by itself meanwhile: {reason}");
+        }
+        self.status.reason = Some(reason);
+        self.status.state = KernelState::Failing;
+    }
+
+    fn count(&mut self, now: Timestamp) {
+        let (mut clients, mut networks) = (0, 0);
+        for network in self.installed.bans.iter().filter(|(_, until)| **until > now).map(|(network, _)| *network) {
+            match table::Place::of(network) {
+                table::Place::Clients4 | table::Place::Clients6 => clients += 1,
+                table::Place::Networks4 | table::Place::Networks6 => networks += 1,
+            }
+        }
+        (self.status.clients, self.status.networks) = (clients, networks);
+    }
+
+    /// Compares the table with what it was made to be, and repairs it.
+    pub(super) fn verify(&mut self, desired: &Desired, now: Timestamp) {
+        if !self.is_usable() || !self.exists || self.is_unknown {
+            return;
+        }
+        let Some((nft, claim)) = &self.nft else { return };
+        let generation = netlink::generation().ok();
+        let is_untouched = generation.is_some() && generation == self.generation;
+        if self.may_read(now) && !(is_untouched && self.layout.is_some()) {
+            self.read_at = now + READ_INTERVAL;
+            let found = match nft.read(claim.table(), now) {
+                Ok(found) => found,
+                Err(error) => return self.fail(&error, now),
+            };
+            let harm = match (found, &self.layout) {
+                (None, _) => Some("was removed"),
+                // Nothing to compare it with: it is made anew, and looked at right after.
+                (Some(_), None) => {
+                    self.is_unknown = true;
+                    return self.reconcile(desired, now);
+                }
+                (Some(found), Some(layout)) if found.layout != *layout => Some("was changed"),
+                (Some(found), Some(_)) if found.is_foreign || !self.is_same(&found.installed, now) => {
+                    Some("had elements put in or taken out")
+                }
+                (Some(_), Some(_)) => {
+                    self.generation = generation;
+                    None
+                }
+            };
+            if let Some(harm) = harm {
+                self.status.repairs += 1;
+                tracing::warn!("the table inet {} {harm} by another program; it is made anew", claim.table());
+                self.is_unknown = true;
+                self.reconcile(desired, now);
+            }
+        }
+        if now >= self.count_at
+            && let Some((nft, claim)) = &self.nft
+            && let Ok(dropped) = nft.dropped(claim.table())
+        {
+            self.status.dropped = dropped;
+            self.count_at = now + COUNT_INTERVAL;
+            self.count(now);
+        }
+    }
+
+    /// Whether the table holds what it was made to hold, apart from what has just ended or is about to.
+    fn is_same(&self, found: &Installed, now: Timestamp) -> bool {
+        let lasting = |installed: &Installed| -> BTreeSet<IpNet> {
+            installed.bans.iter().filter(|(_, until)| **until > now + ENDING).map(|(network, _)| *network).collect()
+        };
+        let (ours, theirs) = (lasting(&self.installed), lasting(found));
+        let is_missing = ours.iter().any(|network| !found.bans.contains_key(network));
+        let is_added = theirs.iter().any(|network| !self.installed.bans.contains_key(network));
+        !is_missing && !is_added && found.ports == self.installed.ports && found.never_ban == self.installed.never_ban
+    }
+
+    /// Ends the connections of clients that were banned since the last time, on the guarded ports.
+    pub(super) fn end_connections(&mut self, desired: &Desired) {
+        if self.ending.is_empty() || !self.is_usable() {
+            return;
+        }
+        let ending = std::mem::take(&mut self.ending);
+        let connections = match netlink::connections() {
+            Ok(connections) => connections,
+            Err(error) => return tracing::debug!(%error, "failed to list the connections of banned clients"),
+        };
+        let is_banned = |peer: IpAddr| {
+            let lengths = if peer.is_ipv4() { (8..=32).rev() } else { (16..=64).rev() };
+            let network = |length| IpNet::new(peer, length).ok().map(|network| network.trunc());
+            lengths.filter_map(network).any(|network| ending.contains(&network))
+                && !desired.never_ban.iter().any(|entry| entry.contains(&peer))
+        };
+        let banned = connections.iter().filter(|connection| desired.ports.contains(&connection.local_port));
+        for connection in banned.filter(|connection| is_banned(connection.peer)).take(DESTROYED_MAX) {
+            match netlink::destroy(connection) {
+                Ok(()) => self.status.connections_ended += 1,
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => return tracing::debug!(%error, "failed to end a connection of a banned client"),
+            }
+        }
+    }
+
+    /// Takes the table away.
+    pub(super) fn clear(&mut self, now: Timestamp) {
+        self.installed = Installed::default();
+        self.is_unknown = true;
+        self.ending.clear();
+        let Some((nft, claim)) = self.nft.as_ref().filter(|_| self.exists) else { return self.count(now) };
+        match nft.remove(claim.table()) {
+            Ok(()) => {
+                self.exists = false;
+                self.generation = None;
+                if self.status.state != KernelState::Panicked {
+                    self.status.state = KernelState::Ready;
+                }
+            }
+            Err(error) => self.fail(&error, now),
+        }
+        self.count(now);
+    }
+
+    /// Takes the table away and makes none until told otherwise.
+    pub(super) fn panic(&mut self, is_on: bool, now: Timestamp) {
+        if self.nft.is_none() {
+            return;
+        }
+        self.retry_at = now;
+        if is_on {
+            self.clear(now);
+            self.status.state = KernelState::Panicked;
+        } else if self.status.state == KernelState::Panicked {
+            self.status.state = KernelState::Ready;
+        }
+    }
+}
+
+/// Removes every table that guards told `name` make, whether one is running or not: for when the guard does not answer.
+///
+/// # Errors
+/// When the right or `nft` is missing, or it says no.
+pub fn remove_tables(name: &str) -> Result<Vec<String>, String> {
+    right::obtain().map_err(|missing| missing.to_string())?;
+    let nft = Nft::find().map_err(|error| error.to_string())?;
+    let tables = nft.tables().map_err(|error| error.to_string())?;
+    let ours: Vec<String> = tables.into_iter().filter(|table| claim::is_of(table, name)).collect();
+    for table in &ours {
+        nft.remove(table).map_err(|error| error.to_string())?;
+    }
+    Ok(ours)
+}

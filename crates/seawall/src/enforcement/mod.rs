@@ -1,0 +1,50 @@
+//! Enforcement below the proxy: brings the kernel and the gate's bans into line with what was decided, and keeps them so.
+//!
+//! One thread ([`enforcer`]) owns who is banned and why ([`seawall_engine::decision::Bans`]), the never-ban list ([`never`]) and
+//! the kernel's table ([`kernel`]). Workers hand down clients that go on after refusals over bounded queues and never wait
+//! for anything here; when a queue is full the next connection of the same client hands it down again.
+//!
+//! Which layer: a ban is put into the gate and, where there is one, into the kernel. A client that was named by a trusted proxy
+//! is never handed down, since the kernel would see the proxy. A rule by anything but the address stays in the proxy; only
+//! addresses that go on after its refusals go down.
+
+mod enforcer;
+pub mod import;
+mod kernel;
+mod never;
+mod orders;
+
+pub use enforcer::{Enforcer, Parts};
+pub use kernel::{Dropped, KernelState, KernelStatus, remove_tables};
+pub use never::{Configured, Entry, Reason};
+pub use orders::{
+    BanRequest, BanView, Banned, Confirmed, Enforcement, EnforcementStatus, NeverBanView, Order, Panicked, Unbannable,
+    Unbanned,
+};
+
+use seawall_engine::address::ClientAddress;
+use seawall_engine::decision::RuleId;
+
+/// Where operators are logged in from who run a command: this process's own SSH session.
+pub fn own_session() -> Option<std::net::IpAddr> {
+    never::own_session()
+}
+
+/// Clients that one worker can hand down before they are taken; what does not fit comes again with its next connection.
+const QUEUE_CLIENTS: usize = 4_096;
+
+/// A client that goes on after refusals.
+#[derive(Clone, Copy, Debug)]
+pub struct HandDown {
+    /// Who, as the TCP peer.
+    pub client: ClientAddress,
+    /// For how long its connections are not answered, in seconds.
+    pub seconds: u32,
+    /// The rule that it was refused by, where that is still there.
+    pub rule: Option<RuleId>,
+}
+
+/// The queue from one worker.
+pub fn queue() -> (rtrb::Producer<HandDown>, rtrb::Consumer<HandDown>) {
+    rtrb::RingBuffer::new(QUEUE_CLIENTS)
+}

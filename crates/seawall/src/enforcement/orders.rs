@@ -1,0 +1,179 @@
+//! What the enforcing thread is told and asked, and what it answers.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use ipnet::IpNet;
+use seawall_engine::decision::{BanCause, Pardons};
+use seawall_engine::units::Timestamp;
+use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
+
+use super::kernel::KernelStatus;
+use super::never::{Configured, Entry, Reason};
+
+/// How others reach the enforcing thread.
+#[derive(Clone, Debug)]
+pub struct Enforcement {
+    /// What it is told.
+    pub orders: Sender<Order>,
+    /// How it is.
+    pub status: Arc<ArcSwap<EnforcementStatus>>,
+}
+
+/// What the thread is told or asked.
+#[derive(Debug)]
+pub enum Order {
+    /// Ban these.
+    Ban(BanRequest, oneshot::Sender<Banned>),
+    /// Take these bans back; all when there are none. Each is an address, a network or a pseudonym.
+    Unban(Vec<String>, oneshot::Sender<Unbanned>),
+    /// Say who is banned; with addresses in the clear where asked for.
+    List(bool, oneshot::Sender<Vec<BanView>>),
+    /// Say who is never banned.
+    NeverBan(oneshot::Sender<Vec<NeverBanView>>),
+    /// An operator is at this address.
+    Operator(IpAddr),
+    /// Take everything out, or go on.
+    Panic(bool, oneshot::Sender<()>),
+    /// What was done with a deadline is to stay.
+    Confirm(oneshot::Sender<Confirmed>),
+    /// The configuration has changed.
+    Configure {
+        /// Who is never banned.
+        never_ban: Configured,
+        /// The guarded ports.
+        ports: Vec<u16>,
+    },
+    /// Rules were taken back: whom they had dropped is free.
+    Pardon(Pardons),
+    /// End.
+    Stop,
+}
+
+/// What is to be banned.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct BanRequest {
+    /// Whom, and for how long each, in seconds, if not as long as the others.
+    pub networks: Vec<(IpNet, Option<u64>)>,
+    /// For how long, in seconds.
+    pub seconds: u64,
+    /// Why.
+    pub reason: Option<String>,
+    /// Who says so.
+    pub cause: BanCause,
+    /// Undo it after so many seconds unless it is confirmed.
+    pub confirm_seconds: Option<u64>,
+    /// Where the operator is who asks, as SSH says.
+    pub operator: Option<IpAddr>,
+}
+
+/// What became of it.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Banned {
+    /// How many bans are new or changed.
+    pub added: usize,
+    /// How many were there already and stay as they were.
+    pub unchanged: usize,
+    /// What could not be banned, and why.
+    pub refused: Vec<Unbannable>,
+    /// Protected addresses within a banned network, which stay free.
+    pub spared: Vec<Entry>,
+    /// Which layers hold it.
+    pub layers: Vec<String>,
+    /// When it is undone unless confirmed.
+    pub confirm_until: Option<Timestamp>,
+}
+
+/// Who could not be banned, and why.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Unbannable {
+    /// Who, as it was asked for.
+    pub network: IpNet,
+    /// Why not, for people.
+    pub reason: String,
+}
+
+/// What became of taking bans back.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Unbanned {
+    /// How many are gone.
+    pub removed: usize,
+    /// Those of which there was none.
+    pub unknown: Vec<String>,
+}
+
+/// What was confirmed.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub struct Confirmed {
+    /// How many changes stay.
+    pub changes: usize,
+}
+
+/// What a panic did.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Panicked {
+    /// Rules that were in force.
+    pub rules: usize,
+    /// Bans that were in force.
+    pub bans: usize,
+    /// How long it took, in milliseconds.
+    pub milliseconds: u64,
+}
+
+/// A ban as it is shown.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct BanView {
+    /// Who: the network itself where the operator named it or asked for addresses, else a pseudonym.
+    pub network: String,
+    /// Whether it is a pseudonym.
+    pub is_pseudonym: bool,
+    /// Since when.
+    pub since: Timestamp,
+    /// Until when.
+    pub expires: Timestamp,
+    /// Who or what made it.
+    pub cause: BanCause,
+    /// Why.
+    pub reason: Option<String>,
+    /// The country of the network.
+    pub country: Option<String>,
+}
+
+/// An entry of the never-ban list as it is shown.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct NeverBanView {
+    /// Whom it is about.
+    pub network: IpNet,
+    /// Why.
+    pub reason: Reason,
+    /// The same in words.
+    pub words: String,
+}
+
+/// What is shown of enforcement.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EnforcementStatus {
+    /// Whether the operator took everything out.
+    pub panicked: bool,
+    /// Bans at present, those that last for less than four minutes among them.
+    pub bans: u64,
+    /// The most that there can be.
+    pub bans_max: u64,
+    /// Entries of the never-ban list.
+    pub never_ban: u64,
+    /// Bans that there was no room for.
+    pub overflowed: u64,
+    /// Changes that wait to be confirmed.
+    pub unconfirmed: u64,
+    /// The kernel.
+    pub kernel: KernelStatus,
+}
+
+/// How long something lasts, as a request says it.
+pub(super) fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}

@@ -1,0 +1,243 @@
+//! The record: what was decided and done, in a database of its own in the state directory.
+//!
+//! Owns the file, its layout and its size. One thread writes ([`writer`]), in batches; everybody else hands it entries over a
+//! bounded queue and never waits. When the disk is full or the file locked, what cannot be written is kept for a while,
+//! then counted as lost, and shown; traffic goes on. A damaged file is set aside. Client addresses are written as pseudonyms that
+//! only the keys of [`crate::privacy`] can undo, and those are deleted in time.
+
+mod addresses;
+mod read;
+pub mod rollup;
+mod schema;
+mod writer;
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use ipnet::IpNet;
+use seawall_engine::decision::{Ban, Event, Evidence, RuleId};
+use seawall_engine::units::Timestamp;
+use serde::{Deserialize, Serialize};
+
+pub use read::{JournalLine, Reader};
+pub use schema::RecordError;
+pub use writer::Writer;
+
+/// The file in the state directory.
+pub const FILE_NAME: &str = "record.db";
+
+/// The counts since the start, as they last were.
+pub const COUNTERS: &str = "counters";
+
+/// The operator's rules.
+pub const RULES: &str = "rules";
+
+/// Entries that can wait to be written: at a thousand a second, those of eight.
+const QUEUE_ENTRIES: usize = 8_192;
+
+/// Who did something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Actor {
+    /// A person, with a command.
+    Operator,
+    /// The guard by itself.
+    Guard,
+    /// A file of another program, at an operator's command.
+    Import,
+}
+
+/// What was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Action {
+    /// Somebody was banned.
+    Ban,
+    /// A ban was taken back.
+    Unban,
+    /// Bans were merged to make room.
+    Merge,
+    /// A rule was added.
+    AddRule,
+    /// A rule was taken back.
+    RemoveRule,
+    /// A rule was found, put in force, changed or let go by detection.
+    Decide,
+    /// Everything was taken out.
+    Panic,
+    /// Everything goes on.
+    Resume,
+    /// What had a deadline stays.
+    Confirm,
+    /// What had a deadline was undone.
+    Undo,
+    /// The configuration was read again.
+    Reload,
+    /// The guard began.
+    Start,
+    /// The guard ended as it should.
+    Stop,
+}
+
+/// How the traffic was at a moment; what the journal compares before and after.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Situation {
+    /// Requests a second.
+    pub requests: f64,
+    /// Of these, answered by the site.
+    pub served: f64,
+    /// Refused or dropped by a rule, or closed unread, a second.
+    pub refused: f64,
+    /// That the site failed to answer, a second.
+    pub failed: f64,
+    /// The share of all processors in use, 0 to 1.
+    pub cpu_used: f32,
+}
+
+/// What is written.
+#[derive(Debug)]
+enum Entry {
+    Journal {
+        at: Timestamp,
+        actor: Actor,
+        action: Action,
+        detail: String,
+    },
+    Decision {
+        event: Event,
+        evidence: Option<Evidence>,
+    },
+    Minute {
+        minute: u64,
+        counts: Vec<MinuteCount>,
+    },
+    Bans(Vec<Ban>),
+    Unban(IpNet),
+    State {
+        at: Timestamp,
+        name: &'static str,
+        value: String,
+    },
+    /// Write what has come, and end.
+    Stop,
+}
+
+/// What happened in a minute.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MinuteCount {
+    /// The site's name; empty for requests that were for none.
+    pub site: Arc<str>,
+    /// What became of the requests.
+    pub outcome: &'static str,
+    /// The rule that refused them, if one did.
+    pub rule: Option<RuleId>,
+    /// How many.
+    pub requests: f64,
+}
+
+/// How the record is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordStatus {
+    /// Entries written since the start.
+    pub written: u64,
+    /// Entries that could not be written and are gone.
+    pub lost: u64,
+    /// Attempts to write that failed.
+    pub failures: u64,
+    /// The size of the file in bytes.
+    pub bytes: u64,
+    /// What is wrong at present, or was when the file was opened.
+    pub problem: Option<String>,
+}
+
+/// How others reach the record. Nothing here waits.
+#[derive(Clone, Debug)]
+pub struct Record {
+    entries: SyncSender<Entry>,
+    lost: Arc<AtomicU64>,
+    status: Arc<Mutex<RecordStatus>>,
+    clock: crate::host::clock::Clock,
+}
+
+impl Record {
+    /// A record and what its writer takes from it.
+    pub fn new(clock: crate::host::clock::Clock) -> (Self, Inbox) {
+        let (entries, received) = sync_channel(QUEUE_ENTRIES);
+        let record = Self { entries, lost: Arc::default(), status: Arc::default(), clock };
+        let status = Arc::clone(&record.status);
+        (record, Inbox { received, status })
+    }
+
+    /// Notes that somebody is banned, in place of an earlier ban of the same network.
+    pub fn ban(&self, ban: &Ban) {
+        self.push(Entry::Bans(vec![ban.clone()]));
+    }
+
+    /// The same of many at once, which take one place in the queue.
+    pub fn bans(&self, bans: Vec<Ban>) {
+        self.push(Entry::Bans(bans));
+    }
+
+    /// Notes that somebody is no longer banned.
+    pub fn unban(&self, network: IpNet) {
+        self.push(Entry::Unban(network));
+    }
+
+    /// Notes what was done, by whom.
+    pub fn journal(&self, actor: Actor, action: Action, detail: String) {
+        self.push(Entry::Journal { at: self.clock.now(), actor, action, detail });
+    }
+
+    /// Notes what detection decided.
+    pub fn decision(&self, event: &Event, evidence: Option<&Evidence>) {
+        self.push(Entry::Decision { event: event.clone(), evidence: evidence.cloned() });
+    }
+
+    /// Notes what happened in a minute, counted from 1970.
+    pub fn minute(&self, minute: u64, counts: Vec<MinuteCount>) {
+        self.push(Entry::Minute { minute, counts });
+    }
+
+    /// Keeps a value, as JSON, in place of the one of before: [`COUNTERS`], [`RULES`].
+    pub fn keep(&self, name: &'static str, value: String) {
+        self.push(Entry::State { at: self.clock.now(), name, value });
+    }
+
+    fn push(&self, entry: Entry) {
+        if self.entries.try_send(entry).is_err() {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Has everything written that was handed over, and ends the writer. Waits for room in the queue: for when the guard ends.
+    pub fn stop(&self) {
+        // A writer that has ended has nothing left to write.
+        let _ = self.entries.send(Entry::Stop);
+    }
+
+    /// How it is.
+    pub fn status(&self) -> RecordStatus {
+        let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        status.lost += self.lost.load(Ordering::Relaxed);
+        status
+    }
+}
+
+/// The writer's end of the queue.
+#[derive(Debug)]
+pub struct Inbox {
+    received: Receiver<Entry>,
+    status: Arc<Mutex<RecordStatus>>,
+}
+
+/// The file of a state directory.
+pub fn path(state_directory: &Path) -> PathBuf {
+    state_directory.join(FILE_NAME)
+}
+
+/// The name that a value has in JSON, as it is written in the database.
+fn name(value: &impl Serialize) -> String {
+    serde_json::to_value(value).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
+}

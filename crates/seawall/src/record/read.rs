@@ -1,0 +1,119 @@
+//! Reading the record, also while a guard writes it and when none runs.
+
+use std::path::Path;
+
+use ipnet::IpNet;
+use rusqlite::{Connection, params};
+use seawall_engine::units::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::addresses::Addresses;
+use super::schema::{self, RecordError};
+use super::{Situation, path};
+use crate::privacy::{Day, KeyStore};
+
+/// A line of the journal.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct JournalLine {
+    /// When.
+    pub at: Timestamp,
+    /// Who: `operator`, `guard`, `import`.
+    pub actor: String,
+    /// What, as [`super::Action`] is written in JSON, or the kind of a decision.
+    pub action: String,
+    /// About whom or what, for people.
+    pub detail: String,
+    /// How the traffic was just then.
+    pub before: Option<Situation>,
+    /// How it was a minute later.
+    pub after: Option<Situation>,
+}
+
+/// A record, opened for reading.
+#[derive(Debug)]
+pub struct Reader {
+    connection: Connection,
+    path: std::path::PathBuf,
+}
+
+impl Reader {
+    /// The record of a state directory.
+    ///
+    /// # Errors
+    /// When there is none, or it cannot be read.
+    pub fn open(state_directory: &Path) -> Result<Self, RecordError> {
+        let path = path(state_directory);
+        Ok(Self { connection: schema::open_to_read(&path)?, path })
+    }
+
+    /// The last `count` lines of the journal and of what was decided, oldest first.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn journal(&self, count: u32) -> Result<Vec<JournalLine>, RecordError> {
+        let read = || -> rusqlite::Result<Vec<JournalLine>> {
+            let mut statement = self.connection.prepare(
+                "SELECT at, actor, action, detail, before, after FROM journal
+                 UNION ALL SELECT at, 'guard', kind, detail, NULL, NULL FROM decision ORDER BY at DESC LIMIT ?",
+            )?;
+            let situation = |text: Option<String>| text.and_then(|text| serde_json::from_str(&text).ok());
+            let lines = statement.query_map(params![count], |row| {
+                Ok(JournalLine {
+                    at: Timestamp::from_micros(row.get::<_, i64>(0)?.unsigned_abs()),
+                    actor: row.get(1)?,
+                    action: row.get(2)?,
+                    detail: row.get(3)?,
+                    before: situation(row.get(4)?),
+                    after: situation(row.get(5)?),
+                })
+            })?;
+            lines.collect()
+        };
+        let mut lines = read().map_err(|error| self.failed(error))?;
+        lines.reverse();
+        Ok(lines)
+    }
+
+    /// Requests by outcome and rule since a moment, for all sites.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn outcomes(&self, since: Timestamp) -> Result<Vec<(String, u32, f64)>, RecordError> {
+        let read = || -> rusqlite::Result<Vec<(String, u32, f64)>> {
+            let mut statement = self.connection.prepare(
+                "SELECT outcome, rule, sum(requests) FROM minute WHERE at >= ? GROUP BY outcome, rule ORDER BY 3 DESC",
+            )?;
+            let since = (since.as_seconds() / 60) as i64;
+            statement.query_map(params![since], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?.collect()
+        };
+        read().map_err(|error| self.failed(error))
+    }
+
+    /// Every ban that was made of whom the keys still tell, oldest first: when, and whom it was about.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn bans_made(&self, keys: KeyStore, now: Timestamp) -> Result<Vec<(Timestamp, IpNet)>, RecordError> {
+        let mut addresses = Addresses::new(keys);
+        let mut read = || -> rusqlite::Result<Vec<(Timestamp, IpNet)>> {
+            let mut statement = self
+                .connection
+                .prepare("SELECT at, address, length, day, proof FROM ban_made JOIN day ON number = day ORDER BY at")?;
+            let mut rows = statement.query([])?;
+            let mut bans = Vec::new();
+            while let Some(row) = rows.next()? {
+                let (hidden, proof): ([u8; 16], Vec<u8>) = (row.get(1)?, row.get(4)?);
+                let day = Day::of(Timestamp::from_seconds(86_400 * u64::from(row.get::<_, u32>(3)?)));
+                if let Some(network) = addresses.reveal(hidden, row.get(2)?, day, &proof, now) {
+                    bans.push((Timestamp::from_micros(row.get::<_, i64>(0)?.unsigned_abs()), network));
+                }
+            }
+            Ok(bans)
+        };
+        read().map_err(|error| self.failed(error))
+    }
+
+    fn failed(&self, error: rusqlite::Error) -> RecordError {
+        RecordError::Database { action: "read", path: self.path.clone(), error }
+    }
+}

@@ -1,0 +1,96 @@
+//! What happened in the present minute: how many requests of which site came to what, by which rule.
+
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+use seawall_engine::decision::RuleId;
+use seawall_engine::observation::{Observation, Outcome, Refusal};
+use seawall_engine::units::Timestamp;
+
+use super::MinuteCount;
+
+/// Different combinations in one minute; more are counted together, without their site.
+const COUNTS_MAX: usize = 512;
+
+/// The counts of one minute.
+#[derive(Debug, Default)]
+pub struct Rollup {
+    minute: u64,
+    counts: HashMap<(Option<Arc<str>>, &'static str, Option<RuleId>), f64>,
+}
+
+impl Rollup {
+    /// Counts an observation, once what became of it is known.
+    pub fn count<'s>(&mut self, observation: &Observation<'_>, site_of: impl FnOnce(&[u8]) -> Option<&'s Arc<str>>) {
+        let (outcome, rule) = match observation.outcome {
+            Outcome::Arrived => return,
+            Outcome::Served { .. } => ("served", None),
+            Outcome::Failed { .. } => ("failed", None),
+            Outcome::Refused(refusal) => match refusal {
+                Refusal::Rule(rule) => ("refused", Some(rule)),
+                Refusal::Misdirected => ("misdirected", None),
+                Refusal::Malformed => ("malformed", None),
+                Refusal::Unfinished => ("unfinished", None),
+                Refusal::ClientLimit => ("client-limit", None),
+                Refusal::Overload => ("overload", None),
+            },
+        };
+        let mut key = (site_of(observation.request.host).cloned(), outcome, rule);
+        if self.counts.len() >= COUNTS_MAX && !self.counts.contains_key(&key) {
+            key.0 = None;
+        }
+        *self.counts.entry(key).or_default() += f64::from(observation.weight);
+    }
+
+    /// The counts of the minute that is over, once another has begun.
+    pub fn take(&mut self, now: Timestamp) -> Option<(u64, Vec<MinuteCount>)> {
+        let minute = std::mem::replace(&mut self.minute, now.as_seconds() / 60);
+        if minute == self.minute || self.counts.is_empty() {
+            return None;
+        }
+        let count = |((site, outcome, rule), requests): ((Option<Arc<str>>, &'static str, Option<RuleId>), f64)| {
+            MinuteCount { site: site.unwrap_or_else(|| "".into()), outcome, rule, requests }
+        };
+        // What came in between belongs to the minute that it was counted in, give or take a tick.
+        Some((minute, self.counts.drain().map(count).collect()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use seawall_engine::observation::{ClientHistory, Cost, Request};
+
+    use super::*;
+
+    #[test]
+    fn a_minute_is_handed_over_when_the_next_begins() {
+        let mut rollup = Rollup::default();
+        let at = |seconds: u64| Timestamp::from_seconds(1_700_000_040 + seconds);
+        assert_eq!(rollup.take(at(0)), None);
+        let observation = |outcome, weight| Observation {
+            at: at(0),
+            client: None,
+            request: Request::default(),
+            outcome,
+            cost: Cost::default(),
+            weight,
+            history: ClientHistory::default(),
+        };
+        let site: Arc<str> = "example".into();
+        for (outcome, weight) in [
+            (Outcome::Arrived, 9.0),
+            (Outcome::Served { status: 200 }, 2.0),
+            (Outcome::Served { status: 404 }, 1.0),
+            (Outcome::Refused(Refusal::Rule(RuleId(7))), 5.0),
+        ] {
+            rollup.count(&observation(outcome, weight), |_| Some(&site));
+        }
+        assert_eq!(rollup.take(at(59)), None);
+        let (minute, mut counts) = rollup.take(at(60)).expect("another minute");
+        counts.sort_by(|one, other| one.outcome.cmp(other.outcome));
+        let expect = |outcome, rule, requests| MinuteCount { site: Arc::clone(&site), outcome, rule, requests };
+        assert_eq!(minute, 1_700_000_040 / 60);
+        assert_eq!(counts, [expect("refused", Some(RuleId(7)), 5.0), expect("served", None, 3.0)]);
+        assert_eq!(rollup.take(at(120)), None);
+    }
+}

@@ -1,0 +1,49 @@
+//! A network namespace of a test's own: its firewall and its addresses are nobody else's.
+
+use std::process::Command;
+
+use rustix::thread::UnshareFlags;
+
+/// Runs `test` in a network namespace of its own, with loopback up; what it starts is in there, too. Says so and does nothing
+/// where that is not allowed, or where the kernel or `nft` is missing.
+pub(crate) fn within(test: impl FnOnce() + Send + 'static) {
+    // Only a thread is moved; the other tests stay where they are.
+    let moved = std::thread::spawn(|| {
+        #[expect(
+            deprecated,
+            reason = "the replacement is unsafe for flags that this is not; the network is not memory"
+        )]
+        let unshared = rustix::thread::unshare(UnshareFlags::NEWNET);
+        if let Err(error) = unshared {
+            return eprintln!("skipped: a network namespace of its own needs CAP_SYS_ADMIN ({error})");
+        }
+        assert!(run("ip", &["link", "set", "lo", "up"]).0, "iproute2 is needed");
+        let (has_nft, said) = run("nft", &["list", "ruleset"]);
+        if !has_nft {
+            return eprintln!("skipped: nft cannot be used here: {said}");
+        }
+        test();
+    });
+    if let Err(panic) = moved.join() {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+/// Runs a program, and says whether it succeeded and what it printed.
+pub(crate) fn run(program: &str, arguments: &[&str]) -> (bool, String) {
+    let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
+    match Command::new(program).args(arguments).env("PATH", path).output() {
+        Ok(output) => {
+            let said = if output.status.success() { output.stdout } else { output.stderr };
+            (output.status.success(), String::from_utf8_lossy(&said).into_owned())
+        }
+        Err(error) => (false, error.to_string()),
+    }
+}
+
+/// Runs `nft`, which must succeed, and returns what it printed.
+pub(crate) fn nft(arguments: &[&str]) -> String {
+    let (succeeded, said) = run("nft", arguments);
+    assert!(succeeded, "nft {arguments:?}: {said}");
+    said
+}
