@@ -142,6 +142,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         match arguments {
             Arguments { json: true, .. } => json(&summary)?,
             Arguments { csv: true, .. } => summary.csv().map_err(Failure::machine)?,
+            Arguments { html: Some(path), .. } => {
+                write(path, &html::render(&summary.page()).map_err(Failure::machine)?)?;
+                return Ok(unreadable.exit_code());
+            }
             _ => views::render(&summary, screen(&std::io::stdout())),
         }
     } else {
@@ -165,10 +169,6 @@ fn view<'a>(arguments: &'a Arguments, lists: &Lists) -> Result<(Option<View>, &'
     let (name, paths) = (arguments.view.as_deref(), arguments.files.as_slice());
     if arguments.expression.is_some() && name != Some("matches") {
         return Err(Failure::usage("--match is for --view matches; --where chooses requests for every panel and view"));
-    }
-    let is_own = VIEWS.iter().any(|(view, _)| Some(*view) == name);
-    if is_own && arguments.html.is_some() {
-        return Err(Failure::usage("--html is for reports and their panels; this view can be had as --json or --csv"));
     }
     let view = match name {
         Some("leech") => View::Leech,

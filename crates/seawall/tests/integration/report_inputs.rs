@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::process::Stdio;
 
 use serde_json::Value;
+use tempfile::TempDir;
 
 use crate::report::{command, file, folder, gzip, json, line, panel, run, run_with_input, test_data, text};
 
@@ -121,8 +122,13 @@ fn filters_choose_requests_for_panels_and_views() {
     assert!(split.iter().all(|part| *part > 0));
     let noon = [requests(&["--where", "time < 2024-06-01T12:00"]), requests(&["--where", "time >= 2024-06-01T12:00"])];
     assert!(noon.iter().sum::<u64>() == all && noon.iter().all(|part| *part > 0), "{noon:?}");
-    assert_eq!(requests(&["--view", "leech", "--where", "status = 200"]), split[0]);
-    assert_eq!(requests(&["--view", "hosts", "--where", "status = 200"]), split[0]);
+    let report = json(&run(&["--json", &log]));
+    let panels = report["panels"].as_array().expect("panels").iter().filter_map(|panel| panel["name"].as_str());
+    let own: [&[&str]; 3] = [&["leech"], &["matches", "--match", "."], &["first-seen", "status >= 100"]];
+    for view in panels.map(|name| vec![name]).chain(own.map(<[&str]>::to_vec)) {
+        let asked = [&["--where", "status = 200", "--view"], view.as_slice()].concat();
+        assert_eq!(requests(&asked), split[0], "{view:?}");
+    }
 }
 
 #[test]
@@ -135,7 +141,6 @@ fn views_say_what_they_need() {
         (vec!["--match", "x", &log], "--view matches"),
         (vec!["--view", "first-seen", "path = \"/a\""], "needs a rule and then files"),
         (vec!["--view", "first-seen", "path /a", &log], "the rule, column 6"),
-        (vec!["--view", "leech", "--html", "x.html", &log], "--html is for reports"),
         (vec!["--view", "nothing", &log], "first-seen"),
         (vec!["--json", "--csv", &log], "cannot be used with"),
     ] {
@@ -175,23 +180,39 @@ fn first_seen_is_the_first_in_time_whatever_the_order_of_files() {
     assert!(view["notes"][0].as_str().is_some_and(|note| note.starts_with("3 requests match")), "{}", view["notes"]);
 }
 
-#[test]
-fn the_web_page_is_one_file_in_which_nothing_of_a_log_is_markup() {
-    let folder = folder();
-    let evil = "/</script><script>alert(1)</script><img/src=x/onerror=alert(1)>&amp;{script}";
-    let log = file(&folder, "x.log", line(0, evil).as_bytes());
+/// The data of the web page, of which nothing is markup.
+#[track_caller]
+fn page_data(folder: &TempDir, arguments: &[&str]) -> Value {
     let page = folder.path().join("report.html");
-    let output = run(&["--html", page.to_str().expect("UTF-8"), &log]);
+    let output = run(&[&["--html", page.to_str().expect("UTF-8")], arguments].concat());
     assert_eq!((output.status.code(), text(&output.stdout)), (Some(0), ""), "{}", text(&output.stderr));
     let page = fs::read_to_string(page).expect("a page");
     assert_eq!(page.matches("<script").count(), 2);
     assert_eq!(page.matches("</script>").count(), 2);
     assert!(!page.contains("<img") && page.contains("default-src 'none'; script-src 'sha256-"));
     assert!(!page.contains("src=\"") && !page.contains("url(") && !page.contains("@import"));
-    // It is all there, as data.
     let data = page.split("id=\"report\">").nth(1).and_then(|rest| rest.split("</script>").next()).expect("data");
-    let report: Value = serde_json::from_str(data).expect("JSON");
+    serde_json::from_str(data).expect("JSON")
+}
+
+#[test]
+fn the_web_page_is_one_file_in_which_nothing_of_a_log_is_markup() {
+    let folder = folder();
+    let evil = "/</script><script>alert(1)</script><img/src=x/onerror=alert(1)>&amp;{script}";
+    let log = file(&folder, "x.log", line(0, evil).as_bytes());
+    // It is all there, as data.
+    let report = page_data(&folder, &[&log]);
     assert_eq!(panel(&report, "paths")["rows"][0]["value"], evil);
+    assert_eq!(panel(&report, "paths")["rows"][0]["hits_by_outcome"], serde_json::json!({ "answered": 1 }));
+    let view = page_data(&folder, &["--view", "first-seen", "status = 200", &log]);
+    let columns = view["columns"].as_array().expect("columns");
+    let place = columns.iter().position(|column| column["title"] == "path").expect("a path");
+    assert_eq!(view["rows"][0][place]["label"], evil);
+    for arguments in [&["--view", "leech"][..], &["--view", "matches", "--match", "script"]] {
+        let view = page_data(&folder, &[arguments, &[log.as_str()]].concat());
+        assert_eq!(view["rows"].as_array().map(Vec::len), Some(1), "{view:#}");
+        assert_eq!(view["rows"][0].as_array().map(Vec::len), view["columns"].as_array().map(Vec::len));
+    }
     let output = run(&["--html", "/nonexistent/report.html", &log]);
     assert_eq!(output.status.code(), Some(4));
     assert!(text(&output.stderr).contains("failed to write the report to /nonexistent/report.html"));

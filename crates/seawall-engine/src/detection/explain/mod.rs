@@ -4,6 +4,7 @@
 //! [`Explainer`] takes a sample of each surge and of all that lies outside, and mines them; [`Trace`] counts exactly whom
 //! the rules that were found hit, inside the surges and outside, and since when. Memory is bounded whatever the log.
 
+mod edges;
 mod surges;
 mod time_zone;
 mod trace;

@@ -3,6 +3,7 @@
 use rustc_hash::FxHashMap;
 
 use super::super::{COSTS, observed_costs};
+use super::edges::surging;
 use crate::decision::CostKind;
 use crate::observation::Observation;
 use crate::units::Timestamp;
@@ -98,6 +99,8 @@ impl Surge {
 struct Run {
     from: u64,
     until: u64,
+    /// How long the stretches are in which it was found: it may begin or end that much beside them.
+    scale: u64,
     costs: Vec<CostKind>,
     /// What is usual of each cost, in units a second.
     usual: [f64; COSTS],
@@ -114,8 +117,9 @@ fn join(runs: &mut Vec<Run>, run: Run) {
         (within.iter().map(|known| known.from).min(), within.iter().map(|known| known.until).max())
     {
         let is_most = (until - from) * FINER_PART_MIN >= joined.until - joined.from;
-        let edges = if is_most { (from, until) } else { (from.min(joined.from), until.max(joined.until)) };
-        (joined.from, joined.until) = edges;
+        let finer = within.iter().map(|known| known.scale).max().unwrap_or(joined.scale);
+        (joined.from, joined.until, joined.scale) =
+            if is_most { (from, until, finer) } else { (from.min(joined.from), until.max(joined.until), joined.scale) };
     }
     for known in within {
         let new: Vec<CostKind> = known.costs.into_iter().filter(|cost| !joined.costs.contains(cost)).collect();
@@ -188,8 +192,15 @@ impl SurgeFinder {
                 }
             }
         }
-        let mut surges: Vec<Surge> = runs.iter().map(|run| finest.surge(run)).collect();
-        surges.sort_by(|first, second| second.strength().total_cmp(&first.strength()));
+        let mut found: Vec<Surge> = runs.iter().flat_map(|run| finest.surges_of(run)).collect();
+        found.sort_by(|first, second| second.strength().total_cmp(&first.strength()));
+        // What two neighbours both reach into belongs to the stronger.
+        let mut surges: Vec<Surge> = Vec::new();
+        for surge in found {
+            if surges.iter().all(|known| surge.until <= known.from || known.until <= surge.from) {
+                surges.push(surge);
+            }
+        }
         surges.truncate(SURGES_MAX);
         surges.sort_by_key(|surge| surge.from);
         surges
@@ -222,7 +233,8 @@ impl SurgeFinder {
                 mean.iter_mut().zip(medians).for_each(|(mean, median)| *mean += median);
             }
             let usual = mean.map(|sum| sum / ((until - from) * self.seconds) as f64);
-            let run = Run { from: from * self.seconds, until: until * self.seconds, costs: vec![cost], usual };
+            let (from, until) = (from * self.seconds, until * self.seconds);
+            let run = Run { from, until, scale: self.seconds, costs: vec![cost], usual };
             (offered - expected >= EXCESS_FLOORS * floor).then_some(run)
         };
         runs.into_iter().filter_map(run).collect()
@@ -233,15 +245,25 @@ impl SurgeFinder {
         FLOORS[cost] * (self.seconds as f64 / STRETCH_SECONDS as f64).sqrt()
     }
 
-    /// With edges as sharp as the log allows.
-    fn surge(&self, run: &Run) -> Surge {
+    /// The surges in a run, with edges as sharp as the log allows. One that was found at a coarser scale may begin or end beside
+    /// the stretches of that, or be several.
+    fn surges_of(&self, run: &Run) -> Vec<Surge> {
         let strongest = run.costs.first().copied().unwrap_or(CostKind::Requests);
-        let level = FLOORS[strongest as usize] / 10.0 + 2.0 * run.usual[strongest as usize] * self.seconds as f64;
-        let busy = |stretch: &u64| self.sum(*stretch, strongest) > level;
-        let fine = || run.from / self.seconds..run.until.div_ceil(self.seconds);
-        let from = fine().find(busy).map_or(run.from, |stretch| stretch * self.seconds);
-        let until = fine().rev().find(busy).map_or(run.until, |stretch| (stretch + 1) * self.seconds);
-        let until = until.max(from + self.seconds);
+        let usual = run.usual[strongest as usize] * self.seconds as f64;
+        let beside = if run.scale > self.seconds { run.scale } else { 0 };
+        let first = run.from.saturating_sub(beside) / self.seconds;
+        let last = (run.until + beside).div_ceil(self.seconds);
+        let sums: Vec<f64> = (first..last).map(|stretch| self.sum(stretch, strongest)).collect();
+        surging(&sums, usual, FLOORS[strongest as usize] / 10.0, SURGES_MAX)
+            .into_iter()
+            .map(|part| ((first + part.start as u64) * self.seconds, (first + part.end as u64) * self.seconds))
+            .filter(|(from, until)| *from < run.until && run.from < *until)
+            .map(|(from, until)| self.surge(run, from, until))
+            .filter(|surge| surge.strength() >= EXCESS_FLOORS)
+            .collect()
+    }
+
+    fn surge(&self, run: &Run, from: u64, until: u64) -> Surge {
         let seconds = (until - from) as f64;
         let mut levels: Vec<Level> = run
             .costs
@@ -255,11 +277,13 @@ impl SurgeFinder {
             })
             .collect();
         let strength = |level: &Level| level.excess / FLOORS[level.cost as usize];
+        // Of several surges in a run, each has its own costs.
+        levels.retain(|level| strength(level) >= 1.0);
         levels.sort_by(|first, second| strength(second).total_cmp(&strength(first)));
         Surge {
             from: Timestamp::from_seconds(from),
             until: Timestamp::from_seconds(until),
-            curve: self.curve(from, until, levels.first().map_or(strongest, |level| level.cost)),
+            curve: self.curve(from, until, levels.first().map_or(CostKind::Requests, |level| level.cost)),
             levels,
             usual: run.usual,
         }
@@ -434,6 +458,25 @@ mod tests {
         assert_eq!((level.cost, level.normal, level.mean, level.peak), (CostKind::Requests, 1.0, 31.0, 31.0));
         assert_eq!(level.excess, 9000.0);
         assert!(surge.curve.contains(&31.0) && surge.curve.contains(&1.0));
+    }
+
+    #[test]
+    fn a_flood_in_a_quiet_log_is_as_long_as_it_was() {
+        let mut finder = SurgeFinder::default();
+        for second in 0..12 * 3600_u64 {
+            // Now and then several at once, as a page with its parts.
+            for _ in 0..if second % 97 == 0 { 4 } else { 0 } {
+                add(&mut finder, second, 500);
+            }
+        }
+        let flood = 8 * 3600 + 3300..9 * 3600 + 420_u64;
+        for second in flood.clone() {
+            add(&mut finder, second, 300);
+        }
+        let surges = finder.surges();
+        assert_eq!(surges.len(), 1, "{surges:#?}");
+        let near = |at: Timestamp, second: u64| at.as_seconds().abs_diff(START + second) <= 10;
+        assert!(near(surges[0].from, flood.start) && near(surges[0].until, flood.end), "{surges:#?}");
     }
 
     #[test]

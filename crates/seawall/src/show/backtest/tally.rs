@@ -48,8 +48,8 @@ impl Tally {
         self.last = Some(self.last.map_or(at, |last| last.max(at)));
         self.hours.add(at.as_seconds());
         *self.statuses.entry(answer.status).or_default() += 1;
-        self.user_agents.add(request.user_agent.map(cut), count, &mut { BUDGET });
-        self.paths.add(Some(cut(request.path)), count, &mut { BUDGET });
+        self.user_agents.add(request.user_agent.map(cut), count, 0, &mut { BUDGET });
+        self.paths.add(Some(cut(request.path)), count, 0, &mut { BUDGET });
     }
 }
 

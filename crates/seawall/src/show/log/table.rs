@@ -10,11 +10,16 @@ use std::hash::BuildHasher as _;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 use seawall_engine::distinct::Distinct;
+use smallvec::SmallVec;
 
 /// Rows that a table may have without asking for memory: 1,024 of at most 256 bytes each.
 const ROWS_MIN: usize = 1024;
 
-/// What a row takes besides the bytes of its value: itself, its place in the index, and what allocating the value takes.
+/// A value of at most so many bytes is kept in its row, as every address is, and allocates nothing.
+const INLINE_BYTES: usize = 16;
+
+/// What a row takes besides the bytes of a value that is too long for it: itself, its place in the index, and what allocating the
+/// value takes.
 const ROW_BYTES: usize = size_of::<Row>() + 24;
 
 /// Hits, and what was spent on them.
@@ -51,6 +56,9 @@ impl Count {
     }
 }
 
+/// How many kinds of hits a table tells apart.
+pub(in crate::show) const KINDS: usize = 5;
+
 /// Memory that several tables share, in bytes. A table that gets none stops being exact.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::show) struct Budget {
@@ -74,14 +82,44 @@ impl Budget {
 #[derive(Debug)]
 pub(in crate::show) struct Row {
     /// The value.
-    pub(in crate::show) value: Vec<u8>,
+    pub(in crate::show) value: SmallVec<[u8; INLINE_BYTES]>,
     /// What was counted. The hits are never too few.
     pub(in crate::show) count: Count,
     /// How many hits may be too many,
     pub(in crate::show) hits_error: u64,
     /// and how many bytes were counted of other values.
     pub(in crate::show) bytes_error: u64,
+    /// The hits of every kind but the first, the most frequent; those are what is left.
+    kinds: [u32; KINDS - 1],
     hash: u64,
+}
+
+impl Row {
+    #[inline]
+    fn add(&mut self, count: Count, kind: usize) {
+        self.count.add(count);
+        if let Some(hits) = kind.checked_sub(1).and_then(|place| self.kinds.get_mut(place)) {
+            *hits = hits.saturating_add(1);
+        }
+    }
+
+    /// The hits of each kind, without those that may be too many: they are as many as the rest of the hits, or more.
+    pub(in crate::show) fn hits_by_kind(&self) -> [u64; KINDS] {
+        let mut hits = [0; KINDS];
+        for (hits, kind) in hits.iter_mut().skip(1).zip(self.kinds) {
+            *hits = u64::from(kind);
+        }
+        let others = hits.iter().sum();
+        if let Some(first) = hits.first_mut() {
+            *first = (self.count.hits - self.hits_error).saturating_sub(others);
+        }
+        hits
+    }
+}
+
+/// What a value of this length takes outside its row, in bytes.
+fn outside(length: usize) -> usize {
+    if length > INLINE_BYTES { length } else { 0 }
 }
 
 /// Counts by value.
@@ -115,22 +153,23 @@ impl Table {
         }
     }
 
-    /// Counts requests that have `value`, or none, with memory from `budget` for a new one.
+    /// Counts a request that has `value`, or none, with memory from `budget` for a new one. The kind is its place among the
+    /// [`KINDS`].
     #[inline]
-    pub(in crate::show) fn add(&mut self, value: Option<&[u8]>, count: Count, budget: &mut Budget) {
+    pub(in crate::show) fn add(&mut self, value: Option<&[u8]>, count: Count, kind: usize, budget: &mut Budget) {
         let Some(value) = value else { return self.absent.add(count) };
-        if let Some(row) = self.rows.get_mut(self.last as usize).filter(|row| row.value == value) {
-            return row.count.add(count);
+        if let Some(row) = self.rows.get_mut(self.last as usize).filter(|row| row.value.as_slice() == value) {
+            return row.add(count, kind);
         }
         let hash = self.hasher.hash_one(value);
         let Self { index, rows, .. } = self;
         let found = index.find(hash, |row| is_row(rows, *row, hash, value)).copied();
         match found.and_then(|place| Some((place, rows.get_mut(place as usize)?))) {
             Some((place, row)) => {
-                row.count.add(count);
+                row.add(count, kind);
                 self.last = place;
             }
-            None => self.add_new(value, hash, count, budget),
+            None => self.add_new(value, hash, (count, kind), budget),
         }
     }
 
@@ -208,6 +247,7 @@ impl Table {
                 known.count.add(row.count);
                 known.hits_error += row.hits_error;
                 known.bytes_error = known.bytes_error.saturating_add(row.bytes_error);
+                known.kinds.iter_mut().zip(row.kinds).for_each(|(known, other)| *known = known.saturating_add(other));
             } else if let Ok(place) = u32::try_from(rows.len()) {
                 raise(&mut row, unseen_here);
                 let hash = row.hash;
@@ -230,30 +270,32 @@ impl Table {
     }
 
     #[cold]
-    fn add_new(&mut self, value: &[u8], hash: u64, count: Count, budget: &mut Budget) {
+    fn add_new(&mut self, value: &[u8], hash: u64, (count, kind): (Count, usize), budget: &mut Budget) {
         self.distinct.add(hash);
-        let has_room = self.rows.len() < ROWS_MIN || (self.is_exact() && budget.take(ROW_BYTES + value.len()));
-        let place =
-            if has_room { self.append(value, hash, count) } else { self.replace_smallest(value, hash, count, budget) };
-        let Some(place) = place else { return };
+        let has_room = self.rows.len() < ROWS_MIN || (self.is_exact() && budget.take(ROW_BYTES + outside(value.len())));
+        let place = if has_room { self.append(value, hash) } else { self.replace_smallest(value, hash, budget) };
+        let Some((place, row)) = place.and_then(|place| Some((place, self.rows.get_mut(place as usize)?))) else {
+            return;
+        };
+        row.add(count, kind);
         let rows = &self.rows;
         self.index.insert_unique(hash, place, |row| rows.get(*row as usize).map_or(0, |row| row.hash));
         self.last = place;
     }
 
-    fn append(&mut self, value: &[u8], hash: u64, count: Count) -> Option<u32> {
+    fn append(&mut self, value: &[u8], hash: u64) -> Option<u32> {
         let place = u32::try_from(self.rows.len()).ok()?;
-        self.rows.push(Row { value: value.to_vec(), count, hits_error: 0, bytes_error: 0, hash });
+        let (value, count, kinds) = (SmallVec::from_slice(value), Count::default(), Default::default());
+        self.rows.push(Row { value, count, hits_error: 0, bytes_error: 0, kinds, hash });
         Some(place)
     }
 
-    fn replace_smallest(&mut self, value: &[u8], hash: u64, count: Count, budget: &mut Budget) -> Option<u32> {
+    fn replace_smallest(&mut self, value: &[u8], hash: u64, budget: &mut Budget) -> Option<u32> {
         // A longer value in place of a shorter one takes memory too: where there is none, that of further rows.
         let mut place = self.take_smallest()?;
-        let mut missing = value.len().saturating_sub(self.rows.get(place as usize)?.value.capacity());
+        let mut missing = outside(value.len()).saturating_sub(self.outside_row(place)?);
         while missing > 0 && self.rows.len() > ROWS_MIN && !budget.take(missing) {
-            let freed = ROW_BYTES + self.rows.get(place as usize)?.value.capacity();
-            budget.left += freed;
+            budget.left += ROW_BYTES + self.outside_row(place)?;
             self.rows.swap_remove(place as usize);
             if let (Some(moved), Ok(from)) = (self.rows.get(place as usize), u32::try_from(self.rows.len()))
                 && let Some(entry) = self.index.find_mut(moved.hash, |other| *other == from)
@@ -261,16 +303,20 @@ impl Table {
                 *entry = place;
             }
             place = self.take_smallest()?;
-            missing = value.len().saturating_sub(self.rows.get(place as usize)?.value.capacity());
+            missing = outside(value.len()).saturating_sub(self.outside_row(place)?);
         }
         let row = self.rows.get_mut(place as usize)?;
         row.value.clear();
         row.value.reserve_exact(value.len());
         row.value.extend_from_slice(value);
         row.hash = hash;
-        (row.hits_error, row.bytes_error) = (row.count.hits, row.count.bytes);
-        row.count.add(count);
+        (row.hits_error, row.bytes_error, row.kinds) = (row.count.hits, row.count.bytes, Default::default());
         Some(place)
+    }
+
+    /// What the value of a row takes outside it, in bytes.
+    fn outside_row(&self, place: u32) -> Option<usize> {
+        self.rows.get(place as usize).map(|row| outside(row.value.capacity()))
     }
 
     /// A row with the fewest hits of all, which is taken out of the index.
@@ -304,7 +350,7 @@ impl Table {
 
 #[inline]
 fn is_row(rows: &[Row], place: u32, hash: u64, value: &[u8]) -> bool {
-    rows.get(place as usize).is_some_and(|row| row.hash == hash && row.value == value)
+    rows.get(place as usize).is_some_and(|row| row.hash == hash && row.value.as_slice() == value)
 }
 
 #[cfg(test)]
@@ -321,16 +367,18 @@ mod tests {
     fn counts_are_exact_while_there_is_room() {
         let (mut table, mut budget) = (table(), Budget::new(0));
         for (value, bytes) in [("a", 5), ("b", 1), ("a", 7), ("c", 0), ("b", 2)] {
-            table.add(Some(value.as_bytes()), Count::of_bytes(bytes), &mut budget);
+            table.add(Some(value.as_bytes()), Count::of_bytes(bytes), usize::from(bytes > 5), &mut budget);
         }
-        table.add(None, Count { timed: 1, micros: 1500, ..Count::of_bytes(9) }, &mut budget);
+        table.add(None, Count { timed: 1, micros: 1500, ..Count::of_bytes(9) }, 0, &mut budget);
         assert!(table.is_exact());
         assert_eq!(table.distinct(), 3);
         assert_eq!(table.absent().mean_micros(), Some(1500));
-        let top: Vec<_> = table.top(2).iter().map(|row| (row.value.clone(), row.count.hits, row.count.bytes)).collect();
+        let top: Vec<_> =
+            table.top(2).iter().map(|row| (row.value.to_vec(), row.count.hits, row.count.bytes)).collect();
         assert_eq!(top, [(b"a".to_vec(), 2, 12), (b"b".to_vec(), 2, 3)]);
+        assert_eq!(table.top(1)[0].hits_by_kind(), [1, 1, 0, 0, 0]);
         let by_bytes = table.top_by(1, |row| row.count.hits == 1, |row| row.count.bytes);
-        assert_eq!(by_bytes[0].value, b"c");
+        assert_eq!(by_bytes[0].value.as_slice(), b"c");
     }
 
     /// Values from a linear congruential generator, skewed so that there are heavy hitters and a long tail.
@@ -351,6 +399,10 @@ mod tests {
             assert!(row.count.hits >= exact, "{value}: {} of {exact}", row.count.hits);
             assert!(row.count.hits - row.hits_error <= exact, "{value}");
             assert!(row.count.bytes - row.bytes_error <= exact * 10, "{value}");
+            // All hits of a value are of one kind here.
+            let mut kinds = [0; KINDS];
+            kinds[(value % 5) as usize] = row.count.hits - row.hits_error;
+            assert_eq!(row.hits_by_kind(), kinds, "{value}");
             kept.insert(value, ());
         }
         for (value, hits) in truth {
@@ -365,7 +417,7 @@ mod tests {
         let (mut table, mut budget) = (table(), Budget::new(0));
         let mut truth: HashMap<u64, u64> = HashMap::new();
         for value in skewed(200_000, 1) {
-            table.add(Some(&value.to_le_bytes()), Count::of_bytes(10), &mut budget);
+            table.add(Some(&value.to_le_bytes()), Count::of_bytes(10), (value % 5) as usize, &mut budget);
             *truth.entry(value).or_default() += 1;
         }
         assert_eq!(table.rows.len(), ROWS_MIN);
@@ -383,7 +435,7 @@ mod tests {
             let mut tables = (1..).zip(budgets).map(|(seed, bytes)| {
                 let (mut table, mut budget) = (Table::new(hasher.clone()), Budget::new(bytes));
                 for value in skewed(100_000, seed) {
-                    table.add(Some(&value.to_le_bytes()), Count::of_bytes(10), &mut budget);
+                    table.add(Some(&value.to_le_bytes()), Count::of_bytes(10), (value % 5) as usize, &mut budget);
                     *truth.entry(value).or_default() += 1;
                 }
                 table
@@ -404,13 +456,13 @@ mod tests {
         const BYTES: usize = 1 << 20;
         let (mut table, mut budget) = (table(), Budget::new(BYTES));
         for number in 0..50_000_u32 {
-            table.add(Some(number.to_string().as_bytes()), Count::of_bytes(1), &mut budget);
+            table.add(Some(number.to_string().as_bytes()), Count::of_bytes(1), 0, &mut budget);
         }
         let short = table.rows.len();
         for number in 0..50_000_u32 {
-            table.add(Some(format!("{number:0>250}").as_bytes()), Count::of_bytes(1), &mut budget);
+            table.add(Some(format!("{number:0>250}").as_bytes()), Count::of_bytes(1), 0, &mut budget);
         }
-        let used: usize = table.rows.iter().map(|row| ROW_BYTES + row.value.capacity()).sum();
+        let used: usize = table.rows.iter().map(|row| ROW_BYTES + outside(row.value.capacity())).sum();
         assert!(used <= BYTES + ROWS_MIN * (ROW_BYTES + 256), "{used} bytes");
         assert!((ROWS_MIN..short).contains(&table.rows.len()), "{short} rows became {}", table.rows.len());
         for row in &table.rows {

@@ -8,7 +8,7 @@ use seawall_engine::decision::expression::Answer;
 use seawall_engine::detection::explain::SurgeFinder;
 
 use super::panel::{DistributionPanel, Kind, Panel, Scratch, Seen, TablePanel, Value};
-use super::traffic::Traffic;
+use super::traffic::{OutcomeClass, Traffic};
 use crate::agents::{Agents, RecentAgents};
 use crate::show::log::read::{Collector, LogRequest, Visitor};
 use crate::show::log::table::{Budget, Count, Table};
@@ -102,11 +102,12 @@ impl Visitor for Collection {
         let count = request.count();
         let family = observation.request.user_agent.map(|agent| agents.family_of(agent));
         let seen = Seen { request, family, status: Answer::new(observation.outcome, 0).status };
+        let outcome = OutcomeClass::of(seen.status);
         for counter in counters {
             match &mut counter.counted {
-                Counted::Table(counter) => counter.add(&seen, count, budget),
+                Counted::Table(counter) => counter.add(&seen, count, outcome as usize, budget),
                 Counted::Distribution(counter) => counter.add(request),
-                Counted::Traffic(traffic) => traffic.add(observation.at.as_seconds(), seen.status, count),
+                Counted::Traffic(traffic) => traffic.add(observation.at.as_seconds(), outcome, count),
                 Counted::Surges(finder) => finder.add(observation),
                 Counted::Elsewhere => {}
             }
@@ -117,11 +118,11 @@ impl Visitor for Collection {
 
 impl TableCounter {
     #[inline]
-    fn add(&mut self, seen: &Seen<'_>, count: Count, budget: &mut Budget) {
+    fn add(&mut self, seen: &Seen<'_>, count: Count, kind: usize, budget: &mut Budget) {
         let mut scratch = Scratch::default();
         match (self.panel.value)(seen, &mut scratch) {
-            Value::Is(value) => self.table.add(Some(value), count, budget),
-            Value::Absent => self.table.add(None, count, budget),
+            Value::Is(value) => self.table.add(Some(value), count, kind, budget),
+            Value::Absent => self.table.add(None, count, kind, budget),
             Value::NotRecorded => self.unrecorded.add(count),
             Value::Outside => {}
         }

@@ -3,19 +3,18 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use serde::Serialize;
 use sha2::{Digest as _, Sha256};
-
-use super::Summary;
 
 const PAGE: &str = include_str!("html/page.html");
 const STYLE: &str = include_str!("html/report.css");
 const SCRIPT: &str = include_str!("html/report.js");
 
-/// The page.
+/// The page of a [`Summary`](super::Summary), or of a view's [`ViewPage`](super::views::ViewPage).
 ///
 /// # Errors
 /// When the summary cannot be serialised.
-pub fn render(summary: &Summary) -> Result<String, serde_json::Error> {
+pub fn render(summary: &impl Serialize) -> Result<String, serde_json::Error> {
     let policy = format!(
         "default-src 'none'; script-src '{}'; style-src '{}'; base-uri 'none'; form-action 'none'",
         source(SCRIPT),

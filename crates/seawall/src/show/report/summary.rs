@@ -3,12 +3,12 @@
 
 use hdrhistogram::Histogram;
 use seawall_engine::detection::explain::Surge;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::Report;
 use super::collection::{Counted, Counter, DistributionCounter, TableCounter};
 use super::panel::{DerivedPanel, Kind, Names, Order, Panel, Unit, Wording};
-use super::traffic::Traffic;
+use super::traffic::{OutcomeClass, Traffic};
 use crate::agents::Agents;
 use crate::show::explain::summary::{SurgeSummary, surges};
 use crate::show::log::moment;
@@ -90,6 +90,19 @@ pub(super) struct RowSummary {
     pub(super) hits_error: u64,
     /// How many of the bytes may be other values'.
     pub(super) bytes_error: u64,
+    /// The hits by outcome, without those that may be too many.
+    pub(super) hits_by_outcome: HitsByOutcome,
+}
+
+/// Hits in the order of [`OutcomeClass::ALL`]; an object with the names of those that there are.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct HitsByOutcome(pub(super) [u64; OutcomeClass::ALL.len()]);
+
+impl Serialize for HitsByOutcome {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let named = OutcomeClass::ALL.iter().zip(self.0).filter(|(_, hits)| *hits > 0);
+        serializer.collect_map(named.map(|(class, hits)| (class.name(), hits)))
+    }
 }
 
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -259,6 +272,7 @@ impl Report<'_> {
                 tally: self.tally(row.count),
                 hits_error: row.hits_error,
                 bytes_error: row.bytes_error,
+                hits_by_outcome: HitsByOutcome(row.hits_by_kind()),
             }
         };
         TableSummary {
@@ -280,7 +294,7 @@ impl Report<'_> {
 
     fn traffic(&self, traffic: &Traffic) -> TrafficSummary {
         let (from, cell_seconds, cells) = traffic.span(TRAFFIC_CELLS_MAX).unwrap_or_default();
-        let outcome = |((class, count), cells): ((super::traffic::OutcomeClass, Count), Vec<u64>)| OutcomeSummary {
+        let outcome = |((class, count), cells): ((OutcomeClass, Count), Vec<u64>)| OutcomeSummary {
             outcome: class.name(),
             title: class.title(),
             tally: self.tally(count),

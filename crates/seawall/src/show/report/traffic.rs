@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::show::log::table::Count;
+use crate::show::log::table::{Count, KINDS};
 
 /// What became of a request, as people count it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +18,9 @@ pub(super) enum OutcomeClass {
     /// No status was logged.
     Unanswered,
 }
+
+// Tables tell the hits of a row apart by outcome.
+const _: () = assert!(OutcomeClass::ALL.len() == KINDS);
 
 impl OutcomeClass {
     pub(super) const ALL: [Self; 5] =
@@ -85,8 +88,8 @@ impl Default for Traffic {
 
 impl Traffic {
     #[inline]
-    pub(super) fn add(&mut self, second: u64, status: Option<u16>, count: Count) {
-        let class = OutcomeClass::of(status) as usize;
+    pub(super) fn add(&mut self, second: u64, class: OutcomeClass, count: Count) {
+        let class = class as usize;
         let number = second / self.cell_seconds;
         if self.present.0 != number {
             self.put_away();
@@ -181,7 +184,7 @@ mod tests {
     fn counted(seconds: impl Iterator<Item = u64>) -> Traffic {
         let mut traffic = Traffic::default();
         for (number, second) in (0_u16..).zip(seconds) {
-            traffic.add(second, Some(200 + number % 4 * 100), Count::of_bytes(1));
+            traffic.add(second, OutcomeClass::of(Some(200 + number % 4 * 100)), Count::of_bytes(1));
         }
         traffic
     }

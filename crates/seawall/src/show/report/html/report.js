@@ -81,38 +81,50 @@ function bars(cells, names, text, isSmall) {
   return made;
 }
 
+const titles = { answered: "answered (2xx)", redirected: "redirected (3xx)", client_error: "client errors (4xx)",
+  server_error: "server errors (5xx)", unanswered: "no answer" };
+// The outcomes that charts and tables are about; all when there are none.
+const chosen = new Set();
+// What is drawn anew when others are chosen, or another text is looked for.
+const drawings = [];
+let wanted = "";
+const redraw = () => drawings.forEach(drawing => drawing());
+
 function traffic(panel) {
-  const hidden = new Set(), all = panel.outcomes.filter(outcome => outcome.hits > 0);
-  const titles = { answered: "answered (2xx)", redirected: "redirected (3xx)", client_error: "client errors (4xx)",
-    server_error: "server errors (5xx)", unanswered: "no answer" };
+  const all = panel.outcomes.filter(outcome => outcome.hits > 0);
   const made = card(panel, panel.from ? `each bar is ${span(panel.cell_seconds)}` : "", true);
   if (!all.length) return made;
   const begin = Date.parse(panel.from) / 1000;
   const moment = cell => plain(new Date((begin + cell * panel.cell_seconds) * 1000).toISOString().slice(0, 19));
-  const chart = element("div"), legend = element("div", undefined, "legend");
-  const draw = () => {
-    const shown = all.filter(outcome => !hidden.has(outcome.outcome));
-    const cells = shown.length ? shown.map(outcome => outcome.cells) : [all[0].cells.map(() => 0)];
-    chart.replaceChildren(bars(cells, shown.map(outcome => outcome.outcome), cell => [moment(cell) + " UTC",
-      ...shown.map(outcome => `${titles[outcome.outcome]}: ${count(outcome.cells[cell])}`)].join("\n")));
-  };
-  for (const outcome of all) {
+  const chart = element("div"), legend = element("div", undefined, "legend"), told = document.getElementById("chosen");
+  const everything = element("button", "show all");
+  everything.type = "button";
+  everything.addEventListener("click", () => { chosen.clear(); redraw(); });
+  const buttons = all.map(outcome => {
     const button = element("button");
     button.type = "button";
-    button.setAttribute("aria-pressed", "true");
     button.append(element("i", undefined, outcome.outcome),
       `${titles[outcome.outcome]} ${count(outcome.hits)} · ${percent(outcome.hits_share)}`);
     button.addEventListener("click", () => {
-      const hide = !hidden.has(outcome.outcome);
-      hide ? hidden.add(outcome.outcome) : hidden.delete(outcome.outcome);
-      button.setAttribute("aria-pressed", String(!hide));
-      draw();
+      if (!chosen.delete(outcome.outcome)) chosen.add(outcome.outcome);
+      redraw();
     });
     legend.append(button);
-  }
+    return button;
+  });
+  drawings.push(() => {
+    const shown = all.filter(outcome => !chosen.size || chosen.has(outcome.outcome));
+    chart.replaceChildren(bars(shown.map(outcome => outcome.cells), shown.map(outcome => outcome.outcome), cell => [moment(cell) + " UTC",
+      ...shown.map(outcome => `${titles[outcome.outcome]}: ${count(outcome.cells[cell])}`)].join("\n")));
+    all.forEach((outcome, number) => buttons[number].setAttribute("aria-pressed", String(chosen.has(outcome.outcome))));
+    legend.classList.toggle("some", chosen.size > 0);
+    told.hidden = !chosen.size;
+    const sum = shown.reduce((sum, outcome) => sum + outcome.hits, 0);
+    told.replaceChildren(`Only ${shown.map(outcome => titles[outcome.outcome]).join(", ")}: ${count(sum)} of ${count(report.totals.requests)} requests. `
+      + "Of each table, the rows with the most requests of any outcome; bytes and times are not known by outcome. ", everything);
+  });
   const axis = element("div", undefined, "axis");
   axis.append(element("span", moment(0)), element("span", moment(all[0].cells.length - 1) + " UTC"));
-  draw();
   made.append(chart, axis, legend);
   return made;
 }
@@ -159,60 +171,110 @@ function surges(panel) {
   return made;
 }
 
-const filters = [];
+// The head of a table whose columns can be clicked for their order, and the rows under it. A column has a title, a key by which a row is
+// ordered, whether that is a number, and a class.
+function sortable(columns, lines, shown) {
+  const grid = element("table"), head = element("tr"), body = element("tbody"), header = element("thead"), scroll = element("div", undefined, "scroll");
+  let order = null;
+  columns.forEach(({ title, key, isNumber, name }) => {
+    const cell = element("th", undefined, name), button = element("button", title || "value");
+    button.type = "button";
+    button.addEventListener("click", () => {
+      for (const other of head.children) other.removeAttribute("aria-sort");
+      cell.setAttribute("aria-sort", isNumber ? "descending" : "ascending");
+      order = isNumber ? (a, b) => key(b) - key(a) : (a, b) => String(key(a)).localeCompare(String(key(b)));
+      arrange();
+    });
+    cell.append(button);
+    head.append(cell);
+  });
+  const arrange = usual => {
+    const by = order ?? usual;
+    body.replaceChildren(...(by ? [...lines].sort(by) : lines).map(each => each.line));
+  };
+  header.append(head);
+  grid.append(header, body);
+  scroll.append(grid);
+  drawings.push(() => {
+    let found = 0;
+    for (const each of lines) {
+      each.line.hidden = !(each.text.includes(wanted) && shown(each));
+      found += each.line.hidden ? 0 : 1;
+    }
+    scroll.parentElement.hidden = (wanted !== "" || chosen.size > 0) && !found;
+  });
+  return { scroll, grid, arrange };
+}
+
 function table(panel) {
   const about = panel.exact ? "" : `; counts at most ${count(panel.hits_error_max)} hits too high`;
-  const note = !panel.recorded ? "not recorded in these logs"
+  const note = !panel.recorded ? "not recorded in these logs" : !panel.distinct ? "none"
     : panel.distinct === panel.rows.length && panel.exact ? "" : `${panel.rows.length} of ${panel.exact ? "" : "about "}${count(panel.distinct)}${about}`;
-  const made = card(panel, note);
-  const rows = panel.rows.map(row => ({ ...row, label: panel.name === "hours" ? plain(row.value).slice(0, 16) : row.value || "(empty)" }));
+  const made = card(panel, note), isOfTime = panel.name === "hours";
+  const rows = panel.rows.map(row => ({ ...row, label: isOfTime ? plain(row.value).slice(0, 16) : row.value || "(empty)" }));
   for (const [label, row] of [[panel.without_value_label, panel.without_value], ["(not recorded)", panel.not_recorded]]) {
     if (row.hits) rows.push({ ...row, label, isNone: true });
   }
   if (!rows.length || !panel.recorded) return made;
   const isTimed = rows.some(row => row.mean_ms !== undefined);
-  const columns = [["", row => row.label], ["hits", row => row.hits], ["share", row => row.hits], ["bytes", row => row.bytes]];
-  if (isTimed) columns.push(["mean", row => row.mean_ms ?? -1]);
-  const grid = element("table"), head = element("tr"), body = element("tbody"), scroll = element("div", undefined, "scroll");
   // A bar is as long as what the rows are in the order of.
   const weight = { paths_by_bytes: row => row.bytes, slowest_paths: row => row.mean_ms ?? 0 }[panel.name] ?? (row => row.hits);
-  const most = Math.max(...rows.map(weight)) || 1;
   const lines = rows.map(row => {
     const line = element("tr", undefined, row.isNone ? "none" : ""), name = element("td"), bar = element("i");
-    bar.style.width = weight(row) / most * 100 + "%";
+    const cells = { hits: element("td"), share: element("td", undefined, "wideonly"), bytes: element("td"), mean: element("td") };
     name.append(bar, element("span", row.label));
     if (row.detail) name.append(" ", element("small", row.detail));
-    line.append(name, element("td", count(row.hits)), element("td", percent(row.hits_share), "wideonly"), element("td", bytes(row.bytes)));
-    if (isTimed) line.append(element("td", row.mean_ms === undefined ? "" : milliseconds(row.mean_ms)));
-    explain(line, () => `${count(row.hits)} hits, ${percent(row.hits_share)}\n${bytes(row.bytes)}, ${percent(row.bytes_share)} of all bytes`);
-    return { row, line, text: `${row.label} ${row.detail ?? ""}`.toLowerCase() };
+    line.append(name, cells.hits, cells.share, cells.bytes);
+    if (isTimed) line.append(cells.mean);
+    explain(line, () => `${count(row.hits)} hits, ${percent(row.hits_share)}\n${bytes(row.bytes)}, ${percent(row.bytes_share)} of all bytes`
+      + Object.entries(row.hits_by_outcome ?? {}).map(([outcome, hits]) => `\n${titles[outcome]}: ${count(hits)}`).join(""));
+    return { row, line, bar, cells, hits: row.hits, text: `${row.label} ${row.detail ?? ""}`.toLowerCase() };
   });
-  columns.forEach(([title, key], number) => {
-    const cell = element("th", undefined, title === "share" ? "wideonly" : ""), button = element("button", title || "value");
-    button.type = "button";
-    button.addEventListener("click", () => {
-      for (const other of head.children) other.removeAttribute("aria-sort");
-      cell.setAttribute("aria-sort", number ? "descending" : "ascending");
-      const order = (a, b) => number ? key(b.row) - key(a.row) : key(a.row).localeCompare(key(b.row));
-      body.append(...[...lines].sort(order).map(each => each.line));
-    });
-    cell.append(button);
-    head.append(cell);
-  });
-  const header = element("thead");
-  header.append(head);
-  body.append(...lines.map(each => each.line));
-  grid.append(header, body);
-  scroll.append(grid);
+  const columns = [{ title: "", key: each => each.row.label }, { title: "hits", key: each => each.hits, isNumber: true },
+    { title: "share", key: each => each.hits, isNumber: true, name: "wideonly" }, { title: "bytes", key: each => each.row.bytes, isNumber: true }];
+  if (isTimed) columns.push({ title: "mean", key: each => each.row.mean_ms ?? -1, isNumber: true });
+  const { scroll, arrange } = sortable(columns, lines, each => each.hits > 0);
+  const fill = () => {
+    const isPart = chosen.size > 0;
+    for (const each of lines) {
+      each.hits = !isPart ? each.row.hits : [...chosen].reduce((sum, outcome) => sum + (each.row.hits_by_outcome?.[outcome] ?? 0), 0);
+    }
+    const most = Math.max(...lines.map(each => isPart ? each.hits : weight(each.row))) || 1;
+    for (const { row, bar, cells, hits } of lines) {
+      bar.style.width = (isPart ? hits : weight(row)) / most * 100 + "%";
+      cells.hits.textContent = count(hits);
+      cells.share.textContent = percent(hits / report.totals.requests);
+      cells.bytes.textContent = isPart ? "" : bytes(row.bytes);
+      cells.mean.textContent = isPart || row.mean_ms === undefined ? "" : milliseconds(row.mean_ms);
+    }
+    arrange(isPart && !isOfTime ? (a, b) => b.hits - a.hits : null);
+  };
+  // Before the rows without hits are hidden.
+  drawings.splice(drawings.length - 1, 0, fill);
   made.append(scroll);
-  filters.push(wanted => {
-    const found = lines.filter(each => { const fits = each.text.includes(wanted); each.line.hidden = !fits; return fits; });
-    made.hidden = wanted !== "" && !found.length;
-  });
   return made;
 }
 
-const draw = { table, traffic, distribution, surges };
+// A table of any columns.
+function view(panel) {
+  const made = card(panel, panel.notes.join(" "), true);
+  if (!panel.rows.length) return made;
+  const style = column => column.is_number ? "" : column.gives_way ? "text" : "name";
+  const lines = panel.rows.map(cells => {
+    const line = element("tr");
+    cells.forEach((cell, number) => line.append(element("td", cell.label, style(panel.columns[number]))));
+    return { line, cells, text: cells.map(cell => cell.label).join(" ").toLowerCase() };
+  });
+  const columns = panel.columns.map((column, number) => ({ title: column.title, isNumber: column.is_number, name: style(column),
+    key: column.is_number ? each => each.cells[number].value ?? -1 : each => each.cells[number].label }));
+  const { scroll, grid, arrange } = sortable(columns, lines, () => true);
+  grid.className = "view";
+  arrange();
+  made.append(scroll);
+  return made;
+}
+
+const draw = { table, traffic, distribution, surges, view };
 const { totals } = report;
 document.getElementById("span").textContent = [totals.from ? `${plain(totals.from)} to ${plain(totals.to)} UTC` : "no requests",
   report.filter ? `only ${report.filter}` : ""].filter(Boolean).join(" · ");
@@ -224,10 +286,12 @@ document.getElementById("totals").append(...facts.map(([name, value]) => {
   made.append(element("dt", name), element("dd", value));
   return made;
 }));
-document.getElementById("panels").replaceChildren(...report.panels.map(panel => draw[panel.kind](panel)));
+const panels = report.panels ?? [{ kind: "view", ...report }];
+document.getElementById("panels").replaceChildren(...panels.map(panel => draw[panel.kind](panel)));
+redraw();
 document.querySelector("#find input").addEventListener("input", event => {
-  const wanted = event.target.value.trim().toLowerCase();
-  filters.forEach(filter => filter(wanted));
+  wanted = event.target.value.trim().toLowerCase();
+  redraw();
 });
 const inputs = document.getElementById("inputs");
 inputs.append(element("h2", "Files"));

@@ -54,9 +54,10 @@ struct ViewTable {
 }
 
 /// A column of a table.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Serialize)]
 struct Column {
     /// Its name in JSON and CSV, with its unit.
+    #[serde(skip)]
     name: &'static str,
     /// What people read above it; columns without are for programs.
     title: &'static str,
@@ -80,6 +81,7 @@ const fn name(name: &'static str, title: &'static str) -> Column {
 }
 
 /// What stands in a row.
+#[derive(Serialize)]
 struct Cell {
     /// For programs.
     value: Value,
@@ -121,6 +123,20 @@ struct RowOfView {
     cells: Vec<Cell>,
 }
 
+impl Column {
+    /// Whether people see it.
+    const fn is_shown(&self) -> bool {
+        !self.title.is_empty()
+    }
+}
+
+impl RowOfView {
+    /// What people see.
+    fn shown<'a>(&'a self, columns: &[Column]) -> Vec<&'a Cell> {
+        self.cells.iter().zip(columns).filter(|(_, column)| column.is_shown()).map(|(cell, _)| cell).collect()
+    }
+}
+
 impl Serialize for RowOfView {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(self.cells.len()))?;
@@ -129,6 +145,20 @@ impl Serialize for RowOfView {
         }
         map.end()
     }
+}
+
+/// A view as a web page shows it.
+#[derive(Serialize)]
+pub struct ViewPage<'a> {
+    title: &'static str,
+    totals: &'a Totals,
+    filter: Option<&'a str>,
+    inputs: &'a [InputSummary],
+    notes: &'a [String],
+    /// Those that people see.
+    columns: Vec<Column>,
+    rows: Vec<Vec<&'a Cell>>,
+    unread: &'a [UnreadSummary],
 }
 
 impl View {
@@ -184,6 +214,29 @@ impl View {
 }
 
 impl ViewSummary {
+    /// What people read above it.
+    fn title(&self) -> &'static str {
+        match self.view {
+            "leech" => "Clients by bytes",
+            "matches" => "Matches by file",
+            _ => "First seen",
+        }
+    }
+
+    /// What a web page shows.
+    pub fn page(&self) -> ViewPage<'_> {
+        ViewPage {
+            title: self.title(),
+            totals: &self.totals,
+            filter: self.filter.as_deref(),
+            inputs: &self.inputs,
+            notes: &self.notes,
+            columns: self.columns.iter().filter(|column| column.is_shown()).copied().collect(),
+            rows: self.rows.iter().map(|row| row.shown(&self.columns)).collect(),
+            unread: &self.unread,
+        }
+    }
+
     /// The rows as comma-separated values.
     ///
     /// # Errors

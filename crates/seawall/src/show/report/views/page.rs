@@ -18,7 +18,7 @@ pub fn render(view: &ViewSummary, screen: Screen) -> String {
     }
     page.totals(&view.totals);
     page.line("");
-    page.heading(title(view.view), &format!("{} rows", view.rows.len()));
+    page.heading(view.title(), &format!("{} rows", view.rows.len()));
     for note in &view.notes {
         page.sentence("", note);
     }
@@ -35,14 +35,6 @@ pub fn render(view: &ViewSummary, screen: Screen) -> String {
     }
     page.unread(&view.unread, view.totals.lines);
     page.text
-}
-
-fn title(view: &str) -> &'static str {
-    match view {
-        "leech" => "Clients by bytes",
-        "matches" => "Matches by file",
-        _ => "First seen",
-    }
 }
 
 /// The columns of each column: numbers as wide as they are, texts what is left, each in proportion to what it needs. A column that
