@@ -34,7 +34,13 @@ fn observation(sent: &Sent, at: Timestamp) -> Observation<'_> {
         client: Some(ClientAddress::new(sent.client)),
         request: sent.request(),
         outcome: Outcome::Served { status: sent.status },
-        cost: Cost { requests: 1, bytes: sent.bytes, upstream_time: sent.upstream, connection_time: sent.upstream },
+        cost: Cost {
+            requests: 1,
+            bytes: sent.bytes,
+            upstream_time: sent.upstream,
+            connection_time: sent.upstream,
+            ..Cost::default()
+        },
         weight: 1.0,
         history: ClientHistory::default(),
     }

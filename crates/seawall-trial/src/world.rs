@@ -8,7 +8,7 @@ use std::time::Duration;
 use seawall_engine::address::ClientAddress;
 use seawall_engine::decision::{Enforce, Stage, Status};
 use seawall_engine::detection::{Detector, Pressure};
-use seawall_engine::observation::{ClientHistory, Cost, Observation, Outcome, Refusal, Request};
+use seawall_engine::observation::{ClientHistory, Cost, Observation, Outcome, Progress, Refusal, Request, Spent};
 use seawall_engine::units::Timestamp;
 
 use crate::background::{Background, Plan, Synthetic};
@@ -22,6 +22,10 @@ pub const START: u64 = 1_600_041_600;
 
 /// How often the guard looks.
 pub const TICK: Duration = Duration::from_millis(250);
+
+/// A request that the site works on for longer is observed when it comes, in parts while it goes on, and at its end, as in
+/// line.
+const LASTS: Duration = Duration::from_millis(250);
 
 /// What is sent beside the ordinary traffic.
 pub trait Traffic {
@@ -70,6 +74,7 @@ pub struct World {
     /// Requests of a day of ordinary traffic, by which the harm of rules is measured.
     ordinary: Arc<[Sent]>,
     ahead: VecDeque<(Timestamp, Sent)>,
+    under_way: Vec<UnderWay>,
     known: HashMap<IpAddr, (Timestamp, u32)>,
     onset: Option<Timestamp>,
 }
@@ -92,6 +97,7 @@ impl World {
             background,
             ordinary: Arc::default(),
             ahead: VecDeque::new(),
+            under_way: Vec::new(),
             known: HashMap::new(),
             onset: None,
         }
@@ -114,6 +120,7 @@ impl World {
         for slot in 0..2016 {
             self.now = Timestamp::from_seconds(START + slot * 300);
             self.ahead.clear();
+            self.under_way.clear();
             self.run(Duration::from_secs(10), |_, _| Vec::new());
         }
         self.now = Timestamp::from_seconds(START + 7 * 86_400 + 36_000);
@@ -188,6 +195,7 @@ impl World {
                 }
             }
             self.now = until;
+            self.go_on();
             self.tick();
         }
     }
@@ -211,11 +219,24 @@ impl World {
                 let entry = self.known.entry(sent.client).or_insert((at, 0));
                 entry.1 += 1;
                 let upstream_time = sent.upstream * self.slowness;
-                let cost = Cost { requests: 1, bytes: sent.bytes, upstream_time, connection_time: upstream_time };
-                (Outcome::Served { status: sent.status }, cost)
+                let lasts = upstream_time > LASTS;
+                let cost = Cost {
+                    requests: 1,
+                    bytes: if lasts { 0 } else { sent.bytes },
+                    upstream_time: if lasts { Duration::ZERO } else { upstream_time },
+                    connection_time: if lasts { Duration::ZERO } else { upstream_time },
+                    ..Cost::default()
+                };
+                (if lasts { Outcome::Arrived } else { Outcome::Served { status: sent.status } }, cost)
             }
         };
         let (since, served) = known.unwrap_or((at, 0));
+        let history = ClientHistory { requests_recent: 1, age: at.since(since), served };
+        if outcome == Outcome::Arrived {
+            let upstream_time = sent.upstream * self.slowness;
+            let progress = Progress::default();
+            self.under_way.push(UnderWay { sent: sent.clone(), history, arrived: at, upstream_time, progress });
+        }
         self.guard.detector.observe(&Observation {
             at,
             client: Some(client),
@@ -223,7 +244,35 @@ impl World {
             outcome,
             cost,
             weight: 1.0,
-            history: ClientHistory { requests_recent: 1, age: at.since(since), served },
+            history,
+        });
+    }
+
+    /// Lets the requests under way tell what they cost.
+    fn go_on(&mut self) {
+        let (now, detector) = (self.now, &mut self.guard.detector);
+        self.under_way.retain_mut(|under_way| {
+            let end = under_way.arrived + under_way.upstream_time;
+            let is_over = end <= now;
+            let at = end.min(now);
+            let time = at.since(under_way.arrived);
+            let bytes = if is_over { under_way.sent.bytes } else { 0 };
+            let spent = Spent { bytes, upstream_time: time, connection_time: time };
+            if is_over || under_way.progress.is_due(&spent) {
+                detector.observe(&Observation {
+                    at,
+                    client: Some(ClientAddress::new(under_way.sent.client)),
+                    request: under_way.sent.request(),
+                    outcome: match is_over {
+                        true => Outcome::Served { status: under_way.sent.status },
+                        false => Outcome::UnderWay,
+                    },
+                    cost: under_way.progress.tell(spent),
+                    weight: 1.0,
+                    history: under_way.history,
+                });
+            }
+            !is_over
         });
     }
 
@@ -282,6 +331,16 @@ impl World {
             self.tally.time_to_rule = Some(self.now.since(onset).as_secs_f64());
         }
     }
+}
+
+/// A request that the site works on.
+#[derive(Clone)]
+struct UnderWay {
+    sent: Sent,
+    history: ClientHistory,
+    arrived: Timestamp,
+    upstream_time: Duration,
+    progress: Progress,
 }
 
 /// Requests that a function makes, evenly over each tick.

@@ -619,3 +619,42 @@ fn without_stress_rules_are_proposed_and_without_a_gate_they_are_counted_all_the
     let status = world.status();
     assert!(status.rules.iter().any(|rule| rule.stage == Stage::Enforced && rule.matched > 0), "{status:#?}");
 }
+
+#[test]
+fn what_is_small_beside_a_larger_flood_is_stopped_soon_as_well() {
+    for seed in seeds() {
+        let mut world = World::warm(seed, Enforce::OnExcess);
+        world.begin();
+        let (mut small, mut large) = (0, 0);
+        for tick in 0..80_u32 {
+            let seconds = f64::from(tick) * world::TICK.as_secs_f64();
+            world.run(world::TICK, |dice, _| {
+                let rate = 90.0 + 295.0 * (seconds / 4.0).min(1.0);
+                let one = |dice: &mut Dice| {
+                    let number = dice.below(5000);
+                    let (path, kind) = match dice.uniform() {
+                        share if share < 0.09 => ("/scrape", "uTorrent"),
+                        share if share < 0.6 => ("/announce", "Bittorrent"),
+                        _ => ("/announce", "uTorrent"),
+                    };
+                    let agent = format!("{kind}/3{}({})", dice.below(40), dice.below(9000));
+                    let mut sent = Sent::get(address(120, number), path, agent);
+                    let more = if path == "/scrape" { "" } else { "&peer_id=abc&port=6881&left=0&compact=1" };
+                    sent.query = Some(format!("info_hash={}{more}", dice.word(20)));
+                    sent.status = 403;
+                    sent.upstream = Duration::from_millis(40);
+                    sent
+                };
+                (0..count(dice, rate)).map(|_| one(dice)).collect()
+            });
+            let rules = in_force(&world.status());
+            if large == 0 && !rules.is_empty() {
+                large = tick;
+            }
+            if small == 0 && rules.len() > 1 {
+                small = tick;
+            }
+        }
+        println!("large {large} small {small} ticks, recall {}, {:?}", world.tally.recall(), in_force(&world.status()));
+    }
+}

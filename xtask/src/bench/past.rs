@@ -68,6 +68,7 @@ fn ordinary(at: Timestamp, number: u64) -> Observation<'static> {
             bytes: 2_000,
             upstream_time: Duration::from_millis(2),
             connection_time: Duration::from_millis(3),
+            ..Cost::default()
         },
         weight: 1.0,
         history: ClientHistory { requests_recent: 3, age: Duration::from_secs(86_400), served: 60 },

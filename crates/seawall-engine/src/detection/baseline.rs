@@ -66,7 +66,8 @@ impl NormalRow {
         Self {
             marks: row.marks,
             client_hash: row.client_hash,
-            costs: row.costs,
+            // The end of a request stands for all that it cost.
+            costs: std::array::from_fn(|cost| row.costs[cost] + row.weight * row.before[cost]),
             requests: sampled.factor,
             returning: row.returning,
         }
@@ -158,7 +159,7 @@ impl Baseline {
         mut learned: impl FnMut(&Marks, bool),
     ) {
         for sampled in rows {
-            if matches!(sampled.row.answered, Answered::BySite) && !sampled.row.exempt {
+            if matches!(sampled.row.answered, Answered::BySite) && !sampled.row.under_way && !sampled.row.exempt {
                 let row = NormalRow::of(&sampled);
                 let is_vote = self.vote(second, row, random);
                 self.remember(second, row);

@@ -38,6 +38,9 @@ const GROWTH_REQUESTS_MIN: f64 = 20.0;
 /// How many rows of other windows are looked at.
 const INDEXED_ROWS_MAX: usize = 8192;
 
+/// Fewer requests than this prove nothing.
+const REQUESTS_MIN: f64 = 10.0;
+
 /// How many conjunctions are tried on other windows.
 const STABILITY_CANDIDATES_MAX: usize = 48;
 
@@ -50,7 +53,8 @@ const EXCESS_MIN: f64 = 0.5;
 /// What must be left of a cost after the rules found so far, as a share of all that is offered, for a search of its own.
 const LEFT_SHARE: f64 = 0.3;
 
-/// What is left of the requests is searched again when it is this many times as uneven as ordinary traffic.
+/// What is left of the requests is searched again when it is more than the unevenness of ordinary traffic. Below this many times
+/// as much, a rule has to name what nobody has had in 28 days: the rest may be visitors at work.
 const REST_UNEVEN: f64 = 2.0;
 
 /// A rule for time or bytes must hit something that is asked for this many times as often as usual; otherwise the
@@ -131,7 +135,7 @@ impl<'a> Inquiry<'a> {
             let is_rest = cost == CostKind::Requests && !choices.is_empty();
             let column = self.column(cost, &view, &choices);
             let is_worth = if is_rest {
-                self.is_rest_worth_mining(&column)
+                self.is_rest_beyond(&column, 1.0)
             } else {
                 self.is_worth_mining(cost, &column, &view, !choices.is_empty() || !self.standing.is_empty())
             };
@@ -143,7 +147,8 @@ impl<'a> Inquiry<'a> {
             if !is_rest {
                 covered = covered.max(joint_coverage(&chosen, &mining));
             }
-            for candidate in chosen {
+            let is_slight = is_rest && !self.is_rest_beyond(&column, REST_UNEVEN);
+            for candidate in chosen.into_iter().filter(|candidate| !is_slight || candidate.is_unheard_of) {
                 if cost != CostKind::Requests && !self.asks_more(&candidate, &view) {
                     external = true;
                     continue;
@@ -240,7 +245,10 @@ impl<'a> Inquiry<'a> {
         }
         let usual = self.material.reference.answers();
         let usual = Usual { rate: usual.rate * self.rate(CostKind::Requests), ..usual };
-        let time = |sampled: &Sampled<'_>| f64::from(sampled.row.costs[CostKind::UpstreamTime as usize]);
+        let time = |sampled: &Sampled<'_>| match sampled.row.under_way {
+            true => 0.0,
+            false => f64::from(sampled.row.whole(CostKind::UpstreamTime as usize)),
+        };
         // From before the onset, too: an empty moment is bridged from its neighbours.
         Waiting::new(&self.material.around, time, usual)
     }
@@ -268,9 +276,15 @@ impl<'a> Inquiry<'a> {
 
     /// How much of a cost a row stands for. What a request waits behind others is no work of its own.
     fn own_cost(&self, cost: CostKind, sampled: &Sampled<'_>, view: &View<'_>) -> f64 {
+        let row = sampled.row;
         let waited = match cost {
             CostKind::Requests | CostKind::Bytes => 0.0,
-            CostKind::UpstreamTime | CostKind::ConnectionTime => view.waiting.of(sampled) * f64::from(sampled.factor),
+            CostKind::UpstreamTime | CostKind::ConnectionTime => {
+                // A request begins with waiting: of a later part of its time, less is.
+                let time = CostKind::UpstreamTime as usize;
+                let waited = view.waiting.of(sampled).min(f64::from(row.whole(time))) - f64::from(row.before[time]);
+                waited.max(0.0) * f64::from(row.weight) * f64::from(sampled.factor)
+            }
         };
         (sampled.cost(cost as usize) - waited).max(0.0)
     }
@@ -316,12 +330,13 @@ impl<'a> Inquiry<'a> {
         left && excess >= EXCESS_MIN * column.expected && excess > 0.0 && !self.follows_requests(cost)
     }
 
-    /// Whether what the rules found so far leave of the requests is itself far beyond what is normal.
-    fn is_rest_worth_mining(&self, column: &Column<'_>) -> bool {
+    /// Whether what the rules found so far leave of the requests is itself beyond what is normal, by more than this many times
+    /// the unevenness of ordinary traffic.
+    fn is_rest_beyond(&self, column: &Column<'_>, uneven_times: f64) -> bool {
         self.readings.first().is_some_and(|reading| {
             let uneven = (reading.normal.upper - reading.normal.median).max(0.0) * self.material.seconds();
             !reading.calm
-                && column.excess() > REST_UNEVEN * uneven / SAMPLE_SECONDS as f64
+                && column.excess() > uneven_times * uneven / SAMPLE_SECONDS as f64
                 && column.excess() >= column.expected
         })
     }
@@ -352,6 +367,10 @@ impl<'a> Inquiry<'a> {
             let matching: Vec<_> = around.matching(items).collect();
             let since = |from| &matching[..matching.partition_point(|sampled| sampled.at >= from)];
             let (window, since_onset) = (since(self.material.from), since(onset));
+            // Parts of one request are not as many requests.
+            if since_onset.iter().map(|sampled| sampled.cost(CostKind::Requests as usize)).sum::<f64>() < REQUESTS_MIN {
+                return false;
+            }
             let rate = self.rate(CostKind::Requests) * candidate.collateral;
             if !is_sustained(cost, window, since_onset, &view.assets, rate) {
                 return false;

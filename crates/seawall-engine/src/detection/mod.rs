@@ -210,18 +210,21 @@ impl Detector {
             self.recent.pass(second, priority);
             return;
         }
-        let history = &observation.history;
+        let (history, before) = (&observation.history, &observation.cost.before);
         let (answered, status) = outcome(observation.outcome);
         let row = Row {
             marks: self.texts.marks(&self.keys, &observation.request, observation.client, second as u32),
             client: observation.client,
             client_hash,
             costs: costs.map(|cost| cost as f32),
+            before: spent(0, before.bytes, before.upstream_time, before.connection_time).map(|cost| cost as f32),
+            weight,
             importance,
             priority,
             at,
             status,
             answered,
+            under_way: observation.outcome == Outcome::UnderWay,
             returning: history.age >= RETURNING_AGE || history.served >= RETURNING_SERVED,
             exempt: observation.client.is_some_and(|client| self.never_ban.contains(client)),
         };
@@ -595,9 +598,14 @@ impl Detector {
 }
 
 /// What an observation cost, in the unit of each cost.
-fn observed_costs(observation: &Observation<'_>) -> [f64; COSTS] {
+const fn observed_costs(observation: &Observation<'_>) -> [f64; COSTS] {
     let cost = &observation.cost;
-    [f64::from(cost.requests), cost.bytes as f64, cost.upstream_time.as_secs_f64(), cost.connection_time.as_secs_f64()]
+    spent(cost.requests, cost.bytes, cost.upstream_time, cost.connection_time)
+}
+
+/// Costs in the unit of each.
+const fn spent(requests: u32, bytes: u64, upstream_time: Duration, connection_time: Duration) -> [f64; COSTS] {
+    [requests as f64, bytes as f64, upstream_time.as_secs_f64(), connection_time.as_secs_f64()]
 }
 
 /// How much an observation counts among others when not all can be kept: by all its costs, each beside a typical one.
@@ -620,7 +628,7 @@ const REARM_SHARE: f64 = 0.3;
 /// Who answered, and with which status.
 const fn outcome(outcome: Outcome) -> (Answered, u16) {
     match outcome {
-        Outcome::Arrived => (Answered::BySite, 0),
+        Outcome::Arrived | Outcome::UnderWay => (Answered::BySite, 0),
         Outcome::Served { status } | Outcome::Failed { status } => (Answered::BySite, status),
         Outcome::Refused(Refusal::Rule(_)) => (Answered::ByRule, 0),
         Outcome::Refused(Refusal::Misdirected) => (Answered::Misdirected, 421),

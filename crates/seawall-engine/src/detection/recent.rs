@@ -39,7 +39,7 @@ pub(crate) enum Answered {
 }
 
 /// One sampled observation.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Row {
     pub(crate) marks: Marks,
     /// In memory only, to write the network of a rule as text.
@@ -48,22 +48,55 @@ pub(crate) struct Row {
     pub(crate) client_hash: u32,
     /// Each cost, in the order of [`CostKind::ALL`], times the weight of the observation.
     pub(crate) costs: [f32; CostKind::ALL.len()],
+    /// What earlier rows have told of the same request, in the same order and without the weight.
+    pub(crate) before: [f32; CostKind::ALL.len()],
+    /// The weight of the observation.
+    pub(crate) weight: f32,
     pub(crate) importance: f32,
     pub(crate) priority: f32,
     pub(crate) at: Timestamp,
     /// The status of the answer; zero before there is one.
     pub(crate) status: u16,
     pub(crate) answered: Answered,
+    /// Whether the request goes on, and this tells a part of what it costs.
+    pub(crate) under_way: bool,
     /// Whether the client is an old acquaintance.
     pub(crate) returning: bool,
     /// Whether the client is on the never-ban list: no rule may count on hitting it.
     pub(crate) exempt: bool,
 }
 
+impl Default for Row {
+    fn default() -> Self {
+        Self {
+            marks: Marks::default(),
+            client: None,
+            client_hash: 0,
+            costs: [0.0; CostKind::ALL.len()],
+            before: [0.0; CostKind::ALL.len()],
+            weight: 1.0,
+            importance: 0.0,
+            priority: 0.0,
+            at: Timestamp::default(),
+            status: 0,
+            answered: Answered::default(),
+            under_way: false,
+            returning: false,
+            exempt: false,
+        }
+    }
+}
+
 impl Row {
     /// Whether a rule could change anything about it.
     pub(crate) fn is_mineable(&self) -> bool {
         !self.exempt && matches!(self.answered, Answered::BySite | Answered::ByRule)
+    }
+
+    /// What the whole request has cost so far, by itself.
+    pub(crate) fn whole(&self, cost: usize) -> f32 {
+        let part = self.costs.get(cost).copied().unwrap_or_default();
+        self.before.get(cost).copied().unwrap_or_default() + part / self.weight.max(f32::MIN_POSITIVE)
     }
 
     /// How many requests it stands for by itself.

@@ -44,10 +44,10 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
-    /// By these rows; `time` says how long one took until its answer.
+    /// By these rows; `time` says how long one took until its answer, 0 when it has none yet.
     pub(super) fn new(rows: &[Sampled<'_>], time: impl Fn(&Sampled<'_>) -> f64, usual: Usual) -> Self {
         let answered = rows.iter().filter(|sampled| time(sampled) > 0.0);
-        let moments = answered.clone().map(moment);
+        let moments = rows.iter().map(moment);
         let (Some(first), Some(last)) = (moments.clone().min(), moments.max()) else { return Self::default() };
         if usual.rate < USUAL_RATE_MIN {
             return Self::default();

@@ -4,6 +4,7 @@
 pub mod attribute;
 mod header_order;
 pub mod log;
+mod progress;
 mod request;
 pub(crate) mod static_file;
 pub mod timeline;
@@ -15,6 +16,7 @@ use crate::decision::RuleId;
 use crate::units::Timestamp;
 
 pub use header_order::HeaderOrder;
+pub use progress::{Progress, Spent};
 pub use request::{Request, Version};
 pub use static_file::is_static;
 
@@ -22,7 +24,8 @@ pub use static_file::is_static;
 ///
 /// A source that sees a request end long after it began (a proxied stream) reports it twice: on arrival with
 /// `cost.requests == 1` and [`Outcome::Arrived`], and at its end with `cost.requests == 0`, the outcome and the rest of
-/// the cost. Sums over observations are then right at any moment. A log line is one observation with everything.
+/// the cost. In between it may tell parts of the cost, with [`Outcome::UnderWay`] ([`Progress`] says when). Sums over
+/// observations are then right at any moment. A log line is one observation with everything.
 #[derive(Clone, Copy, Debug)]
 pub struct Observation<'a> {
     /// When the request arrived, or ended.
@@ -46,6 +49,8 @@ pub struct Observation<'a> {
 pub enum Outcome {
     /// It has been let through and is not done.
     Arrived,
+    /// It goes on, and has cost something meanwhile.
+    UnderWay,
     /// The site answered, with this status.
     Served {
         /// The HTTP status, 100 to 599.
@@ -89,6 +94,8 @@ pub struct Cost {
     pub upstream_time: Duration,
     /// Time that it held a connection.
     pub connection_time: Duration,
+    /// What earlier observations have told of the same request.
+    pub before: Spent,
 }
 
 /// What the source's client table knew when the request came. All zero for a client never seen.

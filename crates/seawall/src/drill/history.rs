@@ -152,7 +152,7 @@ impl Memory {
                 ..Request::default()
             },
             outcome: Outcome::Served { status },
-            cost: Cost { requests: 1, bytes, upstream_time, connection_time: upstream_time },
+            cost: Cost { requests: 1, bytes, upstream_time, connection_time: upstream_time, ..Cost::default() },
             weight: 1.0,
             history: ClientHistory { requests_recent: 1, age: past.at.since(first_seen), served: known.served },
         });

@@ -120,7 +120,14 @@ impl Record {
         }
     }
 
-    /// Turns the record of a request's arrival into that of its end.
+    /// The same, as one that speaks for so many.
+    #[must_use]
+    pub fn standing_for(mut self, records: f32) -> Self {
+        self.weight *= records;
+        self
+    }
+
+    /// Turns the record of a request's arrival into that of a part of what it costs, or of its end.
     pub fn finish(&mut self, at: Timestamp, outcome: Outcome, cost: Cost) {
         (self.at, self.outcome, self.cost) = (at, outcome, cost);
     }

@@ -69,7 +69,7 @@ impl Answer {
     pub const fn new(outcome: Outcome, bytes: u64) -> Self {
         let status = match outcome {
             Outcome::Served { status } | Outcome::Failed { status } => Some(status),
-            Outcome::Arrived | Outcome::Refused(_) => None,
+            Outcome::Arrived | Outcome::UnderWay | Outcome::Refused(_) => None,
         };
         Self { status, bytes, at: None, duration: None }
     }

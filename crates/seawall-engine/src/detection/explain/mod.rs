@@ -142,7 +142,7 @@ impl Explainer {
             status,
             answered,
             returning,
-            exempt: false,
+            ..Row::default()
         };
         match surge {
             Some(at) => self.surges[at].bucket.offer(row),

@@ -35,9 +35,10 @@ pub(super) fn shows(scene: &Scene<'_>) -> bool {
         return true;
     }
     let is_slow = |sampled: &super::Sampled<'_>| {
-        let held = f64::from(sampled.row.costs[CostKind::ConnectionTime as usize]);
+        let held = sampled.row.costs[CostKind::ConnectionTime as usize];
         let bytes = f64::from(sampled.row.costs[CostKind::Bytes as usize]);
-        held >= HELD_SECONDS_MIN && bytes <= BYTES_PER_SECOND_MAX * held
+        let held_so_far = f64::from(sampled.row.whole(CostKind::ConnectionTime as usize));
+        held > 0.0 && held_so_far >= HELD_SECONDS_MIN && bytes <= BYTES_PER_SECOND_MAX * f64::from(held)
     };
     let mut held: FxHashMap<(u32, u32), f64> = FxHashMap::default();
     let (mut all, mut first, mut last) = (0.0, None::<Timestamp>, None::<Timestamp>);

@@ -33,7 +33,7 @@ mod w3c;
 
 use std::time::Duration;
 
-use super::{ClientHistory, Cost, Observation, Outcome, Request};
+use super::{ClientHistory, Cost, Observation, Outcome, Request, Spent};
 use crate::address::ClientAddress;
 use crate::units::Timestamp;
 
@@ -124,6 +124,7 @@ impl<'a> Parts<'a> {
                 // Where a log tells only how long it all took, that is the best there is.
                 upstream_time: self.upstream_time.unwrap_or(request_time),
                 connection_time: request_time,
+                before: Spent::default(),
             },
             weight: 1.0,
             history: ClientHistory::default(),

@@ -6,6 +6,7 @@ use seawall_engine::observation::{Cost, Observation, Outcome, Request};
 use seawall_engine::units::Timestamp;
 
 use super::connection::{Connection, Phase, Sender};
+use super::under_way::UnderWay;
 use crate::source::record::Record;
 
 /// What nginx writes down for a client that went away before its answer.
@@ -14,13 +15,9 @@ const CLIENT_GONE: u16 = 499;
 /// What is still to be told about a request when its answer is through.
 pub(super) struct Account {
     pub(super) connection: Rc<Connection>,
-    /// When the request arrived, and when the head of the answer came; until it does, the site works on it.
-    pub(super) arrived: Timestamp,
-    pub(super) answered: Option<Timestamp>,
     pub(super) outcome: Outcome,
-    pub(super) bytes: u64,
     /// There when the request was selected for detection.
-    pub(super) record: Option<Box<Record>>,
+    under_way: Option<Rc<UnderWay>>,
 }
 
 impl Account {
@@ -28,11 +25,11 @@ impl Account {
     /// that its client does not wait for.
     pub(super) fn open(connection: &Rc<Connection>, request: &Request<'_>, sender: Sender, arrived: Timestamp) -> Self {
         connection.begin_exchange();
-        let mut account = Self::without_record(connection, arrived);
+        let mut account = Self::without_record(connection);
         account.outcome = Outcome::Served { status: CLIENT_GONE };
         let mut sampler = connection.worker.sampler.borrow_mut();
-        account.record = sampler.select(arrived).map(|weight| {
-            let record = Box::new(Record::new(&Observation {
+        account.under_way = sampler.select(arrived).map(|weight| {
+            let record = Record::new(&Observation {
                 at: arrived,
                 client: sender.client,
                 request: *request,
@@ -40,23 +37,30 @@ impl Account {
                 cost: Cost { requests: 1, ..Cost::default() },
                 weight,
                 history: sender.history,
-            }));
-            sampler.push(Record::clone(&record));
-            record
+            });
+            sampler.push(record.clone());
+            connection.worker.under_way.add(UnderWay::new(arrived, record))
         });
         drop(sampler);
         account
     }
 
     /// The account of a request whose observation has been made already, or that is not worth one.
-    pub(super) fn without_record(connection: &Rc<Connection>, arrived: Timestamp) -> Self {
-        Self {
-            connection: Rc::clone(connection),
-            arrived,
-            answered: None,
-            outcome: Outcome::Arrived,
-            bytes: 0,
-            record: None,
+    pub(super) fn without_record(connection: &Rc<Connection>) -> Self {
+        Self { connection: Rc::clone(connection), outcome: Outcome::Arrived, under_way: None }
+    }
+
+    /// The head of the answer has come, or it is certain that none will: the site works on it no longer.
+    pub(super) fn answer(&self) {
+        if let Some(under_way) = &self.under_way {
+            under_way.answer(self.connection.worker.shared.clock.now());
+        }
+    }
+
+    /// So many more bytes of the answer are on their way to the client.
+    pub(super) fn count(&self, bytes: usize) {
+        if let Some(under_way) = &self.under_way {
+            under_way.count(bytes as u64);
         }
     }
 
@@ -76,21 +80,14 @@ impl Drop for Account {
             Outcome::Failed { .. } | Outcome::Served { status: 500.. } => worker.traffic.failed.add(1),
             Outcome::Served { status: CLIENT_GONE } => worker.traffic.gone.add(1),
             Outcome::Served { .. } => worker.traffic.served.add(1),
-            Outcome::Arrived | Outcome::Refused(_) => {}
+            Outcome::Arrived | Outcome::UnderWay | Outcome::Refused(_) => {}
         }
         if matches!(self.outcome, Outcome::Failed { status: 503 } | Outcome::Served { status: 429 | 503 }) {
             worker.told_to_wait(self.connection.asking.get());
         }
-        if let Some(mut record) = self.record.take() {
-            let now = worker.shared.clock.now();
-            let cost = Cost {
-                requests: 0,
-                bytes: self.bytes,
-                upstream_time: self.answered.unwrap_or(now).since(self.arrived),
-                connection_time: now.since(self.arrived),
-            };
-            record.finish(now, self.outcome, cost);
-            worker.sampler.borrow_mut().push(*record);
+        if let Some(under_way) = self.under_way.take() {
+            let record = under_way.end(worker.shared.clock.now(), self.outcome);
+            worker.sampler.borrow_mut().push(record);
         }
         if self.connection.phase() == Phase::Exchange {
             self.connection.enter(Phase::Idle);

@@ -129,7 +129,7 @@ impl Body for AnswerBody {
         };
         match &polled {
             Poll::Ready(Some(Ok(frame))) => {
-                this.account.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
+                this.account.count(frame.data_ref().map_or(0, |data| data.len()));
             }
             Poll::Ready(Some(Err(error))) => {
                 tracing::debug!(%error, "an answer broke off");

@@ -16,7 +16,6 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use seawall_engine::observation::{self, HeaderOrder, Outcome, Version};
-use seawall_engine::units::Timestamp;
 use tokio::io::AsyncWriteExt as _;
 
 use super::account::Account;
@@ -122,7 +121,7 @@ impl Exchange {
         let survey = Survey::new(&parts.headers);
         let (true, Ok(host)) = (is_clear(&parts, survey.traits), host(&parts, &survey)) else {
             connection.worker.traffic.malformed.add(1);
-            return Ok(self.reply(Reply::Malformed, &parts.method, arrived));
+            return Ok(self.reply(Reply::Malformed, &parts.method));
         };
         let header_order = headers::order(&parts.headers);
         let (view, traits) = (view(&parts, &host, &survey, &header_order), survey.traits);
@@ -130,7 +129,7 @@ impl Exchange {
             // Judged before hyper came in; only the way remains to be found again.
             Some(sender) => match settings.destination(view.host) {
                 Some(destination) => (destination.clone(), sender),
-                None => return Ok(self.reply(Reply::Misdirected, &parts.method, arrived)),
+                None => return Ok(self.reply(Reply::Misdirected, &parts.method)),
             },
             None => {
                 let client = connection.client(&settings, |name| headers::values(&parts.headers, name));
@@ -139,7 +138,7 @@ impl Exchange {
                     Err(Refused::Silently) => return Err(Dropped),
                     // Closed after it: the next request on a new connection is refused at a tenth of the cost.
                     Err(Refused::With(reply)) => {
-                        let mut response = self.reply(reply, &parts.method, arrived);
+                        let mut response = self.reply(reply, &parts.method);
                         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
                         return Ok(response);
                     }
@@ -193,7 +192,7 @@ impl Exchange {
         let request =
             Request::from_parts(parts, RequestBody::new(body, Rc::clone(connection), Rc::clone(&self.deadline)));
         let result = pool.send(worker, request, &self.deadline).await;
-        account.answered = Some(worker.shared.clock.now());
+        account.answer();
         match result {
             Ok(mut response) => {
                 let status = response.status();
@@ -260,8 +259,8 @@ impl Exchange {
     }
 
     /// An answer to a request whose observation has been made already, or that is not worth one.
-    fn reply(&self, reply: Reply, method: &Method, arrived: Timestamp) -> Response<AnswerBody> {
-        let account = Account::without_record(&self.connection, arrived);
+    fn reply(&self, reply: Reply, method: &Method) -> Response<AnswerBody> {
+        let account = Account::without_record(&self.connection);
         finish(self.full(reply, method), account)
     }
 }

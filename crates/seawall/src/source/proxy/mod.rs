@@ -9,8 +9,8 @@
 //! - [`forward`]: gives what is less plain to hyper ([`stream`], [`body`]), for good; judges later requests on the same connection.
 //! - [`streams`]: hands viewers of the clock to its broadcaster.
 //!
-//! What may go on of a message is told by [`headers`], who asks by [`claims`]. Observations leave through [`account`] and
-//! [`crate::source::record`], counts through [`traffic`]. Every wait has a bound
+//! What may go on of a message is told by [`headers`], who asks by [`claims`]. Observations leave through [`account`],
+//! of what lasts also through [`under_way`], and [`crate::source::record`], counts through [`traffic`]. Every wait has a bound
 //! ([`deadlines`]).
 
 mod account;
@@ -31,5 +31,6 @@ pub mod settings;
 mod stream;
 mod streams;
 pub mod traffic;
+mod under_way;
 mod upstream;
 pub mod worker;

@@ -27,6 +27,7 @@ use super::listener;
 use super::settings::Settings;
 use super::streams::Streams;
 use super::traffic::Traffic;
+use super::under_way::AllUnderWay;
 use super::upstream::{Pools, UpstreamError};
 use crate::config::{Limits, Upstream};
 use crate::enforcement::HandDown;
@@ -59,6 +60,7 @@ pub(super) struct Worker {
     pub(super) deadlines: Deadlines,
     pub(super) pools: Pools,
     pub(super) sampler: RefCell<Sampler>,
+    pub(super) under_way: AllUnderWay,
     pub(super) streams: Streams,
     /// Whether the worker finishes what is under way and takes nothing new. A channel, so that streams can wait for it.
     pub(super) draining: watch::Sender<bool>,
@@ -142,6 +144,7 @@ impl Worker {
             deadlines: Deadlines::default(),
             pools: Pools::default(),
             sampler: RefCell::new(start.sampler),
+            under_way: AllUnderWay::default(),
             streams: Streams::new(),
             draining: watch::Sender::new(false),
             gate: RefCell::new(Gate::new(start.workers, CLIENT_ENTRIES / start.workers.max(1), start.seed)),
@@ -397,6 +400,7 @@ async fn housekeep(worker: Rc<Worker>) {
             // Who is waited for is looked at again, whether it keeps others waiting.
             worker.deadlines.wake_all();
         }
+        worker.under_way.sweep(worker.shared.clock.now(), &mut worker.sampler.borrow_mut());
         worker.refresh();
         worker.streams.count(&worker);
         worker.pools.close_idle(worker.shared.clock.now());

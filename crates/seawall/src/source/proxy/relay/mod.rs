@@ -127,9 +127,9 @@ impl Connection {
         // What came with the head is looked at before that is sent, while the client can still be told.
         let first = answer.body.take(source.received.get_mut(answer.length..source.filled).unwrap_or_default());
         let first = first.ok_or(Failure::Upstream(UpstreamError::Malformed(BROKEN_BODY)))?;
-        outbound.account.answered = Some(worker.shared.clock.now());
+        outbound.account.answer();
         outbound.account.outcome = Outcome::Served { status: answer.status };
-        let result = source.pass_on(self, client, deadline, (answer, first), text, &mut outbound.account.bytes).await;
+        let result = source.pass_on(self, client, deadline, (answer, first), text, &outbound.account).await;
         result.map_err(|broken| {
             if let Broken::BySite(error) = broken {
                 worker.note_failure(&outbound.upstream, &error);
@@ -292,8 +292,8 @@ impl Source {
         }
     }
 
-    /// Sends `text`, the head, then what was taken of the body already, and the rest as it comes. `bytes` counts those of the
-    /// body.
+    /// Sends `text`, the head, then what was taken of the body already, and the rest as it comes. The
+    /// account counts bytes of the body.
     async fn pass_on(
         mut self,
         connection: &Connection,
@@ -301,14 +301,14 @@ impl Source {
         deadline: &Deadline,
         (mut answer, mut taken): (Answer, Taken),
         text: &mut Vec<u8>,
-        bytes: &mut u64,
+        account: &Account,
     ) -> Result<(), Broken> {
         let worker = &connection.worker;
         let idle_time = worker.limits(|limits| limits.upstream_idle_time_max);
         let mut start = answer.length;
         loop {
             let data = self.received.get(start..start + taken.data).unwrap_or_default();
-            *bytes += data.len() as u64;
+            account.count(data.len());
             if taken.is_ended {
                 answer.body.write(data, true, text);
                 // Before the client has it all: a slow one does not keep the connection from others.
