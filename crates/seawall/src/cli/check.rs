@@ -12,7 +12,9 @@ use serde_json::{Value, json};
 use super::Failure;
 use super::output::print;
 use crate::config::quantity::{show_duration, show_size};
-use crate::config::{self, ClientAddressSource, Config, HostPattern, Limits, NetworkFiles, Origin, Place, Problems};
+use crate::config::{
+    self, ClientAddressSource, Config, HostPattern, Limits, NetworkFiles, Notify, Origin, Place, Problems, UrlForm, Way,
+};
 
 const EXAMPLE: &str = "\
 Examples:
@@ -86,6 +88,7 @@ impl Display for Explanation<'_> {
         write_networks(formatter, &config.networks)?;
         self.policy(formatter)?;
         write_privacy(formatter, config.privacy.key_retention_days)?;
+        write_notify(formatter, &config.notify)?;
         let notes = notes(config);
         if !notes.is_empty() {
             writeln!(formatter, "\nWorth knowing")?;
@@ -182,6 +185,35 @@ fn write_privacy(formatter: &mut fmt::Formatter<'_>, key_retention_days: u16) ->
         1 => writeln!(formatter, "  The key of a day's pseudonyms is deleted when the day is over."),
         days => writeln!(formatter, "  The key of a day's pseudonyms is kept for {days} days."),
     }
+}
+
+/// Who is told of what happens.
+fn write_notify(formatter: &mut fmt::Formatter<'_>, notify: &[Notify]) -> fmt::Result {
+    writeln!(formatter, "\nNotifications")?;
+    if notify.is_empty() {
+        return writeln!(formatter, "  Nobody is told of what happens; see [[notify]].");
+    }
+    for Notify { name, way, on, interval_min } in notify {
+        let how = match way {
+            Way::Command(_) => format!("by the program {way}"),
+            Way::Url { form, .. } => {
+                let form = match form {
+                    UrlForm::Json => "JSON",
+                    UrlForm::Ntfy => "text for ntfy",
+                    UrlForm::Slack => "text for Slack",
+                };
+                format!("by {form}, posted to {way}")
+            }
+        };
+        let kinds: Vec<String> = on.iter().map(|kind| json!(kind).as_str().unwrap_or_default().to_owned()).collect();
+        writeln!(
+            formatter,
+            "  {name}: {how}, at most once in {}, of {}.",
+            show_duration(*interval_min),
+            listed(&kinds)
+        )?;
+    }
+    Ok(())
 }
 
 /// Each limit in words, with its value. A limit that is not named here does not compile.
@@ -287,7 +319,15 @@ fn listed(items: &[impl Display]) -> String {
 }
 
 fn config_json(name: Option<&str>, config: &Config) -> Value {
-    let Config { listen, admin, state_directory, workers, sites, trust, limits, networks, policy, privacy } = config;
+    let Config { listen, admin, state_directory, workers, sites, trust, limits, networks, policy, privacy, notify } =
+        config;
+    let notify: Vec<Value> = notify
+        .iter()
+        .map(|notify| {
+            let Notify { name, way, on, interval_min } = notify;
+            json!({ "name": name, "to": way.to_string(), "on": on, "interval_seconds_min": interval_min.as_secs_f64() })
+        })
+        .collect();
     let sites: Vec<Value> = sites
         .iter()
         .map(|site| {
@@ -336,6 +376,7 @@ fn config_json(name: Option<&str>, config: &Config) -> Value {
         "networks": { "country": networks.country, "asn": networks.asn },
         "policy": { "enforce": policy.enforce, "never_ban": never_ban },
         "privacy": { "key_retention_days": privacy.key_retention_days },
+        "notify": notify,
         "notes": notes(config),
     })
 }

@@ -7,6 +7,7 @@ mod drill;
 mod explain;
 mod failure;
 mod guard;
+mod notify;
 mod output;
 pub(crate) mod reference;
 mod reload;
@@ -41,6 +42,7 @@ enum Command {
     Rules(rules::Arguments),
     Reload(reload::Arguments),
     Stop(stop::Arguments),
+    Notify(notify::Arguments),
     Report(report::Arguments),
     Explain(explain::Arguments),
     Backtest(backtest::Arguments),
@@ -58,6 +60,7 @@ pub fn run() -> ExitCode {
         Command::Rules(arguments) => rules::run(&arguments),
         Command::Reload(arguments) => reload::run(&arguments),
         Command::Stop(arguments) => stop::run(&arguments),
+        Command::Notify(arguments) => notify::run(&arguments),
         Command::Report(arguments) => report::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Backtest(arguments) => backtest::run(&arguments),

@@ -9,7 +9,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::state::{StateDirectory, StateError};
 use super::{Command, Daemon, Snapshot};
+use crate::show::notify::Trial;
 
 /// The name of the socket in the state directory.
 pub const SOCKET_NAME: &str = "control.sock";
@@ -85,6 +86,7 @@ pub(super) async fn serve(daemon: Arc<Daemon>, listener: UnixListener) {
         .route("/v1/stop", post(stop))
         .route("/v1/rules", get(rules))
         .route("/v1/rules/{id}", delete(remove_rule))
+        .route("/v1/notify/test", post(try_notifications))
         .with_state(daemon);
     let served = match tokio::net::UnixListener::from_std(listener) {
         Ok(listener) => axum::serve(listener, router).await,
@@ -110,6 +112,17 @@ async fn reload(State(daemon): State<Arc<Daemon>>) -> Answer<Reloaded> {
         Ok(reloaded) => Ok(Json(reloaded)),
         Err(problems) => Err(problem(StatusCode::UNPROCESSABLE_ENTITY, problems)),
     }
+}
+
+/// Who is to be tried.
+#[derive(Deserialize)]
+struct Tried {
+    name: Option<String>,
+}
+
+async fn try_notifications(State(daemon): State<Arc<Daemon>>, Query(tried): Query<Tried>) -> Answer<Vec<Trial>> {
+    let sent = tokio::task::spawn_blocking(move || daemon.try_notifications(tried.name.as_deref())).await;
+    sent.map(Json).map_err(|error| problem(StatusCode::INTERNAL_SERVER_ERROR, format!("sending failed: {error}")))
 }
 
 async fn stop(State(daemon): State<Arc<Daemon>>) -> StatusCode {

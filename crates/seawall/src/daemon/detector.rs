@@ -20,6 +20,7 @@ use super::silences::Silences;
 use super::snapshot::{Limits, Rates, Snapshot};
 use super::state::StateDirectory;
 use crate::host::pressure::HostPressure;
+use crate::show::notify::Notifications;
 use crate::source::proxy::traffic::{Traffic, TrafficTotals};
 use crate::source::record::Record;
 use crate::source::shared::{CLIENT_ENTRIES, Shared};
@@ -65,6 +66,7 @@ pub(super) struct Detecting {
     pub(super) enforce: Enforce,
     pub(super) open_files: usize,
     pub(super) intake: Arc<Intake>,
+    pub(super) notifications: Arc<ArcSwap<Notifications>>,
     pub(super) seed: u64,
 }
 
@@ -83,6 +85,7 @@ struct Running {
     /// Where detection is in time: it never steps back.
     at: Timestamp,
     silences: Silences,
+    notifications: Arc<ArcSwap<Notifications>>,
 }
 
 impl Detecting {
@@ -107,6 +110,7 @@ impl Detecting {
             gate_bytes: self.traffic.len() * Gate::new(1, CLIENT_ENTRIES / self.traffic.len().max(1), 0).memory_bytes(),
             at: self.shared.clock.now(),
             silences: Silences::default(),
+            notifications: Arc::clone(&self.notifications),
         };
         let start = self.shared.clock.now();
         let (mut tick_at, mut save_at) = (start, start + SAVE_INTERVAL);
@@ -283,6 +287,7 @@ impl Detecting {
             limits,
             detection,
             events: running.events.iter().cloned().collect(),
+            notifications: running.notifications.load().statuses(),
         }));
     }
 
@@ -300,6 +305,7 @@ impl Running {
             EventKind::SensorSilent => tracing::warn!(kind = ?event.kind, "{}", event.text),
             _ => tracing::info!(kind = ?event.kind, "{}", event.text),
         }
+        self.notifications.load().note(&event);
         if self.events.len() >= EVENTS_MAX {
             self.events.pop_front();
         }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use seawall_engine::decision::{Event, Status};
 use serde::{Deserialize, Serialize};
 
+use crate::show::notify::Notified;
 use crate::source::proxy::traffic::TrafficTotals;
 use crate::source::watch::report::LogSensor;
 
@@ -35,6 +36,9 @@ pub struct Snapshot {
     pub detection: Status,
     /// What has happened, newest last; a bounded number.
     pub events: Vec<Event>,
+    /// Who is told of it, and how that goes.
+    #[serde(default)]
+    pub notifications: Vec<Notified>,
 }
 
 impl Snapshot {

@@ -4,6 +4,7 @@ pub mod backtest;
 pub mod excerpt;
 pub mod explain;
 pub mod log;
+pub mod notify;
 pub mod report;
 pub mod status;
 pub mod text;

@@ -8,6 +8,7 @@ mod config;
 mod daemon;
 mod drill;
 mod explain;
+mod notify;
 mod proxy;
 mod report;
 mod support;

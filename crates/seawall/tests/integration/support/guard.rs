@@ -79,6 +79,9 @@ impl Setup {
     }
 }
 
+/// The configuration of a guard on logs.
+const BESIDE: &str = "admin = \"off\"\n[policy]\nenforce = \"on-excess\"\n";
+
 /// A running guard. It is killed when dropped.
 pub(crate) struct Guard {
     process: Child,
@@ -115,7 +118,13 @@ impl Guard {
     /// Starts a guard on logs, with these arguments after `watch`, in a folder that `prepare` can put things into before.
     pub(crate) fn watch(arguments: &[&str], prepare: impl FnOnce(&Path)) -> Self {
         let arguments = [&["watch", "--state", "state", "--config", "seawall.toml"], arguments].concat();
-        Self::launch("admin = \"off\"\n[policy]\nenforce = \"on-excess\"\n", prepare, "state", &arguments)
+        Self::launch(BESIDE, prepare, "state", &arguments)
+    }
+
+    /// As [`Self::watch`], with further sections.
+    pub(crate) fn watch_with(sections: &str, arguments: &[&str]) -> Self {
+        let arguments = [&["watch", "--state", "state", "--config", "seawall.toml"], arguments].concat();
+        Self::launch(&format!("{BESIDE}{sections}"), |_| {}, "state", &arguments)
     }
 
     /// Starts another one in the same folder, after the end of this.
