@@ -102,7 +102,7 @@ impl Timeline {
 
     fn note(&mut self, lag: Duration) {
         // What is a little late waits for the whole second.
-        let seconds = if lag.is_zero() { 0 } else { lag.as_secs() as usize + 1 };
+        let seconds = lag.as_millis().div_ceil(1_000) as usize;
         if let Some(lines) = self.lags.get_mut(seconds.min(LAGS - 1)) {
             *lines += 1.0;
         }

@@ -13,8 +13,8 @@ use super::Failure;
 use super::output::print;
 use crate::config::quantity::{show_duration, show_size};
 use crate::config::{
-    self, ClientAddressSource, Config, HostPattern, Kernel, KernelUse, Limits, NetworkFiles, Origin, Place, Problems,
-    Retention,
+    self, ClientAddressSource, Config, HostPattern, Kernel, KernelUse, Limits, NetworkFiles, Notify, Origin, Place,
+    Problems, Retention, UrlForm, Way,
 };
 
 const EXAMPLE: &str = "\
@@ -92,6 +92,7 @@ impl Display for Explanation<'_> {
         write_kernel(formatter, &config.kernel)?;
         let Retention { days, size_max } = &config.record;
         writeln!(formatter, "\nRecord\n  What was done is kept for {days} days, in at most {}.", show_size(*size_max))?;
+        write_notify(formatter, &config.notify)?;
         let notes = notes(config);
         if !notes.is_empty() {
             writeln!(formatter, "\nWorth knowing")?;
@@ -203,6 +204,35 @@ fn write_kernel(formatter: &mut fmt::Formatter<'_>, kernel: &Kernel) -> fmt::Res
     writeln!(formatter, "  At most {entries_max} are banned at once.")?;
     let stays = if *keep { "stays, and its entries end within ten minutes" } else { "goes" };
     writeln!(formatter, "  When the guard stops the table {stays}.")
+}
+
+/// Who is told of what happens.
+fn write_notify(formatter: &mut fmt::Formatter<'_>, notify: &[Notify]) -> fmt::Result {
+    writeln!(formatter, "\nNotifications")?;
+    if notify.is_empty() {
+        return writeln!(formatter, "  Nobody is told of what happens; see [[notify]].");
+    }
+    for Notify { name, way, on, interval_min } in notify {
+        let how = match way {
+            Way::Command(_) => format!("by the program {way}"),
+            Way::Url { form, .. } => {
+                let form = match form {
+                    UrlForm::Json => "JSON",
+                    UrlForm::Ntfy => "text for ntfy",
+                    UrlForm::Slack => "text for Slack",
+                };
+                format!("by {form}, posted to {way}")
+            }
+        };
+        let kinds: Vec<String> = on.iter().map(|kind| json!(kind).as_str().unwrap_or_default().to_owned()).collect();
+        writeln!(
+            formatter,
+            "  {name}: {how}, at most once in {}, of {}.",
+            show_duration(*interval_min),
+            listed(&kinds)
+        )?;
+    }
+    Ok(())
 }
 
 /// Each limit in words, with its value. A limit that is not named here does not compile.
@@ -321,7 +351,15 @@ fn config_json(name: Option<&str>, config: &Config) -> Value {
         privacy,
         kernel,
         record,
+        notify,
     } = config;
+    let notify: Vec<Value> = notify
+        .iter()
+        .map(|notify| {
+            let Notify { name, way, on, interval_min } = notify;
+            json!({ "name": name, "to": way.to_string(), "on": on, "interval_seconds_min": interval_min.as_secs_f64() })
+        })
+        .collect();
     let sites: Vec<Value> = sites
         .iter()
         .map(|site| {
@@ -378,6 +416,7 @@ fn config_json(name: Option<&str>, config: &Config) -> Value {
             "entries_max": kernel.entries_max,
         },
         "record": { "retention_days": record.days, "size_max": record.size_max },
+        "notify": notify,
         "notes": notes(config),
     })
 }

@@ -11,6 +11,7 @@ mod failure;
 mod guard;
 mod journal;
 mod logs;
+mod notify;
 mod output;
 mod panic;
 pub(crate) mod reference;
@@ -50,6 +51,7 @@ enum Command {
     Panic(panic::Arguments),
     Reload(reload::Arguments),
     Stop(stop::Arguments),
+    Notify(notify::Arguments),
     Report(report::Arguments),
     Explain(explain::Arguments),
     Backtest(backtest::Arguments),
@@ -71,6 +73,7 @@ pub fn run() -> ExitCode {
         Command::Panic(arguments) => panic::run(&arguments),
         Command::Reload(arguments) => reload::run(&arguments),
         Command::Stop(arguments) => stop::run(&arguments),
+        Command::Notify(arguments) => notify::run(&arguments),
         Command::Report(arguments) => report::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Backtest(arguments) => backtest::run(&arguments),

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use seawall_engine::address::{AddressSet, loopback_networks};
-use seawall_engine::decision::Enforce;
 use seawall_engine::decision::expression::{List, Lists};
+use seawall_engine::decision::{Enforce, EventKind};
 
 use crate::enforcement::{Configured, Entry, Reason};
 
@@ -42,6 +42,8 @@ pub struct Config {
     pub kernel: Kernel,
     /// How long what was done is kept.
     pub record: Retention,
+    /// Who is told of what happens.
+    pub notify: Vec<Notify>,
 }
 
 impl Config {
@@ -266,4 +268,81 @@ pub struct Retention {
     pub days: u16,
     /// Bytes of the file.
     pub size_max: usize,
+}
+
+/// Somebody who is told of what happens.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Notify {
+    /// What it is called.
+    pub name: String,
+    /// How.
+    pub way: Way,
+    /// Of what.
+    pub on: Vec<EventKind>,
+    /// The least time between two messages.
+    pub interval_min: Duration,
+}
+
+/// How somebody is told.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Way {
+    /// By a program, with its arguments.
+    Command(Vec<String>),
+    /// By a request to a server.
+    Url {
+        /// Where to.
+        url: Secret,
+        /// What is posted.
+        form: UrlForm,
+        /// What proves that we may.
+        token: Option<Secret>,
+    },
+}
+
+/// Without what may be secret: the program, or the host.
+impl fmt::Display for Way {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Command(words) => formatter.write_str(words.first().map_or("", String::as_str)),
+            Self::Url { url: Secret::Given(url), .. } => {
+                let host = url.parse::<http::Uri>().ok().and_then(|uri| uri.host().map(str::to_owned));
+                formatter.write_str(host.as_deref().unwrap_or_default())
+            }
+            Self::Url { url: Secret::File(path), .. } => write!(formatter, "the URL in {}", path.display()),
+            Self::Url { url: Secret::Environment(name), .. } => write!(formatter, "the URL in ${name}"),
+        }
+    }
+}
+
+/// What is posted to a URL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UrlForm {
+    /// One JSON object.
+    Json,
+    /// Text with the headers of ntfy.
+    Ntfy,
+    /// `{"text": …}`
+    Slack,
+}
+
+/// What is not to be shown.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Secret {
+    /// As written in the configuration.
+    Given(String),
+    /// In a file, whose surrounding white space does not count.
+    File(PathBuf),
+    /// In an environment variable of the guard.
+    Environment(String),
+}
+
+/// Where it is, and never what it is.
+impl fmt::Debug for Secret {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Given(_) => formatter.write_str("Given(…)"),
+            Self::File(path) => formatter.debug_tuple("File").field(path).finish(),
+            Self::Environment(name) => formatter.debug_tuple("Environment").field(name).finish(),
+        }
+    }
 }

@@ -375,6 +375,10 @@ impl<K: Kind> Kind for List<K> {
     fn name(&self) -> String {
         format!("{}, or a list of them", self.of.name())
     }
+
+    fn choices(&self) -> Vec<(&'static str, &'static str)> {
+        self.of.choices()
+    }
 }
 
 /// What was found, shortened, and with nothing in it that could act on a terminal.

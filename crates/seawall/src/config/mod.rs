@@ -10,6 +10,7 @@ mod consistency;
 mod defaults;
 mod host;
 mod kind;
+pub(crate) mod notify;
 mod path;
 mod problem;
 pub(crate) mod quantity;
@@ -26,8 +27,8 @@ use std::path::Path;
 use toml::de::DeTable;
 
 pub use checked::{
-    ClientAddressSource, Config, HostPattern, Kernel, KernelUse, Limits, NetworkFiles, Origin, Policy, Privacy,
-    Retention, SITES, Site, Trust, Upstream,
+    ClientAddressSource, Config, HostPattern, Kernel, KernelUse, Limits, NetworkFiles, Notify, Origin, Policy, Privacy,
+    Retention, SITES, Secret, Site, Trust, Upstream, UrlForm, Way,
 };
 pub use defaults::Environment;
 pub use problem::{Place, Problem, Problems};

@@ -143,7 +143,7 @@ mod tests {
         assert_eq!(config.policy, defaults.policy);
     }
 
-    /// Uncomments one setting after the other; those of the origin replace the upstream.
+    /// Uncomments one setting after the other; those of the origin replace the upstream, and a URL the command.
     #[test]
     fn what_the_example_comments_out_is_valid_too() {
         let example = example();
@@ -153,6 +153,12 @@ mod tests {
             let mut text = example.replace(line, setting);
             if setting.starts_with("origin") || setting.starts_with("files") {
                 text = text.replace("\nupstream = ", "\n#upstream = ");
+            }
+            if setting.starts_with("url") || setting.starts_with("token-from") {
+                text = text.replace("\ncommand = ", "\n#command = ");
+            }
+            if setting.starts_with("token-from") {
+                text = text.replace("\n#url = ", "\nurl = ");
             }
             // The folder and the files of the example need not exist on this machine.
             text = text.replace("files = \"/var/www/html\"", "files = \"/\"");

@@ -17,6 +17,7 @@ use super::consistency::{self, SiteFound};
 use super::defaults::Environment;
 use super::host::Host;
 use super::kind::{Choice, Count, Flag, List, Located, OrWord, Size, Time};
+use super::notify;
 use super::path::{FilePath, SiteName, TableName};
 use super::quantity::{KIB, MIB};
 use super::section::Section;
@@ -91,6 +92,12 @@ pub(super) fn read(top: &mut Section<'_, '_>, environment: &Environment, folder:
     );
     let policy = top.table("[policy]", "How decisions are made, and who is never affected by them.", policy);
     let privacy = top.table("[privacy]", "How client addresses are hidden where they are kept or passed on.", privacy);
+    let notify = top.tables(
+        "[[notify]]",
+        "Who is told of what happens, by a program or a request. There can be several. `seawall notify test` sends a trial \
+         message; docs/notifications.md tells what a message says.",
+        |table| notify::read(table, folder),
+    );
 
     let kernel = top.table(
         "[kernel]",
@@ -107,6 +114,7 @@ pub(super) fn read(top: &mut Section<'_, '_>, environment: &Environment, folder:
 
     if top.is_given() {
         consistency::check(top, &listen, &admin, sites.as_deref(), !environment.beside);
+        notify::check(top, notify.as_deref().unwrap_or_default());
     }
     Config {
         listen: values(listen),
@@ -121,6 +129,7 @@ pub(super) fn read(top: &mut Section<'_, '_>, environment: &Environment, folder:
         privacy,
         kernel,
         record,
+        notify: values(notify.unwrap_or_default()),
     }
 }
 

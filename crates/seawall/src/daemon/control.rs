@@ -22,6 +22,7 @@ use super::{Command, Daemon, Snapshot};
 use crate::enforcement::{BanRequest, BanView, Banned, Confirmed, NeverBanView, Order, Panicked, Unbanned};
 use crate::host::clock::Clock;
 use crate::record::{Action, Actor};
+use crate::show::notify::Trial;
 
 /// The name of the socket in the state directory.
 pub const SOCKET_NAME: &str = "control.sock";
@@ -97,6 +98,7 @@ pub(super) async fn serve(daemon: Arc<Daemon>, listener: UnixListener) {
         .route("/v1/never-ban", get(never_ban))
         .route("/v1/confirm", post(confirm))
         .route("/v1/panic", post(panic))
+        .route("/v1/notify/test", post(try_notifications))
         .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))
         .with_state(daemon);
     let served = match tokio::net::UnixListener::from_std(listener) {
@@ -123,6 +125,17 @@ async fn reload(State(daemon): State<Arc<Daemon>>) -> Answer<Reloaded> {
         Ok(reloaded) => Ok(Json(reloaded)),
         Err(problems) => Err(problem(StatusCode::UNPROCESSABLE_ENTITY, problems)),
     }
+}
+
+/// Who is to be tried.
+#[derive(Deserialize)]
+struct Tried {
+    name: Option<String>,
+}
+
+async fn try_notifications(State(daemon): State<Arc<Daemon>>, Query(tried): Query<Tried>) -> Answer<Vec<Trial>> {
+    let sent = tokio::task::spawn_blocking(move || daemon.try_notifications(tried.name.as_deref())).await;
+    sent.map(Json).map_err(|error| problem(StatusCode::INTERNAL_SERVER_ERROR, format!("sending failed: {error}")))
 }
 
 async fn stop(State(daemon): State<Arc<Daemon>>) -> StatusCode {

@@ -25,6 +25,7 @@ use super::state::StateDirectory;
 use crate::enforcement::{Enforcement, Order};
 use crate::host::pressure::HostPressure;
 use crate::record::{self, Action, Actor, rollup::Rollup};
+use crate::show::notify::Notifications;
 use crate::source::proxy::traffic::{Traffic, TrafficTotals};
 use crate::source::record::Record;
 use crate::source::shared::{CLIENT_ENTRIES, Shared};
@@ -84,6 +85,7 @@ pub(super) struct Detecting {
     pub(super) enforce: Enforce,
     pub(super) open_files: usize,
     pub(super) intake: Arc<Intake>,
+    pub(super) notifications: Arc<ArcSwap<Notifications>>,
     pub(super) seed: u64,
 }
 
@@ -111,6 +113,7 @@ struct Running {
     /// How often everybody was pardoned for a panic.
     panics: u32,
     is_panicked: bool,
+    notifications: Arc<ArcSwap<Notifications>>,
 }
 
 impl Detecting {
@@ -141,6 +144,7 @@ impl Detecting {
             unconfirmed: Vec::new(),
             panics: 0,
             is_panicked: self.is_panicked,
+            notifications: Arc::clone(&self.notifications),
         };
         let start = self.shared.clock.now();
         for rule in std::mem::take(&mut self.rules) {
@@ -416,6 +420,7 @@ impl Detecting {
             record: self.record.status(),
             detection,
             events: running.events.iter().cloned().collect(),
+            notifications: running.notifications.load().statuses(),
         }));
     }
 
@@ -436,6 +441,7 @@ impl Detecting {
         let evidence =
             rules.iter().find(|rule| event.text.starts_with(&format!("{} ", rule.id))).map(|rule| &rule.evidence);
         self.record.decision(&event, evidence);
+        running.notifications.load().note(&event);
         if running.events.len() >= EVENTS_MAX {
             running.events.pop_front();
         }

@@ -32,6 +32,7 @@ use crate::enforcement::{Enforcement, HandDown, Order};
 use crate::host::clock::Clock;
 use crate::host::open_files;
 use crate::record::{Action, Actor, Record};
+use crate::show::notify::{self, Notifications, Trial};
 use crate::source::proxy::settings::{Settings, SettingsError};
 use crate::source::record as observations;
 use crate::source::shared::Shared;
@@ -114,6 +115,7 @@ pub struct Daemon {
     record: Record,
     state: StateDirectory,
     snapshot: Arc<ArcSwap<Snapshot>>,
+    notifications: Arc<ArcSwap<Notifications>>,
     open_files: usize,
     stop: Arc<Notify>,
     is_stopping: AtomicBool,
@@ -186,6 +188,8 @@ fn run_with(
     let intake = Arc::new(intake);
     let addresses = Addresses { visitors, admin: admin.as_ref().map(|(address, _)| *address) };
     let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::at_start(intake.sensors())));
+    let notifications = Notifications::start(&config, shared.clock, &snapshot).map_err(StartError::Thread)?;
+    let notifications = Arc::new(ArcSwap::from_pointee(notifications));
     let (commands, received) = std::sync::mpsc::channel();
     let begun =
         enforcing::start(&config, &state, &shared, &snapshot, handed_down, &addresses.visitors, commands.clone())?;
@@ -205,6 +209,7 @@ fn run_with(
         enforce: config.policy.enforce,
         open_files,
         intake: Arc::clone(&intake),
+        notifications: Arc::clone(&notifications),
         seed,
     };
     let detector_thread = spawn("detector", move || detecting.run(&received))?;
@@ -218,6 +223,7 @@ fn run_with(
         record,
         state,
         snapshot,
+        notifications,
         open_files,
         stop,
         is_stopping: AtomicBool::new(false),
@@ -341,9 +347,13 @@ impl Daemon {
         let prepared = self.intake.prepare(&config, &current).map_err(|error| error.to_string())?;
         let settings = Settings::new(&config, connections_max(&config, self.open_files));
         let settings = settings.map_err(|error| error.to_string())?;
+        let notifications = self.notifications_for(&config, &current)?;
         self.shared.settings.store(Arc::new(settings));
         self.shared.generation.fetch_add(1, Ordering::Release);
         let listening = self.intake.take(prepared);
+        if let Some(notifications) = notifications {
+            self.notifications.store(Arc::new(notifications));
+        }
         // A detector that has ended ends the guard with it, so there is nobody left to be told.
         let _ = self.detector.send(Command::Configuration {
             enforce: config.policy.enforce,
@@ -366,6 +376,21 @@ impl Daemon {
         let reloaded = Reloaded { sites: config.sites.len(), listening, needs_restart };
         *current = config;
         Ok(reloaded)
+    }
+
+    /// Starts anew whoever is told of what happens, if that has changed.
+    fn notifications_for(&self, config: &Config, current: &Config) -> Result<Option<Notifications>, String> {
+        if config.notify == current.notify {
+            return Ok(None);
+        }
+        let started = Notifications::start(config, self.shared.clock, &self.snapshot);
+        started.map(Some).map_err(|error| format!("failed to start a thread for notifications: {error}"))
+    }
+
+    /// Sends a trial message, and waits until it is taken or not.
+    pub fn try_notifications(&self, only: Option<&str>) -> Vec<Trial> {
+        let config = self.config.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        notify::test(&config, only, self.shared.clock)
     }
 
     /// The present state.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::enforcement::EnforcementStatus;
 use crate::record::RecordStatus;
+use crate::show::notify::Notified;
 use crate::source::proxy::traffic::TrafficTotals;
 use crate::source::watch::report::LogSensor;
 
@@ -43,6 +44,9 @@ pub struct Snapshot {
     pub detection: Status,
     /// What has happened, newest last; a bounded number.
     pub events: Vec<Event>,
+    /// Who is told of it, and how that goes.
+    #[serde(default)]
+    pub notifications: Vec<Notified>,
 }
 
 impl Snapshot {

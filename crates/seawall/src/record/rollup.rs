@@ -23,7 +23,7 @@ impl Rollup {
     /// Counts an observation, once what became of it is known.
     pub fn count<'s>(&mut self, observation: &Observation<'_>, site_of: impl FnOnce(&[u8]) -> Option<&'s Arc<str>>) {
         let (outcome, rule) = match observation.outcome {
-            Outcome::Arrived => return,
+            Outcome::Arrived | Outcome::UnderWay => return,
             Outcome::Served { .. } => ("served", None),
             Outcome::Failed { .. } => ("failed", None),
             Outcome::Refused(refusal) => match refusal {

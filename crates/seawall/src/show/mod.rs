@@ -5,6 +5,7 @@ pub mod ban_report;
 pub mod excerpt;
 pub mod explain;
 pub mod log;
+pub mod notify;
 pub mod report;
 pub mod status;
 pub mod text;

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use seawall_engine::decision::{Action, Event, IncidentStatus, RuleStatus, Stage};
 
+use super::notify::Notified;
 use super::text::escape;
 use crate::daemon::{Sensor, Snapshot};
 use crate::enforcement::{EnforcementStatus, KernelState};
@@ -43,6 +44,10 @@ pub fn render(snapshot: &Snapshot, width: usize) -> String {
     };
     lines.push(format!("Seawall {} {place}: {state}, up {}", snapshot.version, span(snapshot.uptime_seconds)));
     lines.extend(logs.iter().flat_map(|(sensor, log)| alarms(sensor, log)));
+    let troubled = snapshot.notifications.iter().filter_map(|notified| Some((notified, notified.trouble.as_ref()?)));
+    lines.extend(troubled.map(|(notified, trouble)| {
+        format!("ALARM       {} is not told: {}", escape(notified.name.as_bytes()), escape(trouble.as_bytes()))
+    }));
     let rates = &snapshot.rates;
     lines.push(String::new());
     lines.push(format!(
@@ -94,6 +99,10 @@ pub fn render(snapshot: &Snapshot, width: usize) -> String {
     lines.extend(logs.iter().take(SENSORS_MAX).map(|(sensor, log)| log_sensor(sensor, log)));
     if let Some(more) = logs.len().checked_sub(SENSORS_MAX).filter(|more| *more > 0) {
         lines.push(format!("  and {more} more"));
+    }
+    if !snapshot.notifications.is_empty() {
+        let told: Vec<String> = snapshot.notifications.iter().map(told).collect();
+        lines.push(format!("notified    {}", told.join("; ")));
     }
     lines.extend(detection.drifts.iter().map(|drift| format!("drift       {drift}")));
     lines.push(format!("bans        {}", enforcement(&snapshot.enforcement)));
@@ -253,6 +262,21 @@ fn log_sensor(sensor: &Sensor, log: &LogSensor) -> String {
     text
 }
 
+/// How often somebody was told.
+fn told(notified: &Notified) -> String {
+    let mut text = format!("{}: {} sent", escape(notified.name.as_bytes()), notified.sent);
+    for (count, what) in [
+        (notified.failed, "failed attempts"),
+        (notified.waiting, "events waiting"),
+        (notified.left_out, "events left out"),
+    ] {
+        if count > 0 {
+            text += &format!(", {count} {what}");
+        }
+    }
+    text
+}
+
 fn incident(incident: &IncidentStatus) -> Vec<String> {
     let state = if incident.closed.is_some() { "over" } else { "open" };
     let opened = time(incident.opened.as_seconds());
@@ -286,7 +310,7 @@ fn bytes(number: f64) -> String {
 }
 
 /// A length of time in its largest sensible unit.
-fn span(seconds: u64) -> String {
+pub(super) fn span(seconds: u64) -> String {
     match seconds {
         0..120 => format!("{seconds} s"),
         120..7_200 => format!("{} min", seconds / 60),
@@ -302,7 +326,7 @@ fn time(seconds: u64) -> String {
 }
 
 /// The stage of a rule; of one in force, what it does, and until when.
-fn what_it_does(rule: &RuleStatus) -> String {
+pub(super) fn what_it_does(rule: &RuleStatus) -> String {
     if rule.stage != Stage::Enforced {
         return name(&rule.stage);
     }

@@ -9,6 +9,7 @@ mod daemon;
 mod drill;
 mod enforcement;
 mod explain;
+mod notify;
 mod proxy;
 mod report;
 mod report_inputs;

@@ -103,7 +103,7 @@ const WITHOUT_RIGHT: &[&str] =
     &["setpriv", "--bounding-set=-net_admin", "--inh-caps=-net_admin", env!("CARGO_BIN_EXE_seawall")];
 
 /// The configuration of a guard on logs.
-const WATCHING: &str = "admin = \"off\"\n[policy]\nenforce = \"on-excess\"\n[kernel]\nuse = \"never\"\n";
+const BESIDE: &str = "admin = \"off\"\n[policy]\nenforce = \"on-excess\"\n[kernel]\nuse = \"never\"\n";
 
 /// A running guard. It is killed when dropped.
 pub(crate) struct Guard {
@@ -141,7 +141,13 @@ impl Guard {
     /// Starts a guard on logs, with these arguments after `watch`, in a folder that `prepare` can put things into before.
     pub(crate) fn watch(arguments: &[&str], prepare: impl FnOnce(&Path)) -> Self {
         let arguments = [&["watch", "--state", "state", "--config", "seawall.toml"], arguments].concat();
-        Self::launch(PLAIN, WATCHING, prepare, "state", &arguments)
+        Self::launch(PLAIN, BESIDE, prepare, "state", &arguments)
+    }
+
+    /// As [`Self::watch`], with further sections.
+    pub(crate) fn watch_with(sections: &str, arguments: &[&str]) -> Self {
+        let arguments = [&["watch", "--state", "state", "--config", "seawall.toml"], arguments].concat();
+        Self::launch(PLAIN, &format!("{BESIDE}{sections}"), |_| {}, "state", &arguments)
     }
 
     /// Starts another one in the same folder, after the end of this.
