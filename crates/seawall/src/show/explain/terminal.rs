@@ -94,7 +94,10 @@ impl Page {
         if rule.clients > 0 {
             let each = rule.requests_per_client;
             let each = if each < 10.0 { format!("{each:.1}") } else { format!("{each:.0}") };
-            matches += &format!(" from about {} clients, {each} each", grouped(rule.clients));
+            matches += &match rule.clients {
+                1 => " from one client".to_owned(),
+                clients => format!(" from about {} clients, {each} each", grouped(clients)),
+            };
         }
         self.sentence("", &matches);
         let outside = match rule.outside {
