@@ -89,6 +89,9 @@ impl Display for Explanation<'_> {
         self.policy(formatter)?;
         write_privacy(formatter, config.privacy.key_retention_days)?;
         write_notify(formatter, &config.notify)?;
+        if !config.watch.is_empty() {
+            writeln!(formatter, "\nLogs\n  `seawall watch` reads {}.", listed(&config.watch))?;
+        }
         let notes = notes(config);
         if !notes.is_empty() {
             writeln!(formatter, "\nWorth knowing")?;
@@ -319,8 +322,20 @@ fn listed(items: &[impl Display]) -> String {
 }
 
 fn config_json(name: Option<&str>, config: &Config) -> Value {
-    let Config { listen, admin, state_directory, workers, sites, trust, limits, networks, policy, privacy, notify } =
-        config;
+    let Config {
+        listen,
+        admin,
+        state_directory,
+        workers,
+        sites,
+        trust,
+        limits,
+        networks,
+        policy,
+        privacy,
+        notify,
+        watch,
+    } = config;
     let notify: Vec<Value> = notify
         .iter()
         .map(|notify| {
@@ -377,6 +392,7 @@ fn config_json(name: Option<&str>, config: &Config) -> Value {
         "policy": { "enforce": policy.enforce, "never_ban": never_ban },
         "privacy": { "key_retention_days": privacy.key_retention_days },
         "notify": notify,
+        "watch": watch.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "notes": notes(config),
     })
 }

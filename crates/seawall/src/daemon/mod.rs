@@ -338,6 +338,7 @@ impl Daemon {
         for (name, is_changed) in [
             ("workers", current.workers != config.workers),
             ("admin", current.admin != config.admin),
+            ("watch", current.watch != config.watch),
             ("state-directory", current.state_directory != config.state_directory),
         ] {
             needs_restart.extend(is_changed.then(|| name.to_owned()));
