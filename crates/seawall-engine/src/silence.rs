@@ -23,6 +23,9 @@ const NO_ADDRESS_REQUESTS: u64 = 20;
 const FIELD_SHARE: f64 = 0.5;
 const FIELD_REQUESTS: u64 = 30;
 
+/// And when these requests come from so many clients: one that never sends the field proves nothing about the log.
+const FIELD_CLIENTS: u32 = 10;
+
 /// A sensor has stopped when nothing has come for this long,
 const SILENCE_MIN: Duration = Duration::from_secs(20);
 
@@ -32,9 +35,9 @@ const EXPECTED_LINES: f64 = 20.0;
 /// and the server goes on: other sensors have lines, or so many connections were accepted meanwhile.
 const ACCEPTED_MIN: u64 = 5;
 
-/// Over how long the usual rate of lines is averaged, in seconds, and over how many requests the usual share of a field.
+/// Over how long the usual rate of lines is averaged, in seconds, and over how many votes the usual share of a field.
 const RATE_SECONDS: f64 = 300.0;
-const SHARE_REQUESTS: f64 = 500.0;
+const SHARE_VOTES: f64 = 500.0;
 
 /// What a request may come with, where a log records it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -53,6 +56,11 @@ pub enum Field {
 }
 
 impl Field {
+    /// Whether a client can leave it out, whatever the log records.
+    const fn is_up_to_clients(self) -> bool {
+        matches!(self, Self::Host | Self::UserAgent | Self::Referer)
+    }
+
     /// Every field.
     pub const ALL: [Self; 5] = [Self::ClientAddress, Self::Host, Self::UserAgent, Self::Referer, Self::RequestTime];
 
@@ -96,6 +104,13 @@ pub struct Reading {
     pub read: u64,
     /// Those of them that had each field, in the order of [`Field::ALL`].
     pub with: [u64; Field::ALL.len()],
+    /// Requests of which each client has one in a minute, so that nobody decides alone what is usual; those without a known client
+    /// are among them.
+    pub votes: u64,
+    /// Those of them that had each field.
+    pub votes_with: [u64; Field::ALL.len()],
+    /// How many clients there were since the last request with each field; the count may stop at a hundred or more.
+    pub clients_without: [u32; Field::ALL.len()],
     /// Why the last one that could not be read could not.
     pub reason: Option<Reason>,
 }
@@ -166,6 +181,7 @@ impl Silence {
         };
         let lines = reading.lines.saturating_sub(before.lines);
         let read = reading.read.saturating_sub(before.read);
+        let votes = reading.votes.saturating_sub(before.votes);
         if lines > 0 {
             let (heard, _) = self.heard.replace((now, elsewhere)).unwrap_or((looked, elsewhere));
             let passed = now.since(heard).as_secs_f64().max(0.001);
@@ -181,7 +197,10 @@ impl Silence {
             let (run, share) = (self.runs[index], self.shares[index]);
             let is_missing = match field {
                 Field::ClientAddress => run >= NO_ADDRESS_REQUESTS,
-                _ => run >= FIELD_REQUESTS && share.is_some_and(|share| share >= FIELD_SHARE),
+                _ => {
+                    let is_shared = !field.is_up_to_clients() || reading.clients_without[index] >= FIELD_CLIENTS;
+                    run >= FIELD_REQUESTS && is_shared && share.is_some_and(|share| share >= FIELD_SHARE)
+                }
             };
             let text = || {
                 let used_to = match share {
@@ -192,9 +211,10 @@ impl Silence {
             };
             self.set(now, trouble, is_missing, with > 0, text, &mut changes);
             // What is usual is not unlearned from what is missing.
-            if read > 0 && (with > 0 || share.is_none_or(|share| share < FIELD_SHARE)) {
-                let now_share = with as f64 / read as f64;
-                let part = 1.0 - (-(read as f64) / SHARE_REQUESTS).exp();
+            let votes_with = reading.votes_with[index].saturating_sub(before.votes_with[index]);
+            if votes > 0 && (votes_with > 0 || share.is_none_or(|share| share < FIELD_SHARE)) {
+                let now_share = votes_with as f64 / votes as f64;
+                let part = 1.0 - (-(votes as f64) / SHARE_VOTES).exp();
                 let learned = share.map_or(now_share, |share| share + part * (now_share - share));
                 self.shares[index] = Some(learned);
             }
@@ -289,7 +309,9 @@ mod tests {
         move |reading, elsewhere| {
             reading.lines += lines;
             reading.read += lines;
-            reading.with.iter_mut().for_each(|with| *with += lines);
+            reading.votes += lines;
+            reading.with.iter_mut().chain(&mut reading.votes_with).for_each(|with| *with += lines);
+            reading.clients_without = [0; Field::ALL.len()];
             elsewhere.accepted += lines;
         }
     }
@@ -334,14 +356,40 @@ mod tests {
             let mut watched = Watched::new();
             watched.run(60, whole(5));
             let told = watched.run(60, |reading, elsewhere| {
-                let before = reading.with[index];
+                let before = *reading;
                 whole(5)(reading, elsewhere);
-                reading.with[index] = before;
+                (reading.with[index], reading.votes_with[index]) = (before.with[index], before.votes_with[index]);
+                reading.clients_without[index] = before.clients_without[index] + 5;
             });
             let found = raised(&told);
             assert!(matches!(found.as_slice(), [(..=10, trouble)] if *trouble == Trouble::Missing(field)), "{found:?}");
             assert!(watched.silence.alarms()[0].text.contains("it was in 100% before"));
         }
+    }
+
+    #[test]
+    fn one_client_that_leaves_a_field_out_is_no_alarm() {
+        let referer = Field::ALL.iter().position(|field| *field == Field::Referer).expect("a field");
+        let mut watched = Watched::new();
+        watched.run(60, whole(5));
+        // At night it is alone with the site, however much it asks for.
+        let told = watched.run(600, |reading, elsewhere| {
+            let before = *reading;
+            whole(50)(reading, elsewhere);
+            reading.votes = before.votes + u64::from(before.read.is_multiple_of(60));
+            (reading.with[referer], reading.votes_with[referer]) = (before.with[referer], before.votes_with[referer]);
+            reading.clients_without[referer] = 1;
+        });
+        assert_eq!(told, []);
+        // The next visitors have it as ever; then the log has it no more.
+        assert_eq!(watched.run(60, whole(5)), []);
+        let told = watched.run(60, |reading, elsewhere| {
+            let before = *reading;
+            whole(5)(reading, elsewhere);
+            (reading.with[referer], reading.votes_with[referer]) = (before.with[referer], before.votes_with[referer]);
+            reading.clients_without[referer] = before.clients_without[referer] + 1;
+        });
+        assert_eq!(raised(&told), [(9, Trouble::Missing(Field::Referer))]);
     }
 
     #[test]

@@ -9,12 +9,10 @@ use std::process::ExitCode;
 use tempfile::NamedTempFile;
 
 use super::Failure;
+use super::treatment::{self, shown};
 use crate::config::{self, Environment};
 use crate::host::clock::Clock;
-use crate::privacy::{
-    Anonymizer, FilterError, KeyStore, Pseudonyms, RETENTION_DAYS_DEFAULT, RETENTION_DAYS_MAX, Scheme, Treatment,
-    filter,
-};
+use crate::privacy::{FilterError, KeyStore, RETENTION_DAYS_DEFAULT, RETENTION_DAYS_MAX, filter};
 use crate::show::log::Progress;
 use crate::show::text::escape;
 
@@ -43,22 +41,8 @@ pub(crate) struct Arguments {
     #[arg(value_name = "FILE", default_value = "-")]
     files: Vec<PathBuf>,
 
-    /// What becomes of addresses.
-    #[arg(long, value_enum, default_value_t = Mode::Pseudonym)]
-    mode: Mode,
-
-    /// Make pseudonyms of which those of one network have one network, too. Whoever knows some of the clients can then tell more
-    /// about others.
-    #[arg(long)]
-    prefix_preserving: bool,
-
-    /// Leave the queries of targets and referers as they are, which is the default.
-    #[arg(long, conflicts_with = "drop_queries")]
-    keep_queries: bool,
-
-    /// Take the queries of targets and referers out, with their question marks; a query that is a field of its own becomes `-`.
-    #[arg(long)]
-    drop_queries: bool,
+    #[command(flatten)]
+    treatment: treatment::Options,
 
     /// Write here in place of standard output; the file is there when it is whole.
     #[arg(long, value_name = "FILE")]
@@ -78,26 +62,10 @@ pub(crate) struct Arguments {
     config: Option<PathBuf>,
 }
 
-/// What becomes of addresses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Mode {
-    /// Another address, for a day always the same one; it can be told whose it is as long as the day's key is kept
-    Pseudonym,
-    /// The first address of its network: /24 of IPv4, /48 of IPv6
-    Truncate,
-    /// `-`, or 0.0.0.0 where the format needs an address
-    Remove,
-}
-
 /// Runs the command.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    if arguments.prefix_preserving && arguments.mode != Mode::Pseudonym {
-        return Err(Failure::usage("--prefix-preserving is about pseudonyms; leave it out, or --mode"));
-    }
     let clock = Clock::start();
-    let treatment = treatment(arguments)?;
-    let drop_queries = arguments.drop_queries && !arguments.keep_queries;
-    let mut anonymizer = Anonymizer::new(treatment, drop_queries, clock.now()).map_err(shown)?;
+    let mut anonymizer = arguments.treatment.anonymizer(|| keys(arguments), clock.now())?;
     let mut output = Output::open(arguments.output.as_deref(), &arguments.files)?;
     // A bar among the lines would be in the way.
     let mut progress = if output.is_terminal() { Progress::hidden() } else { Progress::on_terminal() };
@@ -122,25 +90,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::from(super::failure::UNREADABLE) })
 }
 
-/// A failure with a text that may name files.
-fn shown(error: impl std::fmt::Display) -> Failure {
-    Failure::machine(escape(error.to_string().as_bytes()))
-}
-
-fn treatment(arguments: &Arguments) -> Result<Treatment, Failure> {
-    match arguments.mode {
-        Mode::Truncate => return Ok(Treatment::Truncate),
-        Mode::Remove => return Ok(Treatment::Remove),
-        Mode::Pseudonym => {}
-    }
+fn keys(arguments: &Arguments) -> Result<KeyStore, Failure> {
     let config = arguments.config.as_deref().map(config::load).transpose()?;
     let of_config = config.map(|config| (config.state_directory, config.privacy.key_retention_days));
     let (directory, retention_days) =
         of_config.unwrap_or_else(|| (Environment::of_process().default_state_directory(), RETENTION_DAYS_DEFAULT));
     let directory = arguments.state.clone().unwrap_or(directory);
-    let keys = KeyStore::open(&directory, arguments.retention.unwrap_or(retention_days)).map_err(shown)?;
-    let scheme = if arguments.prefix_preserving { Scheme::PrefixPreserving } else { Scheme::Deterministic };
-    Ok(Treatment::Pseudonyms(Box::new(Pseudonyms::new(keys, scheme))))
+    KeyStore::open(&directory, arguments.retention.unwrap_or(retention_days)).map_err(shown)
 }
 
 /// Where the lines go.

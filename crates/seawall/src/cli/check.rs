@@ -93,6 +93,9 @@ impl Display for Explanation<'_> {
         let Retention { days, size_max } = &config.record;
         writeln!(formatter, "\nRecord\n  What was done is kept for {days} days, in at most {}.", show_size(*size_max))?;
         write_notify(formatter, &config.notify)?;
+        if !config.watch.is_empty() {
+            writeln!(formatter, "\nLogs\n  `seawall watch` reads {}.", listed(&config.watch))?;
+        }
         let notes = notes(config);
         if !notes.is_empty() {
             writeln!(formatter, "\nWorth knowing")?;
@@ -352,6 +355,7 @@ fn config_json(name: Option<&str>, config: &Config) -> Value {
         kernel,
         record,
         notify,
+        watch,
     } = config;
     let notify: Vec<Value> = notify
         .iter()
@@ -417,6 +421,7 @@ fn config_json(name: Option<&str>, config: &Config) -> Value {
         },
         "record": { "retention_days": record.days, "size_max": record.size_max },
         "notify": notify,
+        "watch": watch.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "notes": notes(config),
     })
 }

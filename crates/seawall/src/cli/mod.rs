@@ -22,6 +22,7 @@ mod rules;
 mod serve;
 mod status;
 mod stop;
+mod treatment;
 mod watch;
 
 use std::process::ExitCode;

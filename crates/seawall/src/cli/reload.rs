@@ -22,8 +22,18 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let reloaded: Reloaded = arguments.guard.ask(Method::POST, "/v1/reload")?;
     let listening: Vec<String> = reloaded.listening.iter().map(ToString::to_string).collect();
+    if listening.is_empty() {
+        // Beside another server.
+        print("The configuration was read again.\n")?;
+        return restart_note(&reloaded);
+    }
     let sites = if reloaded.sites == 1 { "1 site".to_owned() } else { format!("{} sites", reloaded.sites) };
     print(&format!("Guarding {sites} on {}.\n", listening.join(", ")))?;
+    restart_note(&reloaded)
+}
+
+/// Says what does not change before the next start.
+fn restart_note(reloaded: &Reloaded) -> Result<ExitCode, Failure> {
     if !reloaded.needs_restart.is_empty() {
         print(&format!("Changed, but in effect only after a restart: {}.\n", reloaded.needs_restart.join(", ")))?;
     }

@@ -8,10 +8,11 @@ use seawall_engine::observation::log::FormatChoice;
 use super::Failure;
 use super::output::print;
 use super::serve::{log_to_standard_error, state_line};
+use super::treatment;
 use crate::config::{self, CommandLine, Config, Environment};
 use crate::daemon::{self, Addresses, ConfigSource};
 use crate::host::clock::Clock;
-use crate::privacy::{Anonymizer, KeyStore, Pseudonyms, Scheme, Treatment};
+use crate::privacy::KeyStore;
 use crate::show::text::escape;
 use crate::source::watch::Watch;
 use crate::source::watch::place::Place;
@@ -35,18 +36,21 @@ Examples:
 Nothing is refused: what each rule would refuse is counted, and shown by `seawall status`.
 SIGHUP reads the configuration again and makes the file of --write anew. SIGTERM stops.")]
 pub(crate) struct Arguments {
-    /// Where log lines come from; several may be given.
-    #[arg(value_name = "SOURCE", required_unless_present = "pipe")]
+    /// Where log lines come from; several may be given. Without any, those of `[watch]` in the configuration.
+    #[arg(value_name = "SOURCE", required_unless_present_any = ["pipe", "config"])]
     sources: Vec<Place>,
 
     /// Read log lines from standard input, and end when it does; as `-`.
     #[arg(long)]
     pipe: bool,
 
-    /// Write standard input on to this file, with pseudonyms in place of addresses. It is appended to, and made anew after it was
-    /// renamed. Lines are left out, and counted, rather than that the web server waits for a disk.
+    /// Write standard input on to this file, with pseudonyms in place of addresses unless --mode says otherwise. It is appended to,
+    /// and made anew after it was renamed. Lines are left out, and counted, rather than that the web server waits for a disk.
     #[arg(long, value_name = "FILE")]
     write: Option<PathBuf>,
+
+    #[command(flatten)]
+    treatment: treatment::Options,
 
     /// The format of the logs, when it is not to be recognised: a name, or a format string as nginx, Apache or GoAccess have it;
     /// see docs/formats.md.
@@ -62,7 +66,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     from_start: bool,
 
-    /// The configuration file; of its sections those about sites do not matter here.
+    /// The configuration file; of its sections those about sites do not matter here. A SOURCE here goes before those of [watch].
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 
@@ -82,6 +86,13 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     if arguments.pipe {
         places.push(Place::Input);
     }
+    let (mut config, source) = configuration(arguments.config.as_deref(), arguments.admin, arguments.state.as_ref())?;
+    if places.is_empty() {
+        places.clone_from(&config.watch);
+    }
+    if places.is_empty() {
+        return Err(Failure::invalid("nothing is to be watched; name a SOURCE, or write sources = [\"…\"] in [watch]"));
+    }
     let inputs = places.iter().filter(|place| **place == Place::Input).count();
     if inputs > 1 {
         return Err(Failure::usage("standard input can be watched once; leave out --pipe or `-`"));
@@ -91,12 +102,18 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
             "--write writes on what comes from standard input; add --pipe, or use `seawall anonymize`",
         ));
     }
-    let (mut config, source) = configuration(arguments.config.as_deref(), arguments.admin, arguments.state.as_ref())?;
     if let Some(state) = arguments.state {
         config.state_directory = state;
     }
     let copy = match arguments.write {
-        Some(path) => Some((path, anonymizer(&config)?)),
+        Some(path) => {
+            let keys =
+                || KeyStore::open(&config.state_directory, config.privacy.key_retention_days).map_err(treatment::shown);
+            Some((path, arguments.treatment.anonymizer(keys, Clock::start().now())?))
+        }
+        None if arguments.treatment.are_given() => {
+            return Err(Failure::usage("what becomes of addresses matters to what is written on; add --write FILE"));
+        }
         None => None,
     };
     let watch =
@@ -116,7 +133,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
             tracing::warn!("what is watched could not be printed");
         }
     };
-    daemon::watch(config, source, watch, announce).map_err(shown)?;
+    daemon::watch(config, source, watch, announce).map_err(treatment::shown)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -132,16 +149,4 @@ fn configuration(
     }
     let line = CommandLine { admin, ..CommandLine::default() };
     Ok((Config::from_command_line(&line)?, ConfigSource::CommandLine))
-}
-
-/// What makes addresses private: pseudonyms, under the keys of the state directory.
-fn anonymizer(config: &Config) -> Result<Anonymizer, Failure> {
-    let keys = KeyStore::open(&config.state_directory, config.privacy.key_retention_days).map_err(shown)?;
-    let treatment = Treatment::Pseudonyms(Box::new(Pseudonyms::new(keys, Scheme::Deterministic)));
-    Anonymizer::new(treatment, false, Clock::start().now()).map_err(shown)
-}
-
-/// A failure with a text that may name files.
-fn shown(error: impl std::fmt::Display) -> Failure {
-    Failure::machine(escape(error.to_string().as_bytes()))
 }

@@ -8,6 +8,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 use seawall_engine::address::{AddressSet, loopback_networks};
 use seawall_engine::decision::expression::{List, Lists};
+
+use crate::source::watch::place::Place as LogPlace;
 use seawall_engine::decision::{Enforce, EventKind};
 
 use crate::enforcement::{Configured, Entry, Reason};
@@ -44,6 +46,8 @@ pub struct Config {
     pub record: Retention,
     /// Who is told of what happens.
     pub notify: Vec<Notify>,
+    /// What `watch` reads when its command line names nothing.
+    pub watch: Vec<LogPlace>,
 }
 
 impl Config {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::kind::Text;
+use crate::source::watch::place::Place as LogPlace;
 
 /// A path of the file system.
 pub(super) struct FilePath;
@@ -27,6 +28,29 @@ impl Text for FilePath {
 
     fn show_text(&self, value: &PathBuf) -> String {
         value.display().to_string()
+    }
+}
+
+/// A log to be watched.
+pub(super) struct LogSource;
+
+impl Text for LogSource {
+    type Value = LogPlace;
+    const NAME: &'static str = "log";
+    const EXAMPLE: &'static str = "\"/var/log/nginx/access.log\"";
+
+    fn parse(&self, text: &str) -> Result<LogPlace, String> {
+        if text.is_empty() {
+            return Err(format!("which is no log; write, for example, {}", Self::EXAMPLE));
+        }
+        text.parse().map_err(|reason: String| format!("which cannot be watched: {reason}"))
+    }
+
+    fn show_text(&self, value: &LogPlace) -> String {
+        match value {
+            LogPlace::Input => "-".to_owned(),
+            place => place.to_string(),
+        }
     }
 }
 

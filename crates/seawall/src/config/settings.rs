@@ -18,7 +18,7 @@ use super::defaults::Environment;
 use super::host::Host;
 use super::kind::{Choice, Count, Flag, List, Located, OrWord, Size, Time};
 use super::notify;
-use super::path::{FilePath, SiteName, TableName};
+use super::path::{FilePath, LogSource, SiteName, TableName};
 use super::quantity::{KIB, MIB};
 use super::section::Section;
 use super::upstream::UpstreamUrl;
@@ -92,6 +92,14 @@ pub(super) fn read(top: &mut Section<'_, '_>, environment: &Environment, folder:
     );
     let policy = top.table("[policy]", "How decisions are made, and who is never affected by them.", policy);
     let privacy = top.table("[privacy]", "How client addresses are hidden where they are kept or passed on.", privacy);
+    let watch = top.table("[watch]", "What `seawall watch` reads. `seawall serve` has no use for it.", |table| {
+        let sources = table
+            .setting("sources", List { of: LogSource, filled: false })
+            .example("[\"/var/log/nginx/access.log\", \"journal:caddy.service\"]")
+            .why("The logs, as on the command line of `watch`, which goes before them; docs/watch.md tells of each kind.")
+            .default(Vec::new());
+        values(sources).into_iter().map(|source| source.within(folder)).collect()
+    });
     let notify = top.tables(
         "[[notify]]",
         "Who is told of what happens, by a program or a request. There can be several. `seawall notify test` sends a trial \
@@ -130,6 +138,7 @@ pub(super) fn read(top: &mut Section<'_, '_>, environment: &Environment, folder:
         kernel,
         record,
         notify: values(notify.unwrap_or_default()),
+        watch,
     }
 }
 

@@ -367,6 +367,7 @@ impl Daemon {
         for (name, is_changed) in [
             ("workers", current.workers != config.workers),
             ("admin", current.admin != config.admin),
+            ("watch", current.watch != config.watch),
             ("state-directory", current.state_directory != config.state_directory),
             ("kernel", current.kernel != config.kernel),
             ("record", current.record != config.record),

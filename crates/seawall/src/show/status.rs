@@ -256,6 +256,9 @@ fn log_sensor(sensor: &Sensor, log: &LogSensor) -> String {
     if log.lag_seconds > 0.0 || log.behind_bytes > 0 {
         text += &format!(", behind by {} ({:.1} s)", bytes(log.behind_bytes as f64), log.lag_seconds);
     }
+    if log.dropped_datagrams > 0 {
+        text += &format!(", {} datagrams dropped", log.dropped_datagrams);
+    }
     if log.passed_over_bytes > 0 {
         text += &format!(", {} passed over", bytes(log.passed_over_bytes as f64));
     }

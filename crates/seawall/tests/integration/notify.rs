@@ -1,14 +1,15 @@
 //! Who is told of what happens, and what becomes of those who cannot be told.
 
 use std::fs;
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io::{Read, Write as _};
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
+use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use seawall::host::clock::Clock;
 use serde_json::Value;
 
@@ -51,7 +52,7 @@ impl Server {
     }
 }
 
-fn read_request(stream: &mut TcpStream) -> String {
+fn read_request(stream: &mut impl Read) -> String {
     let (mut request, mut buffer) = (Vec::new(), [0; 4_096]);
     loop {
         let shown = String::from_utf8_lossy(&request).into_owned();
@@ -125,6 +126,54 @@ fn every_form_is_sent_as_its_receiver_takes_it() {
     let (message, argument) = told.split_once('}').expect("a message");
     assert!(message.contains("\"trial\":true"), "{told}");
     assert_eq!(argument.trim(), "a; b $(c)", "no shell has seen it");
+}
+
+/// A server that speaks TLS and takes one request.
+fn start_tls() -> (SocketAddr, thread::JoinHandle<String>) {
+    let certificate = CertificateDer::from_slice(include_bytes!("../data/notify/server.der"));
+    let key = PrivatePkcs8KeyDer::from(&include_bytes!("../data/notify/server-key.der")[..]).clone_key();
+    let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));
+    let config = config.with_safe_default_protocol_versions().expect("versions").with_no_client_auth();
+    let config = config.with_single_cert(vec![certificate], key.into()).expect("a certificate");
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let taken = thread::spawn(move || {
+        let (stream, _) = listener.accept().expect("a client");
+        let connection = rustls::ServerConnection::new(Arc::new(config)).expect("a connection");
+        let mut stream = rustls::StreamOwned::new(connection, stream);
+        let request = read_request(&mut stream);
+        // The client may have gone.
+        let _ = stream.write_all(OK.as_bytes());
+        request
+    });
+    (address, taken)
+}
+
+#[test]
+fn a_server_with_tls_is_told_when_its_certificate_is_believed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let authority = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/notify/authority.pem");
+    let tell = |address: SocketAddr, authority: &str| {
+        let config = format!("admin = \"off\"\n[[notify]]\nurl = \"https://{address}/\"\n");
+        fs::write(folder.path().join("notify.toml"), config).expect("written");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_seawall"));
+        command.args(["notify", "test", "--config", "notify.toml"]).current_dir(folder.path());
+        command.env("SSL_CERT_FILE", authority).env("SSL_CERT_DIR", folder.path()).output().expect("started")
+    };
+    let (address, taken) = start_tls();
+    let output = tell(address, authority);
+    assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
+    assert!(taken.join().expect("no panic").contains("a trial message"));
+
+    let (address, taken) = start_tls();
+    let output = tell(address, "/dev/null");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stdout).contains("TLS failed: "), "{}", text(&output.stdout));
+    assert_eq!(taken.join().expect("no panic"), "", "nothing was told to whom nobody believes");
+
+    // Where something else than TLS is spoken it ends, too.
+    let output = tell(Server::start(&[OK]).address, authority);
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stdout));
 }
 
 #[test]
@@ -209,4 +258,11 @@ fn a_guard_tells_of_a_silent_log_in_one_message_and_tries_again() {
     assert!(server.requests()[2].contains("a trial message"));
     let output = guard.command(&["notify", "test", "--name", "nobody"]);
     assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));
+
+    // Another recipient is there after a reload.
+    let config = fs::read_to_string(guard.config_path()).expect("a configuration");
+    fs::write(guard.config_path(), config.replace("phone", "pager")).expect("written");
+    let output = guard.command(&["reload"]);
+    assert_eq!(text(&output.stdout), "The configuration was read again.\n");
+    eventually("the other", || notified()["name"] == "pager");
 }

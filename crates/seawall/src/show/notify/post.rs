@@ -86,6 +86,9 @@ fn without_url(error: &ureq::Error) -> String {
     match error {
         ureq::Error::Timeout(_) => format!("the server did not answer within {} s", SEND_TIME_MAX.as_secs()),
         ureq::Error::HostNotFound => "the server's name is not known".to_owned(),
+        ureq::Error::Io(error) if error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) => {
+            format!("TLS failed: {error}; are ca-certificates installed?")
+        }
         ureq::Error::Io(error) => format!("the server cannot be reached: {error}"),
         ureq::Error::Rustls(error) => format!("TLS failed: {error}; are ca-certificates installed?"),
         ureq::Error::Protocol(error) => format!("the server's answer is no HTTP: {error}"),

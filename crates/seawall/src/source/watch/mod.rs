@@ -5,7 +5,7 @@
 //! - [`place`]: what can be watched: files by name or pattern, pipes, the journal, syslog sockets.
 //! - [`files`] and [`tail`]: log files through every kind of rotation; a file is known again by its [`fingerprint`], and how far it
 //!   was read is kept in [`positions`]. [`stream`]: pipes, with the [`copy`] that is written on. [`journal`], [`syslog`].
-//! - [`sensor`]: one log, with its format, its clock and its counts; [`report`] is what it tells.
+//! - [`sensor`]: one log, with its format, its clock and its counts (by [`voters`], where one client must not decide); [`report`] is what it tells.
 //! - [`watcher`]: reads a line, has it judged, and hands it to detection as the proxy does.
 //!
 //! One thread does all that, and waits in [`wake`]. Nothing that a log holds can make it panic or grow; whatever cannot be read
@@ -23,6 +23,7 @@ mod sensor;
 mod stream;
 mod syslog;
 mod tail;
+mod voters;
 mod wake;
 mod watcher;
 

@@ -24,6 +24,20 @@ pub enum Place {
     Unix(PathBuf),
 }
 
+impl Place {
+    /// The same, with a relative path taken from `folder`.
+    pub fn within(self, folder: &Path) -> Self {
+        match self {
+            Self::File(path) => Self::File(folder.join(path)),
+            Self::Pattern(pattern) if Path::new(&pattern).is_relative() && !folder.as_os_str().is_empty() => {
+                // The folder's own name is no pattern.
+                Self::Pattern(format!("{}/{pattern}", glob::Pattern::escape(&folder.to_string_lossy())))
+            }
+            other => other,
+        }
+    }
+}
+
 impl FromStr for Place {
     type Err = String;
 

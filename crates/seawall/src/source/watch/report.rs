@@ -38,6 +38,9 @@ pub struct LogSensor {
     pub behind_bytes: u64,
     /// Bytes that were passed over, since there was too much to be read in time.
     pub passed_over_bytes: u64,
+    /// Syslog datagrams that the kernel has dropped, since they came faster than they were read.
+    #[serde(default)]
+    pub dropped_datagrams: u64,
     /// The format that most lines are in.
     pub format: Option<String>,
     /// The share of the lines that are in it, 0 to 1.

@@ -8,6 +8,7 @@ use seawall_engine::observation::timeline::Timeline;
 use seawall_engine::units::Timestamp;
 
 use super::report::{Counts, Report};
+use super::voters::Voters;
 
 /// After so many lines the format that most were in is tried first.
 const RECOGNITION_LINES: u64 = 200;
@@ -22,6 +23,7 @@ pub(super) struct Sensor {
     pub(super) reader: Reader,
     pub(super) timeline: Timeline,
     pub(super) counts: Counts,
+    pub(super) voters: Voters,
     /// Lines at moments of the last [`RATE_SPAN`].
     history: VecDeque<(Timestamp, u64)>,
     is_primed: bool,
@@ -35,6 +37,7 @@ impl Sensor {
             reader: format.map_or_else(Reader::default, |format| Reader::of(format.clone())),
             timeline: Timeline::default(),
             counts: Counts::default(),
+            voters: Voters::default(),
             history: VecDeque::new(),
             is_primed: false,
         }

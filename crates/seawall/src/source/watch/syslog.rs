@@ -142,8 +142,31 @@ impl Syslog {
     }
 
     pub(super) fn report(&mut self, now: Timestamp) -> Report {
-        self.sensor.report(now)
+        let mut report = self.sensor.report(now);
+        if let Socket::Udp(socket) = &self.socket {
+            report.log.dropped_datagrams = dropped(socket);
+        }
+        report
     }
+}
+
+/// Datagrams that the kernel has dropped since nobody read them in time; 0 where it does not tell.
+fn dropped(socket: &UdpSocket) -> u64 {
+    let Ok(status) = rustix::fs::fstat(socket) else { return 0 };
+    let table = match socket.local_addr() {
+        Ok(address) if address.is_ipv6() => "/proc/net/udp6",
+        _ => "/proc/net/udp",
+    };
+    drops_in(&fs::read_to_string(table).unwrap_or_default(), status.st_ino).unwrap_or(0)
+}
+
+/// The last column of the line of a socket, as proc(5) has it: its inode is the tenth.
+fn drops_in(table: &str, inode: u64) -> Option<u64> {
+    let mut sockets = table.lines().skip(1).map(|line| line.split_whitespace());
+    sockets.find_map(|mut columns| {
+        let found = columns.nth(9)?.parse::<u64>().ok()?;
+        columns.last()?.parse().ok().filter(|_| found == inode)
+    })
 }
 
 impl Drop for Syslog {
@@ -302,6 +325,15 @@ mod tests {
         }
         frames.finish(&mut take);
         found
+    }
+
+    #[test]
+    fn what_the_kernel_drops_is_read_of_the_own_socket() {
+        let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops\n\
+             1: 0100007F:158A 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 4711 2 0000000000000000 3\n\
+             2: 0100007F:158B 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 4712 2 0000000000000000 98\n";
+        assert_eq!((drops_in(table, 4712), drops_in(table, 4711)), (Some(98), Some(3)));
+        assert_eq!((drops_in(table, 1), drops_in("nothing", 1)), (None, None));
     }
 
     #[test]

@@ -34,6 +34,8 @@ pub(super) struct Watcher {
     /// Whether a rule asks which country or system a client belongs to; it is looked up for none else.
     needs_networks: bool,
     restored: Vec<u8>,
+    /// The key of what clients are hashed with.
+    seed: u64,
 }
 
 impl Watcher {
@@ -49,6 +51,7 @@ impl Watcher {
             generation: u64::MAX,
             needs_networks: false,
             restored: Vec::new(),
+            seed,
         }
     }
 
@@ -71,7 +74,7 @@ impl Watcher {
 
     /// Takes a line, without its line break.
     pub(super) fn line(&mut self, sensor: &mut Sensor, line: &[u8], arrival: Arrival) {
-        let Sensor { reader, timeline, counts, .. } = sensor;
+        let Sensor { reader, timeline, counts, voters, .. } = sensor;
         counts.reading.lines += 1;
         let entry = match reader.read(line) {
             Ok(entry) => entry,
@@ -87,15 +90,14 @@ impl Watcher {
         };
         let client = client(&self.settings, observation.client, entry.forwarded_for);
         let cost = observation.cost;
-        for (with, has) in counts.reading.with.iter_mut().zip(Field::ALL.map(|field| match field {
+        let has = Field::ALL.map(|field| match field {
             Field::ClientAddress => client.is_some(),
             Field::Host => !request.host.is_empty(),
             Field::UserAgent => request.user_agent.is_some(),
             Field::Referer => request.referer.is_some(),
             Field::RequestTime => !cost.connection_time.is_zero(),
-        })) {
-            *with += u64::from(has);
-        }
+        });
+        voters.count(&mut counts.reading, client, has, arrival.at, self.seed);
         counts.reading.read += 1;
         match timeline.place(observation.at, arrival.at, arrival.is_fresh) {
             None => counts.late += 1,

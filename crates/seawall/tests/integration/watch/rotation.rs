@@ -44,6 +44,22 @@ fn it_goes_on_where_it_was_after_a_restart() {
 }
 
 #[test]
+fn without_the_kernel_telling_files_are_looked_at_all_the_same() {
+    let guard = Guard::watch(&["logs/*.log", "--poll"], |folder| fs::create_dir(folder.join("logs")).expect("made"));
+    let log = guard.folder().join("logs/access.log");
+    append(&log, &some(10));
+    eventually("a new file", || guard.status()["sensors"][0]["log"]["lines"] == 10);
+    append(&log, &some(20));
+    eventually("what is appended", || lines(&guard) == 30);
+    fs::rename(&log, guard.folder().join("logs/access.log.1")).expect("rotated");
+    append(&log, &some(3));
+    eventually("the next file", || lines(&guard) == 33);
+    let descriptors = fs::read_dir(format!("/proc/{}/fd", guard.pid())).expect("descriptors");
+    let targets: Vec<_> = descriptors.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok()).collect();
+    assert!(!targets.iter().any(|target| target.to_string_lossy().contains("inotify")), "{targets:?}");
+}
+
+#[test]
 fn what_was_read_is_kept_even_if_the_guard_is_killed() {
     let mut guard = Guard::watch(&["access.log"], |_| {});
     let log = guard.folder().join("access.log");

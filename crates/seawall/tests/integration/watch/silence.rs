@@ -1,11 +1,12 @@
 //! A sensor that no longer tells what it is there to tell is an alarm.
 
+use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
 use seawall::host::clock::Clock;
 
-use super::{append, ordinary};
+use super::{append, line, ordinary};
 use crate::support::eventually;
 use crate::support::guard::{Guard, text};
 
@@ -52,4 +53,51 @@ fn addresses_that_are_taken_out_of_a_log_are_an_alarm() {
     append(&log, &(0..30).map(without).collect::<String>());
     eventually("the alarm", || alarms(&guard).contains("the client address is in none of the last 30 requests"));
     assert!(alarms(&guard).contains("it was in 100% before"), "{}", alarms(&guard));
+}
+
+#[test]
+fn a_log_that_stops_while_another_goes_on_is_an_alarm_until_it_is_written_again() {
+    let guard = Guard::watch(&["a.log", "b.log"], |_| {});
+    let (a, b) = (guard.folder().join("a.log"), guard.folder().join("b.log"));
+    let clock = Clock::start();
+    let write = |path: &Path, number: u32| append(path, &(0..number).map(|n| ordinary(&clock, n)).collect::<String>());
+    let alarms = |index: usize| guard.status()["sensors"][index]["log"]["alarms"].clone();
+    for _ in 0..10 {
+        write(&a, 100);
+        write(&b, 1);
+        thread::sleep(Duration::from_millis(400));
+    }
+    // Twenty seconds of silence are needed, and the alarm must be there within a minute.
+    let silent = Clock::start();
+    while alarms(0) == serde_json::json!([]) {
+        assert!(silent.uptime() < Duration::from_secs(60), "no alarm: {:#}", guard.status()["sensors"]);
+        write(&b, 1);
+        thread::sleep(Duration::from_millis(500));
+    }
+    assert!(silent.uptime() > Duration::from_secs(18), "{:?}", silent.uptime());
+    let said = alarms(0).to_string();
+    assert!(said.contains("stopped") && said.contains("other sensors have had"), "{said}");
+    assert_eq!(alarms(1), serde_json::json!([]));
+    write(&a, 1);
+    eventually("its end", || alarms(0) == serde_json::json!([]));
+}
+
+#[test]
+fn one_client_without_a_user_agent_is_no_alarm() {
+    let guard = Guard::watch(&["access.log"], |_| {});
+    let log = guard.folder().join("access.log");
+    let clock = Clock::start();
+    for _ in 0..4 {
+        append(&log, &(0..40).map(|number| ordinary(&clock, number)).collect::<String>());
+        thread::sleep(Duration::from_millis(600));
+    }
+    for _ in 0..6 {
+        append(&log, &(0..50).map(|_| line(&clock, "203.0.113.9", "GET /", "-")).collect::<String>());
+        thread::sleep(Duration::from_millis(500));
+    }
+    eventually("every line", || guard.sensor()["read"] == 460);
+    assert_eq!(alarms(&guard), "[]");
+    // The same of many is one.
+    append(&log, &(0..50).map(|n| line(&clock, &format!("203.0.113.{n}"), "GET /", "-")).collect::<String>());
+    eventually("the alarm", || alarms(&guard).contains("the user agent is in none of the last"));
 }

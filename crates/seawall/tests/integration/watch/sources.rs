@@ -35,6 +35,8 @@ fn what_cannot_be_watched_is_refused_with_the_reason() {
         (&["access.log", "--write", "copy.log"], 2, "--write writes on what comes from standard input"),
         (&["-", "--pipe"], 2, "standard input can be watched once"),
         (&["--pipe", "--write", "missing/copy.log"], 4, "missing/copy.log cannot be written"),
+        (&["access.log", "--mode", "remove"], 2, "add --write FILE"),
+        (&["-", "--write", "copy.log", "--mode", "remove", "--prefix-preserving"], 2, "is about pseudonyms"),
         (&["access.log", "--format", "nonsense"], 2, "there is no format"),
         (&[], 2, "SOURCE"),
     ] {
@@ -201,6 +203,63 @@ fn a_pipe_is_written_on_with_private_addresses() {
     // The end of the server is the end of the guard.
     drop(input);
     assert!(guard.wait().success());
+}
+
+#[test]
+fn a_pipe_can_be_written_on_with_networks_or_nothing_in_place_of_addresses() {
+    for (options, expected) in
+        [(&["--mode", "truncate"][..], "198.51.100.0 - - ["), (&["--mode", "remove", "--drop-queries"], "- - - [")]
+    {
+        let mut guard = Guard::watch(&[&["-", "--write", "copy.log"], options].concat(), |_| {});
+        let clock = Clock::start();
+        let mut input = guard.input();
+        input.write_all(line(&clock, "198.51.100.7", "GET /a?b=secret", "Mozilla/5.0").as_bytes()).expect("taken");
+        let copy = guard.folder().join("copy.log");
+        eventually("the copy", || fs::read_to_string(&copy).is_ok_and(|text| text.starts_with(expected)));
+        let written = fs::read_to_string(&copy).expect("written");
+        assert_eq!(written.contains("?b=secret"), !options.contains(&"--drop-queries"), "{written}");
+        assert!(!guard.state_path().join("keys").exists(), "no pseudonyms, no keys");
+        drop(input);
+        assert!(guard.wait().success());
+    }
+}
+
+#[test]
+fn the_configuration_can_name_what_is_watched() {
+    let guard = Guard::watch_with("[watch]\nsources = [\"logs/*.log\", \"udp://127.0.0.1:0\"]\n", &[]);
+    assert!(guard.watching().iter().any(|name| name.ends_with("logs/*.log")), "{:?}", guard.watching());
+    assert!(guard.watching().iter().any(|name| name.starts_with("udp://")), "{:?}", guard.watching());
+    let directory = tempfile::tempdir().expect("a directory");
+    fs::write(directory.path().join("empty.toml"), "admin = \"off\"\n").expect("written");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_seawall"));
+    command.args(["watch", "--config", "empty.toml"]).current_dir(directory.path()).stdin(Stdio::null());
+    let output = command.output().expect("started");
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(said.contains("write sources = [\"…\"] in [watch]"), "{said}");
+}
+
+#[test]
+fn datagrams_that_the_kernel_drops_are_counted() {
+    let guard = Guard::watch(&["udp://127.0.0.1:0"], |_| {});
+    let address = guard.watching()[0].strip_prefix("udp://").expect("an address").to_owned();
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    // While it stands still its buffer, of some megabytes, fills.
+    guard.signal(rustix::process::Signal::STOP);
+    for _ in 0..3_000 {
+        socket.send_to(&[b'x'; 8_000], &address).expect("sent");
+    }
+    guard.signal(rustix::process::Signal::CONT);
+    eventually("what was dropped", || guard.sensor()["dropped_datagrams"].as_u64().is_some_and(|dropped| dropped > 0));
+    eventually("all that were sent", || {
+        let sensor = guard.sensor();
+        sensor["lines"]
+            .as_u64()
+            .zip(sensor["dropped_datagrams"].as_u64())
+            .is_some_and(|(read, lost)| read + lost == 3_000)
+    });
+    let shown = text(&guard.command(&["status"]).stdout);
+    assert!(shown.split_whitespace().collect::<Vec<_>>().join(" ").contains("datagrams dropped"), "{shown}");
 }
 
 #[test]
