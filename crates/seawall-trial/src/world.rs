@@ -219,7 +219,8 @@ impl World {
                 let entry = self.known.entry(sent.client).or_insert((at, 0));
                 entry.1 += 1;
                 let upstream_time = sent.upstream * self.slowness;
-                let lasts = upstream_time > LASTS;
+                // A head that never ends is no request before it is given up.
+                let lasts = upstream_time > LASTS && sent.status != 408;
                 let cost = Cost {
                     requests: 1,
                     bytes: if lasts { 0 } else { sent.bytes },

@@ -625,7 +625,6 @@ fn what_is_small_beside_a_larger_flood_is_stopped_soon_as_well() {
     for seed in seeds() {
         let mut world = World::warm(seed, Enforce::OnExcess);
         world.begin();
-        let (mut small, mut large) = (0, 0);
         for tick in 0..80_u32 {
             let seconds = f64::from(tick) * world::TICK.as_secs_f64();
             world.run(world::TICK, |dice, _| {
@@ -647,14 +646,7 @@ fn what_is_small_beside_a_larger_flood_is_stopped_soon_as_well() {
                 };
                 (0..count(dice, rate)).map(|_| one(dice)).collect()
             });
-            let rules = in_force(&world.status());
-            if large == 0 && !rules.is_empty() {
-                large = tick;
-            }
-            if small == 0 && rules.len() > 1 {
-                small = tick;
-            }
         }
-        println!("large {large} small {small} ticks, recall {}, {:?}", world.tally.recall(), in_force(&world.status()));
+        stopped("small beside large", &world, 3.0, 0.99);
     }
 }

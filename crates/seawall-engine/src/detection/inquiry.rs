@@ -38,8 +38,8 @@ const GROWTH_REQUESTS_MIN: f64 = 20.0;
 /// How many rows of other windows are looked at.
 const INDEXED_ROWS_MAX: usize = 8192;
 
-/// Fewer requests than this prove nothing.
-const REQUESTS_MIN: f64 = 10.0;
+/// Fewer requests than this prove nothing, in however many parts they have told what they cost.
+const REQUESTS_MIN: f64 = 6.0;
 
 /// How many conjunctions are tried on other windows.
 const STABILITY_CANDIDATES_MAX: usize = 48;
@@ -367,7 +367,6 @@ impl<'a> Inquiry<'a> {
             let matching: Vec<_> = around.matching(items).collect();
             let since = |from| &matching[..matching.partition_point(|sampled| sampled.at >= from)];
             let (window, since_onset) = (since(self.material.from), since(onset));
-            // Parts of one request are not as many requests.
             if since_onset.iter().map(|sampled| sampled.cost(CostKind::Requests as usize)).sum::<f64>() < REQUESTS_MIN {
                 return false;
             }

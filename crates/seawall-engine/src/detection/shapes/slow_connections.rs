@@ -40,6 +40,13 @@ pub(super) fn shows(scene: &Scene<'_>) -> bool {
         let held_so_far = f64::from(sampled.row.whole(CostKind::ConnectionTime as usize));
         held > 0.0 && held_so_far >= HELD_SECONDS_MIN && bytes <= BYTES_PER_SECOND_MAX * f64::from(held)
     };
+    // Time of which it was not yet known that it is a slow connection's counts once it is.
+    let held_by = |sampled: &super::Sampled<'_>| {
+        let (row, time) = (sampled.row, CostKind::ConnectionTime as usize);
+        let is_first = f64::from(row.before[time]) < HELD_SECONDS_MIN;
+        let before = if is_first { row.before[time] * row.weight * sampled.factor } else { 0.0 };
+        seconds(sampled) + f64::from(before)
+    };
     let mut held: FxHashMap<(u32, u32), f64> = FxHashMap::default();
     let (mut all, mut first, mut last) = (0.0, None::<Timestamp>, None::<Timestamp>);
     for sampled in &scene.rows {
@@ -49,7 +56,7 @@ pub(super) fn shows(scene: &Scene<'_>) -> bool {
         if sampled.row.client_hash != 0 && (is_slow(sampled) || is_unfinished(sampled)) {
             // Many people may watch a slow stream from behind one address.
             let visitor = (sampled.row.client_hash, sampled.row.marks.one(Attribute::UserAgent));
-            *held.entry(visitor).or_default() += seconds(sampled);
+            *held.entry(visitor).or_default() += held_by(sampled);
         }
     }
     // As many are held at once as seconds were held in each second (Little's law).
