@@ -22,6 +22,8 @@ pub(super) struct Sensor {
     pub(super) reader: Reader,
     pub(super) timeline: Timeline,
     pub(super) counts: Counts,
+    /// Whether only this machine can write its lines, so that nobody else can have a client dropped with them.
+    pub(super) is_own: bool,
     /// Lines at moments of the last [`RATE_SPAN`].
     history: VecDeque<(Timestamp, u64)>,
     is_primed: bool,
@@ -35,6 +37,7 @@ impl Sensor {
             reader: format.map_or_else(Reader::default, |format| Reader::of(format.clone())),
             timeline: Timeline::default(),
             counts: Counts::default(),
+            is_own: true,
             history: VecDeque::new(),
             is_primed: false,
         }
