@@ -1,8 +1,10 @@
 //! Enforcement: how long it takes until who is banned is dropped by the kernel, and until all are again after a kill. In a network
-//! namespace of its own, so that this machine's firewall is left alone.
+//! namespace of its own, so that this machine's firewall is left alone. And what each costs: being there, and a dropped attempt to
+//! connect beside a refused request.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
+use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -10,10 +12,11 @@ use std::time::Duration;
 
 use rustix::thread::UnshareFlags;
 use seawall::host::clock::Clock;
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 
 use super::Bench;
 use super::figure::{Figure, Goal, OURS, Series};
+use super::program::cpu_time;
 use crate::Failure;
 use crate::packages::{self, Needed};
 
@@ -34,6 +37,22 @@ const CLIENTS_MAX: f64 = 1_000.0;
 const RESTORED_MAX: f64 = 2_000.0;
 const NETWORKS_MAX: f64 = 100.0;
 const DROPPED_MAX: f64 = 500.0;
+
+/// The same for what it costs: memory at its most, in MB, and how many dropped attempts to connect cost as much as a refused request.
+const MEMORY_MAX: f64 = 100.0;
+const DROPPED_FOR_REFUSED_MIN: f64 = 20.0;
+
+/// How long a guard is left alone with all its bans.
+const REST: Duration = Duration::from_secs(10);
+
+/// Requests that are refused, each on a connection of its own, and attempts to connect that are dropped. So many requests of one
+/// client do not suffice for it to be closed unread.
+const REFUSED: u32 = 12_000;
+const REFUSED_OF_EACH: u32 = 20;
+const ATTEMPTS: u32 = 200_000;
+
+/// What is refused.
+const UNWANTED: &str = "GET /unwanted HTTP/1.1\r\nHost: a.example\r\nUser-Agent: flood/1\r\nConnection: close\r\n\r\n";
 
 const LISTEN: &str = "127.0.0.1:8099";
 const CONFIG: &str = "listen = \"127.0.0.1:8099\"\nadmin = \"off\"\nstate-directory = \"state\"\nworkers = 1\n\
@@ -73,7 +92,7 @@ fn measure(bench: &Bench) -> Result<Vec<Figure>, Failure> {
     write("clients", clients())?;
     write("networks", networks())?;
     command("ip", &["link", "set", "lo", "up"], &folder)?;
-    let mut values: [Vec<f64>; 5] = Default::default();
+    let mut values: [Vec<f64>; 10] = Default::default();
     for _ in 0..bench.repetitions {
         let mut guard = Guard::start(bench, &folder)?;
         let clock = Clock::start();
@@ -81,14 +100,19 @@ fn measure(bench: &Bench) -> Result<Vec<Figure>, Failure> {
         guard.until("clients", CLIENTS)?;
         values[0].push(milliseconds(clock.uptime()));
         values[1].push(guard.kernel("transaction_milliseconds")?);
-        // The record is written a quarter of a second later.
-        std::thread::sleep(Duration::from_secs(2));
+        values[5].push(guard.memory_max()?);
+        // What a killed guard may lose is what it was told in the last second.
+        std::thread::sleep(Duration::from_secs(1));
         guard.kill();
         command("nft", &["flush", "ruleset"], &folder)?;
         let clock = Clock::start();
         let guard = Guard::start(bench, &folder)?;
         guard.until("clients", CLIENTS)?;
         values[2].push(milliseconds(clock.uptime()));
+        std::thread::sleep(Duration::from_secs(2));
+        let before = guard.cpu_time();
+        std::thread::sleep(REST);
+        values[6].push(milliseconds(guard.cpu_time() - before) / REST.as_secs_f64());
         guard.seawall(&["bans", "remove", "--all"])?;
         guard.until("clients", 0)?;
         guard.seawall(&["bans", "import", "networks", "--for", "2h"])?;
@@ -97,12 +121,18 @@ fn measure(bench: &Bench) -> Result<Vec<Figure>, Failure> {
         for host in 1..=SINGLE_BANS {
             values[4].push(guard.until_dropped(Ipv4Addr::new(127, 1, 0, host))?);
         }
+        let dropped = dropped(Ipv4Addr::new(127, 1, 0, 1))?;
+        guard.until_counted(f64::from(ATTEMPTS))?;
+        let refused = guard.refused()?;
+        values[7].push(dropped);
+        values[8].push(refused);
+        values[9].push(refused / dropped);
         drop(guard);
         fs::remove_dir_all(folder.join("state")).map_err(|source| Failure::Write { path: folder.clone(), source })?;
         let last = values.each_ref().map(|values| values.last().copied().unwrap_or(f64::NAN));
         bench.say(&format!("{last:.0?} ms"));
     }
-    let [imported, transaction, restored, networks, dropped] = values;
+    let [imported, transaction, restored, networks, dropped, memory, rest, attempt, request, ratio] = values;
     let figure = |what: &str, goal: f64, values: Vec<f64>, note: &str| Figure {
         what: what.to_owned(),
         unit: "ms",
@@ -131,8 +161,85 @@ fn measure(bench: &Bench) -> Result<Vec<Figure>, Failure> {
             dropped,
             "Starting the command is part of it.",
         ),
+        Figure {
+            unit: "MB",
+            ..figure(
+                "100,000 bans: the guard's memory at its most",
+                MEMORY_MAX,
+                memory,
+                "From its start until the kernel has all.",
+            )
+        },
+        Figure {
+            unit: "ms/s",
+            goal: Goal::None,
+            ..figure(
+                "100,000 bans: the guard's processor time at rest",
+                0.0,
+                rest,
+                "Over ten seconds, nothing being asked of it.",
+            )
+        },
+        Figure {
+            unit: "us",
+            goal: Goal::None,
+            ..figure(
+                "A dropped attempt to connect",
+                0.0,
+                attempt,
+                "Time on one core of a loop that sends SYN packets over loopback, so sending them is part of it.",
+            )
+        },
+        Figure {
+            unit: "us",
+            goal: Goal::None,
+            ..figure(
+                "A refused request",
+                0.0,
+                request,
+                "The guard's processor time; each on a connection of its own, answered 403.",
+            )
+        },
+        Figure {
+            unit: "x",
+            goal: Goal::AtLeast(DROPPED_FOR_REFUSED_MIN),
+            ..figure(
+                "Dropped attempts to connect for the cost of one refused request",
+                0.0,
+                ratio,
+                "Of the request only the guard's part, of the attempt all.",
+            )
+        },
     ])
 }
+
+/// Microseconds for each attempt of a client to connect that the kernel drops. The packets are written by hand, since what a
+/// connecting socket costs is not what the machine under the flood pays. On loopback a packet is taken in by the thread that
+/// sends it.
+fn dropped(client: Ipv4Addr) -> Result<f64, Failure> {
+    let failed = |error: std::io::Error| Failure::Bench(format!("a raw socket cannot be had or used: {error}"));
+    let target: SocketAddr = LISTEN.parse().map_err(|_| Failure::Bench("no address".to_owned()))?;
+    // The header of IP is the sender's.
+    let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(RAW_PROTOCOL))).map_err(failed)?;
+    let mut packet = [0_u8; 40];
+    packet[0] = 0x45;
+    packet[3] = 40;
+    (packet[8], packet[9]) = (64, 6);
+    packet[12..16].copy_from_slice(&client.octets());
+    packet[16..20].copy_from_slice(&Ipv4Addr::LOCALHOST.octets());
+    packet[22..24].copy_from_slice(&target.port().to_be_bytes());
+    (packet[32], packet[33]) = (0x50, SYN);
+    let clock = Clock::start();
+    for port in (1_024..u16::MAX).cycle().take(ATTEMPTS as usize) {
+        packet[20..22].copy_from_slice(&port.to_be_bytes());
+        socket.send_to(&packet, &target.into()).map_err(failed)?;
+    }
+    Ok(1e6 * clock.uptime().as_secs_f64() / f64::from(ATTEMPTS))
+}
+
+/// IPPROTO_RAW, and the flag of TCP.
+const RAW_PROTOCOL: i32 = 255;
+const SYN: u8 = 2;
 
 /// A running guard, killed when dropped.
 struct Guard {
@@ -156,13 +263,25 @@ impl Guard {
         command(&self.program.to_string_lossy(), &all, &self.folder)
     }
 
-    /// A number of the kernel layer's status.
+    /// A number of the kernel layer's status, by its path.
     fn kernel(&self, name: &str) -> Result<f64, Failure> {
         let status = self.seawall(&["status", "--json"])?;
         let status: serde_json::Value =
             serde_json::from_slice(&status).map_err(|error| Failure::Bench(error.to_string()))?;
-        let found = status["enforcement"]["kernel"][name].as_f64();
+        let found = status.pointer(&format!("/enforcement/kernel/{name}")).and_then(serde_json::Value::as_f64);
         found.ok_or_else(|| Failure::Bench(format!("the status has no number `{name}`")))
+    }
+
+    /// Waits until so many packets were dropped, by the kernel's own count.
+    fn until_counted(&self, packets: f64) -> Result<(), Failure> {
+        let clock = Clock::start();
+        while self.kernel("dropped/packets")? < packets {
+            if clock.uptime() > PATIENCE {
+                return Err(Failure::Bench("what was sent is not dropped".to_owned()));
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        Ok(())
     }
 
     fn until(&self, name: &str, expected: usize) -> Result<(), Failure> {
@@ -195,6 +314,41 @@ impl Guard {
             }
         }
         Err(Failure::Bench(format!("a banned client is not dropped after {PATIENCE:?}")))
+    }
+
+    /// The most memory that it has had, in MB.
+    fn memory_max(&self) -> Result<f64, Failure> {
+        let path = format!("/proc/{}/status", self.process.id());
+        let status = fs::read_to_string(path).unwrap_or_default();
+        let kilobytes =
+            status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok());
+        let kilobytes: f64 = kilobytes.ok_or_else(|| Failure::Bench("the guard has ended".to_owned()))?;
+        Ok(kilobytes * 1_024.0 / 1e6)
+    }
+
+    fn cpu_time(&self) -> Duration {
+        cpu_time([PathBuf::from(format!("/proc/{}", self.process.id()))])
+    }
+
+    /// Microseconds of the guard's processor time for each request that it refuses.
+    fn refused(&self) -> Result<f64, Failure> {
+        self.seawall(&["rules", "add", "path = \"/unwanted\""])?;
+        let failed = |error: std::io::Error| Failure::Bench(format!("a request is not answered: {error}"));
+        let target: SocketAddr = LISTEN.parse().map_err(|_| Failure::Bench("no address".to_owned()))?;
+        let before = self.cpu_time();
+        for number in 0..REFUSED {
+            let client = Ipv4Addr::from_bits(0x7F02_0001 + number / REFUSED_OF_EACH);
+            let mut socket = Socket::new(Domain::IPV4, Type::STREAM, None).map_err(failed)?;
+            socket.bind(&SocketAddr::from((client, 0)).into()).map_err(failed)?;
+            socket.connect_timeout(&target.into(), PATIENCE).map_err(failed)?;
+            socket.write_all(UNWANTED.as_bytes()).map_err(failed)?;
+            let mut answer = [0; 1_024];
+            let read = socket.read(&mut answer).map_err(failed)?;
+            if !answer[..read].starts_with(b"HTTP/1.1 403") {
+                return Err(Failure::Bench("a request that a rule forbids is not refused".to_owned()));
+            }
+        }
+        Ok(1e6 * (self.cpu_time() - before).as_secs_f64() / f64::from(REFUSED))
     }
 
     fn kill(&mut self) {

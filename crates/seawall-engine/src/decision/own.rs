@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::expression::{Expression, Lists, Use};
+use super::expression::{Expression, ExpressionError, Lists, Use};
 use super::{Action, BAN_DURATION_MAX, Condition, Evidence, REASON_CHARACTERS_MAX, Rule, RuleId, RuleStatus, Stage};
 use crate::address::AddressSet;
 use crate::detection::RuleTraffic;
@@ -33,25 +33,54 @@ pub struct OwnRule {
     pub since: Timestamp,
     /// Until when.
     pub expires: Timestamp,
+    /// What it was predicted to do to normal traffic when it was said; none where that was not known.
+    #[serde(default)]
+    pub predicted: Option<Collateral>,
+}
+
+/// The share of normal traffic that a rule would hit.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Collateral {
+    /// The share, 0 to 1.
+    pub share: f32,
+    /// Its upper bound at 95% confidence.
+    pub upper: f32,
 }
 
 /// Why a rule cannot be taken in.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OwnRuleError {
     /// It cannot be read.
-    #[error("{0}")]
-    Expression(String),
+    #[error("column {column}: {0}", column = .0.column)]
+    Expression(ExpressionError),
     /// It asks for what the gate cannot look up at once.
     #[error(
-        "a rule that is put in force is up to {CONDITIONS_MAX} conditions with `=` joined by `and`, as in: method = POST and path = \"/login\""
+        "{}`{part}` cannot be looked up for each request: a rule that is put in force is conditions with `=` joined by `and`, as in: \
+         method = POST and path = \"/login\"; `seawall backtest` takes the whole language",
+        at_column(.column)
     )]
-    Shape,
+    Shape {
+        /// The first part that cannot be.
+        part: String,
+        /// Where it begins, from 1, where it was written as it is shown.
+        column: Option<usize>,
+    },
+    /// It has too many conditions.
+    #[error("these are {found} conditions, where {CONDITIONS_MAX} are the most in a rule that is put in force")]
+    TooManyConditions {
+        /// How many there are.
+        found: usize,
+    },
     /// It is about somebody who is never banned.
     #[error("it names a client that is on the never-ban list")]
     Protected,
     /// There are too many.
     #[error("there are {OWN_RULES_MAX} rules of yours already; take one back with `seawall rules remove`")]
     Full,
+}
+
+fn at_column(column: &Option<usize>) -> String {
+    column.map(|column| format!("column {column}: ")).unwrap_or_default()
 }
 
 /// The operator's rules.
@@ -75,13 +104,7 @@ impl OwnRules {
     /// # Errors
     /// When it cannot be read or put in force. Nothing has changed then.
     pub fn add(&mut self, mut rule: OwnRule, never_ban: &AddressSet) -> Result<RuleId, OwnRuleError> {
-        let expression = Expression::parse(&rule.text, Use::Rule, &Lists::default())
-            .map_err(|error| OwnRuleError::Expression(error.to_string()))?;
-        let conditions = expression.as_conditions().filter(|conditions| conditions.len() <= CONDITIONS_MAX);
-        let conditions = conditions.ok_or(OwnRuleError::Shape)?;
-        if conditions.iter().filter_map(Condition::network).any(|network| never_ban.overlaps(network)) {
-            return Err(OwnRuleError::Protected);
-        }
+        let conditions = Self::read(&rule.text, never_ban)?;
         if self.rules.len() >= OWN_RULES_MAX {
             return Err(OwnRuleError::Full);
         }
@@ -95,6 +118,26 @@ impl OwnRules {
         });
         self.rules.push(Held { said: rule, conditions, matched: 0, refused: 0 });
         Ok(RuleId(number))
+    }
+
+    /// Reads a rule, and says what the gate would look up for it.
+    ///
+    /// # Errors
+    /// When it cannot be read or put in force.
+    pub fn read(text: &str, never_ban: &AddressSet) -> Result<Vec<Condition>, OwnRuleError> {
+        let expression = Expression::parse(text, Use::Rule, &Lists::default()).map_err(OwnRuleError::Expression)?;
+        let Some(conditions) = expression.as_conditions() else {
+            let part = expression.beyond_conditions().unwrap_or_default();
+            let column = text.find(&part).and_then(|at| text.get(..at)).map(|before| before.chars().count() + 1);
+            return Err(OwnRuleError::Shape { part, column });
+        };
+        if conditions.len() > CONDITIONS_MAX {
+            return Err(OwnRuleError::TooManyConditions { found: conditions.len() });
+        }
+        if conditions.iter().filter_map(Condition::network).any(|network| never_ban.overlaps(network)) {
+            return Err(OwnRuleError::Protected);
+        }
+        Ok(conditions)
     }
 
     /// Takes one back.
@@ -156,7 +199,12 @@ impl OwnRules {
             found: held.said.since,
             enforced: Some(held.said.since),
             expires: Some(held.said.expires),
-            evidence: Evidence::default(),
+            // Of what is not known the worst is possible.
+            evidence: Evidence {
+                collateral: held.said.predicted.map_or(0.0, |predicted| predicted.share),
+                collateral_upper: held.said.predicted.map_or(1.0, |predicted| predicted.upper),
+                ..Evidence::default()
+            },
             matched: held.matched,
             refused: held.refused,
             canaries: 0,
@@ -178,7 +226,7 @@ mod tests {
 
     fn rule(text: &str, seconds: u64) -> OwnRule {
         let (action, expires) = (Action::Refuse { status: 403 }, NOW + Duration::from_secs(seconds));
-        OwnRule { id: RuleId(0), text: text.to_owned(), action, reason: None, since: NOW, expires }
+        OwnRule { id: RuleId(0), text: text.to_owned(), action, reason: None, since: NOW, expires, predicted: None }
     }
 
     #[test]
@@ -201,9 +249,23 @@ mod tests {
         let mut rules = OwnRules::default();
         let never_ban = AddressSet::new(["192.0.2.7/32".parse().expect("a network")]);
         let mut add = |text: &str| rules.add(rule(text, 60), &never_ban);
-        for text in ["method = GET or method = POST", "path != \"/\"", "path contains \"x\"", "not method = GET"] {
-            assert_eq!(add(text), Err(OwnRuleError::Shape), "{text}");
+        for (text, expected) in [
+            ("method = GET or method = POST", None),
+            ("path != \"/\"", Some(1)),
+            ("host = \"a.example\" and path contains \"x\"", Some(24)),
+            ("host = \"a.example\" and not (method = GET or method = POST)", None),
+        ] {
+            match add(text) {
+                Err(OwnRuleError::Shape { part, column }) => {
+                    assert!(expected.is_none() || column == expected, "{text}: {part} at {column:?}");
+                }
+                other => panic!("{text}: {other:?}"),
+            }
         }
+        let many = vec!["method = GET"; CONDITIONS_MAX + 1].join(" and ");
+        assert_eq!(add(&many), Err(OwnRuleError::TooManyConditions { found: CONDITIONS_MAX + 1 }));
+        let wrong = add("method = GET and pth = \"/x\"").expect_err("no such attribute");
+        assert!(wrong.to_string().starts_with("column 18: there is no attribute `pth`"), "{wrong}");
         assert!(matches!(add("nonsense"), Err(OwnRuleError::Expression(_))));
         assert_eq!(add("client-prefix = 192.0.2.0/24"), Err(OwnRuleError::Protected));
         for _ in 0..OWN_RULES_MAX {

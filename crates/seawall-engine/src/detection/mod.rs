@@ -52,7 +52,8 @@ use std::time::Duration;
 
 use crate::address::AddressSet;
 use crate::decision::{
-    Aspect, CostKind, Enforce, Event, EventKind, Finding, Ladder, Pardons, Permit, Rule, RuleId, Stage, Status,
+    Aspect, Collateral, Condition, CostKind, Enforce, Event, EventKind, Finding, Ladder, Pardons, Permit, Rule, RuleId,
+    Stage, Status,
 };
 use crate::observation::attribute::Attribute;
 use crate::observation::{Observation, Outcome, Refusal};
@@ -306,6 +307,22 @@ impl Detector {
             rules: self.ladder.status(),
             drifts: self.composition.drifts(),
         }
+    }
+
+    /// What a rule of these conditions would do to normal traffic; none when nothing was learned yet, or when it asks for client
+    /// networks, which nobody remembers.
+    pub fn predicted_collateral(&self, conditions: &[Condition], now: Timestamp) -> Option<Collateral> {
+        let normal = normal_rows(&self.baseline, &self.seasonal, now);
+        if normal.is_empty() || conditions.iter().any(|condition| condition.attribute == Attribute::ClientPrefix) {
+            return None;
+        }
+        let item = |condition: &Condition| Item {
+            attribute: condition.attribute,
+            hash: self.keys.value(condition.attribute, condition.value.as_deref()),
+        };
+        let items: Vec<Item> = conditions.iter().map(item).collect();
+        let (share, upper) = Reference::new(&normal, &self.marked).collateral(&items);
+        Some(Collateral { share: share as f32, upper: upper as f32 })
     }
 
     /// Takes a rule back at the operator's word. Its conditions are not tried again for a day.

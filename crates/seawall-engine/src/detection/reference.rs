@@ -13,7 +13,7 @@ use super::baseline::NormalRow;
 use super::bits::Bits;
 use super::crowd::{Marked, Ordinary};
 use super::mining::draw;
-use super::statistics::{effective_count, effective_kinds, quantile};
+use super::statistics::{effective_count, effective_kinds, quantile, share_upper_95};
 use super::values::{Item, Marks, UNUSED, ValueHash};
 use super::waiting::{QUICK_SHARE, Usual};
 
@@ -165,6 +165,15 @@ impl Reference {
         let fewest =
             knowing.map(|(_, votes)| *votes).min_by(|first, second| first.effective.total_cmp(&second.effective));
         fewest.unwrap_or(self.votes)
+    }
+
+    /// The share of the votes that these values would hurt, and its upper bound at 95% confidence.
+    pub(crate) fn collateral(&self, items: &[Item]) -> (f64, f64) {
+        let voting = self.votes_of(&self.having_all(items));
+        let hurt = f64::from(voting.count()) + (RETURNING_WEIGHT - 1.0) * f64::from(voting.count_and(&self.returning));
+        let all = self.votes(items);
+        let share = if all.sum > 0.0 { (hurt / all.sum).min(1.0) } else { 0.0 };
+        (share, share_upper_95(share * all.effective, all.effective))
     }
 
     /// How many rows were drawn for a cost.

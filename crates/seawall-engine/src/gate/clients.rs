@@ -135,6 +135,8 @@ pub struct Acquaintance {
     pub is_known: bool,
     /// Whether its name is so good that no rule is to refuse it.
     pub is_exempt: bool,
+    /// Whether it is of good standing and was so in several different hours, however young the table.
+    pub is_proven: bool,
 }
 
 /// The entries of one place. Their tags lie together in one cache line, so that a look-up touches two lines, not all.
@@ -214,8 +216,9 @@ impl ClientTable {
             served: u32::from(entry.served),
         };
         let is_exempt = history.requests_recent <= EXEMPT_REQUESTS_MAX && entry.reputation.sum(now) < EXEMPT_MAX;
-        let is_proven = is_young || entry.reputation.sum_then() < KNOWN_MAX;
-        Acquaintance { history, is_known: entry.is_good(now) && is_proven, is_exempt }
+        let is_good = entry.is_good(now);
+        let is_proven = is_good && entry.reputation.sum_then() < KNOWN_MAX;
+        Acquaintance { history, is_known: is_proven || (is_good && is_young), is_exempt, is_proven }
     }
 
     /// Whether the client is of good standing: served often enough, for long enough, with nothing refused. Counts nothing.

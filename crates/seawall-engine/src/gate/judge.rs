@@ -62,6 +62,18 @@ enum Acting {
     Sparing,
 }
 
+/// Where a judge is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// What it says is done.
+    InLine,
+    /// It only sees what passes.
+    Beside {
+        /// Whether something further down can drop clients.
+        hands_down: bool,
+    },
+}
+
 /// What this worker keeps for one rule while the rule stays.
 #[derive(Clone, Copy, Debug, Default)]
 struct RuleState {
@@ -97,7 +109,7 @@ pub struct Gate {
     counts: [RuleCount; RULES_MAX],
     known: u64,
     workers: f32,
-    is_in_line: bool,
+    place: Place,
 }
 
 impl Gate {
@@ -112,14 +124,22 @@ impl Gate {
             counts: [RuleCount::default(); RULES_MAX],
             known: 0,
             workers: workers.max(1) as f32,
-            is_in_line: true,
+            place: Place::InLine,
         }
     }
 
     /// The same beside the traffic: it counts what rules would refuse. Nobody is told to go away, so nobody is held to go on although
-    /// he was.
+    /// he was, unless something further down [`hands_down`](Self::set_hands_down) is there.
     pub fn beside(self) -> Self {
-        Self { is_in_line: false, ..self }
+        Self { place: Place::Beside { hands_down: false }, ..self }
+    }
+
+    /// Beside the traffic: whether clients that rules in force would refuse again and again are to be found, as many times and within
+    /// the same time as in line ([`Self::drop_left`] then says who), since something else can drop them.
+    pub fn set_hands_down(&mut self, hands_down: bool) {
+        if let Place::Beside { hands_down: present } = &mut self.place {
+            *present = hands_down;
+        }
     }
 
     /// The rules in use.
@@ -208,7 +228,7 @@ impl Gate {
         self.known += u64::from(known.is_known);
         let (judgement, acting) = self.judge_rules(request, client, known, now);
         if let Some(slot) = slot {
-            self.note(slot, judgement, acting, now);
+            self.note(slot, judgement, acting, known, now);
             if request.method == b"POST" && static_file::is_static(request.path) {
                 self.clients.posted_to_static(slot, now);
             }
@@ -217,13 +237,20 @@ impl Gate {
     }
 
     /// Notes for a client what became of its request.
-    fn note(&mut self, slot: ClientSlot, judgement: Judgement, acting: Option<Acting>, now: Timestamp) {
+    fn note(
+        &mut self,
+        slot: ClientSlot,
+        judgement: Judgement,
+        acting: Option<Acting>,
+        known: Acquaintance,
+        now: Timestamp,
+    ) {
         match (judgement, acting) {
             (Judgement::Pass, None) => self.clients.served(slot, now),
             (Judgement::Pass, Some(Acting::Sparing)) => self.clients.spared(slot, now),
             // What a rule in force lets pass is no page served to a visitor: it stands for all that it holds back.
             (Judgement::Pass, Some(Acting::Rule(_))) => {}
-            _ if !self.is_in_line => {}
+            _ if self.place != Place::InLine => self.note_beside(slot, judgement, known, now),
             (Judgement::ClientLimit, _) => self.clients.told_to_wait(slot, now),
             (Judgement::Refuse { rule, .. } | Judgement::Drop { rule }, acting) => {
                 let goes_on = self.clients.refused(slot, rule, now);
@@ -234,6 +261,18 @@ impl Gate {
                     self.clients.told_to_wait(slot, now);
                 }
             }
+        }
+    }
+
+    /// Notes beside the traffic what would have become of a request, for whatever drops clients further down. Nobody was told to go
+    /// away: what is only slowed down may be people, and whoever was a visitor for hours would have stopped at a refusal.
+    fn note_beside(&mut self, slot: ClientSlot, judgement: Judgement, known: Acquaintance, now: Timestamp) {
+        let is_slowed = matches!(judgement, Judgement::Refuse { status: THROTTLED_STATUS, .. });
+        if self.place != (Place::Beside { hands_down: true }) || is_slowed || known.is_proven {
+            return;
+        }
+        if let Judgement::Refuse { rule, .. } | Judgement::Drop { rule } = judgement {
+            self.clients.refused(slot, rule, now);
         }
     }
 
@@ -462,6 +501,42 @@ mod tests {
         // A whole flood of such visitors is no visit.
         let passed = (0..40).filter(|number| gate.judge(&UNWANTED, client(*number), now).0 == Judgement::Pass).count();
         assert!(passed < 20, "{passed}");
+    }
+
+    #[test]
+    fn beside_the_traffic_only_what_can_be_dropped_is_found_and_nobody_who_may_be_a_visitor() {
+        let dropped = |action: Action, hands_down: bool, visits: u64| {
+            let mut gate = gate(&[], &[], AddressSet::default()).beside();
+            gate.set_hands_down(hands_down);
+            let hour = Duration::from_secs(3600);
+            let request = Request { method: b"GET", ..UNWANTED };
+            // Seen for a while before there is a rule, each hour a page or two.
+            for visit in 0..visits {
+                for page in 0..2 {
+                    gate.judge(
+                        &request,
+                        client(1),
+                        START + hour * u32::try_from(visit).unwrap_or(0) + Duration::from_secs(page),
+                    );
+                }
+            }
+            let set = RuleSet::compile(&[rule(1, action, Stage::Enforced, 0)], &[], AddressSet::default());
+            gate.install(Arc::new(set.expect("one rule")), |_, _| ());
+            let now = START + hour * 12;
+            let mut times = 0;
+            let slot = gate.clients.slot(client(1).expect("a client"));
+            while times < 200 && gate.drop_left(slot, now).is_none() {
+                gate.judge(&request, client(1), now);
+                times += 1;
+            }
+            (times < 200).then_some(times)
+        };
+        let refuse = Action::Refuse { status: 403 };
+        assert_eq!(dropped(refuse, true, 0), Some(32), "as many times as in line");
+        assert_eq!(dropped(Action::Drop, true, 0), Some(32));
+        assert_eq!(dropped(refuse, false, 0), None, "nothing could drop it");
+        assert_eq!(dropped(Action::Throttle { rate: 0.1 }, true, 0), None, "it is only slowed down");
+        assert_eq!(dropped(refuse, true, 10), None, "it was a visitor for hours");
     }
 
     #[test]

@@ -11,14 +11,14 @@ use clap::Subcommand;
 use http::Method;
 use ipnet::IpNet;
 use seawall_engine::decision::{BAN_DURATION_MAX, BanCause};
-use seawall_engine::units::Timestamp;
 
 use super::Failure;
 use super::guard::Guard;
 use super::journal;
 use super::output::{clients, print};
 use crate::config::{NetworkFiles, quantity};
-use crate::enforcement::import::{Import, Imported, fail2ban, list};
+use crate::enforcement::import::fail2ban::{self, BansMade};
+use crate::enforcement::import::{Import, Imported, list};
 use crate::enforcement::{BanRequest, BanView, Banned, NeverBanView, Unbanned, own_session};
 use crate::host::clock::wall_clock;
 use crate::networks::Networks;
@@ -388,12 +388,13 @@ fn export(guard: &Guard) -> Result<(), Failure> {
 
 fn report(file: Option<&Path>, top: usize, show_addresses: bool, guard: &Guard) -> Result<BanReport, Failure> {
     let networks = Networks::load(&NetworkFiles::default()).map_err(Failure::machine)?;
-    let bans: Vec<(Timestamp, IpNet)> = match file {
+    let made = match file {
         None => {
             let reader = journal::open(guard.state())?;
             // Which keys are there decides of whom it can be told; none is deleted here.
             let keys = KeyStore::open(guard.state(), RETENTION_DAYS_MAX).map_err(Failure::machine)?;
-            reader.bans_made(keys, wall_clock()).map_err(Failure::machine)?
+            let bans = reader.bans_made(keys, wall_clock()).map_err(Failure::machine)?;
+            BansMade { bans, ..BansMade::default() }
         }
         Some(path) => {
             let shown = escape(path.to_string_lossy().as_bytes()).to_string();
@@ -405,7 +406,13 @@ fn report(file: Option<&Path>, top: usize, show_addresses: bool, guard: &Guard) 
             }
         }
     };
-    Ok(BanReport::new(bans, top, &networks, &clients(show_addresses)?))
+    let BansMade { bans, unreadable, first_unreadable } = made;
+    // What cannot be read may be an address all the same.
+    let first_unreadable = first_unreadable.map(|(line, text)| {
+        if show_addresses { format!("line {line}: {}", escape(text.as_bytes())) } else { format!("line {line}") }
+    });
+    let report = BanReport::new(bans, top, &networks, &clients(show_addresses)?);
+    Ok(BanReport { unreadable, first_unreadable, ..report })
 }
 
 fn network(text: &str) -> Result<IpNet, String> {

@@ -40,10 +40,11 @@ enum Command {
     },
     /// Put a rule of yours in force.
     ///
-    /// The rule is conditions with `=` joined by `and`; docs/rules.md has the attributes. `seawall backtest` tells from your logs
-    /// whom it would hit, before you say it.
+    /// The rule is conditions with `=` joined by `and`; docs/rules.md has the attributes. With --dry-run it is told how much of the
+    /// normal traffic that the guard has learned it would hit; `seawall backtest` tells the same from your logs.
     #[command(after_help = "\
 Examples:
+  seawall rules add 'path = \"/xmlrpc.php\"' --dry-run
   seawall rules add 'method = POST and path = \"/xmlrpc.php\"' --for 2h --confirm 60s
   seawall rules add 'user-agent-word = \"BadBot\"' --action throttle --rate 2 --reason 'asks for everything'")]
     Add {
@@ -65,6 +66,9 @@ Examples:
         /// Take it back after this time unless `seawall confirm` is said before.
         #[arg(long, value_name = "TIME", value_parser = duration)]
         confirm: Option<Duration>,
+        /// Only say what it would do to normal traffic; nothing is put in force.
+        #[arg(long, conflicts_with = "confirm")]
+        dry_run: bool,
         #[command(flatten)]
         guard: Guard,
     },
@@ -107,7 +111,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
                 }
             }
         }
-        Command::Add { text, action, rate, duration, reason, confirm, guard } => {
+        Command::Add { text, action, rate, duration, reason, confirm, dry_run, guard } => {
             let request = RuleRequest {
                 text: text.clone(),
                 action: match action {
@@ -119,9 +123,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
                 seconds: duration.as_secs(),
                 confirm_seconds: confirm.map(|time| time.as_secs()),
                 operator: own_session(),
+                dry_run: *dry_run,
             };
             let added: RuleStatus = guard.ask_with("/v1/rules", &request)?;
-            print(&format!("{} is in force for {}: {}\n", added.id, show_duration(*duration), added.text))?;
+            let done = if *dry_run { "would be" } else { "is" };
+            print(&format!("{} {done} in force for {}: {}\n", added.id, show_duration(*duration), added.text))?;
+            print(&format!("{}\n", predicted(&added)))?;
             if let Some(confirm) = confirm {
                 print(&format!("Say `seawall confirm` within {}, or it is taken back.\n", show_duration(*confirm)))?;
             }
@@ -147,6 +154,17 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What is known before of a rule's collateral.
+fn predicted(rule: &RuleStatus) -> String {
+    let (share, upper) = (rule.evidence.collateral, rule.evidence.collateral_upper);
+    if upper >= 1.0 {
+        return "What it would hit of normal traffic is not known: too little was learned, or it is about client networks."
+            .to_owned();
+    }
+    let (share, upper) = (100.0 * share, 100.0 * upper);
+    format!("It would hit {share:.2}% of normal traffic, {upper:.2}% at most (95% confidence).")
 }
 
 /// What a rule does to what it matches.

@@ -162,6 +162,9 @@ pub struct RuleRequest {
     pub confirm_seconds: Option<u64>,
     /// Where the operator is who asks, as SSH says.
     pub operator: Option<IpAddr>,
+    /// Only say what it would be and do.
+    #[serde(default)]
+    pub dry_run: bool,
 }
 
 async fn add_rule(State(daemon): State<Arc<Daemon>>, Json(request): Json<RuleRequest>) -> Answer<RuleStatus> {
@@ -171,11 +174,12 @@ async fn add_rule(State(daemon): State<Arc<Daemon>>, Json(request): Json<RuleReq
     let now = daemon.shared.clock.now();
     let after = |seconds: u64| now + Duration::from_secs(seconds);
     let (expires, until) = (after(request.seconds), request.confirm_seconds.map(after));
-    let RuleRequest { text, action, reason, .. } = request;
-    let rule = OwnRule { id: RuleId(0), text, action, reason, since: now, expires };
+    let RuleRequest { text, action, reason, dry_run, .. } = request;
+    let rule = OwnRule { id: RuleId(0), text, action, reason, since: now, expires, predicted: None };
     let (done, is_done) = tokio::sync::oneshot::channel();
     let gone = || problem(StatusCode::INTERNAL_SERVER_ERROR, "the detecting thread does not answer");
-    if !daemon.command(Command::AddRule(rule, until, done)) {
+    let command = if dry_run { Command::TryRule(rule, done) } else { Command::AddRule(rule, until, done) };
+    if !daemon.command(command) {
         return Err(gone());
     }
     let added = is_done.await.map_err(|_| gone())?;

@@ -61,6 +61,8 @@ pub enum Command {
     Panic(bool, oneshot::Sender<usize>),
     /// Put a rule of the operator in force, and take it back at a moment unless it is confirmed.
     AddRule(OwnRule, Option<Timestamp>, oneshot::Sender<Result<RuleStatus, OwnRuleError>>),
+    /// Answered with what a rule of the operator would be and do, which is not put in force.
+    TryRule(OwnRule, oneshot::Sender<Result<RuleStatus, OwnRuleError>>),
     /// Let stay what waits to be confirmed; answered with how many rules that were.
     Confirm(oneshot::Sender<usize>),
     /// Take a rule back; answered once that is so.
@@ -189,6 +191,10 @@ impl Detecting {
                     let _ = done.send(added);
                     true
                 }
+                Ok(Command::TryRule(rule, done)) => {
+                    let _ = done.send(self.try_rule(&running, rule).map(|(_, status)| status));
+                    false
+                }
                 Ok(Command::Confirm(done)) => {
                     let _ = done.send(std::mem::take(&mut running.unconfirmed).len());
                     false
@@ -303,14 +309,25 @@ impl Detecting {
         rule: OwnRule,
         until: Option<Timestamp>,
     ) -> Result<RuleStatus, OwnRuleError> {
-        let id = running.own.add(rule, &self.shared.never_ban.load())?;
-        running.unconfirmed.extend(until.map(|until| (until, id)));
+        let (own, added) = self.try_rule(running, rule)?;
+        running.own = own;
+        running.unconfirmed.extend(until.map(|until| (until, added.id)));
         self.own_changed(running, &[]);
-        let added = running.own.status().into_iter().find(|status| status.id == id);
+        self.record.journal(Actor::Operator, Action::AddRule, format!("{}: {}", added.id, added.text));
+        Ok(added)
+    }
+
+    /// The operator's rules with one more, and what is to be shown of that, with what it would do to normal traffic.
+    fn try_rule(&self, running: &Running, rule: OwnRule) -> Result<(OwnRules, RuleStatus), OwnRuleError> {
+        let never_ban = self.shared.never_ban.load();
+        let conditions = OwnRules::read(&rule.text, &never_ban)?;
+        let predicted = running.detector.predicted_collateral(&conditions, running.at);
+        let mut own = running.own.clone();
+        let id = own.add(OwnRule { predicted, ..rule }, &never_ban)?;
+        let added = own.status().into_iter().find(|status| status.id == id);
         // It has just been added.
         let added = added.ok_or(OwnRuleError::Full)?;
-        self.record.journal(Actor::Operator, Action::AddRule, format!("{id}: {}", added.text));
-        Ok(added)
+        Ok((own, added))
     }
 
     /// The operator's rules have changed: they are kept, and published.

@@ -1,6 +1,5 @@
 //! Starts the threads that enforce and that write the record, and tells them of each other.
 
-use std::net::SocketAddr;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -52,7 +51,7 @@ pub(super) fn start(
     shared: &Arc<Shared>,
     snapshot: &Arc<ArcSwap<Snapshot>>,
     queues: Vec<rtrb::Consumer<HandDown>>,
-    listening: &[SocketAddr],
+    ports: Vec<u16>,
     detector: Sender<Command>,
 ) -> Result<Begun, StartError> {
     let keys = || match KeyStore::open(state.path(), config.privacy.key_retention_days) {
@@ -78,7 +77,7 @@ pub(super) fn start(
         innocent: Arc::clone(&innocent),
         kernel: config.kernel.clone(),
         never_ban: config.never_ban_entries(),
-        ports: listening.iter().map(SocketAddr::port).collect(),
+        ports,
         record: record.clone(),
         restored,
         keys: keys(),

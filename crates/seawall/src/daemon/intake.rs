@@ -12,6 +12,9 @@ use super::{Sensor, StartError};
 use crate::config::Config;
 use crate::source::proxy::traffic::Traffic;
 
+/// Where web servers are: HTTP and HTTPS.
+const WEB_PORTS: [u16; 2] = [80, 443];
+
 /// What sees the traffic.
 pub(super) enum Intake {
     /// The reverse proxy, in line.
@@ -66,6 +69,15 @@ impl Intake {
         match self {
             Self::Proxy(proxying) => proxying.cut(),
             Self::Logs(_) => {}
+        }
+    }
+
+    /// The ports on which a banned client is dropped, when visitors are served at these addresses. Where another server listens
+    /// its log does not say, so it is where web servers do.
+    pub(super) fn guarded_ports(&self, visitors: &[SocketAddr]) -> Vec<u16> {
+        match self {
+            Self::Proxy(_) => visitors.iter().map(SocketAddr::port).collect(),
+            Self::Logs(_) => WEB_PORTS.to_vec(),
         }
     }
 

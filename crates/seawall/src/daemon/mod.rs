@@ -191,8 +191,8 @@ fn run_with(
     let notifications = Notifications::start(&config, shared.clock, &snapshot).map_err(StartError::Thread)?;
     let notifications = Arc::new(ArcSwap::from_pointee(notifications));
     let (commands, received) = std::sync::mpsc::channel();
-    let begun =
-        enforcing::start(&config, &state, &shared, &snapshot, handed_down, &addresses.visitors, commands.clone())?;
+    let ports = intake.guarded_ports(&addresses.visitors);
+    let begun = enforcing::start(&config, &state, &shared, &snapshot, handed_down, ports, commands.clone())?;
     let enforcing::Begun { enforcement, record, innocent, rules, threads: enforcing_threads } = begun;
     record.journal(Actor::Guard, Action::Start, format!("version {}", env!("CARGO_PKG_VERSION")));
     let detecting = detector::Detecting {
@@ -360,7 +360,7 @@ impl Daemon {
             never_ban: AddressSet::clone(&self.shared.never_ban.load()),
         });
         // It makes the never-ban list anew and tells the detector of it.
-        let ports = listening.iter().map(SocketAddr::port).collect();
+        let ports = self.intake.guarded_ports(&listening);
         let _ = self.enforcement.orders.send(Order::Configure { never_ban: config.never_ban_entries(), ports });
         self.record.journal(Actor::Operator, Action::Reload, String::new());
         let mut needs_restart = Vec::new();

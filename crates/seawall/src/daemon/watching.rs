@@ -8,6 +8,7 @@ use seawall_engine::silence::Reading;
 
 use super::intake::Intake;
 use super::{Prepared, Sensor, StartError, Started, spawn};
+use crate::enforcement;
 use crate::source::proxy::traffic::Traffic;
 use crate::source::record;
 use crate::source::watch::report::Report;
@@ -34,12 +35,14 @@ impl Watching {
         let mut sources = Sources::open(watch, &prepared.config.state_directory, now)?;
         named(sources.names());
         let (sampler, queue) = record::queue();
+        let (handed_down, taken) = enforcement::queue();
         let (orders, traffic) = (Arc::new(Orders::default()), Arc::new(Traffic::default()));
         let reports = Arc::new(ArcSwap::from_pointee(sources.reports(now)));
         let start = Start {
             shared: Arc::clone(prepared.shared),
             traffic: Arc::clone(&traffic),
             sampler,
+            handed_down,
             seed: prepared.seed,
             orders: Arc::clone(&orders),
             reports: Arc::clone(&reports),
@@ -55,7 +58,7 @@ impl Watching {
             intake,
             threads: vec![thread],
             queues: vec![queue],
-            handed_down: Vec::new(),
+            handed_down: vec![taken],
             visitors: Vec::new(),
         })
     }

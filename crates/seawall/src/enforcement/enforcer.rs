@@ -1,7 +1,7 @@
 //! The thread that enforces: takes in whom the workers hand down and what the operator says, and brings the gate and the kernel
 //! into line with it, in batches.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -34,6 +34,9 @@ const TAKE_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Changes that come within this time go into one transaction.
 const BATCH_INTERVAL: Duration = Duration::from_millis(200);
+
+/// With more bans than this the gate is told of changes no more often than the kernel: its look-up form is made anew each time.
+const PUBLISH_FREELY_MAX: usize = 1_000;
 
 /// How often the table is compared with what it should be.
 const VERIFY_INTERVAL: Duration = Duration::from_secs(1);
@@ -111,11 +114,16 @@ pub struct Enforcer {
     unconfirmed: Vec<Unconfirmed>,
     pardons: Pardons,
     ports: BTreeSet<u16>,
+    /// The never-ban list as the kernel has it.
+    spared: BTreeSet<IpNet>,
+    /// What the kernel is to hold while everything is out.
+    nobody: Bans,
     overflowed: u64,
     /// Before this no room is made: where nothing can be merged, trying for each ban would be all that is done.
     room_at: Timestamp,
     panicked: bool,
-    /// Whether the kernel, and whether the gate, may differ from the bans.
+    /// Whether the kernel may differ from the ports and the never-ban list, and whether the gate from the bans. Which bans have changed
+    /// the bans know themselves.
     is_kernel_stale: bool,
     is_gate_stale: bool,
 }
@@ -130,6 +138,8 @@ impl Enforcer {
             kernel,
             unconfirmed: Vec::new(),
             pardons: Pardons::default(),
+            spared: BTreeSet::new(),
+            nobody: Bans::new(0),
             ports: parts.ports.iter().chain(&parts.kernel.ports).copied().collect(),
             overflowed: 0,
             room_at: Timestamp::EPOCH,
@@ -143,11 +153,8 @@ impl Enforcer {
         };
         let now = enforcer.parts.shared.clock.now();
         enforcer.refresh_never_ban(now);
-        for mut ban in std::mem::take(&mut enforcer.parts.restored) {
-            if matches!(ban.cause, BanCause::Rule(_)) {
-                ban.expires = ban.expires.min(now + RESTORED_MAX);
-            }
-            enforcer.take(ban);
+        for ban in std::mem::take(&mut enforcer.parts.restored) {
+            enforcer.take(taken_up(ban, now));
         }
         if enforcer.panicked {
             enforcer.kernel.panic(true, now);
@@ -172,34 +179,28 @@ impl Enforcer {
             self.undo_unconfirmed(now);
             if now >= expire_at {
                 expire_at = now + EXPIRE_INTERVAL;
-                if self.bans.retain(|ban| ban.expires > now) > 0 {
-                    (self.is_kernel_stale, self.is_gate_stale) = (true, true);
-                }
+                // The gate sees for itself that a ban has ended.
+                self.bans.expire(now);
             }
             if now >= refresh_at {
                 refresh_at = now + REFRESH_INTERVAL;
-                // Leases are renewed with it.
-                self.is_kernel_stale = true;
                 self.refresh_never_ban(now);
             }
             if now >= fade_at {
                 fade_at = now + FADE_INTERVAL;
                 self.parts.innocent.lock().unwrap_or_else(PoisonError::into_inner).fade();
             }
-            self.publish_gate();
-            if now >= batch_at && self.is_kernel_stale {
+            if now >= batch_at || self.bans.len() <= PUBLISH_FREELY_MAX {
+                self.publish_gate();
+            }
+            if now >= batch_at {
                 batch_at = now + BATCH_INTERVAL;
-                self.is_kernel_stale = false;
-                let desired = self.desired();
-                self.kernel.reconcile(&desired, now);
-                self.kernel.end_connections(&desired);
-                // A failure is tried again when its time has come.
-                self.is_kernel_stale |= self.kernel.is_failing();
+                self.bring_into_line(now);
             }
             if now >= verify_at {
                 verify_at = now + VERIFY_INTERVAL;
-                let desired = if self.kernel.needs_look(now) { self.desired() } else { Desired::default() };
-                self.kernel.verify(&desired, now);
+                let (desired, kernel) = self.desired();
+                kernel.verify(desired, now);
             }
             self.publish_status();
         }
@@ -208,6 +209,20 @@ impl Enforcer {
         } else {
             self.kernel.clear(self.parts.shared.clock.now());
         }
+    }
+
+    /// Makes the kernel what is decided. Costs nothing when nothing has changed.
+    fn bring_into_line(&mut self, now: Timestamp) {
+        let touched = self.bans.take_changed();
+        // A failure is tried again when its time has come.
+        let is_asked = self.is_kernel_stale || self.kernel.is_failing() || self.kernel.is_due(now);
+        if touched.is_empty() && !is_asked {
+            return;
+        }
+        self.is_kernel_stale = false;
+        let (desired, kernel) = self.desired();
+        kernel.reconcile(desired, touched, now);
+        kernel.end_connections(desired);
     }
 
     fn take_handed_down(&mut self, now: Timestamp) {
@@ -250,7 +265,6 @@ impl Enforcer {
         }
         match self.bans.add(ban, self.never_ban.set()) {
             Ok(is_new) => {
-                self.is_kernel_stale |= is_new;
                 self.is_gate_stale |= is_new && is_operators;
             }
             Err(BanError::Full { .. }) => self.overflowed += 1,
@@ -313,7 +327,6 @@ impl Enforcer {
                 for network in pardoned {
                     self.parts.record.unban(network);
                     self.bans.remove(network);
-                    self.is_kernel_stale = true;
                 }
                 self.pardons = pardons;
             }
@@ -360,7 +373,7 @@ impl Enforcer {
             }
         }
         self.parts.record.bans(recorded);
-        (self.is_kernel_stale, self.is_gate_stale) = (true, true);
+        self.is_gate_stale = true;
         if banned.added > 0 {
             let actor = if request.cause == BanCause::Import { Actor::Import } else { Actor::Operator };
             let text = match (before.as_slice(), &reason) {
@@ -416,7 +429,7 @@ impl Enforcer {
                 _ => format!("{} bans", unbanned.removed),
             };
             self.parts.record.journal(Actor::Operator, Action::Unban, text);
-            (self.is_kernel_stale, self.is_gate_stale) = (true, true);
+            self.is_gate_stale = true;
         }
         unbanned
     }
@@ -474,7 +487,7 @@ impl Enforcer {
         }
         tracing::info!("{count} bans were not confirmed in time and are undone");
         self.parts.record.journal(Actor::Guard, Action::Undo, format!("{count} bans were not confirmed in time"));
-        (self.is_kernel_stale, self.is_gate_stale) = (true, true);
+        self.is_gate_stale = true;
     }
 
     fn refresh_never_ban(&mut self, now: Timestamp) {
@@ -482,6 +495,7 @@ impl Enforcer {
             return;
         }
         let set = self.never_ban.set();
+        self.spared = set.networks().collect();
         self.parts.shared.never_ban.store(Arc::new(set.clone()));
         self.parts.shared.generation.fetch_add(1, Ordering::Release);
         (self.parts.never_ban_changed)(set);
@@ -502,13 +516,10 @@ impl Enforcer {
         std::iter::once("proxy".to_owned()).chain(kernel).filter(|_| !self.panicked).collect()
     }
 
-    fn desired(&self) -> Desired {
-        let bans: BTreeMap<IpNet, Timestamp> = if self.panicked {
-            BTreeMap::new()
-        } else {
-            self.bans.iter().map(|ban| (ban.network, ban.expires)).collect()
-        };
-        Desired { ports: self.ports.clone(), never_ban: self.never_ban.set().networks().collect(), bans }
+    /// What the kernel is to hold, and the kernel.
+    fn desired(&mut self) -> (Desired<'_>, &mut Kernel) {
+        let bans = if self.panicked { &self.nobody } else { &self.bans };
+        (Desired { ports: &self.ports, never_ban: &self.spared, bans }, &mut self.kernel)
     }
 
     /// Hands the bans to the workers when they have changed. Clients that a rule's refusals sent down are not among them: the
@@ -540,6 +551,16 @@ impl Enforcer {
     }
 }
 
+/// A ban of before a restart, as it goes on. The guard's clock does not step while it runs, but the machine's may have been set
+/// meanwhile: whatever it shows now, no ban lasts for longer than it was made for.
+fn taken_up(mut ban: Ban, now: Timestamp) -> Ban {
+    let whole = ban.expires.since(ban.since);
+    let longest = if matches!(ban.cause, BanCause::Rule(_)) { whole.min(RESTORED_MAX) } else { whole };
+    ban.expires = ban.expires.min(now + longest);
+    ban.since = ban.since.min(now);
+    ban
+}
+
 /// A reason as it can be shown anywhere.
 fn printable(reason: &str) -> Arc<str> {
     let plain = reason.chars().filter(|character| !character.is_control());
@@ -563,4 +584,29 @@ fn country(networks: &Networks, network: IpNet) -> Option<String> {
     let mut request = seawall_engine::observation::Request::default();
     networks.locate(Some(ClientAddress::new(network.addr())), &mut request);
     request.country.map(|letters| String::from_utf8_lossy(&letters).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use seawall_engine::decision::RuleId;
+
+    use super::*;
+
+    #[test]
+    fn a_clock_that_was_set_makes_no_ban_longer() {
+        let made = Timestamp::from_seconds(1_700_000_000);
+        let after = |seconds: u64| made + Duration::from_secs(seconds);
+        let left = |cause: BanCause, now: Timestamp| {
+            let network = "192.0.2.7/32".parse().expect("a network");
+            let ban = Ban { network, since: made, expires: after(7_200), cause, reason: None };
+            taken_up(ban, now).expires.since(now).as_secs()
+        };
+        assert_eq!(left(BanCause::Operator, after(60)), 7_140);
+        // Set back by a day, a year, to the epoch; and forward.
+        for now in [Timestamp::from_seconds(1_700_000_000 - 86_400), Timestamp::from_seconds(1), Timestamp::EPOCH] {
+            assert_eq!(left(BanCause::Operator, now), 7_200);
+            assert_eq!(left(BanCause::Rule(RuleId(1)), now), 3_600);
+        }
+        assert_eq!(left(BanCause::Operator, after(86_400)), 0);
+    }
 }

@@ -23,6 +23,10 @@ pub struct BanReport {
     pub clients: u64,
     /// The most often banned, at most as many as were asked for.
     pub lines: Vec<BanLine>,
+    /// Lines of the log that tell of a ban which cannot be read.
+    pub unreadable: u64,
+    /// The first of these, with its number, escaped.
+    pub first_unreadable: Option<String>,
 }
 
 /// One client.
@@ -92,12 +96,16 @@ impl BanReport {
                 network: network_of(networks, address),
             }
         };
-        Self { bans: total, clients: found, lines: clients.into_iter().map(line).collect() }
+        let lines = clients.into_iter().map(line).collect();
+        Self { bans: total, clients: found, lines, unreadable: 0, first_unreadable: None }
     }
 
     /// As a table for a terminal.
     pub fn render(&self) -> String {
         let mut text = format!("{} bans of {} clients\n", self.bans, self.clients);
+        if let Some(first) = &self.first_unreadable {
+            text += &format!("{} lines tell of a ban that cannot be read; the first is {first}\n", self.unreadable);
+        }
         if self.lines.is_empty() {
             return text;
         }

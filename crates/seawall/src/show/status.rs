@@ -90,7 +90,14 @@ pub fn render(snapshot: &Snapshot, width: usize) -> String {
     let sensors = if logs.is_empty() {
         format!("{} in line", snapshot.sensors.len())
     } else {
-        format!("{} in logs, none in line: nobody is refused, what rules would refuse is counted", logs.len())
+        // Without the kernel nothing beside a server can keep anybody away.
+        let drops = match snapshot.enforcement.kernel.state {
+            KernelState::Ready | KernelState::Active => "who goes on with what rules refuse is dropped by the kernel",
+            KernelState::Off | KernelState::Failing | KernelState::Panicked => {
+                "nobody is refused, what rules would refuse is counted"
+            }
+        };
+        format!("{} in logs, none in line: {drops}", logs.len())
     };
     lines.push(format!(
         "sensors     {sensors}; learnt from {learned}{}",
@@ -186,6 +193,9 @@ pub fn rule_in_full(rule: &RuleStatus) -> String {
             evidence.rows,
             evidence.clients
         ));
+    }
+    // Of a rule that a person said this is all that speaks for or against it.
+    if evidence.rows > 0 || evidence.collateral_upper > 0.0 {
         lines.push(format!(
             "It would match {:.2}% of normal traffic, {:.2}% at most (95% confidence).",
             100.0 * evidence.collateral,

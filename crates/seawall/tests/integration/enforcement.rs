@@ -309,6 +309,27 @@ fn without_the_right_the_proxy_refuses_and_the_guard_says_what_is_missing() {
 }
 
 #[test]
+fn the_right_to_change_the_packet_filter_is_all_that_it_needs() {
+    within(|| {
+        let origin = Origin::echoing();
+        let guard = Setup::to(&origin.url()).kernel("").sections(SECTIONS).unprivileged().start();
+        let status = fs::read_to_string(format!("/proc/{}/status", guard.pid())).expect("it runs");
+        let line = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+        assert_eq!((line("CapEff:"), line("Uid:")), (Some("0000000000001000"), Some("65534\t65534\t65534\t65534")));
+        let mut connection = connect(CLIENT, guard.address()).expect("it is free");
+        connection.set_read_timeout(Some(Duration::from_secs(10))).expect("a socket");
+        let said = ban(&guard, &[CLIENT, "127.0.8.0/24"]);
+        assert!(said.contains("in the proxy and the kernel"), "{said}");
+        eventually("it is dropped", || is_dropped(CLIENT, guard.address()) && is_dropped("127.0.8.1", guard.address()));
+        assert!(connection.read(&mut [0; 9]).is_err(), "its connection is ended, too");
+        nft(&["flush", "ruleset"]);
+        eventually("it is repaired", || is_dropped(CLIENT, guard.address()));
+        assert_eq!(kernel(&guard, "repairs").as_u64(), Some(1));
+        assert_eq!(kernel(&guard, "failures").as_u64(), Some(0), "{}", guard.log());
+    });
+}
+
+#[test]
 fn lists_and_databases_of_others_are_imported_and_exported() {
     within(|| {
         let origin = Origin::echoing();
@@ -350,11 +371,15 @@ fn a_rule_of_the_operator_refuses_until_it_is_taken_back_and_outlives_the_guard(
     assert!(text(&added.stdout).starts_with("R10001 is in force for 2h: path = \"/login\""), "{added:?}");
     assert_eq!(first.connect().fetch("/login").status, 403);
     assert_eq!(first.connect().fetch("/").status, 200);
+    assert!(text(&added.stdout).contains("is not known"), "nothing was learned: {added:?}");
+    let tried = add(&first, &["path = \"/tried\"", "--dry-run"]);
+    assert!(text(&tried.stdout).starts_with("R10002 would be in force for 1h: path = \"/tried\""), "{tried:?}");
+    assert_eq!(first.connect().fetch("/tried").status, 200);
     let explained = text(&first.command(&["rules", "explain", "R10001"]).stdout);
     assert!(explained.contains("an operator said so: guessing"), "{explained}");
     for (rule, expected) in [
-        ("path contains \"x\"", "joined by `and`"),
-        ("nonsense", "nonsense"),
+        ("path contains \"x\"", "column 1: `path contains \"x\"` cannot be looked up"),
+        ("method = GET and nonsense = 1", "column 18: there is no attribute `nonsense`"),
         ("client-prefix = 127.0.0.99/32", "never-ban list"),
     ] {
         let refused = add(&first, &[rule]);

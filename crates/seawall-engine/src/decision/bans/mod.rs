@@ -6,7 +6,7 @@
 mod innocent;
 mod merge;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -101,13 +101,17 @@ pub fn ban_network(network: IpNet) -> IpNet {
 #[derive(Clone, Debug)]
 pub struct Bans {
     bans: BTreeMap<IpNet, Ban>,
+    /// The same by their ends, so that what has not ended need not be looked at.
+    ends: BTreeSet<(Timestamp, IpNet)>,
+    /// Networks whose bans came, went or changed since they were last [taken](Self::take_changed).
+    changed: BTreeSet<IpNet>,
     entries_max: usize,
 }
 
 impl Bans {
     /// An empty table for at most `entries_max` bans.
     pub const fn new(entries_max: usize) -> Self {
-        Self { bans: BTreeMap::new(), entries_max }
+        Self { bans: BTreeMap::new(), ends: BTreeSet::new(), changed: BTreeSet::new(), entries_max }
     }
 
     /// How many there are.
@@ -138,32 +142,57 @@ impl Bans {
     pub fn add(&mut self, mut ban: Ban, never_ban: &AddressSet) -> Result<bool, BanError> {
         ban.network = check(ban.network, never_ban)?;
         ban.expires = ban.expires.min(ban.since + BAN_DURATION_MAX);
-        if let Some(present) = self.bans.get_mut(&ban.network) {
+        if let Some(present) = self.bans.get(&ban.network) {
             let is_operators = ban.cause == BanCause::Operator;
-            if is_operators || (present.cause != BanCause::Operator && ban.expires > present.expires) {
-                let is_new = *present != ban;
-                *present = ban;
-                return Ok(is_new);
+            let is_stronger = is_operators || (present.cause != BanCause::Operator && ban.expires > present.expires);
+            if !is_stronger || *present == ban {
+                return Ok(false);
             }
-            return Ok(false);
-        }
-        if self.bans.len() >= self.entries_max {
+        } else if self.bans.len() >= self.entries_max {
             return Err(BanError::Full { entries_max: self.entries_max });
         }
-        self.bans.insert(ban.network, ban);
+        self.put(ban);
         Ok(true)
+    }
+
+    fn put(&mut self, ban: Ban) {
+        self.changed.insert(ban.network);
+        self.ends.insert((ban.expires, ban.network));
+        if let Some(before) = self.bans.insert(ban.network, ban.clone())
+            && before.expires != ban.expires
+        {
+            self.ends.remove(&(before.expires, before.network));
+        }
     }
 
     /// Takes a ban back.
     pub fn remove(&mut self, network: IpNet) -> Option<Ban> {
-        self.bans.remove(&ban_network(network))
+        let ban = self.bans.remove(&ban_network(network))?;
+        self.ends.remove(&(ban.expires, ban.network));
+        self.changed.insert(ban.network);
+        Some(ban)
     }
 
-    /// Takes every ban back that `is_over` says so of, and says how many.
+    /// Takes every ban back that `is_kept` does not want, and says how many.
     pub fn retain(&mut self, is_kept: impl Fn(&Ban) -> bool) -> usize {
-        let before = self.bans.len();
-        self.bans.retain(|_, ban| is_kept(ban));
-        before - self.bans.len()
+        let gone: Vec<IpNet> = self.iter().filter(|ban| !is_kept(ban)).map(|ban| ban.network).collect();
+        gone.iter().for_each(|network| drop(self.remove(*network)));
+        gone.len()
+    }
+
+    /// Takes back what has ended, and says how many that were. Looks at nothing else.
+    pub fn expire(&mut self, now: Timestamp) -> usize {
+        let mut gone = 0;
+        while let Some((_, network)) = self.ends.first().copied().filter(|(expires, _)| *expires <= now) {
+            self.remove(network);
+            gone += 1;
+        }
+        gone
+    }
+
+    /// The networks whose bans came, went or changed since this was last asked.
+    pub fn take_changed(&mut self) -> BTreeSet<IpNet> {
+        std::mem::take(&mut self.changed)
     }
 
     /// Whether the table is so full that clients should be merged into networks.
@@ -192,11 +221,11 @@ impl Bans {
             let inside = after.skip_while(|ban| ban.network.addr() < start);
             let inside = inside.take_while(|ban| ban.network.addr() <= network.broadcast());
             let within: Vec<IpNet> = inside.filter(mergeable).map(|ban| ban.network).collect();
-            let gone: Vec<Ban> = within.into_iter().filter_map(|network| self.bans.remove(&network)).collect();
+            let gone: Vec<Ban> = within.into_iter().filter_map(|network| self.remove(network)).collect();
             let expires = gone.iter().map(|ban| ban.expires).max().unwrap_or(now);
             let reason = format!("{} bans of clients, merged to make room", gone.len());
             let (cause, reason) = (BanCause::Merged, Some(reason.into()));
-            self.bans.insert(*network, Ban { network: *network, since: now, expires, cause, reason });
+            self.put(Ban { network: *network, since: now, expires, cause, reason });
         }
         merged
     }
@@ -269,6 +298,26 @@ mod tests {
         assert_eq!(bans.add(ban("192.0.2.7/32", 900, rule), &never_ban), Ok(false));
         assert_eq!(bans.add(ban("192.0.2.8/32", 30, rule), &never_ban), Ok(true));
         assert_eq!(bans.add(ban("192.0.2.9/32", 30, rule), &never_ban), Err(BanError::Full { entries_max: 2 }));
+    }
+
+    #[test]
+    fn what_has_ended_goes_and_what_was_touched_is_told_once() {
+        let (mut bans, never_ban) = (Bans::new(8), AddressSet::default());
+        let rule = BanCause::Rule(RuleId(1));
+        for (text, seconds) in [("192.0.2.7/32", 60), ("192.0.2.8/32", 60), ("192.0.2.9/32", 90)] {
+            bans.add(ban(text, seconds, rule), &never_ban).expect("room");
+        }
+        // A longer one goes by its new end.
+        bans.add(ban("192.0.2.8/32", 120, rule), &never_ban).expect("the same");
+        assert_eq!(bans.take_changed().len(), 3);
+        assert_eq!(bans.expire(NOW + Duration::from_secs(59)), 0);
+        assert!(bans.take_changed().is_empty());
+        assert_eq!(bans.expire(NOW + Duration::from_secs(90)), 2);
+        assert_eq!(bans.take_changed(), ["192.0.2.7/32", "192.0.2.9/32"].map(network).into());
+        assert_eq!(bans.add(ban("192.0.2.8/32", 120, rule), &never_ban), Ok(false));
+        assert!(bans.take_changed().is_empty(), "nothing has changed");
+        assert_eq!(bans.expire(NOW + Duration::from_secs(120)), 1);
+        assert!(bans.is_empty());
     }
 
     #[test]

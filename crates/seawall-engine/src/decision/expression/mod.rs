@@ -126,6 +126,18 @@ impl Expression {
         }
     }
 
+    /// The first part that is none of what [`Self::as_conditions`] can say, in its canonical form.
+    pub fn beyond_conditions(&self) -> Option<String> {
+        let is_beyond = |node: &&Node| match node {
+            Node::Condition(comparison) => comparison.as_condition().is_none(),
+            Node::All(_) | Node::Any(_) | Node::Not(_) => true,
+        };
+        match &self.root {
+            Node::All(parts) => parts.iter().find(is_beyond).map(ToString::to_string),
+            node => is_beyond(&node).then(|| node.to_string()),
+        }
+    }
+
     /// Every condition, in the order written.
     pub fn conditions(&self) -> Vec<&Comparison> {
         let mut found = Vec::new();

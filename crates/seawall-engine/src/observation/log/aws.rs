@@ -37,6 +37,7 @@ pub(super) fn read_load_balancer(line: &[u8]) -> Result<Entry<'_>, Reason> {
         at: Some(at),
         client: fields::address_with_port(client),
         request: Request { user_agent: fields::present(agent), ..named },
+        is_peer: false,
         outcome,
         bytes,
         request_time: times.iter().copied().sum(),
@@ -79,6 +80,7 @@ pub(super) fn read_s3(line: &[u8]) -> Result<Entry<'_>, Reason> {
             referer: fields::present(referer),
             ..named
         },
+        is_peer: false,
         outcome,
         bytes,
         request_time: fields::duration(total, Unit::Milliseconds),

@@ -41,6 +41,7 @@ pub(super) fn read(line: &[u8]) -> Result<Entry<'_>, Reason> {
         at: Some(at),
         client,
         forwarded_for: further.forwarded_for,
+        is_peer: true,
         request: Request { host, user_agent, referer, ..named },
         outcome,
         bytes,

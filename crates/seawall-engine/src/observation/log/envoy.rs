@@ -29,6 +29,7 @@ pub(super) fn read(line: &[u8]) -> Result<Entry<'_>, Reason> {
         // Envoy adds the address that it saw itself at the end.
         client: fields::last_forwarded(forwarded),
         forwarded_for: fields::present(forwarded),
+        is_peer: false,
         request: Request {
             host: fields::present(authority).map(request_line::without_port).unwrap_or_default(),
             user_agent: fields::present(agent),

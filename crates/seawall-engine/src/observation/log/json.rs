@@ -157,6 +157,7 @@ impl<'a> Found<'a> {
             b"ClientHost" => {
                 // Of several, those before were named by the client itself.
                 self.parts.client = fields::last_forwarded(text);
+                self.parts.is_peer &= !text.contains(&b',');
             }
             b"http_x_forwarded_for" | b"x-forwarded-for" | b"x_forwarded_for" | b"xff" => {
                 self.parts.forwarded_for = fields::present(text);
@@ -208,9 +209,16 @@ impl<'a> Found<'a> {
     fn take_of_caddy(&mut self, key: &'a [u8], value: Value<'a>) {
         let request = &mut self.parts.request;
         match (key, value) {
-            (b"client_ip", Value::Text(text)) => self.parts.client = fields::address(text),
+            // The one that a trusted proxy of Caddy's names, and otherwise the peer.
+            (b"client_ip", Value::Text(text)) => {
+                let peer = self.parts.client;
+                self.parts.client = fields::address(text);
+                self.parts.is_peer = peer.is_none() || peer == self.parts.client;
+            }
             (b"remote_ip", Value::Text(text)) => {
-                self.parts.client = self.parts.client.or_else(|| fields::address(text));
+                let peer = fields::address(text);
+                self.parts.is_peer = self.parts.client.is_none() || peer == self.parts.client;
+                self.parts.client = self.parts.client.or(peer);
             }
             // Before version 2.5 address and port were one.
             (b"remote_addr", Value::Text(text)) => {

@@ -57,6 +57,9 @@ pub struct Entry<'a> {
     pub observation: Observation<'a>,
     /// The addresses by which the client came, as it or proxies wrote them (`X-Forwarded-For`).
     pub forwarded_for: Option<&'a [u8]>,
+    /// Whether the client is the other end of the connection as the server saw it: nobody that a header named, and nobody who
+    /// was connected to another machine.
+    pub is_peer: bool,
     /// Whether the line says how long the request took; else the times of its cost are zero.
     pub is_timed: bool,
     /// The format that the line is in.
@@ -87,6 +90,7 @@ struct Parts<'a> {
     at: Option<Timestamp>,
     client: Option<ClientAddress>,
     forwarded_for: Option<&'a [u8]>,
+    is_peer: bool,
     request: Request<'a>,
     outcome: Outcome,
     bytes: u64,
@@ -100,6 +104,7 @@ impl Default for Parts<'_> {
             at: None,
             client: None,
             forwarded_for: None,
+            is_peer: true,
             request: Request::default(),
             outcome: Outcome::Arrived,
             bytes: 0,
@@ -135,7 +140,8 @@ impl<'a> Parts<'a> {
             Encoding::PlusHeaders | Encoding::PercentHeaders if !w3c::has_headers(&self.request) => Encoding::Plain,
             other => other,
         };
-        Ok(Entry { observation, forwarded_for: self.forwarded_for, is_timed, format, encoding })
+        let Self { forwarded_for, is_peer, .. } = self;
+        Ok(Entry { observation, forwarded_for, is_peer, is_timed, format, encoding })
     }
 }
 

@@ -23,6 +23,8 @@ const PIECES_MAX: usize = 128;
 enum Field {
     /// The client's address, with a port or without.
     Client,
+    /// The same, as a header names it.
+    NamedClient,
     ForwardedFor,
     /// A moment in any of the ways that it can be told from the text itself.
     Moment,
@@ -161,6 +163,10 @@ impl<'a> Values<'a> {
         self.is_escaped |= memchr::memchr(b'\\', text).is_some();
         match field {
             Field::Client => self.parts.client = fields::address_with_port(text),
+            Field::NamedClient => {
+                self.parts.client = fields::address_with_port(text);
+                self.parts.is_peer = false;
+            }
             Field::ForwardedFor => self.parts.forwarded_for = fields::present(text),
             Field::Moment => self.parts.at = Some(moment(text).ok_or(Reason::WrongTimestamp)?),
             Field::Date => self.date = Some(text),

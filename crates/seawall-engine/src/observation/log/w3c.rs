@@ -55,7 +55,7 @@ impl Columns {
     pub(super) fn read<'a>(&self, line: &'a [u8]) -> Result<Entry<'a>, Reason> {
         let separator = if self.is_cloudfront { b'\t' } else { b' ' };
         let words = line.split(|byte| *byte == separator);
-        let mut parts = Parts::default();
+        let mut parts = Parts { is_peer: !self.is_cloudfront, ..Parts::default() };
         let (mut date, mut clock, mut status) = (None, None, None);
         let mut count = 0;
         for (column, word) in self.columns.iter().zip(words) {

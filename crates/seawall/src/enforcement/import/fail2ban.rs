@@ -13,6 +13,9 @@ use super::{Import, Imported, NETWORKS_MAX};
 /// The longest line of the log that is looked at.
 const LINE_BYTES_MAX: usize = 4_096;
 
+/// What is shown of a line that cannot be read.
+const SHOWN_CHARACTERS_MAX: usize = 120;
+
 /// Bans of a log that are taken in.
 const BANS_MAX: usize = 10_000_000;
 
@@ -75,22 +78,45 @@ pub fn read_database(path: &Path, now: Timestamp) -> Result<Import, rusqlite::Er
     Ok(import)
 }
 
-/// The bans of a fail2ban.log: when each was made, and of whom. Restored ones, of a restart, are none that were made. A time in
-/// the log is where the machine is.
+/// What a fail2ban.log tells of bans.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BansMade {
+    /// When each was made, and of whom.
+    pub bans: Vec<(Timestamp, IpNet)>,
+    /// Lines that tell of a ban which cannot be read: a host name in place of an address, or a time that is none.
+    pub unreadable: u64,
+    /// The number of the first such line, from 1, and its beginning, unescaped.
+    pub first_unreadable: Option<(u64, String)>,
+}
+
+/// The bans of a fail2ban.log. Restored ones, of a restart, are none that were made. A time in the log is where the machine is.
 ///
 /// # Errors
 /// When the log cannot be read on.
-pub fn read_log(mut log: impl BufRead) -> std::io::Result<Vec<(Timestamp, IpNet)>> {
-    let (mut bans, mut line) = (Vec::new(), Vec::new());
+pub fn read_log(mut log: impl BufRead) -> std::io::Result<BansMade> {
+    let (mut made, mut line, mut number) = (BansMade::default(), Vec::new(), 0);
     let zone = jiff::tz::TimeZone::system();
-    while bans.len() < BANS_MAX {
+    while made.bans.len() < BANS_MAX {
         line.clear();
         if read_line(&mut log, &mut line)? == 0 {
             break;
         }
-        bans.extend(std::str::from_utf8(&line).ok().and_then(|line| ban_of(line, &zone)));
+        number += 1;
+        let text = String::from_utf8_lossy(&line);
+        let Some((head, address)) = text.trim_end().rsplit_once("] Ban ") else { continue };
+        if !head.contains("fail2ban.actions") {
+            continue;
+        }
+        match ban_of(head, address, &zone) {
+            Some(ban) => made.bans.push(ban),
+            None => {
+                made.unreadable += 1;
+                let shown = || (number, text.trim_end().chars().take(SHOWN_CHARACTERS_MAX).collect());
+                made.first_unreadable.get_or_insert_with(shown);
+            }
+        }
     }
-    Ok(bans)
+    Ok(made)
 }
 
 /// Reads a line; of one that is too long only the beginning is kept.
@@ -114,11 +140,7 @@ fn read_line(log: &mut impl BufRead, line: &mut Vec<u8>) -> std::io::Result<usiz
 }
 
 /// `2024-05-17 12:34:56,789 fail2ban.actions [123]: NOTICE  [sshd] Ban 192.0.2.1`
-fn ban_of(line: &str, zone: &jiff::tz::TimeZone) -> Option<(Timestamp, IpNet)> {
-    let (head, address) = line.trim_end().rsplit_once("] Ban ")?;
-    if !head.contains("fail2ban.actions") {
-        return None;
-    }
+fn ban_of(head: &str, address: &str, zone: &jiff::tz::TimeZone) -> Option<(Timestamp, IpNet)> {
     let address: IpAddr = address.split_ascii_whitespace().next()?.parse().ok()?;
     let time = head.get(..19)?;
     let moment = jiff::civil::DateTime::strptime("%Y-%m-%d %H:%M:%S", time).ok()?;
@@ -165,7 +187,10 @@ mod tests {
                    2024-05-17 13:34:56,789 fail2ban.actions        [77]: NOTICE  [nginx] Ban nobody\n\
                    x Ban 192.0.2.9\n";
         let long = format!("{}\n{log}", "x".repeat(100_000));
-        let bans = read_log(long.as_bytes()).expect("lines");
+        let BansMade { bans, unreadable, first_unreadable } = read_log(long.as_bytes()).expect("lines");
+        let (line, text) = first_unreadable.expect("a host name");
+        assert_eq!((unreadable, line), (1, 7), "{text}");
+        assert!(text.ends_with("[nginx] Ban nobody"), "{text}");
         let networks: Vec<String> = bans.iter().map(|(_, network)| network.to_string()).collect();
         assert_eq!(networks, ["192.0.2.1/32", "2001:db8::1/128"]);
         assert_eq!(bans[1].0.since(bans[0].0).as_secs(), 3_600);

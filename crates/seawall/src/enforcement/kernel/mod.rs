@@ -25,7 +25,7 @@ use crate::config::{Kernel as Settings, KernelUse};
 use crate::host::clock::Clock;
 use claim::Claim;
 use nft::{Layout, Nft, NftError};
-use table::{Desired, Installed, plan};
+use table::{Desired, Installed, plan, plan_of};
 
 pub use nft::Dropped;
 
@@ -174,13 +174,9 @@ impl Kernel {
         matches!(self.status.state, KernelState::Failing)
     }
 
-    /// Whether the table may have to be repaired, so that what is desired is asked for.
-    pub(super) fn needs_look(&self, now: Timestamp) -> bool {
-        self.exists && self.may_read(now) && (self.layout.is_none() || netlink::generation().ok() != self.generation)
-    }
-
     fn may_read(&self, now: Timestamp) -> bool {
-        self.installed.bans.len() <= READ_FREELY_MAX || now >= self.read_at
+        let (clients, networks) = self.installed.counts();
+        clients + networks <= READ_FREELY_MAX || now >= self.read_at
     }
 
     /// What is to be shown.
@@ -188,8 +184,14 @@ impl Kernel {
         &self.status
     }
 
-    /// Makes the table what is desired. A failure is noted, and tried again after a while.
-    pub(super) fn reconcile(&mut self, desired: &Desired, now: Timestamp) {
+    /// Whether something is to be done although nothing that is desired has changed: leases end.
+    pub(super) fn is_due(&self, now: Timestamp) -> bool {
+        self.installed.due(now).next().is_some()
+    }
+
+    /// Makes the table what is desired, where nothing but the bans of `touched` can have changed since the last time. A failure
+    /// is noted, and all is made anew after a while.
+    pub(super) fn reconcile(&mut self, desired: Desired<'_>, mut touched: BTreeSet<IpNet>, now: Timestamp) {
         if !self.is_usable() || now < self.retry_at || (desired.bans.is_empty() && !self.exists) {
             return;
         }
@@ -197,18 +199,19 @@ impl Kernel {
         let before = netlink::generation().ok();
         let clock = Clock::start();
         let result = if self.is_unknown {
-            nft.rebuild(claim.table(), desired, self.size, now).map(|()| {
-                let changes = plan(desired, &Installed::default(), now);
+            let changes = plan(desired, &Installed::default(), now);
+            nft.rebuild(claim.table(), &changes, self.size).map(|()| {
                 self.installed = Installed::default();
                 Some(changes)
             })
         } else {
-            let changes = plan(desired, &self.installed, now);
+            touched.extend(self.installed.due(now));
+            let changes = plan_of(desired, &self.installed, touched.iter().copied(), now);
             if changes.is_empty() { Ok(None) } else { nft.apply(claim.table(), &changes).map(|()| Some(changes)) }
         };
         match result {
             Ok(Some(changes)) => {
-                self.ending.extend(changes.added.keys().filter(|network| !self.installed.bans.contains_key(network)));
+                self.ending.extend(changes.added.keys().filter(|network| !self.installed.contains(**network)));
                 self.installed.apply(&changes, now);
                 let after = netlink::generation().ok();
                 // Somebody else's change in between would be hidden by ours, were only the last number kept.
@@ -227,7 +230,9 @@ impl Kernel {
             Ok(None) => {}
             Err(error) => self.fail(&error, now),
         }
-        self.count(now);
+        self.installed.forget_ended(touched, now);
+        self.installed.settle(now);
+        self.count();
     }
 
     /// Reads how the table lists when it is as we made it, if nobody else has changed anything meanwhile.
@@ -253,19 +258,13 @@ impl Kernel {
         self.status.state = KernelState::Failing;
     }
 
-    fn count(&mut self, now: Timestamp) {
-        let (mut clients, mut networks) = (0, 0);
-        for network in self.installed.bans.iter().filter(|(_, until)| **until > now).map(|(network, _)| *network) {
-            match table::Place::of(network) {
-                table::Place::Clients4 | table::Place::Clients6 => clients += 1,
-                table::Place::Networks4 | table::Place::Networks6 => networks += 1,
-            }
-        }
-        (self.status.clients, self.status.networks) = (clients, networks);
+    fn count(&mut self) {
+        let (clients, networks) = self.installed.counts();
+        (self.status.clients, self.status.networks) = (clients as u64, networks as u64);
     }
 
     /// Compares the table with what it was made to be, and repairs it.
-    pub(super) fn verify(&mut self, desired: &Desired, now: Timestamp) {
+    pub(super) fn verify(&mut self, desired: Desired<'_>, now: Timestamp) {
         if !self.is_usable() || !self.exists || self.is_unknown {
             return;
         }
@@ -283,7 +282,7 @@ impl Kernel {
                 // Nothing to compare it with: it is made anew, and looked at right after.
                 (Some(_), None) => {
                     self.is_unknown = true;
-                    return self.reconcile(desired, now);
+                    return self.reconcile(desired, BTreeSet::new(), now);
                 }
                 (Some(found), Some(layout)) if found.layout != *layout => Some("was changed"),
                 (Some(found), Some(_)) if found.is_foreign || !self.is_same(&found.installed, now) => {
@@ -298,7 +297,7 @@ impl Kernel {
                 self.status.repairs += 1;
                 tracing::warn!("the table inet {} {harm} by another program; it is made anew", claim.table());
                 self.is_unknown = true;
-                self.reconcile(desired, now);
+                self.reconcile(desired, BTreeSet::new(), now);
             }
         }
         if now >= self.count_at
@@ -307,23 +306,18 @@ impl Kernel {
         {
             self.status.dropped = dropped;
             self.count_at = now + COUNT_INTERVAL;
-            self.count(now);
         }
     }
 
     /// Whether the table holds what it was made to hold, apart from what has just ended or is about to.
     fn is_same(&self, found: &Installed, now: Timestamp) -> bool {
-        let lasting = |installed: &Installed| -> BTreeSet<IpNet> {
-            installed.bans.iter().filter(|(_, until)| **until > now + ENDING).map(|(network, _)| *network).collect()
-        };
-        let (ours, theirs) = (lasting(&self.installed), lasting(found));
-        let is_missing = ours.iter().any(|network| !found.bans.contains_key(network));
-        let is_added = theirs.iter().any(|network| !self.installed.bans.contains_key(network));
+        let is_missing = self.installed.beyond(now + ENDING).any(|network| !found.contains(network));
+        let is_added = found.beyond(now + ENDING).any(|network| !self.installed.contains(network));
         !is_missing && !is_added && found.ports == self.installed.ports && found.never_ban == self.installed.never_ban
     }
 
     /// Ends the connections of clients that were banned since the last time, on the guarded ports.
-    pub(super) fn end_connections(&mut self, desired: &Desired) {
+    pub(super) fn end_connections(&mut self, desired: Desired<'_>) {
         if self.ending.is_empty() || !self.is_usable() {
             return;
         }
@@ -353,7 +347,7 @@ impl Kernel {
         self.installed = Installed::default();
         self.is_unknown = true;
         self.ending.clear();
-        let Some((nft, claim)) = self.nft.as_ref().filter(|_| self.exists) else { return self.count(now) };
+        let Some((nft, claim)) = self.nft.as_ref().filter(|_| self.exists) else { return self.count() };
         match nft.remove(claim.table()) {
             Ok(()) => {
                 self.exists = false;
@@ -364,7 +358,7 @@ impl Kernel {
             }
             Err(error) => self.fail(&error, now),
         }
-        self.count(now);
+        self.count();
     }
 
     /// Takes the table away and makes none until told otherwise.

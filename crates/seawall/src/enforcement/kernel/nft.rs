@@ -1,5 +1,6 @@
 //! The kernel's table through `nft -j`: writing a transaction, reading the table back, running the program.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{self, Read as _, Write as _};
 use std::net::IpAddr;
@@ -10,9 +11,10 @@ use std::time::Duration;
 use ipnet::IpNet;
 use seawall_engine::units::Timestamp;
 use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Value, json};
 
-use super::table::{Changes, Desired, Installed, Place, plan};
+use super::table::{Changes, Installed, Place};
 use crate::host::clock::Clock;
 
 /// Where Debian keeps it, beside what PATH names: services often run without /usr/sbin.
@@ -69,7 +71,7 @@ impl NftError {
 
 /// How the table is laid out, apart from what is in its sets.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Layout(Vec<Value>);
+pub(crate) struct Layout(Vec<(String, serde_json::Map<String, Value>)>);
 
 /// What a table was found to be.
 #[derive(Clone, Debug)]
@@ -98,9 +100,9 @@ impl Nft {
         program.map(|program| Self { program }).ok_or(NftError::Missing)
     }
 
-    /// Makes the table anew, with all that is desired in it, in place of whatever was there under its name. In one
+    /// Makes the table anew, with these changes to an empty one in it, in place of whatever was there under its name. In one
     /// transaction: no packet meets a table that is half made.
-    pub(crate) fn rebuild(&self, table: &str, desired: &Desired, size: usize, now: Timestamp) -> Result<(), NftError> {
+    pub(crate) fn rebuild(&self, table: &str, changes: &Changes, size: usize) -> Result<(), NftError> {
         let name = json!({ "family": "inet", "name": table });
         let mut batch = Batch::default();
         batch.push(json!({ "add": { "table": &name } }));
@@ -108,7 +110,7 @@ impl Nft {
         for object in layout(table, size) {
             batch.push(json!({ "add": object }));
         }
-        batch.changes(table, &plan(desired, &Installed::default(), now));
+        batch.changes(table, changes);
         self.transact(batch)
     }
 
@@ -269,9 +271,10 @@ impl Batch {
                 Place::Networks4 | Place::Networks6 => prefix(*network),
             };
             // What is added first can be removed whether it was there or not, and what is removed first can be added with a
-            // new time. An element of a set may end at any moment by itself, and one failure would fail all.
+            // new time. An element of a set may end at any moment by itself, and one failure would fail all. What was never there
+            // is only added: that is a third of the work.
             let is_hash = matches!(place, Place::Clients4 | Place::Clients6);
-            let touched = || changes.removed.iter().chain(changes.added.keys()).filter(of_place);
+            let touched = || changes.removed.iter().chain(&changes.renewed).filter(of_place);
             if is_hash {
                 for verb in ["add", "delete"] {
                     self.elements(verb, table, name, touched().map(value));
@@ -373,72 +376,153 @@ struct Listing {
     nftables: Vec<Value>,
 }
 
+/// The listing of a table. Elements of its sets are read as they come: as values, a hundred thousand take a hundred megabytes.
+#[derive(Deserialize)]
+struct TableListing {
+    nftables: Vec<BTreeMap<String, Object>>,
+}
+
+/// What an object of a table holds, its elements apart.
+struct Object {
+    fields: serde_json::Map<String, Value>,
+    elements: Vec<Element>,
+}
+
+/// An element of a set, as far as it is one that we write.
+struct Element {
+    given: Option<Given>,
+    /// What is left of its time.
+    seconds: Option<u64>,
+}
+
+enum Given {
+    Port(u16),
+    Address(IpAddr),
+    Network(IpNet),
+}
+
+impl<'de> Deserialize<'de> for Object {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields;
+        impl<'de> Visitor<'de> for Fields {
+            type Value = Object;
+
+            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                formatter.write_str("an object of a table")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object, A::Error> {
+                let mut object = Object { fields: serde_json::Map::new(), elements: Vec::new() };
+                while let Some(name) = map.next_key::<String>()? {
+                    if name == "elem" {
+                        object.elements = map.next_value::<Elements>()?.0;
+                    } else {
+                        object.fields.insert(name, map.next_value()?);
+                    }
+                }
+                Ok(object)
+            }
+        }
+        deserializer.deserialize_map(Fields)
+    }
+}
+
+struct Elements(Vec<Element>);
+
+impl<'de> Deserialize<'de> for Elements {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Each;
+        impl<'de> Visitor<'de> for Each {
+            type Value = Elements;
+
+            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                formatter.write_str("the elements of a set")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Elements, A::Error> {
+                let mut elements = Vec::new();
+                while let Some(value) = list.next_element::<Value>()? {
+                    elements.push(Element::read(&value));
+                }
+                Ok(Elements(elements))
+            }
+        }
+        deserializer.deserialize_seq(Each)
+    }
+}
+
+impl Element {
+    fn read(element: &Value) -> Self {
+        match element.get("elem") {
+            Some(timed) => Self {
+                given: timed.get("val").and_then(Given::read),
+                seconds: timed.get("expires").and_then(Value::as_u64),
+            },
+            None => Self { given: Given::read(element), seconds: None },
+        }
+    }
+}
+
+impl Given {
+    fn read(value: &Value) -> Option<Self> {
+        if let Some(number) = value.as_u64() {
+            return u16::try_from(number).ok().map(Self::Port);
+        }
+        if let Some(prefix) = value.get("prefix") {
+            let address: IpAddr = prefix.get("addr")?.as_str()?.parse().ok()?;
+            let length = u8::try_from(prefix.get("len")?.as_u64()?).ok()?;
+            return IpNet::new(address, length).ok().map(Self::Network);
+        }
+        value.as_str()?.parse().ok().map(Self::Address)
+    }
+}
 /// Reads a listing of the whole table.
 fn read(listing: &[u8], now: Timestamp) -> Result<Found, serde_json::Error> {
-    let listing: Listing = serde_json::from_slice(listing)?;
+    let listing: TableListing = serde_json::from_slice(listing)?;
     let mut found = Found { layout: Layout(Vec::new()), installed: Installed::default(), is_foreign: false };
-    for mut object in listing.nftables {
-        if object.get("metainfo").is_some() {
+    for (kind, Object { mut fields, elements }) in listing.nftables.into_iter().flatten() {
+        if kind == "metainfo" {
             continue;
         }
-        if let Some(set) = object.get_mut("set") {
-            let elements = set.as_object_mut().and_then(|set| set.remove("elem"));
-            let name = set.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
-            for element in elements.as_ref().and_then(Value::as_array).into_iter().flatten() {
-                found.take(&name, element, now);
-            }
+        let name = fields.get("name").and_then(Value::as_str).unwrap_or_default();
+        for element in &elements {
+            found.is_foreign |= found.installed.take(name, element, now).is_none();
         }
-        if let Some(content) = object.as_object_mut().and_then(|object| object.values_mut().next()?.as_object_mut()) {
-            for volatile in ["handle", "packets", "bytes"] {
-                content.remove(volatile);
-            }
+        for volatile in ["handle", "packets", "bytes"] {
+            fields.remove(volatile);
         }
-        found.layout.0.push(object);
+        found.layout.0.push((kind, fields));
     }
     Ok(found)
 }
 
-impl Found {
-    fn take(&mut self, set: &str, element: &Value, now: Timestamp) {
-        let (value, seconds) = match element.get("elem") {
-            Some(timed) => (timed.get("val"), timed.get("expires").and_then(Value::as_u64)),
-            None => (Some(element), None),
-        };
-        let read = || -> Option<()> {
-            let value = value?;
-            if set == "ports" {
-                self.installed.ports.insert(u16::try_from(value.as_u64()?).ok()?);
+impl Installed {
+    /// Takes in what was found in a set; none when it is nothing that we put there.
+    fn take(&mut self, set: &str, element: &Element, now: Timestamp) -> Option<()> {
+        let network = match element.given.as_ref()? {
+            Given::Port(port) if set == "ports" => {
+                self.ports.insert(*port);
                 return Some(());
             }
-            let network = match value.get("prefix") {
-                Some(prefix) => {
-                    let address: IpAddr = prefix.get("addr")?.as_str()?.parse().ok()?;
-                    IpNet::new(address, u8::try_from(prefix.get("len")?.as_u64()?).ok()?).ok()?
-                }
-                None => {
-                    let address: IpAddr = value.as_str()?.parse().ok()?;
-                    let length = if set == "clients6" { 64 } else { IpNet::from(address).max_prefix_len() };
-                    IpNet::new(address, length).ok()?
-                }
-            };
-            if set.starts_with("never") {
-                self.installed.never_ban.insert(network);
-                return Some(());
+            Given::Port(_) => return None,
+            Given::Network(network) => *network,
+            Given::Address(address) => {
+                let length = if set == "clients6" { 64 } else { IpNet::from(*address).max_prefix_len() };
+                IpNet::new(*address, length).ok()?
             }
-            // Elements of the wrong set, or without an end, are none of ours.
-            let until = now + Duration::from_secs(seconds?);
-            (Place::of(network).name() == set).then(|| self.installed.bans.insert(network, until))?;
-            Some(())
         };
-        let mut read = read;
-        self.is_foreign |= read().is_none();
+        if set.starts_with("never") {
+            self.never_ban.insert(network);
+            return Some(());
+        }
+        // Elements of the wrong set, or without an end, are none of ours.
+        let until = now + Duration::from_secs(element.seconds?);
+        (Place::of(network).name() == set).then(|| self.insert(network, until))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
 
     const NOW: Timestamp = Timestamp::from_seconds(1_700_000_000);
@@ -451,6 +535,7 @@ mod tests {
             never_ban: None,
             emptied: [Place::Networks4].into(),
             removed: [network("192.0.2.1/32")].into(),
+            renewed: [network("2001:db8:1:2::/64")].into(),
             added: BTreeMap::from([
                 (network("203.0.113.0/24"), Duration::from_secs(60)),
                 (network("2001:db8:1:2::/64"), Duration::from_millis(1_500)),

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use ipnet::IpNet;
+use seawall_engine::decision::Bans;
 use seawall_engine::units::Timestamp;
 
 /// For how long an element is put into the kernel at most; it is renewed while it is wanted. When the guard is killed its
@@ -13,18 +14,21 @@ pub(crate) const LEASE: Duration = Duration::from_secs(600);
 /// An element that is wanted for longer is renewed when less than this is left of its lease.
 const RENEW: Duration = Duration::from_secs(300);
 
+/// What ends sooner than this is not put in.
+const LASTING_MIN: Duration = Duration::from_secs(1);
+
 /// Differences up to this do not matter: the kernel tells remaining times in whole seconds.
 const SLACK: Duration = Duration::from_secs(3);
 
 /// Who is to be dropped on which ports, and who never is.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Desired {
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Desired<'d> {
     /// The ports that are guarded, TCP and UDP.
-    pub(crate) ports: BTreeSet<u16>,
+    pub(crate) ports: &'d BTreeSet<u16>,
     /// Asked first; none of them lies in another.
-    pub(crate) never_ban: BTreeSet<IpNet>,
-    /// Until when each network is dropped.
-    pub(crate) bans: BTreeMap<IpNet, Timestamp>,
+    pub(crate) never_ban: &'d BTreeSet<IpNet>,
+    /// Who is dropped.
+    pub(crate) bans: &'d Bans,
 }
 
 /// What the table holds.
@@ -33,7 +37,11 @@ pub(crate) struct Installed {
     pub(crate) ports: BTreeSet<u16>,
     pub(crate) never_ban: BTreeSet<IpNet>,
     /// Until when each element stays by itself.
-    pub(crate) bans: BTreeMap<IpNet, Timestamp>,
+    bans: BTreeMap<IpNet, Timestamp>,
+    /// Of those that are wanted for longer than their lease, until when that is: they are to be renewed before.
+    leases: BTreeSet<(Timestamp, IpNet)>,
+    /// How many of them are in trees.
+    in_trees: usize,
 }
 
 /// In which of the table's sets a network lies.
@@ -91,6 +99,8 @@ pub(crate) struct Changes {
     pub(crate) removed: BTreeSet<IpNet>,
     /// Elements that are put in, or renewed, and for how long.
     pub(crate) added: BTreeMap<IpNet, Duration>,
+    /// Of these, elements of the hashes that may be there with another end: the kernel keeps the end of what is there.
+    pub(crate) renewed: BTreeSet<IpNet>,
 }
 
 impl Changes {
@@ -100,57 +110,74 @@ impl Changes {
     }
 }
 
-impl Desired {
-    /// What is to be in each set: networks that lie within another of the same kind are left out, since a tree holds no
-    /// overlapping elements. They come in when the one around them ends.
-    fn elements(&self, now: Timestamp) -> BTreeMap<IpNet, Timestamp> {
-        let lasting = self.bans.iter().filter(|(_, expires)| expires.since(now) >= Duration::from_secs(1));
+impl Desired<'_> {
+    /// Until when a network is wanted, if that is worth a transaction.
+    fn expires(&self, network: IpNet, now: Timestamp) -> Option<Timestamp> {
+        let expires = self.bans.get(network)?.expires;
+        (expires.since(now) >= LASTING_MIN).then_some(expires)
+    }
+
+    /// What is to be in a tree: networks that lie within another are left out, since a tree holds no overlapping elements. They
+    /// come in when the one around them ends.
+    fn tree(&self, place: Place, now: Timestamp) -> BTreeMap<IpNet, Timestamp> {
         let mut elements = BTreeMap::new();
         let mut around: Option<IpNet> = None;
         // Sorted by address and then length, so that what lies around comes before what lies in it.
-        for (network, expires) in lasting {
-            if Place::of(*network).is_tree() {
-                if around.is_some_and(|around| around.contains(network)) {
-                    continue;
-                }
-                around = Some(*network);
+        for ban in self.bans.iter().filter(|ban| Place::of(ban.network) == place) {
+            let is_inside = around.is_some_and(|around| around.contains(&ban.network));
+            if !is_inside && ban.expires.since(now) >= LASTING_MIN {
+                around = Some(ban.network);
+                elements.insert(ban.network, ban.expires);
             }
-            elements.insert(*network, *expires);
         }
         elements
     }
 }
 
 /// The changes that make `installed` what is `desired`; a table that is not there has nothing in it.
-pub(crate) fn plan(desired: &Desired, installed: &Installed, now: Timestamp) -> Changes {
+pub(crate) fn plan(desired: Desired<'_>, installed: &Installed, now: Timestamp) -> Changes {
+    let banned = desired.bans.iter().map(|ban| ban.network);
+    plan_of(desired, installed, banned.chain(installed.bans.keys().copied()), now)
+}
+
+/// The same where nothing but what is `touched` can have changed: it costs nothing for those that are not.
+pub(crate) fn plan_of(
+    desired: Desired<'_>,
+    installed: &Installed,
+    touched: impl IntoIterator<Item = IpNet>,
+    now: Timestamp,
+) -> Changes {
     let mut changes = Changes {
-        ports: (desired.ports != installed.ports).then(|| desired.ports.clone()),
-        never_ban: (desired.never_ban != installed.never_ban).then(|| desired.never_ban.clone()),
+        ports: (*desired.ports != installed.ports).then(|| desired.ports.clone()),
+        never_ban: (*desired.never_ban != installed.never_ban).then(|| desired.never_ban.clone()),
         ..Changes::default()
     };
-    let elements = desired.elements(now);
-    let is_gone = |until: Timestamp| until <= now;
-    for (network, until) in &installed.bans {
-        if !elements.contains_key(network) && !is_gone(*until) {
-            changes.removed.insert(*network);
+    let mut trees = BTreeSet::new();
+    for network in touched {
+        let place = Place::of(network);
+        if place.is_tree() {
+            trees.insert(place);
+            continue;
         }
-    }
-    for (network, expires) in &elements {
-        let installed = installed.bans.get(network).copied().filter(|until| !is_gone(*until));
-        let is_right = installed.is_some_and(|until| {
-            until + SLACK >= (*expires).min(now + RENEW) && until <= *expires + SLACK && until <= now + LEASE + SLACK
-        });
-        if !is_right {
-            changes.added.insert(*network, lease(*expires, now));
+        match desired.expires(network, now) {
+            None if installed.until(network, now).is_some() => drop(changes.removed.insert(network)),
+            Some(expires) if !installed.is_right(network, expires, now) => {
+                changes.added.insert(network, lease(expires, now));
+                if installed.contains(network) {
+                    changes.renewed.insert(network);
+                }
+            }
+            _ => {}
         }
     }
     // A tree that changes is written anew.
-    let touched = changes.removed.iter().chain(changes.added.keys()).map(|network| Place::of(*network));
-    changes.emptied = touched.filter(|place| place.is_tree()).collect();
-    changes.removed.retain(|network| !Place::of(*network).is_tree());
-    for (network, expires) in &elements {
-        if changes.emptied.contains(&Place::of(*network)) {
-            changes.added.insert(*network, lease(*expires, now));
+    for place in trees {
+        let elements = desired.tree(place, now);
+        let held = installed.bans.iter().filter(|(network, until)| Place::of(**network) == place && **until > now);
+        let has_others = held.into_iter().any(|(network, _)| !elements.contains_key(network));
+        if has_others || elements.iter().any(|(network, expires)| !installed.is_right(*network, *expires, now)) {
+            changes.emptied.insert(place);
+            changes.added.extend(elements.iter().map(|(network, expires)| (*network, lease(*expires, now))));
         }
     }
     changes
@@ -161,6 +188,66 @@ fn lease(expires: Timestamp, now: Timestamp) -> Duration {
 }
 
 impl Installed {
+    /// How many clients and how many networks it holds.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        (self.bans.len() - self.in_trees, self.in_trees)
+    }
+
+    /// Whether it holds this network.
+    pub(crate) fn contains(&self, network: IpNet) -> bool {
+        self.bans.contains_key(&network)
+    }
+
+    /// Those that stay beyond this moment.
+    pub(crate) fn beyond(&self, at: Timestamp) -> impl Iterator<Item = IpNet> {
+        self.bans.iter().filter(move |(_, until)| **until > at).map(|(network, _)| *network)
+    }
+
+    /// Those whose leases have to be renewed.
+    pub(crate) fn due(&self, now: Timestamp) -> impl Iterator<Item = IpNet> {
+        self.leases.iter().take_while(move |(until, _)| *until + SLACK < now + RENEW).map(|(_, network)| *network)
+    }
+
+    /// Lets go of leases that were due and are not to be renewed, since those who have them are wanted for no longer.
+    pub(crate) fn settle(&mut self, now: Timestamp) {
+        while self.leases.first().is_some_and(|(until, _)| *until + SLACK < now + RENEW) {
+            self.leases.pop_first();
+        }
+    }
+
+    /// Puts one in that stays until then.
+    pub(crate) fn insert(&mut self, network: IpNet, until: Timestamp) {
+        self.remove(network);
+        self.in_trees += usize::from(Place::of(network).is_tree());
+        self.bans.insert(network, until);
+    }
+
+    fn remove(&mut self, network: IpNet) {
+        if let Some(until) = self.bans.remove(&network) {
+            self.in_trees -= usize::from(Place::of(network).is_tree());
+            self.leases.remove(&(until, network));
+        }
+    }
+
+    /// Lets go of those of `touched` that have ended by themselves.
+    pub(crate) fn forget_ended(&mut self, touched: impl IntoIterator<Item = IpNet>, now: Timestamp) {
+        for network in touched {
+            if self.bans.get(&network).is_some_and(|until| *until <= now) {
+                self.remove(network);
+            }
+        }
+    }
+
+    fn until(&self, network: IpNet, now: Timestamp) -> Option<Timestamp> {
+        self.bans.get(&network).copied().filter(|until| *until > now)
+    }
+
+    fn is_right(&self, network: IpNet, expires: Timestamp, now: Timestamp) -> bool {
+        self.until(network, now).is_some_and(|until| {
+            until + SLACK >= expires.min(now + RENEW) && until <= expires + SLACK && until <= now + LEASE + SLACK
+        })
+    }
+
     /// What the table holds once the changes are made.
     pub(crate) fn apply(&mut self, changes: &Changes, now: Timestamp) {
         if let Some(ports) = &changes.ports {
@@ -169,10 +256,18 @@ impl Installed {
         if let Some(never_ban) = &changes.never_ban {
             self.never_ban.clone_from(never_ban);
         }
-        self.bans.retain(|network, until| {
-            *until > now && !changes.removed.contains(network) && !changes.emptied.contains(&Place::of(*network))
-        });
-        self.bans.extend(changes.added.iter().map(|(network, duration)| (*network, now + *duration)));
+        if !changes.emptied.is_empty() {
+            let is_emptied = |network: &&IpNet| changes.emptied.contains(&Place::of(**network));
+            let gone: Vec<IpNet> = self.bans.keys().filter(is_emptied).copied().collect();
+            gone.into_iter().for_each(|network| self.remove(network));
+        }
+        changes.removed.iter().for_each(|network| self.remove(*network));
+        for (network, duration) in &changes.added {
+            self.insert(*network, now + *duration);
+            if *duration >= LEASE {
+                self.leases.insert((now + *duration, *network));
+            }
+        }
     }
 }
 
@@ -182,6 +277,8 @@ mod tests {
 
     use ipnet::{Ipv4Net, Ipv6Net};
     use proptest::prelude::*;
+    use seawall_engine::address::AddressSet;
+    use seawall_engine::decision::{Ban, BanCause};
 
     use super::*;
 
@@ -195,24 +292,54 @@ mod tests {
         NOW + Duration::from_secs(seconds)
     }
 
-    fn desired(bans: &[(&str, u64)]) -> Desired {
-        let bans = bans.iter().map(|(text, seconds)| (network(text), after(*seconds))).collect();
-        Desired { ports: [80, 443].into(), never_ban: [network("198.51.100.7/32")].into(), bans }
+    /// What a test wants, kept for it.
+    struct Wanted {
+        ports: BTreeSet<u16>,
+        never_ban: BTreeSet<IpNet>,
+        bans: Bans,
+    }
+
+    impl Wanted {
+        fn new(bans: impl IntoIterator<Item = (IpNet, Timestamp)>) -> Self {
+            let (ports, never_ban) = ([80, 443].into(), [network("198.51.100.7/32")].into());
+            let mut wanted = Self { ports, never_ban, bans: Bans::new(100) };
+            bans.into_iter().for_each(|(network, expires)| wanted.ban(network, expires));
+            wanted.bans.take_changed();
+            wanted
+        }
+
+        fn ban(&mut self, network: IpNet, expires: Timestamp) {
+            let ban = Ban { network, since: NOW, expires, cause: BanCause::Operator, reason: None };
+            self.bans.add(ban, &AddressSet::default()).expect("room");
+        }
+
+        fn desired(&self) -> Desired<'_> {
+            Desired { ports: &self.ports, never_ban: &self.never_ban, bans: &self.bans }
+        }
+
+        fn plan(&self, installed: &Installed, now: Timestamp) -> Changes {
+            plan(self.desired(), installed, now)
+        }
+    }
+
+    fn desired(bans: &[(&str, u64)]) -> Wanted {
+        Wanted::new(bans.iter().map(|(text, seconds)| (network(text), after(*seconds))))
     }
 
     #[test]
     fn an_element_lies_by_kind_and_what_is_wanted_for_long_is_only_leased() {
         let wanted = desired(&[("192.0.2.1/32", 86_400), ("2001:db8:1:2::/64", 60), ("203.0.113.0/24", 60)]);
         let mut installed = Installed::default();
-        installed.apply(&plan(&wanted, &installed, NOW), NOW);
+        installed.apply(&wanted.plan(&installed, NOW), NOW);
         assert_eq!(installed.bans[&network("192.0.2.1/32")], NOW + LEASE);
         assert_eq!(installed.bans[&network("2001:db8:1:2::/64")], after(60));
         assert_eq!(installed.ports, wanted.ports);
-        assert!(plan(&wanted, &installed, NOW).is_empty());
+        assert!(wanted.plan(&installed, NOW).is_empty());
         // Long before it ends it is renewed; what has ended is not taken out, since it is no longer there.
         let later = after(400);
-        let changes = plan(&wanted, &installed, later);
+        let changes = wanted.plan(&installed, later);
         assert_eq!(changes.added, [(network("192.0.2.1/32"), LEASE)].into());
+        assert_eq!(changes.renewed, [network("192.0.2.1/32")].into());
         assert!(changes.removed.is_empty() && changes.emptied.is_empty());
     }
 
@@ -220,11 +347,11 @@ mod tests {
     fn a_network_within_another_waits_until_that_ends() {
         let wanted = desired(&[("10.0.0.0/8", 60), ("10.1.0.0/16", 600), ("10.1.2.3/32", 600)]);
         let mut installed = Installed::default();
-        installed.apply(&plan(&wanted, &installed, NOW), NOW);
+        installed.apply(&wanted.plan(&installed, NOW), NOW);
         assert!(!installed.bans.contains_key(&network("10.1.0.0/16")));
         assert!(installed.bans.contains_key(&network("10.1.2.3/32")));
         let later = after(60);
-        installed.apply(&plan(&wanted, &installed, later), later);
+        installed.apply(&wanted.plan(&installed, later), later);
         assert_eq!(
             installed.bans.keys().copied().collect::<Vec<_>>(),
             [network("10.1.0.0/16"), network("10.1.2.3/32")]
@@ -235,11 +362,11 @@ mod tests {
     fn what_others_put_in_goes_and_what_they_took_out_comes_back() {
         let wanted = desired(&[("192.0.2.1/32", 600), ("203.0.113.0/24", 600)]);
         let mut installed = Installed::default();
-        installed.apply(&plan(&wanted, &installed, NOW), NOW);
-        installed.bans.insert(network("192.0.2.99/32"), after(3_600));
-        installed.bans.remove(&network("192.0.2.1/32"));
-        installed.bans.insert(network("203.0.113.0/24"), after(86_400));
-        let changes = plan(&wanted, &installed, NOW);
+        installed.apply(&wanted.plan(&installed, NOW), NOW);
+        installed.insert(network("192.0.2.99/32"), after(3_600));
+        installed.remove(network("192.0.2.1/32"));
+        installed.insert(network("203.0.113.0/24"), after(86_400));
+        let changes = wanted.plan(&installed, NOW);
         assert_eq!(changes.removed, [network("192.0.2.99/32")].into());
         assert_eq!(changes.emptied, [Place::Networks4].into());
         assert!(changes.added.contains_key(&network("192.0.2.1/32")));
@@ -266,18 +393,19 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_applied_is_what_is_desired(bans in any_bans(0..2_000), before in any_bans(0..900), passed in 0_u64..900) {
-            let wanted = Desired { bans, ..desired(&[]) };
-            let mut installed = Installed { bans: before, ..Installed::default() };
+            let wanted = Wanted::new(bans.clone());
+            let mut installed = Installed::default();
+            before.iter().for_each(|(network, until)| installed.insert(*network, *until));
             let now = after(passed);
-            installed.apply(&plan(&wanted, &installed, now), now);
+            installed.apply(&wanted.plan(&installed, now), now);
             prop_assert_eq!(&installed.ports, &wanted.ports);
             prop_assert_eq!(&installed.never_ban, &wanted.never_ban);
-            for (network, until) in &installed.bans {
-                let expires = wanted.bans.get(network).copied();
+            for (network, until) in installed.bans.iter().filter(|(_, until)| **until > now) {
+                let expires = bans.get(network).copied();
                 prop_assert!(expires.is_some_and(|expires| *until <= expires + SLACK), "only what is wanted, no longer than that");
                 prop_assert!(*until <= now + LEASE + SLACK);
             }
-            for (network, expires) in &wanted.bans {
+            for (network, expires) in &bans {
                 if expires.since(now) < Duration::from_secs(1) {
                     continue;
                 }
@@ -286,11 +414,45 @@ mod tests {
                 });
                 prop_assert!(covered, "everybody who is wanted is dropped");
             }
-            let trees: Vec<&IpNet> = installed.bans.keys().filter(|network| Place::of(**network).is_tree()).collect();
+            let lasting = installed.bans.iter().filter(|(_, until)| **until > now).map(|(network, _)| network);
+            let trees: Vec<&IpNet> = lasting.filter(|network| Place::of(**network).is_tree()).collect();
             for pair in trees.windows(2) {
                 prop_assert!(!pair[0].contains(pair[1]), "a tree takes no overlapping elements");
             }
-            prop_assert!(plan(&wanted, &installed, now).is_empty(), "and then nothing is left to do");
+            prop_assert!(wanted.plan(&installed, now).is_empty(), "and then nothing is left to do");
+        }
+
+        #[test]
+        fn what_was_touched_is_enough_to_plan_from(
+            bans in any_bans(0..2_000),
+            steps in proptest::collection::vec((any_network(), 0_u64..2_000, any::<bool>(), 0_u64..200), 0..30),
+        ) {
+            let mut wanted = Wanted::new(bans);
+            let mut installed = Installed::default();
+            let mut now = NOW;
+            installed.apply(&wanted.plan(&installed, now), now);
+            for (network, seconds, is_banned, passed) in steps {
+                now = now + Duration::from_secs(passed);
+                wanted.bans.expire(now);
+                if is_banned {
+                    wanted.ban(network, after(seconds));
+                } else {
+                    wanted.bans.remove(network);
+                }
+                wanted.bans.expire(now);
+                let mut touched = wanted.bans.take_changed();
+                touched.extend(installed.due(now));
+                let changes = plan_of(wanted.desired(), &installed, touched.iter().copied(), now);
+                installed.apply(&changes, now);
+                installed.forget_ended(touched, now);
+                installed.settle(now);
+                prop_assert!(installed.due(now).next().is_none(), "what is right is not asked for again");
+                let whole = wanted.plan(&installed, now);
+                // What has less than a second left may stay until then.
+                let ending = |network: &IpNet| installed.bans.get(network).is_some_and(|until| *until <= now + LASTING_MIN);
+                prop_assert!(whole.added.is_empty() && whole.removed.iter().all(ending), "{whole:?}");
+                prop_assert_eq!(installed.bans.keys().filter(|network| Place::of(**network).is_tree()).count(), installed.counts().1);
+            }
         }
     }
 }

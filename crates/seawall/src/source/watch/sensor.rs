@@ -24,6 +24,8 @@ pub(super) struct Sensor {
     pub(super) timeline: Timeline,
     pub(super) counts: Counts,
     pub(super) voters: Voters,
+    /// Whether only this machine can write its lines, so that nobody else can have a client dropped with them.
+    pub(super) is_own: bool,
     /// Lines at moments of the last [`RATE_SPAN`].
     history: VecDeque<(Timestamp, u64)>,
     is_primed: bool,
@@ -38,6 +40,7 @@ impl Sensor {
             timeline: Timeline::default(),
             counts: Counts::default(),
             voters: Voters::default(),
+            is_own: true,
             history: VecDeque::new(),
             is_primed: false,
         }

@@ -84,7 +84,9 @@ impl Syslog {
     }
 
     fn new(socket: Socket, sensor: Sensor) -> Self {
-        Self { socket, sensor, buffer: vec![0; LINE_BYTES_MAX + 1] }
+        let mut socket = Self { socket, sensor, buffer: vec![0; LINE_BYTES_MAX + 1] };
+        socket.sensor.is_own = socket.local_address().is_none_or(|address| address.ip().is_loopback());
+        socket
     }
 
     pub(super) fn descriptors(&self) -> Vec<BorrowedFd<'_>> {

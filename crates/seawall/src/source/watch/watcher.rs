@@ -1,19 +1,23 @@
-//! What becomes of a line: it is read, judged to count what rules would refuse, and handed to detection.
+//! What becomes of a line: it is read, judged to count what rules would refuse, and handed to detection. A client that rules in
+//! force would refuse again and again is handed down to the kernel, where there is one that drops: nothing else can help beside a
+//! server.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use seawall_engine::address::ClientAddress;
-use seawall_engine::gate::Gate;
+use seawall_engine::gate::{Gate, Judgement};
 use seawall_engine::observation::attribute::Attribute;
 use seawall_engine::observation::log::{Encoding, restore};
 use seawall_engine::observation::{Observation, Outcome};
 use seawall_engine::silence::Field;
+use seawall_engine::units::Timestamp;
 
 use super::sensor::Sensor;
 use super::tail::Arrival;
 use crate::config::ClientAddressSource;
+use crate::enforcement::HandDown;
 use crate::source::proxy::client_address;
 use crate::source::proxy::settings::Settings;
 use crate::source::proxy::traffic::Traffic;
@@ -28,6 +32,7 @@ pub(super) struct Watcher {
     shared: Arc<Shared>,
     traffic: Arc<Traffic>,
     sampler: Sampler,
+    handed_down: rtrb::Producer<HandDown>,
     gate: Gate,
     settings: Arc<Settings>,
     generation: u64,
@@ -39,12 +44,19 @@ pub(super) struct Watcher {
 }
 
 impl Watcher {
-    pub(super) fn new(shared: Arc<Shared>, traffic: Arc<Traffic>, sampler: Sampler, seed: u64) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        traffic: Arc<Traffic>,
+        sampler: Sampler,
+        handed_down: rtrb::Producer<HandDown>,
+        seed: u64,
+    ) -> Self {
         let settings = shared.settings.load_full();
         Self {
             shared,
             traffic,
             sampler,
+            handed_down,
             gate: Gate::new(1, CLIENT_ENTRIES, seed).beside(),
             settings,
             // Never equal to a generation in use, so that the first look takes rules and settings in.
@@ -68,13 +80,14 @@ impl Watcher {
                 self.gate.install(rules, |rule, count| counts.rules.push((rule, count)));
             }
         }
+        self.gate.set_hands_down(self.shared.takes_clients.load(Ordering::Relaxed));
         self.shared.take_counts(&mut self.gate);
         self.shared.delay.store(u64::try_from(delay.as_micros()).unwrap_or(0), Ordering::Relaxed);
     }
 
     /// Takes a line, without its line break.
     pub(super) fn line(&mut self, sensor: &mut Sensor, line: &[u8], arrival: Arrival) {
-        let Sensor { reader, timeline, counts, voters, .. } = sensor;
+        let Sensor { reader, timeline, counts, voters, is_own, .. } = sensor;
         counts.reading.lines += 1;
         let entry = match reader.read(line) {
             Ok(entry) => entry,
@@ -89,6 +102,8 @@ impl Watcher {
             restore(&observation.request, entry.encoding, &mut self.restored)
         };
         let client = client(&self.settings, observation.client, entry.forwarded_for);
+        // The kernel sees whoever is connected to this machine: nobody whom a proxy or a header names.
+        let is_peer = *is_own && entry.is_peer && client == observation.client;
         let cost = observation.cost;
         let has = Field::ALL.map(|field| match field {
             Field::ClientAddress => client.is_some(),
@@ -113,7 +128,12 @@ impl Watcher {
                 if self.needs_networks {
                     self.settings.networks.locate(client, &mut request);
                 }
-                let (_, history) = self.gate.judge(&request, client, at);
+                let (judgement, history) = self.gate.judge(&request, client, at);
+                if let (Judgement::Refuse { .. } | Judgement::Drop { .. }, true, Some(peer)) =
+                    (judgement, is_peer, client)
+                {
+                    hand_down_if_due(&mut self.gate, &mut self.handed_down, peer, at);
+                }
                 if let (Outcome::Served { status: 429 | 503 }, Some(client)) = (observation.outcome, client) {
                     self.gate.told_to_wait(client, at);
                 }
@@ -134,6 +154,14 @@ impl Watcher {
         }
         sensor.settle();
     }
+}
+
+/// Hands a client down that goes on with what rules in force refuse.
+fn hand_down_if_due(gate: &mut Gate, queue: &mut rtrb::Producer<HandDown>, peer: ClientAddress, at: Timestamp) {
+    let slot = gate.clients.slot(peer);
+    let Some((left, rule)) = gate.drop_left(slot, at) else { return };
+    // When the queue is full its next line hands it down again.
+    let _ = queue.push(HandDown { client: peer, seconds: u32::try_from(left.as_secs()).unwrap_or(u32::MAX), rule });
 }
 
 /// Who asked: the one that a trusted proxy names, where it is a trusted proxy that the server saw.

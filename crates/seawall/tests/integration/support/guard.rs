@@ -20,7 +20,7 @@ pub(crate) struct Setup {
     limits: String,
     kernel: String,
     rest: String,
-    has_right: bool,
+    program: &'static [&'static str],
 }
 
 impl Setup {
@@ -35,7 +35,7 @@ impl Setup {
             // Tests leave the firewall of this machine alone; those about it have a network namespace of their own.
             kernel: "use = \"never\"".to_owned(),
             rest: String::new(),
-            has_right: true,
+            program: PLAIN,
         }
     }
 
@@ -59,7 +59,13 @@ impl Setup {
 
     /// Without any capability.
     pub(crate) fn without_right(mut self) -> Self {
-        self.has_right = false;
+        self.program = WITHOUT_RIGHT;
+        self
+    }
+
+    /// As a user who has no right but to change the packet filter.
+    pub(crate) fn unprivileged(mut self) -> Self {
+        self.program = UNPRIVILEGED;
         self
     }
 
@@ -92,8 +98,7 @@ impl Setup {
 
     /// Starts it and waits until visitors can come.
     pub(crate) fn start(&self) -> Guard {
-        let program = if self.has_right { PLAIN } else { WITHOUT_RIGHT };
-        Guard::launch(program, &self.text(), |_| {}, "state", &["serve", "--config", "seawall.toml"])
+        Guard::launch(self.program, &self.text(), |_| {}, "state", &["serve", "--config", "seawall.toml"])
     }
 }
 
@@ -101,6 +106,17 @@ impl Setup {
 const PLAIN: &[&str] = &[env!("CARGO_BIN_EXE_seawall")];
 const WITHOUT_RIGHT: &[&str] =
     &["setpriv", "--bounding-set=-net_admin", "--inh-caps=-net_admin", env!("CARGO_BIN_EXE_seawall")];
+/// As systemd does with `User=` and `AmbientCapabilities=CAP_NET_ADMIN`.
+const UNPRIVILEGED: &[&str] = &[
+    "setpriv",
+    "--reuid=65534",
+    "--regid=65534",
+    "--clear-groups",
+    "--bounding-set=-all,+net_admin",
+    "--inh-caps=-all,+net_admin",
+    "--ambient-caps=-all,+net_admin",
+    env!("CARGO_BIN_EXE_seawall"),
+];
 
 /// The configuration of a guard on logs.
 const BESIDE: &str = "admin = \"off\"\n[policy]\nenforce = \"on-excess\"\n[kernel]\nuse = \"never\"\n";
@@ -140,14 +156,18 @@ impl Guard {
 
     /// Starts a guard on logs, with these arguments after `watch`, in a folder that `prepare` can put things into before.
     pub(crate) fn watch(arguments: &[&str], prepare: impl FnOnce(&Path)) -> Self {
+        Self::watch_as(BESIDE, arguments, prepare)
+    }
+
+    /// The same with this configuration.
+    pub(crate) fn watch_as(config: &str, arguments: &[&str], prepare: impl FnOnce(&Path)) -> Self {
         let arguments = [&["watch", "--state", "state", "--config", "seawall.toml"], arguments].concat();
-        Self::launch(PLAIN, BESIDE, prepare, "state", &arguments)
+        Self::launch(PLAIN, config, prepare, "state", &arguments)
     }
 
     /// As [`Self::watch`], with further sections.
     pub(crate) fn watch_with(sections: &str, arguments: &[&str]) -> Self {
-        let arguments = [&["watch", "--state", "state", "--config", "seawall.toml"], arguments].concat();
-        Self::launch(PLAIN, &format!("{BESIDE}{sections}"), |_| {}, "state", &arguments)
+        Self::watch_as(&format!("{BESIDE}{sections}"), arguments, |_| {})
     }
 
     /// Starts another one in the same folder, after the end of this.
@@ -169,6 +189,9 @@ impl Guard {
         let directory = tempfile::tempdir().expect("a directory");
         fs::write(directory.path().join("seawall.toml"), config).expect("a configuration");
         prepare(directory.path());
+        if program == UNPRIVILEGED {
+            std::os::unix::fs::chown(directory.path(), Some(65_534), Some(65_534)).expect("root makes the namespace");
+        }
         let mut process = spawn(program, directory.path(), arguments);
         let (printed, greeting) = read_greeting(&mut process, directory.path());
         let lines = |prefix: &'static str| greeting.iter().filter_map(move |line| line.strip_prefix(prefix));

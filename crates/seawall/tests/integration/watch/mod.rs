@@ -1,5 +1,6 @@
 //! `seawall watch`: a guard on the logs of another server, in a process of its own.
 
+mod bans;
 mod rotation;
 mod silence;
 mod sources;

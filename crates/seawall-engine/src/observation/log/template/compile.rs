@@ -91,7 +91,8 @@ fn nginx(rest: &str) -> Result<Option<(Field, usize)>, ()> {
     };
     let field = match name {
         "" => return Err(()),
-        "remote_addr" | "realip_remote_addr" | "http_x_real_ip" => Field::Client,
+        "remote_addr" | "realip_remote_addr" => Field::Client,
+        "http_x_real_ip" => Field::NamedClient,
         "http_x_forwarded_for" | "proxy_add_x_forwarded_for" => Field::ForwardedFor,
         "time_local" | "time_iso8601" | "msec" => Field::Moment,
         "request" => Field::RequestLine,
