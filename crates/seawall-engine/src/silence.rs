@@ -109,6 +109,10 @@ pub struct Reading {
     pub votes: u64,
     /// Those of them that had each field.
     pub votes_with: [u64; Field::ALL.len()],
+    /// Lines since the last that could be read, and requests since the last with each field.
+    pub unread_run: u64,
+    /// See [`Self::unread_run`].
+    pub runs: [u64; Field::ALL.len()],
     /// How many clients there were since the last request with each field; the count may stop at a hundred or more.
     pub clients_without: [u32; Field::ALL.len()],
     /// Why the last one that could not be read could not.
@@ -166,9 +170,6 @@ pub struct Silence {
     rate: f64,
     /// The share of requests that have each field, usually; none where no request was read yet.
     shares: [Option<f64>; Field::ALL.len()],
-    /// Lines since the last that could be read, and requests since the last with each field.
-    unread_run: u64,
-    runs: [u64; Field::ALL.len()],
     alarms: Vec<Alarm>,
 }
 
@@ -188,13 +189,11 @@ impl Silence {
             let part = 1.0 - (-passed / RATE_SECONDS).exp();
             self.rate += part * (lines as f64 / passed - self.rate);
         }
-        self.unread_run = if read > 0 { 0 } else { self.unread_run + lines };
         let mut changes = Vec::new();
         for (index, field) in Field::ALL.into_iter().enumerate() {
             let with = reading.with[index].saturating_sub(before.with[index]);
-            self.runs[index] = if with > 0 { 0 } else { self.runs[index] + read };
             let trouble = Trouble::Missing(field);
-            let (run, share) = (self.runs[index], self.shares[index]);
+            let (run, share) = (reading.runs[index], self.shares[index]);
             let is_missing = match field {
                 Field::ClientAddress => run >= NO_ADDRESS_REQUESTS,
                 _ => {
@@ -209,7 +208,7 @@ impl Silence {
                 };
                 format!("the {field} is in none of the last {run} requests; {used_to}")
             };
-            self.set(now, trouble, is_missing, with > 0, text, &mut changes);
+            self.set(now, trouble, is_missing, with > 0 && !is_missing, text, &mut changes);
             // What is usual is not unlearned from what is missing.
             let votes_with = reading.votes_with[index].saturating_sub(before.votes_with[index]);
             if votes > 0 && (votes_with > 0 || share.is_none_or(|share| share < FIELD_SHARE)) {
@@ -219,12 +218,13 @@ impl Silence {
                 self.shares[index] = Some(learned);
             }
         }
-        let run = self.unread_run;
+        let run = reading.unread_run;
         let text = || {
             let reason = reading.reason.map(|reason| format!(": {reason}")).unwrap_or_default();
             format!("none of the last {run} lines could be read{reason}; --format names the format")
         };
-        self.set(now, Trouble::Unread, run >= UNREAD_LINES, read > 0, text, &mut changes);
+        let is_unread = run >= UNREAD_LINES;
+        self.set(now, Trouble::Unread, is_unread, read > 0 && !is_unread, text, &mut changes);
         self.look_for_stop(now, lines, elsewhere, &mut changes);
         changes
     }
@@ -295,7 +295,14 @@ mod tests {
         fn run(&mut self, seconds: u64, step: impl Fn(&mut Reading, &mut Elsewhere)) -> Vec<(u64, Change)> {
             let mut told = Vec::new();
             for second in 0..seconds {
+                let before = self.reading;
                 step(&mut self.reading, &mut self.elsewhere);
+                let read = self.reading.read - before.read;
+                self.reading.unread_run =
+                    if read > 0 { 0 } else { before.unread_run + self.reading.lines - before.lines };
+                for (index, run) in self.reading.runs.iter_mut().enumerate() {
+                    *run = if self.reading.with[index] > before.with[index] { 0 } else { before.runs[index] + read };
+                }
                 self.second += 1;
                 let changes =
                     self.silence.look(START + Duration::from_secs(self.second), &self.reading, self.elsewhere);
@@ -351,6 +358,19 @@ mod tests {
     }
 
     #[test]
+    fn what_goes_wrong_within_the_second_of_the_last_good_line_is_told() {
+        let mut watched = Watched::new();
+        watched.run(5, whole(5));
+        let (before, now) = (watched.reading, START + Duration::from_secs(6));
+        let reading = Reading { lines: before.lines + 20, read: before.read + 5, unread_run: 15, ..before };
+        let told = watched.silence.look(now, &reading, Elsewhere::default());
+        assert!(matches!(told.as_slice(), [Change::Raised(Alarm { trouble: Trouble::Unread, .. })]), "{told:?}");
+        // Nothing more comes, and it is said all the same.
+        assert_eq!(watched.silence.look(now + Duration::from_secs(1), &reading, Elsewhere::default()), []);
+        assert_eq!(watched.silence.alarms().len(), 1);
+    }
+
+    #[test]
     fn addresses_that_go_missing_are_told_and_so_are_any_other_fields() {
         for (index, field) in Field::ALL.into_iter().enumerate() {
             let mut watched = Watched::new();
@@ -399,7 +419,7 @@ mod tests {
             reading.lines += 1;
             reading.read += 1;
         });
-        assert_eq!(raised(&told), [(20, Trouble::Missing(Field::ClientAddress))]);
+        assert_eq!(raised(&told), [(19, Trouble::Missing(Field::ClientAddress))]);
     }
 
     #[test]

@@ -99,6 +99,7 @@ impl Counts {
         for (known, lines) in Reason::ALL.iter().zip(&mut self.reasons) {
             *lines += u64::from(*known == reason);
         }
+        self.reading.unread_run += 1;
         // What is meant to say nothing of a request is no failure.
         if !matches!(reason, Reason::Empty | Reason::Directive) {
             self.reading.reason = Some(reason);

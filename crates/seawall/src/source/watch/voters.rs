@@ -54,6 +54,7 @@ impl Voters {
         reading.votes += u64::from(votes);
         for (index, has) in has.into_iter().enumerate() {
             reading.with[index] += u64::from(has);
+            reading.runs[index] = if has { 0 } else { reading.runs[index] + 1 };
             reading.votes_with[index] += u64::from(has && votes);
             if has {
                 if reading.clients_without[index] > 0 {

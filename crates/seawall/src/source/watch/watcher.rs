@@ -113,7 +113,7 @@ impl Watcher {
             Field::RequestTime => !cost.connection_time.is_zero(),
         });
         voters.count(&mut counts.reading, client, has, arrival.at, self.seed);
-        counts.reading.read += 1;
+        (counts.reading.read, counts.reading.unread_run) = (counts.reading.read + 1, 0);
         match timeline.place(observation.at, arrival.at, arrival.is_fresh) {
             None => counts.late += 1,
             Some(at) => {
