@@ -262,7 +262,7 @@ mod tests {
                 other => panic!("{text}: {other:?}"),
             }
         }
-        let many = vec!["method = GET"; CONDITIONS_MAX + 1].join(" and ");
+        let many = ["method = GET"; CONDITIONS_MAX + 1].join(" and ");
         assert_eq!(add(&many), Err(OwnRuleError::TooManyConditions { found: CONDITIONS_MAX + 1 }));
         let wrong = add("method = GET and pth = \"/x\"").expect_err("no such attribute");
         assert!(wrong.to_string().starts_with("column 18: there is no attribute `pth`"), "{wrong}");

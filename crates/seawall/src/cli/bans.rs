@@ -205,8 +205,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
             let unbanned: Unbanned = guard.ask_with("/v1/bans/remove", names)?;
             print(&format!("Took back {} {}.\n", unbanned.removed, plural(unbanned.removed, "ban")))?;
             if !unbanned.unknown.is_empty() {
-                let unknown: Vec<String> =
-                    unbanned.unknown.iter().map(|name| escape(name.as_bytes()).to_string()).collect();
+                let unknown: Vec<String> = unbanned.unknown.iter().map(|name| escape(name.as_bytes())).collect();
                 return Err(Failure::negative(format!(
                     "there is no ban of {}; `seawall bans list` shows them all",
                     unknown.join(", ")
@@ -311,7 +310,7 @@ fn refused(banned: &Banned) -> Result<ExitCode, Failure> {
 
 fn import(file: &Path, how: &How, guard: &Guard, dry_run: bool) -> Result<ExitCode, Failure> {
     let import = read_import(file)?;
-    let name = escape(file.to_string_lossy().as_bytes()).to_string();
+    let name = escape(file.to_string_lossy().as_bytes());
     for (line, why) in &import.unreadable {
         eprintln!("seawall: {name}:{line}: {why}");
     }
@@ -347,7 +346,7 @@ fn import(file: &Path, how: &How, guard: &Guard, dry_run: bool) -> Result<ExitCo
 }
 
 fn read_import(file: &Path) -> Result<Import, Failure> {
-    let name = escape(file.to_string_lossy().as_bytes()).to_string();
+    let name = escape(file.to_string_lossy().as_bytes());
     let failed = |error: &dyn std::fmt::Display| Failure::machine(format!("failed to read {name}: {error}"));
     let mut bytes = Vec::new();
     if file == Path::new("-") {
@@ -397,7 +396,7 @@ fn report(file: Option<&Path>, top: usize, show_addresses: bool, guard: &Guard) 
             BansMade { bans, ..BansMade::default() }
         }
         Some(path) => {
-            let shown = escape(path.to_string_lossy().as_bytes()).to_string();
+            let shown = escape(path.to_string_lossy().as_bytes());
             let failed = |error: std::io::Error| Failure::machine(format!("failed to read {shown}: {error}"));
             if path == Path::new("-") {
                 fail2ban::read_log(std::io::stdin().lock()).map_err(failed)?

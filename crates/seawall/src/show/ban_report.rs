@@ -139,7 +139,7 @@ fn network_of(networks: &Networks, client: ClientAddress) -> String {
         request.asn.map(|asn| format!("AS{asn} {}", networks.asn_name(asn).unwrap_or_default()).trim_end().to_owned());
     let parts: Vec<String> = country.into_iter().chain(asn).collect();
     // Names of networks are anybody's who registers one.
-    let text = crate::show::text::escape(parts.join(" ").as_bytes()).to_string();
+    let text = crate::show::text::escape(parts.join(" ").as_bytes());
     text.chars().take(40).collect()
 }
 

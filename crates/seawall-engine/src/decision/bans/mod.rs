@@ -156,13 +156,12 @@ impl Bans {
     }
 
     fn put(&mut self, ban: Ban) {
-        self.changed.insert(ban.network);
-        self.ends.insert((ban.expires, ban.network));
-        if let Some(before) = self.bans.insert(ban.network, ban.clone())
-            && before.expires != ban.expires
-        {
-            self.ends.remove(&(before.expires, before.network));
+        let (network, expires) = (ban.network, ban.expires);
+        self.changed.insert(network);
+        if let Some(before) = self.bans.insert(network, ban) {
+            self.ends.remove(&(before.expires, network));
         }
+        self.ends.insert((expires, network));
     }
 
     /// Takes a ban back.

@@ -105,10 +105,10 @@ impl Nft {
     pub(crate) fn rebuild(&self, table: &str, changes: &Changes, size: usize) -> Result<(), NftError> {
         let name = json!({ "family": "inet", "name": table });
         let mut batch = Batch::default();
-        batch.push(json!({ "add": { "table": &name } }));
-        batch.push(json!({ "delete": { "table": &name } }));
+        batch.push(&json!({ "add": { "table": &name } }));
+        batch.push(&json!({ "delete": { "table": &name } }));
         for object in layout(table, size) {
-            batch.push(json!({ "add": object }));
+            batch.push(&json!({ "add": object }));
         }
         batch.changes(table, changes);
         self.transact(batch)
@@ -126,8 +126,8 @@ impl Nft {
         let name = json!({ "family": "inet", "name": table });
         let mut batch = Batch::default();
         // Deleting what is not there would be an error.
-        batch.push(json!({ "add": { "table": &name } }));
-        batch.push(json!({ "delete": { "table": &name } }));
+        batch.push(&json!({ "add": { "table": &name } }));
+        batch.push(&json!({ "delete": { "table": &name } }));
         self.transact(batch)
     }
 
@@ -231,7 +231,7 @@ impl Default for Batch {
 }
 
 impl Batch {
-    fn push(&mut self, command: Value) {
+    fn push(&mut self, command: &Value) {
         self.separate();
         // Writing to a string cannot fail; here and below.
         let _ = write!(self.text, "{command}");
@@ -251,18 +251,18 @@ impl Batch {
     fn changes(&mut self, table: &str, changes: &Changes) {
         let set = |name: &str| json!({ "family": "inet", "table": table, "name": name });
         if let Some(ports) = &changes.ports {
-            self.push(json!({ "flush": { "set": set("ports") } }));
+            self.push(&json!({ "flush": { "set": set("ports") } }));
             self.elements("add", table, "ports", ports.iter().map(ToString::to_string));
         }
         if let Some(never_ban) = &changes.never_ban {
             for (name, is_v4) in [("never4", true), ("never6", false)] {
-                self.push(json!({ "flush": { "set": set(name) } }));
+                self.push(&json!({ "flush": { "set": set(name) } }));
                 let networks = never_ban.iter().filter(|network| network.addr().is_ipv4() == is_v4);
                 self.elements("add", table, name, networks.map(|network| prefix(*network)));
             }
         }
         for place in &changes.emptied {
-            self.push(json!({ "flush": { "set": set(place.name()) } }));
+            self.push(&json!({ "flush": { "set": set(place.name()) } }));
         }
         for (place, name) in Place::ALL {
             let of_place = |network: &&IpNet| Place::of(**network) == place;
