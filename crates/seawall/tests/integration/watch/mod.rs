@@ -37,19 +37,21 @@ fn append(path: &Path, text: &str) {
     file.write_all(text.as_bytes()).expect("written");
 }
 
-/// What a guard has learned that has seen an hour of ordinary visitors, until now.
+/// What a guard has learned that has seen ordinary visitors, two a second, for a day and an hour until now: after less than a
+/// day it would only propose.
 fn learned(clock: &Clock) -> Vec<u8> {
     let settings = detection::Settings { seed: 7, ..detection::Settings::default() };
     let (mut detector, mut reader) = (Detector::new(settings), Reader::default());
-    let begin = clock.now() - Duration::from_secs(3_600);
-    for number in 0..3_600 * 20 {
-        let at = begin + Duration::from_millis(50 * u64::from(number));
-        let line = ordinary(clock, number);
-        let entry = reader.read(line.trim_end().as_bytes()).expect("a line");
-        detector.observe(&Observation { at, ..entry.observation });
-        if number % 5 == 0 {
-            detector.tick(at, &Surroundings::default());
+    let seconds = 25 * 3_600;
+    let begin = clock.now() - Duration::from_secs(seconds);
+    for second in 0..seconds {
+        let at = begin + Duration::from_secs(second);
+        for number in [2 * second, 2 * second + 1] {
+            let line = ordinary(clock, number as u32);
+            let entry = reader.read(line.trim_end().as_bytes()).expect("a line");
+            detector.observe(&Observation { at, ..entry.observation });
         }
+        detector.tick(at, &Surroundings::default());
     }
     detector.save()
 }
@@ -66,14 +68,15 @@ fn a_flood_in_a_followed_log_is_found() {
     let log = guard.folder().join("access.log");
     let mut number = 0;
     let mut write = |seconds: u64, flood: u32| {
-        for _ in 0..seconds * 10 {
-            let mut text: String = (number..number + 2).map(|number| ordinary(&clock, number)).collect();
+        for tenth in 0..seconds * 10 {
+            let visitors = if tenth % 10 == 0 { 2 } else { 0 };
+            let mut text: String = (number..number + visitors).map(|number| ordinary(&clock, number)).collect();
             for _ in 0..flood {
                 let client = format!("203.0.113.{}", number % 250);
                 text += &line(&clock, &client, "POST /ca/cacert.pem", "QQGameHall");
                 number += 1;
             }
-            number += 2;
+            number += visitors;
             append(&log, &text);
             thread::sleep(Duration::from_millis(100));
         }
