@@ -12,11 +12,14 @@ use super::MinuteCount;
 /// Different combinations in one minute; more are counted together, without their site.
 const COUNTS_MAX: usize = 512;
 
+/// Site, outcome, and the rule that refused.
+type Key = (Option<Arc<str>>, &'static str, Option<RuleId>);
+
 /// The counts of one minute.
 #[derive(Debug, Default)]
 pub struct Rollup {
     minute: u64,
-    counts: HashMap<(Option<Arc<str>>, &'static str, Option<RuleId>), f64>,
+    counts: HashMap<Key, f64>,
 }
 
 impl Rollup {
@@ -48,8 +51,11 @@ impl Rollup {
         if minute == self.minute || self.counts.is_empty() {
             return None;
         }
-        let count = |((site, outcome, rule), requests): ((Option<Arc<str>>, &'static str, Option<RuleId>), f64)| {
-            MinuteCount { site: site.unwrap_or_else(|| "".into()), outcome, rule, requests }
+        let count = |((site, outcome, rule), requests): (Key, f64)| MinuteCount {
+            site: site.unwrap_or_else(|| "".into()),
+            outcome,
+            rule,
+            requests,
         };
         // What came in between belongs to the minute that it was counted in, give or take a tick.
         Some((minute, self.counts.drain().map(count).collect()))

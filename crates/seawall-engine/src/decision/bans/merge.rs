@@ -26,7 +26,7 @@ pub struct Merged {
 }
 
 /// A merge that could be made: the smallest network around two neighbours.
-#[derive(Clone, Copy, PartialEq, PartialOrd)]
+#[derive(Clone, Copy)]
 struct Candidate {
     /// Innocent traffic within it.
     innocent: f32,
@@ -34,7 +34,19 @@ struct Candidate {
     open_bits: u8,
 }
 
+impl PartialEq for Candidate {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
 impl Eq for Candidate {}
+
+impl PartialOrd for Candidate {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
 
 impl Ord for Candidate {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
