@@ -346,16 +346,16 @@ mod tests {
         }
         let kept: Vec<Sampled<'_>> = recent.since(Timestamp::EPOCH).collect();
         assert_eq!(kept.len(), BUCKET_ROWS_MAX);
-        let check = |recent: &Recent| {
+        let check = |recent: &Recent, bytes_error_max: f64| {
             let estimate = |cost: usize| recent.since(Timestamp::EPOCH).map(|row| row.cost(cost)).sum::<f64>();
             assert!((estimate(0) / requests - 1.0).abs() < 0.15, "{} of {requests}", estimate(0));
-            assert!((estimate(1) / bytes - 1.0).abs() < 0.06, "{} of {bytes}", estimate(1));
+            assert!((estimate(1) / bytes - 1.0).abs() < bytes_error_max, "{} of {bytes}", estimate(1));
         };
-        check(&recent);
-        // The same holds when it is no longer fresh and half of the rows have gone.
+        check(&recent, 0.06);
+        // The same holds when it is no longer fresh and more than half of the rows have gone: the standard error is 5% then.
         recent.advance(130, |_, _| {});
         assert_eq!(recent.since(Timestamp::EPOCH).count(), OLDER_ROWS_MAX);
-        check(&recent);
+        check(&recent, 0.12);
     }
 
     #[test]

@@ -19,15 +19,20 @@ fn events(guard: &Guard) -> String {
     guard.status()["events"].to_string()
 }
 
+/// Forty requests of ordinary visitors, within some seconds.
+fn write_ordinary(log: &Path, clock: &Clock) {
+    for round in 0..4 {
+        append(log, &(0..10).map(|number| ordinary(clock, round * 10 + number)).collect::<String>());
+        thread::sleep(Duration::from_millis(600));
+    }
+}
+
 #[test]
 fn a_format_that_changes_is_an_alarm_until_it_is_known_again() {
     let guard = Guard::watch(&["access.log"], |_| {});
     let log = guard.folder().join("access.log");
     let clock = Clock::start();
-    for round in 0..4 {
-        append(&log, &(0..10).map(|number| ordinary(&clock, round * 10 + number)).collect::<String>());
-        thread::sleep(Duration::from_millis(600));
-    }
+    write_ordinary(&log, &clock);
     assert_eq!(alarms(&guard), "[]");
     append(&log, &"something else altogether\n".repeat(15));
     eventually("the alarm", || alarms(&guard).contains("none of the last 15 lines could be read: no time stamp"));
@@ -45,10 +50,7 @@ fn addresses_that_are_taken_out_of_a_log_are_an_alarm() {
     let guard = Guard::watch(&["access.log"], |_| {});
     let log = guard.folder().join("access.log");
     let clock = Clock::start();
-    for round in 0..4 {
-        append(&log, &(0..10).map(|number| ordinary(&clock, round * 10 + number)).collect::<String>());
-        thread::sleep(Duration::from_millis(600));
-    }
+    write_ordinary(&log, &clock);
     let without = |number| ordinary(&clock, number).replacen(&format!("198.51.100.{}", number % 40), "-", 1);
     append(&log, &(0..30).map(without).collect::<String>());
     eventually("the alarm", || alarms(&guard).contains("the client address is in none of the last 30 requests"));
