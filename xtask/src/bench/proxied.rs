@@ -147,7 +147,17 @@ fn load(target: SocketAddr, rate: Option<f64>, duration: Duration) -> Load {
     let request = "GET /page HTTP/1.1\r\nHost: example.org\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:126.0) \
                    Gecko/20100101 Firefox/126.0\r\nAccept: text/html,application/xhtml+xml\r\nAccept-Language: en\r\n\r\n";
     let (request, connections) = (request.to_owned(), CONNECTIONS);
-    Load { target, request, connections, reuse: Reuse::KeepAlive, rate, duration, beside: None, answers_at: None }
+    Load {
+        target,
+        request,
+        connections,
+        reuse: Reuse::KeepAlive,
+        rate,
+        duration,
+        beside: None,
+        answers_at: None,
+        has_core: true,
+    }
 }
 
 fn run(name: &str, load: &Load) -> Result<Outcome, Failure> {

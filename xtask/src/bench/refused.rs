@@ -91,6 +91,7 @@ pub(crate) fn misdirected(bench: &Bench) -> Result<Vec<Figure>, Failure> {
             duration: bench.seconds(4),
             beside: None,
             answers_at: None,
+            has_core: true,
         };
         cost(&program, 421, &Load { duration: bench.seconds(1), ..load.clone() })?;
         let (cost, _) = cost(&program, 421, &load)?;
@@ -139,6 +140,7 @@ fn flood(contender: Contender, rate: Option<f64>, duration: Duration) -> Load {
         duration,
         beside: None,
         answers_at: None,
+        has_core: true,
     }
 }
 

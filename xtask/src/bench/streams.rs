@@ -109,6 +109,7 @@ fn warm(bench: &Bench, contender: Contender) -> Result<(), Failure> {
         duration: bench.seconds(3),
         beside: None,
         answers_at: None,
+        has_core: true,
     };
     let outcome = load.run().map_err(|error| Failure::Bench(format!("the load failed: {error}")))?;
     check(contender.name(), &outcome, 200, 0.0)
