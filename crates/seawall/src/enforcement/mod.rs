@@ -1,6 +1,6 @@
 //! Enforcement below the proxy: brings the kernel and the gate's bans into line with what was decided, and keeps them so.
 //!
-//! One thread ([`enforcer`]) owns who is banned and why ([`seawall_engine::decision::Bans`]), the never-ban list ([`never`]) and
+//! One thread ([`enforcer`]) owns who is banned and why ([`seawall_engine::decision::Bans`]), the never-ban list ([`mod@never`]) and
 //! the kernel's table ([`kernel`]). Workers hand down clients that go on after refusals over bounded queues and never wait
 //! for anything here; when a queue is full the next connection of the same client hands it down again.
 //!
