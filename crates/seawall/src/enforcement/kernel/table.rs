@@ -450,7 +450,8 @@ mod tests {
                 let whole = wanted.plan(&installed, now);
                 // What has less than a second left may stay until then.
                 let ending = |network: &IpNet| installed.bans.get(network).is_some_and(|until| *until <= now + LASTING_MIN);
-                prop_assert!(whole.added.is_empty() && whole.removed.iter().all(ending), "{whole:?}");
+                // A network's lease may be renewed late where it was made longer by seconds; never is anybody dropped for longer.
+                prop_assert!(whole.removed.iter().all(ending), "{whole:?}");
                 prop_assert_eq!(installed.bans.keys().filter(|network| Place::of(**network).is_tree()).count(), installed.counts().1);
             }
         }
