@@ -1,4 +1,4 @@
-//! Units of time. Counts and byte totals are plain integers named with their unit.
+//! Units of time, and numbers of things in words. Counts and byte totals are plain integers named with their unit.
 
 use std::fmt;
 use std::ops::{Add, Sub};
@@ -13,6 +13,11 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Timestamp(u64);
+
+/// So many of a thing whose plural ends in `s`, as people say it: `1 client`, `2 clients`.
+pub fn counted(count: u64, thing: &str) -> String {
+    format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
+}
 
 impl Timestamp {
     /// The Unix epoch itself; also "never" in tables whose entries start empty.

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use crate::decision::{Event, Evidence, Finding, Permit, Verdict};
-use crate::units::Timestamp;
+use crate::units::{Timestamp, counted};
 
 use super::Detector;
 use super::assets::{Assets, Files};
@@ -35,7 +35,7 @@ impl Detector {
     pub(super) fn look_by_prior(&mut self, now: Timestamp, permit: Permit) -> Vec<Event> {
         let is_asked = match self.incidents.open() {
             Some(open) => open.is_by_prior,
-            None => self.is_stressed(now),
+            None => self.stress(now).is_some(),
         };
         if !is_asked || !self.seasonal.is_cold() || now.since(self.suspicion.looked) < INTERVAL {
             return Vec::new();
@@ -105,11 +105,8 @@ fn explanation(findings: &[(Vec<Item>, Finding)]) -> String {
     let each = findings.iter().map(|(_, finding)| {
         let conditions: Vec<String> = finding.conditions.iter().map(ToString::to_string).collect();
         let (share, ordinary) = (finding.evidence.coverage * 100.0, finding.evidence.collateral * 100.0);
-        let clients = finding.evidence.clients;
-        format!(
-            "{share:.0}% has {} ({clients} clients), where {ordinary:.0}% is much elsewhere",
-            conditions.join(" and ")
-        )
+        let clients = counted(u64::from(finding.evidence.clients), "client");
+        format!("{share:.0}% has {} ({clients}), where {ordinary:.0}% is much elsewhere", conditions.join(" and "))
     });
     let each: Vec<String> = each.collect();
     format!("what is normal here is not known yet; {}; slowed down for a minute at a time", each.join("; "))

@@ -78,7 +78,7 @@ use trigger::{Exceeded, Sign, Trigger};
 use values::{Item, Keys, Texts, UNUSED};
 
 pub use saved::RestoreError;
-pub use surroundings::{Pressure, RuleTraffic, Surroundings};
+pub use surroundings::{Pressure, RuleTraffic, Stress, Surroundings};
 
 const COSTS: usize = CostKind::ALL.len();
 
@@ -145,7 +145,8 @@ pub struct Detector {
     values: HashMap<RuleId, Vec<Item>>,
     /// What one request costs normally, in the unit of each cost.
     typical: [f64; COSTS],
-    stressed: Option<Timestamp>,
+    /// When the server was under stress last, and which.
+    stressed: Option<(Timestamp, Stress)>,
     ticked: Timestamp,
     suspicion: Suspicion,
 }
@@ -250,8 +251,9 @@ impl Detector {
         if Series::step(now) > self.series.newest() {
             self.advance(now);
         }
-        if surroundings.pressure.is_stressed() || self.site_is_slow() {
-            self.stressed = Some(now);
+        let stress = surroundings.pressure.stress().or_else(|| self.site_is_slow().then_some(Stress::Slowness));
+        if let Some(stress) = stress {
+            self.stressed = Some((now, stress));
         }
         self.count_rules(now, surroundings);
         let permit = self.permit(now);
@@ -478,13 +480,18 @@ impl Detector {
         each >= (SLOW_FACTOR * usual).max(SLOW_TIME_MIN)
     }
 
-    /// Whether the server or the site is, or was until just now, under stress.
-    pub fn is_stressed(&self, now: Timestamp) -> bool {
-        self.stressed.is_some_and(|stressed| now.since(stressed) <= STRESS_MEMORY)
+    /// Whether no incident is open.
+    pub fn is_calm(&self) -> bool {
+        self.incidents.open().is_none()
+    }
+
+    /// Under which stress the server or the site is, or was until just now.
+    pub fn stress(&self, now: Timestamp) -> Option<Stress> {
+        self.stressed.filter(|(at, _)| now.since(*at) <= STRESS_MEMORY).map(|(_, stress)| stress)
     }
 
     fn permit(&self, now: Timestamp) -> Permit {
-        self.enforce.permit(self.is_stressed(now), self.seasonal.is_cold())
+        self.enforce.permit(self.stress(now).is_some(), self.seasonal.is_cold())
     }
 
     /// Hands the gate's counts to the ladder; a rule that the gate did not speak of is counted from the sample.

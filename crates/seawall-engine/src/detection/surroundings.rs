@@ -1,7 +1,10 @@
 //! What detection is told of the world around it at each tick: how hard the server is pressed, and whom the rules in
 //! the gate have met. It never asks for any of it itself.
 
+use std::fmt;
 use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 use crate::decision::RuleId;
 
@@ -33,13 +36,48 @@ const CONNECTIONS_STRESS: f32 = 0.8;
 const USED_STRESS: f32 = 0.9;
 
 impl Pressure {
-    /// Whether the server is in trouble, or about to be.
-    pub fn is_stressed(&self) -> bool {
-        self.queue_delay >= QUEUE_DELAY_STRESS
-            || self.failure_share >= FAILURE_SHARE_STRESS
-            || self.connections_used >= CONNECTIONS_STRESS
-            || self.cpu_used >= USED_STRESS
-            || self.memory_used >= USED_STRESS
+    /// What the server is in trouble with, or about to be; of several the one that visitors notice first.
+    pub fn stress(&self) -> Option<Stress> {
+        let each = [
+            (self.failure_share >= FAILURE_SHARE_STRESS, Stress::Failures),
+            (self.queue_delay >= QUEUE_DELAY_STRESS, Stress::Queue),
+            (self.connections_used >= CONNECTIONS_STRESS, Stress::Connections),
+            (self.memory_used >= USED_STRESS, Stress::Memory),
+            (self.cpu_used >= USED_STRESS, Stress::Processor),
+        ];
+        each.into_iter().find_map(|(is_so, stress)| is_so.then_some(stress))
+    }
+}
+
+/// What a server under stress is short of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stress {
+    /// The site fails to answer.
+    Failures,
+    /// Requests wait before the site begins with them.
+    Queue,
+    /// Connections.
+    Connections,
+    /// Memory.
+    Memory,
+    /// Processor time.
+    Processor,
+    /// The site takes several times as long as usual.
+    Slowness,
+}
+
+/// As the end of "under stress: ".
+impl fmt::Display for Stress {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Failures => "one request in twenty fails",
+            Self::Queue => "requests wait for a connection to the site",
+            Self::Connections => "four fifths of the connections are taken",
+            Self::Memory => "nine tenths of the memory are used",
+            Self::Processor => "nine tenths of the processor time are used",
+            Self::Slowness => "the site takes five times as long as usual",
+        })
     }
 }
 
@@ -99,17 +137,17 @@ mod tests {
 
     #[test]
     fn each_kind_of_pressure_is_stress_by_itself() {
-        assert!(!Pressure::default().is_stressed());
+        assert_eq!(Pressure::default().stress(), None);
         let calm = Pressure { cpu_used: 0.7, memory_used: 0.8, connections_used: 0.5, ..Pressure::default() };
-        assert!(!calm.is_stressed());
-        for pressure in [
-            Pressure { queue_delay: Duration::from_millis(150), ..calm },
-            Pressure { failure_share: 0.1, ..calm },
-            Pressure { connections_used: 0.9, ..calm },
-            Pressure { cpu_used: 0.97, ..calm },
-            Pressure { memory_used: 0.95, ..calm },
+        assert_eq!(calm.stress(), None);
+        for (pressure, stress) in [
+            (Pressure { queue_delay: Duration::from_millis(150), ..calm }, Stress::Queue),
+            (Pressure { failure_share: 0.1, ..calm }, Stress::Failures),
+            (Pressure { connections_used: 0.9, ..calm }, Stress::Connections),
+            (Pressure { cpu_used: 0.97, ..calm }, Stress::Processor),
+            (Pressure { memory_used: 0.95, ..calm }, Stress::Memory),
         ] {
-            assert!(pressure.is_stressed(), "{pressure:?}");
+            assert_eq!(pressure.stress(), Some(stress), "{pressure:?}");
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The verdict in a sentence, for people who look at a status page in the middle of the night.
 
 use crate::decision::{CostKind, Finding, Verdict};
+use crate::units::counted;
 
 use super::seasonal::SAMPLE_SECONDS;
 use super::trigger::Reading;
@@ -24,10 +25,10 @@ pub(crate) fn explanation(
     for finding in findings {
         let conditions: Vec<String> = finding.conditions.iter().map(ToString::to_string).collect();
         text += &format!(
-            "; {:.0}% of the excess has {} ({} clients)",
+            "; {:.0}% of the excess has {} ({})",
             finding.evidence.coverage * 100.0,
             conditions.join(" and "),
-            finding.evidence.clients,
+            counted(u64::from(finding.evidence.clients), "client"),
         );
     }
     if answered_share >= 0.05 {

@@ -9,7 +9,7 @@ use crate::config::{Place, Problems};
 pub(crate) const EXIT_CODES: &str = "\
 Exit codes:
   0  done
-  1  done, and the answer is no (a drill missed its targets)
+  1  done, and the answer is no (a drill missed its targets, there is no such rule)
   2  the command line is wrong
   3  the configuration or another input file is not valid
   4  the machine refused: port in use, file unreadable, permission missing

@@ -45,7 +45,13 @@ impl Guard {
             });
         }
         let problem = serde_json::from_slice::<Problem>(&body).map(|problem| problem.error);
-        Err(Failure::invalid(problem.unwrap_or_else(|_| format!("the guard answered {status}"))))
+        let problem = problem.unwrap_or_else(|_| format!("the guard answered {status}"));
+        Err(match status {
+            // What was named is not there.
+            http::StatusCode::NOT_FOUND => Failure::negative(problem),
+            http::StatusCode::UNPROCESSABLE_ENTITY => Failure::invalid(problem),
+            _ => Failure::machine(problem),
+        })
     }
 
     /// Tells the guard something that has no answer.

@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use seawall_engine::units::counted;
+
 use super::Failure;
 use super::guard::Guard;
 use super::output::print;
@@ -37,8 +39,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     match asked {
         Ok(_) if arguments.over => print("Rules and bans are in force again.\n")?,
         Ok(Panicked { rules, bans, milliseconds }) => print(&format!(
-            "Everything is out, after {milliseconds} ms: {rules} rules and {bans} bans are no longer in force.\n\
-             It stays so until `seawall panic --over`.\n"
+            "Everything is out, after {milliseconds} ms: {} and {} no longer in force.\n\
+             It stays so until `seawall panic --over`.\n",
+            counted(rules as u64, "rule"),
+            counted(bans as u64, "ban")
         ))?,
         Err(unanswered) => return without_guard(arguments, unanswered),
     }

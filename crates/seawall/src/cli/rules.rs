@@ -12,7 +12,7 @@ use super::bans::duration;
 use super::guard::Guard;
 use super::output::print;
 use crate::config::quantity::show_duration;
-use crate::daemon::RuleRequest;
+use crate::daemon::{RuleRequest, Snapshot};
 use crate::enforcement::own_session;
 use crate::show::status;
 use crate::show::text::escape;
@@ -99,15 +99,17 @@ Examples:
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     match &arguments.command {
         Command::List { guard, json } => {
-            let rules: Vec<RuleStatus> = guard.ask(Method::GET, "/v1/rules")?;
+            let snapshot: Snapshot = guard.ask(Method::GET, "/v1/status")?;
+            let rules = &snapshot.detection.rules;
             if *json {
-                let text = serde_json::to_string_pretty(&rules).map_err(Failure::machine)?;
+                let text = serde_json::to_string_pretty(rules).map_err(Failure::machine)?;
                 print(&format!("{text}\n"))?;
             } else if rules.is_empty() {
                 print("There are no rules.\n")?;
             } else {
-                for rule in &rules {
-                    print(&format!("{}\n   {}\n", status::rule(rule).join("\n"), rule.reason))?;
+                for rule in rules {
+                    let lines = status::rule(rule, snapshot.is_beside()).join("\n");
+                    print(&format!("{lines}\n   {}\n", rule.reason))?;
                 }
             }
         }
@@ -128,7 +130,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
             let added: RuleStatus = guard.ask_with("/v1/rules", &request)?;
             let done = if *dry_run { "would be" } else { "is" };
             print(&format!("{} {done} in force for {}: {}\n", added.id, show_duration(*duration), added.text))?;
-            print(&format!("{}\n", predicted(&added)))?;
+            print(&format!("{}\n{SPARED}\n", predicted(&added)))?;
             if let Some(confirm) = confirm {
                 print(&format!("Say `seawall confirm` within {}, or it is taken back.\n", show_duration(*confirm)))?;
             }
@@ -155,6 +157,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     }
     Ok(ExitCode::SUCCESS)
 }
+
+/// Who tries a rule from the machine itself must not think that it does nothing.
+const SPARED: &str = "It is for nobody on the never-ban list (`seawall bans --never`), so neither for requests from this machine \
+                      itself nor from where you are logged in.";
 
 /// What is known before of a rule's collateral.
 fn predicted(rule: &RuleStatus) -> String {

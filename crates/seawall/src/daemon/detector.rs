@@ -20,7 +20,7 @@ use tokio::sync::oneshot;
 
 use super::intake::Intake;
 use super::silences::Silences;
-use super::snapshot::{Limits, Rates, Snapshot};
+use super::snapshot::{Limits, Rates, SiteStatus, Snapshot};
 use super::state::StateDirectory;
 use crate::enforcement::{Enforcement, Order};
 use crate::host::pressure::HostPressure;
@@ -228,13 +228,16 @@ impl Detecting {
 
     fn take(&mut self, running: &mut Running) {
         let settings = self.shared.settings.load();
+        // Who is served in a flood is not known to be innocent.
+        let is_calm = running.detector.is_calm();
         // Held by nobody for longer than it takes to copy it.
         let mut innocent = self.innocent.lock().unwrap_or_else(PoisonError::into_inner);
         for queue in &mut self.queues {
             while let Ok(record) = queue.pop() {
                 let mut observation = record.observation();
                 settings.networks.locate(observation.client, &mut observation.request);
-                if let (Some(client), Outcome::Served { .. }) = (observation.client, observation.outcome) {
+                if let (true, Some(client), Outcome::Served { .. }) = (is_calm, observation.client, observation.outcome)
+                {
                     innocent.serve(client, observation.weight);
                 }
                 running.rollup.count(&observation, |host| settings.site_of(host));
@@ -412,13 +415,19 @@ impl Detecting {
         };
         let mut sensors = self.intake.sensors();
         running.silences.tell(&mut sensors);
+        let (settings, health) = (self.shared.settings.load(), &self.shared.health);
+        health.retain(|upstream| settings.uses(upstream));
+        // Beside a server nothing is asked of the sites.
+        let is_in_line = sensors.iter().any(|sensor| sensor.log.is_none());
+        let sites = settings.sites().filter(|_| is_in_line);
+        let sites = sites.map(|(name, destination)| SiteStatus::new(name, destination, health)).collect();
         self.snapshot.store(Arc::new(Snapshot {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             uptime_seconds: self.shared.clock.uptime().as_secs(),
             calm: detection.is_calm(),
             enforce: running.enforce,
-            stressed: running.detector.is_stressed(running.at),
+            stress: running.detector.stress(running.at),
             traffic: totals,
             rates: Rates {
                 requests: rate(|totals| totals.requests),
@@ -432,6 +441,7 @@ impl Detecting {
                 bytes_sent: rate(|totals| totals.bytes_sent),
             },
             sensors,
+            sites,
             limits,
             enforcement: (**self.enforcement.status.load()).clone(),
             record: self.record.status(),

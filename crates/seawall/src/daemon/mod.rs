@@ -45,7 +45,7 @@ use watching::Watching;
 
 pub use control::{PanicAsked, Problem, Reloaded, RuleRequest, SOCKET_NAME};
 pub use detector::Command;
-pub use snapshot::{Limits, Rates, Sensor, Snapshot};
+pub use snapshot::{Limits, Rates, Sensor, SiteState, SiteStatus, Snapshot};
 pub use state::PANIC_NAME;
 
 /// Where the configuration of a running guard came from.

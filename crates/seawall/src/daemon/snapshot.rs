@@ -3,12 +3,16 @@
 use std::net::SocketAddr;
 
 use seawall_engine::decision::{Event, Status};
+use seawall_engine::detection::Stress;
+use seawall_engine::units::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::enforcement::EnforcementStatus;
 use crate::record::RecordStatus;
 use crate::show::notify::Notified;
+use crate::source::proxy::settings::Destination;
 use crate::source::proxy::traffic::TrafficTotals;
+use crate::source::proxy::{Health, UpstreamHealth};
 use crate::source::watch::report::LogSensor;
 
 /// The state of a running guard at one moment; what `seawall status --json` and the status page print.
@@ -24,14 +28,18 @@ pub struct Snapshot {
     pub calm: bool,
     /// When rules are put in force: `never`, `under-stress` or `on-excess`.
     pub enforce: seawall_engine::decision::Enforce,
-    /// Whether the server is under stress at present.
-    pub stressed: bool,
+    /// What the server is short of at present, or the site.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stress: Option<Stress>,
     /// Counts since the start.
     pub traffic: TrafficTotals,
     /// The last ten seconds.
     pub rates: Rates,
     /// Where traffic is seen.
     pub sensors: Vec<Sensor>,
+    /// The sites, in line.
+    #[serde(default)]
+    pub sites: Vec<SiteStatus>,
     /// Bounds, and how near they are.
     pub limits: Limits,
     /// What is enforced below the proxy.
@@ -50,6 +58,11 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// Whether the traffic is another server's, which its logs tell of.
+    pub fn is_beside(&self) -> bool {
+        self.sensors.iter().any(|sensor| sensor.log.is_some())
+    }
+
     /// What is known before anything was seen.
     pub(super) fn at_start(sensors: Vec<Sensor>) -> Self {
         Self {
@@ -83,6 +96,69 @@ pub struct Rates {
     pub closed_unread: f64,
     /// Bytes sent a second.
     pub bytes_sent: f64,
+}
+
+/// A guarded site.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SiteStatus {
+    /// Its name.
+    pub name: String,
+    /// Where its answers come from: the URL of another server, `clock` or `files`.
+    pub origin: String,
+    /// Whether they come.
+    pub state: SiteState,
+    /// When the other server answered last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answered: Option<Timestamp>,
+    /// Since when it has not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failing_since: Option<Timestamp>,
+    /// Why not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// Whether a site answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SiteState {
+    /// The guard answers for it.
+    BuiltIn,
+    /// It has not been asked yet.
+    Unknown,
+    /// It does.
+    Answers,
+    /// Every request since some time has failed.
+    Fails,
+}
+
+impl SiteStatus {
+    /// The site called `name`, whose requests go to `destination`.
+    pub(super) fn new(name: &str, destination: &Destination, health: &Health) -> Self {
+        let built_in = |origin: &str| Self {
+            name: name.to_owned(),
+            origin: origin.to_owned(),
+            state: SiteState::BuiltIn,
+            answered: None,
+            failing_since: None,
+            error: None,
+        };
+        let upstream = match destination {
+            Destination::Upstream(upstream) => upstream,
+            Destination::Clock => return built_in("clock"),
+            Destination::Files(_) => return built_in("files"),
+        };
+        let site = built_in(&upstream.to_string());
+        match health.of(upstream) {
+            None => Self { state: SiteState::Unknown, ..site },
+            Some(UpstreamHealth { answered, failing_since: None, .. }) => {
+                Self { state: SiteState::Answers, answered, ..site }
+            }
+            Some(UpstreamHealth { answered, failing_since, error, .. }) => {
+                Self { state: SiteState::Fails, answered, failing_since, error: Some(error), ..site }
+            }
+        }
+    }
 }
 
 /// A place where traffic is seen.

@@ -5,7 +5,7 @@ use hashbrown::HashMap;
 use ipnet::IpNet;
 use seawall_engine::address::ClientAddress;
 use seawall_engine::observation::Request;
-use seawall_engine::units::Timestamp;
+use seawall_engine::units::{Timestamp, counted};
 use serde::Serialize;
 
 use super::log::Clients;
@@ -102,7 +102,7 @@ impl BanReport {
 
     /// As a table for a terminal.
     pub fn render(&self) -> String {
-        let mut text = format!("{} bans of {} clients\n", self.bans, self.clients);
+        let mut text = format!("{} of {}\n", counted(self.bans, "ban"), counted(self.clients, "client"));
         if let Some(first) = &self.first_unreadable {
             text += &format!("{} lines tell of a ban that cannot be read; the first is {first}\n", self.unreadable);
         }

@@ -3,16 +3,20 @@
 use std::fmt::Write as _;
 
 use seawall_engine::decision::{Action, Event, IncidentStatus, RuleStatus, Stage};
+use seawall_engine::units::counted;
 
 use super::notify::Notified;
 use super::text::escape;
-use crate::daemon::{Sensor, Snapshot};
+use crate::daemon::{Sensor, SiteState, SiteStatus, Snapshot};
 use crate::enforcement::{EnforcementStatus, KernelState};
 use crate::source::watch::report::LogSensor;
 
 /// Incidents and rules shown.
 const INCIDENTS_MAX: usize = 2;
 const RULES_MAX: usize = 4;
+
+/// Sites shown that do not answer.
+const SITES_MAX: usize = 3;
 
 /// Logs shown.
 const SENSORS_MAX: usize = 3;
@@ -44,6 +48,8 @@ pub fn render(snapshot: &Snapshot, width: usize) -> String {
     };
     lines.push(format!("Seawall {} {place}: {state}, up {}", snapshot.version, span(snapshot.uptime_seconds)));
     lines.extend(logs.iter().flat_map(|(sensor, log)| alarms(sensor, log)));
+    let fails = |site: &&SiteStatus| site.state == SiteState::Fails;
+    lines.extend(snapshot.sites.iter().filter(fails).take(SITES_MAX).map(failing));
     let troubled = snapshot.notifications.iter().filter_map(|notified| Some((notified, notified.trouble.as_ref()?)));
     lines.extend(troubled.map(|(notified, trouble)| {
         format!("ALARM       {} is not told: {}", escape(notified.name.as_bytes()), escape(trouble.as_bytes()))
@@ -71,6 +77,7 @@ pub fn render(snapshot: &Snapshot, width: usize) -> String {
             traffic.malformed, traffic.gone, traffic.closed_unread, rates.closed_unread
         ));
     }
+    lines.extend(sites(&snapshot.sites));
     lines.push(format!("sent        {:>9}/s  clock streams {}", bytes(rates.bytes_sent), snapshot.traffic.streams));
     let limits = &snapshot.limits;
     let connections = if logs.is_empty() {
@@ -83,7 +90,7 @@ pub fn render(snapshot: &Snapshot, width: usize) -> String {
         100.0 * limits.cpu_used,
         100.0 * limits.memory_used,
         bytes(limits.engine_bytes as f64),
-        if snapshot.stressed { "  (under stress)" } else { "" }
+        snapshot.stress.map(|stress| format!("  (under stress: {stress})")).unwrap_or_default()
     ));
     let detection = &snapshot.detection;
     let learned = span(detection.learned_seconds);
@@ -122,7 +129,7 @@ pub fn render(snapshot: &Snapshot, width: usize) -> String {
     );
     lines.push(String::new());
     section(&mut lines, "incidents", &detection.incidents, INCIDENTS_MAX, incident);
-    section(&mut lines, "rules", &detection.rules, RULES_MAX, rule);
+    section(&mut lines, "rules", &detection.rules, RULES_MAX, |found| rule(found, snapshot.is_beside()));
     let mut lines: Vec<String> = lines.iter().flat_map(|line| wrap(line, width)).collect();
     let event = |event: &Event| wrap(&format!("  {}  {}", time(event.at.as_seconds()), event.text), width);
     lines.push(
@@ -142,6 +149,32 @@ pub fn render(snapshot: &Snapshot, width: usize) -> String {
     text
 }
 
+/// The sites in one line, where other servers answer for them.
+fn sites(sites: &[SiteStatus]) -> Option<String> {
+    if sites.iter().all(|site| site.state == SiteState::BuiltIn) {
+        return None;
+    }
+    let states = [
+        (SiteState::Answers, "answering"),
+        (SiteState::Fails, "failing"),
+        (SiteState::Unknown, "not asked yet"),
+        (SiteState::BuiltIn, "built in"),
+    ];
+    let counts = states.into_iter().filter_map(|(state, text)| {
+        let count = sites.iter().filter(|site| site.state == state).count();
+        (count > 0).then(|| format!("{count} {text}"))
+    });
+    Some(format!("sites       {}", counts.collect::<Vec<_>>().join(", ")))
+}
+
+/// A site that does not answer.
+fn failing(site: &SiteStatus) -> String {
+    let since = site.failing_since.map(|since| time(since.as_seconds())).unwrap_or_default();
+    let error = site.error.as_deref().unwrap_or("unknown");
+    let (name, origin) = (escape(site.name.as_bytes()), escape(site.origin.as_bytes()));
+    format!("ALARM       {name}: {origin} has not answered since {since}: {}", escape(error.as_bytes()))
+}
+
 /// Who is banned, and how the kernel is.
 fn enforcement(status: &EnforcementStatus) -> String {
     if status.panicked {
@@ -154,10 +187,13 @@ fn enforcement(status: &EnforcementStatus) -> String {
         KernelState::Ready => "the kernel drops nobody yet".to_owned(),
         KernelState::Active => {
             let (dropped, size) = (kernel.dropped.packets, bytes(kernel.dropped.bytes as f64));
-            let repairs =
-                if kernel.repairs > 0 { format!(", repaired {} times", kernel.repairs) } else { String::new() };
-            let (clients, networks) = (kernel.clients, kernel.networks);
-            format!("the kernel drops {clients} clients and {networks} networks; {dropped} packets ({size}){repairs}")
+            let repairs = match kernel.repairs {
+                0 => String::new(),
+                repairs => format!(", repaired {}", counted(repairs, "time")),
+            };
+            let (clients, networks) = (counted(kernel.clients, "client"), counted(kernel.networks, "network"));
+            let packets = counted(dropped, "packet");
+            format!("the kernel drops {clients} and {networks}; {packets} ({size}){repairs}")
         }
         KernelState::Failing => format!("the kernel's table cannot be changed: {reason}"),
         KernelState::Panicked => "the kernel drops nobody".to_owned(),
@@ -165,13 +201,14 @@ fn enforcement(status: &EnforcementStatus) -> String {
     format!("{}, {layer}", status.bans)
 }
 
-/// One rule in two lines.
-pub fn rule(rule: &RuleStatus) -> Vec<String> {
+/// One rule in two lines. Beside a server it is only counted what a rule would refuse.
+pub fn rule(rule: &RuleStatus, is_beside: bool) -> Vec<String> {
     let evidence = &rule.evidence;
+    let refused = if is_beside { "would have refused" } else { "refused" };
     vec![
         format!("{} {} {}", rule.id, what_it_does(rule), rule.text),
         format!(
-            "   explains {:.0}% of the excess, would match {:.2}% (at most {:.2}%) of normal; matched {}, refused {}",
+            "   explains {:.0}% of the excess, would match {:.2}% (at most {:.2}%) of normal; matched {}, {refused} {}",
             100.0 * evidence.coverage,
             100.0 * evidence.collateral,
             100.0 * evidence.collateral_upper,
@@ -187,11 +224,11 @@ pub fn rule_in_full(rule: &RuleStatus) -> String {
     let evidence = &rule.evidence;
     if evidence.rows > 0 {
         lines.push(format!(
-            "It explains {:.0}% of the excess, in every window at least {:.0}%, by {} observations of {} clients.",
+            "It explains {:.0}% of the excess, in every window at least {:.0}%, by {} of {}.",
             100.0 * evidence.coverage,
             100.0 * evidence.stability,
-            evidence.rows,
-            evidence.clients
+            counted(u64::from(evidence.rows), "observation"),
+            counted(u64::from(evidence.clients), "client")
         ));
     }
     // Of a rule that a person said this is all that speaks for or against it.

@@ -8,6 +8,7 @@ use seawall_engine::address::AddressSet;
 use seawall_engine::decision::RuleId;
 use seawall_engine::gate::{BanSet, Gate, RuleCount, RuleSet};
 
+use super::proxy::Health;
 use super::proxy::settings::Settings;
 use crate::host::clock::Clock;
 
@@ -30,6 +31,8 @@ pub struct Shared {
     pub generation: AtomicU64,
     /// What rules have done since the detector last asked, and how many requests came from clients of good standing.
     pub counts: Mutex<Counts>,
+    /// Whether the sites' upstreams answer.
+    pub health: Health,
     /// The time.
     pub clock: Clock,
     /// By how much what is seen comes late, in microseconds: detection is that far behind the clock. 0 in line.
@@ -56,6 +59,7 @@ impl Shared {
             takes_clients: AtomicBool::new(false),
             generation: AtomicU64::new(0),
             counts: Mutex::default(),
+            health: Health::default(),
             clock,
             delay: AtomicU64::new(0),
         }

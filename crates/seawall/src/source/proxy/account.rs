@@ -7,6 +7,7 @@ use seawall_engine::units::Timestamp;
 
 use super::connection::{Connection, Phase, Sender};
 use super::under_way::UnderWay;
+use super::upstream::UpstreamError;
 use crate::source::record::Record;
 
 /// What nginx writes down for a client that went away before its answer.
@@ -16,6 +17,8 @@ const CLIENT_GONE: u16 = 499;
 pub(super) struct Account {
     pub(super) connection: Rc<Connection>,
     pub(super) outcome: Outcome,
+    /// Whether it was refused for want of a connection to the site. To detection that is a failure of the site.
+    is_overload: bool,
     /// There when the request was selected for detection.
     under_way: Option<Rc<UnderWay>>,
 }
@@ -47,7 +50,7 @@ impl Account {
 
     /// The account of a request whose observation has been made already, or that is not worth one.
     pub(super) fn without_record(connection: &Rc<Connection>) -> Self {
-        Self { connection: Rc::clone(connection), outcome: Outcome::Arrived, under_way: None }
+        Self { connection: Rc::clone(connection), outcome: Outcome::Arrived, is_overload: false, under_way: None }
     }
 
     /// The head of the answer has come, or it is certain that none will: the site works on it no longer.
@@ -64,6 +67,12 @@ impl Account {
         }
     }
 
+    /// There is no answer from the site, and the client is told so with `status`.
+    pub(super) fn fail_with(&mut self, error: &UpstreamError, status: u16) {
+        self.is_overload = matches!(error, UpstreamError::Saturated);
+        self.outcome = if error.is_the_clients() { Outcome::Served { status } } else { Outcome::Failed { status } };
+    }
+
     /// The site's answer broke off after its head.
     pub(super) fn fail(&mut self) {
         if let Outcome::Served { status } = self.outcome {
@@ -76,6 +85,7 @@ impl Drop for Account {
     fn drop(&mut self) {
         let worker = &self.connection.worker;
         match self.outcome {
+            Outcome::Failed { .. } if self.is_overload => worker.traffic.overloaded.add(1),
             // A site that answers with errors of its own fails no less than one that does not answer.
             Outcome::Failed { .. } | Outcome::Served { status: 500.. } => worker.traffic.failed.add(1),
             Outcome::Served { status: CLIENT_GONE } => worker.traffic.gone.add(1),

@@ -195,6 +195,7 @@ impl Exchange {
         account.answer();
         match result {
             Ok(mut response) => {
+                pool.note_answer();
                 let status = response.status();
                 account.outcome = Outcome::Served { status: status.as_u16() };
                 let traits = Survey::new(response.headers()).traits;
@@ -209,12 +210,10 @@ impl Exchange {
             Err(error) => {
                 let reply = error.reply();
                 let status = worker.answer(reply, |answer| answer.status);
-                account.outcome = if error.is_the_clients() {
-                    Outcome::Served { status }
-                } else {
+                if !error.is_the_clients() {
                     worker.note_failure(upstream, &error);
-                    Outcome::Failed { status }
-                };
+                }
+                account.fail_with(&error, status);
                 finish(self.full(reply, &method), account)
             }
         }

@@ -34,3 +34,5 @@ pub mod traffic;
 mod under_way;
 mod upstream;
 pub mod worker;
+
+pub use upstream::{Health, UpstreamHealth};

@@ -118,6 +118,16 @@ impl Settings {
         self.names.get(self.index(host)?)
     }
 
+    /// The sites by name, and where their requests go.
+    pub fn sites(&self) -> impl Iterator<Item = (&str, &Destination)> {
+        self.names.iter().map(AsRef::as_ref).zip(&self.sites)
+    }
+
+    /// Whether a site has this upstream.
+    pub fn uses(&self, upstream: &Upstream) -> bool {
+        self.sites.iter().any(|site| matches!(site, Destination::Upstream(used) if **used == *upstream))
+    }
+
     fn index(&self, host: &[u8]) -> Option<usize> {
         let below = || self.below.iter().find(|(suffix, _)| host.len() > suffix.len() && host.ends_with(suffix));
         self.exact.get(host).or_else(|| below().map(|(_, index)| index)).or(self.any.as_ref()).copied()

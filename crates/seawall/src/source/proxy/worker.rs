@@ -312,9 +312,10 @@ impl Worker {
         client.map_or(Ok(None), |client| self.admit(client, false))
     }
 
-    /// Tells the log that an upstream failed, at most once a second: in a flood there may be thousands, and writing each
+    /// Notes that an upstream failed, and tells the log, at most once a second: in a flood there may be thousands, and writing each
     /// down would cost more than refusing it.
     pub(super) fn note_failure(&self, upstream: &Upstream, error: &UpstreamError) {
+        self.pools.note_failure(upstream, error);
         let second = self.shared.clock.now().as_seconds();
         let (noted_at, unnoted) = self.failures.get();
         if second == noted_at {
@@ -403,7 +404,9 @@ async fn housekeep(worker: Rc<Worker>) {
         worker.under_way.sweep(worker.shared.clock.now(), &mut worker.sampler.borrow_mut());
         worker.refresh();
         worker.streams.count(&worker);
-        worker.pools.close_idle(worker.shared.clock.now());
+        let now = worker.shared.clock.now();
+        worker.pools.tell(&worker.shared.health, now);
+        worker.pools.close_idle(now);
         let now = crate::host::clock::wall_clock();
         if now.as_seconds() != date_second {
             date_second = now.as_seconds();

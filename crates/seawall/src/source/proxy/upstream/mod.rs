@@ -5,6 +5,7 @@
 //! ([`super::relay`]) use the same connections.
 
 mod exchange;
+mod health;
 mod stream;
 
 use std::cell::{Cell, RefCell};
@@ -20,6 +21,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::answers::Reply;
 use super::worker::Worker;
 use crate::config::Upstream;
+use health::Notes;
+
+pub use health::{Health, UpstreamHealth};
 
 pub(super) use exchange::UpstreamBody;
 pub(super) use stream::UpstreamStream;
@@ -95,6 +99,7 @@ pub(super) struct Pool {
     permits: Arc<Semaphore>,
     connections_max: usize,
     waiting: Cell<usize>,
+    notes: Notes,
 }
 
 struct IdleConnection {
@@ -133,6 +138,7 @@ impl Pools {
             permits: Arc::new(Semaphore::new(connections_max)),
             connections_max,
             waiting: Cell::new(0),
+            notes: Notes::default(),
         });
         pools.push(Rc::clone(&pool));
         pool
@@ -141,6 +147,17 @@ impl Pools {
     /// Whether requests wait for a connection that others have.
     pub(super) fn are_short(&self) -> bool {
         self.pools.borrow().iter().any(|pool| pool.waiting.get() > 0)
+    }
+
+    /// Notes that a request to `upstream` failed.
+    pub(super) fn note_failure(&self, upstream: &Upstream, error: &UpstreamError) {
+        let pools = self.pools.borrow();
+        pools.iter().filter(|pool| *pool.upstream == *upstream).take(1).for_each(|pool| pool.notes.fail(error));
+    }
+
+    /// Tells what was noted since the last time.
+    pub(super) fn tell(&self, health: &Health, now: Timestamp) {
+        self.pools.borrow().iter().for_each(|pool| health.take(&pool.upstream, &pool.notes, now));
     }
 
     /// Closes what has been idle for too long.
@@ -175,6 +192,11 @@ impl Pool {
         let waited = worker.shared.clock.now().since(start);
         worker.traffic.upstream_wait_micros.add(u64::try_from(waited.as_micros()).unwrap_or(u64::MAX));
         permit.ok().and_then(Result::ok).ok_or(UpstreamError::Saturated)
+    }
+
+    /// Notes that the upstream has answered.
+    pub(super) fn note_answer(&self) {
+        self.notes.answer();
     }
 
     /// The connection that was used last and is still open: the others may grow old and be closed.
