@@ -6,6 +6,8 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use crate::source::follow::rotated::{Age, set_and_age};
+
 /// The files to be read for these arguments, in the order in which they are read.
 #[derive(Debug, Default)]
 pub struct Files {
@@ -81,46 +83,6 @@ fn in_order_of_time(paths: &[PathBuf]) -> Vec<PathBuf> {
         }
     }
     order.into_iter().filter_map(|number| paths.get(number).cloned()).collect()
-}
-
-/// How old the content of a rotated file is; older is less.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Age {
-    /// Named by the day, and perhaps the time, on which it was rotated.
-    Dated(String),
-    /// Named by how often it was rotated since.
-    Rotated(std::cmp::Reverse<u32>),
-    /// The one that is written.
-    Present,
-}
-
-/// The set that a file belongs to, and its age there: of `access.log.2.gz`, `access.log` and twice rotated. Dates may stand at the
-/// end or before the extension: `access.log-20240601`, `access-2024-06-01.log`.
-fn set_and_age(path: &Path) -> (PathBuf, Age) {
-    let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return (path.to_owned(), Age::Present) };
-    let stem = ["gz", "bz2", "xz", "zst"].iter().find_map(|extension| name.strip_suffix(extension)?.strip_suffix('.'));
-    let stem = stem.unwrap_or(name);
-    if let Some((base, number)) = stem.rsplit_once('.')
-        && let (false, Ok(number)) = (number.len() > 4, number.parse())
-    {
-        return (path.with_file_name(base), Age::Rotated(std::cmp::Reverse(number)));
-    }
-    let extension = if stem.ends_with(".log") { ".log" } else { "" };
-    let before = stem.strip_suffix(extension).unwrap_or(stem);
-    for (text, extension) in [(stem, ""), (before, extension)] {
-        let length = text
-            .bytes()
-            .rev()
-            .take_while(|byte| byte.is_ascii_digit() || matches!(byte, b'-' | b'_' | b'.' | b'T'))
-            .count();
-        let (base, date) = text.split_at(text.len() - length);
-        let digits: String = date.chars().filter(char::is_ascii_digit).collect();
-        // A year of this or the last century, then month and day, at least.
-        if digits.len() >= 8 && (digits.starts_with("20") || digits.starts_with("19")) && !base.is_empty() {
-            return (path.with_file_name(format!("{base}{extension}")), Age::Dated(digits));
-        }
-    }
-    (path.with_file_name(stem), Age::Present)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ mod blocks;
 mod input;
 mod lines;
 mod pieces;
+pub mod rotated;
 
 #[cfg(test)]
 mod trickle;

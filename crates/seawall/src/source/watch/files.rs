@@ -1,13 +1,14 @@
 //! Log files, by name or by pattern.
 
-use std::fs::File;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use seawall_engine::observation::log::FormatChoice;
 use seawall_engine::units::Timestamp;
 
 use super::fingerprint::FileId;
-use super::positions::Positions;
+use super::positions::{Position, Positions};
 use super::report::Report;
 use super::sensor::Sensor;
 use super::tail::{Start, Tail, is_compressed};
@@ -17,18 +18,30 @@ use super::watcher::Watcher;
 /// Files that are followed at once.
 const FILES_MAX: usize = 256;
 
+/// Files that are remembered after they were let go of.
+const LEFT_MAX: usize = 4_096;
+
 /// The log files that are followed.
 pub(super) struct Files {
     named: Vec<PathBuf>,
     patterns: Vec<glob::Pattern>,
     followed: Vec<(Tail, Sensor)>,
+    /// How far those were read that are not followed any more since others were written later.
+    left: BTreeMap<PathBuf, Vec<Position>>,
     format: Option<FormatChoice>,
     is_full: bool,
 }
 
 impl Files {
     pub(super) fn new(format: Option<FormatChoice>) -> Self {
-        Self { named: Vec::new(), patterns: Vec::new(), followed: Vec::new(), format, is_full: false }
+        Self {
+            named: Vec::new(),
+            patterns: Vec::new(),
+            followed: Vec::new(),
+            left: BTreeMap::new(),
+            format,
+            is_full: false,
+        }
     }
 
     /// Follows a file.
@@ -55,30 +68,52 @@ impl Files {
         }
     }
 
-    /// Finds files that match and are new: they are read from their beginnings.
+    /// Finds files that match and are new: they are read from their beginnings. Lets go of those that are gone.
     pub(super) fn find_new(&mut self) {
+        let named = &self.named;
+        self.followed.retain(|(tail, _)| named.iter().any(|path| path == tail.path()) || !tail.is_gone());
         self.find(|_| Start::Beginning);
     }
 
     fn find(&mut self, start: impl Fn(&Path) -> Start) {
         let matching =
             self.patterns.iter().flat_map(|pattern| glob::glob(pattern.as_str()).into_iter().flatten().flatten());
-        let matching = matching.filter(|path| !is_compressed(path) && path.is_file());
-        let paths: Vec<PathBuf> = self.named.iter().cloned().chain(matching).collect();
-        for path in paths {
+        let matching: BTreeSet<PathBuf> = matching.filter(|path| !is_compressed(path) && path.is_file()).collect();
+        let mut paths: Vec<PathBuf> = matching.into_iter().filter(|path| !self.named.contains(path)).collect();
+        let room = FILES_MAX.saturating_sub(self.named.len());
+        if paths.len() > room {
+            self.choose(&mut paths, room);
+        }
+        for path in self.named.iter().cloned().chain(paths) {
             if self.followed.iter().any(|(tail, _)| tail.path() == path) {
                 continue;
             }
-            if self.followed.len() >= FILES_MAX {
-                if !self.is_full {
-                    tracing::warn!("more than {FILES_MAX} files match; {} and others are not read", path.display());
-                }
-                self.is_full = true;
-                return;
-            }
+            let start = self.left.remove(&path).map_or_else(|| start(&path), Start::Saved);
             let sensor = Sensor::new("file", path.to_string_lossy().into_owned(), self.format.as_ref());
-            self.followed.push((Tail::new(path.clone(), start(&path)), sensor));
+            self.followed.push((Tail::new(path, start), sensor));
         }
+    }
+
+    /// Of more files than there is room for those that were written last. Others are let go of once they are read to their ends, and
+    /// read on should they be written again.
+    fn choose(&mut self, paths: &mut Vec<PathBuf>, room: usize) {
+        if !self.is_full {
+            tracing::warn!("{} files match; the {room} that were written last are followed", paths.len());
+        }
+        self.is_full = true;
+        let written = |path: &PathBuf| fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
+        paths.sort_by_cached_key(|path| std::cmp::Reverse(written(path)));
+        paths.truncate(room);
+        let is_chosen = |path: &Path| self.named.iter().chain(&*paths).any(|chosen| chosen == path);
+        let (kept, left): (Vec<_>, Vec<_>) = std::mem::take(&mut self.followed)
+            .into_iter()
+            .partition(|(tail, _)| is_chosen(tail.path()) || tail.behind_bytes() > 0);
+        for (tail, _) in left {
+            if self.left.len() < LEFT_MAX {
+                self.left.insert(tail.path().to_owned(), tail.positions());
+            }
+        }
+        self.followed = kept;
     }
 
     /// Reads what is new, and says whether there is more.
@@ -87,8 +122,9 @@ impl Files {
         for index in 0..self.followed.len() {
             let (before, rest) = self.followed.split_at_mut(index);
             let Some(((tail, sensor), after)) = rest.split_first_mut() else { continue };
+            let path = tail.path().to_owned();
             let is_others =
-                |id: FileId, file: &File| before.iter().chain(&*after).any(|(other, _)| other.knows(id, file));
+                |id: FileId, file: &File| before.iter().chain(&*after).any(|(other, _)| other.knows(&path, id, file));
             tail.begin(now, &is_others);
             if !sensor.is_primed() {
                 sensor.prime(&tail.beginning());

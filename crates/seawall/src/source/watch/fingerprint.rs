@@ -2,7 +2,7 @@
 
 use std::fs::{File, Metadata};
 use std::hash::Hasher as _;
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 
 use serde::{Deserialize, Serialize};
@@ -52,6 +52,16 @@ impl Fingerprint {
         Ok(bytes > 0 && Self::of_first(file, bytes)? == *self)
     }
 
+    /// Whether what `input` gives begins like that.
+    ///
+    /// # Errors
+    /// What reading it comes to.
+    pub(super) fn matches_read(&self, input: &mut impl Read) -> io::Result<bool> {
+        let mut beginning = Vec::new();
+        input.take(self.bytes.min(BYTES_MAX as u64)).read_to_end(&mut beginning)?;
+        Ok(!beginning.is_empty() && Self::of_bytes(&beginning) == *self)
+    }
+
     /// Whether more could be looked at if the file had it.
     pub(super) fn is_partial(&self) -> bool {
         self.bytes < BYTES_MAX as u64
@@ -74,8 +84,12 @@ impl Fingerprint {
                 Err(error) => return Err(error),
             }
         }
+        Ok(Self::of_bytes(room.get(..filled).unwrap_or_default()))
+    }
+
+    fn of_bytes(bytes: &[u8]) -> Self {
         let mut hasher = SipHasher13::new();
-        hasher.write(room.get(..filled).unwrap_or_default());
-        Ok(Self { bytes: filled as u64, hash: hasher.finish() })
+        hasher.write(bytes);
+        Self { bytes: bytes.len() as u64, hash: hasher.finish() }
     }
 }

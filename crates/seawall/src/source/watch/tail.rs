@@ -3,12 +3,14 @@
 //! A file that was renamed is read on before the new one, as long as its server still writes to it. One that was emptied is read to
 //! the end of the copy that was made of it, if there is one. What cannot be read in time is passed over, oldest first, and counted.
 
+mod resume;
+
 use std::collections::VecDeque;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use rustix::fs::OFlags;
 use seawall_engine::units::Timestamp;
@@ -16,6 +18,7 @@ use seawall_engine::units::Timestamp;
 use super::access::denied;
 use super::fingerprint::{FileId, Fingerprint};
 use super::positions::Position;
+use crate::source::follow::rotated::are_one_log;
 use crate::source::follow::{Piece, Pieces};
 
 /// A renamed file is read on for this long after something was last written to it.
@@ -35,9 +38,6 @@ const FRESH: Duration = Duration::from_secs(2);
 
 /// Files of other names that are remembered at each path, so that their next name is known.
 const FOREIGN_MAX: usize = 16;
-
-/// Files beside a log that are looked at for older parts of it.
-const SIBLINGS_MAX: usize = 4096;
 
 /// How and when a piece came.
 #[derive(Clone, Copy, Debug)]
@@ -67,8 +67,9 @@ pub(super) struct Tail {
     current: Option<Followed>,
     /// Renamed, or copies, the oldest first.
     old: VecDeque<Followed>,
-    /// Files that were at the path and are not to be read, since they are read under another name, the newest last.
-    foreign: VecDeque<FileId>,
+    /// Files that were at the path and are not to be read, since they are read under another name, the newest last. What they
+    /// are is told by how they begin as well: once one is gone, its number is another file's.
+    foreign: VecDeque<(FileId, Fingerprint)>,
     /// Why nothing can be read now.
     trouble: Option<String>,
     /// Since when the end has not been reached.
@@ -222,12 +223,24 @@ impl Tail {
         self.old.iter().chain(&self.current).map(behind).sum()
     }
 
-    /// Whether it follows this file, or has just followed one that began like it: then this is its copy.
-    pub(super) fn knows(&self, id: FileId, file: &File) -> bool {
+    /// Whether it follows the file that is at `path`, or has just followed one of the same log that began like it: then this is its
+    /// copy. Other logs may well begin with the same line.
+    pub(super) fn knows(&self, path: &Path, id: FileId, file: &File) -> bool {
+        let is_own = are_one_log(path, &self.path);
         let mut followed = self.old.iter().chain(&self.current);
         // A rotated file goes on from name to name.
-        self.foreign.contains(&id)
-            || followed.any(|followed| followed.id == id || followed.fingerprint.matches(file).unwrap_or(false))
+        self.has_as_foreign(id, file)
+            || followed
+                .any(|followed| followed.id == id || (is_own && followed.fingerprint.matches(file).unwrap_or(false)))
+    }
+
+    fn has_as_foreign(&self, id: FileId, file: &File) -> bool {
+        self.foreign.iter().any(|(known, fingerprint)| *known == id && fingerprint.matches(file).unwrap_or(false))
+    }
+
+    /// Whether nothing is left of it: its file is gone and was read to its end.
+    pub(super) fn is_gone(&self) -> bool {
+        self.current.is_none() && self.old.is_empty() && self.start.is_none() && !self.path.exists()
     }
 
     /// How far it was read, the oldest file first.
@@ -277,15 +290,21 @@ impl Tail {
             }
             Err(error) => {
                 self.trouble = Some(self.explain(&error));
+                // What is open may never be readable again, as on a file server that was started anew: it is opened anew by name, and
+                // goes on where it was.
+                if self.current.is_some() {
+                    self.start = Some(Start::Saved(self.positions()));
+                    (self.current, self.old) = (None, VecDeque::new());
+                }
                 false
             }
         }
     }
 
-    /// Finds the place where it is to begin; to be called before the first look.
+    /// Finds the place where it is to begin; to be called before each look.
     pub(super) fn begin(&mut self, now: Timestamp, is_others: &dyn Fn(FileId, &File) -> bool) {
         let begun = match self.start.take() {
-            Some(Start::Saved(positions)) => self.resume(&positions, now),
+            Some(Start::Saved(positions)) => self.resume(positions, now, is_others),
             Some(Start::End) => {
                 // What appears later is new.
                 self.at_end = Some(now);
@@ -296,48 +315,6 @@ impl Tail {
         if let Err(error) = begun {
             self.trouble = Some(self.explain(&error));
         }
-    }
-
-    /// Finds the files again that were read by another process, and those that were rotated away since.
-    fn resume(&mut self, positions: &[Position], now: Timestamp) -> io::Result<()> {
-        let mut siblings = self.siblings();
-        siblings.sort_by_key(|(_, metadata)| metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH));
-        let mut newest_old = None;
-        for position in positions {
-            if let Ok((file, metadata)) = open(&self.path)
-                && FileId::of(&metadata) == position.id
-                && (position.fingerprint.is_empty() || position.fingerprint.matches(&file)?)
-                && metadata.len() >= position.offset
-            {
-                self.current = Some(Followed::new(file, &metadata, position.offset, now)?);
-                continue;
-            }
-            let same = siblings
-                .iter()
-                .position(|(path, metadata)| FileId::of(metadata) == position.id && is_beginning_of(position, path));
-            let found = same.or_else(|| siblings.iter().position(|(path, _)| is_beginning_of(position, path)));
-            match found.and_then(|index| Some((index, open(&siblings.get(index)?.0).ok()?))) {
-                Some((index, (file, metadata))) => {
-                    newest_old = newest_old.max(Some(index));
-                    self.old.push_back(Followed::new(file, &metadata, position.offset, now)?);
-                }
-                None => tracing::warn!(
-                    path = %self.path.display(),
-                    "the log was rotated while nobody watched, and what it was is no longer there: it was read as far as byte {}",
-                    position.offset
-                ),
-            }
-        }
-        // What was rotated away in between, whole.
-        if self.current.is_none()
-            && let Some(index) = newest_old
-        {
-            for (path, _) in siblings.iter().skip(index + 1).filter(|(path, _)| !is_compressed(path)) {
-                let (file, metadata) = open(path)?;
-                self.old.push_back(Followed::new(file, &metadata, 0, now)?);
-            }
-        }
-        Ok(())
     }
 
     /// Reads the old files, then the present one, then what has taken its place. Whether all ends were reached.
@@ -353,9 +330,15 @@ impl Tail {
                 followed.finish(arrival, deliver);
             }
         }
-        for followed in &mut self.old {
-            if !followed.read(TURN_BYTES, arrival, deliver)? {
-                return Ok(false);
+        let mut index = 0;
+        while let Some(followed) = self.old.get_mut(index) {
+            match followed.read(TURN_BYTES, arrival, deliver) {
+                Ok(true) => index += 1,
+                Ok(false) => return Ok(false),
+                Err(error) => {
+                    tracing::warn!(path = %self.path.display(), %error, "failed to read on in what the log was before");
+                    self.old.remove(index);
+                }
             }
         }
         while self.old.front().is_some_and(|followed| now.since(followed.grown) > OLD_TIME_MAX) {
@@ -378,7 +361,14 @@ impl Tail {
             }
             let metadata = match fs::metadata(&self.path) {
                 // It was renamed or deleted and nothing has taken its place yet: its server may still write to it.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    if now.since(current.grown) > OLD_TIME_MAX
+                        && let Some(current) = self.current.take()
+                    {
+                        current.finish(arrival, deliver);
+                    }
+                    return Ok(true);
+                }
                 other => other?,
             };
             if FileId::of(&metadata) == current.id {
@@ -399,14 +389,15 @@ impl Tail {
     ) -> io::Result<()> {
         let (file, metadata) = open(&self.path)?;
         let id = FileId::of(&metadata);
-        if self.foreign.contains(&id) {
-            return Ok(());
-        }
         if is_others(id, &file) {
+            self.foreign.retain(|(known, _)| *known != id);
             if self.foreign.len() >= FOREIGN_MAX {
                 self.foreign.pop_front();
             }
-            self.foreign.push_back(id);
+            self.foreign.push_back((id, Fingerprint::of(&file)?));
+            return Ok(());
+        }
+        if self.has_as_foreign(id, &file) {
             return Ok(());
         }
         self.trouble = None;
@@ -420,7 +411,7 @@ impl Tail {
         let file = emptied.file().try_clone()?;
         let metadata = file.metadata()?;
         let position = emptied.position();
-        let copy = self.siblings().into_iter().find(|(path, _)| is_beginning_of(&position, path));
+        let copy = resume::siblings(&self.path).into_iter().find(|(path, _)| resume::begins_like(&position, path));
         match copy.and_then(|(path, _)| open(&path).ok()) {
             Some((copy, metadata)) => {
                 let offset = emptied.pieces.input().offset;
@@ -442,32 +433,23 @@ impl Tail {
     /// Passes over the oldest of what is unread, so that the newest is read in time. Returns for how many bytes each that is read
     /// stands.
     fn pass_over(&mut self) -> io::Result<f32> {
+        let mut left_out = 0;
         for followed in &mut self.old {
             let size = followed.file().metadata()?.len();
-            self.passed_over += followed.jump(size)?;
+            // One that is at its end has nothing to be passed over, and what is appended to it is whole lines.
+            if size > followed.pieces.input().offset {
+                left_out += followed.jump(size)?;
+            }
         }
+        self.passed_over += left_out;
         let Some(current) = &mut self.current else { return Ok(1.0) };
         let size = current.file().metadata()?.len();
         let unread = size.saturating_sub(current.pieces.input().offset);
-        if unread <= TURN_BYTES {
-            return Ok(1.0);
+        if unread > TURN_BYTES {
+            self.passed_over += current.jump(size - TURN_BYTES)?;
         }
-        self.passed_over += current.jump(size - TURN_BYTES)?;
-        Ok(unread as f32 / TURN_BYTES as f32)
-    }
-
-    /// Files whose names begin like the log's: rotated ones, and copies.
-    fn siblings(&self) -> Vec<(PathBuf, Metadata)> {
-        let name = self.path.file_name().unwrap_or_default();
-        let stem = self.path.file_stem().unwrap_or_default().as_encoded_bytes();
-        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let entries = fs::read_dir(folder).into_iter().flatten().flatten().take(SIBLINGS_MAX);
-        let rotated = entries.filter(|entry| {
-            let other = entry.file_name();
-            other != name && other.as_encoded_bytes().starts_with(stem)
-        });
-        let files = rotated.filter_map(|entry| Some((entry.path(), entry.metadata().ok()?)));
-        files.filter(|(_, metadata)| metadata.is_file()).collect()
+        let read = unread.clamp(1, TURN_BYTES);
+        Ok((left_out + unread.max(1)) as f32 / read as f32)
     }
 
     fn explain(&self, error: &io::Error) -> String {
@@ -477,14 +459,6 @@ impl Tail {
             _ => error.to_string(),
         }
     }
-}
-
-/// Whether the file at `path` begins as the one of a position did, and goes on at least as far.
-fn is_beginning_of(position: &Position, path: &Path) -> bool {
-    let matches = |(file, metadata): (File, Metadata)| {
-        metadata.len() >= position.offset && position.fingerprint.matches(&file).unwrap_or(false)
-    };
-    open(path).is_ok_and(matches)
 }
 
 /// Whether a name says that a file was compressed, so that it is no log that grows.

@@ -52,6 +52,14 @@ impl Log {
         log.set_len(0).expect("emptied");
     }
 
+    fn compress(&self, name: &str) {
+        let text = fs::read(self.path(name)).expect("there");
+        let packed = File::create(self.path(&format!("{name}.gz"))).expect("made");
+        let mut packer = flate2::write::GzEncoder::new(packed, flate2::Compression::fast());
+        packer.write_all(&text).and_then(|()| packer.finish().map(drop)).expect("written");
+        fs::remove_file(self.path(name)).expect("there");
+    }
+
     fn look(&mut self) {
         self.now = self.now + Duration::from_millis(100);
         let Self { tail, found, now, .. } = self;
@@ -191,14 +199,25 @@ fn a_deleted_file_is_followed_by_the_next() {
 
 #[test]
 fn after_a_restart_it_goes_on_whatever_was_rotated_meanwhile() {
-    for how in ["nothing", "appended", "renamed", "renamed twice", "copied", "copied and grown"] {
+    for how in [
+        "nothing",
+        "appended",
+        "renamed",
+        "renamed twice",
+        "copied",
+        "copied and grown",
+        "compressed",
+        "all compressed",
+    ] {
         let mut log = Log::new(Start::Beginning);
         log.write("access.log", 30);
         log.look();
         log.write("access.log", 2);
+        // Of another server, and begins the same.
+        fs::copy(log.path("access.log"), log.path("access_api.log")).expect("copied");
         match how {
             "appended" => log.write("access.log", 5),
-            "renamed" | "renamed twice" => {
+            "renamed" | "renamed twice" | "compressed" | "all compressed" => {
                 log.write("access.log", 5);
                 log.rename("access.log", "access.log.1");
                 // Modification times tell which is which.
@@ -220,11 +239,73 @@ fn after_a_restart_it_goes_on_whatever_was_rotated_meanwhile() {
             log.rename("access.log", "access.log.1");
             log.write("access.log", 5);
         }
+        if how == "compressed" {
+            log.compress("access.log.1");
+        }
+        if how == "all compressed" {
+            log.compress("access.log.1");
+            log.rename("access.log.1.gz", "access.log.2.gz");
+            log.rename("access.log", "access.log.1");
+            log.compress("access.log.1");
+            log.write("access.log", 5);
+        }
+        // What is newer and of another server is none of it.
+        std::thread::sleep(Duration::from_millis(20));
+        log.append("access_api.log", b"another server's\n");
+        log.append("access.log_other", b"another server's\n");
         log.restart();
         log.look();
         log.look();
         log.check();
     }
+}
+
+#[test]
+fn a_file_that_was_empty_when_it_was_left_is_found_again_under_its_next_name() {
+    let mut log = Log::new(Start::Beginning);
+    log.append("access.log", b"");
+    log.look();
+    let positions = log.tail.positions();
+    log.write("access.log", 5);
+    log.rename("access.log", "access.log.1");
+    log.write("access.log", 1);
+    log.tail = Tail::new(log.path("access.log"), Start::Saved(positions));
+    log.look();
+    log.check();
+}
+
+#[test]
+fn a_file_that_is_gone_is_let_go_of_once_nobody_writes_to_it() {
+    let mut log = Log::new(Start::Beginning);
+    log.write("access.log", 5);
+    log.look();
+    fs::remove_file(log.path("access.log")).expect("there");
+    log.look();
+    assert!(!log.tail.is_gone(), "its server may still write to it");
+    log.now = log.now + OLD_TIME_MAX;
+    log.look();
+    assert!(log.tail.is_gone());
+    log.write("access.log", 5);
+    log.look();
+    log.check();
+}
+
+#[test]
+fn what_cannot_be_read_any_more_is_opened_anew_where_it_was() {
+    let mut log = Log::new(Start::Beginning);
+    log.write("access.log", 5);
+    log.look();
+    // As after a file server was started anew: whatever is asked of the open file fails.
+    let unreadable = OpenOptions::new().write(true).open(log.path("access.log")).expect("there");
+    let current = log.tail.current.as_mut().expect("it is open");
+    let offset = current.pieces.input().offset;
+    current.pieces.replace_input(Place { file: unreadable, offset });
+    log.write("access.log", 5);
+    log.look();
+    assert!(log.tail.trouble().is_some());
+    log.look();
+    assert_eq!(log.tail.trouble(), None);
+    log.check();
 }
 
 #[test]
@@ -243,10 +324,36 @@ fn a_copy_under_a_name_of_its_own_is_known() {
     log.write("access.log", 30);
     log.look();
     log.copy_and_truncate("access.log.1");
-    let (file, metadata) = open(&log.path("access.log.1")).expect("there");
-    assert!(log.tail.knows(FileId::of(&metadata), &file));
+    let copy = log.path("access.log.1");
+    let (file, metadata) = open(&copy).expect("there");
+    assert!(log.tail.knows(&copy, FileId::of(&metadata), &file));
     log.look();
-    assert!(log.tail.knows(FileId::of(&metadata), &file), "after it was read to its end");
+    assert!(log.tail.knows(&copy, FileId::of(&metadata), &file), "after it was read to its end");
+}
+
+#[test]
+fn another_log_that_begins_the_same_is_another_log() {
+    let mut log = Log::new(Start::Beginning);
+    // A monitor asks both sites in the same second.
+    log.append("access.log", b"a line\n");
+    log.append("other.log", b"a line\n");
+    log.look();
+    let (file, metadata) = open(&log.path("other.log")).expect("there");
+    assert!(!log.tail.knows(&log.path("other.log"), FileId::of(&metadata), &file));
+}
+
+#[test]
+fn a_new_file_is_read_though_it_has_the_number_of_one_that_another_follows() {
+    let mut log = Log::new(Start::Beginning);
+    log.append("access.log", b"of another\n");
+    let others = |_: FileId, _: &File| true;
+    log.tail.begin(NOW, &others);
+    assert!(!log.tail.look(NOW, &others, &mut |_, _| panic!("it is read under another name")));
+    // The same number, as some file systems give to the next file: here it is the same file, with another content.
+    fs::write(log.path("access.log"), b"line 0 of the new one\n").expect("written");
+    log.written = 1;
+    log.look();
+    log.check();
 }
 
 #[test]

@@ -1,0 +1,159 @@
+//! Going on where another process was: finding the files again that it read, and those that were rotated away since.
+
+use std::fs::{self, File, Metadata};
+use std::io::{self, Read as _, Seek as _};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use seawall_engine::units::Timestamp;
+
+use super::super::fingerprint::FileId;
+use super::super::positions::Position;
+use super::{Followed, Start, Tail, is_compressed, open};
+use crate::source::follow::rotated::are_one_log;
+use crate::source::follow::{Compression, Input};
+
+/// Files beside a log that are looked at for older parts of it.
+const SIBLINGS_MAX: usize = 4096;
+
+/// What is unpacked of one compressed file at most; of more, the rest is passed over.
+const UNPACKED_MAX: u64 = 1 << 30;
+
+impl Tail {
+    /// Finds the files again that were read by another process, and those that were rotated away since. `is_others` tells which
+    /// files are read under another name.
+    pub(super) fn resume(
+        &mut self,
+        positions: Vec<Position>,
+        now: Timestamp,
+        is_others: &dyn Fn(FileId, &File) -> bool,
+    ) -> io::Result<()> {
+        let present = match open(&self.path) {
+            Ok(opened) => Some(opened),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            // Nothing is known of what is there: it is tried again.
+            Err(error) => {
+                self.start = Some(Start::Saved(positions));
+                return Err(error);
+            }
+        };
+        let mut siblings = siblings(&self.path);
+        siblings.sort_by_key(|(_, metadata)| metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH));
+        let mut newest_old = None;
+        for position in &positions {
+            if let Some((file, metadata)) = &present
+                && FileId::of(metadata) == position.id
+                && (position.fingerprint.is_empty() || position.fingerprint.matches(file)?)
+                && metadata.len() >= position.offset
+            {
+                self.current = Some(Followed::new(file.try_clone()?, metadata, position.offset, now)?);
+                continue;
+            }
+            let is_same = |(path, metadata): &(PathBuf, Metadata)| {
+                // Of a file that was empty there is nothing but its number.
+                let was_empty = position.fingerprint.is_empty() && position.offset == 0;
+                FileId::of(metadata) == position.id && (was_empty || begins_like(position, path))
+            };
+            let is_copy = |(path, _): &(PathBuf, Metadata)| {
+                // Another log may begin with the same line, but not with the same lines.
+                let is_sure = are_one_log(path, &self.path) || !position.fingerprint.is_partial();
+                is_sure && (begins_like(position, path) || is_packed(position, path))
+            };
+            let found = siblings.iter().position(is_same).or_else(|| siblings.iter().position(is_copy));
+            let opened = found.and_then(|index| {
+                let path = &siblings.get(index)?.0;
+                let part = part(path, position.offset, now);
+                part.inspect_err(|error| tracing::warn!(path = %path.display(), %error, "failed to read on")).ok()
+            });
+            match opened {
+                Some(part) => {
+                    newest_old = newest_old.max(found);
+                    self.old.push_back(part);
+                }
+                None => tracing::warn!(
+                    path = %self.path.display(),
+                    "the log was rotated while nobody watched, and what it was is no longer there: it was read as far as byte {}",
+                    position.offset
+                ),
+            }
+        }
+        // What was rotated away in between, whole.
+        if self.current.is_none()
+            && let Some(index) = newest_old
+        {
+            let is_read =
+                |path: &Path| open(path).is_ok_and(|(file, metadata)| is_others(FileId::of(&metadata), &file));
+            let later = siblings.iter().skip(index + 1).map(|(path, _)| path);
+            for path in later.filter(|path| are_one_log(path, &self.path) && !is_read(path)) {
+                match part(path, 0, now) {
+                    Ok(part) => self.old.push_back(part),
+                    Err(error) => {
+                        tracing::warn!(path = %path.display(), %error, "failed to read what was rotated away");
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Files whose names begin like the log's: rotated ones, and copies.
+pub(super) fn siblings(log: &Path) -> Vec<(PathBuf, Metadata)> {
+    let name = log.file_name().unwrap_or_default();
+    let stem = log.file_stem().unwrap_or_default().as_encoded_bytes();
+    let folder = log.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten().take(SIBLINGS_MAX);
+    let rotated = entries.filter(|entry| {
+        let other = entry.file_name();
+        other != name && other.as_encoded_bytes().starts_with(stem)
+    });
+    let files = rotated.filter_map(|entry| Some((entry.path(), entry.metadata().ok()?)));
+    files.filter(|(_, metadata)| metadata.is_file()).collect()
+}
+
+/// Whether the file at `path` begins as the one of a position did, and goes on at least as far.
+pub(super) fn begins_like(position: &Position, path: &Path) -> bool {
+    let matches = |(file, metadata): (File, Metadata)| {
+        metadata.len() >= position.offset && position.fingerprint.matches(&file).unwrap_or(false)
+    };
+    open(path).is_ok_and(matches)
+}
+
+/// Whether the file at `path` is compressed and what is in it begins as the file of a position did.
+fn is_packed(position: &Position, path: &Path) -> bool {
+    let matches = |mut input: Input| position.fingerprint.matches_read(&mut input).unwrap_or(false);
+    is_compressed(path) && unpack(path).is_ok_and(matches)
+}
+
+fn unpack(path: &Path) -> io::Result<Input> {
+    // Also sees to it that it is a file that can be read without waiting.
+    open(path)?;
+    let input = Input::open(path).map_err(io::Error::other)?;
+    if input.compression() == Compression::None {
+        return Err(io::Error::other("it is compressed in a way that cannot be read"));
+    }
+    Ok(input)
+}
+
+/// A part of the log, from `offset` on. A compressed one is unpacked into a file without a name, which goes with the last who has
+/// it open.
+fn part(path: &Path, offset: u64, now: Timestamp) -> io::Result<Followed> {
+    if !is_compressed(path) {
+        let (file, metadata) = open(path)?;
+        return Followed::new(file, &metadata, offset, now);
+    }
+    let mut input = unpack(path)?;
+    let mut file = tempfile::tempfile()?;
+    // What comes before is left out but for the beginning, which tells which file it is.
+    let mut beginning = Vec::new();
+    (&mut input).take(BEGINNING_BYTES.min(offset)).read_to_end(&mut beginning)?;
+    io::Write::write_all(&mut file, &beginning)?;
+    io::copy(&mut (&mut input).take(offset.saturating_sub(beginning.len() as u64)), &mut io::sink())?;
+    file.seek(io::SeekFrom::Start(offset))?;
+    io::copy(&mut input.take(UNPACKED_MAX), &mut file)?;
+    let metadata = file.metadata()?;
+    Followed::new(file, &metadata, offset, now)
+}
+
+/// More than a fingerprint is made of.
+const BEGINNING_BYTES: u64 = 4096;
