@@ -1,13 +1,15 @@
 //! The kernel layer: a reconciler for one nftables table of our own.
 //!
-//! What the table should hold ([`table::Desired`]) is compared with what it holds, the difference is one transaction
-//! ([`table::plan`], pure), and that is applied whole or not at all ([`nft`]). The kernel numbers every change of its packet
+//! What the table should hold ([`table::Desired`]) is compared with what it holds, the difference ([`table::plan`], pure) is one
+//! transaction, and that is applied whole or not at all: by [`nft`], and where it is about single clients, of whom there may be a
+//! hundred thousand, by messages to the kernel ([`elements`]), which is a transaction of its own. The kernel numbers every change of its packet
 //! filter; as long as that number ([`netlink::generation`]) is the one after our own last change, the table is what we made it.
 //! Otherwise it is read back and repaired. Nothing here waits for a request, and no request waits for this.
 //!
 //! The table is made when there is first somebody to drop: a machine that is never flooded has none.
 
 mod claim;
+mod elements;
 mod netlink;
 mod nft;
 mod right;
@@ -25,7 +27,7 @@ use crate::config::{Kernel as Settings, KernelUse};
 use crate::host::clock::Clock;
 use claim::Claim;
 use nft::{Layout, Nft, NftError};
-use table::{Desired, Installed, plan, plan_of};
+use table::{Changes, Desired, Installed, plan, plan_of};
 
 pub use nft::Dropped;
 
@@ -200,28 +202,30 @@ impl Kernel {
         let clock = Clock::start();
         let result = if self.is_unknown {
             let changes = plan(desired, &Installed::default(), now);
-            nft.rebuild(claim.table(), &changes, self.size).map(|()| {
+            nft.rebuild(claim.table(), &changes, self.size).and_then(|()| {
                 self.installed = Installed::default();
-                Some(changes)
+                let more = change_elements(claim.table(), &changes)?;
+                Ok(Some((changes, 1 + more)))
             })
         } else {
             touched.extend(self.installed.due(now));
             let changes = plan_of(desired, &self.installed, touched.iter().copied(), now);
-            if changes.is_empty() { Ok(None) } else { nft.apply(claim.table(), &changes).map(|()| Some(changes)) }
+            if changes.is_empty() { Ok(None) } else { apply(nft, claim.table(), changes).map(Some) }
         };
         match result {
-            Ok(Some(changes)) => {
+            Ok(Some((changes, transactions))) => {
                 self.ending.extend(changes.added.keys().filter(|network| !self.installed.contains(**network)));
                 self.installed.apply(&changes, now);
                 let after = netlink::generation().ok();
                 // Somebody else's change in between would be hidden by ours, were only the last number kept.
-                let is_ours = before.zip(after).is_some_and(|(before, after)| before.wrapping_add(1) == after);
+                let is_ours =
+                    before.zip(after).is_some_and(|(before, after)| before.wrapping_add(transactions) == after);
                 let was_ours = self.is_unknown || before == self.generation;
                 self.generation = after.filter(|_| is_ours && was_ours);
                 (self.exists, self.is_unknown, self.retry_pause) = (true, false, RETRY_MIN);
                 self.status.state = KernelState::Active;
                 self.status.reason = None;
-                self.status.transactions += 1;
+                self.status.transactions += u64::from(transactions);
                 self.status.transaction_milliseconds = clock.uptime().as_millis() as u64;
                 if self.layout.is_none() {
                     self.learn_layout(now);
@@ -374,6 +378,21 @@ impl Kernel {
             self.status.state = KernelState::Ready;
         }
     }
+}
+
+/// Makes the changes, and says in how many transactions: one, unless they are about hashes and other things.
+fn apply(nft: &Nft, table: &str, changes: Changes) -> Result<(Changes, u32), NftError> {
+    let others = !changes.are_of_hashes();
+    if others {
+        nft.apply(table, &changes)?;
+    }
+    let elements = change_elements(table, &changes)?;
+    Ok((changes, u32::from(others) + elements))
+}
+
+/// Changes the elements of the hashes, and says in how many transactions: one or none.
+fn change_elements(table: &str, changes: &Changes) -> Result<u32, NftError> {
+    elements::change(table, changes).map(u32::from).map_err(NftError::Elements)
 }
 
 /// Removes every table that guards told `name` make, whether one is running or not: for when the guard does not answer.

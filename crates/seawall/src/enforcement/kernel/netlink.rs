@@ -1,5 +1,5 @@
-//! The two things that are asked of the kernel directly: whether its packet filter has changed, which `nft` does not tell
-//! without reading everything, and to end connections of clients that were just banned.
+//! What is asked of the kernel directly: whether its packet filter has changed, which `nft` does not tell without reading
+//! everything, and to end connections of clients that were just banned. The messages of [`super::elements`] go the same way.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -17,9 +17,9 @@ const ANSWER_TIME_MAX: Duration = Duration::from_secs(1);
 const MESSAGE_BYTES: usize = 32 * 1024;
 
 /// linux/netlink.h, linux/netfilter/nfnetlink.h, linux/netfilter/nf_tables.h, linux/sock_diag.h, linux/inet_diag.h.
-const HEADER_BYTES: usize = 16;
-const NLM_F_REQUEST: u16 = 0x1;
-const NLM_F_ACK: u16 = 0x4;
+pub(super) const HEADER_BYTES: usize = 16;
+pub(super) const NLM_F_REQUEST: u16 = 0x1;
+pub(super) const NLM_F_ACK: u16 = 0x4;
 const NLM_F_DUMP: u16 = 0x300;
 const NLMSG_ERROR: u16 = 0x2;
 const NLMSG_DONE: u16 = 0x3;
@@ -93,7 +93,8 @@ pub(crate) fn destroy(connection: &Connection) -> io::Result<()> {
     receive(&socket, |_, _| false)
 }
 
-fn open(protocol: Protocol) -> io::Result<OwnedFd> {
+/// A socket that waits for an answer no longer than [`ANSWER_TIME_MAX`].
+pub(super) fn open(protocol: Protocol) -> io::Result<OwnedFd> {
     let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, Some(protocol))?;
     set_socket_timeout(&socket, Timeout::Recv, Some(ANSWER_TIME_MAX))?;
     Ok(socket)
@@ -112,7 +113,7 @@ fn send(socket: &OwnedFd, kind: u16, flags: u16, payload: &[u8]) -> io::Result<(
 }
 
 /// Hands each message to `take` until that says that it has enough, or the kernel says that this was all.
-fn receive(socket: &OwnedFd, mut take: impl FnMut(u16, &[u8]) -> bool) -> io::Result<()> {
+pub(super) fn receive(socket: &OwnedFd, mut take: impl FnMut(u16, &[u8]) -> bool) -> io::Result<()> {
     let mut buffer = vec![0; MESSAGE_BYTES];
     loop {
         let (received, _) = recv(socket, &mut buffer[..], RecvFlags::empty())?;

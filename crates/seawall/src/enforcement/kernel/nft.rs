@@ -57,6 +57,9 @@ pub(crate) enum NftError {
     /// It said no.
     #[error("nft refused it: {message}")]
     Refused { message: String },
+    /// The kernel said no to what was said to it directly.
+    #[error("the kernel refused to change the elements of its table: {0}")]
+    Elements(io::Error),
     /// What it printed cannot be read.
     #[error("failed to read what nft printed: {0}")]
     Listing(serde_json::Error),
@@ -100,8 +103,8 @@ impl Nft {
         program.map(|program| Self { program }).ok_or(NftError::Missing)
     }
 
-    /// Makes the table anew, with these changes to an empty one in it, in place of whatever was there under its name. In one
-    /// transaction: no packet meets a table that is half made.
+    /// Makes the table anew, with these changes to an empty one in it but for those of its hashes ([`super::elements`]), in place of
+    /// whatever was there under its name. In one transaction: no packet meets a table that is half made.
     pub(crate) fn rebuild(&self, table: &str, changes: &Changes, size: usize) -> Result<(), NftError> {
         let name = json!({ "family": "inet", "name": table });
         let mut batch = Batch::default();
@@ -114,7 +117,7 @@ impl Nft {
         self.transact(batch)
     }
 
-    /// Makes the changes, all or none.
+    /// Makes the changes but for those of the hashes, all or none.
     pub(crate) fn apply(&self, table: &str, changes: &Changes) -> Result<(), NftError> {
         let mut batch = Batch::default();
         batch.changes(table, changes);
@@ -252,42 +255,29 @@ impl Batch {
         let set = |name: &str| json!({ "family": "inet", "table": table, "name": name });
         if let Some(ports) = &changes.ports {
             self.push(&json!({ "flush": { "set": set("ports") } }));
-            self.elements("add", table, "ports", ports.iter().map(ToString::to_string));
+            self.elements(table, "ports", ports.iter().map(ToString::to_string));
         }
         if let Some(never_ban) = &changes.never_ban {
             for (name, is_v4) in [("never4", true), ("never6", false)] {
                 self.push(&json!({ "flush": { "set": set(name) } }));
                 let networks = never_ban.iter().filter(|network| network.addr().is_ipv4() == is_v4);
-                self.elements("add", table, name, networks.map(|network| prefix(*network)));
+                self.elements(table, name, networks.map(|network| prefix(*network)));
             }
         }
         for place in &changes.emptied {
             self.push(&json!({ "flush": { "set": set(place.name()) } }));
         }
-        for (place, name) in Place::ALL {
-            let of_place = |network: &&IpNet| Place::of(**network) == place;
-            let value = |network: &IpNet| match place {
-                Place::Clients4 | Place::Clients6 => format!("\"{}\"", network.addr()),
-                Place::Networks4 | Place::Networks6 => prefix(*network),
-            };
-            // What is added first can be removed whether it was there or not, and what is removed first can be added with a
-            // new time. An element of a set may end at any moment by itself, and one failure would fail all. What was never there
-            // is only added: that is a third of the work.
-            let is_hash = matches!(place, Place::Clients4 | Place::Clients6);
-            let touched = || changes.removed.iter().chain(&changes.renewed).filter(of_place);
-            if is_hash {
-                for verb in ["add", "delete"] {
-                    self.elements(verb, table, name, touched().map(value));
-                }
-            }
-            let added = changes.added.iter().filter(|(network, _)| of_place(network)).map(|(network, duration)| {
-                format!("{{\"elem\":{{\"val\":{},\"timeout\":{}}}}}", value(network), duration.as_secs().max(1))
+        for (place, name) in Place::ALL.into_iter().filter(|(place, _)| place.is_tree()) {
+            let added = changes.added.iter().filter(|(network, _)| Place::of(**network) == place);
+            let added = added.map(|(network, duration)| {
+                let (prefix, seconds) = (prefix(*network), duration.as_secs().max(1));
+                format!("{{\"elem\":{{\"val\":{prefix},\"timeout\":{seconds}}}}}")
             });
-            self.elements("add", table, name, added);
+            self.elements(table, name, added);
         }
     }
 
-    fn elements(&mut self, verb: &str, table: &str, set: &str, elements: impl Iterator<Item = String>) {
+    fn elements(&mut self, table: &str, set: &str, elements: impl Iterator<Item = String>) {
         let mut elements = elements.peekable();
         if elements.peek().is_none() {
             return;
@@ -295,7 +285,7 @@ impl Batch {
         self.separate();
         let _ = write!(
             self.text,
-            "{{\"{verb}\":{{\"element\":{{\"family\":\"inet\",\"table\":\"{table}\",\"name\":\"{set}\",\"elem\":["
+            "{{\"add\":{{\"element\":{{\"family\":\"inet\",\"table\":\"{table}\",\"name\":\"{set}\",\"elem\":["
         );
         for (index, element) in elements.enumerate() {
             if index > 0 {

@@ -80,7 +80,8 @@ impl Place {
         Self::ALL.iter().find(|(place, _)| *place == self).map_or("", |(_, name)| name)
     }
 
-    const fn is_tree(self) -> bool {
+    /// Whether that is a tree.
+    pub(crate) const fn is_tree(self) -> bool {
         matches!(self, Self::Networks4 | Self::Networks6)
     }
 }
@@ -107,6 +108,11 @@ impl Changes {
     /// Whether there is nothing to do.
     pub(crate) fn is_empty(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// Whether they are about nothing but elements of the hashes.
+    pub(crate) fn are_of_hashes(&self) -> bool {
+        self.ports.is_none() && self.never_ban.is_none() && self.emptied.is_empty()
     }
 }
 

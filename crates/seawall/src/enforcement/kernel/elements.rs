@@ -1,0 +1,220 @@
+//! Elements of the table's hash sets, changed by messages to the kernel: a hundred thousand in the time that `nft` needs for a few
+//! thousand, and without starting a program. As with `nft`, a change is made whole or not at all.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use rustix::net::SendFlags;
+use rustix::net::netlink::{self, SocketAddrNetlink};
+use rustix::net::sendto;
+use rustix::net::sockopt::set_socket_send_buffer_size_force;
+
+use super::netlink::{HEADER_BYTES, NLM_F_ACK, NLM_F_REQUEST, open, receive};
+use super::table::{Changes, Place};
+
+/// linux/netlink.h, linux/netfilter/nfnetlink.h, linux/netfilter/nf_tables.h.
+const NLM_F_CREATE: u16 = 0x400;
+const NLA_F_NESTED: u16 = 0x8000;
+const NFNL_MSG_BATCH_BEGIN: u16 = 16;
+const NFNL_MSG_BATCH_END: u16 = 17;
+const NFNL_SUBSYS_NFTABLES: u16 = 10;
+const NFT_MSG_NEWSETELEM: u16 = (NFNL_SUBSYS_NFTABLES << 8) | 12;
+const NFT_MSG_DELSETELEM: u16 = (NFNL_SUBSYS_NFTABLES << 8) | 14;
+const NFPROTO_UNSPEC: u8 = 0;
+const NFPROTO_INET: u8 = 1;
+const NFTA_SET_ELEM_LIST_TABLE: u16 = 1;
+const NFTA_SET_ELEM_LIST_SET: u16 = 2;
+const NFTA_SET_ELEM_LIST_ELEMENTS: u16 = 3;
+const NFTA_LIST_ELEM: u16 = 1;
+const NFTA_SET_ELEM_KEY: u16 = 1;
+const NFTA_SET_ELEM_TIMEOUT: u16 = 4;
+const NFTA_DATA_VALUE: u16 = 1;
+
+/// Elements of one message: their list has a length of 16 bits, and one of IPv6 takes 44 bytes.
+const MESSAGE_ELEMENTS: usize = 1_000;
+
+/// Makes the changes to the hashes in one transaction; whether there were any.
+///
+/// # Errors
+/// What the kernel says; nothing is changed then. `NotFound` when the table is not there.
+pub(super) fn change(table: &str, changes: &Changes) -> io::Result<bool> {
+    let mut batch = Batch::begin();
+    for place in [Place::Clients4, Place::Clients6] {
+        let of_place = |network: &&IpNet| Place::of(**network) == place;
+        // What is added first can be removed whether it was there or not, and what is removed first can be added with a new
+        // time: an element may end at any moment by itself, and one failure would fail all.
+        let touched: BTreeSet<IpNet> = changes.removed.union(&changes.renewed).filter(of_place).copied().collect();
+        let untimed: Vec<(IpNet, Option<Duration>)> = touched.into_iter().map(|network| (network, None)).collect();
+        batch.push(NFT_MSG_NEWSETELEM, table, place, &untimed);
+        batch.push(NFT_MSG_DELSETELEM, table, place, &untimed);
+        let added = changes.added.iter().filter(|(network, _)| of_place(network));
+        let added: Vec<_> = added.map(|(network, duration)| (*network, Some(*duration))).collect();
+        batch.push(NFT_MSG_NEWSETELEM, table, place, &added);
+    }
+    if batch.last.is_none() {
+        return Ok(false);
+    }
+    let bytes = batch.end();
+    let socket = open(netlink::NETFILTER)?;
+    // A message that is larger than the buffer is refused.
+    set_socket_send_buffer_size_force(&socket, bytes.len().saturating_add(64 * 1024))?;
+    sendto(&socket, &bytes, SendFlags::empty(), &SocketAddrNetlink::new(0, 0))?;
+    receive(&socket, |_, _| false).map(|()| true)
+}
+
+/// Messages of one transaction.
+struct Batch {
+    bytes: Vec<u8>,
+    /// Where the last message of elements begins.
+    last: Option<usize>,
+    messages: u32,
+}
+
+impl Batch {
+    fn begin() -> Self {
+        let mut batch = Self { bytes: Vec::new(), last: None, messages: 0 };
+        batch.message(NFNL_MSG_BATCH_BEGIN, NLM_F_REQUEST, NFPROTO_UNSPEC, NFNL_SUBSYS_NFTABLES, |_| {});
+        batch
+    }
+
+    /// The whole, of which the kernel answers the last message of elements: by then all of them were taken in.
+    fn end(mut self) -> Vec<u8> {
+        if let Some(flags) = self.last.and_then(|start| self.bytes.get_mut(start + 6..start + 8)) {
+            flags.copy_from_slice(&(NLM_F_REQUEST | NLM_F_CREATE | NLM_F_ACK).to_ne_bytes());
+        }
+        self.message(NFNL_MSG_BATCH_END, NLM_F_REQUEST, NFPROTO_UNSPEC, NFNL_SUBSYS_NFTABLES, |_| {});
+        self.bytes
+    }
+
+    fn push(&mut self, kind: u16, table: &str, place: Place, elements: &[(IpNet, Option<Duration>)]) {
+        for elements in elements.chunks(MESSAGE_ELEMENTS) {
+            self.last = Some(self.bytes.len());
+            self.message(kind, NLM_F_REQUEST | NLM_F_CREATE, NFPROTO_INET, 0, |bytes| {
+                text(bytes, NFTA_SET_ELEM_LIST_TABLE, table);
+                text(bytes, NFTA_SET_ELEM_LIST_SET, place.name());
+                nested(bytes, NFTA_SET_ELEM_LIST_ELEMENTS, |bytes| {
+                    for (network, duration) in elements {
+                        nested(bytes, NFTA_LIST_ELEM, |bytes| element(bytes, *network, *duration));
+                    }
+                });
+            });
+        }
+    }
+
+    fn message(&mut self, kind: u16, flags: u16, family: u8, resource: u16, fill: impl FnOnce(&mut Vec<u8>)) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(&[0; HEADER_BYTES]);
+        self.bytes.extend_from_slice(&[family, 0]);
+        self.bytes.extend_from_slice(&resource.to_be_bytes());
+        fill(&mut self.bytes);
+        let length = (self.bytes.len() - start) as u32;
+        self.messages += 1;
+        let header = [
+            &length.to_ne_bytes()[..],
+            &kind.to_ne_bytes(),
+            &flags.to_ne_bytes(),
+            &self.messages.to_ne_bytes(),
+            &[0; 4],
+        ];
+        if let Some(place) = self.bytes.get_mut(start..start + HEADER_BYTES) {
+            place.copy_from_slice(&header.concat());
+        }
+    }
+}
+
+fn element(bytes: &mut Vec<u8>, network: IpNet, duration: Option<Duration>) {
+    nested(bytes, NFTA_SET_ELEM_KEY, |bytes| match network.addr() {
+        IpAddr::V4(address) => attribute(bytes, NFTA_DATA_VALUE, &address.octets()),
+        IpAddr::V6(address) => attribute(bytes, NFTA_DATA_VALUE, &address.octets()),
+    });
+    if let Some(duration) = duration {
+        let milliseconds = duration.as_secs().max(1).saturating_mul(1_000);
+        attribute(bytes, NFTA_SET_ELEM_TIMEOUT, &milliseconds.to_be_bytes());
+    }
+}
+
+/// A text with the NUL that ends it.
+fn text(bytes: &mut Vec<u8>, kind: u16, value: &str) {
+    attribute(bytes, kind, &[value.as_bytes(), &[0]].concat());
+}
+
+/// An attribute: its length and kind, its value, and zeros up to a multiple of four.
+fn attribute(bytes: &mut Vec<u8>, kind: u16, value: &[u8]) {
+    bytes.extend_from_slice(&(4 + value.len() as u16).to_ne_bytes());
+    bytes.extend_from_slice(&kind.to_ne_bytes());
+    bytes.extend_from_slice(value);
+    bytes.resize(bytes.len().next_multiple_of(4), 0);
+}
+
+/// An attribute made of others.
+fn nested(bytes: &mut Vec<u8>, kind: u16, fill: impl FnOnce(&mut Vec<u8>)) {
+    let start = bytes.len();
+    attribute(bytes, kind | NLA_F_NESTED, &[]);
+    fill(bytes);
+    let length = (bytes.len() - start) as u16;
+    if let Some(place) = bytes.get_mut(start..start + 2) {
+        place.copy_from_slice(&length.to_ne_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn network(text: &str) -> IpNet {
+        text.parse().expect("a network")
+    }
+
+    #[test]
+    fn messages_are_whole_and_none_is_too_long() {
+        let clients = |count: u32| (0..count).map(|number| IpNet::from(IpAddr::from(number.to_be_bytes())));
+        let changes = Changes {
+            removed: [network("192.0.2.1/32")].into(),
+            renewed: [network("2001:db8:1:2::/64")].into(),
+            added: clients(2_500).map(|network| (network, Duration::from_millis(1_500))).collect(),
+            ..Changes::default()
+        };
+        let mut batch = Batch::begin();
+        batch.push(NFT_MSG_NEWSETELEM, "seawall", Place::Clients4, &[(network("192.0.2.1/32"), None)]);
+        let added: Vec<_> = changes.added.iter().map(|(network, duration)| (*network, Some(*duration))).collect();
+        batch.push(NFT_MSG_NEWSETELEM, "seawall", Place::Clients4, &added);
+        let bytes = batch.end();
+        let (mut rest, mut kinds) = (bytes.as_slice(), Vec::new());
+        while let Some((length, after)) = rest.split_first_chunk::<4>() {
+            let length = u32::from_ne_bytes(*length) as usize;
+            kinds.push((u16::from_ne_bytes([after[0], after[1]]), u16::from_ne_bytes([after[2], after[3]])));
+            assert!(length.is_multiple_of(4) && length < usize::from(u16::MAX));
+            rest = &rest[length..];
+        }
+        let plain = NLM_F_REQUEST | NLM_F_CREATE;
+        let expected = [
+            (NFNL_MSG_BATCH_BEGIN, NLM_F_REQUEST),
+            (NFT_MSG_NEWSETELEM, plain),
+            (NFT_MSG_NEWSETELEM, plain),
+            (NFT_MSG_NEWSETELEM, plain),
+            (NFT_MSG_NEWSETELEM, plain | NLM_F_ACK),
+            (NFNL_MSG_BATCH_END, NLM_F_REQUEST),
+        ];
+        assert_eq!(kinds, expected);
+    }
+
+    #[test]
+    fn an_element_is_its_address_and_its_time() {
+        let mut bytes = Vec::new();
+        element(&mut bytes, network("192.0.2.1/32"), Some(Duration::from_secs(60)));
+        let expected = [
+            &12_u16.to_ne_bytes()[..],
+            &(NFTA_SET_ELEM_KEY | NLA_F_NESTED).to_ne_bytes(),
+            &8_u16.to_ne_bytes(),
+            &NFTA_DATA_VALUE.to_ne_bytes(),
+            &[192, 0, 2, 1],
+            &12_u16.to_ne_bytes(),
+            &NFTA_SET_ELEM_TIMEOUT.to_ne_bytes(),
+            &60_000_u64.to_be_bytes(),
+        ];
+        assert_eq!(bytes, expected.concat());
+    }
+}
