@@ -8,14 +8,18 @@ use std::process::ExitCode;
 use clap::builder::PossibleValue;
 use seawall_engine::decision::expression::{Lists, Use};
 use seawall_engine::observation::log::FormatChoice;
+use seawall_engine::units::Timestamp;
 use serde::Serialize;
 
 use super::Failure;
+use super::journal;
 use super::logs::{Unreadable, expression, files};
 use super::output::{clients, print, screen};
-use crate::config::{self, NetworkFiles};
+use crate::config::{self, Environment, NetworkFiles};
+use crate::host::clock::wall_clock;
 use crate::networks::Networks;
 use crate::show::log::{Filter, Logs, Progress};
+use crate::show::record_report::RecordReport;
 use crate::show::report::views::{self, VIEWS, View};
 use crate::show::report::{Options, Report, csv, html, panel_names, terminal};
 use crate::show::text::escape;
@@ -32,14 +36,16 @@ Examples:
   seawall report --view matches --match 'wp-(login|admin)' 'access.log*'
   seawall report --view first-seen 'user-agent contains curl' access.log*
   zcat old.log.gz | seawall report --json - | jq .totals
+  seawall report --days 7                         what the guard itself has recorded
 
 Exit codes:
   0  done; lines that could not be read are in the report
   2  the command line is wrong, or the text of a filter, a rule or an expression is
   3  the configuration is not valid
-  4  a file could not be read, or not whole; the report holds what could. Or a report could not be written";
+  4  a file could not be read, or not whole; the report holds what could. Or a report could not be written
+  5  without a FILE: there is no record where the command looked for one";
 
-/// Show what happened, from the access logs of any usual web server.
+/// Show what happened, from the access logs of any usual web server, or, without a file, from the guard's own record.
 ///
 /// Formats are recognised by themselves (docs/formats.md), also behind a syslog, Docker or CRI prefix, and so is compression (gzip,
 /// bzip2, xz, zstd). Shows totals, traffic over time by outcome, surges with their explanation, then hits by hour, host, path,
@@ -50,8 +56,16 @@ Exit codes:
 pub(crate) struct Arguments {
     /// The logs; `-` for standard input. Patterns in quotes are resolved here. Rotated sets are read in the order of time, and a
     /// file that is named twice is read once. With --view first-seen, a rule stands before them.
-    #[arg(required = true, value_name = "FILE")]
+    #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
+
+    /// Without a FILE: the state directory of the guard whose record is reported.
+    #[arg(long, value_name = "DIR", conflicts_with = "files", default_value_os_t = Environment::of_process().default_state_directory())]
+    state: PathBuf,
+
+    /// Without a FILE: how many days.
+    #[arg(long, value_name = "N", default_value_t = 30, conflicts_with = "files", value_parser = clap::value_parser!(u32).range(1..=3_660))]
+    days: u32,
 
     /// The format of the logs, when it is not to be recognised: a name, or a format string as the configuration of nginx or Apache
     /// or GoAccess has it.
@@ -111,6 +125,9 @@ fn view_names() -> Vec<PossibleValue> {
 
 /// Runs the command.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    if arguments.files.is_empty() {
+        return of_record(arguments);
+    }
     let (network_files, lists) = match &arguments.config {
         Some(path) => {
             let config = config::load(path)?;
@@ -162,6 +179,26 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     };
     print(&text)?;
     Ok(unreadable.exit_code())
+}
+
+/// The report of the guard's own record, which holds counts and no requests.
+fn of_record(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let about_logs = arguments.filter.is_some()
+        || arguments.view.is_some()
+        || arguments.expression.is_some()
+        || arguments.csv
+        || arguments.html.is_some();
+    if about_logs {
+        return Err(Failure::usage("--where, --view, --match, --csv and --html are about logs; name a FILE"));
+    }
+    let since = Timestamp::from_seconds(wall_clock().as_seconds().saturating_sub(86_400 * u64::from(arguments.days)));
+    let reader = journal::open(&arguments.state)?;
+    let hours = reader.hours(since).map_err(Failure::machine)?;
+    let decisions = reader.rule_decisions(since).map_err(Failure::machine)?;
+    let report = RecordReport::new(&hours, &decisions);
+    let top = usize::try_from(arguments.top).unwrap_or(usize::MAX);
+    print(&if arguments.json { json(&report)? } else { report.render(screen(&std::io::stdout()).columns, top) })?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The view that is a table of its own, if one was asked for, and the files to be read.

@@ -21,7 +21,7 @@ use seawall_engine::decision::{Ban, Event, Evidence, RuleId};
 use seawall_engine::units::Timestamp;
 use serde::{Deserialize, Serialize};
 
-pub use read::{JournalLine, Reader};
+pub use read::{HourCount, JournalLine, Reader, RuleDecision};
 pub use schema::RecordError;
 pub use writer::Writer;
 

@@ -29,6 +29,32 @@ pub struct JournalLine {
     pub after: Option<Situation>,
 }
 
+/// Requests of one kind in one hour.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HourCount {
+    /// Hours since the Unix epoch.
+    pub hour: u64,
+    /// The site; empty for hosts of none.
+    pub site: String,
+    /// What became of them.
+    pub outcome: String,
+    /// The number of the rule that refused them; 0 for none.
+    pub rule: u32,
+    /// How many, estimated where they were sampled.
+    pub requests: f64,
+}
+
+/// That a rule went into force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuleDecision {
+    /// When.
+    pub at: Timestamp,
+    /// Its number.
+    pub rule: u32,
+    /// What was said.
+    pub detail: String,
+}
+
 /// A record, opened for reading.
 #[derive(Debug)]
 pub struct Reader {
@@ -74,17 +100,48 @@ impl Reader {
         Ok(lines)
     }
 
-    /// Requests by outcome and rule since a moment, for all sites.
+    /// The counts of every hour since a moment.
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn outcomes(&self, since: Timestamp) -> Result<Vec<(String, u32, f64)>, RecordError> {
-        let read = || -> rusqlite::Result<Vec<(String, u32, f64)>> {
-            let mut statement = self.connection.prepare(
-                "SELECT outcome, rule, sum(requests) FROM minute WHERE at >= ? GROUP BY outcome, rule ORDER BY 3 DESC",
-            )?;
-            let since = (since.as_seconds() / 60) as i64;
-            statement.query_map(params![since], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?.collect()
+    pub fn hours(&self, since: Timestamp) -> Result<Vec<HourCount>, RecordError> {
+        let read = || -> rusqlite::Result<Vec<HourCount>> {
+            let sql = "SELECT at, site, outcome, rule, requests FROM hour WHERE at >= ?";
+            let mut statement = self.connection.prepare(sql)?;
+            let counts = statement.query_map(params![(since.as_seconds() / 3_600) as i64], |row| {
+                Ok(HourCount {
+                    hour: row.get::<_, i64>(0)?.unsigned_abs(),
+                    site: row.get(1)?,
+                    outcome: row.get(2)?,
+                    rule: row.get(3)?,
+                    requests: row.get(4)?,
+                })
+            })?;
+            counts.collect()
+        };
+        read().map_err(|error| self.failed(error))
+    }
+
+    /// What was decided about rules since a moment: that each went into force, or up a step.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn rule_decisions(&self, since: Timestamp) -> Result<Vec<RuleDecision>, RecordError> {
+        let read = || -> rusqlite::Result<Vec<RuleDecision>> {
+            let sql = "SELECT at, detail FROM decision WHERE kind = 'rule-enforced' AND at >= ?";
+            let mut statement = self.connection.prepare(sql)?;
+            let since = i64::try_from(since.as_micros()).unwrap_or(i64::MAX);
+            let mut rows = statement.query(params![since])?;
+            let mut decisions = Vec::new();
+            while let Some(row) = rows.next()? {
+                let detail: String = row.get(1)?;
+                let number = detail.strip_prefix('R').and_then(|text| text.split([' ', ':']).next()?.parse().ok());
+                if let Some(rule) = number {
+                    let at = Timestamp::from_micros(row.get::<_, i64>(0)?.unsigned_abs());
+                    decisions.push(RuleDecision { at, rule, detail });
+                }
+            }
+            Ok(decisions)
         };
         read().map_err(|error| self.failed(error))
     }

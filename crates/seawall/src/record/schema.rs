@@ -32,6 +32,11 @@ const MIGRATIONS: &[&str] = &[
          day INTEGER NOT NULL) STRICT;
      CREATE INDEX ban_made_at ON ban_made (at);
      CREATE TABLE state (name TEXT PRIMARY KEY, at INTEGER NOT NULL, value TEXT NOT NULL) STRICT, WITHOUT ROWID;",
+    // A report of a month need not add up every minute of it.
+    "CREATE TABLE hour (
+         at INTEGER NOT NULL, site TEXT NOT NULL, outcome TEXT NOT NULL, rule INTEGER NOT NULL, requests REAL NOT NULL,
+         PRIMARY KEY (at, site, outcome, rule)) STRICT, WITHOUT ROWID;
+     INSERT INTO hour SELECT at / 60, site, outcome, rule, sum(requests) FROM minute GROUP BY 1, 2, 3, 4;",
 ];
 
 /// Why the record cannot be used.

@@ -217,12 +217,16 @@ impl Writer {
                     transaction.prepare_cached(sql).and_then(|mut sql| sql.execute(values)).map_err(said)?;
                 }
                 Entry::Minute { minute, counts } => {
-                    let sql = "INSERT INTO minute (at, site, outcome, rule, requests) VALUES (?1, ?2, ?3, ?4, ?5)
-                               ON CONFLICT DO UPDATE SET requests = requests + ?5";
-                    for count in counts {
-                        let rule = count.rule.map_or(0, |rule| i64::from(rule.0));
-                        let values = params![*minute as i64, count.site, count.outcome, rule, count.requests];
-                        transaction.prepare_cached(sql).and_then(|mut sql| sql.execute(values)).map_err(said)?;
+                    for (table, at) in [("minute", *minute), ("hour", *minute / 60)] {
+                        let sql = format!(
+                            "INSERT INTO {table} (at, site, outcome, rule, requests) VALUES (?1, ?2, ?3, ?4, ?5)
+                             ON CONFLICT DO UPDATE SET requests = requests + ?5"
+                        );
+                        for count in counts {
+                            let rule = count.rule.map_or(0, |rule| i64::from(rule.0));
+                            let values = params![at as i64, count.site, count.outcome, rule, count.requests];
+                            transaction.prepare_cached(&sql).and_then(|mut sql| sql.execute(values)).map_err(said)?;
+                        }
                     }
                 }
                 Entry::Bans(bans) => {
@@ -355,12 +359,13 @@ impl Writer {
             transaction.execute("DELETE FROM journal WHERE at < ?", params![oldest_micros])?;
             transaction.execute("DELETE FROM decision WHERE at < ?", params![oldest_micros])?;
             transaction.execute("DELETE FROM minute WHERE at < ?", params![(oldest / 60) as i64])?;
+            transaction.execute("DELETE FROM hour WHERE at < ?", params![(oldest / 3_600) as i64])?;
             transaction.execute("DELETE FROM ban_made WHERE at < ?", params![oldest_micros])?;
             transaction.execute("DELETE FROM ban WHERE expires < ?", params![micros(now)])?;
             let pages = |name: &str| transaction.query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, i64>(0));
             let used = (pages("page_count")? - pages("freelist_count")?) * pages("page_size")?;
             if used > i64::try_from(self.retention.size_max).unwrap_or(i64::MAX) {
-                for table in ["journal", "decision", "minute", "ban_made"] {
+                for table in ["journal", "decision", "minute", "hour", "ban_made"] {
                     let middle = format!(
                         "SELECT at FROM {table} ORDER BY at LIMIT 1 OFFSET (SELECT count(*) / {TRIM_SHARE} FROM {table})"
                     );

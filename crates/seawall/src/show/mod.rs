@@ -6,6 +6,7 @@ pub mod excerpt;
 pub mod explain;
 pub mod log;
 pub mod notify;
+pub mod record_report;
 pub mod report;
 pub mod status;
 pub mod text;

@@ -232,9 +232,14 @@ fn pseudonyms_are_new_in_each_run() {
 
 #[test]
 fn the_command_line_is_checked() {
-    for arguments in [&[][..], &["--top", "0", "x"], &["--top", "many", "x"], &["--colour", "x"]] {
+    for arguments in
+        [&["--top", "0", "x"][..], &["--top", "many", "x"], &["--colour", "x"], &["--days", "0"], &["--csv"]]
+    {
         assert_eq!(run(arguments).status.code(), Some(2), "{arguments:?}");
     }
+    let folder = tempfile::tempdir().expect("a folder");
+    let nowhere = folder.path().to_string_lossy();
+    assert_eq!(run(&["--state", &nowhere]).status.code(), Some(5), "there is no record");
     let help = run(&["--help"]);
     assert_eq!(help.status.code(), Some(0));
     for expected in ["seawall report /var/log/nginx/access.log*", "--show-addresses", "Exit codes:"] {
