@@ -8,6 +8,8 @@
 mod answer;
 mod body;
 mod chunks;
+#[cfg(test)]
+mod mutations;
 mod request;
 
 use std::future::poll_fn;
@@ -103,8 +105,7 @@ impl Connection {
             Err(Failure::Upstream(error)) => {
                 let reply = error.reply();
                 self.worker.note_failure(&outbound.upstream, &error);
-                outbound.account.outcome =
-                    Outcome::Failed { status: self.worker.answer(reply, |answer| answer.status) };
+                outbound.account.fail_with(&error, self.worker.answer(reply, |answer| answer.status));
                 let is_sent = self.send_before(&after, &client.socket, reply, outbound.is_head_request).await;
                 if is_sent { after } else { Next::Close }
             }
@@ -127,6 +128,7 @@ impl Connection {
         // What came with the head is looked at before that is sent, while the client can still be told.
         let first = answer.body.take(source.received.get_mut(answer.length..source.filled).unwrap_or_default());
         let first = first.ok_or(Failure::Upstream(UpstreamError::Malformed(BROKEN_BODY)))?;
+        source.pool.note_answer();
         outbound.account.answer();
         outbound.account.outcome = Outcome::Served { status: answer.status };
         let result = source.pass_on(self, client, deadline, (answer, first), text, &outbound.account).await;
