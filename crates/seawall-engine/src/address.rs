@@ -113,7 +113,19 @@ impl AddressSet {
 
     /// Whether any address of `network` is in the set, or the other way round.
     pub fn overlaps(&self, network: IpNet) -> bool {
-        self.networks().any(|entry| entry.contains(&network) || network.contains(&entry))
+        // Entries are apart from each other, so the last one that begins no later than `network` ends is the only candidate.
+        match canonical_network(network) {
+            IpNet::V4(network) => {
+                let after = self.v4.partition_point(|net| net.network() <= network.broadcast());
+                let entry = after.checked_sub(1).and_then(|at| self.v4.get(at));
+                entry.is_some_and(|entry| entry.broadcast() >= network.network())
+            }
+            IpNet::V6(network) => {
+                let after = self.v6.partition_point(|net| net.network() <= network.broadcast());
+                let entry = after.checked_sub(1).and_then(|at| self.v6.get(at));
+                entry.is_some_and(|entry| entry.broadcast() >= network.network())
+            }
+        }
     }
 
     /// All entries, IPv4 first, sorted.

@@ -7,6 +7,8 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
 
+use ipnet::{IpNet, Ipv4Subnets, Ipv6Subnets};
+
 use super::{CountryCode, Network, NetworkKind};
 use crate::address::ClientAddress;
 
@@ -202,6 +204,23 @@ impl NetworkTable {
             let network = self.unpack(packed);
             (!network.is_unknown()).then_some(NetworkRange { first, last, network })
         })
+    }
+
+    /// The networks of which `is_wanted` says so, as few as they can be written with.
+    pub fn prefixes(&self, is_wanted: impl Fn(Network) -> bool) -> Vec<IpNet> {
+        let mut prefixes = Vec::new();
+        for range in self.ranges().filter(|range| is_wanted(range.network)) {
+            match (range.first, range.last) {
+                (IpAddr::V4(first), IpAddr::V4(last)) => {
+                    prefixes.extend(Ipv4Subnets::new(first, last, 0).map(IpNet::V4));
+                }
+                (IpAddr::V6(first), IpAddr::V6(last)) => {
+                    prefixes.extend(Ipv6Subnets::new(first, last, 0).map(IpNet::V6));
+                }
+                _ => {}
+            }
+        }
+        IpNet::aggregate(&prefixes)
     }
 
     /// Number and name of every system, ascending; the name is empty where none is known.

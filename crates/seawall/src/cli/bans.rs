@@ -11,6 +11,7 @@ use clap::Subcommand;
 use http::Method;
 use ipnet::IpNet;
 use seawall_engine::decision::{BAN_DURATION_MAX, BanCause};
+use seawall_engine::network::CountryCode;
 
 use super::Failure;
 use super::guard::Guard;
@@ -19,15 +20,12 @@ use super::output::{clients, print};
 use crate::config::{NetworkFiles, quantity};
 use crate::enforcement::import::fail2ban::{self, BansMade};
 use crate::enforcement::import::{Import, Imported, list};
-use crate::enforcement::{BanRequest, BanView, Banned, NeverBanView, Unbanned, own_session};
+use crate::enforcement::{BanRequest, BanView, Banned, NeverBanView, UnbanRequest, Unbanned, own_session};
 use crate::host::clock::wall_clock;
 use crate::networks::Networks;
 use crate::privacy::{KeyStore, RETENTION_DAYS_MAX};
 use crate::show::ban_report::BanReport;
 use crate::show::text::escape;
-
-/// Networks that are sent to the guard at once.
-const CHUNK: usize = 5_000;
 
 /// The largest list that is read.
 const LIST_BYTES_MAX: u64 = 256 * 1024 * 1024;
@@ -86,11 +84,15 @@ enum Command {
     #[command(after_help = "\
 Examples:
   seawall bans add 203.0.113.7 --for 2h --reason 'fills the guest book'
-  seawall bans add 198.51.100.0/24 --confirm 60s    and `seawall confirm`, or it is undone")]
+  seawall bans add 198.51.100.0/24 --confirm 60s    and `seawall confirm`, or it is undone
+  seawall bans add --country CN --for 2h --dry-run    how many networks, and whom it would keep away
+  seawall bans add --asn 4134")]
     Add {
         /// Whom.
-        #[arg(value_name = "ADDRESS", required = true, value_parser = network)]
+        #[arg(value_name = "ADDRESS", required_unless_present_any = ["country", "asn"], value_parser = network)]
         networks: Vec<IpNet>,
+        #[command(flatten)]
+        places: Places,
         #[command(flatten)]
         how: How,
         #[command(flatten)]
@@ -99,15 +101,23 @@ Examples:
         #[arg(long)]
         json: bool,
     },
-    /// Take bans back: by address, network or pseudonym.
-    #[command(after_help = "Examples:\n  seawall bans remove 203.0.113.7\n  seawall bans remove --all")]
+    /// Take bans back: by address, network, pseudonym, or where they are.
+    #[command(
+        after_help = "Examples:\n  seawall bans remove 203.0.113.7\n  seawall bans remove --country CN\n  seawall bans remove --all"
+    )]
     Remove {
         /// Whose.
-        #[arg(value_name = "ADDRESS", required_unless_present = "all", conflicts_with = "all")]
+        #[arg(
+            value_name = "ADDRESS",
+            required_unless_present_any = ["all", "country", "asn"],
+            conflicts_with_all = ["all", "country", "asn"]
+        )]
         names: Vec<String>,
         /// Every ban.
-        #[arg(long)]
+        #[arg(long, conflicts_with_all = ["country", "asn"])]
         all: bool,
+        #[command(flatten)]
+        places: Places,
         #[command(flatten)]
         guard: Guard,
     },
@@ -124,9 +134,6 @@ Examples:
         how: How,
         #[command(flatten)]
         guard: Guard,
-        /// Only say what would be banned.
-        #[arg(long)]
-        dry_run: bool,
     },
     /// Write who is banned as a list that `import` reads, with the addresses of all.
     #[command(after_help = "Example:\n  seawall bans export > bans.ipset")]
@@ -158,6 +165,17 @@ Examples:
     },
 }
 
+/// Where somebody is, by the table of networks.
+#[derive(clap::Args)]
+struct Places {
+    /// Every network of this country, by its two letters; several with commas.
+    #[arg(long, value_name = "CODE", value_delimiter = ',')]
+    country: Vec<CountryCode>,
+    /// Every network of this autonomous system, by its number; several with commas.
+    #[arg(long, value_name = "NUMBER", value_delimiter = ',', value_parser = system)]
+    asn: Vec<u32>,
+}
+
 /// How somebody is banned.
 #[derive(clap::Args)]
 struct How {
@@ -170,12 +188,22 @@ struct How {
     /// Undo it after this time unless `seawall confirm` is said before.
     #[arg(long, value_name = "TIME", value_parser = duration)]
     confirm: Option<Duration>,
+    /// Only say what it would be and do; nobody is banned.
+    #[arg(long, conflicts_with = "confirm")]
+    dry_run: bool,
+    /// Do it even if it keeps away more than 1% of the traffic that is served in calm times.
+    #[arg(long)]
+    anyway: bool,
 }
 
 impl How {
-    fn request(&self, networks: Vec<(IpNet, Option<u64>)>, cause: BanCause) -> BanRequest {
+    fn request(&self, networks: Vec<(IpNet, Option<u64>)>, places: &Places, cause: BanCause) -> BanRequest {
         BanRequest {
             networks,
+            countries: places.country.clone(),
+            systems: places.asn.clone(),
+            dry_run: self.dry_run,
+            anyway: self.anyway,
             seconds: self.duration.as_secs(),
             reason: self.reason.clone(),
             cause,
@@ -191,9 +219,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         None if arguments.never => never(&arguments.guard, arguments.json)?,
         None => return Err(Failure::usage("name a command, as in `seawall bans list`, or ask for --never")),
         Some(Command::List { guard, show_addresses, json }) => show(guard, *show_addresses, *json)?,
-        Some(Command::Add { networks, how, guard, json }) => {
+        Some(Command::Add { networks, places, how, guard, json }) => {
             let asked = networks.iter().map(|network| (*network, None)).collect();
-            let banned: Banned = guard.ask_with("/v1/bans", &how.request(asked, BanCause::Operator))?;
+            let banned: Banned = guard.ask_with("/v1/bans", &how.request(asked, places, BanCause::Operator))?;
             if *json {
                 print(&format!("{}\n", serde_json::to_string_pretty(&banned).map_err(Failure::machine)?))?;
             } else {
@@ -201,8 +229,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
             }
             return refused(&banned);
         }
-        Some(Command::Remove { names, guard, .. }) => {
-            let unbanned: Unbanned = guard.ask_with("/v1/bans/remove", names)?;
+        Some(Command::Remove { names, places, guard, .. }) => {
+            let request =
+                UnbanRequest { names: names.clone(), countries: places.country.clone(), systems: places.asn.clone() };
+            let unbanned: Unbanned = guard.ask_with("/v1/bans/remove", &request)?;
             print(&format!("Took back {} {}.\n", unbanned.removed, plural(unbanned.removed, "ban")))?;
             if !unbanned.unknown.is_empty() {
                 let unknown: Vec<String> = unbanned.unknown.iter().map(|name| escape(name.as_bytes())).collect();
@@ -212,7 +242,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
                 )));
             }
         }
-        Some(Command::Import { file, how, guard, dry_run }) => return import(file, how, guard, *dry_run),
+        Some(Command::Import { file, how, guard }) => return import(file, how, guard),
         Some(Command::Export { guard }) => export(guard)?,
         Some(Command::Report { file, top, show_addresses, json, guard }) => {
             let report = report(file.as_deref(), *top, *show_addresses, guard)?;
@@ -271,6 +301,19 @@ fn show(guard: &Guard, show_addresses: bool, json: bool) -> Result<(), Failure> 
 /// What became of a request, for people.
 fn outcome(banned: &Banned, how: &How) -> String {
     let mut text = String::new();
+    if let Some(collateral) = banned.collateral {
+        let (share, upper) = (100.0 * collateral.share, 100.0 * collateral.upper);
+        text += &format!(
+            "{share:.2}% of the traffic served in calm times comes from there, {upper:.2}% at most (95% confidence).\n"
+        );
+    } else if banned.networks > 1 {
+        text += "What of the traffic served in calm times comes from there is not known.\n";
+    }
+    if how.dry_run {
+        let time = quantity::show_duration(how.duration);
+        let count = banned.networks.saturating_sub(banned.refused.len());
+        text += &format!("Would ban {count} {} for {time}.\n", plural(count, "network"));
+    }
     if banned.added > 0 {
         let layers = if banned.layers.is_empty() {
             "nowhere while the panic lasts".to_owned()
@@ -294,6 +337,11 @@ fn outcome(banned: &Banned, how: &How) -> String {
 
 /// The exit code of a request of which some may have been refused.
 fn refused(banned: &Banned) -> Result<ExitCode, Failure> {
+    if banned.withheld {
+        return Err(Failure::negative(
+            "nobody was banned: that keeps away more than 1% of the visitors; --anyway does it",
+        ));
+    }
     if banned.refused.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
@@ -308,7 +356,7 @@ fn refused(banned: &Banned) -> Result<ExitCode, Failure> {
     Err(Failure::negative(format!("{}{more}", reasons.join("\n"))))
 }
 
-fn import(file: &Path, how: &How, guard: &Guard, dry_run: bool) -> Result<ExitCode, Failure> {
+fn import(file: &Path, how: &How, guard: &Guard) -> Result<ExitCode, Failure> {
     let import = read_import(file)?;
     let name = escape(file.to_string_lossy().as_bytes());
     for (line, why) in &import.unreadable {
@@ -321,28 +369,14 @@ fn import(file: &Path, how: &How, guard: &Guard, dry_run: bool) -> Result<ExitCo
     if import.networks.is_empty() {
         return Err(Failure::invalid(format!("{name} names nobody to ban ({} bans in it have ended)", import.ended)));
     }
-    if dry_run {
-        print(&format!(
-            "Would ban {} {}; {} have ended, {} cannot be read.\n",
-            import.networks.len(),
-            plural(import.networks.len(), "network"),
-            import.ended,
-            import.unreadable_count
-        ))?;
-        return Ok(ExitCode::SUCCESS);
+    if import.ended > 0 {
+        print(&format!("{} have ended and are left out.\n", import.ended))?;
     }
-    let mut all = Banned::default();
-    for chunk in import.networks.chunks(CHUNK) {
-        let networks = chunk.iter().map(|Imported { network, seconds }| (*network, *seconds)).collect();
-        let banned: Banned = guard.ask_with("/v1/bans", &how.request(networks, BanCause::Import))?;
-        all.added += banned.added;
-        all.unchanged += banned.unchanged;
-        all.refused.extend(banned.refused);
-        all.spared.extend(banned.spared);
-        (all.layers, all.confirm_until) = (banned.layers, banned.confirm_until);
-    }
-    print(&outcome(&all, how))?;
-    refused(&all)
+    let networks = import.networks.iter().map(|Imported { network, seconds }| (*network, *seconds)).collect();
+    let nowhere = Places { country: Vec::new(), asn: Vec::new() };
+    let banned: Banned = guard.ask_with("/v1/bans", &how.request(networks, &nowhere, BanCause::Import))?;
+    print(&outcome(&banned, how))?;
+    refused(&banned)
 }
 
 fn read_import(file: &Path) -> Result<Import, Failure> {
@@ -412,6 +446,11 @@ fn report(file: Option<&Path>, top: usize, show_addresses: bool, guard: &Guard) 
     });
     let report = BanReport::new(bans, top, &networks, &clients(show_addresses)?);
     Ok(BanReport { unreadable, first_unreadable, ..report })
+}
+
+fn system(text: &str) -> Result<u32, String> {
+    let digits = text.strip_prefix("AS").or_else(|| text.strip_prefix("as")).unwrap_or(text);
+    digits.parse().ok().filter(|number| *number != 0).ok_or_else(|| "write the number of a system, as 4134".to_owned())
 }
 
 fn network(text: &str) -> Result<IpNet, String> {

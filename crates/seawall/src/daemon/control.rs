@@ -19,7 +19,9 @@ use serde::{Deserialize, Serialize};
 
 use super::state::{StateDirectory, StateError};
 use super::{Command, Daemon, Snapshot};
-use crate::enforcement::{BanRequest, BanView, Banned, Confirmed, NeverBanView, Order, Panicked, Unbanned};
+use crate::enforcement::{
+    BanRequest, BanView, Banned, Confirmed, NeverBanView, Order, Panicked, UnbanRequest, Unbanned,
+};
 use crate::host::clock::Clock;
 use crate::record::{Action, Actor};
 use crate::show::notify::Trial;
@@ -27,8 +29,8 @@ use crate::show::notify::Trial;
 /// The name of the socket in the state directory.
 pub const SOCKET_NAME: &str = "control.sock";
 
-/// The largest request: a few thousand networks at once.
-const REQUEST_BYTES_MAX: usize = 1024 * 1024;
+/// The largest request: a million networks at once, which one transaction is made of. Only the guard's user can send it.
+const REQUEST_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// What a reload did.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -233,8 +235,8 @@ async fn ban(State(daemon): State<Arc<Daemon>>, Json(request): Json<BanRequest>)
     enforce(&daemon, |done| Order::Ban(request, done)).await.map(Json)
 }
 
-async fn unban(State(daemon): State<Arc<Daemon>>, Json(names): Json<Vec<String>>) -> Answer<Unbanned> {
-    enforce(&daemon, |done| Order::Unban(names, done)).await.map(Json)
+async fn unban(State(daemon): State<Arc<Daemon>>, Json(request): Json<UnbanRequest>) -> Answer<Unbanned> {
+    enforce(&daemon, |done| Order::Unban(request, done)).await.map(Json)
 }
 
 async fn never_ban(State(daemon): State<Arc<Daemon>>) -> Answer<Vec<NeverBanView>> {

@@ -14,14 +14,16 @@ use seawall_engine::decision::{
     Ban, BanCause, BanError, Bans, Innocent, Pardons, REASON_CHARACTERS_MAX, ban_network, check_ban, client_network,
 };
 use seawall_engine::gate::BanSet;
-use seawall_engine::units::Timestamp;
+use seawall_engine::units::{Timestamp, counted};
 
 use super::HandDown;
+use super::asked;
 use super::kernel::Kernel;
 use super::kernel::table::Desired;
 use super::never::{Configured, NeverBan};
 use super::orders::{
-    BanRequest, BanView, Banned, Confirmed, EnforcementStatus, NeverBanView, Order, Unbannable, Unbanned, seconds,
+    BanRequest, BanView, Banned, Confirmed, EnforcementStatus, NeverBanView, Order, UnbanRequest, Unbannable, Unbanned,
+    seconds,
 };
 use crate::config;
 use crate::networks::Networks;
@@ -255,8 +257,8 @@ impl Enforcer {
             let merged = self.bans.make_room(&innocent, INNOCENT_SHARE_MAX, self.never_ban.set(), now);
             if !merged.networks.is_empty() {
                 let text = format!(
-                    "bans were merged into {} networks, which hold {:.2}% of the traffic that is served",
-                    merged.networks.len(),
+                    "bans were merged into {}, which hold {:.2}% of the traffic that is served",
+                    counted(merged.networks.len() as u64, "network"),
                     100.0 * merged.innocent_share
                 );
                 tracing::info!("{text}");
@@ -276,7 +278,7 @@ impl Enforcer {
     fn obey(&mut self, order: Order, now: Timestamp) {
         // Whoever asked may have gone; what was ordered is done all the same.
         match order {
-            Order::Ban(request, done) => drop(done.send(self.ban(request, now))),
+            Order::Ban(request, done) => drop(done.send(self.ban(&request, now))),
             Order::Unban(names, done) => drop(done.send(self.unban(&names, now))),
             Order::List(in_clear, done) => drop(done.send(self.list(in_clear, now))),
             Order::NeverBan(done) => {
@@ -334,15 +336,20 @@ impl Enforcer {
         }
     }
 
-    fn ban(&mut self, request: BanRequest, now: Timestamp) -> Banned {
+    fn ban(&mut self, request: &BanRequest, now: Timestamp) -> Banned {
         if let Some(operator) = request.operator {
             self.never_ban.operator(operator, now);
             self.refresh_never_ban(now);
         }
-        let mut banned = Banned { layers: self.layers(), ..Banned::default() };
+        let networks = asked::networks(request, &self.parts.shared.settings.load().networks);
+        let innocent = self.parts.innocent.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let collateral = asked::collateral(&networks, &innocent);
+        let withheld = asked::is_too_much(request, collateral);
+        let layers = self.layers();
+        let mut banned = Banned { layers, networks: networks.len(), collateral, withheld, ..Banned::default() };
         let reason = request.reason.as_deref().map(printable);
         let (mut before, mut recorded, mut asked) = (Vec::new(), Vec::new(), 0_usize);
-        for (network, duration) in request.networks {
+        for (network, duration) in networks {
             asked += 1;
             let refuse = |reason: String| Unbannable { network, reason };
             // An address of an operator is refused by what it is, and by whose it is.
@@ -350,6 +357,9 @@ impl Enforcer {
                 let why = self.never_ban.reason(network).filter(|_| matches!(error, BanError::Protected { .. }));
                 let why = why.map(|reason| format!(": {}", reason.words())).unwrap_or_default();
                 banned.refused.push(refuse(format!("{error}{why}")));
+                continue;
+            }
+            if request.dry_run || withheld {
                 continue;
             }
             let ban = Ban {
@@ -376,11 +386,14 @@ impl Enforcer {
         self.is_gate_stale = true;
         if banned.added > 0 {
             let actor = if request.cause == BanCause::Import { Actor::Import } else { Actor::Operator };
-            let text = match (before.as_slice(), &reason) {
-                ([(network, _)], Some(reason)) => format!("{network}: {reason}"),
-                ([(network, _)], None) => network.to_string(),
-                (networks, _) => format!("{} of {asked} networks", networks.len()),
+            let whom = match before.as_slice() {
+                [(network, _)] => network.to_string(),
+                networks => format!("{} of {asked} networks", networks.len()),
             };
+            let places = asked::places(&request.countries, &request.systems);
+            let of_places = if places.is_empty() { String::new() } else { format!(" of {places}") };
+            let reason = reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
+            let text = format!("{whom}{of_places}{reason}");
             self.parts.record.journal(actor, Action::Ban, text);
             if let Some(confirm) = request.confirm_seconds {
                 if self.unconfirmed.len() >= UNCONFIRMED_MAX {
@@ -394,10 +407,17 @@ impl Enforcer {
         banned
     }
 
-    fn unban(&mut self, names: &[String], now: Timestamp) -> Unbanned {
+    fn unban(&mut self, request: &UnbanRequest, now: Timestamp) -> Unbanned {
+        let UnbanRequest { names, countries, systems } = request;
         let mut unbanned = Unbanned::default();
         let mut gone = Vec::new();
-        if names.is_empty() {
+        let is_of_places = !countries.is_empty() || !systems.is_empty();
+        if is_of_places {
+            let settings = self.parts.shared.settings.load();
+            let places = AddressSet::new(asked::of_places(countries, systems, &settings.networks));
+            let is_there = |ban: &&Ban| places.contains(ClientAddress::new(ban.network.addr()));
+            gone.extend(self.bans.iter().filter(is_there).map(|ban| ban.network));
+        } else if names.is_empty() {
             gone.extend(self.bans.iter().map(|ban| ban.network));
         }
         let cipher = self.cipher(now);
@@ -423,10 +443,14 @@ impl Enforcer {
             }
         }
         if unbanned.removed > 0 {
-            let text = match names {
-                [] => format!("all {} bans", unbanned.removed),
+            let text = match names.as_slice() {
+                [] if is_of_places => {
+                    let places = asked::places(countries, systems);
+                    format!("{} of {places}", counted(unbanned.removed as u64, "ban"))
+                }
+                [] => format!("all, {}", counted(unbanned.removed as u64, "ban")),
                 [name] => name.chars().filter(|character| !character.is_control()).collect(),
-                _ => format!("{} bans", unbanned.removed),
+                _ => counted(unbanned.removed as u64, "ban"),
             };
             self.parts.record.journal(Actor::Operator, Action::Unban, text);
             self.is_gate_stale = true;
@@ -485,8 +509,9 @@ impl Enforcer {
                 None => self.parts.record.unban(network),
             }
         }
-        tracing::info!("{count} bans were not confirmed in time and are undone");
-        self.parts.record.journal(Actor::Guard, Action::Undo, format!("{count} bans were not confirmed in time"));
+        let bans = counted(count as u64, "ban");
+        tracing::info!("not confirmed in time and so undone: {bans}");
+        self.parts.record.journal(Actor::Guard, Action::Undo, format!("{bans} not confirmed in time"));
         self.is_gate_stale = true;
     }
 

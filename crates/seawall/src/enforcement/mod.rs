@@ -8,6 +8,7 @@
 //! is never handed down, since the kernel would see the proxy. A rule by anything but the address stays in the proxy; only
 //! addresses that go on after its refusals go down.
 
+mod asked;
 mod enforcer;
 pub mod import;
 mod kernel;
@@ -18,8 +19,8 @@ pub use enforcer::{Enforcer, Parts};
 pub use kernel::{Dropped, KernelState, KernelStatus, remove_tables};
 pub use never::{Configured, Entry, Reason};
 pub use orders::{
-    BanRequest, BanView, Banned, Confirmed, Enforcement, EnforcementStatus, NeverBanView, Order, Panicked, Unbannable,
-    Unbanned,
+    BanRequest, BanView, Banned, Confirmed, Enforcement, EnforcementStatus, NeverBanView, Order, Panicked,
+    UnbanRequest, Unbannable, Unbanned,
 };
 
 use seawall_engine::address::ClientAddress;

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
-use seawall_engine::decision::{BanCause, Pardons};
+use seawall_engine::decision::{BanCause, Collateral, Pardons};
+use seawall_engine::network::CountryCode;
 use seawall_engine::units::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
@@ -29,8 +30,8 @@ pub struct Enforcement {
 pub enum Order {
     /// Ban these.
     Ban(BanRequest, oneshot::Sender<Banned>),
-    /// Take these bans back; all when there are none. Each is an address, a network or a pseudonym.
-    Unban(Vec<String>, oneshot::Sender<Unbanned>),
+    /// Take these bans back.
+    Unban(UnbanRequest, oneshot::Sender<Unbanned>),
     /// Say who is banned; with addresses in the clear where asked for.
     List(bool, oneshot::Sender<Vec<BanView>>),
     /// Say who is never banned.
@@ -59,6 +60,12 @@ pub enum Order {
 pub struct BanRequest {
     /// Whom, and for how long each, in seconds, if not as long as the others.
     pub networks: Vec<(IpNet, Option<u64>)>,
+    /// Every network of these countries,
+    #[serde(default)]
+    pub countries: Vec<CountryCode>,
+    /// and of these autonomous systems.
+    #[serde(default)]
+    pub systems: Vec<u32>,
     /// For how long, in seconds.
     pub seconds: u64,
     /// Why.
@@ -69,7 +76,17 @@ pub struct BanRequest {
     pub confirm_seconds: Option<u64>,
     /// Where the operator is who asks, as SSH says.
     pub operator: Option<IpAddr>,
+    /// Only say what it would be and do.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// Do it even if more than 1% of the visitors would be kept away.
+    #[serde(default)]
+    pub anyway: bool,
 }
+
+/// The share of the traffic served lately that an operator's bans may keep away unless it is said that they may, 0 to 1. The same
+/// as for rules that detection makes.
+pub(super) const COLLATERAL_MAX: f32 = 0.01;
 
 /// What became of it.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -86,6 +103,12 @@ pub struct Banned {
     pub layers: Vec<String>,
     /// When it is undone unless confirmed.
     pub confirm_until: Option<Timestamp>,
+    /// How many networks it was about, those of countries and systems among them, as few as they can be written with.
+    pub networks: usize,
+    /// What of the traffic served lately comes from there; none when too little was served to tell.
+    pub collateral: Option<Collateral>,
+    /// Whether nobody was banned, since that is too much.
+    pub withheld: bool,
 }
 
 /// Who could not be banned, and why.
@@ -95,6 +118,17 @@ pub struct Unbannable {
     pub network: IpNet,
     /// Why not, for people.
     pub reason: String,
+}
+
+/// Which bans are to be taken back: all when nothing is named.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct UnbanRequest {
+    /// Each an address, a network or a pseudonym.
+    pub names: Vec<String>,
+    /// All within these countries,
+    pub countries: Vec<CountryCode>,
+    /// and within these autonomous systems.
+    pub systems: Vec<u32>,
 }
 
 /// What became of taking bans back.

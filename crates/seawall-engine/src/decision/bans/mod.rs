@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::RuleId;
 use crate::address::{AddressSet, ClientAddress, canonical_network};
-use crate::units::Timestamp;
+use crate::units::{Timestamp, counted};
 
 pub use innocent::Innocent;
 pub use merge::{Merged, merge};
@@ -222,7 +222,7 @@ impl Bans {
             let within: Vec<IpNet> = inside.filter(mergeable).map(|ban| ban.network).collect();
             let gone: Vec<Ban> = within.into_iter().filter_map(|network| self.remove(network)).collect();
             let expires = gone.iter().map(|ban| ban.expires).max().unwrap_or(now);
-            let reason = format!("{} bans of clients, merged to make room", gone.len());
+            let reason = format!("{} of clients, merged to make room", counted(gone.len() as u64, "ban"));
             let (cause, reason) = (BanCause::Merged, Some(reason.into()));
             self.put(Ban { network: *network, since: now, expires, cause, reason });
         }

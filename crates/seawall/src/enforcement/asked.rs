@@ -1,0 +1,145 @@
+//! Whom an operator's request is about: what it names, and every network of its countries and autonomous systems; and what that
+//! would do to visitors.
+
+use ipnet::IpNet;
+use seawall_engine::address::{AddressSet, ClientAddress};
+use seawall_engine::decision::{Collateral, Innocent, ban_network};
+use seawall_engine::network::CountryCode;
+
+use super::orders::{BanRequest, COLLATERAL_MAX};
+use crate::networks::Networks;
+
+/// Networks with what an operator says of each; those of lists and countries as few as they can be written with. Single
+/// clients stay as they are named, so that each can be taken back.
+pub(super) fn networks(request: &BanRequest, known: &Networks) -> Vec<(IpNet, Option<u64>)> {
+    let listed = request.networks.iter().map(|(network, seconds)| (ban_network(*network), *seconds));
+    let (of_lists, mut others): (Vec<_>, Vec<_>) =
+        listed.partition(|(network, seconds)| seconds.is_none() && !is_client(*network) && request.networks.len() > 1);
+    let mut large: Vec<IpNet> = of_lists.into_iter().map(|(network, _)| network).collect();
+    large.extend(of_places(&request.countries, &request.systems, known));
+    let large = AddressSet::new(large);
+    others.retain(|(network, seconds)| seconds.is_some() || !large.contains(ClientAddress::new(network.addr())));
+    others.extend(large.networks().map(|network| (network, None)));
+    others
+}
+
+/// Every network of these countries and systems, IPv6 no finer than it is banned.
+pub(super) fn of_places(countries: &[CountryCode], systems: &[u32], known: &Networks) -> Vec<IpNet> {
+    if countries.is_empty() && systems.is_empty() {
+        return Vec::new();
+    }
+    let prefixes = known.table().prefixes(|network| {
+        network.country.is_some_and(|country| countries.contains(&country))
+            || network.asn.is_some_and(|asn| systems.contains(&asn))
+    });
+    prefixes.into_iter().map(ban_network).collect()
+}
+
+/// These places by their names.
+pub(super) fn places(countries: &[CountryCode], systems: &[u32]) -> String {
+    let countries = countries.iter().map(|country| country.as_str().to_owned());
+    countries.chain(systems.iter().map(|asn| format!("AS{asn}"))).collect::<Vec<_>>().join(", ")
+}
+
+/// What of the traffic that is served in calm times comes from the larger ones of these networks; of single clients that is not
+/// asked. None when too little was served to tell.
+pub(super) fn collateral(networks: &[(IpNet, Option<u64>)], innocent: &Innocent) -> Option<Collateral> {
+    let large = networks.iter().map(|(network, _)| *network).filter(|network| !is_client(*network));
+    let large = AddressSet::new(large);
+    if large.is_empty() { None } else { innocent.within(&large) }
+}
+
+/// Whether a request has to say that it means it.
+pub(super) fn is_too_much(request: &BanRequest, collateral: Option<Collateral>) -> bool {
+    !request.anyway && collateral.is_some_and(|collateral| collateral.share > COLLATERAL_MAX)
+}
+
+fn is_client(network: IpNet) -> bool {
+    match network {
+        IpNet::V4(network) => network.prefix_len() == 32,
+        IpNet::V6(network) => network.prefix_len() >= 64,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use seawall_engine::decision::BanCause;
+
+    use super::*;
+    use crate::config::NetworkFiles;
+
+    fn network(text: &str) -> IpNet {
+        text.parse().expect("a network")
+    }
+
+    fn request(named: &[(&str, Option<u64>)]) -> BanRequest {
+        BanRequest {
+            networks: named.iter().map(|(text, seconds)| (network(text), *seconds)).collect(),
+            countries: vec![],
+            systems: vec![],
+            seconds: 60,
+            reason: None,
+            cause: BanCause::Import,
+            confirm_seconds: None,
+            operator: None,
+            dry_run: false,
+            anyway: false,
+        }
+    }
+
+    #[test]
+    fn networks_of_a_list_are_put_together_and_clients_stay_apart() {
+        let known = Networks::load(&NetworkFiles::default()).expect("the built-in table");
+        let asked = request(&[
+            ("198.51.100.0/25", None),
+            ("198.51.100.128/25", None),
+            ("198.51.100.7/32", None),
+            ("203.0.113.8/32", None),
+            ("203.0.113.9/32", None),
+            ("192.0.2.0/25", Some(5)),
+            ("2001:db8::7/128", None),
+        ]);
+        let found = networks(&asked, &known);
+        let expected = [
+            ("203.0.113.8/32", None),
+            ("203.0.113.9/32", None),
+            ("192.0.2.0/25", Some(5)),
+            ("2001:db8::/64", None),
+            ("198.51.100.0/24", None),
+        ];
+        assert_eq!(found, expected.map(|(text, seconds)| (network(text), seconds)));
+    }
+
+    #[test]
+    fn a_country_and_a_system_are_all_their_networks() {
+        let known = Networks::load(&NetworkFiles::default()).expect("the built-in table");
+        let liechtenstein: CountryCode = "LI".parse().expect("a country");
+        let asked = BanRequest { countries: vec![liechtenstein], systems: vec![13335], ..request(&[]) };
+        let found = networks(&asked, &known);
+        assert!(found.len() > 50, "{}", found.len());
+        let set = AddressSet::new(found.iter().map(|(network, _)| *network));
+        assert!(set.contains(ClientAddress::new("1.1.1.1".parse().expect("an address"))));
+        for (network, _) in &found {
+            let place = known.lookup(ClientAddress::new(network.addr()));
+            assert!(place.country == Some(liechtenstein) || place.asn == Some(13335), "{network}: {place:?}");
+        }
+    }
+
+    #[test]
+    fn what_keeps_many_visitors_away_has_to_be_meant() {
+        let mut innocent = Innocent::new();
+        for number in 0..2_000_u32 {
+            let address = if number % 20 == 0 { 0xC633_6407 } else { number << 12 };
+            innocent.serve(ClientAddress::new(std::net::Ipv4Addr::from_bits(address).into()), 1.0);
+        }
+        let asked = request(&[("198.51.100.0/24", None)]);
+        let of = |text: &str| collateral(&[(network(text), None)], &innocent);
+        let collateral = of("198.51.100.0/24");
+        assert!(collateral.is_some_and(|collateral| (0.04..0.06).contains(&collateral.share)), "{collateral:?}");
+        assert!(is_too_much(&asked, collateral));
+        assert!(!is_too_much(&BanRequest { anyway: true, ..asked.clone() }, collateral));
+        assert!(!is_too_much(&asked, of("203.0.113.0/24")));
+        assert_eq!(of("198.51.100.7/32"), None, "of a single client it is not asked");
+        assert_eq!(super::collateral(&[(network("198.51.100.0/24"), None)], &Innocent::new()), None);
+    }
+}
