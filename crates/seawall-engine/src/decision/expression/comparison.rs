@@ -141,6 +141,11 @@ impl Comparison {
         self.subject
     }
 
+    /// Whether it asks that there be no value.
+    pub const fn is_about_absence(&self) -> bool {
+        matches!(self.test, Test::Absent)
+    }
+
     /// The same as a condition of a rule, if it asks for one value of an attribute.
     pub(super) fn as_condition(&self) -> Option<Condition> {
         let Subject::Attribute(attribute) = self.subject else { return None };

@@ -1,12 +1,17 @@
 //! Whether a log says what a rule asks. A rule that asks for what is not recorded would match nothing, or with `!=` and
 //! `none` everything, and say neither: such requests are not judged but counted.
 
-use seawall_engine::decision::expression::{Expression, Subject};
+use seawall_engine::decision::expression::{Evidence, Expression, Subject};
 use seawall_engine::observation::attribute::{Attribute, each_value};
 
 use crate::show::log::read::LogRequest;
 
-/// A set of attributes.
+const DURATION: Subject = Subject::Evidence(Evidence::Duration);
+
+/// Beyond the bits of the attributes.
+const DURATION_BIT: u64 = 1 << 63;
+
+/// A set of attributes, and whether the time that a request took is in it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::show) struct Attributes(u64);
 
@@ -18,6 +23,12 @@ impl Attributes {
             if let Subject::Attribute(attribute) = condition.subject() {
                 asked.insert(attribute);
             }
+        }
+        let mut of_duration = expression.conditions();
+        of_duration.retain(|condition| condition.subject() == DURATION);
+        // Who asks for requests without it knows that there are some.
+        if !of_duration.is_empty() && of_duration.iter().all(|condition| !condition.is_about_absence()) {
+            asked.0 |= DURATION_BIT;
         }
         asked
     }
@@ -41,7 +52,8 @@ impl Attributes {
     /// Their names.
     pub(in crate::show) fn names(self) -> Vec<&'static str> {
         let contained = Attribute::ALL.into_iter().filter(|attribute| self.contains(*attribute));
-        contained.map(Attribute::name).collect()
+        let duration = (self.0 & DURATION_BIT != 0).then_some(Evidence::Duration.name());
+        contained.map(Attribute::name).chain(duration).collect()
     }
 }
 
@@ -56,6 +68,9 @@ pub(in crate::show) fn unrecorded(asked: Attributes, request: &LogRequest<'_>) -
         if !is_recorded(attribute, request) {
             unrecorded.insert(attribute);
         }
+    }
+    if asked.0 & DURATION_BIT != 0 && !request.is_timed {
+        unrecorded.0 |= DURATION_BIT;
     }
     unrecorded
 }

@@ -188,6 +188,11 @@ fn a_filter_holds_for_every_panel() {
     let summary = report_of(&["combined.log"], pseudonyms(), &[], Some("host = none"), 1).summary(10);
     assert_eq!((summary.totals.requests, summary.totals.requests_not_judged), (0, 64));
     assert_eq!(summary.totals.not_recorded, ["host"]);
+    let summary = report_of(&["combined.log"], pseudonyms(), &[], Some("duration > 500"), 1).summary(10);
+    assert_eq!((summary.totals.requests, summary.totals.requests_not_judged), (0, 65));
+    assert_eq!(summary.totals.not_recorded, ["duration"]);
+    let summary = report_of(&["combined.log"], pseudonyms(), &[], Some("duration = none"), 1).summary(10);
+    assert_eq!((summary.totals.requests, summary.totals.requests_not_judged), (65, 0));
 }
 
 #[test]
