@@ -1,6 +1,6 @@
 //! When there was more than usual: sums of each cost over short stretches of time, compared with what is usual at that hour.
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::super::{COSTS, observed_costs};
 use super::edges::surging;
@@ -32,6 +32,10 @@ const MAXIMUM_FACTOR: f64 = 2.0;
 /// The ordinary maximum is the median of the maxima of this many parts of the log (of its days, where hours are compared): a
 /// flood in fewer than half of them does not change it.
 const BLOCKS: u64 = 24;
+
+/// A log that is silent in most hours of its span, and has at least this many in which something came, was not written then, or
+/// the site was down: what is usual is told by the hours in which something came.
+const HOURS_MIN: usize = 24;
 
 /// The share of requests at either end of a log that may have strayed there.
 const STRAYS: f64 = 0.001;
@@ -322,7 +326,20 @@ impl SurgeFinder {
     fn median_requests(&self) -> f64 {
         let (first, last) = self.span();
         let mut requests: Vec<f64> = self.sums.values().map(|sums| sums[0]).collect();
-        quantile(&mut requests, last - first + 1, 0.5)
+        let stretches = self.written_hours().map(|hours| hours.len() as u64 * self.stretches_an_hour());
+        quantile(&mut requests, stretches.unwrap_or(last - first + 1), 0.5)
+    }
+
+    fn stretches_an_hour(&self) -> u64 {
+        (LONGEST_SECONDS / self.seconds).max(1)
+    }
+
+    /// The hours in which the log was written, when in most of its span it was not; they are numbered from the Unix epoch.
+    fn written_hours(&self) -> Option<FxHashSet<u64>> {
+        let (first, last) = self.span();
+        let hours: FxHashSet<u64> = self.sums.keys().map(|stretch| stretch * self.seconds / LONGEST_SECONDS).collect();
+        let all = ((last - first + 1) * self.seconds / LONGEST_SECONDS) as usize;
+        (hours.len() >= HOURS_MIN && hours.len() < all / 2).then_some(hours)
     }
 
     /// The first and the last stretch, without the few requests at either end that may have strayed there: one line with a
@@ -366,10 +383,22 @@ impl Usual {
         let days = (last - first) * finder.seconds / 86_400;
         let hours = if days >= DAYS_MIN { 24 } else { 1 };
         let mut usual = Self { hours: vec![Typical::default(); hours], seconds: finder.seconds };
-        let stretches = (last - first + 1).div_ceil(hours as u64);
+        let written = finder.written_hours();
+        let stretches = |hour: usize| match &written {
+            Some(written) => {
+                let like = written.iter().filter(|number| **number as usize % hours == hour);
+                like.count() as u64 * finder.stretches_an_hour()
+            }
+            None => (last - first + 1).div_ceil(hours as u64),
+        };
         let span = last - first + 1;
         let (blocks, block): (u64, Box<dyn Fn(u64) -> u64>) = if hours > 1 {
-            (days + 1, Box::new(|stretch| stretch.saturating_sub(first) * finder.seconds / 86_400))
+            let written_days =
+                written.as_ref().map(|hours| hours.iter().map(|hour| hour / 24).collect::<FxHashSet<u64>>());
+            (
+                written_days.map_or(days + 1, |days| days.len() as u64),
+                Box::new(|stretch| stretch.saturating_sub(first) * finder.seconds / 86_400),
+            )
         } else {
             (
                 BLOCKS.min(span),
@@ -385,7 +414,7 @@ impl Usual {
                 .collect();
             for cost in 0..COSTS {
                 let mut sums: Vec<f64> = of_hour.iter().map(|(_, sums)| sums[cost]).collect();
-                let median = quantile(&mut sums, stretches, 0.5);
+                let median = quantile(&mut sums, stretches(hour), 0.5);
                 let mut deviations: Vec<f64> = sums.iter().map(|sum| (sum - median).abs()).collect();
                 let spread = quantile(&mut deviations, sums.len() as u64, 0.5);
                 let mut maxima: FxHashMap<u64, f64> = FxHashMap::default();
@@ -472,6 +501,27 @@ mod tests {
         let flood = 8 * 3600 + 3300..9 * 3600 + 420_u64;
         for second in flood.clone() {
             add(&mut finder, second, 300);
+        }
+        let surges = finder.surges();
+        assert_eq!(surges.len(), 1, "{surges:#?}");
+        let near = |at: Timestamp, second: u64| at.as_seconds().abs_diff(START + second) <= 10;
+        assert!(near(surges[0].from, flood.start) && near(surges[0].until, flood.end), "{surges:#?}");
+    }
+
+    #[test]
+    fn a_flood_is_found_in_a_log_that_is_silent_for_most_of_its_span() {
+        let mut finder = SurgeFinder::default();
+        // A day and a half of traffic, forty days of nothing, and the same again with a flood in it.
+        for start in [0, 42 * 86_400] {
+            for second in (0..36 * 3600_u64).step_by(2) {
+                add(&mut finder, start + second, 500);
+            }
+        }
+        let flood = 43 * 86_400..43 * 86_400 + 600_u64;
+        for second in flood.clone() {
+            for _ in 0..5 {
+                add(&mut finder, second, 300);
+            }
         }
         let surges = finder.surges();
         assert_eq!(surges.len(), 1, "{surges:#?}");
