@@ -61,6 +61,9 @@ const QUERY_START: &str = r"^[^?]*\?\x26*";
 /// One parameter with what parts it from the next.
 const PAIR: &str = r"(?:[^\x26]+\x26+)";
 
+/// The same without a name.
+const NAMELESS: &str = r"(?:\x3d[^\x26]*\x26+)";
+
 impl Patterns {
     /// Exactly these bytes.
     pub(super) fn literal(self, value: &[u8]) -> Result<String, Why> {
@@ -199,6 +202,13 @@ impl Patterns {
         if value.contains(&b'=') {
             return Ok(None);
         }
+        // Parameters without a name leave no `&` as long as none with one has come.
+        if value.starts_with(b"&") {
+            return match asked {
+                Simple::Equal(_) | Simple::StartsWith(_) => Ok(None),
+                _ => Err("it asks for a part of `query-keys` that begins with `&`".to_owned()),
+            };
+        }
         let mut parts = Vec::new();
         for (index, key) in keys.iter().enumerate() {
             let (is_first, is_last) = (index == 0, index + 1 == keys.len());
@@ -207,22 +217,25 @@ impl Patterns {
             let text = self.literal(key)?;
             parts.push(match (begins_within, ends_within, key.is_empty()) {
                 // Something is there, and it does not matter what.
-                (true, false, true) => r"[^\x26]+".to_owned(),
                 (_, true, true) => r"[^\x26]".to_owned(),
                 (true, true, false) => format!(r"[^\x26\x3d]*{text}"),
                 (false, true, false) => text,
-                (true, false, false) => format!(r"[^\x26\x3d]*{text}(?:\x3d[^\x26]*)?"),
+                (true, false, _) => format!(r"[^\x26\x3d]*{text}(?:\x3d[^\x26]*)?"),
                 (false, false, true) => r"\x3d[^\x26]*".to_owned(),
                 (false, false, false) => format!(r"{text}(?:\x3d[^\x26]*)?"),
             });
         }
         let text = parts.join(r"\x26+");
+        // Where all that count are there, what follows does not matter.
         Ok(Some(match asked {
-            Simple::Equal([]) => format!(r"{QUERY_START}(?:\x3d[^\x26]*\x26*)?\z"),
-            // What follows the last parameter that counts does not matter.
-            Simple::Equal(_) if before == 0 => format!(r"{QUERY_START}{text}(?:\x26|\z)"),
-            Simple::Equal(_) => format!(r"{QUERY_START}{text}\x26*\z"),
-            Simple::StartsWith(_) => format!("{QUERY_START}{text}"),
+            Simple::Equal([]) => {
+                let before = QUERY_KEYS_MAX - 1;
+                format!(r"{QUERY_START}(?:{NAMELESS}{{0,{before}}}(?:\x3d[^\x26]*)?\x26*\z|{NAMELESS}{{{QUERY_KEYS_MAX}}})")
+            }
+            Simple::Equal(_) => {
+                format!(r"{QUERY_START}(?:{NAMELESS}{{0,{before}}}{text}\x26*\z|{NAMELESS}{{{before}}}{text}\x26)")
+            }
+            Simple::StartsWith(_) => format!("{QUERY_START}{NAMELESS}{{0,{before}}}{text}"),
             Simple::Contains(_) => format!("{QUERY_START}{PAIR}{{0,{before}}}{text}"),
             Simple::EndsWith(_) => {
                 format!(r"{QUERY_START}(?:{PAIR}{{0,{before}}}{text}\x26*\z|{PAIR}{{{before}}}{text}\x26)")

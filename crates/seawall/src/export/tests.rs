@@ -264,11 +264,12 @@ fn values_of_attackers_are_nothing_but_values() {
     }
 }
 
-/// A file with a rule on this value is, apart from comments and patterns, the file with a rule on `a`.
+/// A file with a rule on this value is, apart from comments and patterns, the file with a rule on as many times `a`.
 fn check_hostile(attribute: &str, operator: &str, value: &[u8]) -> Result<(), TestCaseError> {
     let rule = |value: &[u8]| format!("{attribute} {operator} \"{}\"", value.escape_ascii());
-    let harmless = if attribute == "path" { "/a" } else { "a" };
-    let (Some(hostile), Some(harmless)) = (parse(&rule(value)), parse(&rule(harmless.as_bytes()))) else { return Ok(()) };
+    // What decides on the shape of a pattern stays.
+    let harmless: Vec<u8> = value.iter().map(|byte| if b"/?&=".contains(byte) { *byte } else { b'a' }).collect();
+    let (Some(hostile), Some(harmless)) = (parse(&rule(value)), parse(&rule(&harmless))) else { return Ok(()) };
     for system in SYSTEMS {
         let written = system.write(&material(vec![candidate("x", &hostile)]));
         let is_plain = written.text.bytes().all(|byte| matches!(byte, b'\n' | b'\t' | b' '..=b'~'));
@@ -278,7 +279,7 @@ fn check_hostile(attribute: &str, operator: &str, value: &[u8]) -> Result<(), Te
         }
         let reference = system.write(&material(vec![candidate("x", &harmless)]));
         if system.name == "cloudflare" {
-            prop_assert_eq!(unquoted(&written), Some(value.to_vec()).map(|value| cased(attribute, &value)), "{}", written.text);
+            prop_assert_eq!(unquoted(&written), Some(cased(attribute, value)), "{}", written.text);
             continue;
         }
         prop_assert_eq!(skeleton(&written.text), skeleton(&reference.text), "{}", written.text);
