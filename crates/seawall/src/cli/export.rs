@@ -10,6 +10,7 @@ use ipnet::IpNet;
 use seawall_engine::address::loopback_networks;
 use seawall_engine::decision::expression::{Expression, Lists, Use};
 use seawall_engine::decision::{Action, RuleStatus, Stage};
+use seawall_engine::units::Timestamp;
 
 use super::Failure;
 use super::bans::read_import;
@@ -93,7 +94,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     if arguments.strict && !written.unsaid.is_empty() {
         let reasons = written.unsaid.iter().map(|unsaid| format!("{}: {}", unsaid.name, unsaid.why));
         let reasons = reasons.collect::<Vec<_>>().join("\n");
-        return Err(Failure::negative(format!("{} cannot say everything, so nothing is written\n{reasons}", system.name)));
+        return Err(Failure::negative(format!(
+            "{} cannot say everything, so nothing is written\n{reasons}",
+            system.name
+        )));
     }
     print(&written.text)?;
     if !unsaid.is_empty() {
@@ -103,14 +107,15 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
 }
 
 fn material(arguments: &Arguments, system: &System) -> Result<Material, Failure> {
+    let now = wall_clock();
     let mut material = match (&arguments.rules, &arguments.bans) {
         (None, None) => of_guard(arguments)?,
-        (rules, bans) => of_files(arguments, rules.as_deref(), bans.as_deref())?,
+        (rules, bans) => of_files(arguments, rules.as_deref(), bans.as_deref(), now)?,
     };
     if let Some(never) = &arguments.never {
         material.never_ban.extend(networks(never)?.into_iter().map(|(network, _)| network));
     }
-    material.made = wall_clock();
+    material.made = now;
     material.ports.clone_from(&arguments.ports);
     material.command = command(arguments, system);
     Ok(material)
@@ -159,12 +164,19 @@ fn ban(view: &BanView) -> Result<Ban, Failure> {
     let address = view.network.parse::<std::net::IpAddr>().map(IpNet::from);
     let network = address.or_else(|_| view.network.parse::<IpNet>()).map_err(|_| {
         let shown = escape(view.network.as_bytes());
-        Failure::no_guard(format!("failed to read the guard's ban of {shown}: it is no network; is it of another version?"))
+        Failure::no_guard(format!(
+            "failed to read the guard's ban of {shown}: it is no network; is it of another version?"
+        ))
     })?;
     Ok(Ban { network, expires: Some(view.expires) })
 }
 
-fn of_files(arguments: &Arguments, rules: Option<&Path>, bans: Option<&Path>) -> Result<Material, Failure> {
+fn of_files(
+    arguments: &Arguments,
+    rules: Option<&Path>,
+    bans: Option<&Path>,
+    now: Timestamp,
+) -> Result<Material, Failure> {
     let config = arguments.config.as_deref().map(config::load).transpose()?;
     let lists = config.as_ref().map(config::Config::lists).unwrap_or_default();
     let rules = rules.map(|path| rule_file::read(path, &lists)).transpose()?.unwrap_or_default();
@@ -174,7 +186,6 @@ fn of_files(arguments: &Arguments, rules: Option<&Path>, bans: Option<&Path>) ->
         expires: None,
         obstacle: None,
     });
-    let now = wall_clock();
     let bans = bans.map(networks).transpose()?.unwrap_or_default();
     let bans = bans.into_iter().map(|(network, seconds)| Ban {
         network: of_client(network),

@@ -26,11 +26,7 @@ pub(super) const SYSTEM: System = System {
     kind: Kind::Web { rule, body },
 };
 
-const PATTERNS: Patterns = Patterns {
-    reads: Reads::Characters,
-    // What is matched is the target of the request, which may name a host.
-    path_start: r"^(?:[hH][tT][tT][pP][sS]?://[^/?]*)?",
-};
+const PATTERNS: Patterns = Patterns { reads: Reads::Characters };
 
 pub(super) const DIALECT: Dialect = Dialect { patterns: Some(PATTERNS), tells_missing: true, unseen: |_| None };
 
@@ -64,14 +60,18 @@ impl Language for Expressions {
     }
 }
 
-/// `orig_uri` is what was sent; `path` and its like are decoded. Patterns hold neither quotes nor names in braces.
+/// The path and the query. `orig_uri` is what was sent, whereas `path` and its like are decoded; in absolute form it would name the host,
+/// which `uri` leaves out.
+const TARGET: &str = "({http.request.orig_uri}.startsWith('/') ? {http.request.orig_uri} : {http.request.uri}).matches";
+
+/// Patterns hold neither quotes nor names in braces.
 fn found(field: Field, pattern: &str) -> String {
     match field {
         Field::UserAgent | Field::Referer => {
             format!("header_regexp('{}', r'{pattern}')", field.header().unwrap_or_default())
         }
         Field::Method => format!("{{http.request.method}}.matches(r'{pattern}')"),
-        Field::Path | Field::Query => format!("{{http.request.orig_uri}}.matches(r'{pattern}')"),
+        Field::Path | Field::Query => format!("{TARGET}(r'{pattern}')"),
         Field::Host => format!("{{http.request.hostport}}.matches(r'{pattern}')"),
         Field::Version => format!("{{http.request.proto}}.matches(r'{pattern}')"),
     }

@@ -36,7 +36,10 @@ const EXPRESSION_BYTES_MAX: usize = 4_096;
 fn rule(_: usize, expression: &Expression) -> Result<Block, Why> {
     let condition = Wirefilter.write(&lower(expression, &DIALECT)?)?;
     if condition.len() > EXPRESSION_BYTES_MAX {
-        return Err(format!("it takes an expression of {} characters, where {EXPRESSION_BYTES_MAX} are the most", condition.len()));
+        return Err(format!(
+            "it takes an expression of {} characters, where {EXPRESSION_BYTES_MAX} are the most",
+            condition.len()
+        ));
     }
     Ok(Block { before: String::new(), condition })
 }

@@ -26,7 +26,7 @@ pub(super) const SYSTEM: System = System {
     kind: Kind::Web { rule, body },
 };
 
-const PATTERNS: Patterns = Patterns { reads: Reads::Bytes, path_start: "^" };
+const PATTERNS: Patterns = Patterns { reads: Reads::Bytes };
 
 const DIALECT: Dialect = Dialect { patterns: Some(PATTERNS), tells_missing: true, unseen: |_| None };
 

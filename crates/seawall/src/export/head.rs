@@ -51,7 +51,8 @@ pub(super) fn lines(
         lines.push("It holds addresses of clients in the clear.".to_owned());
     }
     if spared > 0 {
-        lines.push(format!("{spared} {} left out: they are of networks that are never banned.", plural(spared, "ban")));
+        let bans = plural(spared, "ban");
+        lines.push(format!("Left out, since nobody in their networks is ever banned: {spared} {bans}."));
     }
     lines.push(String::new());
     let ends = content.rules.iter().map(|rule| rule.expires).chain(content.bans.iter().map(|ban| ban.expires));

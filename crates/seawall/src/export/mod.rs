@@ -207,14 +207,8 @@ impl System {
         let never_ban = networks::distinct(&material.never_ban);
         let (bans, spared) = networks::bans(&bans, &never_ban, material.made);
         let (rule_count, ban_count) = (rules.len(), bans.len());
-        let mut content = Content {
-            rules,
-            bans,
-            never_ban,
-            made: material.made,
-            ports: material.ports.clone(),
-            head: Vec::new(),
-        };
+        let mut content =
+            Content { rules, bans, never_ban, made: material.made, ports: material.ports.clone(), head: Vec::new() };
         content.head = head::lines(self, &content, &unsaid, spared, &material.command);
         let (Kind::Web { body, .. } | Kind::Packets { body, .. }) = self.kind;
         Written { text: body(&content), rules: rule_count, bans: ban_count, unsaid }

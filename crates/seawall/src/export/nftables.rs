@@ -32,9 +32,9 @@ fn body(content: &Content) -> String {
     for (family, kind) in [(4, "ipv4_addr"), (6, "ipv6_addr")] {
         let is_of = |network: IpNet| network.addr().is_ipv4() == (family == 4);
         let never = content.never_ban.iter().filter(|never| is_of(**never)).map(|never| short(*never));
-        set(&mut text, &format!("never{family}"), kind, "interval", never.collect());
+        set(&mut text, &format!("never{family}"), kind, "interval", &never.collect::<Vec<_>>());
         let bans = bans.iter().filter(|ban| is_of(ban.network)).map(|ban| element(content, ban));
-        set(&mut text, &format!("banned{family}"), kind, "interval, timeout", bans.collect());
+        set(&mut text, &format!("banned{family}"), kind, "interval, timeout", &bans.collect::<Vec<_>>());
     }
     let ports = content.port_list(", ");
     // Before connection tracking and before the ports of containers are translated.
@@ -55,7 +55,7 @@ fn element(content: &Content, ban: &Ban) -> String {
     }
 }
 
-fn set(text: &mut String, name: &str, kind: &str, flags: &str, elements: Vec<String>) {
+fn set(text: &mut String, name: &str, kind: &str, flags: &str, elements: &[String]) {
     // Writing to a string cannot fail; here and above.
     let _ = write!(text, "    set {name} {{\n        type {kind}\n        flags {flags}\n");
     if !elements.is_empty() {

@@ -24,7 +24,7 @@ pub(super) const SYSTEM: System = System {
     kind: Kind::Web { rule, body },
 };
 
-const PATTERNS: Patterns = Patterns { reads: Reads::Bytes, path_start: "^" };
+const PATTERNS: Patterns = Patterns { reads: Reads::Bytes };
 
 pub(super) const DIALECT: Dialect = Dialect {
     patterns: Some(PATTERNS),
@@ -97,8 +97,9 @@ impl Maps {
                 Ok(self.map(&source, &["0".to_owned()]))
             }
             Term::Is(Leaf::Missing(field) | Leaf::Blank(field)) => {
-                let pattern = if *field == Field::Host { Patterns::no_host() } else { r"^\z" };
-                Ok(self.map(source(*field), &[pattern.to_owned()]))
+                let pattern = (*field == Field::Host).then(|| Patterns::no_host().to_owned());
+                // Patterns are not tried on nothing at all.
+                Ok(self.map_with(source(*field), "    \"\" 1;\n", pattern.as_slice()))
             }
             Term::Is(Leaf::Text(field, tests)) => {
                 let patterns = patterns_of(*field, tests, PATTERNS)?;
@@ -113,9 +114,13 @@ impl Maps {
     }
 
     fn map(&mut self, source: &str, patterns: &[String]) -> String {
+        self.map_with(source, "", patterns)
+    }
+
+    fn map_with(&mut self, source: &str, strings: &str, patterns: &[String]) -> String {
         let name = self.name();
         // Writing to a string cannot fail; here and below.
-        let _ = writeln!(self.text, "map {source} {name} {{\n    default 0;");
+        let _ = write!(self.text, "map {source} {name} {{\n    default 0;\n{strings}");
         for pattern in patterns {
             let _ = writeln!(self.text, "    \"~{pattern}\" 1;");
         }

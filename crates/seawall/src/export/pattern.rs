@@ -39,8 +39,6 @@ pub(super) enum Simple<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Patterns {
     pub(super) reads: Reads,
-    /// Where a path begins in what patterns on it are matched against.
-    pub(super) path_start: &'static str,
 }
 
 /// A pattern, `None` when no value meets it.
@@ -73,7 +71,8 @@ impl Patterns {
                 text
             })),
             Reads::Characters => {
-                let no_text = || "it asks for bytes that are no UTF-8, which regular expressions of characters cannot".to_owned();
+                let no_text =
+                    || "it asks for bytes that are no UTF-8, which regular expressions of characters cannot".to_owned();
                 let value = str::from_utf8(value).map_err(|_| no_text())?;
                 // What is no UTF-8 is read as this character.
                 if value.contains(char::REPLACEMENT_CHARACTER) {
@@ -120,42 +119,45 @@ impl Patterns {
     /// On the path: a directory above it, of up to three levels. The directories lie within each other, so one that begins with
     /// something is there when the longest begins with it.
     pub(super) fn path_prefix(self, asked: Simple<'_>) -> Made {
-        let (Simple::Equal(value) | Simple::Contains(value) | Simple::StartsWith(value) | Simple::EndsWith(value)) = asked;
+        let (Simple::Equal(value) | Simple::Contains(value) | Simple::StartsWith(value) | Simple::EndsWith(value)) =
+            asked;
         let slashes = value.iter().filter(|byte| **byte == b'/').count();
         let (most, ends) = (PATH_LEVELS_MAX + 1, value.ends_with(b"/"));
         if value.contains(&b'?') || slashes > most {
             return Ok(None);
         }
-        let (start, text) = (self.path_start, self.literal(value)?);
+        let text = self.literal(value)?;
         // How many segments have to follow a part up to whose end there are so many slashes.
         let more = |before: usize| 2_usize.saturating_sub(before).max(usize::from(!ends));
         Ok(match asked {
-            Simple::Equal(_) => (ends && slashes >= 2).then(|| format!("{start}{text}")),
+            Simple::Equal(_) => (ends && slashes >= 2).then(|| format!("^{text}")),
             Simple::StartsWith(_) => {
                 let more = more(slashes);
-                (slashes + more <= most).then(|| format!("{start}{text}(?:[^/?]*/){{{more}}}"))
+                (slashes + more <= most).then(|| format!("^{text}(?:[^/?]*/){{{more}}}"))
             }
             Simple::EndsWith(_) => {
                 let (least, most) = (2_usize.saturating_sub(slashes), most - slashes);
-                ends.then(|| format!("{start}(?:[^/?]*/){{{least},{most}}}[^/?]*{text}"))
+                ends.then(|| format!("^(?:[^/?]*/){{{least},{most}}}[^/?]*{text}"))
             }
             Simple::Contains(_) => {
                 let fits = (0..=most).map(|before| (before, more(before + slashes)));
                 let fits = fits.filter(|(before, more)| before + slashes + more <= most);
-                let ways = fits.map(|(before, more)| format!("(?:[^/?]*/){{{before}}}[^/?]*{text}(?:[^/?]*/){{{more}}}"));
-                either(start, ways)
+                let ways =
+                    fits.map(|(before, more)| format!("(?:[^/?]*/){{{before}}}[^/?]*{text}(?:[^/?]*/){{{more}}}"));
+                either("^", ways)
             }
         })
     }
 
     /// On the path: that it lies in a directory at all.
-    pub(super) fn any_path_prefix(self) -> String {
-        format!("{}[^/?]*/[^/?]*/", self.path_start)
+    pub(super) fn any_path_prefix() -> String {
+        "^[^/?]*/[^/?]*/".to_owned()
     }
 
     /// On the path: its extension, which is that of the first program in it, or of its last segment.
     pub(super) fn extension(self, asked: Simple<'_>) -> Made {
-        let (Simple::Equal(value) | Simple::Contains(value) | Simple::StartsWith(value) | Simple::EndsWith(value)) = asked;
+        let (Simple::Equal(value) | Simple::Contains(value) | Simple::StartsWith(value) | Simple::EndsWith(value)) =
+            asked;
         let Some(room) = EXTENSION_BYTES_MAX.checked_sub(value.len()) else { return Ok(None) };
         if value.is_empty() || !value.iter().all(|byte| byte.is_ascii_digit() || byte.is_ascii_lowercase()) {
             return Ok(None);
@@ -191,12 +193,13 @@ impl Patterns {
         }
         // A segment that is no program's: it has no dot, or another word behind its last.
         let other = format!(r"[^./?]*(?:(?:\.[^./?]*)*\.{})?", not_among(&PROGRAMS));
-        Ok(format!(r"{}(?:{other}/)*[^/?]+\.(?:{})", self.path_start, ways.join("|")))
+        Ok(format!(r"^(?:{other}/)*[^/?]+\.(?:{})", ways.join("|")))
     }
 
     /// On the query: the names of its parameters, joined by `&`.
     pub(super) fn query_keys(self, asked: Simple<'_>) -> Made {
-        let (Simple::Equal(value) | Simple::Contains(value) | Simple::StartsWith(value) | Simple::EndsWith(value)) = asked;
+        let (Simple::Equal(value) | Simple::Contains(value) | Simple::StartsWith(value) | Simple::EndsWith(value)) =
+            asked;
         let keys: Vec<&[u8]> = value.split(|byte| *byte == b'&').collect();
         let Some(before) = QUERY_KEYS_MAX.checked_sub(keys.len()) else { return Ok(None) };
         if value.contains(&b'=') {
@@ -230,7 +233,9 @@ impl Patterns {
         Ok(Some(match asked {
             Simple::Equal([]) => {
                 let before = QUERY_KEYS_MAX - 1;
-                format!(r"{QUERY_START}(?:{NAMELESS}{{0,{before}}}(?:\x3d[^\x26]*)?\x26*\z|{NAMELESS}{{{QUERY_KEYS_MAX}}})")
+                format!(
+                    r"{QUERY_START}(?:{NAMELESS}{{0,{before}}}(?:\x3d[^\x26]*)?\x26*\z|{NAMELESS}{{{QUERY_KEYS_MAX}}})"
+                )
             }
             Simple::Equal(_) => {
                 format!(r"{QUERY_START}(?:{NAMELESS}{{0,{before}}}{text}\x26*\z|{NAMELESS}{{{before}}}{text}\x26)")
@@ -244,13 +249,14 @@ impl Patterns {
     }
 
     /// On the query: that there is one.
-    pub(super) fn any_query(self) -> String {
+    pub(super) fn any_query() -> String {
         r"^[^?]*\?".to_owned()
     }
 
     /// On the user agent: one of its first words. `is_positive` says whether more requests are refused when it holds.
     pub(super) fn user_agent_word(self, asked: Simple<'_>, is_positive: bool) -> Made {
-        let (Simple::Equal(value) | Simple::Contains(value) | Simple::StartsWith(value) | Simple::EndsWith(value)) = asked;
+        let (Simple::Equal(value) | Simple::Contains(value) | Simple::StartsWith(value) | Simple::EndsWith(value)) =
+            asked;
         let is_in_word = |byte: &u8| byte.is_ascii_alphanumeric() || *byte >= 0x80;
         let begins = value.first().is_some_and(|byte| is_in_word(byte) && !byte.is_ascii_digit());
         if value.is_empty() || !value.iter().all(is_in_word) {
@@ -258,7 +264,8 @@ impl Patterns {
         }
         let (length, text) = (value.len(), self.literal(value)?);
         if self.reads == Reads::Characters && length < 3 {
-            return Err("it asks for a part of a word of less than three bytes, which are counted as characters there".to_owned());
+            return Err("it asks for a part of a word of less than three bytes, which are counted as characters there"
+                .to_owned());
         }
         let Words { within, letter, apart, .. } = self.words();
         let at_least = |wanted: usize| wanted.saturating_sub(length);
@@ -285,7 +292,9 @@ impl Patterns {
         let Words { within, letter, apart, .. } = self.words();
         match self.reads {
             Reads::Bytes => Ok(format!("(?:^|{apart}){letter}{within}{{2}}")),
-            Reads::Characters => Err("it asks for user agents without a word, whose bytes are counted as characters there".to_owned()),
+            Reads::Characters => {
+                Err("it asks for user agents without a word, whose bytes are counted as characters there".to_owned())
+            }
         }
     }
 
@@ -322,7 +331,8 @@ impl Patterns {
 
     /// On the referer: scheme and host, which is all before the third slash.
     pub(super) fn referer_origin(self, asked: Simple<'_>) -> Made {
-        let (Simple::Equal(value) | Simple::Contains(value) | Simple::StartsWith(value) | Simple::EndsWith(value)) = asked;
+        let (Simple::Equal(value) | Simple::Contains(value) | Simple::StartsWith(value) | Simple::EndsWith(value)) =
+            asked;
         let slashes = value.iter().filter(|byte| **byte == b'/').count();
         let Some(before) = 2_usize.checked_sub(slashes) else { return Ok(None) };
         let text = self.literal(value)?;
@@ -339,7 +349,8 @@ impl Patterns {
 
     /// On the Host header as it was sent: the host without its port and final dot, in any case.
     pub(super) fn host(self, asked: Simple<'_>) -> Made {
-        let (Simple::Equal(value) | Simple::Contains(value) | Simple::StartsWith(value) | Simple::EndsWith(value)) = asked;
+        let (Simple::Equal(value) | Simple::Contains(value) | Simple::StartsWith(value) | Simple::EndsWith(value)) =
+            asked;
         let port = r"(?::[0-9]*)?\z";
         if !matches!(asked, Simple::Equal(_)) && value.iter().any(|byte| b"[]:".contains(byte)) {
             return Err("it asks for a part of an address in brackets as host".to_owned());

@@ -142,21 +142,18 @@ impl Test {
             Field::Version => return patterns.version(asked),
             _ => {}
         }
-        let (start, end, within) = match field {
-            Field::Path => (patterns.path_start, PATH_END, "[^?]"),
-            _ => ("^", r"\z", patterns.any()),
-        };
+        let end = if field == Field::Path { PATH_END } else { r"\z" };
         let text = |value: &[u8]| patterns.literal(value);
         Ok(Some(match asked {
             // What is as long as is compared stands for all that goes on after it, where nothing was cut before.
             Simple::Equal(value) if patterns.reads == Reads::Characters && value.len() >= field.bytes_max() => {
-                format!("{start}{}", text(value)?)
+                format!("^{}", text(value)?)
             }
-            Simple::Equal(value) => format!("{start}{}{end}", text(value)?),
-            Simple::StartsWith(value) => format!("{start}{}", text(value)?),
-            Simple::Contains(value) if field == Field::Path => format!("{start}{within}*{}", text(value)?),
+            Simple::Equal(value) => format!("^{}{end}", text(value)?),
+            Simple::StartsWith(value) => format!("^{}", text(value)?),
+            Simple::Contains(value) if field == Field::Path => format!("^[^?]*{}", text(value)?),
             Simple::Contains(value) => text(value)?,
-            Simple::EndsWith(value) if field == Field::Path => format!("{start}{within}*{}{end}", text(value)?),
+            Simple::EndsWith(value) if field == Field::Path => format!("^[^?]*{}{end}", text(value)?),
             Simple::EndsWith(value) => format!("{}{end}", text(value)?),
         }))
     }
@@ -181,12 +178,15 @@ pub(super) fn lower(expression: &Expression, dialect: &Dialect) -> Result<Term, 
 /// `is_positive` says whether more requests are refused when the part holds of more: where characters stand for bytes, that decides
 /// on which side to err, so that nothing is refused which Seawall would not.
 fn node(view: &View<'_>, dialect: &Dialect, is_positive: bool) -> Result<Term, Why> {
-    let each = |parts: &[View<'_>]| parts.iter().map(|part| node(part, dialect, is_positive)).collect::<Result<Vec<_>, _>>();
+    let each =
+        |parts: &[View<'_>]| parts.iter().map(|part| node(part, dialect, is_positive)).collect::<Result<Vec<_>, _>>();
     match view {
         View::All(parts) => Ok(Term::all(each(parts)?)),
         View::Any(parts) => Ok(Term::any(each(parts)?)),
         View::Not(part) => Ok(Term::not(node(part, dialect, !is_positive)?)),
-        View::Asks(Subject::Evidence(evidence), _) => Err(format!("`{}` is known only once it is answered", evidence.name())),
+        View::Asks(Subject::Evidence(evidence), _) => {
+            Err(format!("`{}` is known only once it is answered", evidence.name()))
+        }
         View::Asks(Subject::Attribute(attribute), asked) => {
             Asking { attribute: *attribute, dialect, is_positive }.term(asked)
         }
@@ -245,7 +245,7 @@ impl Asking<'_> {
         let turned = Self { is_positive: !self.is_positive, ..*self };
         let there = |pattern| Ok(Term::not(turned.guarded(field, Term::pattern(field, pattern))?));
         match self.attribute {
-            Attribute::PathPrefix => there(self.patterns()?.any_path_prefix()),
+            Attribute::PathPrefix => self.patterns().and_then(|_| there(Patterns::any_path_prefix())),
             Attribute::Extension => there(self.patterns()?.any_extension()?),
             Attribute::UserAgentWord => there(self.patterns()?.any_user_agent_word()?),
             Attribute::QueryKeys | Attribute::Host | Attribute::UserAgent | Attribute::RefererOrigin => {
@@ -316,7 +316,8 @@ impl Asking<'_> {
         tests: &mut Vec<Test>,
         guarded: &mut Vec<Test>,
     ) -> Result<(), Why> {
-        let (Simple::Equal(value) | Simple::Contains(value) | Simple::StartsWith(value) | Simple::EndsWith(value)) = simple;
+        let (Simple::Equal(value) | Simple::Contains(value) | Simple::StartsWith(value) | Simple::EndsWith(value)) =
+            simple;
         if field == Field::Path && value.contains(&b'?') {
             return Ok(());
         }
@@ -326,13 +327,13 @@ impl Asking<'_> {
             Simple::Contains(value) if self.reads_characters() && self.is_positive && field != Field::Host => {
                 let Some(before) = field.bytes_max().checked_sub(value.len()) else { return Ok(()) };
                 let patterns = self.patterns()?;
-                let (start, ascii, any) = match field {
-                    Field::Path => (patterns.path_start, ASCII_OF_PATH, "[^?]"),
-                    _ => ("^", ASCII, patterns.any()),
+                let (ascii, any) = match field {
+                    Field::Path => (ASCII_OF_PATH, "[^?]"),
+                    _ => (ASCII, patterns.any()),
                 };
                 // A character has at most four bytes.
                 let (quarter, text) = (before / 4, patterns.literal(value)?);
-                tests.push(Test::Pattern(format!("{start}(?:{ascii}{{0,{before}}}|{any}{{0,{quarter}}}){text}")));
+                tests.push(Test::Pattern(format!("^(?:{ascii}{{0,{before}}}|{any}{{0,{quarter}}}){text}")));
             }
             Simple::Contains(value) => tests.push(Test::Contains(value.into())),
             Simple::EndsWith(value) if field == Field::Host => tests.push(Test::EndsWith(value.into())),
@@ -347,7 +348,7 @@ impl Asking<'_> {
 
     /// Patterns to ask whether anything can meet a condition at all.
     fn any_patterns(&self) -> Patterns {
-        self.dialect.patterns.unwrap_or(Patterns { reads: Reads::Bytes, path_start: "^" })
+        self.dialect.patterns.unwrap_or(Patterns { reads: Reads::Bytes })
     }
 
     /// The test, where what follows the bytes that Seawall compares could change it: then only of parts that are certainly not longer,
@@ -358,7 +359,7 @@ impl Asking<'_> {
         }
         let patterns = self.patterns()?;
         let (start, ascii, any, end) = match field {
-            Field::Path => (patterns.path_start, ASCII_OF_PATH, "[^?]", PATH_END),
+            Field::Path => ("^", ASCII_OF_PATH, "[^?]", PATH_END),
             Field::Query => (r"^[^?]*\?", ASCII, patterns.any(), r"\z"),
             _ => ("^", ASCII, patterns.any(), r"\z"),
         };
@@ -367,7 +368,7 @@ impl Asking<'_> {
         if self.is_positive {
             return Ok(Term::all([short, test]));
         }
-        let there = Term::pattern(field, if field == Field::Query { patterns.any_query() } else { "^".to_owned() });
+        let there = Term::pattern(field, if field == Field::Query { Patterns::any_query() } else { "^".to_owned() });
         Ok(Term::any([test, Term::all([there, Term::not(short)])]))
     }
 }
@@ -415,7 +416,9 @@ fn no_missing(field: Field) -> Why {
         Field::Referer => ("referer-origin", "Referer"),
         _ => ("user-agent", "User-Agent"),
     };
-    format!("a request without {header} looks there like one with an empty one; `{name} = none or {name} = \"\"` asks for both")
+    format!(
+        "a request without {header} looks there like one with an empty one; `{name} = none or {name} = \"\"` asks for both"
+    )
 }
 
 /// How languages with parentheses write a term.

@@ -82,15 +82,17 @@ fn holds(term: &Term, sent: &Sent, patterns: Patterns) -> bool {
         Reads::Bytes => {
             regex::bytes::Regex::new(&format!("(?-u){pattern}")).expect("a pattern of bytes").is_match(text)
         }
-        Reads::Characters => regex::Regex::new(pattern)
-            .expect("a pattern of characters")
-            .is_match(&String::from_utf8_lossy(text)),
+        Reads::Characters => {
+            regex::Regex::new(pattern).expect("a pattern of characters").is_match(&String::from_utf8_lossy(text))
+        }
     };
     match term {
         Term::All(parts) => parts.iter().all(|part| holds(part, sent, patterns)),
         Term::Any(parts) => parts.iter().any(|part| holds(part, sent, patterns)),
         Term::Not(part) => !holds(part, sent, patterns),
-        Term::Is(Leaf::Missing(Field::Host)) => find(Patterns::no_host(), sent.host.as_deref().unwrap_or_default().as_bytes()),
+        Term::Is(Leaf::Missing(Field::Host)) => {
+            find(Patterns::no_host(), sent.host.as_deref().unwrap_or_default().as_bytes())
+        }
         Term::Is(Leaf::Missing(Field::Query)) => !sent.target.contains('?'),
         Term::Is(Leaf::Missing(field)) => sent.part(*field, patterns.reads).is_none(),
         Term::Is(Leaf::Blank(field)) => sent.part(*field, patterns.reads).is_none_or(|part| part.is_empty()),
@@ -121,15 +123,61 @@ fn text(pieces: &'static [&'static str], most: usize) -> impl Strategy<Value = S
 }
 
 const PATHS: &[&str] = &[
-    "/", "/a", "/b/", "a", "b", ".", ".php", ".PHP", "/index.php", "/x.css", ".py/", "%2f", "-", "_", "\"", "é", "//",
+    "/",
+    "/a",
+    "/b/",
+    "a",
+    "b",
+    ".",
+    ".php",
+    ".PHP",
+    "/index.php",
+    "/x.css",
+    ".py/",
+    "%2f",
+    "-",
+    "_",
+    "\"",
+    "é",
+    "//",
     "/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
 ];
 const QUERIES: &[&str] = &[
-    "a", "a=1", "&", "&&", "=", "b=?", "b", "id", "id=7&", "ab=", "x&", "\"",
+    "a",
+    "a=1",
+    "&",
+    "&&",
+    "=",
+    "b=?",
+    "b",
+    "id",
+    "id=7&",
+    "ab=",
+    "x&",
+    "\"",
     "cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc",
 ];
 const AGENTS: &[&str] = &[
-    "Mozilla", "bot", "Bot", " ", "/", "5.0", "(", ";", "ab", "a", "é", "日本", "$", "\"", "'", "`", "\\", "{", "9x", "x y z ",
+    "Mozilla",
+    "bot",
+    "Bot",
+    " ",
+    "/",
+    "5.0",
+    "(",
+    ";",
+    "ab",
+    "a",
+    "é",
+    "日本",
+    "$",
+    "\"",
+    "'",
+    "`",
+    "\\",
+    "{",
+    "9x",
+    "x y z ",
     "one two three four five six seven eight nine ten ",
     "wwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwww",
 ];
@@ -141,7 +189,8 @@ fn sent() -> impl Strategy<Value = Sent> {
     let header = |pieces, most| proptest::option::weighted(0.8, text(pieces, most));
     let port = proptest::sample::select(&["", "", ":", ":80", ":8080"][..]);
     let target = (text(PATHS, 8), header(QUERIES, 24));
-    let target = target.prop_map(|(path, query)| format!("/{path}{}", query.map(|query| format!("?{query}")).unwrap_or_default()));
+    let target = target
+        .prop_map(|(path, query)| format!("/{path}{}", query.map(|query| format!("?{query}")).unwrap_or_default()));
     (text(METHODS, 4), target, header(HOSTS, 4), port, header(AGENTS, 24), header(REFERERS, 6), any::<bool>()).prop_map(
         |(method, target, host, port, user_agent, referer, is_old)| Sent {
             method,
@@ -187,7 +236,13 @@ fn condition() -> impl Strategy<Value = String> {
 
 fn rule() -> impl Strategy<Value = String> {
     let others = proptest::sample::select(
-        &["host in sites", "host not in sites", "client in (192.0.2.0/24, 2001:db8::/32)", "version = \"HTTP/1.0\"", "client = 10.0.0.1"][..],
+        &[
+            "host in sites",
+            "host not in sites",
+            "client in (192.0.2.0/24, 2001:db8::/32)",
+            "version = \"HTTP/1.0\"",
+            "client = 10.0.0.1",
+        ][..],
     );
     let one = prop_oneof![6 => condition(), 1 => others.prop_map(str::to_owned)];
     one.prop_recursive(3, 8, 3, |inner| {
@@ -396,9 +451,11 @@ fn what_is_yaml_or_json_can_be_read() {
 
 #[test]
 fn no_expression_of_cloudflare_is_too_long() {
-    let bans = (0..9_999_u32).map(|number| Ban { network: std::net::Ipv4Addr::from_bits(number << 8).into_net(), expires: None });
+    let bans = (0..9_999_u32)
+        .map(|number| Ban { network: std::net::Ipv4Addr::from_bits(number << 8).into_net(), expires: None });
     let long = format!("user-agent in ({})", vec![format!("\"{}\"", "x".repeat(120)); 60].join(", "));
-    let material = Material { bans: bans.collect(), ..material(vec![candidate("long", &parse(&long).expect("a rule"))]) };
+    let material =
+        Material { bans: bans.collect(), ..material(vec![candidate("long", &parse(&long).expect("a rule"))]) };
     let written = system("cloudflare").expect("a system").write(&material);
     let file: serde_json::Value = serde_json::from_str(&written.text).expect("JSON");
     let expressions = file["rules"].as_array().expect("rules").iter().filter_map(|rule| rule["expression"].as_str());

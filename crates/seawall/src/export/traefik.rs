@@ -26,13 +26,15 @@ pub(super) const SYSTEM: System = System {
     kind: Kind::Web { rule, body },
 };
 
-const PATTERNS: Patterns = Patterns { reads: Reads::Characters, path_start: "^" };
+const PATTERNS: Patterns = Patterns { reads: Reads::Characters };
 
 const DIALECT: Dialect = Dialect {
     patterns: Some(PATTERNS),
     tells_missing: true,
     unseen: |field| match field {
-        Field::Path | Field::Query => Some("Traefik matches paths and queries decoded, so it would refuse other spellings too"),
+        Field::Path | Field::Query => {
+            Some("Traefik matches paths and queries decoded, so it would refuse other spellings too")
+        }
         Field::Version => Some("Traefik has no matcher for it"),
         Field::Method | Field::Host | Field::UserAgent | Field::Referer => None,
     },
@@ -80,7 +82,9 @@ fn header(field: Field, pattern: &str) -> String {
 /// Methods are compared as a whole, and those of a rule are put into upper case before.
 fn method(test: &Test) -> Result<String, Why> {
     match test {
-        Test::Equal(value) if !value.is_empty() && value.iter().all(|byte| byte.is_ascii_uppercase() || *byte == b'-') => {
+        Test::Equal(value)
+            if !value.is_empty() && value.iter().all(|byte| byte.is_ascii_uppercase() || *byte == b'-') =>
+        {
             Ok(format!("Method(`{}`)", String::from_utf8_lossy(value)))
         }
         _ => Err("Traefik knows methods in upper case alone, and no parts of them".to_owned()),
@@ -98,7 +102,8 @@ fn body(content: &Content) -> String {
         // Sections without anything in them would be errors.
         return text + "{}\n";
     }
-    let never = if content.never_ban.is_empty() { String::new() } else { format!(" && !{}", clients(&content.never_ban)) };
+    let never =
+        if content.never_ban.is_empty() { String::new() } else { format!(" && !{}", clients(&content.never_ban)) };
     let banned = content.banned();
     let bans = banned.chunks(NETWORKS_IN_ROUTER).map(clients);
     let bans = (1..).zip(bans).map(|(number, condition)| (format!("seawall-bans-{number}"), condition, None));

@@ -9,7 +9,7 @@ use super::pattern::{Patterns, Reads};
 use super::term::{Dialect, Field, Language, Leaf, lower, pattern_of};
 use super::{Block, Content, Why};
 
-const PATTERNS: Patterns = Patterns { reads: Reads::Bytes, path_start: "^" };
+const PATTERNS: Patterns = Patterns { reads: Reads::Bytes };
 
 pub(super) const DIALECT: Dialect = Dialect { patterns: Some(PATTERNS), tells_missing: true, unseen: |_| None };
 
@@ -30,7 +30,8 @@ pub(super) fn acl(name: &str, networks: &[IpNet]) -> String {
 pub(super) fn lists(content: &Content) -> String {
     let mut text = String::new();
     // A list that nothing asks for would be an error.
-    if !content.never_ban.is_empty() {
+    let refuses = !content.bans.is_empty() || !content.rules.is_empty();
+    if refuses && !content.never_ban.is_empty() {
         text += &acl("seawall_never", &content.never_ban);
     }
     if !content.bans.is_empty() {

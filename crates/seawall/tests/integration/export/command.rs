@@ -32,7 +32,10 @@ fn what_cannot_be_said_is_listed_and_named() {
     let said = ends(&output, 0);
     assert!(said.ends_with("with the reasons: b, line-3\n"), "{said}");
     let file = text(&output.stdout);
-    assert!(file.contains("#   b: country = \"CN\" and path = \"/b\"\n#     not said, since `country` comes from a table"), "{file}");
+    assert!(
+        file.contains("#   b: country = \"CN\" and path = \"/b\"\n#     not said, since `country` comes from a table"),
+        "{file}"
+    );
     assert!(file.contains("/etc/crontab:\n#   */5 * * * * root seawall export nginx --rules rules.txt > "), "{file}");
     assert!(!file.contains("\\x43N\" 1;") && file.contains("127.0.0.0/8 1;"), "{file}");
     let output = export(folder.path(), &["nginx", "--rules", "rules.txt", "--strict"]);
@@ -45,7 +48,10 @@ fn wrong_input_is_named() {
     let folder = folder(&[
         ("rules.txt", "path = /a\nhost not in sites\n"),
         ("bans.txt", "192.0.2.1\nnobody\n"),
-        ("seawall.toml", "[[site]]\nhosts = [\"site.example\"]\nupstream = \"http://127.0.0.1:1\"\n[policy]\nnever-ban = [\"198.51.100.7\"]\n"),
+        (
+            "seawall.toml",
+            "[[site]]\nhosts = [\"site.example\"]\nupstream = \"http://127.0.0.1:1\"\n[policy]\nnever-ban = [\"198.51.100.7\"]\n",
+        ),
     ]);
     let export = |arguments: &[&str]| export(folder.path(), arguments);
     let said = ends(&export(&["nginx", "--rules", "rules.txt"]), 3);

@@ -32,7 +32,9 @@ fn is_dropped(from: &str, to: SocketAddr) -> bool {
 
 /// The file of a system in a folder, as a path.
 fn written(folder: &Path, system: &str, port: u16) -> String {
-    for (name, content) in [("bans.txt", BANS), ("never.txt", NEVER), ("rules.txt", "client = 127.0.7.0/24\npath = /x\n")] {
+    for (name, content) in
+        [("bans.txt", BANS), ("never.txt", NEVER), ("rules.txt", "client = 127.0.7.0/24\npath = /x\n")]
+    {
         fs::write(folder.join(name), content).expect("room for a file");
     }
     let port = port.to_string();

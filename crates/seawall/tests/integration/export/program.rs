@@ -79,7 +79,8 @@ impl Program {
         let process = command.stdin(Stdio::null()).stdout(log("out")).stderr(log("err")).spawn();
         let mut running = Running { process: process.expect("it can be started"), folder, address };
         running.wait();
-        let unsaid = said.rsplit_once("reasons: ").map(|(_, names)| names.trim().split(", ").map(str::to_owned).collect());
+        let unsaid =
+            said.rsplit_once("reasons: ").map(|(_, names)| names.trim().split(", ").map(str::to_owned).collect());
         Some((running, unsaid.unwrap_or_default()))
     }
 }
@@ -105,7 +106,8 @@ impl Running {
         stream.write_all(request).expect("it reads");
         let mut answer = [0; 12];
         stream.read_exact(&mut answer).expect("an answer");
-        let status = std::str::from_utf8(&answer).ok().and_then(|line| line.strip_prefix("HTTP/1.")?.get(2..)?.parse().ok());
+        let status =
+            std::str::from_utf8(&answer).ok().and_then(|line| line.strip_prefix("HTTP/1.")?.get(2..)?.parse().ok());
         status.unwrap_or_else(|| panic!("no answer: {answer:?}"))
     }
 }

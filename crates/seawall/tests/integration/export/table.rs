@@ -56,9 +56,16 @@ impl Sent {
     /// Whether the rule holds of it, by Seawall's own reckoning.
     pub(super) fn meets(&self, rule: &Expression, client: IpAddr) -> bool {
         // As the proxy reads it: without port and final dot, in lower case; the target in absolute form names the host.
-        let target = self.target.strip_prefix("http://").map_or(self.target.as_str(), |rest| &rest[rest.find('/').expect("a path")..]);
+        let target = self
+            .target
+            .strip_prefix("http://")
+            .map_or(self.target.as_str(), |rest| &rest[rest.find('/').expect("a path")..]);
         let host = self.host.unwrap_or_default();
-        let name = if host.starts_with('[') { &host[..=host.find(']').expect("an address")] } else { host.split(':').next().unwrap_or_default() };
+        let name = if host.starts_with('[') {
+            &host[..=host.find(']').expect("an address")]
+        } else {
+            host.split(':').next().unwrap_or_default()
+        };
         let host = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
         let (path, query) = Request::split_target(target.as_bytes());
         let request = Request {
@@ -79,14 +86,63 @@ impl Sent {
 pub(super) fn requests() -> Vec<Sent> {
     let long = |length| "x".repeat(length);
     let mut requests: Vec<Sent> = [
-        "/", "/announce", "/Announce", "/announce/", "/announce2", "/x/announce", "/%61nnounce", "/announce%20", "/announce?",
-        "/announce?info_hash=%aa&peer_id=1", "/?/announce", "//announce", "/./announce", "/a/../announce", "/announce;x=1",
-        "/wiki/Front", "/wiki", "/wiki/", "/Wiki/Front", "/a/wiki/b", "/wiki/2019/x", "/1/2/3/4/5/x",
-        "/index.php", "/INDEX.PHP", "/index.php/style.css", "/a.php5", "/php", "/.php", "/.php/style.css", "/x.css", "/a.b/c.css",
-        "/a.php.b/c.css", "/cgi-bin/x.PL/a/b.png", "/x.css?a=b.php", "/x.p%68p",
-        "/q?action=edit&id=7", "/q?id=7&action=edit", "/q?action&id", "/q?action=edit&&id=7&", "/q?&action=1&id", "/q?Action=1&id=2",
-        "/q?actions=1&id=2", "/q?action=1&id=2&x=3", "/q?=1", "/q?a=1&=2", "/q?action=1%26id=2",
-        "/a$b", "/a'b", "/a(b)", "/a~b", "/a,b;c", "/a:b@c", "/a+b", "/a%22b", "/a%00b", "/a%0ab", "/caf%C3%A9",
+        "/",
+        "/announce",
+        "/Announce",
+        "/announce/",
+        "/announce2",
+        "/x/announce",
+        "/%61nnounce",
+        "/announce%20",
+        "/announce?",
+        "/announce?info_hash=%aa&peer_id=1",
+        "/?/announce",
+        "//announce",
+        "/./announce",
+        "/a/../announce",
+        "/announce;x=1",
+        "/wiki/Front",
+        "/wiki",
+        "/wiki/",
+        "/Wiki/Front",
+        "/a/wiki/b",
+        "/wiki/2019/x",
+        "/1/2/3/4/5/x",
+        "/index.php",
+        "/INDEX.PHP",
+        "/index.php/style.css",
+        "/a.php5",
+        "/php",
+        "/.php",
+        "/.php/style.css",
+        "/x.css",
+        "/a.b/c.css",
+        "/a.php.b/c.css",
+        "/cgi-bin/x.PL/a/b.png",
+        "/x.css?a=b.php",
+        "/x.p%68p",
+        "/q?action=edit&id=7",
+        "/q?id=7&action=edit",
+        "/q?action&id",
+        "/q?action=edit&&id=7&",
+        "/q?&action=1&id",
+        "/q?Action=1&id=2",
+        "/q?actions=1&id=2",
+        "/q?action=1&id=2&x=3",
+        "/q?=1",
+        "/q?a=1&=2",
+        "/q?action=1%26id=2",
+        "/a$b",
+        "/a'b",
+        "/a(b)",
+        "/a~b",
+        "/a,b;c",
+        "/a:b@c",
+        "/a+b",
+        "/a%22b",
+        "/a%00b",
+        "/a%0ab",
+        "/caf%C3%A9",
     ]
     .into_iter()
     .map(Sent::get)
@@ -103,8 +159,26 @@ pub(super) fn requests() -> Vec<Sent> {
         Sent::get(&format!("/q?{}", (0..18).map(|number| format!("k{number}=1")).collect::<Vec<_>>().join("&"))),
     ]);
     requests.extend(
-        ["QQGameHall", "qqgamehall", "QQGameHall/1.0", "xQQGameHall", "a \"quoted\" one", "$host ${x} %{y} %[z]", "it's; { } `b` #c", "back\\slash", "\\x41", "a*b", "a.c", "abc", "bot", "Bot", "robots 9bots bot-x", "-m str", "1 2 3 4 5 6 7 8 9 10 11 12 bot 13 14 15 16 17 18 19 20 21 22 23"]
-            .map(Sent::agent),
+        [
+            "QQGameHall",
+            "qqgamehall",
+            "QQGameHall/1.0",
+            "xQQGameHall",
+            "a \"quoted\" one",
+            "$host ${x} %{y} %[z]",
+            "it's; { } `b` #c",
+            "back\\slash",
+            "\\x41",
+            "a*b",
+            "a.c",
+            "abc",
+            "bot",
+            "Bot",
+            "robots 9bots bot-x",
+            "-m str",
+            "1 2 3 4 5 6 7 8 9 10 11 12 bot 13 14 15 16 17 18 19 20 21 22 23",
+        ]
+        .map(Sent::agent),
     );
     requests.extend([
         Sent::agent("日本語 bot".as_bytes()),
@@ -129,11 +203,33 @@ pub(super) fn requests() -> Vec<Sent> {
         Sent::get("http://a.example/q?action=1&id=2"),
     ]);
     requests.extend(
-        ["A.Example", "a.example:8080", "a.example.", "a.example.:80", "b.example", "xa.example", "a.example.org", "www.a.example", "80.example:81", "[2001:db8::1]:80"]
-            .map(Sent::host),
+        [
+            "A.Example",
+            "a.example:8080",
+            "a.example.",
+            "a.example.:80",
+            "b.example",
+            "xa.example",
+            "a.example.org",
+            "www.a.example",
+            "80.example:81",
+            "[2001:db8::1]:80",
+        ]
+        .map(Sent::host),
     );
     requests.extend(
-        ["https://news.example/item?id=1", "https://news.example", "https://news.example.org/", "http://news.example/", "HTTPS://news.example/", "https://news.example?x", "news.example/a/b/c", "https:", ""].map(Sent::referer),
+        [
+            "https://news.example/item?id=1",
+            "https://news.example",
+            "https://news.example.org/",
+            "http://news.example/",
+            "HTTPS://news.example/",
+            "https://news.example?x",
+            "news.example/a/b/c",
+            "https:",
+            "",
+        ]
+        .map(Sent::referer),
     );
     requests
 }
@@ -143,6 +239,7 @@ pub(super) const RULES: &[&str] = &[
     "path = \"/announce\"",
     "path != \"/announce\"",
     "path contains announce",
+    "path contains example or path starts-with http",
     "path starts-with \"/announce\"",
     "path ends-with announce",
     "path in (\"/wiki\", \"/a$b\", \"/a'b\", \"/a%22b\", \"/caf%C3%A9\")",
