@@ -15,11 +15,12 @@ pub(super) const SYSTEM: System = System {
     title: "Cloudflare",
     file: "seawall.json",
     usage: &[
-        "curl -X PUT https://api.cloudflare.com/client/v4/zones/ZONE/rulesets/phases/http_request_firewall_custom/entrypoint \
-         -H 'Authorization: Bearer TOKEN' -H 'Content-Type: application/json' -d @seawall.json",
+        "run the last part of that line, with your ZONE and a TOKEN that may edit its rules.",
         "It replaces all custom rules of the zone. A free plan has five; an expression has at most 4096 characters.",
     ],
-    reload: "curl as below",
+    reload: "curl -fsS -X PUT \
+             https://api.cloudflare.com/client/v4/zones/ZONE/rulesets/phases/http_request_firewall_custom/entrypoint \
+             -H 'Authorization: Bearer TOKEN' -H 'Content-Type: application/json' -d @seawall.json",
     kind: Kind::Web { rule, body },
 };
 
