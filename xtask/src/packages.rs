@@ -16,10 +16,15 @@ pub(crate) struct Needed {
 
 /// What the tests start.
 const FOR_TESTS: &[Needed] = &[
+    Needed { program: "apache2", package: "apache2", why: "a web server that exported rules are loaded into" },
+    Needed { program: "caddy", package: "caddy", why: "another one" },
     Needed { program: "curl", package: "curl", why: "the client that the guard is tried with" },
+    Needed { program: "haproxy", package: "haproxy", why: "another one" },
     Needed { program: "ip", package: "iproute2", why: "the network namespaces that the kernel layer is tried in" },
+    Needed { program: "ipset", package: "ipset", why: "a packet filter that exported bans are loaded into" },
     Needed { program: "nft", package: "nftables", why: "the kernel layer" },
     Needed { program: "nginx", package: "nginx-light", why: "the web server that the guard is tried in front of" },
+    Needed { program: "varnishd", package: "varnish", why: "another web server that exported rules are loaded into" },
     Needed { program: "wrk", package: "wrk", why: "the load that the guard is tried under" },
 ];
 

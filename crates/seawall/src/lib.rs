@@ -10,6 +10,7 @@ pub mod config;
 pub mod daemon;
 pub mod drill;
 pub mod enforcement;
+pub mod export;
 pub mod host;
 pub mod networks;
 pub mod origin;

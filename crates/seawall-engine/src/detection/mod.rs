@@ -289,6 +289,11 @@ impl Detector {
         self.ladder.for_gate()
     }
 
+    /// Every rule, whatever its stage, retired ones that are remembered among them.
+    pub fn every_rule(&self) -> impl Iterator<Item = &Rule> {
+        self.ladder.rules()
+    }
+
     /// Rules whose marks on clients the gate is to wipe out, since they were taken back.
     pub fn pardons(&self) -> Pardons {
         self.ladder.pardons().clone()

@@ -1,28 +1,24 @@
 //! `seawall backtest`
 
-use std::fs;
 use std::io::{self, IsTerminal as _, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use seawall_engine::decision::expression::{Lists, Use, read_file};
+use seawall_engine::decision::expression::{Lists, NamedExpression, Use};
 
 use seawall_engine::observation::log::FormatChoice;
 
 use super::Failure;
-use super::logs::{Unreadable, expression, files, message};
+use super::logs::{Unreadable, expression, files};
 use super::output::{clients, print, screen};
+use super::rule_file;
 use crate::config;
 use crate::show::backtest::terminal::render;
 use crate::show::backtest::{Backtest, Candidate, RULES_MAX};
-use crate::show::excerpt::excerpt;
 use crate::show::log::{Logs, Progress};
 use crate::show::text::escape;
 use crate::source::follow::LineBreak;
-
-/// The largest file of rules, in bytes: far more than the longest rules take.
-const FILE_BYTES_MAX: u64 = 1 << 20;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -141,45 +137,12 @@ fn candidates(arguments: &Arguments, lists: &Lists) -> Result<Vec<Candidate>, Fa
 
 /// The rules of a file, or every problem in it.
 fn from_file(path: &Path, lists: &Lists) -> Result<Vec<Candidate>, Failure> {
-    let name = escape(path.to_string_lossy().as_bytes());
-    let bytes = read_bounded(path).map_err(|error| Failure::machine(format!("cannot read {name}: {error}")))?;
-    if bytes.len() as u64 > FILE_BYTES_MAX {
-        return Err(Failure::invalid(format!("{name} is larger than 1 MiB, which no file of rules is")));
-    }
-    let text = match str::from_utf8(&bytes) {
-        Ok(text) => text,
-        Err(error) => {
-            let line = memchr::memchr_iter(b'\n', &bytes).take_while(|at| *at < error.valid_up_to()).count() + 1;
-            return Err(Failure::invalid(format!(
-                "{name}:{line}: this line is not UTF-8; other bytes are written in quotes as \\xNN"
-            )));
-        }
-    };
-    let rules = read_file(text, Use::Rule, lists).map_err(|problems| {
-        let shown = problems.iter().map(|problem| {
-            let (line, column) = (problem.line, problem.error.column);
-            let message = message(&problem.error, lists);
-            format!("{name}:{line}:{column}: {message}\n{}", excerpt(&problem.text, column))
-        });
-        Failure::invalid(shown.collect::<Vec<_>>().join("\nseawall: "))
-    })?;
-    if rules.is_empty() {
-        return Err(Failure::invalid(format!("{name} holds no rule; write one on each line, as path = \"/announce\"")));
-    }
-    let candidate = |rule: seawall_engine::decision::expression::NamedExpression| Candidate {
+    let candidate = |rule: NamedExpression| Candidate {
         name: rule.name.map(String::from),
         place: format!("{}:{}", path.to_string_lossy(), rule.line),
         expression: rule.expression,
     };
-    Ok(rules.into_iter().map(candidate).collect())
-}
-
-/// The content, or one byte more than may be.
-fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
-    use io::Read as _;
-    let mut bytes = Vec::new();
-    fs::File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
-    Ok(bytes)
+    Ok(rule_file::read(path, lists)?.into_iter().map(candidate).collect())
 }
 
 /// Writes matched lines to standard output: as they are, so that they can be read by another program, but escaped on a

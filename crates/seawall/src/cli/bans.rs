@@ -379,7 +379,7 @@ fn import(file: &Path, how: &How, guard: &Guard) -> Result<ExitCode, Failure> {
     refused(&banned)
 }
 
-fn read_import(file: &Path) -> Result<Import, Failure> {
+pub(super) fn read_import(file: &Path) -> Result<Import, Failure> {
     let name = escape(file.to_string_lossy().as_bytes());
     let failed = |error: &dyn std::fmt::Display| Failure::machine(format!("failed to read {name}: {error}"));
     let mut bytes = Vec::new();

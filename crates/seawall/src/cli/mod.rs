@@ -7,6 +7,7 @@ mod check;
 mod confirm;
 mod drill;
 mod explain;
+mod export;
 mod failure;
 mod guard;
 mod journal;
@@ -17,6 +18,7 @@ mod panic;
 pub(crate) mod reference;
 mod reload;
 mod report;
+mod rule_file;
 pub(crate) mod rule_reference;
 mod rules;
 mod serve;
@@ -47,6 +49,7 @@ enum Command {
     Status(status::Arguments),
     Rules(rules::Arguments),
     Bans(bans::Arguments),
+    Export(export::Arguments),
     Journal(journal::Arguments),
     Confirm(confirm::Arguments),
     Panic(panic::Arguments),
@@ -69,6 +72,7 @@ pub fn run() -> ExitCode {
         Command::Status(arguments) => status::run(&arguments),
         Command::Rules(arguments) => rules::run(&arguments),
         Command::Bans(arguments) => bans::run(&arguments),
+        Command::Export(arguments) => export::run(&arguments),
         Command::Journal(arguments) => journal::run(&arguments),
         Command::Confirm(arguments) => confirm::run(&arguments),
         Command::Panic(arguments) => panic::run(&arguments),

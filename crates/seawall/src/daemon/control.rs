@@ -145,8 +145,28 @@ async fn stop(State(daemon): State<Arc<Daemon>>) -> StatusCode {
     StatusCode::NO_CONTENT
 }
 
-async fn rules(State(daemon): State<Arc<Daemon>>) -> Json<Vec<RuleStatus>> {
-    Json(daemon.snapshot().detection.rules.clone())
+/// What is asked of the list of rules.
+#[derive(Deserialize)]
+struct RulesAsked {
+    /// Whether with the client networks that rules name, which are left out otherwise.
+    #[serde(default)]
+    networks: bool,
+}
+
+async fn rules(State(daemon): State<Arc<Daemon>>, Query(asked): Query<RulesAsked>) -> Answer<Vec<RuleStatus>> {
+    let mut rules = daemon.snapshot().detection.rules.clone();
+    if asked.networks {
+        let (done, is_done) = tokio::sync::oneshot::channel();
+        let texts = if daemon.command(Command::RuleTexts(done)) { is_done.await.ok() } else { None };
+        let gone = || problem(StatusCode::INTERNAL_SERVER_ERROR, "the detecting thread does not answer");
+        let texts = texts.ok_or_else(gone)?;
+        // A rule that has gone in between is in force no longer.
+        rules.retain_mut(|rule| {
+            let text = texts.iter().find(|(id, _)| *id == rule.id).map(|(_, text)| text);
+            text.inspect(|text| rule.text.clone_from(text)).is_some()
+        });
+    }
+    Ok(Json(rules))
 }
 
 /// A rule to put in force.

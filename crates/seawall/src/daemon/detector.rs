@@ -65,6 +65,8 @@ pub enum Command {
     TryRule(OwnRule, oneshot::Sender<Result<RuleStatus, OwnRuleError>>),
     /// Let stay what waits to be confirmed; answered with how many rules that were.
     Confirm(oneshot::Sender<usize>),
+    /// Answered with the whole text of every rule, client networks included.
+    RuleTexts(oneshot::Sender<Vec<(RuleId, String)>>),
     /// Take a rule back; answered once that is so.
     Withdraw(RuleId, oneshot::Sender<()>),
     /// Save and end.
@@ -197,6 +199,12 @@ impl Detecting {
                 }
                 Ok(Command::Confirm(done)) => {
                     let _ = done.send(std::mem::take(&mut running.unconfirmed).len());
+                    false
+                }
+                Ok(Command::RuleTexts(done)) => {
+                    let own = running.own.for_gate();
+                    let rules = own.iter().chain(running.detector.every_rule());
+                    let _ = done.send(rules.map(|rule| (rule.id, rule.text_with_networks())).collect());
                     false
                 }
                 Ok(Command::Withdraw(rule, done)) if running.own.remove(rule).is_some() => {

@@ -68,6 +68,11 @@ impl List {
         self.values.iter().map(|value| &**value)
     }
 
+    /// The ends of values that are in it.
+    pub(super) fn endings(&self) -> impl Iterator<Item = &[u8]> {
+        self.endings.iter().map(|ending| &**ending)
+    }
+
     /// Whether every value is in it, and none at all.
     pub(super) fn is_everything(&self) -> bool {
         self.is_everything

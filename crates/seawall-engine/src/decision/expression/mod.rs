@@ -7,7 +7,7 @@
 //!
 //! The files, in the order in which a text meets them: `lexer`, `parser` (with `value`, which checks values, and `list`), then
 //! `comparison`, which is one condition; `display`; `file` reads a file of rules; `error` says what is wrong and where;
-//! `description` is the table of attributes for the documentation.
+//! `description` is the table of attributes for the documentation; `view` is for whoever writes rules in another language.
 
 mod comparison;
 mod description;
@@ -18,6 +18,7 @@ mod lexer;
 mod list;
 mod parser;
 mod value;
+mod view;
 
 use std::time::Duration;
 
@@ -31,6 +32,7 @@ pub use description::{Description, descriptions};
 pub use error::{ExpressionError, Problem};
 pub use file::{LineProblem, NamedExpression, read_file};
 pub use list::{List, Lists};
+pub use view::{Asked, View};
 
 /// The longest text of an expression, in bytes, as written and in its canonical form: a rule that detection makes has at most
 /// four conditions of 256 bytes, each of which may be written as `\xNN`, and must always be readable.

@@ -1,0 +1,52 @@
+//! Files of rules, as `backtest` and `export` take them.
+
+use std::fs;
+use std::io::{self, Read as _};
+use std::path::Path;
+
+use seawall_engine::decision::expression::{Lists, NamedExpression, Use, read_file};
+
+use super::Failure;
+use super::logs::message;
+use crate::show::excerpt::excerpt;
+use crate::show::text::escape;
+
+/// The largest file of rules, in bytes: far more than the longest rules take.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// The rules of a file, or every problem in it.
+pub(crate) fn read(path: &Path, lists: &Lists) -> Result<Vec<NamedExpression>, Failure> {
+    let name = escape(path.to_string_lossy().as_bytes());
+    let bytes = read_bounded(path).map_err(|error| Failure::machine(format!("cannot read {name}: {error}")))?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        return Err(Failure::invalid(format!("{name} is larger than 1 MiB, which no file of rules is")));
+    }
+    let text = match str::from_utf8(&bytes) {
+        Ok(text) => text,
+        Err(error) => {
+            let line = memchr::memchr_iter(b'\n', &bytes).take_while(|at| *at < error.valid_up_to()).count() + 1;
+            return Err(Failure::invalid(format!(
+                "{name}:{line}: this line is not UTF-8; other bytes are written in quotes as \\xNN"
+            )));
+        }
+    };
+    let rules = read_file(text, Use::Rule, lists).map_err(|problems| {
+        let shown = problems.iter().map(|problem| {
+            let (line, column) = (problem.line, problem.error.column);
+            let message = message(&problem.error, lists);
+            format!("{name}:{line}:{column}: {message}\n{}", excerpt(&problem.text, column))
+        });
+        Failure::invalid(shown.collect::<Vec<_>>().join("\nseawall: "))
+    })?;
+    if rules.is_empty() {
+        return Err(Failure::invalid(format!("{name} holds no rule; write one on each line, as path = \"/announce\"")));
+    }
+    Ok(rules)
+}
+
+/// The content, or one byte more than may be.
+fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    fs::File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}

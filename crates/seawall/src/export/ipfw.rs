@@ -1,0 +1,34 @@
+//! ipfw of FreeBSD: a table in which the smallest network that holds an address decides, and one rule.
+
+use std::fmt::Write as _;
+
+use super::{Content, Kind, System};
+
+pub(super) const SYSTEM: System = System {
+    name: "ipfw",
+    about: "the table `seawall` and rule 400, for FreeBSD's `ipfw`",
+    title: "ipfw",
+    file: "/usr/local/etc/seawall.ipfw",
+    usage: &[
+        "ipfw -q /usr/local/etc/seawall.ipfw",
+        "Rule 400 has to come before those of yours that let web traffic in; it needs FreeBSD 12 or later.",
+        "Networks with the value 1 are refused, those with 0 are exceptions within them.",
+    ],
+    reload: "ipfw -q /usr/local/etc/seawall.ipfw",
+    kind: Kind::Packets { expires: false, body },
+};
+
+fn body(content: &Content) -> String {
+    let mut text = content.comment();
+    text += "\ntable seawall create type addr missing or-flush\n";
+    // Writing to a string cannot fail.
+    for ban in &content.bans {
+        let _ = writeln!(text, "table seawall add {} 1", ban.network);
+    }
+    for never in content.exceptions() {
+        let _ = writeln!(text, "table seawall add {never} 0");
+    }
+    let ports = content.port_list(",");
+    let _ = write!(text, "delete 400\nadd 400 deny tcp from table(seawall,1) to me {ports} in\n");
+    text
+}

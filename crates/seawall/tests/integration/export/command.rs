@@ -1,0 +1,104 @@
+//! `seawall export` itself: what it reads, what it says, how it ends.
+
+use std::fs;
+use std::process::Output;
+
+use tempfile::TempDir;
+
+use super::program::export;
+use crate::support::eventually;
+use crate::support::guard::{Setup, text};
+use crate::support::origin::Origin;
+
+fn folder(files: &[(&str, &str)]) -> TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (name, content) in files {
+        fs::write(folder.path().join(name), content).expect("room for a file");
+    }
+    folder
+}
+
+#[track_caller]
+fn ends(output: &Output, code: i32) -> String {
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{said}");
+    said
+}
+
+#[test]
+fn what_cannot_be_said_is_listed_and_named() {
+    let folder = folder(&[("rules.txt", "a: path = /a\nb: country = CN and path = /b\nuser-agent = none\n")]);
+    let output = export(folder.path(), &["nginx", "--rules", "rules.txt"]);
+    let said = ends(&output, 0);
+    assert!(said.ends_with("with the reasons: b, line-3\n"), "{said}");
+    let file = text(&output.stdout);
+    assert!(
+        file.contains("#   b: country = \"CN\" and path = \"/b\"\n#     not said, since `country` comes from a table"),
+        "{file}"
+    );
+    assert!(file.contains("/etc/crontab:\n#   */5 * * * * root seawall export nginx --rules rules.txt > "), "{file}");
+    assert!(!file.contains("\\x43N\" 1;") && file.contains("127.0.0.0/8 1;"), "{file}");
+    let output = export(folder.path(), &["nginx", "--rules", "rules.txt", "--strict"]);
+    let said = ends(&output, 1);
+    assert!(said.contains("nothing is written\nb: `country` comes from") && output.stdout.is_empty(), "{said}");
+}
+
+#[test]
+fn wrong_input_is_named() {
+    let folder = folder(&[
+        ("rules.txt", "path = /a\nhost not in sites\n"),
+        ("bans.txt", "192.0.2.1\nnobody\n"),
+        (
+            "seawall.toml",
+            "[[site]]\nhosts = [\"site.example\"]\nupstream = \"http://127.0.0.1:1\"\n[policy]\nnever-ban = [\"198.51.100.7\"]\n",
+        ),
+    ]);
+    let export = |arguments: &[&str]| export(folder.path(), arguments);
+    let said = ends(&export(&["nginx", "--rules", "rules.txt"]), 3);
+    assert!(said.contains("rules.txt:2:13: there is no list `sites`"), "{said}");
+    let said = ends(&export(&["nginx", "--bans", "bans.txt"]), 3);
+    assert!(said.contains("bans.txt:2: 'nobody' is no address, network or range"), "{said}");
+    let said = ends(&export(&["iptables", "--bans", "bans.txt"]), 2);
+    assert!(said.contains("nftables") && said.contains("ipset"), "{said}");
+    ends(&export(&["nginx", "--rules", "missing.txt"]), 4);
+    ends(&export(&["nginx", "--state", "."]), 5);
+    let output = export(&["varnish", "--rules", "rules.txt", "--config", "seawall.toml"]);
+    ends(&output, 0);
+    let file = text(&output.stdout);
+    assert!(file.contains("[sS][iI][tT][eE]\\.[eE]") && file.contains("\"198.51.100.7\"/32;"), "{file}");
+}
+
+#[test]
+fn the_rules_and_bans_of_a_guard_are_written_with_their_networks_until_a_panic() {
+    let origin = Origin::echoing();
+    let guard = Setup::to(&origin.url()).sections("[policy]\nnever-ban = [\"203.0.113.9\"]\n").start();
+    let run = |arguments: &[&str]| {
+        let output = guard.command(arguments);
+        ends(&output, 0);
+        text(&output.stdout)
+    };
+    run(&["rules", "add", "client = 198.51.100.0/24 and path = \"/x\"", "--for", "1h"]);
+    run(&["rules", "add", "path = \"/slow\"", "--action", "throttle"]);
+    run(&["bans", "add", "203.0.113.0/24", "2001:db8:1:2::3", "--for", "2h"]);
+    let output = guard.command(&["export", "haproxy"]);
+    let said = ends(&output, 0);
+    assert!(said.contains("with the reasons: R10002"), "{said}");
+    let file = text(&output.stdout);
+    for expected in [
+        "src 198.51.100.0/24\n",
+        "-m reg -- '^/x(?:\\?|\\z)'\n",
+        "not said, since it only slows down, to 1 requests a second",
+        "acl seawall_banned src 203.0.113.0/24 2001:db8:1:2::/64\n",
+        "203.0.113.9",
+        "The first of them ends at ",
+    ] {
+        assert!(file.contains(expected), "{expected}: {file}");
+    }
+    let file = run(&["export", "ipset"]);
+    assert!(file.contains("add seawall4_new 203.0.113.9 timeout 0 nomatch"), "{file}");
+    run(&["panic"]);
+    eventually("nothing is in force", || {
+        let file = run(&["export", "haproxy"]);
+        !file.contains("198.51.100") && !file.contains("seawall_banned") && file.contains("acl seawall_never")
+    });
+}
