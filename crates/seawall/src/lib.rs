@@ -10,6 +10,7 @@ pub mod config;
 pub mod daemon;
 pub mod drill;
 pub mod enforcement;
+pub mod fail2ban;
 pub mod host;
 pub mod networks;
 pub mod origin;

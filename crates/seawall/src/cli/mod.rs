@@ -9,6 +9,7 @@ mod drill;
 mod explain;
 mod failure;
 mod guard;
+mod import;
 mod journal;
 mod logs;
 mod notify;
@@ -47,6 +48,7 @@ enum Command {
     Status(status::Arguments),
     Rules(rules::Arguments),
     Bans(bans::Arguments),
+    Import(import::Arguments),
     Journal(journal::Arguments),
     Confirm(confirm::Arguments),
     Panic(panic::Arguments),
@@ -69,6 +71,7 @@ pub fn run() -> ExitCode {
         Command::Status(arguments) => status::run(&arguments),
         Command::Rules(arguments) => rules::run(&arguments),
         Command::Bans(arguments) => bans::run(&arguments),
+        Command::Import(arguments) => import::run(&arguments),
         Command::Journal(arguments) => journal::run(&arguments),
         Command::Confirm(arguments) => confirm::run(&arguments),
         Command::Panic(arguments) => panic::run(&arguments),

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use seawall_engine::decision::{Event, Status};
+use seawall_engine::gate::LimitStatus;
 use serde::{Deserialize, Serialize};
 
 use crate::enforcement::EnforcementStatus;
@@ -42,6 +43,9 @@ pub struct Snapshot {
     pub record: RecordStatus,
     /// Incidents and rules.
     pub detection: Status,
+    /// The limits that each client has for itself.
+    #[serde(default)]
+    pub client_limits: Vec<LimitStatus>,
     /// What has happened, newest last; a bounded number.
     pub events: Vec<Event>,
     /// Who is told of it, and how that goes.

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use seawall_engine::decision::{Action, Event, IncidentStatus, RuleStatus, Stage};
+use seawall_engine::gate::{LimitAction, LimitStatus};
 
 use super::notify::Notified;
 use super::text::escape;
@@ -13,6 +14,9 @@ use crate::source::watch::report::LogSensor;
 /// Incidents and rules shown.
 const INCIDENTS_MAX: usize = 2;
 const RULES_MAX: usize = 4;
+
+/// Limits of single clients shown: those that did most.
+const LIMITS_MAX: usize = 3;
 
 /// Logs shown.
 const SENSORS_MAX: usize = 3;
@@ -113,6 +117,7 @@ pub fn render(snapshot: &Snapshot, width: usize) -> String {
     }
     lines.extend(detection.drifts.iter().map(|drift| format!("drift       {drift}")));
     lines.push(format!("bans        {}", enforcement(&snapshot.enforcement)));
+    lines.extend(client_limits(&snapshot.client_limits));
     lines.extend(
         snapshot
             .record
@@ -140,6 +145,24 @@ pub fn render(snapshot: &Snapshot, width: usize) -> String {
         let _ = writeln!(text, "{line}");
     }
     text
+}
+
+/// The limits that have met anybody, those that did most first.
+fn client_limits(limits: &[LimitStatus]) -> Option<String> {
+    let mut busy: Vec<&LimitStatus> = limits.iter().filter(|limit| limit.offences + limit.refused > 0).collect();
+    busy.sort_by_key(|limit| std::cmp::Reverse((limit.offences, limit.refused)));
+    let word = |limit: &LimitStatus| match limit.action {
+        LimitAction::Log => "would have met",
+        LimitAction::Limit | LimitAction::Refuse => "met",
+        LimitAction::Ban => "banned",
+    };
+    let shown = |limit: &&LimitStatus| {
+        let LimitStatus { name, offences, refused, spared, .. } = limit;
+        let spared = if *spared > 0 { format!(", spared {spared}") } else { String::new() };
+        format!("{} {} {offences}, refused {refused}{spared}", escape(name.as_bytes()), word(limit))
+    };
+    let shown: Vec<String> = busy.iter().take(LIMITS_MAX).map(shown).collect();
+    (!shown.is_empty()).then(|| format!("per client  {}", shown.join("; ")))
 }
 
 /// Who is banned, and how the kernel is.

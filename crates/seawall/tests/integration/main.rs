@@ -9,6 +9,7 @@ mod daemon;
 mod drill;
 mod enforcement;
 mod explain;
+mod limits;
 mod notify;
 mod proxy;
 mod report;
