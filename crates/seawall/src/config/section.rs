@@ -430,18 +430,19 @@ fn offset_in_string(written: &str, number: usize) -> usize {
     if quotes == 3 {
         rest = rest.strip_prefix("\r\n").or_else(|| rest.strip_prefix('\n')).unwrap_or(rest);
     }
+    // A backslash at the end of a line says nothing, nor does the white space after it.
+    let go_on = |rest: &'_ str| match rest.strip_prefix('\\').map(|after| (after, after.trim_start())) {
+        Some((after, trimmed)) if !is_literal && after.len() > trimmed.len() => rest.len() - trimmed.len(),
+        _ => 0,
+    };
     for _ in 0..number {
+        rest = rest.get(go_on(rest)..).unwrap_or_default();
         let mut characters = rest.chars();
         let length = match (characters.next(), characters.next()) {
             (Some('\\'), Some(escape)) if !is_literal => match escape {
                 'u' => 6,
                 'U' => 10,
                 'x' => 4,
-                // A backslash at the end of a line says nothing, nor does the white space after it.
-                white if white.is_whitespace() => {
-                    let after = rest.trim_start_matches('\\').trim_start();
-                    rest.len() - after.len() + after.chars().next().map_or(0, char::len_utf8)
-                }
                 _ => 2,
             },
             (Some(character), _) => character.len_utf8(),
@@ -449,6 +450,7 @@ fn offset_in_string(written: &str, number: usize) -> usize {
         };
         rest = rest.get(length..).unwrap_or_default();
     }
+    rest = rest.get(go_on(rest)..).unwrap_or_default();
     written.len() - rest.len()
 }
 

@@ -9,6 +9,13 @@ use super::pieces::Piece;
 /// The versions that a line can have, as they are written in rules and in logs.
 const VERSIONS: [&str; 5] = ["HTTP/0.9", "HTTP/1.0", "HTTP/1.1", "HTTP/2.0", "HTTP/3.0"];
 
+/// What can stand within quotes, and what in a word: nginx writes everything else, and quotes, with a backslash.
+const TEXT: &str = "[ !#-~]";
+const WORD: &str = "[!#-~]";
+
+/// Forms of a path that one rule asks for: it can have 64 conditions.
+const FORMS_MAX: usize = 54;
+
 /// Methods that are named where any of a kind may come: those that browsers and programs send.
 const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"];
 
@@ -62,10 +69,11 @@ pub(super) fn from_fields(fields: &Fields) -> Result<Candidate, String> {
     if versions.is_empty() || statuses.is_empty() {
         return Err("no line has such a version or status".to_owned());
     }
-    let target = form(of(Field::Target)).map_err(|why| format!("of the target {why}"))?;
-    if target.as_ref().is_some_and(|form| form.texts().any(|text| text.contains('?'))) {
+    let asks_query = |piece: &Piece| matches!(piece, Piece::One(bytes) if bytes.only() == Some(b'?'));
+    if of(Field::Target).iter().any(asks_query) {
         return Err("it asks for what is in the query, and a condition knows the names in it alone".to_owned());
     }
+    let target = form(of(Field::Target)).map_err(|why| format!("of the target {why}"))?;
     let user_agent = form(of(Field::UserAgent)).map_err(|why| format!("of the user agent {why}"))?;
     if user_agent
         .as_ref()
@@ -211,6 +219,11 @@ fn conditions(attribute: &str, forms: &BTreeSet<Form>) -> String {
 }
 
 impl Candidate {
+    /// All requests, and nothing that is none.
+    pub(super) fn requests() -> Self {
+        Self { versions: Some(BTreeSet::from(VERSIONS)), ..Self::default() }
+    }
+
     /// What anybody asks for.
     pub(super) fn ordinary() -> Self {
         let one = |text: &str| BTreeSet::from([text.to_owned()]);
@@ -232,7 +245,7 @@ impl Candidate {
     /// asked for, anything.
     pub(super) fn pattern(&self, cuts_brackets: bool) -> String {
         let request = if self.methods.is_none() && self.target.is_none() && self.versions.is_none() {
-            "[^\"]*".to_owned()
+            format!("{TEXT}*")
         } else {
             self.request_pattern()
         };
@@ -241,11 +254,11 @@ impl Candidate {
             Some(statuses) => joined(statuses.iter().map(ToString::to_string)),
         };
         let user_agent = match &self.user_agent {
-            None => "[^\"]*".to_owned(),
-            Some(forms) => joined(forms.iter().map(|form| form.pattern("[^\"]"))),
+            None => format!("{TEXT}*"),
+            Some(forms) => joined(forms.iter().map(|form| form.pattern(TEXT))),
         };
         let time = if cuts_brackets { "" } else { "\\[\\]" };
-        format!("\\x01 - [^ \"]+ {time} \"{request}\" (?:{statuses}) [0-9]+ \"[^\"]*\" \"(?:{user_agent})\"")
+        format!("\\x01 - {WORD}+ {time} \"{request}\" (?:{statuses}) [0-9]+ \"{TEXT}*\" \"(?:{user_agent})\"")
     }
 
     fn request_pattern(&self) -> String {
@@ -254,12 +267,12 @@ impl Candidate {
             Some(methods) => joined(methods.iter().map(|method| regex_syntax::escape(method))),
         };
         let target = match &self.target {
-            None => "[^ \"]+".to_owned(),
+            None => format!("{WORD}+"),
             Some(target) => {
                 let without: String =
                     target.without.iter().map(|character| regex_syntax::escape(&character.to_string())).collect();
-                let forms = joined(target.forms.iter().map(|form| form.pattern(&format!("[^ \"?{without}]"))));
-                let query = if target.has_no_query { "" } else { "(?:\\?[^ \"]*)?" };
+                let forms = joined(target.forms.iter().map(|form| form.pattern(&format!("[{WORD}&&[^?{without}]]"))));
+                let query = if target.has_no_query { String::new() } else { format!("(?:\\?{WORD}*)?") };
                 format!("(?:{forms}){query}")
             }
         };
@@ -302,6 +315,27 @@ impl Candidate {
             }
         }
         all
+    }
+
+    /// The same in parts, each of which asks for one target and one user agent.
+    pub(super) fn parts(&self) -> Vec<Self> {
+        let targets: Vec<Option<Target>> = match &self.target {
+            None => vec![None],
+            Some(target) => {
+                let of = |form: &Form| Some(Target { forms: BTreeSet::from([form.clone()]), ..target.clone() });
+                target.forms.iter().map(of).collect()
+            }
+        };
+        let agents: Vec<Option<BTreeSet<Form>>> = match &self.user_agent {
+            None => vec![None],
+            Some(forms) => forms.iter().map(|form| Some(BTreeSet::from([form.clone()]))).collect(),
+        };
+        let part = |target: &Option<Target>, user_agent: &Option<BTreeSet<Form>>| Self {
+            target: target.clone(),
+            user_agent: user_agent.clone(),
+            ..self.clone()
+        };
+        targets.iter().flat_map(|target| agents.iter().map(move |agent| part(target, agent))).collect()
     }
 
     /// A line that meets it, with its time.
@@ -394,42 +428,80 @@ fn status_condition(statuses: &BTreeSet<u16>) -> String {
     text
 }
 
-/// Candidates that differ in one field alone become one that takes either.
-pub(super) fn merge(candidates: Vec<Candidate>) -> Vec<Candidate> {
-    let mut merged: Vec<Candidate> = Vec::new();
-    for mut candidate in candidates {
-        // One that has grown may have become like another.
-        while let Some((place, both)) =
-            merged.iter().enumerate().find_map(|(place, other)| Some((place, either(other, &candidate)?)))
-        {
-            merged.remove(place);
-            candidate = both;
-        }
-        merged.push(candidate);
+/// Leaves out ways in which words of a request stand where none are, as a method in a user agent, if there are others.
+pub(super) fn leave_out_oddities(candidates: &mut Vec<Candidate>) {
+    let is_method = |text: &str| METHODS.iter().any(|method| text.starts_with(method));
+    let is_odd = |candidate: &Candidate| {
+        let forms = |forms: Option<&BTreeSet<Form>>, is_odd: &dyn Fn(&str) -> bool| {
+            forms.into_iter().flatten().flat_map(Form::texts).any(is_odd)
+        };
+        forms(candidate.user_agent.as_ref(), &is_method)
+            || forms(candidate.target.as_ref().map(|target| &target.forms), &|text| text.contains("HTTP"))
+    };
+    if !candidates.iter().all(is_odd) {
+        candidates.retain(|candidate| !is_odd(candidate));
     }
-    merged
 }
 
-fn either(left: &Candidate, right: &Candidate) -> Option<Candidate> {
-    let mut both = left.clone();
-    if (Candidate { methods: right.methods.clone(), ..left.clone() }) == *right {
-        both.methods = union(&left.methods, &right.methods);
-    } else if (Candidate { statuses: right.statuses.clone(), ..left.clone() }) == *right {
-        both.statuses = union(&left.statuses, &right.statuses);
-    } else if (Candidate { user_agent: right.user_agent.clone(), ..left.clone() }) == *right {
-        both.user_agent = union(&left.user_agent, &right.user_agent);
-    } else if (Candidate { target: right.target.clone(), ..left.clone() }) == *right {
-        both.target = match (&left.target, &right.target) {
-            (Some(one), Some(other)) if (&one.without, one.has_no_query) == (&other.without, other.has_no_query) => {
-                Some(Target { forms: one.forms.union(&other.forms).cloned().collect(), ..one.clone() })
+/// Leaves out paths where a rule would have more conditions than it may, the oddest first. Whether nothing was.
+pub(super) fn cut(candidates: &mut [Candidate]) -> bool {
+    let mut is_whole = true;
+    for target in candidates.iter_mut().filter_map(|candidate| candidate.target.as_mut()) {
+        let mut forms: Vec<Form> = target.forms.iter().cloned().collect();
+        forms.sort_by_key(|form| (form.sample().starts_with("//"), form.sample().len()));
+        if forms.len() > FORMS_MAX {
+            is_whole = false;
+            target.forms = forms.into_iter().take(FORMS_MAX).collect();
+        }
+    }
+    is_whole
+}
+
+/// Candidates that differ in what they ask of one field alone become one that takes either. One field after the other, so that all
+/// combinations of several values become one. One that asks nothing of a field is left alone: it may be too much to ask for.
+pub(super) fn merge(mut candidates: Vec<Candidate>) -> Vec<Candidate> {
+    for either in [either_user_agent, either_target, either_status, either_method] {
+        let mut merged: Vec<Candidate> = Vec::new();
+        for candidate in candidates {
+            let place = merged.iter_mut().find_map(|other| either(other, &candidate).map(|both| *other = both));
+            if place.is_none() {
+                merged.push(candidate);
             }
-            (Some(_), Some(_)) => return None,
-            _ => None,
-        };
-    } else {
+        }
+        candidates = merged;
+    }
+    candidates
+}
+
+fn either_user_agent(left: &Candidate, right: &Candidate) -> Option<Candidate> {
+    let is_alike = Candidate { user_agent: right.user_agent.clone(), ..left.clone() } == *right;
+    let user_agent = Some(union(&left.user_agent, &right.user_agent)?);
+    is_alike.then(|| Candidate { user_agent, ..left.clone() })
+}
+
+fn either_status(left: &Candidate, right: &Candidate) -> Option<Candidate> {
+    let is_alike = Candidate { statuses: right.statuses.clone(), ..left.clone() } == *right;
+    let statuses = Some(union(&left.statuses, &right.statuses)?);
+    is_alike.then(|| Candidate { statuses, ..left.clone() })
+}
+
+fn either_method(left: &Candidate, right: &Candidate) -> Option<Candidate> {
+    let is_alike = Candidate { methods: right.methods.clone(), ..left.clone() } == *right;
+    let methods = Some(union(&left.methods, &right.methods)?);
+    is_alike.then(|| Candidate { methods, ..left.clone() })
+}
+
+fn either_target(left: &Candidate, right: &Candidate) -> Option<Candidate> {
+    if (Candidate { target: right.target.clone(), ..left.clone() }) != *right {
         return None;
     }
-    Some(both)
+    let target = match (&left.target, &right.target) {
+        (Some(one), Some(other)) if (&one.without, one.has_no_query) == (&other.without, other.has_no_query) => {
+            Some(Target { forms: one.forms.union(&other.forms).cloned().collect(), ..one.clone() })
+        }
+        _ => return None,
+    };
+    Some(Candidate { target, ..left.clone() })
 }
 
 fn union<T: Ord + Clone>(left: &Option<BTreeSet<T>>, right: &Option<BTreeSet<T>>) -> Option<BTreeSet<T>> {

@@ -75,14 +75,10 @@ pub fn convert(filter: &Filter, jail: &Jail) -> Converted {
     }
     let is_exact = said.iter().all(|said| said.is_exact);
     let count = said.len();
-    let mut ways: Vec<Candidate> = Vec::new();
-    for way in said.into_iter().flat_map(|said| said.candidates) {
-        if !ways.contains(&way) {
-            ways.push(way);
-        }
-    }
-    let text = (!ways.is_empty()).then(|| limit(filter, jail, &ways, is_exact && unsayable.is_empty()));
-    Converted { text, said: count, is_exact, unsayable }
+    let mut ways = candidate::merge(said.into_iter().flat_map(|said| said.candidates).collect());
+    let is_whole = candidate::cut(&mut ways);
+    let text = (!ways.is_empty()).then(|| limit(filter, jail, &ways, is_exact && is_whole && unsayable.is_empty()));
+    Converted { text, said: count, is_exact: is_exact && is_whole, unsayable }
 }
 
 fn unsayable(expression: &Expression, column: Option<usize>, reason: impl Into<String>) -> Unsayable {
@@ -101,7 +97,7 @@ fn say(expression: &Expression, ignored: &[Language], cuts_brackets: bool) -> Re
     let whole = Language::found(&translated).map_err(|why| fail(None, why))?;
     let ways = pieces::ways(&translated).map_err(|why| fail(None, why))?;
     let line = align::line(cuts_brackets);
-    let mut proven: Vec<Candidate> = Vec::new();
+    let mut found: Vec<Candidate> = Vec::new();
     let mut reason = None;
     let mut has_place = false;
     for way in ways {
@@ -109,22 +105,34 @@ fn say(expression: &Expression, ignored: &[Language], cuts_brackets: bool) -> Re
             has_place = true;
             match candidate::from_fields(&fields) {
                 Err(why) => drop(reason.get_or_insert(why)),
-                Ok(found) if proven.contains(&found) => {}
-                Ok(found) => {
-                    match prove(&found, &whole, cuts_brackets) {
-                        Ok(Some(narrower)) if proven.contains(&narrower) => {}
-                        Ok(Some(narrower)) => proven.push(narrower),
-                        Ok(None) => {
-                            reason.get_or_insert_with(|| {
-                            format!("no conditions could be found that ask for no more than it does; the nearest is {found}")
-                        });
-                        }
-                        Err(TooLarge) => drop(reason.get_or_insert_with(|| TooLarge.to_string())),
-                    }
-                }
+                Ok(one) if found.contains(&one) => {}
+                Ok(one) => found.push(one),
             }
         }
     }
+    // Together they are few, and mostly proven together; where they are not, some of them may be by themselves.
+    let mut proven: Vec<Candidate> = Vec::new();
+    for group in candidate::merge(found) {
+        let parts = || group.parts().into_iter().map(|part| (part.clone(), prove(&part, &whole, cuts_brackets)));
+        let results = match prove(&group, &whole, cuts_brackets) {
+            Ok(Some(narrower)) => vec![(group.clone(), Ok(Some(narrower)))],
+            _ => parts().collect(),
+        };
+        for (asked, result) in results {
+            match result {
+                Ok(Some(narrower)) => proven.push(narrower),
+                Ok(None) => {
+                    reason.get_or_insert_with(|| {
+                        format!(
+                            "no conditions could be found that ask for no more than it does; the nearest is {asked}"
+                        )
+                    });
+                }
+                Err(TooLarge) => drop(reason.get_or_insert_with(|| TooLarge.to_string())),
+            }
+        }
+    }
+    candidate::leave_out_oddities(&mut proven);
     if proven.is_empty() {
         let none = "it fits no line of an access log in the combined format, HOST - USER [TIME] \"METHOD TARGET VERSION\" STATUS BYTES \
                     \"REFERER\" \"USER AGENT\"";
@@ -148,7 +156,7 @@ fn say(expression: &Expression, ignored: &[Language], cuts_brackets: bool) -> Re
             ));
         }
     }
-    let combined = Language::whole(&Candidate::default().pattern(cuts_brackets)).map_err(|why| fail(None, why))?;
+    let combined = Language::whole(&Candidate::requests().pattern(cuts_brackets)).map_err(|why| fail(None, why))?;
     // Too large to be known is as good as not exact.
     let is_exact = combined.is_within_of_both(&whole, &all).unwrap_or(false);
     Ok(Said { candidates, is_exact })
