@@ -97,9 +97,9 @@ pub(super) fn read(
                         continue;
                     }
                     match text(&path) {
-                        Ok(text) => read_text(report, &text, &path.display().to_string(), lists, checked),
+                        Ok(text) => read_text(report, &text, &shown(&path), lists, checked),
                         Err(error) => {
-                            let message = format!("`limits` in [include]: failed to read {}: {error}", path.display());
+                            let message = format!("`limits` in [include]: failed to read {}: {error}", shown(&path));
                             report.refuse(&source.span(), message);
                         }
                     }
@@ -125,8 +125,8 @@ fn files(report: &mut Report, source: &Spanned<Source>, path: &Path) -> Vec<Path
     let fixed = if fixed.as_os_str().is_empty() { Path::new(".") } else { &fixed };
     match std::fs::metadata(fixed) {
         Ok(metadata) if metadata.is_dir() => {}
-        Ok(_) => return refuse(format!("{} is no folder, so nothing in it can be read", fixed.display())),
-        Err(error) => return refuse(format!("failed to look into the folder {}: {error}", fixed.display())),
+        Ok(_) => return refuse(format!("{} is no folder, so nothing in it can be read", shown(fixed))),
+        Err(error) => return refuse(format!("failed to look into the folder {}: {error}", shown(fixed))),
     }
     let found = match glob::glob(&text) {
         Ok(found) => found,
@@ -135,8 +135,13 @@ fn files(report: &mut Report, source: &Spanned<Source>, path: &Path) -> Vec<Path
     match found.take(FILES_MAX + 1).collect::<Result<Vec<PathBuf>, _>>() {
         Ok(files) if files.len() > FILES_MAX => refuse(format!("{text:?} stands for more than {FILES_MAX} files")),
         Ok(files) => files,
-        Err(error) => refuse(format!("failed to look into the folder {}: {}", error.path().display(), error.error())),
+        Err(error) => refuse(format!("failed to look into the folder {}: {}", shown(error.path()), error.error())),
     }
+}
+
+/// A path as it can be shown anywhere.
+fn shown(path: &Path) -> String {
+    path.to_string_lossy().escape_debug().to_string()
 }
 
 /// The text of a file.

@@ -249,6 +249,7 @@ fn what_is_wrong_with_an_included_file_is_told_with_its_place() {
         "seawall.toml:5:10: `limits` in [include]: failed to look into the folder none.d",
     );
     refuses("\"a[.toml\"", &[], "which is no pattern of paths");
+    refuses("\"a\\u001b.toml\"", &[], "failed to read a\\u{1b}.toml");
     refuses("\"shipped:wordpres\"", &[], "which does not come with Seawall; there are \"shipped:wordpress\"");
     refuses("\"a.toml\"", &[("a.toml", b"")], "a.toml:1:1: this file holds no [[limit]]");
     refuses("\"a.toml\"", &[("a.toml", b"name = 1\n")], "a.toml:1:1: unknown key `name`");
