@@ -85,7 +85,7 @@ impl Filter {
             let lines = definition.get(key).map(Vec::as_slice).unwrap_or_default();
             let mut found = Vec::new();
             for (line, text) in lines.iter().filter(|(_, text)| !text.trim().is_empty()) {
-                let text = put_in.into_text(text, 0).map_err(|reason| content(*line, reason))?;
+                let text = put_in.complete(text, 0).map_err(|reason| content(*line, reason))?;
                 // One name may stand for several lines.
                 let texts = text.lines().map(str::trim).filter(|text| !text.is_empty());
                 found.extend(texts.map(|text| Expression { line: *line, text: text.to_owned() }));
@@ -201,7 +201,7 @@ impl PutIn<'_> {
     }
 
     /// The text with `%(name)s` and `<name>` put in, where they are known, and `%%` as `%`.
-    pub(super) fn into_text(&self, text: &str, depth: usize) -> Result<String, String> {
+    pub(super) fn complete(&self, text: &str, depth: usize) -> Result<String, String> {
         if depth > DEPTH_MAX {
             return Err("values name each other without end".to_owned());
         }
@@ -215,11 +215,11 @@ impl PutIn<'_> {
                 rest = after;
             } else if let Some((name, after)) = rest.strip_prefix("%(").and_then(|rest| rest.split_once(")s")) {
                 let value = self.value(name).ok_or_else(|| format!("%({name})s is said nowhere"))?;
-                put_in.push_str(&self.into_text(&value, depth + 1)?);
+                put_in.push_str(&self.complete(&value, depth + 1)?);
                 rest = after;
             } else if let Some((name, after)) = self.tag(rest, depth)? {
                 match self.value(&name).filter(|_| !TAGS.contains(&name.as_str())) {
-                    Some(value) => put_in.push_str(&self.into_text(&value, depth + 1)?),
+                    Some(value) => put_in.push_str(&self.complete(&value, depth + 1)?),
                     None => put_in.push_str(&rest[..rest.len() - after.len()]),
                 }
                 rest = after;
@@ -249,7 +249,7 @@ impl PutIn<'_> {
             }
             if open == 0 {
                 let name = &inner[..at];
-                let name = if name.contains('<') { self.into_text(name, depth + 1)? } else { name.to_owned() };
+                let name = if name.contains('<') { self.complete(name, depth + 1)? } else { name.to_owned() };
                 return Ok(Some((name, &inner[at + 1..])));
             }
         }

@@ -51,7 +51,7 @@ impl Jail {
         let content = |line: usize, reason: String| FilterError::Content { path: path.to_owned(), line, reason };
         let text = |key: &str| -> Result<Option<(usize, String)>, FilterError> {
             let Some((line, text)) = value(key) else { return Ok(None) };
-            put_in.into_text(text, 0).map(|text| Some((*line, text))).map_err(|reason| content(*line, reason))
+            put_in.complete(text, 0).map(|text| Some((*line, text))).map_err(|reason| content(*line, reason))
         };
         let mut jail = Self::default();
         if let Some((line, text)) = text("maxretry")? {

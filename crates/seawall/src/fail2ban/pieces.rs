@@ -125,15 +125,15 @@ pub(super) fn translate(text: &str) -> Result<String, (Option<usize>, String)> {
     }
     // In lower and upper case alike is more than a condition says; as it is written is a part of that.
     let translated = translated.strip_prefix("(?i)").map(str::to_owned).unwrap_or(translated);
-    match parse(&translated) {
+    match parse(&translated).map_err(|error| *error) {
         Ok(_) => Ok(translated),
         Err(regex_syntax::Error::Parse(error)) => Err((Some(error.span().start.column), error.kind().to_string())),
         Err(error) => Err((None, error.to_string())),
     }
 }
 
-fn parse(pattern: &str) -> Result<Hir, regex_syntax::Error> {
-    ParserBuilder::new().unicode(false).utf8(false).build().parse(pattern)
+fn parse(pattern: &str) -> Result<Hir, Box<regex_syntax::Error>> {
+    ParserBuilder::new().unicode(false).utf8(false).build().parse(pattern).map_err(Box::new)
 }
 
 /// The ways in which a translated expression can be met: together no more than it says, where a repetition of something large is

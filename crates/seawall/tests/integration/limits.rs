@@ -183,7 +183,7 @@ fn beside_a_server_its_log_tells_whom_the_kernel_drops() {
             "admin = \"off\"\n[policy]\nnever-ban = [\"203.0.113.250\"]\n[trust]\nproxies = [\"198.51.100.1\"]\n{AUTH}action = \"ban\"\n"
         );
         let guard = Guard::watch_as(&config, &["access.log"], |folder| {
-            fs::write(folder.join("access.log"), "").expect("written")
+            fs::write(folder.join("access.log"), "").expect("written");
         });
         eventually("the limit is in use", || !limits(&guard).is_empty());
         let line = |client: &str, status: u16, rest: &str| {
