@@ -14,7 +14,7 @@ use std::time::Duration;
 use judging::{Judging, LAST_RULE, LIMITED, ORDINARY};
 use seawall_engine::address::ClientAddress;
 use seawall_engine::detection::{Detector, Settings, Surroundings};
-use seawall_engine::gate::Gate;
+use seawall_engine::gate::{Allowances, Gate};
 use seawall_engine::observation::{Cost, Observation, Outcome};
 use seawall_engine::units::Timestamp;
 
@@ -58,7 +58,7 @@ fn memory(clients: u64) {
         now = now + Duration::from_micros(100);
         let network = (number % clients).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let client = ClientAddress::new(IpAddr::V6(Ipv6Addr::from_bits(u128::from(network) << 64 | 1)));
-        let (_, history) = gate.judge(&ORDINARY, Some(client), now);
+        let history = gate.judge(&ORDINARY, Some(client), now).history;
         detector.observe(&Observation {
             at: now,
             client: Some(client),
@@ -73,7 +73,7 @@ fn memory(clients: u64) {
         }
     }
     let resident = resident_bytes_peak().saturating_sub(before);
-    println!("{} {resident}", gate.memory_bytes() + detector.memory_bytes());
+    println!("{} {resident}", gate.memory_bytes() + Allowances::memory_bytes() + detector.memory_bytes());
 }
 
 /// The most that the process had resident, in bytes; 0 where the kernel does not tell.

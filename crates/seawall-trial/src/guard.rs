@@ -50,7 +50,7 @@ impl Guard {
         if !self.never_ban.contains(client) && self.gate.turns_away(slot, now) {
             return Fate::Unread;
         }
-        match self.gate.judge(request, Some(client), now).0 {
+        match self.gate.judge(request, Some(client), now).judgement {
             Judgement::Pass | Judgement::ClientLimit => Fate::Passes,
             Judgement::Refuse { rule, .. } | Judgement::Drop { rule } => Fate::Refused(rule),
         }

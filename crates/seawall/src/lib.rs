@@ -11,6 +11,7 @@ pub mod daemon;
 pub mod drill;
 pub mod enforcement;
 pub mod export;
+pub mod fail2ban;
 pub mod host;
 pub mod networks;
 pub mod origin;

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use seawall_engine::address::{AddressSet, ClientAddress};
+use seawall_engine::decision::expression::{Expression, Lists, Use};
 use seawall_engine::decision::{Action, Condition, Rule, RuleId, Stage};
-use seawall_engine::gate::{ClientLimit, Gate, Judgement, RuleSet};
+use seawall_engine::gate::{Gate, Judgement, Limit, LimitAction, LimitKey, RuleSet};
 use seawall_engine::observation::attribute::Attribute;
 use seawall_engine::observation::{Request, Version};
 use seawall_engine::units::Timestamp;
@@ -68,7 +69,7 @@ impl Judging {
         self.turn = (self.turn + 1) % CLIENTS;
         self.now = self.now + Duration::from_micros(50);
         let client = Ipv4Addr::from_bits(0xcb00_7100 + self.turn * 7);
-        self.gate.judge(request, Some(ClientAddress::new(client.into())), self.now).0
+        self.gate.judge(request, Some(ClientAddress::new(client.into())), self.now).judgement
     }
 }
 
@@ -103,11 +104,17 @@ fn rules() -> Vec<Rule> {
 }
 
 /// Forms and searches that each client may ask for so often; the last is met by [`LIMITED`].
-fn limits() -> Vec<ClientLimit> {
-    let limit = |path: String, requests| ClientLimit {
-        conditions: vec![Condition::new(Attribute::Method, b"POST"), Condition::new(Attribute::Path, path.as_bytes())],
+fn limits() -> Vec<Limit> {
+    let limit = |path: String, requests| Limit {
+        name: path.as_str().into(),
+        rule: Expression::parse(&format!("method = POST and path = {path}"), Use::Limit, &Lists::default()).ok(),
         requests,
         period: Duration::from_secs(86_400),
+        key: LimitKey::Client,
+        action: LimitAction::Limit,
+        length: None,
+        spares: false,
+        counts: Arc::default(),
     };
     let others = (1..64).map(|number| limit(format!("/form/{number}"), 20));
     others.chain([limit("/login".to_owned(), 1)]).collect()

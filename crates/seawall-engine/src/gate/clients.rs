@@ -11,7 +11,7 @@ use super::reputation::{
     EXEMPT_MAX, IMPATIENT, KNOWN_MAX, PATIENT, POSTED_TO_STATIC, REFUSED, Reputation, SERVED, SERVED_IN_NEW_HOUR,
     SPARED,
 };
-use super::revisit::Revisit;
+use super::revisit::{AWAY_SECONDS_MIN, Revisit};
 use crate::address::ClientAddress;
 use crate::decision::RuleId;
 use crate::observation::ClientHistory;
@@ -269,6 +269,30 @@ impl ClientTable {
     pub fn spared(&mut self, client: ClientSlot, now: Timestamp) {
         if let Some(entry) = self.find(client) {
             entry.reputation.add(SPARED, seconds(now));
+        }
+    }
+
+    /// Whether more than one visitor may be behind the client, or one of long standing: what it does too much of is no reason to
+    /// keep it away from everything.
+    pub(super) fn is_to_be_spared(&mut self, client: ClientSlot, now: Timestamp) -> bool {
+        let now = seconds(now);
+        self.find(client)
+            .is_some_and(|entry| entry.has_agents() || (entry.is_good(now) && entry.reputation.sum_then() < KNOWN_MAX))
+    }
+
+    /// For how long the client is to be kept away that has gone beyond a limit.
+    pub(super) fn time_away(&mut self, client: ClientSlot, now: Timestamp) -> Duration {
+        let now = seconds(now);
+        let seconds = self
+            .find(client)
+            .map_or(AWAY_SECONDS_MIN, |entry| entry.revisit.away_seconds(now.saturating_sub(entry.first_seen)));
+        Duration::from_secs(u64::from(seconds))
+    }
+
+    /// Notes that the client is kept away, so that its next visit is a return.
+    pub(super) fn kept_away(&mut self, client: ClientSlot) {
+        if let Some(entry) = self.find(client) {
+            entry.drops = entry.drops.saturating_add(1).min(16);
         }
     }
 

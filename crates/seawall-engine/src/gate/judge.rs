@@ -3,10 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::allowances::Allowances;
 use super::bans::BanSet;
-use super::buckets::{self, BucketTable};
+use super::buckets;
 use super::clients::{Acquaintance, ClientSlot, ClientTable};
 use super::drops::rule_mark;
+use super::limit::{Awaited, Offence};
+use super::limiting::Limited;
 use super::rules::{CompiledRule, RULES_MAX, RuleSet, THROTTLED_STATUS};
 use crate::address::ClientAddress;
 use crate::decision::{Action, RuleId};
@@ -32,6 +35,19 @@ pub enum Judgement {
     },
     /// The client has used up a limit of its own: 429.
     ClientLimit,
+}
+
+/// What came of judging a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Judged {
+    /// What is to be done with it.
+    pub judgement: Judgement,
+    /// What was known of the client.
+    pub history: ClientHistory,
+    /// What is to be handed to [`Gate::answered`] once the site has answered.
+    pub awaited: Awaited,
+    /// The client has sent more than a limit allows.
+    pub offence: Option<Offence>,
 }
 
 /// What one rule has done since the counts were last taken.
@@ -64,7 +80,7 @@ enum Acting {
 
 /// Where a judge is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+pub(super) enum Place {
     /// What it says is done.
     InLine,
     /// It only sees what passes.
@@ -97,19 +113,20 @@ const CANARY_PAUSE: Duration = Duration::from_millis(100);
 const SPARED_RATE: f32 = 5.0;
 const SPARED_BURST: f32 = 20.0;
 
-/// One worker's judge: rules, clients, buckets and counts. Nobody else touches it, so nothing in it is locked.
+/// One worker's judge: rules, clients and counts. Nobody else touches it, so nothing in it is locked; what clients have left of their
+/// limits is in a table that all workers share, and a clone shares it too.
 #[derive(Clone, Debug)]
 pub struct Gate {
-    rules: Arc<RuleSet>,
+    pub(super) rules: Arc<RuleSet>,
     bans: Arc<BanSet>,
     /// What this worker knows of its clients.
     pub clients: ClientTable,
-    buckets: BucketTable,
+    pub(super) allowances: Arc<Allowances>,
     states: [RuleState; RULES_MAX],
     counts: [RuleCount; RULES_MAX],
     known: u64,
     workers: f32,
-    place: Place,
+    pub(super) place: Place,
 }
 
 impl Gate {
@@ -119,13 +136,18 @@ impl Gate {
             rules: Arc::default(),
             bans: Arc::default(),
             clients: ClientTable::new(client_entries, seed),
-            buckets: BucketTable::new(seed),
+            allowances: Arc::new(Allowances::new(seed)),
             states: [RuleState::default(); RULES_MAX],
             counts: [RuleCount::default(); RULES_MAX],
             known: 0,
             workers: workers.max(1) as f32,
             place: Place::InLine,
         }
+    }
+
+    /// The same with a table of allowances that other judges share.
+    pub fn sharing(self, allowances: Arc<Allowances>) -> Self {
+        Self { allowances, ..self }
     }
 
     /// The same beside the traffic: it counts what rules would refuse. Nobody is told to go away, so nobody is held to go on although
@@ -210,30 +232,34 @@ impl Gate {
         std::mem::take(&mut self.known)
     }
 
-    /// The memory that the tables take, whatever they hold.
+    /// The memory that its own tables take, whatever they hold. [`Allowances`] are shared.
     pub fn memory_bytes(&self) -> usize {
-        self.clients.memory_bytes() + self.buckets.memory_bytes()
+        self.clients.memory_bytes()
     }
 
     /// Judges one request and counts it for its client.
-    pub fn judge(
-        &mut self,
-        request: &Request<'_>,
-        client: Option<ClientAddress>,
-        now: Timestamp,
-    ) -> (Judgement, ClientHistory) {
+    pub fn judge(&mut self, request: &Request<'_>, client: Option<ClientAddress>, now: Timestamp) -> Judged {
         let slot = client.map(|client| self.clients.slot(client));
         let agent = request.user_agent.unwrap_or_default();
         let known = slot.map(|slot| self.clients.request(slot, agent, now)).unwrap_or_default();
         self.known += u64::from(known.is_known);
-        let (judgement, acting) = self.judge_rules(request, client, known, now);
+        let (mut judgement, acting, met) = self.judge_rules(request, client, known, now);
+        let mut limited = Limited::default();
+        if met != 0
+            && let (Some(client), Some(slot)) = (client, slot)
+        {
+            limited = self.judge_limits(request, (client, slot), met, now);
+            if limited.is_over && judgement == Judgement::Pass {
+                judgement = Judgement::ClientLimit;
+            }
+        }
         if let Some(slot) = slot {
             self.note(slot, judgement, acting, known, now);
             if request.method == b"POST" && static_file::is_static(request.path) {
                 self.clients.posted_to_static(slot, now);
             }
         }
-        (judgement, known.history)
+        Judged { judgement, history: known.history, awaited: limited.awaited, offence: limited.offence }
     }
 
     /// Notes for a client what became of its request.
@@ -276,37 +302,33 @@ impl Gate {
         }
     }
 
-    /// What the rules and limits say, and which rule in force says it.
+    /// What the rules say, which rule in force says it, and one bit for each way to meet a limit that is to be looked at.
     fn judge_rules(
         &mut self,
         request: &Request<'_>,
         client: Option<ClientAddress>,
         known: Acquaintance,
         now: Timestamp,
-    ) -> (Judgement, Option<Acting>) {
+    ) -> (Judgement, Option<Acting>, u64) {
         if client.is_some_and(|client| self.bans.contains(client, now) && !self.rules.never_ban().contains(client)) {
-            return (Judgement::Drop { rule: RuleId::BANNED }, None);
+            return (Judgement::Drop { rule: RuleId::BANNED }, None, 0);
         }
         if self.rules.is_empty() {
-            return (Judgement::Pass, None);
+            return (Judgement::Pass, None, 0);
         }
-        let mut matched = self.rules.matching(request, client);
+        let matched = self.rules.matching(request, client);
         if matched == 0 || client.is_some_and(|client| self.rules.never_ban().contains(client)) {
-            return (Judgement::Pass, None);
+            return (Judgement::Pass, None, 0);
         }
+        let met = (matched >> RULES_MAX) as u64;
+        let mut matched = matched as u32;
         // Every rule that matches is counted, but only the first that is in force acts.
         let mut judgement = Judgement::Pass;
         let mut acting = None;
         while matched != 0 {
             let index = matched.trailing_zeros() as usize;
             matched &= matched - 1;
-            let Some(rule) = self.rules.rules.get(index).copied() else {
-                let within = client.is_none_or(|client| self.within_limit(index - RULES_MAX, client, now));
-                if !within && judgement == Judgement::Pass {
-                    judgement = Judgement::ClientLimit;
-                }
-                continue;
-            };
+            let Some(rule) = self.rules.rules.get(index).copied() else { continue };
             let count = &mut self.counts[index];
             count.matched += 1;
             count.matched_known += u64::from(known.is_known);
@@ -319,14 +341,7 @@ impl Gate {
                 }
             }
         }
-        (judgement, acting)
-    }
-
-    fn within_limit(&mut self, index: usize, client: ClientAddress, now: Timestamp) -> bool {
-        match self.rules.limits.get(index) {
-            Some(limit) => self.buckets.take(client, index, *limit, now),
-            None => true,
-        }
+        (judgement, acting, met)
     }
 
     /// Whether the rule may spare one more.
@@ -373,8 +388,9 @@ mod tests {
 
     use super::*;
     use crate::address::AddressSet;
+    use crate::decision::expression::{Expression, Lists, Use};
     use crate::decision::{Condition, Pardons, Rule, Stage};
-    use crate::gate::ClientLimit;
+    use crate::gate::{Limit, LimitAction, LimitKey};
     use crate::observation::attribute::Attribute;
 
     const START: Timestamp = Timestamp::from_seconds(1_700_000_000);
@@ -388,11 +404,25 @@ mod tests {
         Rule { id: RuleId(id), conditions, action, stage, canary_interval }
     }
 
-    fn gate(rules: &[Rule], limits: &[ClientLimit], never_ban: AddressSet) -> Gate {
+    fn gate(rules: &[Rule], limits: &[Limit], never_ban: AddressSet) -> Gate {
         let mut gate = Gate::new(1, 64, 1);
         let set = RuleSet::compile(rules, limits, never_ban).expect("few enough rules");
         gate.install(Arc::new(set), |_, _| ());
         gate
+    }
+
+    fn limit(rule: Option<&str>, requests: u32, period: Duration) -> Limit {
+        Limit {
+            name: "limit".into(),
+            rule: rule.map(|text| Expression::parse(text, Use::Limit, &Lists::default()).expect("a rule")),
+            requests,
+            period,
+            key: LimitKey::Client,
+            action: LimitAction::Limit,
+            length: None,
+            spares: false,
+            counts: Arc::default(),
+        }
     }
 
     const UNWANTED: Request<'static> = Request {
@@ -413,16 +443,16 @@ mod tests {
     fn a_rule_in_force_refuses_and_one_in_shadow_only_counts() {
         let refuse = Action::Refuse { status: 403 };
         let mut shadow = gate(&[rule(1, refuse, Stage::Shadow, 0)], &[], AddressSet::default());
-        assert_eq!(shadow.judge(&UNWANTED, client(1), START).0, Judgement::Pass);
+        assert_eq!(shadow.judge(&UNWANTED, client(1), START).judgement, Judgement::Pass);
         let mut taken = Vec::new();
         shadow.take_counts(|id, count| taken.push((id, count.matched, count.refused)));
         assert_eq!(taken, [(RuleId(1), 1, 0)]);
 
         let mut enforced = gate(&[rule(1, refuse, Stage::Enforced, 0)], &[], AddressSet::default());
         let expected = Judgement::Refuse { rule: RuleId(1), status: 403 };
-        assert_eq!(enforced.judge(&UNWANTED, client(1), START).0, expected);
+        assert_eq!(enforced.judge(&UNWANTED, client(1), START).judgement, expected);
         let wanted = Request { user_agent: Some(b"curl/8.5.0"), ..UNWANTED };
-        assert_eq!(enforced.judge(&wanted, client(1), START).0, Judgement::Pass);
+        assert_eq!(enforced.judge(&wanted, client(1), START).judgement, Judgement::Pass);
     }
 
     #[test]
@@ -434,7 +464,7 @@ mod tests {
                 .map(|number| {
                     gate.take_counts(|_, _| ());
                     let now = START + pause * number;
-                    u32::from(gate.judge(&UNWANTED, client(1), now).0 == Judgement::Pass)
+                    u32::from(gate.judge(&UNWANTED, client(1), now).judgement == Judgement::Pass)
                 })
                 .sum::<u32>()
         };
@@ -450,7 +480,7 @@ mod tests {
         let mut passed = 0;
         for step in 0..1_000 {
             let now = START + Duration::from_millis(10 * step);
-            passed += u32::from(gate.judge(&UNWANTED, client(1), now).0 == Judgement::Pass);
+            passed += u32::from(gate.judge(&UNWANTED, client(1), now).judgement == Judgement::Pass);
             if step % 100 == 0 {
                 let set = RuleSet::compile(std::slice::from_ref(&throttle), &[], AddressSet::default());
                 gate.install(Arc::new(set.expect("one rule")), |_, _| ());
@@ -461,22 +491,21 @@ mod tests {
 
     #[test]
     fn nobody_on_the_never_ban_list_is_refused_or_limited() {
-        let limit = ClientLimit { conditions: vec![], requests: 1, period: Duration::from_secs(60) };
+        let limit = limit(None, 1, Duration::from_secs(60));
         let never_ban = AddressSet::new([client(1).expect("a client").prefix(32)]);
         let mut gate = gate(&[rule(1, Action::Drop, Stage::Enforced, 0)], &[limit], never_ban);
         for _ in 0..10 {
-            assert_eq!(gate.judge(&UNWANTED, client(1), START).0, Judgement::Pass);
+            assert_eq!(gate.judge(&UNWANTED, client(1), START).judgement, Judgement::Pass);
         }
-        assert_eq!(gate.judge(&UNWANTED, client(2), START).0, Judgement::Drop { rule: RuleId(1) });
+        assert_eq!(gate.judge(&UNWANTED, client(2), START).judgement, Judgement::Drop { rule: RuleId(1) });
     }
 
     #[test]
     fn a_client_limit_counts_each_client_for_itself() {
-        let login = vec![Condition::new(Attribute::Path, b"/login")];
-        let limit = ClientLimit { conditions: login, requests: 2, period: Duration::from_secs(10) };
+        let limit = limit(Some("path = /login"), 2, Duration::from_secs(10));
         let mut gate = gate(&[], &[limit], AddressSet::default());
         let request = Request { method: b"POST", path: b"/login", ..Request::default() };
-        let mut judge = |number, request: &Request<'_>, now| gate.judge(request, client(number), now).0;
+        let mut judge = |number, request: &Request<'_>, now| gate.judge(request, client(number), now).judgement;
         assert_eq!(judge(1, &request, START), Judgement::Pass);
         assert_eq!(judge(1, &request, START), Judgement::Pass);
         assert_eq!(judge(1, &request, START), Judgement::ClientLimit);
@@ -496,10 +525,11 @@ mod tests {
         let set = RuleSet::compile(&[refuse], &[], AddressSet::default()).expect("one rule");
         gate.install(Arc::new(set), |_, _| ());
         let now = START + hour * 6;
-        assert_eq!(gate.judge(&UNWANTED, client(1), now).0, Judgement::Pass);
-        assert!(matches!(gate.judge(&UNWANTED, client(1_000), now).0, Judgement::Refuse { .. }));
+        assert_eq!(gate.judge(&UNWANTED, client(1), now).judgement, Judgement::Pass);
+        assert!(matches!(gate.judge(&UNWANTED, client(1_000), now).judgement, Judgement::Refuse { .. }));
         // A whole flood of such visitors is no visit.
-        let passed = (0..40).filter(|number| gate.judge(&UNWANTED, client(*number), now).0 == Judgement::Pass).count();
+        let passed =
+            (0..40).filter(|number| gate.judge(&UNWANTED, client(*number), now).judgement == Judgement::Pass).count();
         assert!(passed < 20, "{passed}");
     }
 

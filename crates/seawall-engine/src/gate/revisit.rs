@@ -13,6 +13,10 @@ const PERIOD_FACTOR: f32 = 1.5;
 /// The longest ban, in seconds.
 const BAN_SECONDS_MAX: u32 = 24 * 60 * 60;
 
+/// The shortest time for which a client is kept away that has gone beyond a limit, in seconds: what operators of such jails have
+/// chosen for twenty years.
+pub(super) const AWAY_SECONDS_MIN: u32 = 600;
+
 /// The most that a repeater's ban doubles.
 const DOUBLINGS_MAX: u8 = 4;
 
@@ -51,10 +55,24 @@ impl Revisit {
         if !self.is_repeated() {
             return 0;
         }
-        let period = f32::from(self.period) * UNIT_SECONDS as f32 * PERIOD_FACTOR;
-        let doublings = (self.repeats - 1).min(DOUBLINGS_MAX);
-        let wanted = (period as u32).saturating_mul(1 << doublings);
-        wanted.min(observed.saturating_mul(2)).min(BAN_SECONDS_MAX)
+        self.grown(self.period_seconds()).min(observed.saturating_mul(2)).min(BAN_SECONDS_MAX)
+    }
+
+    /// How long a client is kept away that has gone beyond a limit, in seconds: as [`Self::ban_seconds`], but also the first time,
+    /// and never less than [`AWAY_SECONDS_MIN`], which grows in the same way.
+    pub(super) fn away_seconds(self, observed: u32) -> u32 {
+        let period = self.period_seconds().min(observed.saturating_mul(2));
+        self.grown(period.max(AWAY_SECONDS_MIN)).min(BAN_SECONDS_MAX)
+    }
+
+    /// A little longer than the time between two visits, in seconds.
+    fn period_seconds(self) -> u32 {
+        (f32::from(self.period) * UNIT_SECONDS as f32 * PERIOD_FACTOR) as u32
+    }
+
+    /// Twice as long with each return after the first.
+    fn grown(self, seconds: u32) -> u32 {
+        seconds.saturating_mul(1 << self.repeats.saturating_sub(1).min(DOUBLINGS_MAX))
     }
 }
 
@@ -87,6 +105,29 @@ mod tests {
         revisit.pause(600, false);
         assert_eq!(revisit.ban_seconds(u32::MAX), 0);
         assert!(!revisit.pause(PAUSE_MIN - 1, true));
+    }
+
+    #[test]
+    fn whoever_goes_beyond_a_limit_is_kept_away_until_after_its_next_visit() {
+        let mut revisit = Revisit::default();
+        assert_eq!(revisit.away_seconds(0), AWAY_SECONDS_MIN, "nothing is known of it");
+        // It is met by chance on its first visits.
+        revisit.pause(PERIOD, false);
+        assert!(revisit.away_seconds(PERIOD) > PERIOD);
+        let mut observed = PERIOD;
+        let mut lengths = Vec::new();
+        for _ in 0..8 {
+            observed += PERIOD;
+            revisit.pause(PERIOD, true);
+            lengths.push(revisit.away_seconds(observed));
+        }
+        assert!(lengths[0] > PERIOD && lengths.is_sorted() && lengths[7] == BAN_SECONDS_MAX, "{lengths:?}");
+        // One that comes back every ten minutes is kept away for longer and longer too.
+        let mut often = Revisit::default();
+        often.pause(605, true);
+        let first = often.away_seconds(605);
+        often.pause(605, true);
+        assert!(often.away_seconds(1_210) > first && first >= AWAY_SECONDS_MIN);
     }
 
     #[test]

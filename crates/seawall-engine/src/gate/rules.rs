@@ -6,11 +6,13 @@
 //! The attributes that cost least are looked at first, and none that no rule still left asks for.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::allowances::{Allowances, Quota, Tag};
+use super::limit::{Limit, LimitAction, LimitId, LimitKey, LimitStatus};
 use crate::address::{AddressSet, ClientAddress};
+use crate::decision::expression::{Alternative, Expression, Lookup, Mixed};
 use crate::decision::{Action, Condition, Pardons, Rule, RuleId, Stage};
 use crate::observation::Request;
 use crate::observation::attribute::{Attribute, each_value};
@@ -18,8 +20,9 @@ use crate::observation::attribute::{Attribute, each_value};
 /// The most rules that one set holds.
 pub const RULES_MAX: usize = 32;
 
-/// The most client limits that one set holds.
-pub const CLIENT_LIMITS_MAX: usize = 96;
+/// The most limits that one set holds, and the most ways in which requests can meet them all together: a rule of a limit whose parts
+/// are joined by `or` has as many as parts.
+pub const LIMITS_MAX: usize = 64;
 
 /// The status of what a throttle refuses: Too Many Requests.
 pub(super) const THROTTLED_STATUS: u16 = 429;
@@ -46,19 +49,8 @@ const BY_COST: [Attribute; Attribute::COUNT] = [
     Attribute::UserAgentWord,
 ];
 
-/// One bit for each rule, from the lowest, and for each client limit after them.
+/// One bit for each rule, from the lowest, and for each way to meet a limit after them.
 pub(super) type Mask = u128;
-
-/// A limit that each client has for itself.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ClientLimit {
-    /// Which requests count; all when empty.
-    pub conditions: Vec<Condition>,
-    /// How many requests a client may send in `period`, and all at once.
-    pub requests: u32,
-    /// The period that the number refers to.
-    pub period: Duration,
-}
 
 /// Why rules cannot be compiled.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -70,10 +62,21 @@ pub enum RuleSetError {
         found: usize,
     },
     /// Too many limits.
-    #[error("{found} client limits, where there can be at most {CLIENT_LIMITS_MAX}")]
+    #[error(
+        "limits of single clients that requests can meet in {found} ways, where {LIMITS_MAX} are the most; each part that `or` joins in a \
+         rule is one, and `in (…)` asks for several values in one"
+    )]
     TooManyLimits {
         /// How many there were.
         found: usize,
+    },
+    /// A limit whose rule cannot be taken apart.
+    #[error("limit {limit}: {error}")]
+    Mixed {
+        /// What it is called.
+        limit: String,
+        /// Why.
+        error: Mixed,
     },
     /// A rule that matches everything.
     #[error("rule {rule} has no condition, so it would match every request")]
@@ -93,11 +96,40 @@ pub(super) struct CompiledRule {
 }
 
 /// What the judge needs to know of a limit.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct CompiledLimit {
-    /// Tokens a microsecond.
-    pub(super) rate: f32,
-    pub(super) burst: f32,
+    pub(super) id: LimitId,
+    pub(super) quota: Quota,
+    pub(super) key: LimitKey,
+    pub(super) action: LimitAction,
+    /// As it was said.
+    pub(super) said: Limit,
+}
+
+impl CompiledLimit {
+    fn new(limit: &Limit) -> Self {
+        Self {
+            id: limit.id(),
+            quota: Quota::new(limit.requests, limit.period),
+            key: limit.key,
+            action: limit.action,
+            said: limit.clone(),
+        }
+    }
+
+    pub(super) fn tag(&self, allowances: &Allowances, client: ClientAddress, host: u64) -> Tag {
+        let host = if self.key == LimitKey::ClientAndHost { host } else { 0 };
+        allowances.tag(self.id, self.key.number(client), host)
+    }
+}
+
+/// One way in which a request can meet a limit, beyond what is looked up in the tables.
+#[derive(Clone, Debug)]
+pub(super) struct CompiledAlternative {
+    /// Which of the limits.
+    pub(super) limit: usize,
+    pub(super) rest: Option<Expression>,
+    pub(super) answer: Option<Expression>,
 }
 
 /// The conditions on one attribute. An attribute has several of these only where one rule asks for several of its
@@ -122,18 +154,21 @@ impl AttributeTable {
         Self { attribute, asking: 0, absent: 0, values: HashMap::default(), filter: 0, networks: Vec::new() }
     }
 
-    fn add(&mut self, bit: Mask, condition: &Condition) {
+    /// Has `bit` ask for this value, or for none; for one of them, if it asks for several.
+    fn add(&mut self, bit: Mask, value: Option<&[u8]>) {
         self.asking |= bit;
-        match &condition.value {
+        match value {
             None => self.absent |= bit,
-            Some(_) if self.attribute == Attribute::ClientPrefix => {
-                self.networks.extend(condition.network().map(|network| (network, bit)));
-            }
             Some(value) => {
                 self.filter |= filter_bit(value);
-                *self.values.entry(value.clone()).or_default() |= bit;
+                *self.values.entry(value.into()).or_default() |= bit;
             }
         }
+    }
+
+    fn add_network(&mut self, bit: Mask, network: Option<IpNet>) {
+        self.asking |= bit;
+        self.networks.extend(network.map(|network| (network, bit)));
     }
 
     /// Those that some value of the request satisfies.
@@ -177,6 +212,12 @@ pub struct RuleSet {
     all: Mask,
     pub(super) rules: Vec<CompiledRule>,
     pub(super) limits: Vec<CompiledLimit>,
+    pub(super) alternatives: Vec<CompiledAlternative>,
+    /// Tells sets with different limits apart.
+    pub(super) limits_mark: u64,
+    /// Whether any alternative asks for the host that a limit counts for itself.
+    pub(super) marks_hosts: bool,
+    asked_by_limits: Vec<Attribute>,
     never_ban: AddressSet,
     pub(super) pardons: Pardons,
 }
@@ -186,14 +227,11 @@ impl RuleSet {
     ///
     /// # Errors
     /// When there are more than fit, or a rule has no condition.
-    pub fn compile(rules: &[Rule], limits: &[ClientLimit], never_ban: AddressSet) -> Result<Self, RuleSetError> {
+    pub fn compile(rules: &[Rule], limits: &[Limit], never_ban: AddressSet) -> Result<Self, RuleSetError> {
         let active: Vec<&Rule> =
             rules.iter().filter(|rule| matches!(rule.stage, Stage::Shadow | Stage::Enforced)).collect();
         if active.len() > RULES_MAX {
             return Err(RuleSetError::TooManyRules { found: active.len() });
-        }
-        if limits.len() > CLIENT_LIMITS_MAX {
-            return Err(RuleSetError::TooManyLimits { found: limits.len() });
         }
         if let Some(rule) = active.iter().find(|rule| rule.conditions.is_empty()) {
             return Err(RuleSetError::Unconditional { rule: rule.id });
@@ -209,10 +247,12 @@ impl RuleSet {
             });
         }
         for limit in limits {
-            set.add_conditions(1 << (RULES_MAX + set.limits.len()), &limit.conditions);
-            let burst = limit.requests.max(1) as f32;
-            set.limits.push(CompiledLimit { rate: burst / limit.period.as_micros().max(1) as f32, burst });
+            set.add_limit(limit)?;
         }
+        if set.alternatives.len() > LIMITS_MAX {
+            return Err(RuleSetError::TooManyLimits { found: set.alternatives.len() });
+        }
+        set.limits_mark = set.limits.iter().fold(1, |mark: u64, limit| mark.rotate_left(7) ^ limit.id.0);
         let cost = |table: &AttributeTable| BY_COST.iter().position(|attribute| *attribute == table.attribute);
         set.tables.sort_by_key(cost);
         Ok(set)
@@ -225,7 +265,24 @@ impl RuleSet {
 
     /// Whether any rule or limit asks for this, so that it must be known before judging.
     pub fn asks_for(&self, attribute: Attribute) -> bool {
-        self.tables.iter().any(|table| table.attribute == attribute)
+        self.tables.iter().any(|table| table.attribute == attribute) || self.asked_by_limits.contains(&attribute)
+    }
+
+    /// The limit that this is, as it was said.
+    pub fn limit(&self, id: LimitId) -> Option<&Limit> {
+        self.limits.iter().find(|limit| limit.id == id).map(|limit| &limit.said)
+    }
+
+    /// Every limit with what it has done.
+    pub fn limit_statuses(&self) -> impl Iterator<Item = LimitStatus> + '_ {
+        self.limits.iter().map(|limit| limit.said.status())
+    }
+
+    /// Gives a client back all that it has used of every limit, for hosts of which it is not known to this set as for all.
+    pub fn forget(&self, client: ClientAddress, allowances: &Allowances) {
+        for limit in &self.limits {
+            allowances.forget(limit.tag(allowances, client, 0));
+        }
     }
 
     /// The addresses that nothing here is ever done to.
@@ -263,22 +320,55 @@ impl RuleSet {
     fn add_conditions(&mut self, bit: Mask, conditions: &[Condition]) {
         self.all |= bit;
         for condition in conditions {
-            let free = |table: &&mut AttributeTable| table.attribute == condition.attribute && table.asking & bit == 0;
-            let table = match self.tables.iter_mut().find(free) {
-                Some(table) => table,
-                None => {
-                    self.tables.push(AttributeTable::new(condition.attribute));
-                    let last = self.tables.len() - 1;
-                    &mut self.tables[last]
-                }
-            };
-            table.add(bit, condition);
+            let table = self.table(condition.attribute, bit);
+            if condition.attribute == Attribute::ClientPrefix && condition.value.is_some() {
+                table.add_network(bit, condition.network());
+            } else {
+                table.add(bit, condition.value.as_deref());
+            }
         }
+    }
+
+    fn add_limit(&mut self, limit: &Limit) -> Result<(), RuleSetError> {
+        let ways = match &limit.rule {
+            Some(rule) => rule.alternatives(),
+            None => Ok(vec![Alternative { lookups: Vec::new(), rest: None, answer: None }]),
+        };
+        let ways = ways.map_err(|error| RuleSetError::Mixed { limit: limit.name.to_string(), error })?;
+        let index = self.limits.len();
+        self.limits.push(CompiledLimit::new(limit));
+        self.marks_hosts |= limit.key == LimitKey::ClientAndHost;
+        for Alternative { lookups, rest, answer } in ways {
+            // What does not fit is refused by whoever compiles, who says how many there are.
+            let bit = Mask::checked_shl(1, (RULES_MAX + self.alternatives.len()) as u32).unwrap_or(0);
+            self.all |= bit;
+            for Lookup { attribute, values } in lookups {
+                let table = self.table(attribute, bit);
+                values.iter().for_each(|value| table.add(bit, value.as_deref()));
+            }
+            self.alternatives.push(CompiledAlternative { limit: index, rest, answer });
+        }
+        let asked = limit.rule.iter().flat_map(Expression::conditions).filter_map(|one| one.subject().attribute());
+        self.asked_by_limits.extend(asked);
+        Ok(())
+    }
+
+    /// A table of this attribute in which `bit` asks for nothing yet.
+    fn table(&mut self, attribute: Attribute, bit: Mask) -> &mut AttributeTable {
+        let is_free = |table: &AttributeTable| table.attribute == attribute && table.asking & bit == 0;
+        let place = self.tables.iter().position(is_free).unwrap_or_else(|| {
+            self.tables.push(AttributeTable::new(attribute));
+            self.tables.len() - 1
+        });
+        &mut self.tables[place]
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -300,9 +390,20 @@ mod tests {
         let compile = |rules: &[Rule]| RuleSet::compile(rules, &[], AddressSet::default()).map(|_| ());
         assert_eq!(compile(&many), Err(RuleSetError::TooManyRules { found: RULES_MAX + 1 }));
         assert_eq!(compile(&[rule(7, vec![])]), Err(RuleSetError::Unconditional { rule: RuleId(7) }));
-        let limit = ClientLimit { conditions: vec![], requests: 1, period: Duration::from_secs(1) };
-        let limits = vec![limit; CLIENT_LIMITS_MAX + 1];
-        assert!(RuleSet::compile(&[], &limits, AddressSet::default()).is_err());
+        let any = Limit {
+            name: "any".into(),
+            rule: None,
+            requests: 1,
+            period: Duration::from_secs(1),
+            key: LimitKey::Client,
+            action: LimitAction::Limit,
+            length: None,
+            spares: false,
+            counts: Arc::default(),
+        };
+        let limits = |count| RuleSet::compile(&[], &vec![any.clone(); count], AddressSet::default()).map(|_| ());
+        assert_eq!(limits(LIMITS_MAX), Ok(()));
+        assert_eq!(limits(200), Err(RuleSetError::TooManyLimits { found: 200 }));
     }
 
     fn condition() -> impl Strategy<Value = Condition> {

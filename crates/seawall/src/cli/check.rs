@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use rustix::process::{Resource, getrlimit};
 use seawall_engine::decision::Enforce;
+use seawall_engine::gate::{Limit, LimitAction, LimitKey};
 use serde_json::{Value, json};
 
 use super::Failure;
@@ -86,6 +87,7 @@ impl Display for Explanation<'_> {
         self.sites(formatter)?;
         self.trust(formatter)?;
         write_limits(formatter, &config.limits)?;
+        write_client_limits(formatter, config)?;
         write_networks(formatter, &config.networks)?;
         self.policy(formatter)?;
         write_privacy(formatter, config.privacy.key_retention_days)?;
@@ -169,6 +171,39 @@ fn write_limits(formatter: &mut fmt::Formatter<'_>, limits: &Limits) -> fmt::Res
         writeln!(formatter, "  The open-files limit is {files} here, for a process like this one.")?;
     }
     Ok(())
+}
+
+/// The limits that each client has for itself.
+fn write_client_limits(formatter: &mut fmt::Formatter<'_>, config: &Config) -> fmt::Result {
+    writeln!(formatter, "\nLimits of single clients")?;
+    if config.client_limits.is_empty() {
+        return writeln!(formatter, "  None; see [[limit]], and [include] for some that come with Seawall.");
+    }
+    for limit in &config.client_limits {
+        let time = limit.length.map_or_else(|| "as long as it needs".to_owned(), show_duration);
+        let done = match limit.action {
+            _ if config.policy.enforce == Enforce::Never => "is only said".to_owned(),
+            LimitAction::Log => "is only said".to_owned(),
+            LimitAction::Limit => "is refused".to_owned(),
+            LimitAction::Refuse => format!("gets the client refused for {time}"),
+            LimitAction::Ban => format!("gets the client banned for {time}"),
+        };
+        writeln!(formatter, "  {}: {limit}", limit.name)?;
+        writeln!(formatter, "    from one {} {done}.", key_in_words(limit.key))?;
+    }
+    match config.client_limit_cases {
+        0 => writeln!(formatter, "  They were tried on no case; see [[limit.test]]."),
+        1 => writeln!(formatter, "  The case that they were tried on is met."),
+        cases => writeln!(formatter, "  All {cases} cases that they were tried on are met."),
+    }
+}
+
+fn key_in_words(key: LimitKey) -> &'static str {
+    match key {
+        LimitKey::Client => "client",
+        LimitKey::Prefix => "network (an IPv4 /24 or an IPv6 /48)",
+        LimitKey::ClientAndHost => "client for one host",
+    }
 }
 
 /// Where addresses are looked up.
@@ -349,6 +384,8 @@ fn config_json(name: Option<&str>, config: &Config) -> Value {
         sites,
         trust,
         limits,
+        client_limits,
+        client_limit_cases,
         networks,
         policy,
         privacy,
@@ -409,6 +446,8 @@ fn config_json(name: Option<&str>, config: &Config) -> Value {
             "upstream_connections_max": limits.upstream_connections_max,
             "drain_seconds_max": limits.drain_time_max.as_secs_f64(),
         },
+        "client_limits": client_limits.iter().map(limit_json).collect::<Vec<_>>(),
+        "client_limit_cases": client_limit_cases,
         "networks": { "country": networks.country, "asn": networks.asn },
         "policy": { "enforce": policy.enforce, "never_ban": never_ban },
         "privacy": { "key_retention_days": privacy.key_retention_days },
@@ -426,12 +465,25 @@ fn config_json(name: Option<&str>, config: &Config) -> Value {
     })
 }
 
+fn limit_json(limit: &Limit) -> Value {
+    json!({
+        "name": &*limit.name,
+        "rule": limit.rule_text(),
+        "requests": limit.requests,
+        "period_seconds": limit.period.as_secs_f64(),
+        "key": limit.key,
+        "action": limit.action,
+        "for_seconds": limit.length.map(|length| length.as_secs_f64()),
+        "spare": limit.spares,
+    })
+}
+
 fn problems_json(name: Option<&str>, problems: &Problems) -> Value {
     let problems: Vec<Value> = problems
         .iter()
         .map(|problem| match &problem.place {
-            Place::Character { line, column, .. } => {
-                json!({ "line": line, "column": column, "message": problem.message })
+            Place::Character { name, line, column } => {
+                json!({ "file": name, "line": line, "column": column, "message": problem.message })
             }
             Place::File { .. } | Place::Option { .. } => json!({ "message": problem.message }),
         })

@@ -10,6 +10,7 @@ mod explain;
 mod export;
 mod failure;
 mod guard;
+mod import;
 mod journal;
 mod logs;
 mod notify;
@@ -50,6 +51,7 @@ enum Command {
     Rules(rules::Arguments),
     Bans(bans::Arguments),
     Export(export::Arguments),
+    Import(import::Arguments),
     Journal(journal::Arguments),
     Confirm(confirm::Arguments),
     Panic(panic::Arguments),
@@ -73,6 +75,7 @@ pub fn run() -> ExitCode {
         Command::Rules(arguments) => rules::run(&arguments),
         Command::Bans(arguments) => bans::run(&arguments),
         Command::Export(arguments) => export::run(&arguments),
+        Command::Import(arguments) => import::run(&arguments),
         Command::Journal(arguments) => journal::run(&arguments),
         Command::Confirm(arguments) => confirm::run(&arguments),
         Command::Panic(arguments) => panic::run(&arguments),

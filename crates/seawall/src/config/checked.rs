@@ -11,6 +11,7 @@ use seawall_engine::decision::expression::{List, Lists};
 
 use crate::source::watch::place::Place as LogPlace;
 use seawall_engine::decision::{Enforce, EventKind};
+use seawall_engine::gate::Limit;
 
 use crate::enforcement::{Configured, Entry, Reason};
 
@@ -34,6 +35,10 @@ pub struct Config {
     pub trust: Trust,
     /// Bounds on what a connection may take.
     pub limits: Limits,
+    /// What each client may send of something, those of included files among them.
+    pub client_limits: Vec<Limit>,
+    /// The cases that those were tried on.
+    pub client_limit_cases: usize,
     /// Where countries and autonomous systems are looked up.
     pub networks: NetworkFiles,
     /// How decisions are made.
@@ -72,18 +77,23 @@ impl Config {
 
     /// The lists that rules can ask for by name.
     pub fn lists(&self) -> Lists {
-        let mut sites = List::default();
-        for host in self.sites.iter().flat_map(|site| &site.hosts) {
-            match host {
-                HostPattern::Exact(host) => sites.insert(host.as_bytes()),
-                HostPattern::Below(suffix) => sites.insert_ending(suffix.as_bytes()),
-                HostPattern::Any => sites.insert_everything(),
-            }
-        }
-        let mut lists = Lists::default();
-        lists.insert(SITES, sites);
-        lists
+        lists(&self.sites)
     }
+}
+
+/// The lists that rules can ask for by name, of these sites.
+pub(super) fn lists(sites: &[Site]) -> Lists {
+    let mut list = List::default();
+    for host in sites.iter().flat_map(|site| &site.hosts) {
+        match host {
+            HostPattern::Exact(host) => list.insert(host.as_bytes()),
+            HostPattern::Below(suffix) => list.insert_ending(suffix.as_bytes()),
+            HostPattern::Any => list.insert_everything(),
+        }
+    }
+    let mut lists = Lists::default();
+    lists.insert(SITES, list);
+    lists
 }
 
 /// One guarded site.

@@ -9,7 +9,9 @@ mod checked;
 mod consistency;
 mod defaults;
 mod host;
+pub(crate) mod include;
 mod kind;
+mod limit;
 pub(crate) mod notify;
 mod path;
 mod problem;
@@ -69,7 +71,7 @@ pub fn load_in(path: &Path, environment: &Environment) -> Result<Config, Problem
         Err(error) => {
             let message = "the file is not UTF-8 from here on; save it as UTF-8".to_owned();
             let refusal = Refusal { offset: error.valid_up_to(), message, absence: false };
-            Err(place(vec![refusal], &Lines::new(&bytes), &name)
+            Err(Problems::new(place(vec![refusal], &Lines::new(&bytes), &name))
                 .unwrap_or_else(|| Problems::about_file(&name, error.to_string())))
         }
     }
@@ -88,11 +90,23 @@ pub fn parse(text: &str, file_name: &str) -> Result<Config, Problems> {
 /// # Errors
 /// Every problem of the text.
 pub fn parse_in(text: &str, file_name: &str, environment: &Environment) -> Result<Config, Problems> {
-    let (document, syntax_errors) = DeTable::parse_recoverable(text);
     let folder = Path::new(file_name).parent().unwrap_or(Path::new(""));
-    let mut report = Report::default();
-    let top = Section::top(&mut report, settings::WHY, Some(document.get_ref()));
-    let config = top.read(|top| settings::read(top, environment, folder));
+    let (config, problems) = document(text, file_name, settings::WHY, |top| settings::read(top, environment, folder));
+    Problems::new(problems).map_or(Ok(config), Err)
+}
+
+/// Reads a document with `read`, and says every problem of it.
+fn document<T>(
+    text: &str,
+    file_name: &str,
+    why: &'static str,
+    read: impl FnOnce(&mut Section<'_, '_>) -> T,
+) -> (T, Vec<Problem>) {
+    let (document, syntax_errors) = DeTable::parse_recoverable(text);
+    let mut report = Report::of(text);
+    let top = Section::top(&mut report, why, Some(document.get_ref()));
+    let value = top.read(read);
+    let elsewhere = std::mem::take(&mut report.elsewhere);
 
     let mut refusals: Vec<Refusal> = syntax_errors
         .iter()
@@ -120,7 +134,9 @@ pub fn parse_in(text: &str, file_name: &str, environment: &Environment) -> Resul
         |refusal: &Refusal| broken_lines.is_empty() || !refusal.absence && !broken_lines.contains(&line_of(refusal));
     refusals.extend(report.into_refusals().into_iter().filter(sound));
     refusals.sort_by_key(|refusal| refusal.offset);
-    place(refusals, &lines, file_name).map_or(Ok(config), Err)
+    let mut problems = place(refusals, &lines, file_name);
+    problems.extend(elsewhere);
+    (value, problems)
 }
 
 /// What can be said on the command line in place of a file.
@@ -198,8 +214,8 @@ fn read_options<T: Text>(name: &'static str, kind: &T, texts: &[String], problem
     values
 }
 
-/// The problems that the refusals are, or `None` when there is none.
-fn place(refusals: Vec<Refusal>, lines: &Lines<'_>, file_name: &str) -> Option<Problems> {
+/// The problems that the refusals are.
+fn place(refusals: Vec<Refusal>, lines: &Lines<'_>, file_name: &str) -> Vec<Problem> {
     let mut problems: Vec<Problem> = refusals
         .into_iter()
         .map(|refusal| {
@@ -208,5 +224,5 @@ fn place(refusals: Vec<Refusal>, lines: &Lines<'_>, file_name: &str) -> Option<P
         })
         .collect();
     problems.dedup();
-    Problems::new(problems)
+    problems
 }

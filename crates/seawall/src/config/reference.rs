@@ -162,6 +162,8 @@ mod tests {
             }
             // The folder and the files of the example need not exist on this machine.
             text = text.replace("files = \"/var/www/html\"", "files = \"/\"");
+            let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/config/limits.d");
+            text = text.replace("/etc/seawall/limits.d", shipped);
             let data = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/networks/");
             for database in ["Country", "ASN"] {
                 let installed = format!("/var/lib/GeoIP/GeoLite2-{database}.mmdb");

@@ -17,6 +17,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::kind::{Kind, LIKENESS_MIN, show_found};
+use super::problem::Problem;
 
 /// Keys that are called otherwise on the command line.
 const OPTIONS: [(&str, &str); 3] = [("state", "state-directory"), ("to", "upstream"), ("host", "hosts")];
@@ -82,6 +83,10 @@ pub(super) struct TableDescription {
 pub(super) struct Report {
     pub(super) refusals: Vec<Refusal>,
     pub(super) tables: Vec<TableDescription>,
+    /// Problems of files that this one includes.
+    pub(super) elsewhere: Vec<Problem>,
+    /// The text itself.
+    source: String,
     unknown: Vec<UnknownKey>,
 }
 
@@ -93,6 +98,19 @@ struct UnknownKey {
 }
 
 impl Report {
+    /// What is gathered of this text.
+    pub(super) fn of(source: &str) -> Self {
+        Self { source: source.to_owned(), ..Self::default() }
+    }
+
+    /// Where in the document a character of a string stands: `span` is the string as it is written there, `text` what it says, and
+    /// `line` and `column` count in that from 1.
+    pub(super) fn offset_within(&self, span: &Range<usize>, text: &str, line: usize, column: usize) -> usize {
+        let before: usize = text.split_inclusive('\n').take(line - 1).map(|line| line.chars().count()).sum();
+        let written = self.source.get(span.clone()).unwrap_or_default();
+        span.start + offset_in_string(written, before + column - 1)
+    }
+
     /// Adds a problem at `span`.
     pub(super) fn refuse(&mut self, span: &Range<usize>, message: impl Into<String>) {
         self.refusals.push(Refusal { offset: span.start, message: message.into(), absence: false });
@@ -152,9 +170,11 @@ impl Report {
     /// The keys that a table can have.
     fn names(&self, table: &TableDescription) -> impl Iterator<Item = String> {
         let settings: Vec<String> = table.settings.iter().map(|setting| setting.key.to_owned()).collect();
-        let tables = table.header.is_empty().then(|| {
-            self.tables.iter().filter(|table| !table.header.is_empty()).map(|table| bare(table.header).to_owned())
-        });
+        let is_at_top = |table: &&TableDescription| !table.header.is_empty() && !table.header.contains('.');
+        let tables = table
+            .header
+            .is_empty()
+            .then(|| self.tables.iter().filter(is_at_top).map(|table| bare(table.header).to_owned()));
         settings.into_iter().chain(tables.into_iter().flatten().collect::<BTreeSet<String>>())
     }
 }
@@ -203,6 +223,14 @@ impl<'r, 'd> Section<'r, 'd> {
     pub(super) fn lacks(&mut self, message: impl Into<String>) {
         if self.is_given() {
             self.report.refusals.push(Refusal { offset: self.header.start, message: message.into(), absence: true });
+        }
+    }
+
+    /// Refuses a key that may stand elsewhere.
+    pub(super) fn forbid(&mut self, key: &'static str, message: &str) {
+        self.known.push(key);
+        if let Some((key, _)) = self.given.and_then(|table| table.get_key_value(key)) {
+            self.report.refuse(&key.span(), message);
         }
     }
 
@@ -388,7 +416,63 @@ impl<K: Kind> Setting<'_, '_, '_, K> {
     }
 }
 
-/// `limits` of `[limits]`.
+/// `limits` of `[limits]`, `test` of `[[limit.test]]`.
 fn bare(header: &'static str) -> &'static str {
-    header.trim_matches(['[', ']'])
+    let name = header.trim_matches(['[', ']']);
+    name.rsplit_once('.').map_or(name, |(_, name)| name)
+}
+
+/// Where the character of this number begins in a string as TOML writes it, with its quotes.
+fn offset_in_string(written: &str, number: usize) -> usize {
+    let quotes = if written.starts_with("\"\"\"") || written.starts_with("'''") { 3 } else { 1 };
+    let is_literal = written.starts_with('\'');
+    let mut rest = written.get(quotes..).unwrap_or_default();
+    if quotes == 3 {
+        rest = rest.strip_prefix("\r\n").or_else(|| rest.strip_prefix('\n')).unwrap_or(rest);
+    }
+    // A backslash at the end of a line says nothing, nor does the white space after it.
+    let go_on = |rest: &'_ str| match rest.strip_prefix('\\').map(|after| (after, after.trim_start())) {
+        Some((after, trimmed)) if !is_literal && after.len() > trimmed.len() => rest.len() - trimmed.len(),
+        _ => 0,
+    };
+    for _ in 0..number {
+        rest = rest.get(go_on(rest)..).unwrap_or_default();
+        let mut characters = rest.chars();
+        let length = match (characters.next(), characters.next()) {
+            (Some('\\'), Some(escape)) if !is_literal => match escape {
+                'u' => 6,
+                'U' => 10,
+                'x' => 4,
+                _ => 2,
+            },
+            (Some(character), _) => character.len_utf8(),
+            (None, _) => break,
+        };
+        rest = rest.get(length..).unwrap_or_default();
+    }
+    rest = rest.get(go_on(rest)..).unwrap_or_default();
+    written.len() - rest.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn characters_of_strings_are_found_where_they_are_written() {
+        for (written, number, expected) in [
+            ("\"abc\"", 0, 1),
+            ("\"abc\"", 2, 3),
+            ("'a\\b'", 2, 3),
+            ("\"a\\\"b\"", 2, 4),
+            ("\"\\u00fcb\"", 1, 7),
+            ("\"üb\"", 1, 3),
+            ("'''\nab'''", 1, 5),
+            ("\"\"\"a \\\n  b\"\"\"", 2, 9),
+            ("\"a\"", 9, 3),
+            ("", 3, 0),
+        ] {
+            assert_eq!(offset_in_string(written, number), expected, "{written} {number}");
+        }
+    }
 }

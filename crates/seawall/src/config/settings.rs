@@ -9,6 +9,7 @@ use seawall_engine::decision::Enforce;
 use toml::Spanned;
 
 use super::address::{Network, SocketAddress};
+use super::checked;
 use super::checked::{
     ClientAddressSource, Config, Kernel, KernelUse, Limits, NetworkFiles, Origin, Policy, Privacy, Retention, Site,
     Trust,
@@ -16,7 +17,9 @@ use super::checked::{
 use super::consistency::{self, SiteFound};
 use super::defaults::Environment;
 use super::host::Host;
+use super::include::{self, IncludeSource};
 use super::kind::{Choice, Count, Flag, List, Located, OrWord, Size, Time};
+use super::limit;
 use super::notify;
 use super::path::{FilePath, LogSource, SiteName, TableName};
 use super::quantity::{KIB, MIB};
@@ -83,6 +86,18 @@ pub(super) fn read(top: &mut Section<'_, '_>, environment: &Environment, folder:
          ordinary browsers.",
         limits,
     );
+    let found_limits = top.tables("[[limit]]", limit::WHY, limit::read).unwrap_or_default();
+    let included = top.table("[include]", include::WHY, |table| {
+        table
+            .setting("limits", List { of: IncludeSource, filled: false })
+            .example("[\"shipped:wordpress\", \"shipped:probes\", \"shipped:http-auth\", \"/etc/seawall/limits.d/*.toml\"]")
+            .why(
+                "Files that hold `[[limit]]`s, by name or pattern, and those that come with Seawall: `\"shipped:wordpress\"` (logins, \
+                 and floods of xmlrpc.php), `\"shipped:probes\"` (scanners that ask for what is not there), `\"shipped:http-auth\"` \
+                 (passwords tried on HTTP authentication). None by default, since what is normal on a site its operator knows.",
+            )
+            .default(Vec::new())
+    });
     let networks = top.table(
         "[networks]",
         "Where the country and the autonomous system of a client's address are looked up. Tables for both are built in \
@@ -124,14 +139,21 @@ pub(super) fn read(top: &mut Section<'_, '_>, environment: &Environment, folder:
         consistency::check(top, &listen, &admin, sites.as_deref(), !environment.beside);
         notify::check(top, notify.as_deref().unwrap_or_default());
     }
+    let sites: Vec<Site> = sites.into_iter().flatten().map(|found| found.site).collect();
+    let lists = checked::lists(&sites);
+    let mut limits_found = limit::Checked::default();
+    limit::check(top.report, found_limits, &lists, &mut limits_found);
+    include::read(top.report, &included, folder, &lists, &mut limits_found);
     Config {
         listen: values(listen),
         admin: admin.into_inner(),
         state_directory: folder.join(state_directory),
         workers,
-        sites: sites.into_iter().flatten().map(|found| found.site).collect(),
+        sites,
         trust,
         limits,
+        client_limits: limits_found.limits,
+        client_limit_cases: limits_found.cases,
         networks,
         policy,
         privacy,

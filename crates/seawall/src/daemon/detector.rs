@@ -13,7 +13,7 @@ use seawall_engine::decision::{
     Enforce, Event, EventKind, Innocent, OwnRule, OwnRuleError, OwnRules, Pardons, RuleId, RuleStatus, Stage,
 };
 use seawall_engine::detection::{self, Detector, Pressure, RuleTraffic, Surroundings};
-use seawall_engine::gate::{Gate, RuleSet};
+use seawall_engine::gate::{Allowances, ClientTable, RuleSet};
 use seawall_engine::observation::Outcome;
 use seawall_engine::units::Timestamp;
 use tokio::sync::oneshot;
@@ -139,7 +139,8 @@ impl Detecting {
             pressure: Pressure::default(),
             totals: VecDeque::new(),
             events: VecDeque::new(),
-            gate_bytes: self.traffic.len() * Gate::new(1, CLIENT_ENTRIES / self.traffic.len().max(1), 0).memory_bytes(),
+            gate_bytes: Allowances::memory_bytes()
+                + self.traffic.len() * ClientTable::new(CLIENT_ENTRIES / self.traffic.len().max(1), 0).memory_bytes(),
             at: self.shared.clock.now(),
             silences: Silences::default(),
             rollup: Rollup::default(),
@@ -398,10 +399,10 @@ impl Detecting {
         if running.is_panicked {
             rules.clear();
         }
-        let limits = if running.is_panicked { &[][..] } else { &settings.client_limits };
+        let limits = if running.is_panicked { Vec::new() } else { settings.limits_in_force(running.enforce) };
         // Whom a rule that was taken back had dropped is free in every layer.
         let _ = self.enforcement.orders.send(Order::Pardon(pardons.clone()));
-        match RuleSet::compile(&rules, limits, AddressSet::clone(&self.shared.never_ban.load())) {
+        match RuleSet::compile(&rules, &limits, AddressSet::clone(&self.shared.never_ban.load())) {
             Ok(rules) => {
                 let rules = rules.with_pardons(pardons);
                 self.shared.rules.store(Arc::new(rules));
@@ -454,6 +455,7 @@ impl Detecting {
             enforcement: (**self.enforcement.status.load()).clone(),
             record: self.record.status(),
             detection,
+            client_limits: self.shared.rules.load().limit_statuses().collect(),
             events: running.events.iter().cloned().collect(),
             notifications: running.notifications.load().statuses(),
         }));

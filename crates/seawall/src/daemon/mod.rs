@@ -177,12 +177,12 @@ fn run_with(
     let open_files = open_files::raise();
     let settings = Settings::new(&config, connections_max(&config, open_files))?;
     settings.networks.prepare();
-    let shared = Arc::new(Shared::new(settings, config.never_ban_set(), Clock::start()));
+    let (seed, stop) = (random_seed()?, Arc::new(Notify::new()));
+    let shared = Arc::new(Shared::new(settings, config.never_ban_set(), Clock::start(), seed));
     let admin = match config.admin {
         Some(address) => Some(proxying::bind(address, 1)?),
         None => None,
     };
-    let (seed, stop) = (random_seed()?, Arc::new(Notify::new()));
     let Started { intake, threads, queues, handed_down, visitors } =
         start(&Prepared { config: &config, shared: &shared, stop: &stop, seed })?;
     let intake = Arc::new(intake);
@@ -346,7 +346,8 @@ impl Daemon {
         // Everything that can fail comes first.
         let prepared = self.intake.prepare(&config, &current).map_err(|error| error.to_string())?;
         let settings = Settings::new(&config, connections_max(&config, self.open_files));
-        let settings = settings.map_err(|error| error.to_string())?;
+        let mut settings = settings.map_err(|error| error.to_string())?;
+        settings.go_on_from(&self.shared.settings.load());
         let notifications = self.notifications_for(&config, &current)?;
         self.shared.settings.store(Arc::new(settings));
         self.shared.generation.fetch_add(1, Ordering::Release);

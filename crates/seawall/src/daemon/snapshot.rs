@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use seawall_engine::decision::{Event, Status};
 use seawall_engine::detection::Stress;
+use seawall_engine::gate::LimitStatus;
 use seawall_engine::units::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -50,6 +51,9 @@ pub struct Snapshot {
     pub record: RecordStatus,
     /// Incidents and rules.
     pub detection: Status,
+    /// The limits that each client has for itself.
+    #[serde(default)]
+    pub client_limits: Vec<LimitStatus>,
     /// What has happened, newest last; a bounded number.
     pub events: Vec<Event>,
     /// Who is told of it, and how that goes.

@@ -13,18 +13,19 @@ use seawall_engine::address::{AddressSet, ClientAddress};
 use seawall_engine::decision::{
     Ban, BanCause, BanError, Bans, Innocent, Pardons, REASON_CHARACTERS_MAX, ban_network, check_ban, client_network,
 };
-use seawall_engine::gate::BanSet;
+use seawall_engine::gate::{BanSet, LimitAction, LimitId};
 use seawall_engine::units::{Timestamp, counted};
 
-use super::HandDown;
 use super::asked;
 use super::kernel::Kernel;
 use super::kernel::table::Desired;
+use super::limits::Offences;
 use super::never::{Configured, NeverBan};
 use super::orders::{
     BanRequest, BanView, Banned, Confirmed, EnforcementStatus, NeverBanView, Order, UnbanRequest, Unbannable, Unbanned,
     seconds,
 };
+use super::{HandDown, Why};
 use crate::config;
 use crate::networks::Networks;
 use crate::privacy::{Cipher, Day, KeyStore, Scheme};
@@ -128,6 +129,8 @@ pub struct Enforcer {
     /// the bans know themselves.
     is_kernel_stale: bool,
     is_gate_stale: bool,
+    /// Who has gone beyond limits, still to be said.
+    offences: Offences,
 }
 
 impl Enforcer {
@@ -148,6 +151,7 @@ impl Enforcer {
             panicked: parts.panicked,
             is_kernel_stale: true,
             is_gate_stale: true,
+            offences: Offences::default(),
             parts: {
                 parts.restored.sort_unstable_by_key(|ban| std::cmp::Reverse(ban.expires));
                 parts
@@ -183,6 +187,7 @@ impl Enforcer {
                 expire_at = now + EXPIRE_INTERVAL;
                 // The gate sees for itself that a ban has ended.
                 self.bans.expire(now);
+                self.offences.tell(&self.parts.record);
             }
             if now >= refresh_at {
                 refresh_at = now + REFRESH_INTERVAL;
@@ -230,8 +235,16 @@ impl Enforcer {
     fn take_handed_down(&mut self, now: Timestamp) {
         for index in 0..self.parts.queues.len() {
             while let Some(handed) = self.parts.queues.get_mut(index).and_then(|queue| queue.pop().ok()) {
-                let Some(rule) = handed.rule.filter(|_| self.kernel.is_usable() && !self.panicked) else { continue };
-                let (network, whole) = (client_network(handed.client), seconds(u64::from(handed.seconds)));
+                let whole = seconds(u64::from(handed.seconds));
+                let rule = match handed.why {
+                    Why::GoesOn(rule) => rule.filter(|_| self.kernel.is_usable() && !self.panicked),
+                    Why::Beyond(limit, action) => {
+                        self.take_beyond(handed.client, (limit, action), whole, now);
+                        None
+                    }
+                };
+                let Some(rule) = rule else { continue };
+                let network = client_network(handed.client);
                 let ban = Ban {
                     network,
                     since: now,
@@ -247,9 +260,33 @@ impl Enforcer {
         }
     }
 
+    /// Takes in who has gone beyond a limit.
+    fn take_beyond(
+        &mut self,
+        client: ClientAddress,
+        (limit, action): (LimitId, LimitAction),
+        whole: Duration,
+        now: Timestamp,
+    ) {
+        let rules = self.parts.shared.rules.load_full();
+        // It may have gone with a reload, or everything with a panic.
+        let Some(limit) = rules.limit(limit).filter(|_| !self.panicked) else { return };
+        if action == LimitAction::Ban {
+            let network = limit.key.network(client);
+            if check_ban(network, self.never_ban.set()).is_err() {
+                return;
+            }
+            let reason = Some(printable(&format!("{}: {limit}", limit.name)));
+            let ban = Ban { network, since: now, expires: now + whole, cause: BanCause::Limit, reason };
+            self.parts.record.ban(&ban);
+            self.take(ban);
+        }
+        self.offences.add(limit, action, whole);
+    }
+
     /// Takes a ban in; when there is no room, some is made.
     fn take(&mut self, ban: Ban) {
-        let is_operators = matches!(ban.cause, BanCause::Operator | BanCause::Import | BanCause::Merged);
+        let is_for_gate = !matches!(ban.cause, BanCause::Rule(_));
         let now = ban.since;
         if self.bans.is_tight() && now >= self.room_at {
             self.room_at = now + ROOM_INTERVAL;
@@ -267,7 +304,7 @@ impl Enforcer {
         }
         match self.bans.add(ban, self.never_ban.set()) {
             Ok(is_new) => {
-                self.is_gate_stale |= is_new && is_operators;
+                self.is_gate_stale |= is_new && is_for_gate;
             }
             Err(BanError::Full { .. }) => self.overflowed += 1,
             // A protected client is not even turned away by the gate; this is one that has just become so.
@@ -296,7 +333,7 @@ impl Enforcer {
             Order::Panic(is_on, done) => {
                 self.panicked = is_on;
                 self.kernel.panic(is_on, now);
-                self.bans.retain(|ban| !matches!(ban.cause, BanCause::Rule(_)));
+                self.bans.retain(|ban| !matches!(ban.cause, BanCause::Rule(_) | BanCause::Limit));
                 (self.is_gate_stale, self.is_kernel_stale) = (true, true);
                 self.publish_gate();
                 let action = if is_on { Action::Panic } else { Action::Resume };
@@ -321,7 +358,7 @@ impl Enforcer {
                 let rules: Vec<_> = pardons.rules_since(&self.pardons).collect();
                 let is_pardoned = |ban: &Ban| match ban.cause {
                     BanCause::Rule(rule) => everyone || rules.contains(&rule),
-                    BanCause::Merged => everyone,
+                    BanCause::Limit | BanCause::Merged => everyone,
                     BanCause::Operator | BanCause::Import => false,
                 };
                 let pardoned: Vec<IpNet> =
@@ -436,9 +473,14 @@ impl Enforcer {
                 None => unbanned.unknown.push(name.clone()),
             }
         }
+        let rules = self.parts.shared.rules.load_full();
         for network in &gone {
-            if self.bans.remove(*network).is_some() {
+            if let Some(ban) = self.bans.remove(*network) {
                 unbanned.removed += 1;
+                if ban.cause == BanCause::Limit {
+                    // It begins anew, or its next request would be too much again.
+                    rules.forget(ClientAddress::new(network.addr()), &self.parts.shared.allowances);
+                }
                 self.parts.record.unban(*network);
             }
         }

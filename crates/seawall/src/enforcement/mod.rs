@@ -12,6 +12,7 @@ mod asked;
 mod enforcer;
 pub mod import;
 mod kernel;
+mod limits;
 mod never;
 mod orders;
 
@@ -23,8 +24,11 @@ pub use orders::{
     UnbanRequest, Unbannable, Unbanned,
 };
 
+use std::time::Duration;
+
 use seawall_engine::address::ClientAddress;
 use seawall_engine::decision::RuleId;
+use seawall_engine::gate::{LimitAction, LimitId, Offence};
 
 /// Where operators are logged in from who run a command: this process's own SSH session.
 pub fn own_session() -> Option<std::net::IpAddr> {
@@ -34,15 +38,41 @@ pub fn own_session() -> Option<std::net::IpAddr> {
 /// Clients that one worker can hand down before they are taken; what does not fit comes again with its next connection.
 const QUEUE_CLIENTS: usize = 4_096;
 
-/// A client that goes on after refusals.
+/// A client that is to be kept away.
 #[derive(Clone, Copy, Debug)]
 pub struct HandDown {
-    /// Who, as the TCP peer.
+    /// Who; for refusals as the TCP peer.
     pub client: ClientAddress,
-    /// For how long its connections are not answered, in seconds.
+    /// For how long, in seconds.
     pub seconds: u32,
-    /// The rule that it was refused by, where that is still there.
-    pub rule: Option<RuleId>,
+    /// Why.
+    pub why: Why,
+}
+
+/// Why a client is to be kept away.
+#[derive(Clone, Copy, Debug)]
+pub enum Why {
+    /// It goes on after refusals by this rule, where that is still there.
+    GoesOn(Option<RuleId>),
+    /// It has sent more than this limit allows, for which this is to happen.
+    Beyond(LimitId, LimitAction),
+}
+
+impl HandDown {
+    /// A client that goes on after refusals.
+    pub fn goes_on(client: ClientAddress, time: Duration, rule: Option<RuleId>) -> Self {
+        Self { client, seconds: whole_seconds(time), why: Why::GoesOn(rule) }
+    }
+
+    /// A client that has gone beyond a limit, and what is left of the time for which that counts.
+    pub fn beyond(offence: &Offence, left: Duration) -> Self {
+        let why = Why::Beyond(offence.limit, offence.action);
+        Self { client: offence.client, seconds: whole_seconds(left), why }
+    }
+}
+
+fn whole_seconds(time: Duration) -> u32 {
+    u32::try_from(time.as_secs()).unwrap_or(u32::MAX)
 }
 
 /// The queue from one worker.

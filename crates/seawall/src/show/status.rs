@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use seawall_engine::decision::{Action, Event, IncidentStatus, RuleStatus, Stage};
+use seawall_engine::gate::{LimitAction, LimitStatus};
 use seawall_engine::units::counted;
 
 use super::notify::Notified;
@@ -17,6 +18,9 @@ const RULES_MAX: usize = 4;
 
 /// Sites shown that do not answer.
 const SITES_MAX: usize = 3;
+
+/// Limits of single clients shown: those that did most.
+const LIMITS_MAX: usize = 3;
 
 /// Logs shown.
 const SENSORS_MAX: usize = 3;
@@ -120,6 +124,7 @@ pub fn render(snapshot: &Snapshot, width: usize) -> String {
     }
     lines.extend(detection.drifts.iter().map(|drift| format!("drift       {drift}")));
     lines.push(format!("bans        {}", enforcement(&snapshot.enforcement)));
+    lines.extend(client_limits(&snapshot.client_limits));
     lines.extend(
         snapshot
             .record
@@ -173,6 +178,24 @@ fn failing(site: &SiteStatus) -> String {
     let error = site.error.as_deref().unwrap_or("unknown");
     let (name, origin) = (escape(site.name.as_bytes()), escape(site.origin.as_bytes()));
     format!("ALARM       {name}: {origin} has not answered since {since}: {}", escape(error.as_bytes()))
+}
+
+/// The limits that have met anybody, those that did most first.
+fn client_limits(limits: &[LimitStatus]) -> Option<String> {
+    let mut busy: Vec<&LimitStatus> = limits.iter().filter(|limit| limit.offences + limit.refused > 0).collect();
+    busy.sort_by_key(|limit| std::cmp::Reverse((limit.offences, limit.refused)));
+    let word = |limit: &LimitStatus| match limit.action {
+        LimitAction::Log => "would have met",
+        LimitAction::Limit | LimitAction::Refuse => "met",
+        LimitAction::Ban => "banned",
+    };
+    let shown = |limit: &&LimitStatus| {
+        let LimitStatus { name, offences, refused, spared, .. } = limit;
+        let spared = if *spared > 0 { format!(", spared {spared}") } else { String::new() };
+        format!("{} {} {offences}, refused {refused}{spared}", escape(name.as_bytes()), word(limit))
+    };
+    let shown: Vec<String> = busy.iter().take(LIMITS_MAX).map(shown).collect();
+    (!shown.is_empty()).then(|| format!("per client  {}", shown.join("; ")))
 }
 
 /// Who is banned, and how the kernel is.

@@ -1,12 +1,12 @@
 //! What the threads that see traffic share with the daemon.
 
 use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use seawall_engine::address::AddressSet;
 use seawall_engine::decision::RuleId;
-use seawall_engine::gate::{BanSet, Gate, RuleCount, RuleSet};
+use seawall_engine::gate::{Allowances, BanSet, Gate, RuleCount, RuleSet};
 
 use super::proxy::Health;
 use super::proxy::settings::Settings;
@@ -23,6 +23,8 @@ pub struct Shared {
     pub rules: ArcSwap<RuleSet>,
     /// Who is banned, whatever they ask for.
     pub bans: ArcSwap<BanSet>,
+    /// What clients have left of their limits.
+    pub allowances: Arc<Allowances>,
     /// Whom nothing is ever done to: what the configuration says, and what the guard finds out by itself.
     pub never_ban: ArcSwap<AddressSet>,
     /// Whether clients that go on after refusals are to be handed down to the kernel.
@@ -49,12 +51,13 @@ pub struct Counts {
 }
 
 impl Shared {
-    /// Settings in use, without rules or bans.
-    pub fn new(settings: Settings, never_ban: AddressSet, clock: Clock) -> Self {
+    /// Settings in use, without rules or bans. `seed` is the key of tables that outsiders' values are hashed into.
+    pub fn new(settings: Settings, never_ban: AddressSet, clock: Clock, seed: u64) -> Self {
         Self {
             settings: ArcSwap::from_pointee(settings),
             rules: ArcSwap::default(),
             bans: ArcSwap::default(),
+            allowances: Arc::new(Allowances::new(seed)),
             never_ban: ArcSwap::from_pointee(never_ban),
             takes_clients: AtomicBool::new(false),
             generation: AtomicU64::new(0),

@@ -10,6 +10,7 @@ mod drill;
 mod enforcement;
 mod explain;
 mod export;
+mod limits;
 mod notify;
 mod proxy;
 mod report;

@@ -36,6 +36,8 @@ const LENGTH_MIN_V6: u8 = 12;
 pub enum BanCause {
     /// A client that went on although this rule refused it.
     Rule(RuleId),
+    /// A client that sent more than a limit allows. The reason says which.
+    Limit,
     /// The operator said so.
     Operator,
     /// It was read from another program's file.
@@ -199,7 +201,7 @@ impl Bans {
         self.bans.len() >= self.entries_max - self.entries_max / 8
     }
 
-    /// Merges bans of single clients that rules made, until half of the table is free or nothing more can be merged within
+    /// Merges bans of single clients that rules and limits made, until half of the table is free or nothing more can be merged within
     /// `innocent_share_max` of `innocent` traffic. Says what was merged into what.
     pub fn make_room(
         &mut self,
@@ -208,7 +210,7 @@ impl Bans {
         never_ban: &AddressSet,
         now: Timestamp,
     ) -> Merged {
-        let mergeable = |ban: &&Ban| matches!(ban.cause, BanCause::Rule(_) | BanCause::Merged);
+        let mergeable = |ban: &&Ban| matches!(ban.cause, BanCause::Rule(_) | BanCause::Limit | BanCause::Merged);
         let networks: Vec<IpNet> = self.iter().filter(mergeable).map(|ban| ban.network).collect();
         let others = self.bans.len() - networks.len();
         let wanted = (self.entries_max / 2).saturating_sub(others);

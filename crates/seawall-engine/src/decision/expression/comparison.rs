@@ -59,6 +59,14 @@ pub enum Subject {
 }
 
 impl Subject {
+    /// The attribute, if it is one.
+    pub const fn attribute(self) -> Option<Attribute> {
+        match self {
+            Self::Attribute(attribute) => Some(attribute),
+            Self::Evidence(_) => None,
+        }
+    }
+
     /// Its name in rules and filters.
     pub const fn name(self) -> &'static str {
         match self {

@@ -75,6 +75,12 @@ pub enum Problem {
         /// What was asked for.
         name: &'static str,
     },
+    /// Evidence asked for in a limit, of which no limit knows.
+    #[error("a limit cannot ask for `{name}`: of an answer it knows the status alone")]
+    EvidenceInLimit {
+        /// What was asked for.
+        name: &'static str,
+    },
     /// Something else where an operator belongs.
     #[error("{found} stands after `{subject}`, where one of {allowed} is expected{hint}")]
     ExpectedOperator {

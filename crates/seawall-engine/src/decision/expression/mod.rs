@@ -7,8 +7,10 @@
 //!
 //! The files, in the order in which a text meets them: `lexer`, `parser` (with `value`, which checks values, and `list`), then
 //! `comparison`, which is one condition; `display`; `file` reads a file of rules; `error` says what is wrong and where;
-//! `description` is the table of attributes for the documentation; `view` is for whoever writes rules in another language.
+//! `description` is the table of attributes for the documentation; `view` is for whoever writes rules in another language, and
+//! `alternatives` takes an expression apart for the gate.
 
+mod alternatives;
 mod comparison;
 mod description;
 mod display;
@@ -27,6 +29,7 @@ use crate::address::ClientAddress;
 use crate::observation::{Observation, Outcome, Request};
 use crate::units::Timestamp;
 
+pub use alternatives::{Alternative, Lookup, Mixed};
 pub use comparison::{Comparison, Evidence, Relation, Subject};
 pub use description::{Description, descriptions};
 pub use error::{ExpressionError, Problem};
@@ -49,6 +52,8 @@ pub const CONDITIONS_MAX: usize = 64;
 pub enum Use {
     /// To refuse requests. It can ask only what is known when a request arrives.
     Rule,
+    /// To count requests of single clients, some of them by their answers. It can also ask for [`Evidence::Status`].
+    Limit,
     /// To choose among requests that are over, as those of a log. It can also ask for [`Evidence`].
     Filter,
 }
@@ -99,6 +104,17 @@ enum Node {
     Any(Vec<Node>),
     Not(Box<Node>),
     Condition(Box<Comparison>),
+}
+
+impl Use {
+    /// Whether it can ask for this.
+    pub(super) const fn asks_for(self, evidence: Evidence) -> bool {
+        match self {
+            Self::Rule => false,
+            Self::Limit => matches!(evidence, Evidence::Status),
+            Self::Filter => true,
+        }
+    }
 }
 
 impl Expression {

@@ -131,7 +131,10 @@ impl Parser<'_> {
         let attribute = if name == CLIENT { Some(Attribute::ClientPrefix) } else { Attribute::from_name(name) };
         let subject = match (attribute, evidence) {
             (Some(attribute), _) => Subject::Attribute(attribute),
-            (None, Some(evidence)) if self.usage == Use::Filter => Subject::Evidence(evidence),
+            (None, Some(evidence)) if self.usage.asks_for(evidence) => Subject::Evidence(evidence),
+            (None, Some(evidence)) if self.usage == Use::Limit => {
+                return Err(self.fault(Problem::EvidenceInLimit { name: evidence.name() }));
+            }
             (None, Some(evidence)) => return Err(self.fault(Problem::EvidenceInRule { name: evidence.name() })),
             (None, None) if ["and", "or", "in", "none"].contains(&name.as_str()) => {
                 return Err(self.fault(Problem::ExpectedCondition { found: self.found() }));
@@ -148,7 +151,8 @@ impl Parser<'_> {
     /// What an unknown name probably means, or all that there are.
     fn name_hint(&self, name: &str) -> String {
         let lower = name.to_lowercase().replace('_', "-");
-        let evidence = Evidence::ALL.iter().filter(|_| self.usage == Use::Filter).map(|evidence| evidence.name());
+        let evidence =
+            Evidence::ALL.iter().filter(|evidence| self.usage.asks_for(**evidence)).map(|evidence| evidence.name());
         let names: Vec<&str> =
             Attribute::ALL.iter().map(|attribute| attribute.name()).chain([CLIENT]).chain(evidence).collect();
         let foreign = FOREIGN_NAMES.iter().find(|(foreign, _)| *foreign == lower).map(|(_, ours)| *ours);

@@ -2,6 +2,8 @@
 
 use std::rc::Rc;
 
+use seawall_engine::address::ClientAddress;
+use seawall_engine::gate::Awaited;
 use seawall_engine::observation::{Cost, Observation, Outcome, Request};
 use seawall_engine::units::Timestamp;
 
@@ -21,6 +23,9 @@ pub(super) struct Account {
     is_overload: bool,
     /// There when the request was selected for detection.
     under_way: Option<Rc<UnderWay>>,
+    /// What limits have still to see, and whose request it is.
+    awaited: Awaited,
+    client: Option<ClientAddress>,
 }
 
 impl Account {
@@ -30,6 +35,7 @@ impl Account {
         connection.begin_exchange();
         let mut account = Self::without_record(connection);
         account.outcome = Outcome::Served { status: CLIENT_GONE };
+        (account.awaited, account.client) = (sender.awaited, sender.client);
         let mut sampler = connection.worker.sampler.borrow_mut();
         account.under_way = sampler.select(arrived).map(|weight| {
             let record = Record::new(&Observation {
@@ -50,7 +56,14 @@ impl Account {
 
     /// The account of a request whose observation has been made already, or that is not worth one.
     pub(super) fn without_record(connection: &Rc<Connection>) -> Self {
-        Self { connection: Rc::clone(connection), outcome: Outcome::Arrived, is_overload: false, under_way: None }
+        Self {
+            connection: Rc::clone(connection),
+            outcome: Outcome::Arrived,
+            is_overload: false,
+            under_way: None,
+            awaited: Awaited::default(),
+            client: None,
+        }
     }
 
     /// The head of the answer has come, or it is certain that none will: the site works on it no longer.
@@ -94,6 +107,9 @@ impl Drop for Account {
         }
         if matches!(self.outcome, Outcome::Failed { status: 503 } | Outcome::Served { status: 429 | 503 }) {
             worker.told_to_wait(self.connection.asking.get());
+        }
+        if let Outcome::Failed { status } | Outcome::Served { status } = self.outcome {
+            worker.answered(self.awaited, self.client, status);
         }
         if let Some(under_way) = self.under_way.take() {
             let record = under_way.end(worker.shared.clock.now(), self.outcome);

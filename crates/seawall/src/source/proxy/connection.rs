@@ -14,7 +14,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use seawall_engine::address::ClientAddress;
-use seawall_engine::gate::{ClientSlot, DROPPED_STATUS, Judgement};
+use seawall_engine::gate::{Awaited, ClientSlot, DROPPED_STATUS, Judged, Judgement};
 use seawall_engine::observation::{ClientHistory, Cost, Observation, Outcome, Refusal, Request, Version};
 use seawall_engine::units::Timestamp;
 use tokio::io::AsyncWriteExt as _;
@@ -69,6 +69,15 @@ pub(super) enum Phase {
 pub(super) struct Sender {
     pub(super) client: Option<ClientAddress>,
     pub(super) history: ClientHistory,
+    /// What limits have still to see of the request.
+    pub(super) awaited: Awaited,
+}
+
+impl Sender {
+    /// Of a request that nobody has judged.
+    fn unjudged(client: Option<ClientAddress>) -> Self {
+        Self { client, history: ClientHistory::default(), awaited: Awaited::default() }
+    }
 }
 
 /// What is kept of a connection while it is open.
@@ -304,6 +313,7 @@ impl Connection {
             Ok((Destination::Clock, sender)) => {
                 let clock = ClockRequest::new(&request);
                 self.report(&request, sender, Outcome::Served { status: clock.status() }, now);
+                self.worker.answered(sender.awaited, sender.client, clock.status());
                 self.worker.traffic.served.add(1);
                 match clock {
                     ClockRequest::Reply(reply) => reply,
@@ -330,12 +340,11 @@ impl Connection {
         traffic.requests.add(1);
         let Some(destination) = settings.destination(request.host) else {
             traffic.misdirected.add(1);
-            let sender = Sender { client, history: ClientHistory::default() };
-            self.report(request, sender, Outcome::Refused(Refusal::Misdirected), now);
+            self.report(request, Sender::unjudged(client), Outcome::Refused(Refusal::Misdirected), now);
             return Err(Refused::With(Reply::Misdirected));
         };
-        let (judgement, history) = self.worker.judge(request, client, now);
-        let sender = Sender { client, history };
+        let Judged { judgement, history, awaited, .. } = self.worker.judge(request, client, now);
+        let sender = Sender { client, history, awaited };
         self.asking.set(client);
         let (refusal, refused) = match judgement {
             Judgement::Pass => return Ok((destination.clone(), sender)),
@@ -412,7 +421,7 @@ impl Connection {
             _ => (Refusal::Malformed, Duration::ZERO),
         };
         let client = if self.peer_is_trusted { self.announced.get() } else { Some(self.peer) };
-        let sender = Sender { client, history: ClientHistory::default() };
+        let sender = Sender::unjudged(client);
         let now = self.worker.shared.clock.now();
         self.observe(&Request::default(), sender, Outcome::Refused(refusal), held, now);
     }

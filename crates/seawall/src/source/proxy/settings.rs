@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use seawall_engine::address::AddressSet;
-use seawall_engine::gate::ClientLimit;
+use seawall_engine::decision::Enforce;
+use seawall_engine::gate::{Limit, LimitAction, LimitKey};
 
 use crate::config::{ClientAddressSource, Config, HostPattern, Limits, Origin, Upstream};
 use crate::networks::Networks;
@@ -29,8 +30,10 @@ pub struct Settings {
     pub connections_max: usize,
     /// The addresses that nothing is ever done to.
     pub never_ban: AddressSet,
+    /// How many requests each client may send at all.
+    requests_limit: Option<Limit>,
     /// The limits that each client has for itself.
-    pub client_limits: Vec<ClientLimit>,
+    client_limits: Vec<Limit>,
     /// Which country and autonomous system a client belongs to.
     pub networks: Networks,
 }
@@ -74,7 +77,8 @@ impl Settings {
             limits: config.limits.clone(),
             connections_max: config.limits.connections_max.unwrap_or(connections_max),
             never_ban: config.never_ban_set(),
-            client_limits: client_limits(config).into_iter().collect(),
+            requests_limit: config.limits.client_requests_per_minute_max.map(requests_limit),
+            client_limits: config.client_limits.clone(),
             networks: Networks::load(&config.networks)?,
         };
         for (index, site) in config.sites.iter().enumerate() {
@@ -96,6 +100,20 @@ impl Settings {
             }
         }
         Ok(settings)
+    }
+
+    /// The limits for the gate. Where nothing is to be enforced those of `[[limit]]` only say whom they would have met; a bound on what
+    /// one client may send is none of that.
+    pub fn limits_in_force(&self, enforce: Enforce) -> Vec<Limit> {
+        let said = |limit: &Limit| if enforce == Enforce::Never { limit.dry() } else { limit.clone() };
+        self.requests_limit.iter().cloned().chain(self.client_limits.iter().map(said)).collect()
+    }
+
+    /// Lets limits that were there before go on counting where they were.
+    pub fn go_on_from(&mut self, before: &Self) {
+        for limit in self.requests_limit.iter_mut().chain(&mut self.client_limits) {
+            before.requests_limit.iter().chain(&before.client_limits).for_each(|before| limit.go_on_from(before));
+        }
     }
 
     /// One and the same for all sites behind one upstream, since its connections are limited together.
@@ -134,7 +152,16 @@ impl Settings {
     }
 }
 
-fn client_limits(config: &Config) -> Option<ClientLimit> {
-    let requests = config.limits.client_requests_per_minute_max?;
-    Some(ClientLimit { conditions: Vec::new(), requests, period: Duration::from_secs(60) })
+fn requests_limit(requests: u32) -> Limit {
+    Limit {
+        name: "client-requests-per-minute-max".into(),
+        rule: None,
+        requests,
+        period: Duration::from_secs(60),
+        key: LimitKey::Client,
+        action: LimitAction::Limit,
+        length: None,
+        spares: false,
+        counts: Arc::default(),
+    }
 }

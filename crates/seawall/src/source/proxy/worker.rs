@@ -10,9 +10,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use seawall_engine::address::{AddressSet, ClientAddress};
-use seawall_engine::gate::{ClientSlot, Gate, Judgement, TableFull};
+use seawall_engine::gate::{Awaited, ClientSlot, Gate, Judged, Offence, TableFull};
+use seawall_engine::observation::Request;
 use seawall_engine::observation::attribute::Attribute;
-use seawall_engine::observation::{ClientHistory, Request};
 use seawall_engine::units::Timestamp;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{oneshot, watch};
@@ -147,7 +147,10 @@ impl Worker {
             under_way: AllUnderWay::default(),
             streams: Streams::new(),
             draining: watch::Sender::new(false),
-            gate: RefCell::new(Gate::new(start.workers, CLIENT_ENTRIES / start.workers.max(1), start.seed)),
+            gate: RefCell::new(
+                Gate::new(start.workers, CLIENT_ENTRIES / start.workers.max(1), start.seed)
+                    .sharing(Arc::clone(&start.shared.allowances)),
+            ),
             needs_networks: Cell::new(false),
             settings: RefCell::new(settings),
             never_ban: RefCell::new(start.shared.never_ban.load_full()),
@@ -175,18 +178,31 @@ impl Worker {
     }
 
     /// Judges a request, with the rules as they are this moment.
-    pub(super) fn judge(
-        &self,
-        request: &Request<'_>,
-        client: Option<ClientAddress>,
-        now: Timestamp,
-    ) -> (Judgement, ClientHistory) {
+    pub(super) fn judge(&self, request: &Request<'_>, client: Option<ClientAddress>, now: Timestamp) -> Judged {
         self.refresh();
         let mut request = *request;
         if self.needs_networks.get() {
             self.settings.borrow().networks.locate(client, &mut request);
         }
-        self.gate.borrow_mut().judge(&request, client, now)
+        let judged = self.gate.borrow_mut().judge(&request, client, now);
+        self.hand_over(judged.offence);
+        judged
+    }
+
+    /// A request was answered: limits that ask for the answer count it now.
+    pub(super) fn answered(&self, awaited: Awaited, client: Option<ClientAddress>, status: u16) {
+        if let Some(client) = client.filter(|_| !awaited.is_nothing()) {
+            let offence = self.gate.borrow_mut().answered(awaited, client, status, self.shared.clock.now());
+            self.hand_over(offence);
+        }
+    }
+
+    /// Hands over a client that has gone beyond a limit.
+    fn hand_over(&self, offence: Option<Offence>) {
+        if let Some(offence) = offence {
+            // When the queue is full the client is refused what the limit is about, and no more.
+            let _ = self.handed_down.borrow_mut().push(HandDown::beyond(&offence, offence.length));
+        }
     }
 
     /// A client was told to come back later, by the site or by the guard.
@@ -265,7 +281,7 @@ impl Worker {
 
     fn hand_down(&self, peer: ClientAddress, slot: ClientSlot, now: Timestamp) {
         let Some((left, rule)) = self.gate.borrow_mut().drop_left(slot, now) else { return };
-        let handed = HandDown { client: peer, seconds: u32::try_from(left.as_secs()).unwrap_or(u32::MAX), rule };
+        let handed = HandDown::goes_on(peer, left, rule);
         // When the queue is full its next connection hands it down again.
         let _ = self.handed_down.borrow_mut().push(handed);
     }

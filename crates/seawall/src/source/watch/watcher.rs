@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use seawall_engine::address::ClientAddress;
-use seawall_engine::gate::{Gate, Judgement};
+use seawall_engine::gate::{Gate, Judged, Judgement, LimitAction, Offence};
 use seawall_engine::observation::attribute::Attribute;
 use seawall_engine::observation::log::{Encoding, restore};
 use seawall_engine::observation::{Observation, Outcome};
@@ -52,12 +52,13 @@ impl Watcher {
         seed: u64,
     ) -> Self {
         let settings = shared.settings.load_full();
+        let gate = Gate::new(1, CLIENT_ENTRIES, seed).sharing(Arc::clone(&shared.allowances)).beside();
         Self {
             shared,
             traffic,
             sampler,
             handed_down,
-            gate: Gate::new(1, CLIENT_ENTRIES, seed).beside(),
+            gate,
             settings,
             // Never equal to a generation in use, so that the first look takes rules and settings in.
             generation: u64::MAX,
@@ -128,11 +129,21 @@ impl Watcher {
                 if self.needs_networks {
                     self.settings.networks.locate(client, &mut request);
                 }
-                let (judgement, history) = self.gate.judge(&request, client, at);
+                let Judged { judgement, history, awaited, offence } = self.gate.judge(&request, client, at);
                 if let (Judgement::Refuse { .. } | Judgement::Drop { .. }, true, Some(peer)) =
                     (judgement, is_peer, client)
                 {
                     hand_down_if_due(&mut self.gate, &mut self.handed_down, peer, at);
+                }
+                let answered = match (observation.outcome, client) {
+                    (Outcome::Served { status } | Outcome::Failed { status }, Some(client)) => {
+                        self.gate.answered(awaited, client, status, at)
+                    }
+                    _ => None,
+                };
+                for offence in offence.into_iter().chain(answered) {
+                    let drops = is_peer && self.shared.takes_clients.load(Ordering::Relaxed);
+                    hand_over(&mut self.handed_down, offence, drops, self.shared.clock.now());
                 }
                 if let (Outcome::Served { status: 429 | 503 }, Some(client)) = (observation.outcome, client) {
                     self.gate.told_to_wait(client, at);
@@ -161,7 +172,19 @@ fn hand_down_if_due(gate: &mut Gate, queue: &mut rtrb::Producer<HandDown>, peer:
     let slot = gate.clients.slot(peer);
     let Some((left, rule)) = gate.drop_left(slot, at) else { return };
     // When the queue is full its next line hands it down again.
-    let _ = queue.push(HandDown { client: peer, seconds: u32::try_from(left.as_secs()).unwrap_or(u32::MAX), rule });
+    let _ = queue.push(HandDown::goes_on(peer, left, rule));
+}
+
+/// Hands over a client that has gone beyond a limit. Where nothing drops it, it is only said.
+fn hand_over(queue: &mut rtrb::Producer<HandDown>, offence: Offence, drops: bool, now: Timestamp) {
+    // Only a ban is something that can be done beside a server.
+    let action = if drops && offence.action == LimitAction::Ban { offence.action } else { LimitAction::Log };
+    // What was long ago when it was read is over.
+    let left = (offence.at + offence.length).since(now);
+    if !left.is_zero() {
+        // When the queue is full it is met by its next offence.
+        let _ = queue.push(HandDown::beyond(&Offence { action, ..offence }, left));
+    }
 }
 
 /// Who asked: the one that a trusted proxy names, where it is a trusted proxy that the server saw.
