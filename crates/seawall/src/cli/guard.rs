@@ -45,7 +45,9 @@ impl Guard {
             });
         }
         let problem = serde_json::from_slice::<Problem>(&body).map(|problem| problem.error);
-        Err(Failure::invalid(problem.unwrap_or_else(|_| format!("the guard answered {status}"))))
+        let problem = problem.unwrap_or_else(|_| format!("the guard answered {status}"));
+        // Another server said no to the guard, and nothing that was given is wrong.
+        Err(if status == http::StatusCode::BAD_GATEWAY { Failure::machine(problem) } else { Failure::invalid(problem) })
     }
 
     /// Tells the guard something that has no answer.

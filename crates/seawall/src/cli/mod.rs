@@ -6,6 +6,7 @@ mod bans;
 mod check;
 mod confirm;
 mod drill;
+mod edge;
 mod explain;
 mod failure;
 mod guard;
@@ -47,6 +48,7 @@ enum Command {
     Status(status::Arguments),
     Rules(rules::Arguments),
     Bans(bans::Arguments),
+    Edge(edge::Arguments),
     Journal(journal::Arguments),
     Confirm(confirm::Arguments),
     Panic(panic::Arguments),
@@ -69,6 +71,7 @@ pub fn run() -> ExitCode {
         Command::Status(arguments) => status::run(&arguments),
         Command::Rules(arguments) => rules::run(&arguments),
         Command::Bans(arguments) => bans::run(&arguments),
+        Command::Edge(arguments) => edge::run(&arguments),
         Command::Journal(arguments) => journal::run(&arguments),
         Command::Confirm(arguments) => confirm::run(&arguments),
         Command::Panic(arguments) => panic::run(&arguments),

@@ -10,7 +10,7 @@ use seawall_engine::decision::{Innocent, OwnRule};
 use super::state::StateDirectory;
 use super::{Command, Snapshot, StartError, spawn};
 use crate::config::Config;
-use crate::enforcement::{Enforcement, Enforcer, HandDown, Parts};
+use crate::enforcement::{Edge, Enforcement, Enforcer, HandDown, Parts};
 use crate::privacy::KeyStore;
 use crate::record::{self, Record, Situation, Writer};
 use crate::source::shared::Shared;
@@ -50,6 +50,7 @@ pub(super) fn start(
     state: &StateDirectory,
     shared: &Arc<Shared>,
     snapshot: &Arc<ArcSwap<Snapshot>>,
+    edge: Option<&Edge>,
     queues: Vec<rtrb::Consumer<HandDown>>,
     ports: Vec<u16>,
     detector: Sender<Command>,
@@ -76,6 +77,7 @@ pub(super) fn start(
         queues,
         innocent: Arc::clone(&innocent),
         kernel: config.kernel.clone(),
+        edge: edge.cloned().zip(config.edge.as_ref().map(|edge| edge.entries_max)),
         never_ban: config.never_ban_entries(),
         ports,
         record: record.clone(),

@@ -28,7 +28,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 
 use crate::config::{Config, Environment, Origin, Upstream};
-use crate::enforcement::{Enforcement, HandDown, Order};
+use crate::enforcement::{Edge, Enforcement, HandDown, Order};
 use crate::host::clock::Clock;
 use crate::host::open_files;
 use crate::record::{Action, Actor, Record};
@@ -112,6 +112,7 @@ pub struct Daemon {
     intake: Arc<Intake>,
     detector: std::sync::mpsc::Sender<Command>,
     enforcement: Enforcement,
+    edge: Option<Edge>,
     record: Record,
     state: StateDirectory,
     snapshot: Arc<ArcSwap<Snapshot>>,
@@ -192,7 +193,10 @@ fn run_with(
     let notifications = Arc::new(ArcSwap::from_pointee(notifications));
     let (commands, received) = std::sync::mpsc::channel();
     let ports = intake.guarded_ports(&addresses.visitors);
-    let begun = enforcing::start(&config, &state, &shared, &snapshot, handed_down, ports, commands.clone())?;
+    let start_edge = |settings| Edge::start(settings, state.is_panicked(), shared.clock, seed);
+    let edge = config.edge.as_ref().map(start_edge).transpose().map_err(StartError::Thread)?;
+    let begun =
+        enforcing::start(&config, &state, &shared, &snapshot, edge.as_ref(), handed_down, ports, commands.clone())?;
     let enforcing::Begun { enforcement, record, innocent, rules, threads: enforcing_threads } = begun;
     record.journal(Actor::Guard, Action::Start, format!("version {}", env!("CARGO_PKG_VERSION")));
     let detecting = detector::Detecting {
@@ -202,6 +206,7 @@ fn run_with(
         snapshot: Arc::clone(&snapshot),
         state: state.clone(),
         enforcement: enforcement.clone(),
+        edge: edge.clone(),
         record: record.clone(),
         innocent,
         rules,
@@ -220,6 +225,7 @@ fn run_with(
         intake,
         detector: commands,
         enforcement,
+        edge,
         record,
         state,
         snapshot,
@@ -370,6 +376,7 @@ impl Daemon {
             ("watch", current.watch != config.watch),
             ("state-directory", current.state_directory != config.state_directory),
             ("kernel", current.kernel != config.kernel),
+            ("edge", current.edge != config.edge),
             ("record", current.record != config.record),
         ] {
             needs_restart.extend(is_changed.then(|| name.to_owned()));
@@ -430,6 +437,9 @@ impl Daemon {
         self.record.journal(Actor::Guard, Action::Stop, String::new());
         let _ = self.enforcement.orders.send(Order::Stop);
         enforcing.join(&self.record);
+        if let Some(edge) = &self.edge {
+            edge.stop();
+        }
     }
 }
 

@@ -4,16 +4,18 @@
 //! the kernel's table ([`kernel`]). Workers hand down clients that go on after refusals over bounded queues and never wait
 //! for anything here; when a queue is full the next connection of the same client hands it down again.
 //!
-//! Which layer: a ban is put into the gate and, where there is one, into the kernel. A client that was named by a trusted proxy
-//! is never handed down, since the kernel would see the proxy. A rule by anything but the address stays in the proxy; only
+//! Which layer: a ban is put into the gate and, where there is one, into the kernel, and at the CDN in front ([`edge`]). A client that
+//! was named by a trusted proxy is never put into the kernel, which would see the proxy: the edge is where it can be refused. A rule by anything but the address stays in the proxy; only
 //! addresses that go on after its refusals go down.
 
+pub mod edge;
 mod enforcer;
 pub mod import;
 mod kernel;
 mod never;
 mod orders;
 
+pub use edge::Edge;
 pub use enforcer::{Enforcer, Parts};
 pub use kernel::{Dropped, KernelState, KernelStatus, remove_tables};
 pub use never::{Configured, Entry, Reason};
@@ -36,8 +38,10 @@ const QUEUE_CLIENTS: usize = 4_096;
 /// A client that goes on after refusals.
 #[derive(Clone, Copy, Debug)]
 pub struct HandDown {
-    /// Who, as the TCP peer.
+    /// Who: the TCP peer, or whom a trusted proxy names.
     pub client: ClientAddress,
+    /// Whether a proxy names it. Then the kernel cannot see it, and the edge can.
+    pub is_proxied: bool,
     /// For how long its connections are not answered, in seconds.
     pub seconds: u32,
     /// The rule that it was refused by, where that is still there.
