@@ -189,7 +189,8 @@ impl Cloudflare {
 
     fn page(&self, asked: &Asked<'_>) -> Reply {
         let size = asked.number("per_page").unwrap_or(25).min(self.page_max);
-        let start = asked.parameter("cursor").and_then(|cursor| cursor.strip_prefix('c')?.parse().ok()).unwrap_or(0_usize);
+        let start =
+            asked.parameter("cursor").and_then(|cursor| cursor.strip_prefix('c')?.parse().ok()).unwrap_or(0_usize);
         let begin = if self.repeats { start.saturating_sub(1) } else { start };
         let end = (start + size).min(self.items.len());
         let items: Vec<Value> = self.items[begin.min(end)..end]
@@ -225,7 +226,13 @@ impl Cloudflare {
                 }
                 if operation.error.is_some() { "failed" } else { "completed" }
             }
-            (0, None) => if operation.error.is_some() { "failed" } else { "completed" },
+            (0, None) => {
+                if operation.error.is_some() {
+                    "failed"
+                } else {
+                    "completed"
+                }
+            }
             (polls, change) => {
                 operation.change = change;
                 operation.polls -= 1;
@@ -267,7 +274,9 @@ impl Cloudflare {
         match (asked.method, rest) {
             ("GET", ["phases", "http_request_firewall_custom", "entrypoint"]) => match &self.rules {
                 Some(_) => self.ruleset(),
-                None => refused(404, 10_003, "could not find entrypoint ruleset in the http_request_firewall_custom phase"),
+                None => {
+                    refused(404, 10_003, "could not find entrypoint ruleset in the http_request_firewall_custom phase")
+                }
             },
             ("POST", []) => {
                 let body = asked.json();

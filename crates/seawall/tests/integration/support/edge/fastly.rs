@@ -54,7 +54,13 @@ impl Fastly {
     /// With one version that has an access list of somebody else's.
     pub(crate) fn start() -> Fake<Self> {
         let lists = BTreeMap::from([("office".to_owned(), "a0".to_owned())]);
-        let office = Entry { id: "e0".to_owned(), ip: "192.0.2.99".to_owned(), subnet: None, negated: false, comment: String::new() };
+        let office = Entry {
+            id: "e0".to_owned(),
+            ip: "192.0.2.99".to_owned(),
+            subnet: None,
+            negated: false,
+            comment: String::new(),
+        };
         Fake::start(Self {
             versions: vec![Version { number: 7, is_active: true, lists, ..Version::default() }],
             entries: BTreeMap::from([("a0".to_owned(), vec![office])]),
@@ -111,7 +117,10 @@ impl Fastly {
                 Reply::new(200, json!({ "number": number, "active": true, "locked": true }))
             }
             ("GET", ["acl", name]) => match version.lists.get(*name) {
-                Some(id) => Reply::new(200, json!({ "id": id, "name": name, "service_id": SERVICE, "version": number.to_string() })),
+                Some(id) => Reply::new(
+                    200,
+                    json!({ "id": id, "name": name, "service_id": SERVICE, "version": number.to_string() }),
+                ),
                 None => not_found(),
             },
             ("GET", ["snippet", name]) => match version.snippets.get(*name) {
@@ -205,16 +214,16 @@ impl Api for Fastly {
         let reply = match (asked.method, path.as_slice()) {
             (_, ["service", service, ..]) if *service != SERVICE => not_found(),
             ("GET", [_, _, "version"]) => {
-                let version = |version: &Version| {
-                    json!({ "number": version.number, "active": version.is_active, "locked": version.is_active })
-                };
+                let version = |version: &Version| json!({ "number": version.number, "active": version.is_active, "locked": version.is_active });
                 Reply::new(200, json!(self.versions.iter().map(version).collect::<Vec<_>>()))
             }
             (_, [_, _, "version", number, rest @ ..]) => self.version(asked, number.parse().unwrap_or(0), rest),
             ("GET", [_, _, "acl", list, "entries"]) => self.page(asked, list),
             ("PATCH", [_, _, "acl", list, "entries"]) => self.batch(asked, list),
             ("GET", [_, _, "snippet", id]) => match self.contents.get(*id) {
-                Some(content) => Reply::new(200, json!({ "snippet_id": id, "service_id": SERVICE, "content": content })),
+                Some(content) => {
+                    Reply::new(200, json!({ "snippet_id": id, "service_id": SERVICE, "content": content }))
+                }
                 None => not_found(),
             },
             ("PUT", [_, _, "snippet", id]) if self.contents.contains_key(*id) => {

@@ -60,7 +60,10 @@ pub(crate) struct Asked<'a> {
 
 impl Asked<'_> {
     pub(crate) fn parameter(&self, name: &str) -> Option<&str> {
-        self.query.split('&').find_map(|pair| pair.split_once('=').filter(|(key, _)| *key == name)).map(|(_, value)| value)
+        self.query
+            .split('&')
+            .find_map(|pair| pair.split_once('=').filter(|(key, _)| *key == name))
+            .map(|(_, value)| value)
     }
 
     pub(crate) fn number(&self, name: &str) -> Option<usize> {
