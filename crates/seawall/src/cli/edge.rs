@@ -134,7 +134,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         }
         Command::Status { guard, json } => {
             let snapshot: Snapshot = guard.ask(Method::GET, "/v1/status")?;
-            show(&snapshot.edge, *json, |edge| status::edge_in_full(edge))?;
+            show(&snapshot.edge, *json, status::edge_in_full)?;
         }
         Command::Clear { doer, json } => {
             let gone = doer.ask("/v1/edge/clear", edge::clear_without_guard)?;

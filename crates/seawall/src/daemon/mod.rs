@@ -193,11 +193,8 @@ fn run_with(
     let notifications = Arc::new(ArcSwap::from_pointee(notifications));
     let (commands, received) = std::sync::mpsc::channel();
     let ports = intake.guarded_ports(&addresses.visitors);
-    let start_edge = |settings| Edge::start(settings, state.is_panicked(), shared.clock, seed);
-    let edge = config.edge.as_ref().map(start_edge).transpose().map_err(StartError::Thread)?;
-    let begun =
-        enforcing::start(&config, &state, &shared, &snapshot, edge.as_ref(), handed_down, ports, commands.clone())?;
-    let enforcing::Begun { enforcement, record, innocent, rules, threads: enforcing_threads } = begun;
+    let begun = enforcing::start(&config, &state, &shared, &snapshot, handed_down, ports, commands.clone())?;
+    let enforcing::Begun { enforcement, edge, record, innocent, rules, threads: enforcing_threads } = begun;
     record.journal(Actor::Guard, Action::Start, format!("version {}", env!("CARGO_PKG_VERSION")));
     let detecting = detector::Detecting {
         shared: Arc::clone(&shared),

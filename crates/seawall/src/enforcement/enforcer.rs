@@ -90,8 +90,8 @@ pub struct Parts {
     pub innocent: Arc<Mutex<Innocent>>,
     /// The settings.
     pub kernel: config::Kernel,
-    /// The CDN in front, and the most entries that it takes.
-    pub edge: Option<(Edge, usize)>,
+    /// The CDN in front, and its settings.
+    pub edge: Option<(Edge, config::Edge)>,
     /// Who is never banned, by the settings.
     pub never_ban: Configured,
     /// The ports that the guard listens on.
@@ -149,7 +149,7 @@ impl Enforcer {
         let kernel = Kernel::open(&parts.kernel);
         let mut enforcer = Self {
             bans: Bans::new(parts.kernel.entries_max),
-            proxied: Bans::new(parts.edge.as_ref().map_or(0, |(_, entries_max)| *entries_max)),
+            proxied: Bans::new(parts.edge.as_ref().map_or(0, |(_, settings)| settings.entries_max)),
             never_ban: NeverBan::new(parts.never_ban.clone()),
             kernel,
             unconfirmed: Vec::new(),
@@ -515,7 +515,17 @@ impl Enforcer {
                 country: country(&settings.networks, ban.network),
             }
         };
-        self.bans.iter().chain(self.proxied.iter()).filter(|ban| ban.expires > now).map(view).collect()
+        self.shown().filter(|ban| ban.expires > now).map(view).collect()
+    }
+
+    /// The bans that are in force anywhere. Where the edge only proposes, those for it alone are not.
+    fn shown(&self) -> impl Iterator<Item = &Ban> {
+        let is_on = self.is_edge_on();
+        self.bans.iter().chain(self.proxied.iter().filter(move |_| is_on))
+    }
+
+    fn is_edge_on(&self) -> bool {
+        self.parts.edge.as_ref().is_some_and(|(_, settings)| settings.usage == config::EdgeUse::On)
     }
 
     /// What pseudonyms of today are made with.
@@ -602,7 +612,7 @@ impl Enforcer {
         self.parts.shared.takes_proxied.store(self.parts.edge.is_some() && !self.panicked, Ordering::Relaxed);
         let status = EnforcementStatus {
             panicked: self.panicked,
-            bans: (self.bans.len() + self.proxied.len()) as u64,
+            bans: (self.bans.len() + if self.is_edge_on() { self.proxied.len() } else { 0 }) as u64,
             bans_max: self.parts.kernel.entries_max as u64,
             never_ban: self.never_ban.entries().len() as u64,
             overflowed: self.overflowed,

@@ -382,7 +382,7 @@ impl Manner for CloudflareManner {
         (if messages.is_empty() { "without a reason".to_owned() } else { messages.join("; ") }, code)
     }
 
-    fn advice(&self, status: StatusCode, _code: Option<u64>, path: &str) -> Option<&'static str> {
+    fn advice(&self, status: StatusCode, path: &str) -> Option<&'static str> {
         let is_account = path.starts_with("/accounts/");
         match status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if is_account => {

@@ -342,7 +342,7 @@ impl Manner for FastlyManner {
         (if parts.is_empty() { "without a reason".to_owned() } else { parts.join(": ") }, None)
     }
 
-    fn advice(&self, status: StatusCode, _code: Option<u64>, _path: &str) -> Option<&'static str> {
+    fn advice(&self, status: StatusCode, _path: &str) -> Option<&'static str> {
         match status {
             StatusCode::UNAUTHORIZED => Some("the token is not known to Fastly, or it has ended"),
             StatusCode::FORBIDDEN => Some(

@@ -25,7 +25,7 @@ pub(super) const CALL_TIME_MAX: Duration = Duration::from_secs(8);
 const ANSWER_BYTES_MAX: u64 = 8 * 1024 * 1024;
 
 /// How long to wait when an API says that it is asked too often and not for how long.
-const PAUSE_DEFAULT: Duration = Duration::from_secs(60);
+const PAUSE_DEFAULT: Duration = Duration::from_secs(10);
 
 /// The longest pause that an API is believed.
 const PAUSE_MAX: Duration = Duration::from_secs(3_600);
@@ -103,7 +103,7 @@ pub(super) trait Manner: Send {
     /// The message and the number in a refusal.
     fn message(&self, body: &Value) -> (String, Option<u64>);
     /// What would help against a refusal.
-    fn advice(&self, status: StatusCode, code: Option<u64>, path: &str) -> Option<&'static str>;
+    fn advice(&self, status: StatusCode, path: &str) -> Option<&'static str>;
 }
 
 /// An API.
@@ -240,7 +240,7 @@ impl Api {
                 status: status.as_u16(),
                 code,
                 message: printable(&message),
-                advice: self.manner.advice(status, code, path),
+                advice: self.manner.advice(status, path),
             });
         }
         match body {
@@ -317,4 +317,93 @@ fn printable(message: &str) -> String {
 fn form(fields: &[(&'static str, String)]) -> String {
     let field = |(name, value): &(&str, String)| format!("{name}={}", utf8_percent_encode(value, FORM));
     fields.iter().map(field).collect::<Vec<_>>().join("&")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Plain {
+        budget: Option<(usize, Duration)>,
+    }
+
+    impl Manner for Plain {
+        fn authorization(&self, token: &str) -> (&'static str, String) {
+            ("Authorization", token.to_owned())
+        }
+
+        fn budget(&self) -> Option<(usize, Duration)> {
+            self.budget
+        }
+
+        fn message(&self, _body: &Value) -> (String, Option<u64>) {
+            (String::new(), None)
+        }
+
+        fn advice(&self, _status: StatusCode, _path: &str) -> Option<&'static str> {
+            None
+        }
+    }
+
+    /// An API that nobody answers for.
+    fn api(budget: Option<(usize, Duration)>, token: &str) -> Api {
+        let token = Secret::Given(token.to_owned());
+        Api::new("http://127.0.0.1:1".to_owned(), token, Box::new(Plain { budget }), Clock::start(), Stop::default())
+    }
+
+    fn ask(api: &mut Api, method: &Method) -> EdgeError {
+        api.call(method, "/", Content::None, "look").err().expect("nobody answers")
+    }
+
+    #[test]
+    fn no_more_is_sent_than_the_provider_allows() {
+        let mut api = api(Some((2, Duration::from_secs(300))), "token");
+        for _ in 0..2 {
+            assert!(matches!(ask(&mut api, &Method::GET), EdgeError::Unreachable { .. }));
+        }
+        let EdgeError::Limited { seconds, .. } = ask(&mut api, &Method::GET) else { panic!("it was sent") };
+        assert!((290..=300).contains(&seconds), "{seconds}");
+        assert_eq!(api.requests(), 2);
+    }
+
+    #[test]
+    fn the_pause_that_an_answer_asks_for_is_kept() {
+        let headers = |pairs: &[(&'static str, String)]| {
+            let pair =
+                |(name, value): &(&'static str, String)| (http::HeaderName::from_static(name), value.parse().ok());
+            let pairs = pairs.iter().map(pair).filter_map(|(name, value)| Some((name, value?)));
+            pairs.collect::<HeaderMap>()
+        };
+        let mut api = api(None, "token");
+        let now = api.now();
+        let reset = (now.as_seconds() + 60).to_string();
+        let left = |left: u64| {
+            headers(&[("fastly-ratelimit-remaining", left.to_string()), ("fastly-ratelimit-reset", reset.clone())])
+        };
+        api.note_pace(&left(100), now);
+        assert!(matches!(ask(&mut api, &Method::PUT), EdgeError::Limited { .. }));
+        assert!(matches!(ask(&mut api, &Method::GET), EdgeError::Unreachable { .. }), "reading is not limited");
+        api.note_pace(&left(101), now);
+        assert!(matches!(ask(&mut api, &Method::PUT), EdgeError::Unreachable { .. }));
+
+        for (asked, expected) in [("7", 7), ("soon", 10), ("999999", 3_600)] {
+            let error = api.too_many(&headers(&[("retry-after", asked.to_owned())]), "look");
+            let EdgeError::Limited { seconds, .. } = error else { panic!("{error}") };
+            assert_eq!(seconds, expected);
+            assert!(matches!(ask(&mut api, &Method::GET), EdgeError::Limited { .. }));
+        }
+    }
+
+    #[test]
+    fn no_error_shows_the_token() {
+        for token in ["sesame", "sesame\u{e9}\u{7f}", ""] {
+            let error = ask(&mut api(None, token), &Method::GET);
+            assert!(!format!("{error} {error:?}").contains("sesame"), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn a_form_takes_any_text() {
+        assert_eq!(form(&[("a", "x y&z=%".to_owned()), ("b", String::new())]), "a=x%20y%26z%3D%25&b=");
+    }
 }

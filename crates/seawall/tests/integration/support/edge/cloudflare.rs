@@ -139,14 +139,14 @@ impl Cloudflare {
                 .collect()
         };
         match (asked.method, rest) {
-            ("GET", []) => done(json!(lists(self))),
+            ("GET", []) => done(&json!(lists(self))),
             ("POST", []) => {
                 if self.list.is_some() {
                     return refused(400, 10_019, "maximum number of lists reached");
                 }
                 let (id, name) = (self.id("l"), asked.json()["name"].as_str().unwrap_or_default().to_owned());
                 self.list = Some((id, name));
-                done(lists(self).remove(0))
+                done(&lists(self).remove(0))
             }
             ("GET", ["bulk_operations", id]) => self.operation(id),
             (method, [list, rest @ ..]) => {
@@ -184,10 +184,15 @@ impl Cloudflare {
         }
         self.list = None;
         self.items.clear();
-        done(json!({ "id": "gone" }))
+        done(&json!({ "id": "gone" }))
     }
 
-    fn page(&self, asked: &Asked<'_>) -> Reply {
+    fn page(&mut self, asked: &Asked<'_>) -> Reply {
+        // What nobody asks for any more is done all the same.
+        let begun: Vec<Change> = self.operations.values_mut().filter_map(|operation| operation.change.take()).collect();
+        for change in begun {
+            let _ = self.make(change);
+        }
         let size = asked.number("per_page").unwrap_or(25).min(self.page_max);
         let start =
             asked.parameter("cursor").and_then(|cursor| cursor.strip_prefix('c')?.parse().ok()).unwrap_or(0_usize);
@@ -211,7 +216,7 @@ impl Cloudflare {
         }
         let id = self.id("0a").replace('a', "f");
         self.operations.insert(id.clone(), Operation { change: Some(change), polls: 2, error: None });
-        done(json!({ "operation_id": id }))
+        done(&json!({ "operation_id": id }))
     }
 
     fn operation(&mut self, id: &str) -> Reply {
@@ -239,7 +244,7 @@ impl Cloudflare {
                 if polls == 1 { "running" } else { "pending" }
             }
         };
-        let answer = done(json!({ "id": id, "status": status, "error": operation.error }));
+        let answer = done(&json!({ "id": id, "status": status, "error": operation.error }));
         self.operations.insert(id.to_owned(), operation);
         answer
     }
@@ -333,7 +338,7 @@ impl Cloudflare {
         };
         let rules: Vec<Value> = self.rules.iter().flatten().map(rule).collect();
         let phase = "http_request_firewall_custom";
-        done(json!({ "id": "s1", "name": "default", "kind": "zone", "phase": phase, "version": "7", "rules": rules }))
+        done(&json!({ "id": "s1", "name": "default", "kind": "zone", "phase": phase, "version": "7", "rules": rules }))
     }
 }
 
@@ -368,7 +373,7 @@ impl Api for Cloudflare {
     }
 }
 
-fn done(result: Value) -> Reply {
+fn done(result: &Value) -> Reply {
     Reply::new(200, json!({ "success": true, "errors": [], "messages": [], "result": result }))
 }
 
