@@ -63,7 +63,7 @@ pub(super) fn read(table: &mut Section<'_, '_>, folder: &Path) -> Option<Edge> {
         .why("Whether anything is changed at the CDN. Look first at what would be: others may have rules there.")
         .default(EdgeUse::Propose);
     let mut identifier = |key: &'static str, example: &'static str, why: &'static str| {
-        table.setting(key, Located(Identifier)).example(example).why(why).optional("not set").flatten()
+        table.setting(key, Located(Identifier)).example(example).why(why).optional("not set")
     };
     let account = identifier(
         "account",
@@ -141,12 +141,12 @@ pub(super) fn read(table: &mut Section<'_, '_>, folder: &Path) -> Option<Edge> {
             Secret::File(path)
         }
     };
-    let mut needed = |found: Option<Spanned<String>>, key: &str, provider: &str| {
+    let mut needed = |found: Option<Option<Spanned<String>>>, key: &str, provider: &str| {
         if found.is_none() {
             table.lacks(format!("`{key}` is missing in [edge]; provider = \"{provider}\" needs it"));
         }
         // One without is never used: its problem refuses the whole file.
-        found.map(Spanned::into_inner).unwrap_or_default()
+        found.flatten().map(Spanned::into_inner).unwrap_or_default()
     };
     let (place, default_api, entries_default) = match provider {
         Provider::Off => return None,
@@ -249,6 +249,10 @@ impl Text for ApiUrl {
                 .to_owned());
         }
         Ok(text.trim_end_matches('/').to_owned())
+    }
+
+    fn show_given(&self, text: &str) -> String {
+        super::notify::show_url(text)
     }
 
     fn show_text(&self, value: &String) -> String {

@@ -1,7 +1,7 @@
 //! The thread of the edge: brings what is there into line with what is wanted, in rounds, and answers an operator.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -22,6 +22,9 @@ const RETRY_MAX: Duration = Duration::from_secs(600);
 
 /// How often bans that have ended are looked for. The edge has no end of its own.
 const EXPIRE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// The shortest wait, while what is wanted is not known yet.
+const WAIT_MIN: Duration = Duration::from_millis(20);
 
 /// How often the edge is changed in one round until what is read back is what was meant: once more than it takes where
 /// nobody else changes it.
@@ -108,12 +111,24 @@ impl Reconciler {
 
     /// How long nothing is due.
     fn wait(&self, now: Timestamp) -> Duration {
-        let is_changed = self.latest().generation != self.seen;
-        let due = self.read_at.min(self.expire_at).min(if is_changed { self.round_at } else { self.read_at });
-        due.max(self.retry_at).since(now).max(Duration::from_millis(20))
+        let (generation, is_panicked) = self.asked_for();
+        let mut due = self.read_at;
+        if generation != self.seen {
+            due = due.min(self.round_at);
+        }
+        if !is_panicked {
+            due = due.min(self.expire_at);
+        }
+        due.max(self.retry_at).since(now).max(WAIT_MIN)
     }
 
-    fn latest(&self) -> std::sync::MutexGuard<'_, Latest> {
+    /// The generation of what is wanted, and whether the operator took everything out.
+    fn asked_for(&self) -> (u64, bool) {
+        let latest = self.latest();
+        (latest.generation, latest.is_panicked)
+    }
+
+    fn latest(&self) -> MutexGuard<'_, Latest> {
         self.latest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -129,10 +144,7 @@ impl Reconciler {
     /// Has a round if one is due.
     fn look(&mut self) {
         let now = self.clock.now();
-        let (generation, is_panicked) = {
-            let latest = self.latest();
-            (latest.generation, latest.is_panicked)
-        };
+        let (generation, is_panicked) = self.asked_for();
         let is_changed = generation != self.seen && (now >= self.round_at || is_panicked);
         let is_due = is_changed || now >= self.read_at || (now >= self.expire_at && !is_panicked);
         if !is_due || now < self.retry_at {
@@ -174,10 +186,9 @@ impl Reconciler {
                 let _ = done.send(applied);
             }
             Order::Clear(done) => {
-                self.is_held = true;
                 let cleared = self.clear().map_err(|error| self.tell(&error));
                 if cleared.is_ok() {
-                    self.status.state = EdgeState::Proposing;
+                    (self.is_held, self.status.state) = (true, EdgeState::Proposing);
                 }
                 let _ = done.send(cleared);
             }
@@ -197,10 +208,7 @@ impl Reconciler {
         &mut self,
         act: impl FnOnce(&mut Self, Wanted) -> Result<PlanView, EdgeError>,
     ) -> Result<PlanView, String> {
-        let (generation, is_panicked) = {
-            let latest = self.latest();
-            (latest.generation, latest.is_panicked)
-        };
+        let (generation, is_panicked) = self.asked_for();
         if is_panicked {
             return Err("nothing is in force since `seawall panic`; `seawall panic --over` goes on".to_owned());
         }
@@ -274,7 +282,8 @@ impl Reconciler {
                 self.standing = Some(target);
                 return Ok(told.unwrap_or(view));
             }
-            self.known = None;
+            // Until it is read back it is not certain what is there, and nobody is blamed for it.
+            (self.known, self.standing) = (None, None);
             let applied = self.provider.apply(&changes);
             match applied {
                 // What was to be changed is no longer there: it is read again.
