@@ -224,7 +224,7 @@ fn write_edge(formatter: &mut fmt::Formatter<'_>, edge: Option<&Edge>) -> fmt::R
     writeln!(formatter, "  Who is banned is refused by {}, by the list {name} {of}.", place.provider())?;
     match usage {
         EdgeUse::Propose => writeln!(formatter, "  It is only said what would be done: see `seawall edge plan`.")?,
-        EdgeUse::On => writeln!(formatter, "  It is changed every {} at most.", show_duration(*interval))?,
+        EdgeUse::On => writeln!(formatter, "  It is changed at most once in {}.", show_duration(*interval))?,
     }
     writeln!(formatter, "  It is read back every {}.", show_duration(*verify_interval))?;
     writeln!(formatter, "  At most {entries_max} entries and {rules_max} rules.")?;
@@ -234,8 +234,12 @@ fn write_edge(formatter: &mut fmt::Formatter<'_>, edge: Option<&Edge>) -> fmt::R
         Secret::Given(_) => "given".to_owned(),
     };
     writeln!(formatter, "  The API is {api}; the token is {token}.")?;
-    let stays = if *keep { "stays what is there, until `seawall edge clear`" } else { "goes what was put there" };
-    writeln!(formatter, "  When the guard stops {stays}.")
+    let end = if *keep {
+        "What is there stays when the guard stops, until `seawall edge clear`"
+    } else {
+        "What was put there goes when the guard stops"
+    };
+    writeln!(formatter, "  {end}.")
 }
 
 /// Who is told of what happens.
