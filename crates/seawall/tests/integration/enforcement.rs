@@ -289,9 +289,10 @@ fn without_the_right_the_proxy_refuses_and_the_guard_says_what_is_missing() {
     within(|| {
         let origin = Origin::echoing();
         let guard = Setup::to(&origin.url()).kernel("").sections(SECTIONS).without_right().start();
-        let log = guard.log();
         let asked = "AmbientCapabilities=CAP_NET_ADMIN";
-        assert_eq!(log.matches(asked).count(), 1, "{log}");
+        // It is ready for visitors before it has looked at the kernel.
+        eventually("it says what is missing", || guard.log().contains(asked));
+        assert_eq!(guard.log().matches(asked).count(), 1, "{}", guard.log());
         let said = ban(&guard, &[CLIENT, "127.0.8.0/24"]);
         assert!(said.contains("in the proxy.") && !said.contains("kernel"), "{said}");
         for client in [CLIENT, "127.0.8.1"] {
