@@ -14,8 +14,8 @@ use super::Failure;
 use super::output::print;
 use crate::config::quantity::{show_duration, show_size};
 use crate::config::{
-    self, ClientAddressSource, Config, HostPattern, Kernel, KernelUse, Limits, NetworkFiles, Notify, Origin, Place,
-    Problems, Retention, UrlForm, Way,
+    self, ClientAddressSource, Config, Edge, EdgePlace, EdgeUse, HostPattern, Kernel, KernelUse, Limits, NetworkFiles,
+    Notify, Origin, Place, Problems, Retention, Secret, UrlForm, Way,
 };
 
 const EXAMPLE: &str = "\
@@ -92,6 +92,7 @@ impl Display for Explanation<'_> {
         self.policy(formatter)?;
         write_privacy(formatter, config.privacy.key_retention_days)?;
         write_kernel(formatter, &config.kernel)?;
+        write_edge(formatter, config.edge.as_ref())?;
         let Retention { days, size_max } = &config.record;
         writeln!(formatter, "\nRecord\n  What was done is kept for {days} days, in at most {}.", show_size(*size_max))?;
         write_notify(formatter, &config.notify)?;
@@ -244,6 +245,38 @@ fn write_kernel(formatter: &mut fmt::Formatter<'_>, kernel: &Kernel) -> fmt::Res
     writeln!(formatter, "  When the guard stops the table {stays}.")
 }
 
+/// What is refused at the CDN.
+fn write_edge(formatter: &mut fmt::Formatter<'_>, edge: Option<&Edge>) -> fmt::Result {
+    writeln!(formatter, "\nEdge")?;
+    let Some(Edge { place, usage, token, name, interval, verify_interval, rules_max, entries_max, api, keep }) = edge
+    else {
+        return writeln!(formatter, "  Nothing is done at a CDN.");
+    };
+    let of = match place {
+        EdgePlace::Cloudflare { account, zone } => format!("in the account {account}, in rules of the zone {zone}"),
+        EdgePlace::Fastly { service } => format!("of the service {service}"),
+    };
+    writeln!(formatter, "  Who is banned is refused by {}, by the list {name} {of}.", place.provider())?;
+    match usage {
+        EdgeUse::Propose => writeln!(formatter, "  It is only said what would be done: see `seawall edge plan`.")?,
+        EdgeUse::On => writeln!(formatter, "  It is changed at most once in {}.", show_duration(*interval))?,
+    }
+    writeln!(formatter, "  It is read back every {}.", show_duration(*verify_interval))?;
+    writeln!(formatter, "  At most {entries_max} entries and {rules_max} rules.")?;
+    let token = match token {
+        Secret::File(path) => format!("in {}", path.display()),
+        Secret::Environment(variable) => format!("in ${variable}"),
+        Secret::Given(_) => "given".to_owned(),
+    };
+    writeln!(formatter, "  The API is {api}; the token is {token}.")?;
+    let end = if *keep {
+        "What is there stays when the guard stops, until `seawall edge clear`"
+    } else {
+        "What was put there goes when the guard stops"
+    };
+    writeln!(formatter, "  {end}.")
+}
+
 /// Who is told of what happens.
 fn write_notify(formatter: &mut fmt::Formatter<'_>, notify: &[Notify]) -> fmt::Result {
     writeln!(formatter, "\nNotifications")?;
@@ -325,6 +358,9 @@ fn notes(config: &Config) -> Vec<String> {
     if config.listen.iter().any(is_public) && config.policy.never_ban.is_empty() {
         notes.push("never-ban in [policy] is empty: name the addresses that you administer from.".to_owned());
     }
+    if config.edge.is_some() && config.trust.proxies.is_empty() {
+        notes.push("proxies in [trust] is empty, so no client is known to come through the CDN of [edge].".to_owned());
+    }
     if config.trust.proxies.is_empty() && config.trust.client_address != ClientAddressSource::XForwardedFor {
         notes.push("client-address in [trust] has no effect without proxies.".to_owned());
     }
@@ -390,10 +426,24 @@ fn config_json(name: Option<&str>, config: &Config) -> Value {
         policy,
         privacy,
         kernel,
+        edge,
         record,
         notify,
         watch,
     } = config;
+    let edge = edge.as_ref().map(|edge| {
+        json!({
+            "provider": edge.place.provider(),
+            "use": match edge.usage { EdgeUse::Propose => "propose", EdgeUse::On => "on" },
+            "name": edge.name,
+            "api": edge.api,
+            "interval_seconds": edge.interval.as_secs_f64(),
+            "verify_interval_seconds": edge.verify_interval.as_secs_f64(),
+            "rules_max": edge.rules_max,
+            "entries_max": edge.entries_max,
+            "keep": edge.keep,
+        })
+    });
     let notify: Vec<Value> = notify
         .iter()
         .map(|notify| {
@@ -458,6 +508,7 @@ fn config_json(name: Option<&str>, config: &Config) -> Value {
             "keep": kernel.keep,
             "entries_max": kernel.entries_max,
         },
+        "edge": edge,
         "record": { "retention_days": record.days, "size_max": record.size_max },
         "notify": notify,
         "watch": watch.iter().map(ToString::to_string).collect::<Vec<_>>(),

@@ -6,6 +6,7 @@ mod bans;
 mod check;
 mod confirm;
 mod drill;
+mod edge;
 mod explain;
 mod export;
 mod failure;
@@ -50,6 +51,7 @@ enum Command {
     Status(status::Arguments),
     Rules(rules::Arguments),
     Bans(bans::Arguments),
+    Edge(edge::Arguments),
     Export(export::Arguments),
     Import(import::Arguments),
     Journal(journal::Arguments),
@@ -74,6 +76,7 @@ pub fn run() -> ExitCode {
         Command::Status(arguments) => status::run(&arguments),
         Command::Rules(arguments) => rules::run(&arguments),
         Command::Bans(arguments) => bans::run(&arguments),
+        Command::Edge(arguments) => edge::run(&arguments),
         Command::Export(arguments) => export::run(&arguments),
         Command::Import(arguments) => import::run(&arguments),
         Command::Journal(arguments) => journal::run(&arguments),

@@ -14,7 +14,7 @@ use crate::enforcement::{Panicked, remove_tables};
 ///
 /// For when the guard hurts the wrong ones and there is no time to find out why. Traffic is served as if there were no rules
 /// until you say that it goes on; also after a restart. Works without a running guard too: then what one left in the kernel
-/// is removed.
+/// is removed. What one left at a CDN `seawall edge clear --config FILE` removes.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:

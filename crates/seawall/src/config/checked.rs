@@ -47,6 +47,8 @@ pub struct Config {
     pub privacy: Privacy,
     /// What is dropped in the kernel.
     pub kernel: Kernel,
+    /// What is refused at the CDN in front, if anything.
+    pub edge: Option<Edge>,
     /// How long what was done is kept.
     pub record: Retention,
     /// Who is told of what happens.
@@ -273,6 +275,67 @@ pub struct Kernel {
     pub keep: bool,
     /// The most bans at once.
     pub entries_max: usize,
+}
+
+/// What is refused at the CDN in front.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Edge {
+    /// Where.
+    pub place: EdgePlace,
+    /// Whether anything is done there.
+    pub usage: EdgeUse,
+    /// What proves that we may.
+    pub token: Secret,
+    /// What is called so there is ours.
+    pub name: String,
+    /// How often it is changed at most.
+    pub interval: Duration,
+    /// How often it is read back.
+    pub verify_interval: Duration,
+    /// The most rules, those of others among them.
+    pub rules_max: usize,
+    /// The most addresses and networks in the list.
+    pub entries_max: usize,
+    /// The URL of the API, without a slash at its end.
+    pub api: String,
+    /// Whether everything stays when the guard stops.
+    pub keep: bool,
+}
+
+/// Which CDN, and what of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EdgePlace {
+    /// A zone of Cloudflare's.
+    Cloudflare {
+        /// The account that lists belong to.
+        account: String,
+        /// The zone that has the rules.
+        zone: String,
+    },
+    /// A service of Fastly's.
+    Fastly {
+        /// The service.
+        service: String,
+    },
+}
+
+impl EdgePlace {
+    /// The provider, as people call it.
+    pub const fn provider(&self) -> &'static str {
+        match self {
+            Self::Cloudflare { .. } => "Cloudflare",
+            Self::Fastly { .. } => "Fastly",
+        }
+    }
+}
+
+/// Whether anything is done at the CDN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EdgeUse {
+    /// It is only shown what would be.
+    Propose,
+    /// It is.
+    On,
 }
 
 /// How long what was done is kept, and in how much room.

@@ -8,6 +8,7 @@ mod address;
 mod checked;
 mod consistency;
 mod defaults;
+mod edge;
 mod host;
 pub(crate) mod include;
 mod kind;
@@ -29,8 +30,8 @@ use std::path::Path;
 use toml::de::DeTable;
 
 pub use checked::{
-    ClientAddressSource, Config, HostPattern, Kernel, KernelUse, Limits, NetworkFiles, Notify, Origin, Policy, Privacy,
-    Retention, SITES, Secret, Site, Trust, Upstream, UrlForm, Way,
+    ClientAddressSource, Config, Edge, EdgePlace, EdgeUse, HostPattern, Kernel, KernelUse, Limits, NetworkFiles,
+    Notify, Origin, Policy, Privacy, Retention, SITES, Secret, Site, Trust, Upstream, UrlForm, Way,
 };
 pub use defaults::Environment;
 pub use problem::{Place, Problem, Problems};

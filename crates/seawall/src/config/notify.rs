@@ -188,14 +188,19 @@ impl Text for WebUrl {
 
     /// The path of such a URL is often a secret.
     fn show_given(&self, text: &str) -> String {
-        match text.parse::<http::Uri>().ok().and_then(|uri| uri.host().map(str::to_owned)) {
-            Some(host) if !text.contains('@') => format!("a URL of {host:?}"),
-            _ => "a text".to_owned(),
-        }
+        show_url(text)
     }
 
     fn show_text(&self, value: &String) -> String {
         value.clone()
+    }
+}
+
+/// Of a URL the host alone, for messages: the rest may hold a secret.
+pub(super) fn show_url(text: &str) -> String {
+    match text.parse::<http::Uri>().ok().and_then(|uri| uri.host().map(str::to_owned)) {
+        Some(host) if !text.contains('@') => format!("a URL of {host:?}"),
+        _ => "a text".to_owned(),
     }
 }
 

@@ -16,6 +16,7 @@ use super::checked::{
 };
 use super::consistency::{self, SiteFound};
 use super::defaults::Environment;
+use super::edge;
 use super::host::Host;
 use super::include::{self, IncludeSource};
 use super::kind::{Choice, Count, Flag, List, Located, OrWord, Size, Time};
@@ -129,6 +130,12 @@ pub(super) fn read(top: &mut Section<'_, '_>, environment: &Environment, folder:
          never-ban list, and gone when the guard is. See docs/enforcement.md.",
         kernel,
     );
+    let edge = top.table(
+        "[edge]",
+        "Clients that come through a CDN cannot be dropped by the kernel, which sees the CDN: who is banned, and what a rule in force \
+         refuses, is refused there instead. Off unless you name the provider. See docs/edge.md.",
+        |table| edge::read(table, folder),
+    );
     let record = top.table(
         "[record]",
         "How long the record of what was decided and done is kept, in the state directory.",
@@ -158,6 +165,7 @@ pub(super) fn read(top: &mut Section<'_, '_>, environment: &Environment, folder:
         policy,
         privacy,
         kernel,
+        edge,
         record,
         notify: values(notify.unwrap_or_default()),
         watch,

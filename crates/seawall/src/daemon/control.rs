@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::state::{StateDirectory, StateError};
 use super::{Command, Daemon, Snapshot};
+use crate::enforcement::edge::{Edge, PlanView};
 use crate::enforcement::{
     BanRequest, BanView, Banned, Confirmed, NeverBanView, Order, Panicked, UnbanRequest, Unbanned,
 };
@@ -100,6 +101,10 @@ pub(super) async fn serve(daemon: Arc<Daemon>, listener: UnixListener) {
         .route("/v1/never-ban", get(never_ban))
         .route("/v1/confirm", post(confirm))
         .route("/v1/panic", post(panic))
+        .route("/v1/edge/plan", post(edge_plan))
+        .route("/v1/edge/apply", post(edge_apply))
+        .route("/v1/edge/clear", post(edge_clear))
+        .route("/v1/edge/set-up", post(edge_set_up))
         .route("/v1/notify/test", post(try_notifications))
         .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))
         .with_state(daemon);
@@ -268,6 +273,32 @@ async fn confirm(State(daemon): State<Arc<Daemon>>) -> Answer<Confirmed> {
     let rules = if daemon.command(Command::Confirm(done)) { is_done.await.unwrap_or_default() } else { 0 };
     let Confirmed { changes } = enforce(&daemon, Order::Confirm).await?;
     Ok(Json(Confirmed { changes: changes + rules }))
+}
+
+fn edge(daemon: &Daemon) -> Result<&Edge, (StatusCode, Json<Problem>)> {
+    let off = "this guard has no edge: name the CDN with `provider` in [edge] of its configuration";
+    daemon.edge.as_ref().ok_or_else(|| problem(StatusCode::CONFLICT, off))
+}
+
+/// The answer of the thread of the edge.
+fn of_edge<T>(answer: Result<T, String>) -> Answer<T> {
+    answer.map(Json).map_err(|error| problem(StatusCode::BAD_GATEWAY, error))
+}
+
+async fn edge_plan(State(daemon): State<Arc<Daemon>>) -> Answer<PlanView> {
+    of_edge(edge(&daemon)?.plan().await)
+}
+
+async fn edge_apply(State(daemon): State<Arc<Daemon>>) -> Answer<PlanView> {
+    of_edge(edge(&daemon)?.apply().await)
+}
+
+async fn edge_clear(State(daemon): State<Arc<Daemon>>) -> Answer<PlanView> {
+    of_edge(edge(&daemon)?.clear().await)
+}
+
+async fn edge_set_up(State(daemon): State<Arc<Daemon>>) -> Answer<String> {
+    of_edge(edge(&daemon)?.set_up().await)
 }
 
 /// Takes every rule and ban out of every layer, or goes on.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use seawall_engine::address::AddressSet;
 use seawall_engine::decision::{
-    Enforce, Event, EventKind, Innocent, OwnRule, OwnRuleError, OwnRules, Pardons, RuleId, RuleStatus, Stage,
+    Enforce, Event, EventKind, Innocent, OwnRule, OwnRuleError, OwnRules, Pardons, Rule, RuleId, RuleStatus, Stage,
 };
 use seawall_engine::detection::{self, Detector, Pressure, RuleTraffic, Surroundings};
 use seawall_engine::gate::{Allowances, ClientTable, RuleSet};
@@ -22,7 +22,8 @@ use super::intake::Intake;
 use super::silences::Silences;
 use super::snapshot::{Limits, Rates, SiteStatus, Snapshot};
 use super::state::StateDirectory;
-use crate::enforcement::{Enforcement, Order};
+use crate::enforcement::edge::WantedRule;
+use crate::enforcement::{Edge, Enforcement, Order};
 use crate::host::pressure::HostPressure;
 use crate::record::{self, Action, Actor, rollup::Rollup};
 use crate::show::notify::Notifications;
@@ -38,6 +39,9 @@ const TICK_INTERVAL: Duration = Duration::from_millis(250);
 
 /// How often what was learnt is saved.
 const SAVE_INTERVAL: Duration = Duration::from_secs(600);
+
+/// How often the edge is told of the rules in force.
+const EDGE_INTERVAL: Duration = Duration::from_secs(2);
 
 /// The span of [`Rates`].
 const RATE_SPAN: Duration = Duration::from_secs(10);
@@ -81,6 +85,7 @@ pub(super) struct Detecting {
     pub(super) snapshot: Arc<ArcSwap<Snapshot>>,
     pub(super) state: StateDirectory,
     pub(super) enforcement: Enforcement,
+    pub(super) edge: Option<Edge>,
     pub(super) record: record::Record,
     pub(super) innocent: Arc<Mutex<Innocent>>,
     /// The operator's rules of before.
@@ -114,6 +119,9 @@ struct Running {
     pardoned: Pardons,
     /// Rules that are taken back unless they are confirmed.
     unconfirmed: Vec<(Timestamp, RuleId)>,
+    /// The rules that the edge was told of, and when it may be told again.
+    at_edge: Option<Vec<WantedRule>>,
+    edge_at: Timestamp,
     /// How often everybody was pardoned for a panic.
     panics: u32,
     is_panicked: bool,
@@ -147,6 +155,8 @@ impl Detecting {
             own: OwnRules::default(),
             pardoned: Pardons::default(),
             unconfirmed: Vec::new(),
+            at_edge: None,
+            edge_at: Timestamp::EPOCH,
             panics: 0,
             is_panicked: self.is_panicked,
             notifications: Arc::clone(&self.notifications),
@@ -298,6 +308,7 @@ impl Detecting {
         }
         self.listen(running, now);
         self.publish_rules(running);
+        self.tell_edge(running, now);
         self.publish_snapshot(running, now, totals, limits);
     }
 
@@ -413,6 +424,26 @@ impl Detecting {
         }
     }
 
+    /// Tells the edge which rules are in force, when that has changed.
+    fn tell_edge(&self, running: &mut Running, now: Timestamp) {
+        let Some(edge) = self.edge.as_ref().filter(|_| now >= running.edge_at) else { return };
+        running.edge_at = now + EDGE_INTERVAL;
+        let status = running.detector.status(running.at);
+        let refused = |rule: RuleId| {
+            let own = running.own.status();
+            let of = |rules: &[RuleStatus]| rules.iter().find(|status| status.id == rule).map(|status| status.refused);
+            of(&own).or_else(|| of(&status.rules)).unwrap_or(0)
+        };
+        let wanted = |rule: Rule, is_operators| WantedRule { refused: refused(rule.id), is_operators, rule };
+        let own = running.own.for_gate().into_iter().map(|rule| wanted(rule, true));
+        let found = running.detector.rules().into_iter().map(|rule| wanted(rule, false));
+        let rules: Vec<WantedRule> = own.chain(found).filter(|wanted| wanted.rule.stage == Stage::Enforced).collect();
+        if running.at_edge.as_ref() != Some(&rules) {
+            edge.set_rules(rules.clone());
+            running.at_edge = Some(rules);
+        }
+    }
+
     fn publish_snapshot(&self, running: &Running, now: Timestamp, totals: TrafficTotals, limits: Limits) {
         let mut detection = running.detector.status(running.at);
         detection.rules.splice(0..0, running.own.status());
@@ -453,6 +484,7 @@ impl Detecting {
             sites,
             limits,
             enforcement: (**self.enforcement.status.load()).clone(),
+            edge: self.edge.as_ref().map(|edge| (*edge.status()).clone()).unwrap_or_default(),
             record: self.record.status(),
             detection,
             client_limits: self.shared.rules.load().limit_statuses().collect(),

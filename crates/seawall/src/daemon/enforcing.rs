@@ -1,4 +1,4 @@
-//! Starts the threads that enforce and that write the record, and tells them of each other.
+//! Starts the threads that enforce, here and at the CDN, and that write the record, and tells them of each other.
 
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex};
@@ -8,9 +8,9 @@ use arc_swap::ArcSwap;
 use seawall_engine::decision::{Innocent, OwnRule};
 
 use super::state::StateDirectory;
-use super::{Command, Snapshot, StartError, spawn};
+use super::{Command, Snapshot, StartError, random_seed, spawn};
 use crate::config::Config;
-use crate::enforcement::{Enforcement, Enforcer, HandDown, Parts};
+use crate::enforcement::{Edge, Enforcement, Enforcer, HandDown, Parts};
 use crate::privacy::KeyStore;
 use crate::record::{self, Record, Situation, Writer};
 use crate::source::shared::Shared;
@@ -37,6 +37,7 @@ impl Threads {
 /// What was started.
 pub(super) struct Begun {
     pub(super) enforcement: Enforcement,
+    pub(super) edge: Option<Edge>,
     pub(super) record: Record,
     pub(super) innocent: Arc<Mutex<Innocent>>,
     /// The operator's rules of before.
@@ -44,7 +45,7 @@ pub(super) struct Begun {
     pub(super) threads: Threads,
 }
 
-/// Opens the record, takes up who was banned, and starts both threads.
+/// Opens the record, takes up who was banned, and starts the threads.
 pub(super) fn start(
     config: &Config,
     state: &StateDirectory,
@@ -68,6 +69,9 @@ pub(super) fn start(
     let (writer, restored) = Writer::open(inbox, path, config.record.clone(), keys(), shared.clock, situation);
     let rules = writer.kept(record::RULES).and_then(|rules| serde_json::from_str(&rules).ok()).unwrap_or_default();
     let writer = spawn("record", move || writer.run())?;
+    let seed = random_seed()?;
+    let start_edge = |settings| Edge::start(settings, state.is_panicked(), shared.clock, seed);
+    let edge = config.edge.as_ref().map(start_edge).transpose().map_err(StartError::Thread)?;
     let status = Arc::<ArcSwap<_>>::default();
     let innocent = Arc::<Mutex<Innocent>>::default();
     let (orders, received) = std::sync::mpsc::channel();
@@ -76,6 +80,7 @@ pub(super) fn start(
         queues,
         innocent: Arc::clone(&innocent),
         kernel: config.kernel.clone(),
+        edge: edge.clone().zip(config.edge.clone()),
         never_ban: config.never_ban_entries(),
         ports,
         record: record.clone(),
@@ -91,7 +96,7 @@ pub(super) fn start(
     // The right is a thread's own, so it is asked for where it is used.
     let enforcer = spawn("enforcer", move || Enforcer::new(parts).run(&received))?;
     let enforcement = Enforcement { orders, status };
-    Ok(Begun { enforcement, record, innocent, rules, threads: Threads { enforcer, writer } })
+    Ok(Begun { enforcement, edge, record, innocent, rules, threads: Threads { enforcer, writer } })
 }
 
 impl Situation {

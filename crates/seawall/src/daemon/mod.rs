@@ -28,7 +28,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 
 use crate::config::{Config, Environment, Origin, Upstream};
-use crate::enforcement::{Enforcement, HandDown, Order};
+use crate::enforcement::{Edge, Enforcement, HandDown, Order};
 use crate::host::clock::Clock;
 use crate::host::open_files;
 use crate::record::{Action, Actor, Record};
@@ -112,6 +112,7 @@ pub struct Daemon {
     intake: Arc<Intake>,
     detector: std::sync::mpsc::Sender<Command>,
     enforcement: Enforcement,
+    edge: Option<Edge>,
     record: Record,
     state: StateDirectory,
     snapshot: Arc<ArcSwap<Snapshot>>,
@@ -193,7 +194,7 @@ fn run_with(
     let (commands, received) = std::sync::mpsc::channel();
     let ports = intake.guarded_ports(&addresses.visitors);
     let begun = enforcing::start(&config, &state, &shared, &snapshot, handed_down, ports, commands.clone())?;
-    let enforcing::Begun { enforcement, record, innocent, rules, threads: enforcing_threads } = begun;
+    let enforcing::Begun { enforcement, edge, record, innocent, rules, threads: enforcing_threads } = begun;
     record.journal(Actor::Guard, Action::Start, format!("version {}", env!("CARGO_PKG_VERSION")));
     let detecting = detector::Detecting {
         shared: Arc::clone(&shared),
@@ -202,6 +203,7 @@ fn run_with(
         snapshot: Arc::clone(&snapshot),
         state: state.clone(),
         enforcement: enforcement.clone(),
+        edge: edge.clone(),
         record: record.clone(),
         innocent,
         rules,
@@ -220,6 +222,7 @@ fn run_with(
         intake,
         detector: commands,
         enforcement,
+        edge,
         record,
         state,
         snapshot,
@@ -371,6 +374,7 @@ impl Daemon {
             ("watch", current.watch != config.watch),
             ("state-directory", current.state_directory != config.state_directory),
             ("kernel", current.kernel != config.kernel),
+            ("edge", current.edge != config.edge),
             ("record", current.record != config.record),
         ] {
             needs_restart.extend(is_changed.then(|| name.to_owned()));
@@ -431,6 +435,9 @@ impl Daemon {
         self.record.journal(Actor::Guard, Action::Stop, String::new());
         let _ = self.enforcement.orders.send(Order::Stop);
         enforcing.join(&self.record);
+        if let Some(edge) = &self.edge {
+            edge.stop();
+        }
     }
 }
 

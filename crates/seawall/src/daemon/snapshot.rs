@@ -9,6 +9,7 @@ use seawall_engine::units::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::enforcement::EnforcementStatus;
+use crate::enforcement::edge::EdgeStatus;
 use crate::record::RecordStatus;
 use crate::show::notify::Notified;
 use crate::source::proxy::settings::Destination;
@@ -46,6 +47,9 @@ pub struct Snapshot {
     /// What is enforced below the proxy.
     #[serde(default)]
     pub enforcement: EnforcementStatus,
+    /// What is refused at the CDN in front.
+    #[serde(default)]
+    pub edge: EdgeStatus,
     /// The record.
     #[serde(default)]
     pub record: RecordStatus,

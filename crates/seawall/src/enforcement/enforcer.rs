@@ -11,12 +11,14 @@ use arc_swap::ArcSwap;
 use ipnet::IpNet;
 use seawall_engine::address::{AddressSet, ClientAddress};
 use seawall_engine::decision::{
-    Ban, BanCause, BanError, Bans, Innocent, Pardons, REASON_CHARACTERS_MAX, ban_network, check_ban, client_network,
+    Ban, BanCause, BanError, Bans, Innocent, Pardons, REASON_CHARACTERS_MAX, RuleId, ban_network, check_ban,
+    client_network,
 };
 use seawall_engine::gate::{BanSet, LimitAction, LimitId};
 use seawall_engine::units::{Timestamp, counted};
 
 use super::asked;
+use super::edge::WantedBans;
 use super::kernel::Kernel;
 use super::kernel::table::Desired;
 use super::limits::Offences;
@@ -25,7 +27,7 @@ use super::orders::{
     BanRequest, BanView, Banned, Confirmed, EnforcementStatus, NeverBanView, Order, UnbanRequest, Unbannable, Unbanned,
     seconds,
 };
-use super::{HandDown, Why};
+use super::{Edge, HandDown, Why};
 use crate::config;
 use crate::networks::Networks;
 use crate::privacy::{Cipher, Day, KeyStore, Scheme};
@@ -58,6 +60,13 @@ const FADE_INTERVAL: Duration = Duration::from_secs(3_600);
 /// counts as having come back.
 const HANDED_DOWN_MAX: Duration = Duration::from_secs(240);
 
+/// How long a client that came through a proxy and went on after refusals is refused at the edge. Nothing there tells whether
+/// another person comes from its address; but a CDN takes seconds for a change and counts them, so that it is no shorter.
+const AT_EDGE: Duration = Duration::from_secs(600);
+
+/// How often the edge is told of changes.
+const EDGE_INTERVAL: Duration = Duration::from_secs(2);
+
 /// A ban of a client by a rule that lasts at least this long is put into the record.
 const RECORDED_MIN: Duration = Duration::from_secs(60);
 
@@ -84,6 +93,8 @@ pub struct Parts {
     pub innocent: Arc<Mutex<Innocent>>,
     /// The settings.
     pub kernel: config::Kernel,
+    /// The CDN in front, and its settings.
+    pub edge: Option<(Edge, config::Edge)>,
     /// Who is never banned, by the settings.
     pub never_ban: Configured,
     /// The ports that the guard listens on.
@@ -112,6 +123,8 @@ struct Unconfirmed {
 pub struct Enforcer {
     parts: Parts,
     bans: Bans,
+    /// Clients that went on after refusals and were named by a proxy: for the edge alone.
+    proxied: Bans,
     never_ban: NeverBan,
     kernel: Kernel,
     unconfirmed: Vec<Unconfirmed>,
@@ -131,6 +144,8 @@ pub struct Enforcer {
     is_gate_stale: bool,
     /// Who has gone beyond limits, still to be said.
     offences: Offences,
+    /// Whether the edge has not been told of the last changes.
+    is_edge_stale: bool,
 }
 
 impl Enforcer {
@@ -139,6 +154,7 @@ impl Enforcer {
         let kernel = Kernel::open(&parts.kernel);
         let mut enforcer = Self {
             bans: Bans::new(parts.kernel.entries_max),
+            proxied: Bans::new(parts.edge.as_ref().map_or(0, |(_, settings)| settings.entries_max)),
             never_ban: NeverBan::new(parts.never_ban.clone()),
             kernel,
             unconfirmed: Vec::new(),
@@ -152,6 +168,7 @@ impl Enforcer {
             is_kernel_stale: true,
             is_gate_stale: true,
             offences: Offences::default(),
+            is_edge_stale: true,
             parts: {
                 parts.restored.sort_unstable_by_key(|ban| std::cmp::Reverse(ban.expires));
                 parts
@@ -172,7 +189,7 @@ impl Enforcer {
     pub fn run(mut self, orders: &Receiver<Order>) {
         let start = self.parts.shared.clock.now();
         let (mut batch_at, mut verify_at, mut refresh_at, mut expire_at) = (start, start, start, start);
-        let mut fade_at = start + FADE_INTERVAL;
+        let (mut fade_at, mut edge_at) = (start + FADE_INTERVAL, start);
         loop {
             let order = orders.recv_timeout(TAKE_INTERVAL);
             let now = self.parts.shared.clock.now();
@@ -188,6 +205,7 @@ impl Enforcer {
                 // The gate sees for itself that a ban has ended.
                 self.bans.expire(now);
                 self.offences.tell(&self.parts.record);
+                self.proxied.expire(now);
             }
             if now >= refresh_at {
                 refresh_at = now + REFRESH_INTERVAL;
@@ -203,6 +221,10 @@ impl Enforcer {
             if now >= batch_at {
                 batch_at = now + BATCH_INTERVAL;
                 self.bring_into_line(now);
+            }
+            if now >= edge_at {
+                edge_at = now + EDGE_INTERVAL;
+                self.tell_edge();
             }
             if now >= verify_at {
                 verify_at = now + VERIFY_INTERVAL;
@@ -221,6 +243,7 @@ impl Enforcer {
     /// Makes the kernel what is decided. Costs nothing when nothing has changed.
     fn bring_into_line(&mut self, now: Timestamp) {
         let touched = self.bans.take_changed();
+        self.is_edge_stale |= !touched.is_empty();
         // A failure is tried again when its time has come.
         let is_asked = self.is_kernel_stale || self.kernel.is_failing() || self.kernel.is_due(now);
         if touched.is_empty() && !is_asked {
@@ -237,13 +260,20 @@ impl Enforcer {
             while let Some(handed) = self.parts.queues.get_mut(index).and_then(|queue| queue.pop().ok()) {
                 let whole = seconds(u64::from(handed.seconds));
                 let rule = match handed.why {
-                    Why::GoesOn(rule) => rule.filter(|_| self.kernel.is_usable() && !self.panicked),
+                    Why::GoesOn(rule) => rule.filter(|_| !self.panicked),
                     Why::Beyond(limit, action) => {
                         self.take_beyond(handed.client, (limit, action), whole, now);
                         None
                     }
                 };
                 let Some(rule) = rule else { continue };
+                if handed.is_proxied {
+                    self.take_proxied(handed.client, rule, now);
+                    continue;
+                }
+                if !self.kernel.is_usable() {
+                    continue;
+                }
                 let network = client_network(handed.client);
                 let ban = Ban {
                     network,
@@ -282,6 +312,29 @@ impl Enforcer {
             self.take(ban);
         }
         self.offences.add(limit, action, whole);
+    }
+
+    /// A client that a proxy named goes on: it is refused at the edge, once for as long as that lasts.
+    fn take_proxied(&mut self, client: ClientAddress, rule: RuleId, now: Timestamp) {
+        let network = client_network(client);
+        if self.proxied.get(network).is_some() {
+            return;
+        }
+        let ban = Ban { network, since: now, expires: now + AT_EDGE, cause: BanCause::Rule(rule), reason: None };
+        match self.proxied.add(ban, self.never_ban.set()) {
+            Ok(_) => {}
+            Err(BanError::Full { .. }) => self.overflowed += 1,
+            Err(BanError::Protected { .. } | BanError::TooLarge { .. }) => {}
+        }
+    }
+
+    /// Tells the edge who is to be refused, when that has changed.
+    fn tell_edge(&mut self) {
+        self.is_edge_stale |= !self.proxied.take_changed().is_empty();
+        let Some((edge, _)) = self.parts.edge.as_ref().filter(|_| self.is_edge_stale) else { return };
+        self.is_edge_stale = false;
+        let bans = self.bans.iter().chain(self.proxied.iter()).cloned().collect();
+        edge.set_bans(WantedBans { bans, spared: self.spared.iter().copied().collect() });
     }
 
     /// Takes a ban in; when there is no room, some is made.
@@ -334,6 +387,10 @@ impl Enforcer {
                 self.panicked = is_on;
                 self.kernel.panic(is_on, now);
                 self.bans.retain(|ban| !matches!(ban.cause, BanCause::Rule(_) | BanCause::Limit));
+                self.proxied.retain(|_| false);
+                if let Some((edge, _)) = &self.parts.edge {
+                    edge.set_panicked(is_on);
+                }
                 (self.is_gate_stale, self.is_kernel_stale) = (true, true);
                 self.publish_gate();
                 let action = if is_on { Action::Panic } else { Action::Resume };
@@ -363,6 +420,7 @@ impl Enforcer {
                 };
                 let pardoned: Vec<IpNet> =
                     self.bans.iter().filter(|ban| is_pardoned(ban)).map(|ban| ban.network).collect();
+                self.proxied.retain(|ban| !is_pardoned(ban));
                 for network in pardoned {
                     self.parts.record.unban(network);
                     self.bans.remove(network);
@@ -453,18 +511,20 @@ impl Enforcer {
             let settings = self.parts.shared.settings.load();
             let places = AddressSet::new(asked::of_places(countries, systems, &settings.networks));
             let is_there = |ban: &&Ban| places.contains(ClientAddress::new(ban.network.addr()));
-            gone.extend(self.bans.iter().filter(is_there).map(|ban| ban.network));
+            gone.extend(self.bans.iter().chain(self.proxied.iter()).filter(is_there).map(|ban| ban.network));
         } else if names.is_empty() {
-            gone.extend(self.bans.iter().map(|ban| ban.network));
+            gone.extend(self.bans.iter().chain(self.proxied.iter()).map(|ban| ban.network));
         }
         let cipher = self.cipher(now);
         for name in names {
             let address = name.parse::<std::net::IpAddr>().ok().map(IpNet::from);
             let network = address.or_else(|| name.parse().ok()).map(ban_network);
-            let named = network.filter(|network| self.bans.get(*network).is_some());
+            let is_banned = |network: &IpNet| self.bans.get(*network).or_else(|| self.proxied.get(*network)).is_some();
+            let named = network.filter(is_banned);
             let by_pseudonym = || {
                 self.bans
                     .iter()
+                    .chain(self.proxied.iter())
                     .find(|ban| pseudonym(cipher.as_ref(), ban.network).as_ref() == Some(name))
                     .map(|ban| ban.network)
             };
@@ -475,8 +535,10 @@ impl Enforcer {
         }
         let rules = self.parts.shared.rules.load_full();
         for network in &gone {
-            if let Some(ban) = self.bans.remove(*network) {
-                unbanned.removed += 1;
+            let is_proxied = self.proxied.remove(*network).is_some();
+            let here = self.bans.remove(*network);
+            unbanned.removed += usize::from(here.is_some() || is_proxied);
+            if let Some(ban) = here {
                 if ban.cause == BanCause::Limit {
                     // It begins anew, or its next request would be too much again.
                     rules.forget(ClientAddress::new(network.addr()), &self.parts.shared.allowances);
@@ -519,7 +581,17 @@ impl Enforcer {
                 country: country(&settings.networks, ban.network),
             }
         };
-        self.bans.iter().filter(|ban| ban.expires > now).map(view).collect()
+        self.shown().filter(|ban| ban.expires > now).map(view).collect()
+    }
+
+    /// The bans that are in force anywhere. Where the edge only proposes, those for it alone are not.
+    fn shown(&self) -> impl Iterator<Item = &Ban> {
+        let is_on = self.is_edge_on();
+        self.bans.iter().chain(self.proxied.iter().filter(move |_| is_on))
+    }
+
+    fn is_edge_on(&self) -> bool {
+        self.parts.edge.as_ref().is_some_and(|(_, settings)| settings.usage == config::EdgeUse::On)
     }
 
     /// What pseudonyms of today are made with.
@@ -574,7 +646,8 @@ impl Enforcer {
             self.parts.record.unban(network);
             self.is_gate_stale = true;
         }
-        self.is_kernel_stale = true;
+        self.proxied.retain(|ban| check_ban(ban.network, set).is_ok());
+        (self.is_kernel_stale, self.is_edge_stale) = (true, true);
     }
 
     /// The layers that hold a ban.
@@ -603,9 +676,10 @@ impl Enforcer {
 
     fn publish_status(&self) {
         self.parts.shared.takes_clients.store(self.kernel.is_usable() && !self.panicked, Ordering::Relaxed);
+        self.parts.shared.takes_proxied.store(self.parts.edge.is_some() && !self.panicked, Ordering::Relaxed);
         let status = EnforcementStatus {
             panicked: self.panicked,
-            bans: self.bans.len() as u64,
+            bans: (self.bans.len() + if self.is_edge_on() { self.proxied.len() } else { 0 }) as u64,
             bans_max: self.parts.kernel.entries_max as u64,
             never_ban: self.never_ban.entries().len() as u64,
             overflowed: self.overflowed,
@@ -655,8 +729,6 @@ fn country(networks: &Networks, network: IpNet) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use seawall_engine::decision::RuleId;
-
     use super::*;
 
     #[test]

@@ -4,11 +4,12 @@
 //! the kernel's table ([`kernel`]). Workers hand down clients that go on after refusals over bounded queues and never wait
 //! for anything here; when a queue is full the next connection of the same client hands it down again.
 //!
-//! Which layer: a ban is put into the gate and, where there is one, into the kernel. A client that was named by a trusted proxy
-//! is never handed down, since the kernel would see the proxy. A rule by anything but the address stays in the proxy; only
+//! Which layer: a ban is put into the gate and, where there is one, into the kernel, and at the CDN in front ([`edge`]). A client that
+//! was named by a trusted proxy is never put into the kernel, which would see the proxy: the edge is where it can be refused. A rule by anything but the address stays in the proxy; only
 //! addresses that go on after its refusals go down.
 
 mod asked;
+pub mod edge;
 mod enforcer;
 pub mod import;
 mod kernel;
@@ -16,6 +17,7 @@ mod limits;
 mod never;
 mod orders;
 
+pub use edge::Edge;
 pub use enforcer::{Enforcer, Parts};
 pub use kernel::{Dropped, KernelState, KernelStatus, remove_tables};
 pub use never::{Configured, Entry, Reason};
@@ -41,8 +43,10 @@ const QUEUE_CLIENTS: usize = 4_096;
 /// A client that is to be kept away.
 #[derive(Clone, Copy, Debug)]
 pub struct HandDown {
-    /// Who; for refusals as the TCP peer.
+    /// Who: the TCP peer, or whom a trusted proxy names.
     pub client: ClientAddress,
+    /// Whether a proxy names it. Then the kernel cannot see it, and the edge can.
+    pub is_proxied: bool,
     /// For how long, in seconds.
     pub seconds: u32,
     /// Why.
@@ -60,14 +64,14 @@ pub enum Why {
 
 impl HandDown {
     /// A client that goes on after refusals.
-    pub fn goes_on(client: ClientAddress, time: Duration, rule: Option<RuleId>) -> Self {
-        Self { client, seconds: whole_seconds(time), why: Why::GoesOn(rule) }
+    pub fn goes_on(client: ClientAddress, is_proxied: bool, time: Duration, rule: Option<RuleId>) -> Self {
+        Self { client, is_proxied, seconds: whole_seconds(time), why: Why::GoesOn(rule) }
     }
 
     /// A client that has gone beyond a limit, and what is left of the time for which that counts.
     pub fn beyond(offence: &Offence, left: Duration) -> Self {
         let why = Why::Beyond(offence.limit, offence.action);
-        Self { client: offence.client, seconds: whole_seconds(left), why }
+        Self { client: offence.client, is_proxied: false, seconds: whole_seconds(left), why }
     }
 }
 

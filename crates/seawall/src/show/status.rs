@@ -9,6 +9,7 @@ use seawall_engine::units::counted;
 use super::notify::Notified;
 use super::text::escape;
 use crate::daemon::{Sensor, SiteState, SiteStatus, Snapshot};
+use crate::enforcement::edge::{EdgeState, EdgeStatus};
 use crate::enforcement::{EnforcementStatus, KernelState};
 use crate::source::watch::report::LogSensor;
 
@@ -125,6 +126,7 @@ pub fn render(snapshot: &Snapshot, width: usize) -> String {
     lines.extend(detection.drifts.iter().map(|drift| format!("drift       {drift}")));
     lines.push(format!("bans        {}", enforcement(&snapshot.enforcement)));
     lines.extend(client_limits(&snapshot.client_limits));
+    lines.extend(edge(&snapshot.edge).map(|text| format!("edge        {text}")));
     lines.extend(
         snapshot
             .record
@@ -222,6 +224,59 @@ fn enforcement(status: &EnforcementStatus) -> String {
         KernelState::Panicked => "the kernel drops nobody".to_owned(),
     };
     format!("{}, {layer}", status.bans)
+}
+
+/// What is refused at the CDN, if there is one; in one line.
+fn edge(edge: &EdgeStatus) -> Option<String> {
+    let provider = edge.provider.as_deref()?;
+    let there = format!("{} of {} entries and {} rules", edge.entries, edge.entries_max, edge.rules);
+    let reason = escape(edge.reason.as_deref().unwrap_or("unknown").as_bytes());
+    let mut text = match edge.state {
+        EdgeState::Off => return None,
+        EdgeState::Starting => format!("{provider} has not been read yet"),
+        EdgeState::Proposing => {
+            format!("{provider} has {there}; {} changes are proposed, see `seawall edge plan`", edge.proposed)
+        }
+        EdgeState::Active => format!("{provider} refuses by {there}"),
+        EdgeState::Failing => format!("{provider} cannot be brought into line: {reason}"),
+        EdgeState::Panicked => format!("{provider} refuses nobody"),
+    };
+    if edge.repairs > 0 {
+        text += &format!(", repaired {} times", edge.repairs);
+    }
+    let left_out = edge.left_out.len() as u64 + edge.left_out_more;
+    if left_out > 0 {
+        text += &format!("; {left_out} left out, see `seawall edge status`");
+    }
+    Some(text)
+}
+
+/// Everything about the edge.
+pub fn edge_in_full(status: &EdgeStatus) -> String {
+    let Some(line) = edge(status) else {
+        return "This guard has no edge: name the CDN with `provider` in [edge] of its configuration.\n".to_owned();
+    };
+    let mut lines = vec![line];
+    if let Some(at) = status.in_line_at {
+        lines.push(format!("It was last found to be what is wanted at {}.", time(at.as_seconds())));
+    }
+    if let Some(at) = status.retry_at {
+        lines.push(format!("It is tried again at {}; the guard refuses by itself meanwhile.", time(at.as_seconds())));
+    }
+    for left in &status.left_out {
+        lines.push(format!("left out: {}, since {}", left.what, left.why));
+    }
+    if status.left_out_more > 0 {
+        lines.push(format!("and {} more", status.left_out_more));
+    }
+    if let Some(repair) = &status.last_repair {
+        lines.push(format!("The last time that somebody else changed what is the guard's: {repair}."));
+    }
+    lines.push(format!(
+        "Changed {} times, {} attempts failed, {} requests to the API.",
+        status.changes, status.failures, status.requests
+    ));
+    lines.join("\n") + "\n"
 }
 
 /// One rule in two lines. Beside a server it is only counted what a rule would refuse.

@@ -29,6 +29,8 @@ pub struct Shared {
     pub never_ban: ArcSwap<AddressSet>,
     /// Whether clients that go on after refusals are to be handed down to the kernel.
     pub takes_clients: AtomicBool,
+    /// The same of those that a trusted proxy names: whether they are to be handed down to the edge.
+    pub takes_proxied: AtomicBool,
     /// Raised with each change of any of these, so that a thread sees a change by one load.
     pub generation: AtomicU64,
     /// What rules have done since the detector last asked, and how many requests came from clients of good standing.
@@ -60,6 +62,7 @@ impl Shared {
             allowances: Arc::new(Allowances::new(seed)),
             never_ban: ArcSwap::from_pointee(never_ban),
             takes_clients: AtomicBool::new(false),
+            takes_proxied: AtomicBool::new(false),
             generation: AtomicU64::new(0),
             counts: Mutex::default(),
             health: Health::default(),

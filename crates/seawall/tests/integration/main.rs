@@ -7,6 +7,7 @@ mod check;
 mod config;
 mod daemon;
 mod drill;
+mod edge;
 mod enforcement;
 mod explain;
 mod export;

@@ -366,8 +366,12 @@ impl Connection {
                 (Refusal::ClientLimit, Refused::With(Reply::ClientLimit))
             }
         };
-        if matches!(refusal, Refusal::Rule(_)) && !self.peer_is_trusted {
-            self.worker.hand_down_if_due(self.peer, now);
+        if matches!(refusal, Refusal::Rule(_)) {
+            match client {
+                _ if !self.peer_is_trusted => self.worker.hand_down_if_due(self.peer, false, now),
+                Some(client) => self.worker.hand_down_if_due(client, true, now),
+                None => {}
+            }
         }
         self.report(request, sender, Outcome::Refused(refusal), now);
         Err(refused)

@@ -270,18 +270,24 @@ impl Worker {
         (self.traffic.connections.get() + self.traffic.streams.get()) as f32 / max as f32
     }
 
-    /// A rule refused a request of this peer, which is one client. One that goes on is dropped by the kernel from now on, where
-    /// there is one that can.
-    pub(super) fn hand_down_if_due(&self, peer: ClientAddress, now: Timestamp) {
-        if self.shared.takes_clients.load(Ordering::Relaxed) {
-            let slot = self.gate.borrow().clients.slot(peer);
-            self.hand_down(peer, slot, now);
+    /// A rule refused a request of this client. One that goes on is dropped by the kernel from now on, or refused at the edge if a
+    /// proxy named it, where there is one that can.
+    pub(super) fn hand_down_if_due(&self, client: ClientAddress, is_proxied: bool, now: Timestamp) {
+        if self.takes(is_proxied) {
+            let slot = self.gate.borrow().clients.slot(client);
+            self.hand_down(client, is_proxied, slot, now);
         }
     }
 
-    fn hand_down(&self, peer: ClientAddress, slot: ClientSlot, now: Timestamp) {
+    /// Whether anything further down takes clients: the kernel sees the peer, and a proxy's is not the client's.
+    fn takes(&self, is_proxied: bool) -> bool {
+        let taker = if is_proxied { &self.shared.takes_proxied } else { &self.shared.takes_clients };
+        taker.load(Ordering::Relaxed)
+    }
+
+    fn hand_down(&self, client: ClientAddress, is_proxied: bool, slot: ClientSlot, now: Timestamp) {
         let Some((left, rule)) = self.gate.borrow_mut().drop_left(slot, now) else { return };
-        let handed = HandDown::goes_on(peer, left, rule);
+        let handed = HandDown::goes_on(client, is_proxied, left, rule);
         // When the queue is full its next connection hands it down again.
         let _ = self.handed_down.borrow_mut().push(handed);
     }
@@ -306,9 +312,8 @@ impl Worker {
         }
         if gate.turns_away(slot, now) {
             drop(gate);
-            // The kernel sees the peer, and a proxy's is not the client's.
-            if is_peer && self.shared.takes_clients.load(Ordering::Relaxed) {
-                self.hand_down(peer, slot, now);
+            if self.takes(!is_peer) {
+                self.hand_down(peer, !is_peer, slot, now);
             }
             return Err(Unread);
         }

@@ -81,7 +81,8 @@ impl Watcher {
                 self.gate.install(rules, |rule, count| counts.rules.push((rule, count)));
             }
         }
-        self.gate.set_hands_down(self.shared.takes_clients.load(Ordering::Relaxed));
+        let takes_proxied = self.shared.takes_proxied.load(Ordering::Relaxed);
+        self.gate.set_hands_down(takes_proxied || self.shared.takes_clients.load(Ordering::Relaxed));
         self.shared.take_counts(&mut self.gate);
         self.shared.delay.store(u64::try_from(delay.as_micros()).unwrap_or(0), Ordering::Relaxed);
     }
@@ -105,6 +106,8 @@ impl Watcher {
         let client = client(&self.settings, observation.client, entry.forwarded_for);
         // The kernel sees whoever is connected to this machine: nobody whom a proxy or a header names.
         let is_peer = *is_own && entry.is_peer && client == observation.client;
+        // The edge sees whom it has named itself.
+        let is_proxied = *is_own && entry.is_peer && client != observation.client;
         let cost = observation.cost;
         let has = Field::ALL.map(|field| match field {
             Field::ClientAddress => client.is_some(),
@@ -130,10 +133,10 @@ impl Watcher {
                     self.settings.networks.locate(client, &mut request);
                 }
                 let Judged { judgement, history, awaited, offence } = self.gate.judge(&request, client, at);
-                if let (Judgement::Refuse { .. } | Judgement::Drop { .. }, true, Some(peer)) =
-                    (judgement, is_peer, client)
+                if let (Judgement::Refuse { .. } | Judgement::Drop { .. }, Some(client)) = (judgement, client)
+                    && (is_peer || is_proxied)
                 {
-                    hand_down_if_due(&mut self.gate, &mut self.handed_down, peer, at);
+                    hand_down_if_due(&mut self.gate, &mut self.handed_down, client, is_proxied, at);
                 }
                 let answered = match (observation.outcome, client) {
                     (Outcome::Served { status } | Outcome::Failed { status }, Some(client)) => {
@@ -168,11 +171,17 @@ impl Watcher {
 }
 
 /// Hands a client down that goes on with what rules in force refuse.
-fn hand_down_if_due(gate: &mut Gate, queue: &mut rtrb::Producer<HandDown>, peer: ClientAddress, at: Timestamp) {
-    let slot = gate.clients.slot(peer);
+fn hand_down_if_due(
+    gate: &mut Gate,
+    queue: &mut rtrb::Producer<HandDown>,
+    client: ClientAddress,
+    is_proxied: bool,
+    at: Timestamp,
+) {
+    let slot = gate.clients.slot(client);
     let Some((left, rule)) = gate.drop_left(slot, at) else { return };
     // When the queue is full its next line hands it down again.
-    let _ = queue.push(HandDown::goes_on(peer, left, rule));
+    let _ = queue.push(HandDown::goes_on(client, is_proxied, left, rule));
 }
 
 /// Hands over a client that has gone beyond a limit. Where nothing drops it, it is only said.

@@ -1,6 +1,7 @@
 //! A guard in a process of its own, the site behind it, and a client that sends exactly the bytes it is told to.
 
 pub(crate) mod client;
+pub(crate) mod edge;
 pub(crate) mod guard;
 pub(crate) mod message;
 pub(crate) mod namespace;

@@ -20,7 +20,7 @@ use seawall_engine::observation::log::Reader;
 use crate::support::guard::Guard;
 
 /// A line as nginx writes it by default, of now.
-fn line(clock: &Clock, client: &str, request: &str, agent: &str) -> String {
+pub(crate) fn line(clock: &Clock, client: &str, request: &str, agent: &str) -> String {
     let seconds = i64::try_from(clock.now().as_seconds()).expect("a moment");
     let at = jiff::Timestamp::from_second(seconds).expect("a moment").strftime("%d/%b/%Y:%H:%M:%S +0000");
     format!("{client} - - [{at}] \"{request} HTTP/1.1\" 200 512 \"-\" \"{agent}\"\n")
@@ -32,7 +32,7 @@ fn ordinary(clock: &Clock, number: u32) -> String {
     line(clock, &client, &format!("GET /page/{}", number % 7), &format!("Mozilla/5.0 Firefox/{}", 120 + number % 9))
 }
 
-fn append(path: &Path, text: &str) {
+pub(crate) fn append(path: &Path, text: &str) {
     let mut file = OpenOptions::new().append(true).create(true).open(path).expect("a log");
     file.write_all(text.as_bytes()).expect("written");
 }

@@ -1,0 +1,383 @@
+//! The thread of the edge: brings what is there into line with what is wanted, in rounds, and answers an operator.
+
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use fastrand::Rng;
+use seawall_engine::units::Timestamp;
+
+use super::http::EdgeError;
+use super::plan::{Changes, Installed, Target, plan};
+use super::stop::Stop;
+use super::target::Wanted;
+use super::view::{EdgeState, EdgeStatus, PlanView, in_words};
+use super::{CLEAR_TIME_MAX, Latest, Order, Provider};
+use crate::config::{self, EdgeUse};
+use crate::host::clock::Clock;
+
+/// How long it waits after failures at most; after the first as long as between changes, each further one doubles it.
+const RETRY_MAX: Duration = Duration::from_secs(600);
+
+/// How often bans that have ended are looked for. The edge has no end of its own.
+const EXPIRE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// The shortest wait, while what is wanted is not known yet.
+const WAIT_MIN: Duration = Duration::from_millis(20);
+
+/// How often the edge is changed in one round until what is read back is what was meant: once more than it takes where
+/// nobody else changes it.
+const ATTEMPTS_MAX: usize = 2;
+
+/// The thread's state.
+pub(super) struct Reconciler {
+    provider: Box<dyn Provider>,
+    settings: config::Edge,
+    clock: Clock,
+    latest: Arc<Mutex<Latest>>,
+    published: Arc<ArcSwap<EdgeStatus>>,
+    status: EdgeStatus,
+    random: Rng,
+    /// What was there when it was last read, until something fails.
+    known: Option<Installed>,
+    /// What the edge was left with: whatever else is there later, somebody else has put there.
+    standing: Option<Target>,
+    /// Whether anything that is there is this guard's to take away.
+    has_applied: bool,
+    /// Whether the operator has cleared it, and it is left alone until he has it applied.
+    is_held: bool,
+    /// The generation of what is wanted that was last looked at.
+    seen: u64,
+    round_at: Timestamp,
+    read_at: Timestamp,
+    expire_at: Timestamp,
+    retry_at: Timestamp,
+    retry_pause: Duration,
+}
+
+impl Reconciler {
+    pub(super) fn new(
+        provider: Box<dyn Provider>,
+        settings: config::Edge,
+        clock: Clock,
+        latest: Arc<Mutex<Latest>>,
+        published: Arc<ArcSwap<EdgeStatus>>,
+        seed: u64,
+    ) -> Self {
+        let now = clock.now();
+        Self {
+            status: EdgeStatus::new(&settings),
+            retry_pause: settings.interval,
+            provider,
+            settings,
+            clock,
+            latest,
+            published,
+            random: Rng::with_seed(seed),
+            known: None,
+            standing: None,
+            has_applied: false,
+            is_held: false,
+            seen: 0,
+            round_at: now,
+            read_at: now,
+            expire_at: now,
+            retry_at: now,
+        }
+    }
+
+    /// Runs until told to stop, and then takes away what was put there, unless it is to stay.
+    pub(super) fn run(mut self, orders: &Receiver<Order>, stop: &Stop) {
+        while !stop.is_told() {
+            match orders.recv_timeout(self.wait(self.clock.now())) {
+                Ok(Order::Look) | Err(RecvTimeoutError::Timeout) => {}
+                Ok(order) => self.obey(order),
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            if !stop.is_told() {
+                self.look();
+            }
+            self.publish();
+        }
+        if self.has_applied && !self.settings.keep {
+            self.provider.api().finish_by(self.clock.now() + CLEAR_TIME_MAX);
+            if let Err(error) = self.clear() {
+                tracing::warn!("failed to take everything out of the edge; `seawall edge clear` does: {error}");
+            }
+        }
+        self.publish();
+    }
+
+    /// How long nothing is due.
+    fn wait(&self, now: Timestamp) -> Duration {
+        let (generation, is_panicked) = self.asked_for();
+        let mut due = self.read_at;
+        if generation != self.seen {
+            due = due.min(self.round_at);
+        }
+        if !is_panicked {
+            due = due.min(self.expire_at);
+        }
+        due.max(self.retry_at).since(now).max(WAIT_MIN)
+    }
+
+    /// The generation of what is wanted, and whether the operator took everything out.
+    fn asked_for(&self) -> (u64, bool) {
+        let latest = self.latest();
+        (latest.generation, latest.is_panicked)
+    }
+
+    fn latest(&self) -> MutexGuard<'_, Latest> {
+        self.latest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is wanted; nothing while it is not known.
+    fn wanted(&self) -> Option<Wanted> {
+        let latest = self.latest();
+        let (bans, rules) = latest.bans.as_ref().zip(latest.rules.as_ref())?;
+        let (bans, rules) = (Arc::clone(bans), Arc::clone(rules));
+        drop(latest);
+        Some(Wanted { bans: (*bans).clone(), rules: (*rules).clone() })
+    }
+
+    /// Has a round if one is due.
+    fn look(&mut self) {
+        let now = self.clock.now();
+        let (generation, is_panicked) = self.asked_for();
+        let is_changed = generation != self.seen && (now >= self.round_at || is_panicked);
+        let is_due = is_changed || now >= self.read_at || (now >= self.expire_at && !is_panicked);
+        if !is_due || now < self.retry_at {
+            return;
+        }
+        let done = if is_panicked {
+            self.seen = generation;
+            self.clear().map(|_| self.status.state = EdgeState::Panicked)
+        } else {
+            let Some(wanted) = self.wanted() else { return };
+            self.seen = generation;
+            if now >= self.read_at {
+                self.known = None;
+            }
+            match self.settings.usage {
+                EdgeUse::On if !self.is_held => self.bring_into_line(&wanted).map(|_| ()),
+                EdgeUse::On | EdgeUse::Propose => self.propose(&wanted).map(|_| ()),
+            }
+        };
+        let now = self.clock.now();
+        (self.round_at, self.expire_at) = (now + self.settings.interval, now + EXPIRE_INTERVAL);
+        if let Err(error) = done {
+            self.fail(&error);
+        }
+    }
+
+    fn obey(&mut self, order: Order) {
+        // Whoever asked may have gone; what was ordered is done all the same.
+        match order {
+            Order::Look => {}
+            Order::Plan(done) => {
+                self.known = None;
+                let planned = self.asked(|reconciler, wanted| reconciler.propose(&wanted));
+                let _ = done.send(planned);
+            }
+            Order::Apply(done) => {
+                (self.known, self.is_held) = (None, false);
+                let applied = self.asked(|reconciler, wanted| reconciler.bring_into_line(&wanted));
+                let _ = done.send(applied);
+            }
+            Order::Clear(done) => {
+                let cleared = self.clear().map_err(|error| self.tell(&error));
+                if cleared.is_ok() {
+                    (self.is_held, self.status.state) = (true, EdgeState::Proposing);
+                }
+                let _ = done.send(cleared);
+            }
+            Order::SetUp(done) => {
+                self.retry_at = self.clock.now();
+                let set_up = self.provider.set_up().map_err(|error| self.tell(&error));
+                // What was missing is there now.
+                self.read_at = self.clock.now();
+                let _ = done.send(set_up);
+            }
+        }
+        self.publish();
+    }
+
+    /// Does something with what is wanted, for an operator.
+    fn asked(
+        &mut self,
+        act: impl FnOnce(&mut Self, Wanted) -> Result<PlanView, EdgeError>,
+    ) -> Result<PlanView, String> {
+        let (generation, is_panicked) = self.asked_for();
+        if is_panicked {
+            return Err("nothing is in force since `seawall panic`; `seawall panic --over` goes on".to_owned());
+        }
+        let wanted =
+            self.wanted().ok_or("the guard has only just begun, and what is wanted is not known yet; ask again")?;
+        self.seen = generation;
+        act(self, wanted).map_err(|error| self.tell(&error))
+    }
+
+    /// Notes a failure, and gives its words.
+    fn tell(&mut self, error: &EdgeError) -> String {
+        self.fail(error);
+        error.to_string()
+    }
+
+    /// What is there: as it was read last, or read anew. When it is not what it was left as, somebody else has been there.
+    fn installed(&mut self) -> Result<Installed, EdgeError> {
+        if let Some(known) = &self.known {
+            return Ok(known.clone());
+        }
+        let installed = self.provider.read()?;
+        self.read_at = self.clock.now() + self.settings.verify_interval;
+        if let Some(standing) = self.standing.take() {
+            let harm = plan(&standing, &installed);
+            if !harm.is_empty() {
+                self.note_repair(&harm);
+            }
+        }
+        self.known = Some(installed.clone());
+        Ok(installed)
+    }
+
+    fn note_repair(&mut self, harm: &Changes) {
+        let words = in_words(harm);
+        tracing::warn!(
+            "somebody else has changed what is the guard's at the edge, and it is made as it should be: {words}"
+        );
+        self.status.repairs += 1;
+        self.status.last_repair = Some(words);
+    }
+
+    /// Says what would be done.
+    fn propose(&mut self, wanted: &Wanted) -> Result<PlanView, EdgeError> {
+        let installed = self.installed()?;
+        let target = self.provider.target(wanted, &installed, self.clock.now());
+        let changes = plan(&target, &installed);
+        self.status.proposed = changes.len() as u64;
+        // Where the edge is on, this was asked by an operator, and what is to be done is done with the next round.
+        if self.settings.usage == EdgeUse::Propose || self.is_held {
+            self.status.state = EdgeState::Proposing;
+        }
+        self.succeed(&target, &installed);
+        // What an operator has had applied stays known as ours until it is over.
+        self.standing = self.has_applied.then(|| standing(&installed));
+        Ok(PlanView::new(&self.settings, &changes, &target, &installed))
+    }
+
+    /// Makes the edge what is wanted, and reads back whether it is. What was done is told.
+    fn bring_into_line(&mut self, wanted: &Wanted) -> Result<PlanView, EdgeError> {
+        let mut told: Option<PlanView> = None;
+        for attempt in 1..=ATTEMPTS_MAX {
+            let installed = self.installed()?;
+            self.has_applied = true;
+            let target = self.provider.target(wanted, &installed, self.clock.now());
+            let changes = plan(&target, &installed);
+            let view = PlanView::new(&self.settings, &changes, &target, &installed);
+            if changes.is_empty() {
+                self.status.proposed = 0;
+                self.status.state = EdgeState::Active;
+                self.succeed(&target, &installed);
+                self.standing = Some(target);
+                return Ok(told.unwrap_or(view));
+            }
+            // Until it is read back it is not certain what is there, and nobody is blamed for it.
+            (self.known, self.standing) = (None, None);
+            let applied = self.provider.apply(&changes);
+            match applied {
+                // What was to be changed is no longer there: it is read again.
+                Err(error) if error.is_stale() && attempt < ATTEMPTS_MAX => continue,
+                applied => applied?,
+            }
+            self.status.changes += 1;
+            told = told.or(Some(view));
+            // Read back: what differs now, nobody but another has changed.
+            self.standing = Some(target);
+        }
+        let installed = self.installed()?;
+        let target = self.provider.target(wanted, &installed, self.clock.now());
+        let rest = plan(&target, &installed);
+        if rest.is_empty() {
+            self.status.proposed = 0;
+            self.status.state = EdgeState::Active;
+            self.succeed(&target, &installed);
+            self.standing = Some(target);
+            return Ok(told.unwrap_or_else(|| PlanView::new(&self.settings, &rest, &Target::default(), &installed)));
+        }
+        Err(EdgeError::NotReady(format!(
+            "the edge does not hold what was put there ({}); does another program change it?",
+            in_words(&rest)
+        )))
+    }
+
+    /// Takes away everything of ours.
+    fn clear(&mut self) -> Result<PlanView, EdgeError> {
+        (self.known, self.standing) = (None, None);
+        let installed = self.provider.read()?;
+        self.provider.clear(&installed)?;
+        self.has_applied = false;
+        self.read_at = self.clock.now() + self.settings.verify_interval;
+        self.status.proposed = 0;
+        let view = PlanView::removed(&self.settings, &installed);
+        self.succeed(&Target::default(), &Installed::default());
+        Ok(view)
+    }
+
+    fn succeed(&mut self, target: &Target, installed: &Installed) {
+        let now = self.clock.now();
+        (self.retry_at, self.retry_pause) = (now, self.settings.interval);
+        let status = &mut self.status;
+        (status.reason, status.retry_at) = (None, None);
+        status.entries = installed.banned() as u64;
+        status.rules = installed.rules as u64;
+        status.leave_out(&target.left_out);
+        if status.proposed == 0 {
+            status.in_line_at = Some(now);
+        }
+    }
+
+    fn fail(&mut self, error: &EdgeError) {
+        if *error == EdgeError::Stopped {
+            return;
+        }
+        // What it holds is no longer certain.
+        self.known = None;
+        let now = self.clock.now();
+        self.retry_at = match error {
+            EdgeError::Limited { until, .. } => *until,
+            _ => {
+                // Half of it is chance, so that guards that failed together do not come back together.
+                let pause = self.retry_pause.mul_f64(0.5 + self.random.f64() / 2.0);
+                self.retry_pause = (self.retry_pause * 2).min(RETRY_MAX);
+                now + pause
+            }
+        };
+        self.read_at = self.retry_at;
+        let reason = error.to_string();
+        if self.status.reason.as_ref() != Some(&reason) {
+            tracing::warn!("failed to bring the edge into line, the guard refuses by itself meanwhile: {reason}");
+        }
+        self.status.failures += 1;
+        self.status.state = EdgeState::Failing;
+        self.status.reason = Some(reason);
+        self.status.retry_at = Some(self.retry_at);
+    }
+
+    fn publish(&mut self) {
+        self.status.requests = self.provider.api().requests();
+        if **self.published.load() != self.status {
+            self.published.store(Arc::new(self.status.clone()));
+        }
+    }
+}
+
+/// What is there, as what should be.
+fn standing(installed: &Installed) -> Target {
+    let entries = installed.entries.iter().filter_map(|entry| Some(((entry.pool, entry.network?), entry.note)));
+    Target {
+        entries: entries.collect(),
+        statements: installed.statements.iter().map(|held| held.statement.clone()).collect(),
+        left_out: Vec::new(),
+    }
+}
