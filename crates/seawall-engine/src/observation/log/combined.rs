@@ -7,9 +7,9 @@
 use std::time::Duration;
 
 use super::cursor::Cursor;
-use super::fields::{self, Unit, address};
+use super::fields::{self, Unit};
+use super::layout::{Layout, Parties};
 use super::{Encoding, Entry, Format, Parts, Reason, request_line, time};
-use crate::address::ClientAddress;
 use crate::observation::Request;
 use crate::units::Timestamp;
 
@@ -17,9 +17,10 @@ use crate::units::Timestamp;
 pub(super) const FORMATS: &[Format] = &[Format::Combined, Format::Common, Format::VhostCombined, Format::VhostCommon];
 
 /// Reads a line of any of [`FORMATS`].
-pub(super) fn read(line: &[u8]) -> Result<Entry<'_>, Reason> {
+pub(super) fn read<'a>(line: &'a [u8], layout: &mut Layout) -> Result<Entry<'a>, Reason> {
     let (before, at, after) = split_at_timestamp(line)?;
-    let (vhost, client) = read_client(before)?;
+    let mut learnt = *layout;
+    let Parties { host: vhost, client, is_peer } = learnt.read(before)?;
     let mut cursor = Cursor { rest: after, escaped: false };
     let request_line = cursor.quoted(Reason::NoRequest)?;
     let outcome = fields::status(cursor.word().ok_or(Reason::NoStatus)?)?;
@@ -41,7 +42,7 @@ pub(super) fn read(line: &[u8]) -> Result<Entry<'_>, Reason> {
         at: Some(at),
         client,
         forwarded_for: further.forwarded_for,
-        is_peer: true,
+        is_peer,
         request: Request { host, user_agent, referer, ..named },
         outcome,
         bytes,
@@ -49,6 +50,8 @@ pub(super) fn read(line: &[u8]) -> Result<Entry<'_>, Reason> {
         upstream_time: further.upstream_time,
     };
     let encoding = if cursor.escaped { Encoding::Backslash } else { Encoding::Plain };
+    // Nothing is learnt from what is no line.
+    *layout = learnt;
     parts.into_entry(format, encoding)
 }
 
@@ -131,31 +134,6 @@ fn split_at_timestamp(line: &[u8]) -> Result<(&[u8], Timestamp, &[u8]), Reason> 
         }
     }
     Err(reason)
-}
-
-/// The virtual host, if there is one (empty for `-`), and the client's address, if that is what its field holds.
-///
-/// A virtual host is there when the second field is an address and the first is none, or when it stands second. Where neither is an address, because
-/// names or nothing are logged, the identity field decides: it is `-` in practice, and the third of four fields.
-fn read_client(before: &[u8]) -> Result<(Option<&[u8]>, Option<ClientAddress>), Reason> {
-    let mut fields = before.split(|byte| *byte == b' ').filter(|field| !field.is_empty());
-    let (Some(first), Some(second), Some(third)) = (fields.next(), fields.next(), fields.next()) else {
-        return Err(Reason::TooFewFields);
-    };
-    if let Some(client) = address(first) {
-        // lighttpd has the host in place of the identity, which nobody asks for any more.
-        let is_host = second != b"-" && memchr::memchr(b'.', second).is_some() && fields.next().is_none();
-        return Ok((is_host.then(|| request_line::without_port(second)), Some(client)));
-    }
-    if fields.next().is_none() {
-        return Ok((None, None));
-    }
-    let client = address(second);
-    if client.is_none() && third != b"-" {
-        return Ok((None, None));
-    }
-    let vhost = if first == b"-" { &first[..0] } else { request_line::without_port(first) };
-    Ok((Some(vhost), client))
 }
 
 type Headers<'a> = (Option<&'a [u8]>, Option<&'a [u8]>);

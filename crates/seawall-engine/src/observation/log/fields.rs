@@ -24,7 +24,11 @@ pub(super) fn address_with_port(field: &[u8]) -> Option<ClientAddress> {
     if let [b'[', rest @ ..] = field {
         return address(&rest[..memchr::memchr(b']', rest)?]);
     }
-    address(field).or_else(|| address(&field[..memchr::memrchr(b':', field)?]))
+    address(field).or_else(|| {
+        let colon = memchr::memrchr(b':', field)?;
+        let is_port = field[colon + 1..].iter().all(u8::is_ascii_digit);
+        address(&field[..colon]).filter(|_| is_port)
+    })
 }
 
 /// The client at the front of a list of addresses as forwarding proxies write it: the last entry is whom the nearest of

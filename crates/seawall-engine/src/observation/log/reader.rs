@@ -4,8 +4,9 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
+use super::layout::Layout;
 use super::w3c::Columns;
-use super::{Entry, Format, LINE_BYTES_MAX, Reason, Template, TemplateError, envelope, read_by_itself};
+use super::{Entry, Format, LINE_BYTES_MAX, Reason, Recognition, Template, TemplateError, envelope, read_by_itself};
 
 /// A format that somebody named, in place of one that is recognised.
 #[derive(Clone, Debug)]
@@ -59,6 +60,8 @@ pub struct Reader {
     template: Option<Template>,
     /// As the last directive named them.
     columns: Option<Columns>,
+    /// The order of the fields before the time stamp, as the lines so far have told.
+    layout: Layout,
     /// Whether the last line was in something else's, so that the next is unwrapped at once.
     is_wrapped: bool,
     unwrapped: Vec<u8>,
@@ -85,6 +88,17 @@ impl Reader {
         }
     }
 
+    /// The order of the fields in the lines so far.
+    pub(super) fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    /// Takes over what was found out about the log from its first lines.
+    pub fn know(&mut self, recognition: &Recognition) {
+        self.expect(recognition.format);
+        self.layout = recognition.layout;
+    }
+
     /// Reads a line, without its line break.
     ///
     /// # Errors
@@ -102,12 +116,12 @@ impl Reader {
             }
             return Err(Reason::Directive);
         }
-        let Self { expected, is_strict, template, columns, is_wrapped, unwrapped } = self;
-        let read = |line: &'a [u8]| {
+        let Self { expected, is_strict, template, columns, layout, is_wrapped, unwrapped } = self;
+        let mut read = |line: &'a [u8]| {
             let entry = match (&*template, &*columns) {
                 (Some(template), _) => template.read(line),
                 (None, Some(columns)) => columns.read(line),
-                (None, None) => read_by_itself(line, *expected),
+                (None, None) => read_by_itself(line, *expected, layout),
             }?;
             let is_other = *is_strict && *expected != Some(entry.format);
             if is_other { Err(Reason::OtherFormat) } else { Ok(entry) }
@@ -121,7 +135,7 @@ impl Reader {
             }
             direct = Some(entry);
         }
-        let inner = envelope::unwrap(line, unwrapped).map(read);
+        let inner = envelope::unwrap(line, unwrapped).map(&mut read);
         *is_wrapped = matches!(inner, Some(Ok(_)));
         match (inner, direct) {
             (Some(Ok(entry)), _) | (_, Some(Ok(entry))) => Ok(entry),

@@ -60,7 +60,7 @@ impl Sensor {
         let whole = memchr::memrchr(b'\n', beginning).and_then(|end| beginning.get(..end)).unwrap_or_default();
         let lines = || whole.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
         if let Some(recognition) = recognise(lines()) {
-            self.reader.expect(recognition.format);
+            self.reader.know(&recognition);
         }
         for line in lines().filter(|line| line.first() == Some(&b'#')) {
             // Only what it remembers of the line counts.
