@@ -236,6 +236,59 @@ fn w3c_extended_with_columns_that_change() {
     check(&[first], "directive");
 }
 
+/// Servers let clients ask for such hosts, and a log may begin with the host.
+#[test]
+fn a_host_that_begins_as_a_directive_hides_nothing() {
+    let line =
+        |host: &str| format!(r#"{host} 192.0.2.1 - - [17/May/2015:10:05:03 +0000] "GET /a HTTP/1.1" 200 5 "-" "A/1""#);
+    let read = |host: &str| {
+        format!(
+            "vhost-combined | 1431857103.000000 | 192.0.2.1 | - | GET | {host} | /a | - | HTTP/1.1 | 200 | 5 | 0ns | 0ns | A/1 | -"
+        )
+    };
+    let after = line("a.example");
+    for host in ["#a", "#fields", "#date", "#fields: date time cs-uri-stem", "#date: x"] {
+        let host = host.replace("fields", "Fields").replace("#date", "#Date");
+        check(&[&after, &line(&host)], &read(&host.to_ascii_lowercase()));
+        check(&[&line(&host), &after], &read("a.example"));
+    }
+    // Of a line that is cut off nothing is learnt, and it is counted as what it is.
+    let cut = line("#Fields: date time cs-uri-stem");
+    check(&[&cut[..60]], "no-timestamp");
+    check(&[&line("#Date:")[..60]], "unclosed-quote");
+    check(&[&cut[..60], &after], &read("a.example"));
+    check(&["# a comment"], "no-timestamp");
+}
+
+#[test]
+fn directives_are_those_that_name_what_is_needed() {
+    let line = "2024-05-01 12:00:01 192.0.2.1 GET /a";
+    for directive in
+        ["#Software: Microsoft Internet Information Services 10.0", "#Version: 1.0", "#Date: 2024-05-01 12:00:01"]
+    {
+        check(&[directive], "directive");
+    }
+    for directive in ["#Fields: date time c-ip", "#Fields: c-ip cs-uri-stem", "#Fields:"] {
+        check(&[directive], "directive");
+        check(&[directive, line], "no-timestamp");
+    }
+    check(&["#Fields: date time 5 cs-uri-stem"], "no-timestamp");
+    check(&["#Fields: date time cs-uri-stem \"x\""], "no-timestamp");
+}
+
+#[test]
+fn lines_that_stand_by_themselves_are_read_among_those_of_columns() {
+    let directive = "#Fields: date time c-ip cs-method cs-uri-stem";
+    let columns = "2024-05-01 12:00:01 192.0.2.1 GET /a";
+    let itself = r#"192.0.2.1 - - [17/May/2015:10:05:03 +0000] "GET /a HTTP/1.1" 200 5 "-" "A/1""#;
+    let is =
+        |lines: &[&str], format: &str| assert!(show(lines).starts_with(&format!("{format} | ")), "{}", show(lines));
+    is(&[directive, columns], "w3c");
+    is(&[directive, itself], "combined");
+    is(&[directive, columns, itself, itself], "combined");
+    is(&[directive, itself, itself, columns], "w3c");
+}
+
 #[test]
 fn amazon() {
     check(

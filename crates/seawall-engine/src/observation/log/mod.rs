@@ -47,6 +47,7 @@ pub use reason::Reason;
 pub use recognise::{RECOGNITION_LINES_MAX, Recognition, recognise};
 pub use restore::restore;
 pub use template::{Template, TemplateError};
+pub use w3c::names_columns;
 
 /// The longest line that is read, in bytes. Web servers bound a request's head to 8 KiB or 16 KiB, and escaping can make
 /// four bytes of one; whatever is longer is damage, or an attack on the reader.

@@ -12,7 +12,7 @@ pub enum Reason {
     TooLong,
     /// In a format other than the one that was named.
     OtherFormat,
-    /// A directive or a comment: a line that begins with `#`.
+    /// A directive of a W3C extended log: `#Fields: …`.
     Directive,
     /// No time stamp where any known format has one.
     NoTimestamp,
@@ -81,7 +81,7 @@ impl Reason {
             Self::Empty => "empty line",
             Self::TooLong => "line longer than 64 KiB",
             Self::OtherFormat => "line in a format other than the one named",
-            Self::Directive => "directive or comment",
+            Self::Directive => "directive",
             Self::NoTimestamp => "no time stamp of a known format",
             Self::WrongTimestamp => "time stamp names no moment since 1970",
             Self::TooFewFields => "fewer fields than the format has",
