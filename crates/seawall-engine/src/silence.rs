@@ -35,6 +35,14 @@ const EXPECTED_LINES: f64 = 20.0;
 /// and the server goes on: other sensors have lines, or so many connections were accepted meanwhile.
 const ACCEPTED_MIN: u64 = 5;
 
+/// Of a sensor that has had no line since the start nobody knows what is to be expected: the wrong file, or one that is no longer
+/// written. It is silent when nothing has come for this long,
+const UNHEARD_MIN: Duration = Duration::from_secs(45);
+
+/// while so many connections were accepted that no other sensor tells of. Those of a shell, a database and a watch over this machine are
+/// among them, so it takes more than a few.
+const ACCEPTED_UNHEARD: u64 = 50;
+
 /// Over how long the usual rate of lines is averaged, in seconds, and over how many votes the usual share of a field.
 const RATE_SECONDS: f64 = 300.0;
 const SHARE_VOTES: f64 = 500.0;
@@ -240,14 +248,23 @@ impl Silence {
         let accepted = elsewhere.accepted.saturating_sub(before.accepted);
         let goes_on = elsewhere.lines > before.lines || accepted >= ACCEPTED_MIN;
         let has_stopped = silence >= SILENCE_MIN && rate * silence.as_secs_f64() >= EXPECTED_LINES && goes_on;
+        let others = elsewhere.lines > before.lines;
+        let is_unheard = rate == 0.0 && silence >= UNHEARD_MIN && accepted >= ACCEPTED_UNHEARD && !others;
         let text = || {
+            if is_unheard {
+                return format!(
+                    "no line has come for {} s, since the start, while this machine accepted {accepted} connections; is it the log \
+                     that the server writes?",
+                    silence.as_secs()
+                );
+            }
             let others = match elsewhere.lines.saturating_sub(before.lines) {
                 0 => format!("this machine accepted {accepted} connections meanwhile"),
                 lines => format!("other sensors have had {lines} lines meanwhile"),
             };
             format!("no line for {} s, where {rate:.1} a second are usual; {others}", silence.as_secs())
         };
-        self.set(now, Trouble::Stopped, has_stopped, lines > 0, text, changes);
+        self.set(now, Trouble::Stopped, has_stopped || is_unheard, lines > 0, text, changes);
     }
 
     fn set(
@@ -431,6 +448,30 @@ mod tests {
         assert!(matches!(watched.run(1, whole(1)).as_slice(), [(0, Change::Cleared(_))]));
         // Nothing goes on anywhere: the server is down, or nobody comes.
         assert_eq!(watched.run(600, |_, _| {}), []);
+    }
+
+    #[test]
+    fn a_log_that_was_never_written_is_told_while_connections_are_accepted() {
+        let mut watched = Watched::new();
+        let told = watched.run(60, |_, elsewhere| elsewhere.accepted += 2);
+        assert_eq!(raised(&told), [(45, Trouble::Stopped)]);
+        assert!(watched.silence.alarms()[0].text.contains("is it the log that the server writes?"));
+        assert!(matches!(watched.run(1, whole(1)).as_slice(), [(0, Change::Cleared(_))]));
+    }
+
+    #[test]
+    fn a_log_that_nobody_has_need_to_write_is_no_alarm() {
+        // A shell and a watch over this machine.
+        assert_eq!(
+            Watched::new().run(600, |_, elsewhere| elsewhere.accepted += u64::from(elsewhere.accepted < 40)),
+            []
+        );
+        // The connections are those of another log.
+        let others = |_: &mut Reading, elsewhere: &mut Elsewhere| {
+            elsewhere.accepted += 5;
+            elsewhere.lines += 5;
+        };
+        assert_eq!(Watched::new().run(600, others), []);
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub(super) const FORMATS: &[Format] = &[Format::Combined, Format::Common, Format
 pub(super) fn read<'a>(line: &'a [u8], layout: &mut Layout) -> Result<Entry<'a>, Reason> {
     let (before, at, after) = split_at_timestamp(line)?;
     let mut learnt = *layout;
-    let Parties { host: vhost, client, is_peer } = learnt.read(before)?;
+    let Parties { host: vhost, client, forwarded_for, is_peer } = learnt.read(before)?;
     let mut cursor = Cursor { rest: after, escaped: false };
     let request_line = cursor.quoted(Reason::NoRequest)?;
     let outcome = fields::status(cursor.word().ok_or(Reason::NoStatus)?)?;
@@ -41,7 +41,7 @@ pub(super) fn read<'a>(line: &'a [u8], layout: &mut Layout) -> Result<Entry<'a>,
     let parts = Parts {
         at: Some(at),
         client,
-        forwarded_for: further.forwarded_for,
+        forwarded_for: forwarded_for.or(further.forwarded_for),
         is_peer,
         request: Request { host, user_agent, referer, ..named },
         outcome,

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! client identity user          client host user
-//! host client identity user
+//! host client identity user     client, proxy identity user
 //! ```
 //!
 //! Clients write parts of it: the host that they ask for, the user that they say they are, also with spaces. Who could make one order
@@ -11,7 +11,7 @@
 //! begins with the host to three fields, and none has a name written where the server writes addresses. As long as they do not tell, a
 //! line is read as it looks, and its client is no peer.
 
-use super::fields::address_with_port;
+use super::fields::{address_with_port, last_forwarded};
 use super::{Reason, request_line};
 use crate::address::ClientAddress;
 
@@ -23,7 +23,9 @@ pub(super) struct Layout {
     /// Lines have come in which an address follows a name: the second is the client.
     host_first: bool,
     /// Lines of three fields have come that begin with a name: what stands first is not always what the server saw.
-    is_told: bool,
+    has_names: bool,
+    /// Lines have come that begin with a list of addresses: where a client stands first, a header named it.
+    has_lists: bool,
 }
 
 /// What stands before the time stamp.
@@ -32,6 +34,8 @@ pub(super) struct Parties<'a> {
     /// The host that was asked for, where the log has a field for it; empty for `-`.
     pub(super) host: Option<&'a [u8]>,
     pub(super) client: Option<ClientAddress>,
+    /// The list of addresses in whose place others have a client.
+    pub(super) forwarded_for: Option<&'a [u8]>,
     /// Whether the client is certain to be whom the server saw.
     pub(super) is_peer: bool,
 }
@@ -55,10 +59,18 @@ impl Layout {
         let (Some(first), Some(second), Some(third)) = (fields.next(), fields.next(), fields.next()) else {
             return Err(Reason::TooFewFields);
         };
+        // No host ends like this but one that a client made up.
+        if first.ends_with(b",") && !self.host_first {
+            return self.behind_list(before);
+        }
         let client = address_with_port(first);
         if fields.next().is_none() {
             self.client_first = true;
-            self.is_told |= client.is_none() && is_name(first);
+            if client.is_none() && memchr::memchr(b',', first).is_some() {
+                self.has_lists = true;
+                return Ok(self.forwarded(first, second));
+            }
+            self.has_names |= client.is_none() && is_name(first);
             return Ok(self.client_first(client, second, true));
         }
         let is_longer = fields.next().is_some();
@@ -69,10 +81,10 @@ impl Layout {
                 Ok(self.behind_host(before, first, client_second, is_certain))
             }
             Order::HostFirst { is_certain } => {
-                let is_peer = is_certain && client_second.is_some() && !self.is_told;
-                Ok(Parties { host: Some(host(first)), client: client_second, is_peer })
+                let is_peer = is_certain && client_second.is_some() && !self.has_names;
+                Ok(Parties { host: Some(host(first)), client: client_second, forwarded_for: None, is_peer })
             }
-            Order::Unknown => Ok(Parties { host: None, client: None, is_peer: false }),
+            Order::Unknown => Ok(Parties { host: None, client: None, forwarded_for: None, is_peer: false }),
         }
     }
 
@@ -96,8 +108,30 @@ impl Layout {
     /// lighttpd has the host in place of the identity, which nobody asks for any more.
     fn client_first<'a>(self, client: Option<ClientAddress>, second: &'a [u8], is_certain: bool) -> Parties<'a> {
         let is_host = second != b"-" && memchr::memchr(b'.', second).is_some();
-        let is_peer = is_certain && client.is_some() && !self.is_told;
-        Parties { host: is_host.then(|| request_line::without_port(second)), client, is_peer }
+        let is_peer = is_certain && client.is_some() && !self.has_names && !self.has_lists;
+        Parties { host: is_host.then(|| request_line::without_port(second)), client, forwarded_for: None, is_peer }
+    }
+
+    /// `client, proxy, proxy`, as `X-Forwarded-For` came: of several, the client of the last proxy is the last.
+    fn behind_list<'a>(&mut self, before: &'a [u8]) -> Result<Parties<'a>, Reason> {
+        self.has_lists = true;
+        let before = before.trim_ascii_start();
+        let mut end = 0;
+        for field in before.split(|byte| *byte == b' ') {
+            end += field.len();
+            if !field.is_empty() && !field.ends_with(b",") {
+                break;
+            }
+            end += 1;
+        }
+        let (list, after) = before.split_at_checked(end).unwrap_or((before, b""));
+        let mut fields = after.split(|byte| *byte == b' ').filter(|field| !field.is_empty());
+        let (Some(second), Some(_)) = (fields.next(), fields.next()) else { return Err(Reason::TooFewFields) };
+        Ok(self.forwarded(list, second))
+    }
+
+    fn forwarded<'a>(self, list: &'a [u8], second: &'a [u8]) -> Parties<'a> {
+        Parties { forwarded_for: Some(list), ..self.client_first(last_forwarded(list), second, false) }
     }
 
     /// A host or a user holds spaces. The client is an address that a `-` follows, and then a user. Where there are several, one was
@@ -121,15 +155,16 @@ impl Layout {
                 continue;
             }
             if let Some((client, asked)) = found {
-                return Parties { host: Some(asked), client: Some(client), is_peer: false };
+                return Parties { host: Some(asked), client: Some(client), forwarded_for: None, is_peer: false };
             }
             found = Some((client, host(before[..start].trim_ascii_end())));
         }
         match found {
             Some((client, host)) => {
-                Parties { host: Some(host), client: Some(client), is_peer: is_certain && !self.is_told }
+                let is_peer = is_certain && !self.has_names;
+                Parties { host: Some(host), client: Some(client), forwarded_for: None, is_peer }
             }
-            None => Parties { host: Some(host(first)), client: second, is_peer: false },
+            None => Parties { host: Some(host(first)), client: second, forwarded_for: None, is_peer: false },
         }
     }
 }
@@ -158,10 +193,12 @@ mod tests {
         for line in lines {
             parties = Some(layout.read(line.as_bytes()).expect("enough fields"));
         }
-        let Parties { host, client, is_peer } = parties.expect("a line");
-        let host = host.map_or("no host".to_owned(), |host| String::from_utf8_lossy(host).into_owned());
+        let Parties { host, client, forwarded_for, is_peer } = parties.expect("a line");
+        let text = |text: &[u8]| String::from_utf8_lossy(text).into_owned();
+        let host = host.map_or("no host".to_owned(), text);
+        let forwarded = forwarded_for.map_or(String::new(), |list| format!(", forwarded {}", text(list)));
         let client = client.map_or("nobody".to_owned(), |client| client.ip().to_string());
-        format!("{host}, {client}{}", if is_peer { ", peer" } else { "" })
+        format!("{host}, {client}{forwarded}{}", if is_peer { ", peer" } else { "" })
     }
 
     #[track_caller]
@@ -218,6 +255,28 @@ mod tests {
         // The host `a 9.9.9.9 -`, or the user `192.0.2.1 - -`.
         check(&[HOST_FIRST, "a 9.9.9.9 - 192.0.2.1 - -"], "a, 9.9.9.9");
         check(&[HOST_FIRST, "a 192.0.2.1 identity b c"], "a, 192.0.2.1");
+    }
+
+    #[test]
+    fn a_list_in_the_place_of_the_client_is_whom_a_header_named() {
+        let list = "192.0.2.1, 10.0.0.1 - -";
+        check(&[list], "no host, 10.0.0.1, forwarded 192.0.2.1, 10.0.0.1");
+        check(
+            &["a, [2001:db8::1]:80,  10.0.0.1:5555 www.example x"],
+            "www.example, 10.0.0.1, forwarded a, [2001:db8::1]:80,  10.0.0.1:5555",
+        );
+        check(&["192.0.2.1,10.0.0.1 - -"], "no host, 10.0.0.1, forwarded 192.0.2.1,10.0.0.1");
+        check(&["192.0.2.1, unknown - -"], "no host, nobody, forwarded 192.0.2.1, unknown");
+        // Then one that stands alone came by the same header.
+        check(&[list, PLAIN], "no host, 192.0.2.1");
+        check(&["192.0.2.1,10.0.0.1 - -", PLAIN], "no host, 192.0.2.1");
+        // A host that looks like it changes nothing.
+        check(&[HOST_FIRST, "9.9.9.9, 192.0.2.1 - -"], "9.9.9.9,, 192.0.2.1, peer");
+        check(&["9.9.9.9, 192.0.2.1 - -", HOST_FIRST], "www.example, 192.0.2.1, peer");
+        let mut layout = Layout::default();
+        for short in ["192.0.2.1, - -", "192.0.2.1, 10.0.0.1 -", "a, b, c,", ", , ,"] {
+            assert_eq!(layout.read(short.as_bytes()), Err(Reason::TooFewFields), "{short}");
+        }
     }
 
     #[test]
