@@ -248,8 +248,8 @@ impl Silence {
         let accepted = elsewhere.accepted.saturating_sub(before.accepted);
         let goes_on = elsewhere.lines > before.lines || accepted >= ACCEPTED_MIN;
         let has_stopped = silence >= SILENCE_MIN && rate * silence.as_secs_f64() >= EXPECTED_LINES && goes_on;
-        let others = elsewhere.lines > before.lines;
-        let is_unheard = rate == 0.0 && silence >= UNHEARD_MIN && accepted >= ACCEPTED_UNHEARD && !others;
+        let is_explained = elsewhere.lines > before.lines;
+        let is_unheard = rate <= 0.0 && silence >= UNHEARD_MIN && accepted >= ACCEPTED_UNHEARD && !is_explained;
         let text = || {
             if is_unheard {
                 return format!(
