@@ -111,6 +111,9 @@ impl Watcher {
             Field::UserAgent => request.user_agent.is_some(),
             Field::Referer => request.referer.is_some(),
             Field::RequestTime => !cost.connection_time.is_zero(),
+            Field::Method => !request.method.is_empty(),
+            Field::Path => !request.path.is_empty(),
+            Field::Query => request.query.is_some(),
         });
         voters.count(&mut counts.reading, client, has, arrival.at, self.seed);
         (counts.reading.read, counts.reading.unread_run) = (counts.reading.read + 1, 0);
