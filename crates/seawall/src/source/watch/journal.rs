@@ -1,6 +1,5 @@
 //! The systemd journal, as `journalctl -o json -f` writes it.
 
-use std::borrow::Cow;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
@@ -8,8 +7,10 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use rustix::fs::OFlags;
+use seawall_engine::observation::log::Reason;
 use seawall_engine::units::Timestamp;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::positions::Positions;
 use super::report::Report;
@@ -47,21 +48,43 @@ struct Running {
 
 /// What an entry says that is of use here.
 #[derive(Deserialize)]
-struct Entry<'a> {
-    #[serde(rename = "__CURSOR", borrow)]
-    cursor: Option<Cow<'a, str>>,
-    #[serde(rename = "__REALTIME_TIMESTAMP", borrow)]
-    realtime: Option<Cow<'a, str>>,
+struct Entry {
+    #[serde(rename = "__REALTIME_TIMESTAMP")]
+    realtime: Option<Value>,
     #[serde(rename = "MESSAGE")]
-    message: Option<Message>,
+    message: Option<Value>,
 }
 
-/// What is no text is written as numbers.
+/// The value of a field.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Message {
+enum Value {
     Text(String),
+    /// What is no text is written as numbers.
     Bytes(Vec<u8>),
+    /// A field that was given more than once.
+    Several(Vec<Value>),
+    Other(IgnoredAny),
+}
+
+impl Value {
+    fn moment(&self) -> Option<Timestamp> {
+        match self {
+            Self::Text(micros) => micros.parse().ok().map(Timestamp::from_micros),
+            Self::Several(values) => values.iter().find_map(Self::moment),
+            Self::Bytes(_) | Self::Other(_) => None,
+        }
+    }
+
+    /// Gives each text that there is.
+    fn texts(&self, take: &mut impl FnMut(&[u8])) {
+        match self {
+            Self::Text(text) => take(text.as_bytes()),
+            Self::Bytes(bytes) => take(bytes),
+            Self::Several(values) => values.iter().for_each(|value| value.texts(take)),
+            Self::Other(_) => {}
+        }
+    }
 }
 
 impl Journal {
@@ -115,10 +138,19 @@ impl Journal {
         let mut entries = 0;
         let ended = loop {
             while let Some(piece) = running.pieces.ready() {
-                entries += 1;
-                if let Some(cursor) = take(piece.text, &mut self.sensor, watcher, now) {
-                    self.cursor = Some(cursor);
+                if let Some(cursor) = cursor(piece.text) {
+                    self.cursor = Some(cursor.to_owned());
                 }
+                let is_whole = piece.text.ends_with(b"\n");
+                match (piece.begins_line, is_whole) {
+                    (true, true) => {
+                        take(piece.text, &mut self.sensor, watcher, now);
+                    }
+                    // It does not fit into the buffer. What follows of it belongs to no other.
+                    (true, false) => self.sensor.refuse(Reason::TooLong),
+                    (false, _) => continue,
+                }
+                entries += 1;
             }
             if entries >= TURN_ENTRIES {
                 return true;
@@ -161,19 +193,58 @@ impl Drop for Journal {
     }
 }
 
-/// Takes an entry, and gives its cursor.
-fn take(text: &[u8], sensor: &mut Sensor, watcher: &mut Watcher, now: Timestamp) -> Option<String> {
-    let entry: Entry<'_> = serde_json::from_slice(text).ok()?;
-    let micros = entry.realtime.and_then(|micros| micros.parse().ok()).map(Timestamp::from_micros);
-    let is_fresh = micros.is_some_and(|at| now.since(at) <= FRESH);
-    let arrival = Arrival { at: now, is_fresh, weight: 1.0 };
-    let message = match entry.message {
-        Some(Message::Text(text)) => text.into_bytes(),
-        Some(Message::Bytes(bytes)) => bytes,
-        None => Vec::new(),
+/// Takes an entry. Whatever it holds is counted, since nobody would miss what was dropped here.
+fn take(text: &[u8], sensor: &mut Sensor, watcher: &mut Watcher, now: Timestamp) -> Option<Timestamp> {
+    let Ok(entry) = serde_json::from_slice::<Entry>(text) else {
+        sensor.refuse(Reason::DamagedEntry);
+        return None;
     };
-    for line in message.split(|byte| *byte == b'\n') {
-        watcher.line(sensor, line.strip_suffix(b"\r").unwrap_or(line), arrival);
+    let at = entry.realtime.as_ref().and_then(Value::moment);
+    let is_fresh = at.is_some_and(|at| now.since(at) <= FRESH);
+    let arrival = Arrival { at: now, is_fresh, weight: 1.0 };
+    let mut lines = 0;
+    let mut take = |text: &[u8]| {
+        for line in text.split(|byte| *byte == b'\n') {
+            lines += 1;
+            watcher.line(sensor, line.strip_suffix(b"\r").unwrap_or(line), arrival);
+        }
+    };
+    entry.message.iter().for_each(|message| message.texts(&mut take));
+    if lines == 0 {
+        sensor.refuse(Reason::Empty);
     }
-    entry.cursor.filter(|cursor| cursor.len() <= CURSOR_BYTES_MAX).map(Cow::into_owned)
+    at
+}
+
+/// The cursor of an entry, or of the beginning of one: it is wanted also of what cannot be read. Within a text the quote behind a name
+/// would have a backslash before it.
+fn cursor(text: &[u8]) -> Option<&str> {
+    const KEY: &[u8] = b"\"__CURSOR\":";
+    let at = memchr::memmem::find(text, KEY)?;
+    let value = text.get(at + KEY.len()..)?.trim_ascii_start().strip_prefix(b"\"")?;
+    let end = memchr::memchr(b'"', value.get(..CURSOR_BYTES_MAX.min(value.len()))?)?;
+    str::from_utf8(value.get(..end)?).ok().filter(|cursor| !cursor.is_empty() && !cursor.contains('\\'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cursors_are_found_in_whatever_holds_one() {
+        for (text, expected) in [
+            (r#"{"__CURSOR":"s=1;i=2","MESSAGE":"x"}"#, Some("s=1;i=2")),
+            (r#"{"MESSAGE":"cut off", "__CURSOR" : "s=1"#, None),
+            (r#"{"MESSAGE":"\"__CURSOR\":\"forged\"","__CURSOR": "s=1;i=2"}"#, Some("s=1;i=2")),
+            (r#"{"__CURSOR":"","MESSAGE":"x"}"#, None),
+            (r#"{"__CURSOR":"s=1\n"}"#, None),
+            (r#"{"__CURSOR":["s=1"]}"#, None),
+            (r#"{"__CURSOR":"#, None),
+            ("no json", None),
+        ] {
+            assert_eq!(cursor(text.as_bytes()), expected, "{text}");
+        }
+        let long = format!(r#"{{"__CURSOR":"{}"}}"#, "x".repeat(CURSOR_BYTES_MAX));
+        assert_eq!(cursor(long.as_bytes()), None);
+    }
 }

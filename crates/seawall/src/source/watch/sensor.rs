@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use seawall_engine::observation::log::{FormatChoice, Reader, recognise};
+use seawall_engine::observation::log::{FormatChoice, Reader, Reason, recognise};
 use seawall_engine::observation::timeline::Timeline;
 use seawall_engine::units::Timestamp;
 
@@ -66,6 +66,12 @@ impl Sensor {
             // Only what it remembers of the line counts.
             let _ = self.reader.read(line);
         }
+    }
+
+    /// Counts what came in place of a line and is none.
+    pub(super) fn refuse(&mut self, reason: Reason) {
+        self.counts.reading.lines += 1;
+        self.counts.add_unread(reason);
     }
 
     /// After the first lines.

@@ -6,7 +6,7 @@ use std::net::{TcpStream, UdpSocket};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 use std::time::Duration;
 
@@ -310,4 +310,82 @@ fn the_journal_is_followed_and_read_on_after_a_restart() {
         assert!(ask("stop").status.success());
         assert!(child.wait().expect("ended").success());
     }
+}
+
+/// A program in place of `journalctl`, in a folder that is searched first.
+struct Journalctl {
+    directory: tempfile::TempDir,
+}
+
+impl Journalctl {
+    fn new(program: &str) -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let script = directory.path().join("journalctl");
+        fs::write(&script, program).expect("written");
+        fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("ours");
+        Self { directory }
+    }
+
+    fn seawall(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_seawall"));
+        let path = format!("{}:/usr/bin:/bin", self.directory.path().display());
+        command.args(arguments).arg("--state").arg(self.directory.path().join("state")).env("PATH", path);
+        command.stdin(Stdio::null());
+        command
+    }
+
+    fn watch(&self) -> Child {
+        let mut command = self.seawall(&["watch", "journal:web.service", "--admin", "off"]);
+        command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("started")
+    }
+
+    fn sensor(&self) -> serde_json::Value {
+        let output = self.seawall(&["status", "--json"]).output().expect("started");
+        serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap_or_default()["sensors"][0]["log"].clone()
+    }
+
+    fn stop(&self, mut child: Child) {
+        assert!(self.seawall(&["stop"]).output().expect("started").status.success());
+        assert!(child.wait().expect("ended").success());
+    }
+}
+
+#[test]
+fn every_entry_of_the_journal_is_counted_and_its_cursor_kept() {
+    // A field that was given twice, texts as numbers, a moment given twice, an entry that is too long, and no entry at all.
+    let program = r#"#!/bin/sh
+at=$(date -u '+%d/%b/%Y:%H:%M:%S +0000')
+micros=$(($(date +%s) * 1000000))
+line() { printf '192.0.2.%s - - [%s] \\"GET / HTTP/1.1\\" 200 5 \\"-\\" \\"a\\"' "$1" "$at"; }
+echo "{\"__CURSOR\":\"s=1;i=1\",\"__REALTIME_TIMESTAMP\":\"$micros\",\"MESSAGE\":\"$(line 1)\"}"
+echo "{\"__CURSOR\":\"s=1;i=2\",\"__REALTIME_TIMESTAMP\":\"$micros\",\"MESSAGE\":[\"$(line 2)\",\"$(line 3)\"]}"
+echo "{\"__CURSOR\":\"s=1;i=3\",\"__REALTIME_TIMESTAMP\":[\"$micros\",\"$micros\"],\"MESSAGE\":\"$(line 4)\"}"
+printf '{"__CURSOR":"s=1;i=4","__REALTIME_TIMESTAMP":"%s","MESSAGE":"' "$micros"
+head -c 700000 /dev/zero | tr '\0' x
+echo '"}'
+echo "{\"__CURSOR\":\"s=1;i=5\",\"__REALTIME_TIMESTAMP\":\"$micros\",\"MESSAGE\":\"broken"
+echo "{\"__CURSOR\":\"s=1;i=6\",\"__REALTIME_TIMESTAMP\":\"$micros\",\"MESSAGE\":[[120,120],[121]]}"
+echo "{\"__CURSOR\":\"s=1;i=7\",\"__REALTIME_TIMESTAMP\":\"$micros\",\"MESSAGE\":7}"
+echo "{\"__CURSOR\":\"s=1;i=8\",\"__REALTIME_TIMESTAMP\":\"$micros\",\"MESSAGE\":null}"
+exec sleep 60
+"#;
+    let journal = Journalctl::new(program);
+    let child = journal.watch();
+    eventually("every entry", || journal.sensor()["lines"] == 10);
+    let sensor = journal.sensor();
+    assert_eq!(sensor["read"], 4, "{sensor:#}");
+    let unread = sensor["unread"].to_string();
+    for (reason, lines) in [
+        ("line longer than 64 KiB", 1),
+        ("entry of the journal that is no JSON", 1),
+        ("no time stamp of a known format", 2),
+        ("empty line", 2),
+    ] {
+        assert!(unread.contains(&format!("\"lines\":{lines},\"reason\":\"{reason}\"")), "{reason}: {unread}");
+    }
+    eventually("the cursor", || {
+        let kept = fs::read_to_string(journal.directory.path().join("state/positions.json"));
+        kept.is_ok_and(|text| text.contains("s=1;i=8"))
+    });
+    journal.stop(child);
 }
