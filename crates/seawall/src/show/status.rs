@@ -269,6 +269,9 @@ fn log_sensor(sensor: &Sensor, log: &LogSensor) -> String {
     if log.dropped_datagrams > 0 {
         text += &format!(", {} datagrams dropped", log.dropped_datagrams);
     }
+    if log.passed_over_entries > 0 {
+        text += &format!(", {} entries passed over", log.passed_over_entries);
+    }
     if log.passed_over_bytes > 0 {
         text += &format!(", {} passed over", bytes(log.passed_over_bytes as f64));
     }

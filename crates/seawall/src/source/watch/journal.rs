@@ -25,6 +25,10 @@ const TURN_ENTRIES: usize = 10_000;
 /// How long to wait before `journalctl` is started again.
 const PAUSE: Duration = Duration::from_secs(5);
 
+/// When entries have been older than this for as long, more is written than `journalctl` gives. It begins with the newest then: detection
+/// can do nothing with what is twelve seconds old.
+const BEHIND_MAX: Duration = Duration::from_secs(5);
+
 /// An entry that is no older than this is of now.
 const FRESH: Duration = Duration::from_secs(2);
 
@@ -39,6 +43,20 @@ pub(super) struct Journal {
     running: Option<Running>,
     started: Timestamp,
     trouble: Option<String>,
+    lag: Lag,
+    /// The last entry before others were passed over, until the next comes.
+    passed_from: Option<String>,
+    /// Entries that were passed over.
+    passed_over: u64,
+}
+
+/// How far behind the journal is read.
+#[derive(Clone, Copy, Debug, Default)]
+struct Lag {
+    /// When the last entry was written, and when it came.
+    last: Option<(Timestamp, Timestamp)>,
+    /// Since when all that came were old.
+    behind_since: Option<Timestamp>,
 }
 
 struct Running {
@@ -94,19 +112,29 @@ impl Journal {
     /// When `journalctl` cannot be started.
     pub(super) fn open(unit: Option<String>, sensor: Sensor, saved: &Positions) -> io::Result<Self> {
         let cursor = saved.journal.get(unit.as_deref().unwrap_or_default()).cloned();
-        let (running, trouble) = (None, None);
-        let mut journal = Self { unit, sensor, cursor, running, started: Timestamp::EPOCH, trouble };
-        journal.start()?;
+        let mut journal = Self {
+            unit,
+            sensor,
+            cursor,
+            running: None,
+            started: Timestamp::EPOCH,
+            trouble: None,
+            lag: Lag::default(),
+            passed_from: None,
+            passed_over: 0,
+        };
+        journal.start(false)?;
         Ok(journal)
     }
 
-    fn start(&mut self) -> io::Result<()> {
+    /// Starts `journalctl` where it was left, or with what is written from now on.
+    fn start(&mut self, at_newest: bool) -> io::Result<()> {
         let mut command = Command::new("journalctl");
         command.args(["--output=json", "--follow", "--all", "--quiet"]);
         if let Some(unit) = &self.unit {
             command.arg(format!("--unit={unit}"));
         }
-        match &self.cursor {
+        match self.cursor.as_ref().filter(|_| !at_newest) {
             Some(cursor) => command.arg(format!("--after-cursor={cursor}")),
             None => command.arg("--lines=0"),
         };
@@ -131,7 +159,7 @@ impl Journal {
         let Some(running) = &mut self.running else {
             if now.since(self.started) >= PAUSE {
                 self.started = now;
-                self.trouble = self.start().err().map(|error| format!("journalctl cannot be started: {error}"));
+                self.trouble = self.start(false).err().map(|error| format!("journalctl cannot be started: {error}"));
             }
             return false;
         };
@@ -139,18 +167,26 @@ impl Journal {
         let ended = loop {
             while let Some(piece) = running.pieces.ready() {
                 if let Some(cursor) = cursor(piece.text) {
+                    let before = self.passed_from.take();
+                    self.passed_over += before.map_or(0, |before| between(&before, cursor));
                     self.cursor = Some(cursor.to_owned());
                 }
                 let is_whole = piece.text.ends_with(b"\n");
                 match (piece.begins_line, is_whole) {
                     (true, true) => {
-                        take(piece.text, &mut self.sensor, watcher, now);
+                        if let Some(at) = take(piece.text, &mut self.sensor, watcher, now) {
+                            self.lag.note(at, now);
+                        }
                     }
                     // It does not fit into the buffer. What follows of it belongs to no other.
                     (true, false) => self.sensor.refuse(Reason::TooLong),
                     (false, _) => continue,
                 }
                 entries += 1;
+            }
+            if self.lag.is_lasting(now) {
+                self.pass_over(now);
+                return true;
             }
             if entries >= TURN_ENTRIES {
                 return true;
@@ -170,9 +206,25 @@ impl Journal {
         false
     }
 
+    /// Goes on with the newest, and leaves out what was not read yet.
+    fn pass_over(&mut self, now: Timestamp) {
+        if self.passed_over == 0 {
+            tracing::warn!(name = %self.sensor.name, "more is written than can be read: old entries are passed over");
+        }
+        if let Some(running) = self.running.take() {
+            running.end();
+        }
+        // Entries that are passed over before the first of those has come are counted with it.
+        self.passed_from = self.passed_from.take().or_else(|| self.cursor.clone());
+        (self.lag, self.started) = (Lag::default(), now);
+        self.trouble = self.start(true).err().map(|error| format!("journalctl cannot be started: {error}"));
+    }
+
     pub(super) fn report(&mut self, now: Timestamp) -> Report {
         let mut report = self.sensor.report(now);
         report.log.trouble.clone_from(&self.trouble);
+        report.log.lag_seconds = self.lag.of(now).as_secs_f64();
+        report.log.passed_over_entries = self.passed_over;
         report
     }
 
@@ -185,11 +237,36 @@ impl Journal {
 
 impl Drop for Journal {
     fn drop(&mut self) {
-        if let Some(running) = &mut self.running {
-            // It may have ended by itself.
-            let _ = running.child.kill();
-            let _ = running.child.wait();
+        if let Some(running) = self.running.take() {
+            running.end();
         }
+    }
+}
+
+impl Running {
+    fn end(mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Lag {
+    /// An entry that was written at `at` has come.
+    fn note(&mut self, at: Timestamp, now: Timestamp) {
+        self.last = Some((at, now));
+        let is_old = now.since(at) > BEHIND_MAX;
+        self.behind_since = is_old.then(|| self.behind_since.unwrap_or(now));
+    }
+
+    fn is_lasting(&self, now: Timestamp) -> bool {
+        self.behind_since.is_some_and(|since| now.since(since) > BEHIND_MAX)
+    }
+
+    /// By how much the entries that come now are late.
+    fn of(&self, now: Timestamp) -> Duration {
+        let late = self.last.filter(|(_, came)| now.since(*came) <= FRESH).map(|(at, came)| came.since(at));
+        late.filter(|late| *late > FRESH).unwrap_or_default()
     }
 }
 
@@ -226,9 +303,52 @@ fn cursor(text: &[u8]) -> Option<&str> {
     str::from_utf8(value.get(..end)?).ok().filter(|cursor| !cursor.is_empty() && !cursor.contains('\\'))
 }
 
+/// How many entries, of any unit, lie between two with these cursors; 0 where they do not tell.
+fn between(before: &str, after: &str) -> u64 {
+    // `s=` names who has numbered the entries, `i=` is the number, in base sixteen.
+    let part = |cursor: &str, name: &str| cursor.split(';').find_map(|part| part.strip_prefix(name)).map(str::to_owned);
+    let number = |cursor: &str| u64::from_str_radix(&part(cursor, "i=")?, 16).ok();
+    let is_same = part(before, "s=").is_some() && part(before, "s=") == part(after, "s=");
+    match (number(before), number(after)) {
+        (Some(before), Some(after)) if is_same => after.saturating_sub(before).saturating_sub(1),
+        _ => 0,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn entries_between_two_are_counted() {
+        for (before, after, expected) in [
+            ("s=a;i=f;b=1", "s=a;i=14;b=1", 4),
+            ("s=a;i=f", "s=a;i=10", 0),
+            ("s=a;i=10", "s=a;i=f", 0),
+            ("s=a;i=f", "s=b;i=ff", 0),
+            ("i=f", "i=ff", 0),
+            ("s=a;i=x", "s=a;i=ff", 0),
+        ] {
+            assert_eq!(between(before, after), expected, "{before} {after}");
+        }
+    }
+
+    #[test]
+    fn it_is_behind_while_old_entries_come_and_for_no_longer() {
+        let (mut lag, start) = (Lag::default(), Timestamp::from_seconds(1_700_000_000));
+        let second = Duration::from_secs(1);
+        for seconds in 0..=5 {
+            let now = start + seconds * second;
+            lag.note(start - 20 * second, now);
+            assert!(!lag.is_lasting(now) && lag.of(now) == (20 + seconds) * second, "{lag:?}");
+        }
+        lag.note(start - 20 * second, start + 6 * second);
+        assert!(lag.is_lasting(start + 6 * second));
+        // Nothing more came: it was the last that there is.
+        assert_eq!(lag.of(start + 9 * second), Duration::ZERO);
+        lag.note(start + 6 * second, start + 7 * second);
+        assert!(!lag.is_lasting(start + 60 * second) && lag.of(start + 7 * second) == Duration::ZERO);
+    }
 
     #[test]
     fn cursors_are_found_in_whatever_holds_one() {

@@ -38,6 +38,9 @@ pub struct LogSensor {
     pub behind_bytes: u64,
     /// Bytes that were passed over, since there was too much to be read in time.
     pub passed_over_bytes: u64,
+    /// Entries of the journal, of any unit, that were passed over, since there was too much to be read in time.
+    #[serde(default)]
+    pub passed_over_entries: u64,
     /// Syslog datagrams that the kernel has dropped, since they came faster than they were read.
     #[serde(default)]
     pub dropped_datagrams: u64,

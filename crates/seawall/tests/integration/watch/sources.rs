@@ -389,3 +389,40 @@ exec sleep 60
     });
     journal.stop(child);
 }
+
+#[test]
+fn a_journal_that_comes_faster_than_it_is_given_is_read_from_the_newest() {
+    // At first it gives what is twenty seconds old, and ever older; the second time it begins with what is new.
+    let program = r#"#!/bin/sh
+folder=$(dirname "$0")
+echo "$@" >> "$folder/asked"
+times=$(wc -l < "$folder/asked")
+i=0
+age=20
+if [ "$times" -gt 1 ]; then i=4096; age=0; fi
+while :; do
+  i=$((i + 1))
+  now=$(($(date +%s) - age))
+  at=$(date -u -d "@$now" '+%d/%b/%Y:%H:%M:%S +0000')
+  printf '{"__CURSOR":"s=1;i=%x","__REALTIME_TIMESTAMP":"%s000000","MESSAGE":"192.0.2.1 - - [%s] \\"GET / HTTP/1.1\\" 200 5 \\"-\\" \\"a\\""}\n' "$i" "$now" "$at"
+  sleep 0.05
+done
+"#;
+    let journal = Journalctl::new(program);
+    let child = journal.watch();
+    eventually("how far behind it is", || journal.sensor()["lag_seconds"].as_f64().is_some_and(|lag| lag >= 19.0));
+    eventually("what was passed over", || {
+        journal.sensor()["passed_over_entries"].as_u64().is_some_and(|count| count > 3_000)
+    });
+    let asked = fs::read_to_string(journal.directory.path().join("asked")).expect("it was asked");
+    assert!(asked.lines().count() == 2 && asked.lines().all(|asked| asked.ends_with("--lines=0")), "{asked}");
+    let late = journal.sensor()["late"].as_u64().expect("a count");
+    let read = journal.sensor()["read"].as_u64().expect("a count");
+    assert!(late > 0, "{:#}", journal.sensor());
+    eventually("what is new", || journal.sensor()["read"].as_u64().is_some_and(|count| count > read + 20));
+    let sensor = journal.sensor();
+    assert_eq!((sensor["late"].as_u64(), sensor["lag_seconds"].as_f64()), (Some(late), Some(0.0)), "{sensor:#}");
+    let shown = text(&journal.seawall(&["status"]).output().expect("started").stdout);
+    assert!(shown.contains("entries passed over"), "{shown}");
+    journal.stop(child);
+}
