@@ -110,7 +110,8 @@ impl Watcher {
             Field::Host => !request.host.is_empty(),
             Field::UserAgent => request.user_agent.is_some(),
             Field::Referer => request.referer.is_some(),
-            Field::RequestTime => !cost.connection_time.is_zero(),
+            // nginx writes 0.000 for what takes less than a millisecond.
+            Field::RequestTime => entry.is_timed,
             Field::Method => !request.method.is_empty(),
             Field::Path => !request.path.is_empty(),
             Field::Query => request.query.is_some(),

@@ -86,6 +86,26 @@ fn a_log_that_stops_while_another_goes_on_is_an_alarm_until_it_is_written_again(
     eventually("its end", || alarms(0) == serde_json::json!([]));
 }
 
+/// nginx writes 0.000 for what it takes from its cache.
+#[test]
+fn requests_that_took_no_time_are_no_loss_of_the_time() {
+    let guard = Guard::watch(&["access.log"], |_| {});
+    let log = guard.folder().join("access.log");
+    let clock = Clock::start();
+    let timed = |number: u32, time: &str| format!("{} {time}\n", ordinary(&clock, number).trim_end());
+    for _ in 0..4 {
+        append(&log, &(0..20).map(|number| timed(number, "0.250")).collect::<String>());
+        thread::sleep(Duration::from_millis(600));
+    }
+    append(&log, &(0..40).map(|number| timed(number, "0.000")).collect::<String>());
+    eventually("every line", || guard.sensor()["read"] == 120);
+    // They are looked at once a second.
+    thread::sleep(Duration::from_millis(2_500));
+    assert_eq!(alarms(&guard), "[]");
+    append(&log, &(0..40).map(|number| timed(number, "-")).collect::<String>());
+    eventually("the alarm", || alarms(&guard).contains("the request time is in none of the last 40 requests"));
+}
+
 #[test]
 fn rules_that_ask_for_what_went_missing_are_named() {
     let guard = Guard::watch(&["access.log"], |_| {});
