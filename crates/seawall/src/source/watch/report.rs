@@ -102,9 +102,9 @@ impl Counts {
         for (known, lines) in Reason::ALL.iter().zip(&mut self.reasons) {
             *lines += u64::from(*known == reason);
         }
-        self.reading.unread_run += 1;
         // What is meant to say nothing of a request is no failure.
         if !matches!(reason, Reason::Empty | Reason::Directive) {
+            self.reading.unread_run += 1;
             self.reading.reason = Some(reason);
         }
     }
@@ -134,5 +134,24 @@ impl Counts {
         let reasons = Reason::ALL.iter().zip(self.reasons).filter(|(_, lines)| *lines > 0);
         log.unread = reasons.map(|(reason, lines)| Unread { reason: reason.to_string(), lines }).collect();
         log.unread.sort_by_key(|unread| std::cmp::Reverse(unread.lines));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As an idle IIS that is started again and again writes them.
+    #[test]
+    fn lines_that_are_no_requests_are_no_failure_to_read() {
+        let mut counts = Counts::default();
+        for _ in 0..10 {
+            counts.add_unread(Reason::Directive);
+            counts.add_unread(Reason::Empty);
+        }
+        assert_eq!((counts.reading.unread_run, counts.reading.reason), (0, None));
+        counts.add_unread(Reason::NoTimestamp);
+        counts.add_unread(Reason::Empty);
+        assert_eq!((counts.reading.unread_run, counts.reading.reason), (1, Some(Reason::NoTimestamp)));
     }
 }
