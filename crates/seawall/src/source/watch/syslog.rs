@@ -10,10 +10,11 @@ use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use seawall_engine::observation::log::LINE_BYTES_MAX;
 use seawall_engine::units::Timestamp;
-use socket2::SockRef;
+use socket2::{SockRef, TcpKeepalive};
 
 use super::report::Report;
 use super::sensor::Sensor;
@@ -23,8 +24,12 @@ use super::watcher::Watcher;
 /// Messages that are taken before others have their turn.
 const TURN_MESSAGES: usize = 10_000;
 
-/// Senders over TCP at once; others wait.
+/// Senders over TCP at once. When another comes, the one that has been silent for longest goes.
 const SENDERS_MAX: usize = 64;
+
+/// After so long a silence a sender is asked whether it is still there, and again in this interval: one that was cut off says nothing.
+const KEEPALIVE_TIME: Duration = Duration::from_secs(60);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 
 /// What the kernel is asked to hold of datagrams, in bytes: those of a moment in which nobody reads.
 const RECEIVE_BYTES: usize = 4 << 20;
@@ -51,6 +56,9 @@ enum Socket {
 struct Sender {
     stream: TcpStream,
     frames: Frames,
+    /// Whether it has sent anything, and when it last did, or came.
+    has_spoken: bool,
+    heard: Timestamp,
 }
 
 impl Syslog {
@@ -94,8 +102,7 @@ impl Syslog {
             Socket::Udp(socket) => vec![socket.as_fd()],
             Socket::Unix(socket, _) => vec![socket.as_fd()],
             Socket::Tcp(listener, senders) => {
-                let waiting = (senders.len() < SENDERS_MAX).then(|| listener.as_fd());
-                waiting.into_iter().chain(senders.iter().map(|sender| sender.stream.as_fd())).collect()
+                std::iter::once(listener.as_fd()).chain(senders.iter().map(|sender| sender.stream.as_fd())).collect()
             }
         }
     }
@@ -119,14 +126,10 @@ impl Syslog {
         let Self { socket, sensor, buffer } = self;
         let mut take = |message: &[u8]| watcher.line(sensor, message.trim_ascii_end(), arrival);
         if let Socket::Tcp(listener, senders) = socket {
-            while senders.len() < SENDERS_MAX {
-                let Ok((stream, _)) = listener.accept() else { break };
-                if stream.set_nonblocking(true).is_ok() {
-                    senders.push(Sender { stream, frames: Frames::default() });
-                }
-            }
             let mut has_more = false;
-            senders.retain_mut(|sender| sender.read(buffer, &mut take, &mut has_more));
+            senders.retain_mut(|sender| sender.read(buffer, now, &mut take, &mut has_more));
+            // Those who come are read at the next look, which their first message brings about.
+            accept(listener, senders, now, &mut take);
             return has_more;
         }
         for _ in 0..TURN_MESSAGES {
@@ -149,6 +152,25 @@ impl Syslog {
             report.log.dropped_datagrams = dropped(socket);
         }
         report
+    }
+}
+
+/// Takes in who has connected. Nobody is left waiting: whoever holds all places and says nothing would shut out those who do.
+fn accept(listener: &TcpListener, senders: &mut Vec<Sender>, now: Timestamp, take: &mut impl FnMut(&[u8])) {
+    for _ in 0..SENDERS_MAX {
+        let Ok((stream, _)) = listener.accept() else { return };
+        if stream.set_nonblocking(true).is_err() {
+            continue;
+        }
+        let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_TIME).with_interval(KEEPALIVE_INTERVAL);
+        // Without it a sender that was cut off only stays for longer.
+        let _ = SockRef::from(&stream).set_tcp_keepalive(&keepalive);
+        // Strangers who never said anything go before a server that has nothing to say at night.
+        let idle = (0..senders.len()).min_by_key(|index| senders.get(*index).map(|s| (s.has_spoken, s.heard)));
+        if let Some(index) = idle.filter(|_| senders.len() >= SENDERS_MAX) {
+            senders.swap_remove(index).frames.finish(take);
+        }
+        senders.push(Sender { stream, frames: Frames::default(), has_spoken: false, heard: now });
     }
 }
 
@@ -182,14 +204,17 @@ impl Drop for Syslog {
 
 impl Sender {
     /// Takes what it has sent. False when it has gone, or sends what is no stream of messages.
-    fn read(&mut self, buffer: &mut [u8], take: &mut impl FnMut(&[u8]), has_more: &mut bool) -> bool {
+    fn read(&mut self, buffer: &mut [u8], now: Timestamp, take: &mut impl FnMut(&[u8]), has_more: &mut bool) -> bool {
         for _ in 0..TURN_MESSAGES / 100 {
             match self.stream.read(buffer) {
                 Ok(0) => {
                     self.frames.finish(take);
                     return false;
                 }
-                Ok(length) => self.frames.add(buffer.get(..length).unwrap_or_default(), take),
+                Ok(length) => {
+                    (self.has_spoken, self.heard) = (true, now);
+                    self.frames.add(buffer.get(..length).unwrap_or_default(), take);
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => return false,

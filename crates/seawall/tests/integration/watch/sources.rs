@@ -166,6 +166,34 @@ fn syslog_messages_are_received_in_datagrams_and_over_connections() {
 }
 
 #[test]
+fn senders_that_say_nothing_shut_nobody_out() {
+    let guard = Guard::watch(&["tcp://127.0.0.1:0"], |_| {});
+    let address = guard.watching()[0].strip_prefix("tcp://").expect("an address").to_owned();
+    let message = || format!("<190>Nov  6 10:00:00 host nginx: {}", line(&Clock::start(), "192.0.2.7", "GET /", "a"));
+    let connect = || TcpStream::connect(&address).expect("a connection");
+    let send = |stream: &mut TcpStream| stream.write_all(message().as_bytes()).expect("sent");
+    // As many as there are places have spoken once and are idle now, the first for longest.
+    let mut idle: Vec<TcpStream> = Vec::new();
+    for number in 0..64 {
+        idle.push(connect());
+        send(&mut idle[number]);
+        eventually("its line", || guard.sensor()["read"] == number + 1);
+    }
+    let mut late = connect();
+    send(&mut late);
+    eventually("the line of one who came later", || guard.sensor()["read"] == 65);
+    // Any number of strangers who never say anything costs those who do no place.
+    let strangers: Vec<TcpStream> = (0..200).map(|_| connect()).collect();
+    send(&mut late);
+    send(&mut idle[63]);
+    eventually("the lines of those who are known", || guard.sensor()["read"] == 67);
+    let mut newest = connect();
+    send(&mut newest);
+    eventually("the line of one who came last", || guard.sensor()["read"] == 68);
+    drop(strangers);
+}
+
+#[test]
 fn a_socket_in_the_file_system_is_there_while_the_guard_runs() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("log.sock");
