@@ -45,6 +45,8 @@ pub(super) struct Syslog {
     socket: Socket,
     sensor: Sensor,
     buffer: Vec<u8>,
+    /// Since when there has been more than could be taken at once.
+    behind_since: Option<Timestamp>,
 }
 
 enum Socket {
@@ -92,7 +94,7 @@ impl Syslog {
     }
 
     fn new(socket: Socket, sensor: Sensor) -> Self {
-        let mut socket = Self { socket, sensor, buffer: vec![0; LINE_BYTES_MAX + 1] };
+        let mut socket = Self { socket, sensor, buffer: vec![0; LINE_BYTES_MAX + 1], behind_since: None };
         socket.sensor.is_own = socket.local_address().is_none_or(|address| address.ip().is_loopback());
         socket
     }
@@ -122,8 +124,14 @@ impl Syslog {
 
     /// Takes what has come, and says whether there is more.
     pub(super) fn look(&mut self, watcher: &mut Watcher, now: Timestamp) -> bool {
+        let has_more = self.take(watcher, now);
+        self.behind_since = has_more.then(|| self.behind_since.unwrap_or(now));
+        has_more
+    }
+
+    fn take(&mut self, watcher: &mut Watcher, now: Timestamp) -> bool {
         let arrival = Arrival { at: now, is_fresh: true, weight: 1.0 };
-        let Self { socket, sensor, buffer } = self;
+        let Self { socket, sensor, buffer, .. } = self;
         let mut take = |message: &[u8]| watcher.line(sensor, message.trim_ascii_end(), arrival);
         if let Socket::Tcp(listener, senders) = socket {
             let mut has_more = false;
@@ -148,6 +156,7 @@ impl Syslog {
 
     pub(super) fn report(&mut self, now: Timestamp) -> Report {
         let mut report = self.sensor.report(now);
+        report.log.lag_seconds = self.behind_since.map_or(0.0, |since| now.since(since).as_secs_f64());
         if let Socket::Udp(socket) = &self.socket {
             report.log.dropped_datagrams = dropped(socket);
         }
@@ -166,7 +175,8 @@ fn accept(listener: &TcpListener, senders: &mut Vec<Sender>, now: Timestamp, tak
         // Without it a sender that was cut off only stays for longer.
         let _ = SockRef::from(&stream).set_tcp_keepalive(&keepalive);
         // Strangers who never said anything go before a server that has nothing to say at night.
-        let idle = (0..senders.len()).min_by_key(|index| senders.get(*index).map(|s| (s.has_spoken, s.heard)));
+        let idle =
+            (0..senders.len()).min_by_key(|index| senders.get(*index).map(|sender| (sender.has_spoken, sender.heard)));
         if let Some(index) = idle.filter(|_| senders.len() >= SENDERS_MAX) {
             senders.swap_remove(index).frames.finish(take);
         }

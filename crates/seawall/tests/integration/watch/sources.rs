@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -191,6 +192,35 @@ fn senders_that_say_nothing_shut_nobody_out() {
     send(&mut newest);
     eventually("the line of one who came last", || guard.sensor()["read"] == 68);
     drop(strangers);
+}
+
+#[test]
+fn messages_that_come_faster_than_they_are_read_are_a_lag() {
+    let guard = Guard::watch(&["tcp://127.0.0.1:0"], |_| {});
+    let address = guard.watching()[0].strip_prefix("tcp://").expect("an address").to_owned();
+    assert_eq!(guard.sensor()["lag_seconds"], 0.0);
+    let message = format!("<190>Nov  6 10:00:00 host nginx: {}", line(&Clock::start(), "192.0.2.7", "GET /", "a"));
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                let mut stream = TcpStream::connect(&address).expect("a connection");
+                let messages = message.repeat(1_000);
+                while !stop.load(Ordering::Relaxed) {
+                    stream.write_all(messages.as_bytes()).expect("sent");
+                }
+            });
+        }
+        let clock = Clock::start();
+        let is_told = || guard.sensor()["lag_seconds"].as_f64().is_some_and(|lag| lag > 0.5);
+        let mut told = is_told();
+        while !told && clock.uptime() < Duration::from_secs(20) {
+            told = is_told();
+        }
+        stop.store(true, Ordering::Relaxed);
+        assert!(told, "{:#}", guard.sensor());
+    });
+    eventually("its end", || guard.sensor()["lag_seconds"] == 0.0);
 }
 
 #[test]
