@@ -12,10 +12,12 @@
 //! line is read as it looks, and its client is no peer.
 
 use super::fields::{address_with_port, last_forwarded};
+use super::numbers::Numbers;
 use super::{Reason, request_line};
 use crate::address::ClientAddress;
 
-/// The order of the fields in one log, as far as its lines have told.
+/// What is not said in the lines of one log, as far as they have told: the order of the fields before the time stamp, and what a number behind
+/// the others is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Layout {
     /// Lines of three fields have come: the first is the client.
@@ -26,6 +28,8 @@ pub(super) struct Layout {
     has_names: bool,
     /// Lines have come that begin with a list of addresses: where a client stands first, a header named it.
     has_lists: bool,
+    /// What the whole numbers are that stand behind its lines.
+    pub(super) numbers: Numbers,
 }
 
 /// What stands before the time stamp.

@@ -20,6 +20,7 @@ mod haproxy;
 mod json;
 mod layout;
 mod moment;
+mod numbers;
 mod proxy_manager;
 mod queries;
 mod reader;
