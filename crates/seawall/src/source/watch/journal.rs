@@ -179,7 +179,7 @@ impl Journal {
                         }
                     }
                     // It does not fit into the buffer. What follows of it belongs to no other.
-                    (true, false) => self.sensor.refuse(Reason::TooLong),
+                    (true, false) => self.sensor.refuse(Reason::TooLong, piece.text),
                     (false, _) => continue,
                 }
                 entries += 1;
@@ -273,7 +273,7 @@ impl Lag {
 /// Takes an entry. Whatever it holds is counted, since nobody would miss what was dropped here.
 fn take(text: &[u8], sensor: &mut Sensor, watcher: &mut Watcher, now: Timestamp) -> Option<Timestamp> {
     let Ok(entry) = serde_json::from_slice::<Entry>(text) else {
-        sensor.refuse(Reason::DamagedEntry);
+        sensor.refuse(Reason::DamagedEntry, text);
         return None;
     };
     let at = entry.realtime.as_ref().and_then(Value::moment);
@@ -288,7 +288,7 @@ fn take(text: &[u8], sensor: &mut Sensor, watcher: &mut Watcher, now: Timestamp)
     };
     entry.message.iter().for_each(|message| message.texts(&mut take));
     if lines == 0 {
-        sensor.refuse(Reason::Empty);
+        sensor.refuse(Reason::Empty, b"");
     }
     at
 }

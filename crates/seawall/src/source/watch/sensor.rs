@@ -69,9 +69,9 @@ impl Sensor {
     }
 
     /// Counts what came in place of a line and is none.
-    pub(super) fn refuse(&mut self, reason: Reason) {
+    pub(super) fn refuse(&mut self, reason: Reason, text: &[u8]) {
         self.counts.reading.lines += 1;
-        self.counts.add_unread(reason);
+        self.counts.add_unread(reason, text);
     }
 
     /// After the first lines.

@@ -91,7 +91,7 @@ impl Watcher {
         counts.reading.lines += 1;
         let entry = match reader.read(line) {
             Ok(entry) => entry,
-            Err(reason) => return counts.add_unread(reason),
+            Err(reason) => return counts.add_unread(reason, line),
         };
         counts.add_format(entry.format);
         let observation = &entry.observation;

@@ -98,6 +98,17 @@ fn damaged_lines_are_counted_and_the_others_are_read() {
     assert_eq!(sensor["read"], 2, "{sensor:#}");
     let reasons = sensor["unread"].to_string();
     assert!(reasons.contains("longer than 64 KiB") && reasons.contains("time stamp"), "{reasons}");
+    // An example of each reason, without the client.
+    append(&log, "2024/05/01 12:00:01 [error] 7#7: *1 open() failed, client: 192.0.2.44, request: \"GET /a?secret\"\n");
+    append(&log, "192.0.2.45 - - [01/Jan/2025:00:00:00 +0000] \"GET /b?secret HTTP/1.1\" 999 5\n");
+    eventually("the others", || guard.sensor()["lines"] == 13);
+    let examples = guard.sensor()["unread"].to_string();
+    let shown = text(&guard.command(&["status"]).stdout).split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(examples.contains("GET /b HTTP/1.1") && examples.contains("xxxxxxxx"), "{examples}");
+    assert!(shown.contains(" not read, no time stamp of a known format, as: "), "{shown}");
+    for told in [examples, shown] {
+        assert!(!told.contains("192.0.2.4") && !told.contains("secret"), "{told}");
+    }
     assert!(guard.memory("VmRSS") < 200 * 1024, "{} KiB", guard.memory("VmRSS"));
 }
 
