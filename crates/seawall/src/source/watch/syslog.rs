@@ -352,6 +352,8 @@ fn counted(text: &[u8]) -> Counted {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn cut(stream: &[u8], at_once: usize) -> Vec<String> {
@@ -392,5 +394,50 @@ mod tests {
         let found = cut(&counted, 50_000);
         assert_eq!(found.last().map(String::as_str), Some("<2>after"));
         assert_eq!(found.len(), 2);
+    }
+
+    /// Messages, and what is nearly one.
+    fn nearly_messages() -> impl Strategy<Value = Vec<u8>> {
+        let message = "[ -~]{0,30}";
+        let part = prop_oneof![
+            message.prop_map(|text| format!("<13>{text}\n").into_bytes()),
+            message.prop_map(|text| format!("{} <13>{text}", text.len() + 4).into_bytes()),
+            "[0-9]{1,9} ?<?".prop_map(String::into_bytes),
+            Just(b"\0".to_vec()),
+            Just(b"\r\n".to_vec()),
+            Just(vec![b'x'; 2 * BUFFER_BYTES]),
+            Just(format!("{} <13>", 3 * BUFFER_BYTES).into_bytes()),
+            proptest::collection::vec(any::<u8>(), 0..20),
+        ];
+        proptest::collection::vec(part, 0..8).prop_map(|parts| parts.concat())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(256))]
+
+        /// In whatever parts a stream comes, it is cut into the same messages, and no more is held than one may take.
+        #[test]
+        fn a_stream_is_cut_alike_in_whatever_parts_it_comes(stream in nearly_messages(), at_once in 16_usize..5_000) {
+            let mut frames = Frames::default();
+            let mut given = 0;
+            for part in stream.chunks(at_once) {
+                frames.add(part, &mut |message| given += message.len());
+                prop_assert!(frames.buffer.len() < BUFFER_BYTES);
+            }
+            prop_assert!(given <= stream.len());
+            prop_assert_eq!(cut(&stream, at_once), cut(&stream, usize::MAX));
+        }
+
+        /// What is well formed is given as it was sent, whichever way each message ends.
+        #[test]
+        fn messages_are_given_as_they_were_sent(messages in proptest::collection::vec(("[ -~]{1,40}", any::<bool>()), 0..10), at_once in 1_usize..50) {
+            let framed = |(text, is_counted): &(String, bool)| {
+                let message = format!("<13>{text}");
+                if *is_counted { format!("{} {message}", message.len()) } else { format!("{message}\n") }
+            };
+            let stream: String = messages.iter().map(framed).collect();
+            let expected: Vec<String> = messages.iter().map(|(text, _)| format!("<13>{text}")).collect();
+            prop_assert_eq!(cut(stream.as_bytes(), at_once), expected);
+        }
     }
 }
