@@ -419,6 +419,7 @@ fn lines_within_what_others_write() {
         format!("<134>May 17 10:05:03 host nginx[7]: {line}"),
         format!("May  7 10:05:03 host nginx: {line}"),
         format!("<190>1 2015-05-17T10:05:03Z host nginx 7 - [a@1 b=\"c\"] {line}"),
+        format!("2015-05-17T10:05:03+00:00 192.0.2.9 nginx[7]: {line}"),
         format!("web-1  | {line}"),
         format!(r#"{{"log":"{}\n","stream":"stdout","time":"2015-05-17T10:05:03Z"}}"#, line.replace('"', "\\\"")),
     ] {

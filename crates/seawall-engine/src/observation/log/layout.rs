@@ -13,7 +13,7 @@
 
 use super::fields::{address_with_port, last_forwarded};
 use super::numbers::Numbers;
-use super::{Reason, request_line};
+use super::{Reason, request_line, time};
 use crate::address::ClientAddress;
 
 /// What is not said in the lines of one log, as far as they have told: the order of the fields before the time stamp, and what a number behind
@@ -95,6 +95,10 @@ impl Layout {
     /// The order of a line of four fields or more.
     fn order(&mut self, first: &[u8], third: &[u8], is_address: bool, is_address_second: bool) -> Order {
         if !is_address && is_address_second && first != b"-" {
+            // What syslog writes before a line: when, and which machine.
+            if time::iso(first).is_some() {
+                return Order::Unknown;
+            }
             self.host_first = true;
             return Order::HostFirst { is_certain: true };
         }
@@ -225,6 +229,9 @@ mod tests {
         check(&["www.example:443 2001:db8::1 - frank"], "www.example, 2001:db8::1, peer");
         check(&["- - -"], "no host, nobody");
         check(&["www.example - - -"], "www.example, nobody");
+        // Within a line of syslog.
+        check(&["2015-05-17T10:05:03Z 192.0.2.9 nginx: 192.0.2.1 - -"], "no host, nobody");
+        check(&["2015-05-17T10:05:03Z 192.0.2.9 nginx: 192.0.2.1 - -", PLAIN], "no host, 192.0.2.1, peer");
     }
 
     #[test]
