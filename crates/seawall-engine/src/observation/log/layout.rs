@@ -24,6 +24,8 @@ pub(super) struct Layout {
     client_first: bool,
     /// Lines have come in which an address follows a name: the second is the client.
     host_first: bool,
+    /// Lines of three fields have come in which a host is second: whatever stands there is one, also `localhost`.
+    host_second: bool,
     /// Lines of three fields have come that begin with a name: what stands first is not always what the server saw.
     has_names: bool,
     /// Lines have come that begin with a list of addresses: where a client stands first, a header named it.
@@ -70,6 +72,7 @@ impl Layout {
         let client = address_with_port(first);
         if fields.next().is_none() {
             self.client_first = true;
+            self.host_second |= has_point(second);
             if client.is_none() && memchr::memchr(b',', first).is_some() {
                 self.has_lists = true;
                 return Ok(self.forwarded(first, second));
@@ -115,7 +118,7 @@ impl Layout {
 
     /// lighttpd has the host in place of the identity, which nobody asks for any more.
     fn client_first<'a>(self, client: Option<ClientAddress>, second: &'a [u8], is_certain: bool) -> Parties<'a> {
-        let is_host = second != b"-" && memchr::memchr(b'.', second).is_some();
+        let is_host = second != b"-" && (self.host_second || has_point(second));
         let is_peer = is_certain && client.is_some() && !self.has_names && !self.has_lists;
         Parties { host: is_host.then(|| request_line::without_port(second)), client, forwarded_for: None, is_peer }
     }
@@ -177,6 +180,11 @@ impl Layout {
     }
 }
 
+/// Whether a field in place of the identity is a host.
+fn has_point(field: &[u8]) -> bool {
+    memchr::memchr(b'.', field).is_some()
+}
+
 fn host(field: &[u8]) -> &[u8] {
     if field == b"-" { &field[..0] } else { request_line::without_port(field) }
 }
@@ -225,6 +233,9 @@ mod tests {
         check(&["[2001:db8::1]:5555 - -"], "no host, 2001:db8::1, peer");
         check(&[HOST_SECOND], "www.example, 192.0.2.1, peer");
         check(&["192.0.2.1 192.0.2.80:8080 -"], "192.0.2.80, 192.0.2.1, peer");
+        check(&["192.0.2.1 localhost -"], "no host, 192.0.2.1, peer");
+        check(&[HOST_SECOND, "192.0.2.1 localhost -"], "localhost, 192.0.2.1, peer");
+        check(&[HOST_SECOND, "192.0.2.1 - -"], "no host, 192.0.2.1, peer");
         check(&[HOST_FIRST], "www.example, 192.0.2.1, peer");
         check(&["www.example:443 2001:db8::1 - frank"], "www.example, 2001:db8::1, peer");
         check(&["- - -"], "no host, nobody");
@@ -257,7 +268,7 @@ mod tests {
         check(&[PLAIN, "192.0.2.1 - - x"], "no host, 192.0.2.1, peer");
         check(&[PLAIN, "192.0.2.1 - - 9.9.9.9 - x"], "no host, 192.0.2.1, peer");
         check(&[HOST_SECOND, "192.0.2.1 9.9.9.9 - x"], "9.9.9.9, 192.0.2.1, peer");
-        check(&[HOST_SECOND, "192.0.2.1 a 9.9.9.9 - x"], "no host, 192.0.2.1, peer");
+        check(&[HOST_SECOND, "192.0.2.1 a 9.9.9.9 - x"], "a, 192.0.2.1, peer");
         check(&["- www.example.org -", "- 9.9.9.9 - x"], "9.9.9.9, nobody");
         check(&[HOST_FIRST, "a 9.9.9.9 192.0.2.1 - -"], "a 9.9.9.9, 192.0.2.1, peer");
         check(&[HOST_FIRST, "9.9.9.9 8.8.8.8 192.0.2.1 - -"], "9.9.9.9 8.8.8.8, 192.0.2.1, peer");
