@@ -66,7 +66,8 @@ impl Layout {
             return Err(Reason::TooFewFields);
         };
         // No host ends like this but one that a client made up.
-        if first.ends_with(b",") && !self.host_first {
+        let begins_with_hosts = self.host_first && !self.client_first;
+        if first.ends_with(b",") && !begins_with_hosts {
             return self.behind_list(before);
         }
         let client = address_with_port(first);
@@ -295,6 +296,7 @@ mod tests {
         // A host that looks like it changes nothing.
         check(&[HOST_FIRST, "9.9.9.9, 192.0.2.1 - -"], "9.9.9.9,, 192.0.2.1, peer");
         check(&["9.9.9.9, 192.0.2.1 - -", HOST_FIRST], "www.example, 192.0.2.1, peer");
+        check(&[HOST_FIRST, PLAIN, list], "no host, 10.0.0.1, forwarded 192.0.2.1, 10.0.0.1");
         let mut layout = Layout::default();
         for short in ["192.0.2.1, - -", "192.0.2.1, 10.0.0.1 -", "a, b, c,", ", , ,"] {
             assert_eq!(layout.read(short.as_bytes()), Err(Reason::TooFewFields), "{short}");
