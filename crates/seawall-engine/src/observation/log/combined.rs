@@ -206,6 +206,7 @@ fn split_at_timestamp(line: &[u8]) -> Result<(&[u8], Timestamp, &[u8]), Reason> 
 }
 
 /// The time stamp that a text behind a bracket begins with, and what follows its own.
+#[inline]
 fn timestamp<'a>(text: &'a [u8], reason: &mut Reason) -> Option<(Timestamp, &'a [u8])> {
     if let Some((common, [b']', after @ ..])) = text.split_first_chunk::<{ time::COMMON_BYTES }>() {
         if let Some(at) = time::common(common) {

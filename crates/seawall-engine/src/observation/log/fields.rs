@@ -20,7 +20,12 @@ pub(super) fn address(field: &[u8]) -> Option<ClientAddress> {
 }
 
 /// An address, in brackets or not, with a port or without.
+#[inline]
 pub(super) fn address_with_port(field: &[u8]) -> Option<ClientAddress> {
+    // Most names are told from one by how they begin.
+    if !field.first().is_some_and(|byte| byte.is_ascii_hexdigit() || matches!(byte, b'[' | b':')) {
+        return None;
+    }
     if let [b'[', rest @ ..] = field {
         return address(&rest[..memchr::memchr(b']', rest)?]);
     }

@@ -60,6 +60,7 @@ enum Order {
 
 impl Layout {
     /// Reads the fields before a time stamp, and learns from them.
+    #[inline]
     pub(super) fn read<'a>(&mut self, before: &'a [u8]) -> Result<Parties<'a>, Reason> {
         let mut fields = before.split(|byte| *byte == b' ').filter(|field| !field.is_empty());
         let (Some(first), Some(second), Some(third)) = (fields.next(), fields.next(), fields.next()) else {
@@ -73,7 +74,7 @@ impl Layout {
         let client = address_with_port(first);
         if fields.next().is_none() {
             self.client_first = true;
-            self.host_second |= has_point(second);
+            self.host_second |= second != b"-" && has_point(second);
             if client.is_none() && memchr::memchr(b',', first).is_some() {
                 self.has_lists = true;
                 return Ok(self.forwarded(first, second));
@@ -81,7 +82,17 @@ impl Layout {
             self.has_names |= client.is_none() && is_name(first);
             return Ok(self.client_first(client, second, true));
         }
-        let is_longer = fields.next().is_some();
+        self.longer(before, [first, second, third], client, fields.next().is_some())
+    }
+
+    /// Reads a line of four fields or more.
+    fn longer<'a>(
+        &mut self,
+        before: &'a [u8],
+        [first, second, third]: [&'a [u8]; 3],
+        client: Option<ClientAddress>,
+        is_longer: bool,
+    ) -> Result<Parties<'a>, Reason> {
         let client_second = address_with_port(second);
         match self.order(first, third, client.is_some(), client_second.is_some()) {
             Order::ClientFirst { is_certain } => Ok(self.client_first(client, second, is_certain)),
@@ -118,6 +129,7 @@ impl Layout {
     }
 
     /// lighttpd has the host in place of the identity, which nobody asks for any more.
+    #[inline]
     fn client_first<'a>(self, client: Option<ClientAddress>, second: &'a [u8], is_certain: bool) -> Parties<'a> {
         let is_host = second != b"-" && (self.host_second || has_point(second));
         let is_peer = is_certain && client.is_some() && !self.has_names && !self.has_lists;

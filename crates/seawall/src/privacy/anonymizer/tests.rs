@@ -222,7 +222,7 @@ fn mutations_of_real_lines_lose_nothing_but_addresses_and_queries() {
         assert!(without.len() <= text.len() + found * NOBODY.len(), "{}", text.escape_ascii());
         changed += usize::from(without != text);
     }
-    assert!(changed > 8_000, "{changed} were changed: mutations without an address would find nothing");
+    assert!(changed > 6_000, "{changed} were changed: mutations without an address would find nothing");
 }
 
 proptest! {
