@@ -175,9 +175,11 @@ fn read_by_itself<'a>(line: &'a [u8], expected: Option<Format>, layout: &mut Lay
     let others = FAMILIES.iter().filter(|family| !is_expected(family));
     let mut furthest = Reason::Empty;
     for family in expected_first.chain(others) {
-        match (family.read)(line, layout) {
-            Ok(entry) => return Ok(entry),
-            Err(reason) => furthest = furthest.max(reason),
+        // An entry is large: it is passed on as it came, and not taken apart.
+        let result = (family.read)(line, layout);
+        match &result {
+            Ok(_) => return result,
+            Err(reason) => furthest = furthest.max(*reason),
         }
     }
     Err(furthest)

@@ -114,7 +114,7 @@ impl Reader {
         }
         let Self { expected, is_strict, template, columns, is_by_columns, layout, is_wrapped, unwrapped } = self;
         let mut read = |line: &'a [u8]| {
-            let entry = match (&*template, &*columns) {
+            let result = match (&*template, &*columns) {
                 (Some(template), _) => template.read(line),
                 (None, None) => read_by_itself(line, *expected, layout),
                 (None, Some(columns)) => {
@@ -127,9 +127,11 @@ impl Reader {
                         Ok(other)
                     })
                 }
-            }?;
-            let is_other = *is_strict && *expected != Some(entry.format);
-            if is_other { Err(Reason::OtherFormat) } else { Ok(entry) }
+            };
+            match &result {
+                Ok(entry) if *is_strict && *expected != Some(entry.format) => Err(Reason::OtherFormat),
+                _ => result,
+            }
         };
         let mut direct = None;
         if !*is_wrapped {
