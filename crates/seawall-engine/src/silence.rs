@@ -35,6 +35,19 @@ const EXPECTED_LINES: f64 = 20.0;
 /// and the server goes on: other sensors have lines, or so many connections were accepted meanwhile.
 const ACCEPTED_MIN: u64 = 5;
 
+/// Of a sensor that has had no line since the start nobody knows what is to be expected: the wrong file, or one that is no longer
+/// written. It is silent when nothing has come for this long,
+const UNHEARD_MIN: Duration = Duration::from_secs(45);
+
+/// while so many connections were accepted that no other sensor tells of. Those of a shell, a database and a watch over this machine are
+/// among them, so it takes more than a few.
+const ACCEPTED_UNHEARD: u64 = 50;
+
+/// Few requests of most sites have a query, and a flood has none, so neither a share nor a run says that the log has lost it. It has when
+/// as many clients with one were to be expected by now as [`EXPECTED_LINES`], where so many a second came: three a minute, since
+/// one alone that asks again and again may just have stopped.
+const QUERY_VOTES_MIN: f64 = 3.0 / 60.0;
+
 /// Over how long the usual rate of lines is averaged, in seconds, and over how many votes the usual share of a field.
 const RATE_SECONDS: f64 = 300.0;
 const SHARE_VOTES: f64 = 500.0;
@@ -53,16 +66,31 @@ pub enum Field {
     Referer,
     /// How long the request took.
     RequestTime,
+    /// The method.
+    Method,
+    /// The path.
+    Path,
+    /// The query of the target.
+    Query,
 }
 
 impl Field {
     /// Whether a client can leave it out, whatever the log records.
     const fn is_up_to_clients(self) -> bool {
-        matches!(self, Self::Host | Self::UserAgent | Self::Referer)
+        !matches!(self, Self::ClientAddress | Self::RequestTime)
     }
 
     /// Every field.
-    pub const ALL: [Self; 5] = [Self::ClientAddress, Self::Host, Self::UserAgent, Self::Referer, Self::RequestTime];
+    pub const ALL: [Self; 8] = [
+        Self::ClientAddress,
+        Self::Host,
+        Self::UserAgent,
+        Self::Referer,
+        Self::RequestTime,
+        Self::Method,
+        Self::Path,
+        Self::Query,
+    ];
 
     /// The field that a condition on this attribute needs, if it is one of these.
     pub const fn of(attribute: Attribute) -> Option<Self> {
@@ -71,14 +99,10 @@ impl Field {
             Attribute::RefererOrigin => Some(Self::Referer),
             Attribute::Host => Some(Self::Host),
             Attribute::ClientPrefix | Attribute::Country | Attribute::Asn => Some(Self::ClientAddress),
-            Attribute::Method
-            | Attribute::Path
-            | Attribute::PathPrefix
-            | Attribute::Extension
-            | Attribute::QueryKeys
-            | Attribute::Version
-            | Attribute::HeaderOrder
-            | Attribute::Ja4 => None,
+            Attribute::Method => Some(Self::Method),
+            Attribute::Path | Attribute::PathPrefix | Attribute::Extension => Some(Self::Path),
+            Attribute::QueryKeys => Some(Self::Query),
+            Attribute::Version | Attribute::HeaderOrder | Attribute::Ja4 => None,
         }
     }
 }
@@ -91,6 +115,9 @@ impl fmt::Display for Field {
             Self::UserAgent => "user agent",
             Self::Referer => "referer",
             Self::RequestTime => "request time",
+            Self::Method => "method",
+            Self::Path => "path",
+            Self::Query => "query",
         })
     }
 }
@@ -170,6 +197,9 @@ pub struct Silence {
     rate: f64,
     /// The share of requests that have each field, usually; none where no request was read yet.
     shares: [Option<f64>; Field::ALL.len()],
+    /// When a client's vote last had each field, and how many had it a second, usually.
+    voted: [Option<Timestamp>; Field::ALL.len()],
+    vote_rates: [f64; Field::ALL.len()],
     alarms: Vec<Alarm>,
 }
 
@@ -185,9 +215,7 @@ impl Silence {
         let votes = reading.votes.saturating_sub(before.votes);
         if lines > 0 {
             let (heard, _) = self.heard.replace((now, elsewhere)).unwrap_or((looked, elsewhere));
-            let passed = now.since(heard).as_secs_f64().max(0.001);
-            let part = 1.0 - (-passed / RATE_SECONDS).exp();
-            self.rate += part * (lines as f64 / passed - self.rate);
+            learn(&mut self.rate, lines, now.since(heard));
         }
         let mut changes = Vec::new();
         for (index, field) in Field::ALL.into_iter().enumerate() {
@@ -196,13 +224,23 @@ impl Silence {
             let (run, share) = (reading.runs[index], self.shares[index]);
             let is_missing = match field {
                 Field::ClientAddress => run >= NO_ADDRESS_REQUESTS,
+                Field::Query => {
+                    let (rate, voted) = (self.vote_rates[index], self.voted[index].unwrap_or(now));
+                    let is_expected = rate * now.since(voted).as_secs_f64() >= EXPECTED_LINES;
+                    let is_usual = rate >= QUERY_VOTES_MIN && is_expected;
+                    is_usual && run >= FIELD_REQUESTS && reading.clients_without[index] >= FIELD_CLIENTS
+                }
                 _ => {
                     let is_shared = !field.is_up_to_clients() || reading.clients_without[index] >= FIELD_CLIENTS;
                     run >= FIELD_REQUESTS && is_shared && share.is_some_and(|share| share >= FIELD_SHARE)
                 }
             };
+            let vote_rate = self.vote_rates[index];
             let text = || {
                 let used_to = match share {
+                    Some(_) if field == Field::Query => {
+                        format!("{:.0} clients a minute came with one before", 60.0 * vote_rate)
+                    }
                     Some(share) if share >= 0.01 => format!("it was in {:.0}% before", 100.0 * share),
                     _ => "this log does not record it, so nobody can be told from anybody else".to_owned(),
                 };
@@ -211,6 +249,11 @@ impl Silence {
             self.set(now, trouble, is_missing, with > 0 && !is_missing, text, &mut changes);
             // What is usual is not unlearned from what is missing.
             let votes_with = reading.votes_with[index].saturating_sub(before.votes_with[index]);
+            if votes_with > 0
+                && let Some(voted) = self.voted[index].replace(now)
+            {
+                learn(&mut self.vote_rates[index], votes_with, now.since(voted));
+            }
             if votes > 0 && (votes_with > 0 || share.is_none_or(|share| share < FIELD_SHARE)) {
                 let now_share = votes_with as f64 / votes as f64;
                 let part = 1.0 - (-(votes as f64) / SHARE_VOTES).exp();
@@ -240,14 +283,23 @@ impl Silence {
         let accepted = elsewhere.accepted.saturating_sub(before.accepted);
         let goes_on = elsewhere.lines > before.lines || accepted >= ACCEPTED_MIN;
         let has_stopped = silence >= SILENCE_MIN && rate * silence.as_secs_f64() >= EXPECTED_LINES && goes_on;
+        let is_explained = elsewhere.lines > before.lines;
+        let is_unheard = rate <= 0.0 && silence >= UNHEARD_MIN && accepted >= ACCEPTED_UNHEARD && !is_explained;
         let text = || {
+            if is_unheard {
+                return format!(
+                    "no line has come for {} s, since the start, while this machine accepted {accepted} connections; is it the log \
+                     that the server writes?",
+                    silence.as_secs()
+                );
+            }
             let others = match elsewhere.lines.saturating_sub(before.lines) {
                 0 => format!("this machine accepted {accepted} connections meanwhile"),
                 lines => format!("other sensors have had {lines} lines meanwhile"),
             };
             format!("no line for {} s, where {rate:.1} a second are usual; {others}", silence.as_secs())
         };
-        self.set(now, Trouble::Stopped, has_stopped, lines > 0, text, changes);
+        self.set(now, Trouble::Stopped, has_stopped || is_unheard, lines > 0, text, changes);
     }
 
     fn set(
@@ -269,6 +321,13 @@ impl Silence {
             _ => {}
         }
     }
+}
+
+/// Learns how many come a second, usually, of so many that came in a while.
+fn learn(rate: &mut f64, count: u64, passed: Duration) {
+    let passed = passed.as_secs_f64().max(0.001);
+    let part = 1.0 - (-passed / RATE_SECONDS).exp();
+    *rate += part * (count as f64 / passed - *rate);
 }
 
 #[cfg(test)]
@@ -382,8 +441,13 @@ mod tests {
                 reading.clients_without[index] = before.clients_without[index] + 5;
             });
             let found = raised(&told);
-            assert!(matches!(found.as_slice(), [(..=10, trouble)] if *trouble == Trouble::Missing(field)), "{found:?}");
-            assert!(watched.silence.alarms()[0].text.contains("it was in 100% before"));
+            let latest = if field == Field::Query { 30 } else { 10 };
+            assert!(
+                matches!(found.as_slice(), [(second, trouble)] if *trouble == Trouble::Missing(field) && *second <= latest),
+                "{found:?}"
+            );
+            let used_to = if field == Field::Query { "clients a minute came" } else { "it was in 100% before" };
+            assert!(watched.silence.alarms()[0].text.contains(used_to), "{:?}", watched.silence.alarms());
         }
     }
 
@@ -412,6 +476,48 @@ mod tests {
         assert_eq!(raised(&told), [(9, Trouble::Missing(Field::Referer))]);
     }
 
+    /// Requests of as many clients, of which so many a second have a query.
+    fn with_queries(lines: u64, queries: u64) -> impl Fn(&mut Reading, &mut Elsewhere) {
+        move |reading, elsewhere| {
+            let before = *reading;
+            whole(lines)(reading, elsewhere);
+            let query = Field::ALL.len() - 1;
+            assert_eq!(Field::ALL[query], Field::Query);
+            (reading.with[query], reading.votes_with[query]) =
+                (before.with[query] + queries, before.votes_with[query] + queries);
+            let clients = before.clients_without[query] + u32::try_from(lines).expect("few");
+            reading.clients_without[query] = if queries > 0 { 0 } else { clients };
+        }
+    }
+
+    #[test]
+    fn a_log_that_loses_its_queries_is_told_although_few_requests_have_one() {
+        let mut watched = Watched::new();
+        assert_eq!(watched.run(600, with_queries(10, 1)), []);
+        let told = watched.run(120, with_queries(10, 0));
+        assert!(matches!(raised(&told).as_slice(), [(20..=40, Trouble::Missing(Field::Query))]), "{told:?}");
+        assert!(watched.silence.alarms()[0].text.contains("clients a minute came with one before"));
+        let told = watched.run(1, with_queries(10, 1));
+        assert!(matches!(told.as_slice(), [(0, Change::Cleared(_))]), "{told:?}");
+    }
+
+    #[test]
+    fn a_flood_without_queries_is_no_loss_of_them() {
+        let mut watched = Watched::new();
+        watched.run(600, with_queries(10, 1));
+        for _ in 0..60 {
+            assert_eq!(watched.run(3, with_queries(5_000, 0)), []);
+            assert_eq!(watched.run(1, with_queries(5_000, 4)), []);
+        }
+        // Nor is it one when the only client that had one has gone.
+        let mut watched = Watched::new();
+        for _ in 0..10 {
+            watched.run(59, with_queries(10, 0));
+            watched.run(1, with_queries(10, 1));
+        }
+        assert_eq!(watched.run(3_600, with_queries(10, 0)), []);
+    }
+
     #[test]
     fn a_log_that_never_had_addresses_is_told_and_one_without_referers_is_not() {
         let mut watched = Watched::new();
@@ -431,6 +537,30 @@ mod tests {
         assert!(matches!(watched.run(1, whole(1)).as_slice(), [(0, Change::Cleared(_))]));
         // Nothing goes on anywhere: the server is down, or nobody comes.
         assert_eq!(watched.run(600, |_, _| {}), []);
+    }
+
+    #[test]
+    fn a_log_that_was_never_written_is_told_while_connections_are_accepted() {
+        let mut watched = Watched::new();
+        let told = watched.run(60, |_, elsewhere| elsewhere.accepted += 2);
+        assert_eq!(raised(&told), [(45, Trouble::Stopped)]);
+        assert!(watched.silence.alarms()[0].text.contains("is it the log that the server writes?"));
+        assert!(matches!(watched.run(1, whole(1)).as_slice(), [(0, Change::Cleared(_))]));
+    }
+
+    #[test]
+    fn a_log_that_nobody_has_need_to_write_is_no_alarm() {
+        // A shell and a watch over this machine.
+        assert_eq!(
+            Watched::new().run(600, |_, elsewhere| elsewhere.accepted += u64::from(elsewhere.accepted < 40)),
+            []
+        );
+        // The connections are those of another log.
+        let others = |_: &mut Reading, elsewhere: &mut Elsewhere| {
+            elsewhere.accepted += 5;
+            elsewhere.lines += 5;
+        };
+        assert_eq!(Watched::new().run(600, others), []);
     }
 
     #[test]

@@ -318,10 +318,12 @@ impl Detecting {
         if readings.is_empty() {
             return;
         }
-        let status = running.detector.status(running.at);
-        let has_matched = |id: RuleId| status.rules.iter().any(|rule| rule.id == id && rule.matched > 0);
+        let mut status = running.detector.status(running.at).rules;
+        status.extend(running.own.status());
+        let has_matched = |id: RuleId| status.iter().any(|rule| rule.id == id && rule.matched > 0);
+        let rules: Vec<Rule> = running.detector.rules().into_iter().chain(running.own.for_gate()).collect();
         let sensors = self.intake.sensors();
-        for event in running.silences.look(now, &sensors, &readings, &running.detector.rules(), has_matched) {
+        for event in running.silences.look(now, &sensors, &readings, &rules, has_matched) {
             self.note(running, Some(event));
         }
     }

@@ -16,12 +16,20 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// The watch over all sensors, by what they read.
 #[derive(Default)]
 pub(super) struct Silences {
-    sensors: HashMap<String, Silence>,
+    sensors: HashMap<String, Watched>,
     looked: Timestamp,
 }
 
+/// A sensor that is watched.
+#[derive(Default)]
+struct Watched {
+    silence: Silence,
+    /// Which rules matched nothing any more when something was first wrong, as the end of a sentence.
+    dependent: Vec<(Trouble, String)>,
+}
+
 impl Silences {
-    /// Looks at the sensors when it is time. `matched` are the rules that have matched something.
+    /// Looks at the sensors when it is time. `has_matched` says which of the rules have matched something.
     pub(super) fn look(
         &mut self,
         now: Timestamp,
@@ -39,16 +47,19 @@ impl Silences {
         let lines: u64 = readings.iter().map(|reading| reading.lines).sum();
         let mut events = Vec::new();
         for (sensor, reading) in sensors.iter().zip(readings) {
-            let silence = self.sensors.entry(sensor.address.clone()).or_default();
+            let Watched { silence, dependent } = self.sensors.entry(sensor.address.clone()).or_default();
             let elsewhere = Elsewhere { lines: lines - reading.lines, accepted };
             for change in silence.look(now, reading, elsewhere) {
                 let name = &sensor.address;
                 events.push(match change {
                     Change::Raised(alarm) => {
-                        let rules = dependent(&alarm, rules, &has_matched);
-                        Event { at: now, kind: EventKind::SensorSilent, text: format!("{name}: {}{rules}", alarm.text) }
+                        let rules = dependents(&alarm, rules, &has_matched);
+                        let text = format!("{name}: {}{rules}", alarm.text);
+                        dependent.push((alarm.trouble, rules));
+                        Event { at: now, kind: EventKind::SensorSilent, text }
                     }
                     Change::Cleared(alarm) => {
+                        dependent.retain(|(trouble, _)| *trouble != alarm.trouble);
                         let text = format!("{name} tells again: {}", cleared(&alarm));
                         Event { at: now, kind: EventKind::SensorHeard, text }
                     }
@@ -61,15 +72,19 @@ impl Silences {
     /// Writes into the sensors what is wrong with each.
     pub(super) fn tell(&self, sensors: &mut [Sensor]) {
         for sensor in sensors {
-            if let (Some(log), Some(silence)) = (&mut sensor.log, self.sensors.get(&sensor.address)) {
-                log.alarms = silence.alarms().to_vec();
+            if let (Some(log), Some(watched)) = (&mut sensor.log, self.sensors.get(&sensor.address)) {
+                log.alarms = watched.silence.alarms().to_vec();
+                for alarm in &mut log.alarms {
+                    let rules = watched.dependent.iter().find(|(trouble, _)| *trouble == alarm.trouble);
+                    alarm.text += rules.map_or("", |(_, rules)| rules);
+                }
             }
         }
     }
 }
 
 /// Which rules that matched before can match nothing any more.
-fn dependent(alarm: &Alarm, rules: &[Rule], has_matched: impl Fn(RuleId) -> bool) -> String {
+fn dependents(alarm: &Alarm, rules: &[Rule], has_matched: impl Fn(RuleId) -> bool) -> String {
     let asks_for_it = |rule: &&Rule| match alarm.trouble {
         Trouble::Missing(field) => {
             rule.conditions.iter().any(|condition| Field::of(condition.attribute) == Some(field))

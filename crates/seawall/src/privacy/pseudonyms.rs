@@ -49,11 +49,14 @@ impl Pseudonyms {
         Self { keys, scheme, ciphers: Vec::new(), hasher, held: vec![None; PLACES] }
     }
 
-    /// Deletes the keys whose time is over.
+    /// Deletes the keys whose time is over, and forgets what was made with them: a late line of their days is linked to nobody's.
     ///
     /// # Errors
     /// When one cannot be deleted.
     pub fn forget(&mut self, today: Day) -> Result<(), KeyError> {
+        // Those of other days are made again; that is once a day.
+        self.ciphers.clear();
+        self.held.fill(None);
         self.keys.forget(today)
     }
 
@@ -134,6 +137,25 @@ mod tests {
             let expected = ciphers[which].pseudonym(address).to_string();
             assert_eq!(pseudonyms.of(days[which], today, address).expect("a key"), expected.as_bytes());
         }
+    }
+
+    #[test]
+    fn what_was_made_with_a_key_goes_with_it() {
+        let state = tempfile::tempdir().expect("a folder");
+        let mut pseudonyms = Pseudonyms::new(KeyStore::open(state.path(), 2).expect("a store"), Scheme::Deterministic);
+        let days = ["2024-05-15", "2024-05-16", "2024-05-17"].map(|day| day.parse::<Day>().expect("a day"));
+        let addresses = [1, 2].map(|number| ClientAddress::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, number))));
+        let mut of = |day: Day, today: Day, which: usize| {
+            if which == 0 {
+                pseudonyms.forget(today).expect("deleted");
+            }
+            pseudonyms.of(day, today, addresses[which]).expect("a key").to_vec()
+        };
+        let before = [of(days[0], days[0], 0), of(days[0], days[0], 1), of(days[1], days[1], 0)];
+        // The second day's is still there on the third, the first day's is not: neither what was looked up, nor what is made anew.
+        assert_eq!(of(days[1], days[2], 0), before[2]);
+        assert_ne!(of(days[0], days[2], 0), before[0]);
+        assert_ne!(of(days[0], days[2], 1), before[1]);
     }
 
     #[test]

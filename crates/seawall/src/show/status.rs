@@ -115,7 +115,11 @@ pub fn render(snapshot: &Snapshot, width: usize) -> String {
         "sensors     {sensors}; learnt from {learned}{}",
         if detection.cold { " (a day is needed before anything is refused for good)" } else { "" }
     ));
-    lines.extend(logs.iter().take(SENSORS_MAX).map(|(sensor, log)| log_sensor(sensor, log)));
+    lines.extend(
+        logs.iter()
+            .take(SENSORS_MAX)
+            .flat_map(|(sensor, log)| std::iter::once(log_sensor(sensor, log)).chain(not_read(log))),
+    );
     if let Some(more) = logs.len().checked_sub(SENSORS_MAX).filter(|more| *more > 0) {
         lines.push(format!("  and {more} more"));
     }
@@ -359,6 +363,9 @@ fn alarms(sensor: &Sensor, log: &LogSensor) -> Vec<String> {
         .collect()
 }
 
+/// Reasons of each log of which an example is shown.
+const EXAMPLES_MAX: usize = 3;
+
 /// A log in one line.
 fn log_sensor(sensor: &Sensor, log: &LogSensor) -> String {
     let format = match &log.format {
@@ -384,10 +391,20 @@ fn log_sensor(sensor: &Sensor, log: &LogSensor) -> String {
     if log.dropped_datagrams > 0 {
         text += &format!(", {} datagrams dropped", log.dropped_datagrams);
     }
+    if log.passed_over_entries > 0 {
+        text += &format!(", {} entries passed over", log.passed_over_entries);
+    }
     if log.passed_over_bytes > 0 {
         text += &format!(", {} passed over", bytes(log.passed_over_bytes as f64));
     }
     text
+}
+
+/// Lines that could not be read, with an example of each reason.
+fn not_read(log: &LogSensor) -> impl Iterator<Item = String> {
+    // The example is escaped already.
+    let examples = log.unread.iter().filter(|unread| !unread.example.is_empty()).take(EXAMPLES_MAX);
+    examples.map(|unread| format!("    {} not read, {}, as: {}", unread.lines, unread.reason, unread.example))
 }
 
 /// How often somebody was told.

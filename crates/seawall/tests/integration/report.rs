@@ -218,6 +218,36 @@ fn nothing_in_a_log_or_a_name_reaches_the_terminal() {
     }
 }
 
+/// Where the server logs the header of a proxy in place of the client, as `LogFormat "%{X-Forwarded-For}i %l %u …"` does.
+#[test]
+fn a_list_of_addresses_in_place_of_the_client_is_shown_nowhere() {
+    let folder = folder();
+    let rest = r#"- - [17/May/2015:10:05:03 +0000] "GET /a HTTP/1.1" 200 5 "-" "A/1""#;
+    let lines = [
+        format!("192.0.2.1, 10.0.0.1 {rest}\n"),
+        format!("192.0.2.2,10.0.0.1 {rest}\n"),
+        format!("192.0.2.3 {rest}\n"),
+        // As a host there is the one who was asked for, and who knows what that is.
+        format!("www.example 192.0.2.4 {rest}\n192.0.2.5 192.0.2.4 {rest}\n"),
+    ];
+    let log = file(&folder, "forwarded.log", lines.concat().as_bytes());
+    let page = format!("{}/report.html", folder.path().display());
+    for arguments in [&[][..], &["--json"], &["--csv"], &["--view", "hosts"], &["--html", &page]] {
+        let output = run(&[arguments, &[&log]].concat());
+        assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
+        let shown = text(&output.stdout).to_owned() + &fs::read_to_string(&page).unwrap_or_default();
+        assert!(!shown.contains("192.0.2.") && !shown.contains("10.0.0.1"), "{arguments:?}: {shown}");
+    }
+    let report = json(&run(&["--json", "--show-addresses", &log]));
+    let clients = panel(&report, "clients")["rows"].to_string();
+    let hosts = panel(&report, "hosts")["rows"].to_string();
+    assert!(
+        clients.contains("\"10.0.0.1\"") && clients.contains("\"192.0.2.3\"") && clients.contains("\"192.0.2.4\""),
+        "{clients}"
+    );
+    assert!(hosts.contains("\"192.0.2.5\"") && !hosts.contains("192.0.2.1"), "{hosts}");
+}
+
 #[test]
 fn pseudonyms_are_new_in_each_run() {
     let clients = || {

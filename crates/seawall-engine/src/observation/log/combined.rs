@@ -7,9 +7,9 @@
 use std::time::Duration;
 
 use super::cursor::Cursor;
-use super::fields::{self, Unit, address};
+use super::fields::{self, Unit};
+use super::layout::{Layout, Parties};
 use super::{Encoding, Entry, Format, Parts, Reason, request_line, time};
-use crate::address::ClientAddress;
 use crate::observation::Request;
 use crate::units::Timestamp;
 
@@ -17,15 +17,18 @@ use crate::units::Timestamp;
 pub(super) const FORMATS: &[Format] = &[Format::Combined, Format::Common, Format::VhostCombined, Format::VhostCommon];
 
 /// Reads a line of any of [`FORMATS`].
-pub(super) fn read(line: &[u8]) -> Result<Entry<'_>, Reason> {
+pub(super) fn read<'a>(line: &'a [u8], layout: &mut Layout) -> Result<Entry<'a>, Reason> {
     let (before, at, after) = split_at_timestamp(line)?;
-    let (vhost, client) = read_client(before)?;
+    let mut learnt = *layout;
+    let Parties { host: vhost, client, forwarded_for, is_peer } = learnt.read(before)?;
     let mut cursor = Cursor { rest: after, escaped: false };
     let request_line = cursor.quoted(Reason::NoRequest)?;
     let outcome = fields::status(cursor.word().ok_or(Reason::NoStatus)?)?;
     let bytes = fields::size(cursor.word().ok_or(Reason::NoSize)?)?;
     let headers = read_headers(&mut cursor)?;
     let (referer, user_agent) = headers.unwrap_or_default();
+    let further = if headers.is_some() { Further::read(cursor.rest) } else { Further::default() };
+    let vhost = vhost.or(further.host);
 
     let named = request_line::read(request_line);
     // A target that names its host overrules the Host header (RFC 9112, section 3.2.2).
@@ -36,19 +39,21 @@ pub(super) fn read(line: &[u8]) -> Result<Entry<'_>, Reason> {
         (true, false) => Format::VhostCommon,
         (true, true) => Format::VhostCombined,
     };
-    let further = if headers.is_some() { Further::read(cursor.rest) } else { Further::default() };
+    let whole = further.number.and_then(|number| learnt.numbers.read(number, bytes, named.method));
     let parts = Parts {
         at: Some(at),
         client,
-        forwarded_for: further.forwarded_for,
-        is_peer: true,
+        forwarded_for: forwarded_for.or(further.forwarded_for),
+        is_peer,
         request: Request { host, user_agent, referer, ..named },
         outcome,
         bytes,
-        request_time: further.request_time,
+        request_time: further.request_time.or(whole),
         upstream_time: further.upstream_time,
     };
     let encoding = if cursor.escaped { Encoding::Backslash } else { Encoding::Plain };
+    // Nothing is learnt from what is no line.
+    *layout = learnt;
     parts.into_entry(format, encoding)
 }
 
@@ -56,9 +61,15 @@ pub(super) fn read(line: &[u8]) -> Result<Entry<'_>, Reason> {
 #[derive(Default)]
 struct Further<'a> {
     forwarded_for: Option<&'a [u8]>,
+    host: Option<&'a [u8]>,
     request_time: Option<Duration>,
     upstream_time: Option<Duration>,
+    /// A whole number that comes first: only the others of the log tell what it is.
+    number: Option<u64>,
 }
+
+/// Fields that are looked at behind those of a combined line.
+const FURTHER_MAX: usize = 32;
 
 impl<'a> Further<'a> {
     fn read(rest: &'a [u8]) -> Self {
@@ -80,25 +91,87 @@ impl<'a> Further<'a> {
             further.request_time = Some(time);
             return further;
         }
-        // nginx: the addresses that the client came by, in quotes; then seconds with a fraction, of the request and of the site.
-        if cursor.at_quote() {
-            let Ok(field) = cursor.quoted(Reason::UnclosedQuote) else { return further };
-            if fields::last_forwarded(field).is_some() {
-                further.forwarded_for = Some(field);
+        let mut quoted = None;
+        // How many times without a name may still come, one after the other: that of the request, then that of the site.
+        let mut unnamed = 2;
+        for index in 0..FURTHER_MAX {
+            match Field::read(&mut cursor) {
+                None => break,
+                Some(Field::Named(name, value)) => {
+                    further.take_named(name, value, quoted.take());
+                    unnamed = 0;
+                }
+                // nginx: the addresses that the client came by.
+                Some(Field::Text(value, true)) if index == 0 => {
+                    further.forwarded_for = Some(value).filter(|list| fields::last_forwarded(list).is_some());
+                    quoted = Some(value);
+                }
+                Some(Field::Text(value, is_quoted)) => {
+                    quoted = Some(value).filter(|_| is_quoted);
+                    let has_fraction = memchr::memchr(b'.', value).is_some();
+                    match fields::duration(value, Unit::Seconds).filter(|_| has_fraction && unnamed > 0) {
+                        Some(time) if unnamed == 2 => (further.request_time, unnamed) = (Some(time), 1),
+                        Some(time) => (further.upstream_time, unnamed) = (Some(time), 0),
+                        None => {
+                            if unnamed == 2 && !is_quoted {
+                                further.take_whole(value);
+                            }
+                            unnamed = 0;
+                        }
+                    }
+                }
             }
-        }
-        for time in [&mut further.request_time, &mut further.upstream_time] {
-            let Some(word) = cursor.word() else { break };
-            // `rt=0.005`, `"0.005"`: a name before it, or quotes around it.
-            let number = word.rsplit(|byte| *byte == b'=').next().unwrap_or_default();
-            let number = number.strip_prefix(b"\"").unwrap_or(number);
-            let number = number.strip_suffix(b"\"").unwrap_or(number);
-            if memchr::memchr(b'.', number).is_none() {
-                break;
-            }
-            *time = fields::duration(number, Unit::Seconds);
         }
         further
+    }
+
+    /// Takes `rt=0.005`, `urt="0.001, 0.250"`, and `sn="…"`, before which `main_ext` of nginx's handbooks has the host in quotes.
+    fn take_named(&mut self, name: &[u8], value: &'a [u8], quoted_before: Option<&'a [u8]>) {
+        match name {
+            b"rt" | b"request_time" => self.request_time = fields::duration(value, Unit::Seconds),
+            b"ut" | b"urt" | b"upstream_response_time" => self.upstream_time = fields::duration(value, Unit::Seconds),
+            b"sn" => self.host = quoted_before.filter(|host| *host != b"-").map(request_line::without_port),
+            _ => {}
+        }
+    }
+
+    /// Takes a whole number, or Apache's `%T/%D`, in which the one bears the other out.
+    fn take_whole(&mut self, word: &[u8]) {
+        match memchr::memchr(b'/', word).map(|at| (&word[..at], &word[at + 1..])) {
+            None => self.number = fields::integer(word),
+            Some((seconds, micros)) => {
+                let (Some(seconds), Some(micros)) = (fields::integer(seconds), fields::integer(micros)) else { return };
+                if micros / 1_000_000 == seconds {
+                    self.request_time = Some(Duration::from_micros(micros));
+                }
+            }
+        }
+    }
+}
+
+/// A field behind those of a combined line.
+enum Field<'a> {
+    /// `name=value`, with quotes around the value or without.
+    Named(&'a [u8], &'a [u8]),
+    /// Any other, and whether it was in quotes.
+    Text(&'a [u8], bool),
+}
+
+impl<'a> Field<'a> {
+    fn read(cursor: &mut Cursor<'a>) -> Option<Self> {
+        if cursor.at_quote() {
+            return cursor.quoted(Reason::UnclosedQuote).ok().map(|text| Self::Text(text, true));
+        }
+        let name = cursor.rest.iter().take_while(|byte| byte.is_ascii_alphanumeric() || **byte == b'_').count();
+        let Some((name, [b'=', value @ ..])) = cursor.rest.split_at_checked(name) else {
+            return cursor.word().map(|word| Self::Text(word, false));
+        };
+        if value.first() == Some(&b'"') {
+            cursor.rest = value;
+            return cursor.quoted(Reason::UnclosedQuote).ok().map(|value| Self::Named(name, value));
+        }
+        let word = cursor.word()?;
+        Some(Self::Named(name, &word[name.len() + 1..]))
     }
 }
 
@@ -116,47 +189,43 @@ fn ingress(rest: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 /// What lies before the time stamp, the time stamp, and what follows it. The time stamp is the only field whose place is
-/// certain: those before it may hold spaces (users do), or be fewer than they should.
+/// certain: those before it may hold spaces (users do), or be fewer than they should. A host or a user may look like one, but no client has
+/// a bare quote written, so the one before the quoted request is the server's.
 fn split_at_timestamp(line: &[u8]) -> Result<(&[u8], Timestamp, &[u8]), Reason> {
     let mut reason = Reason::NoTimestamp;
+    let mut first = None;
     for opening in memchr::memchr_iter(b'[', line) {
-        let Some((text, [b']', after @ ..])) = line[opening + 1..].split_first_chunk::<{ time::COMMON_BYTES }>() else {
-            continue;
-        };
-        if let Some(at) = time::common(text) {
-            return Ok((&line[..opening], at, after));
+        let Some((at, after)) = timestamp(&line[opening + 1..], &mut reason) else { continue };
+        let found = (&line[..opening], at, after);
+        if (Cursor { rest: after, escaped: false }).at_quote() {
+            return Ok(found);
         }
-        if time::is_common_shape(text) {
-            reason = Reason::WrongTimestamp;
-        }
+        first = first.or(Some(found));
     }
-    Err(reason)
+    first.ok_or(reason)
 }
 
-/// The virtual host, if there is one (empty for `-`), and the client's address, if that is what its field holds.
-///
-/// A virtual host is there when the second field is an address and the first is none, or when it stands second. Where neither is an address, because
-/// names or nothing are logged, the identity field decides: it is `-` in practice, and the third of four fields.
-fn read_client(before: &[u8]) -> Result<(Option<&[u8]>, Option<ClientAddress>), Reason> {
-    let mut fields = before.split(|byte| *byte == b' ').filter(|field| !field.is_empty());
-    let (Some(first), Some(second), Some(third)) = (fields.next(), fields.next(), fields.next()) else {
-        return Err(Reason::TooFewFields);
-    };
-    if let Some(client) = address(first) {
-        // lighttpd has the host in place of the identity, which nobody asks for any more.
-        let is_host = second != b"-" && memchr::memchr(b'.', second).is_some() && fields.next().is_none();
-        return Ok((is_host.then(|| request_line::without_port(second)), Some(client)));
+/// The time stamp that a text behind a bracket begins with, and what follows its own.
+#[inline]
+fn timestamp<'a>(text: &'a [u8], reason: &mut Reason) -> Option<(Timestamp, &'a [u8])> {
+    if let Some((common, [b']', after @ ..])) = text.split_first_chunk::<{ time::COMMON_BYTES }>() {
+        if let Some(at) = time::common(common) {
+            return Some((at, after));
+        }
+        if time::is_common_shape(common) {
+            *reason = Reason::WrongTimestamp;
+        }
     }
-    if fields.next().is_none() {
-        return Ok((None, None));
+    // `$time_iso8601`
+    if text.get(4) != Some(&b'-') {
+        return None;
     }
-    let client = address(second);
-    if client.is_none() && third != b"-" {
-        return Ok((None, None));
-    }
-    let vhost = if first == b"-" { &first[..0] } else { request_line::without_port(first) };
-    Ok((Some(vhost), client))
+    let end = memchr::memchr(b']', text.get(..ISO_BYTES_MAX).unwrap_or(text))?;
+    Some((time::iso(&text[..end])?, &text[end + 1..]))
 }
+
+/// `2025-12-31T17:37:40.493035218+01:00]`
+const ISO_BYTES_MAX: usize = 36;
 
 type Headers<'a> = (Option<&'a [u8]>, Option<&'a [u8]>);
 

@@ -20,11 +20,20 @@ pub(super) fn address(field: &[u8]) -> Option<ClientAddress> {
 }
 
 /// An address, in brackets or not, with a port or without.
+#[inline]
 pub(super) fn address_with_port(field: &[u8]) -> Option<ClientAddress> {
+    // Most names are told from one by how they begin.
+    if !field.first().is_some_and(|byte| byte.is_ascii_hexdigit() || matches!(byte, b'[' | b':')) {
+        return None;
+    }
     if let [b'[', rest @ ..] = field {
         return address(&rest[..memchr::memchr(b']', rest)?]);
     }
-    address(field).or_else(|| address(&field[..memchr::memrchr(b':', field)?]))
+    address(field).or_else(|| {
+        let colon = memchr::memrchr(b':', field)?;
+        let is_port = field[colon + 1..].iter().all(u8::is_ascii_digit);
+        address(&field[..colon]).filter(|_| is_port)
+    })
 }
 
 /// The client at the front of a list of addresses as forwarding proxies write it: the last entry is whom the nearest of

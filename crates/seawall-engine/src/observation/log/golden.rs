@@ -106,13 +106,82 @@ fn combined_with_what_follows() {
     check(&[line], &read("-", "0ns", "0ns"));
     check(&[&format!("{line} \"203.0.113.7, 198.51.100.2\"")], &read("203.0.113.7, 198.51.100.2", "0ns", "0ns"));
     check(&[&format!("{line} \"-\" 0.250 0.200")], &read("-", "250ms", "200ms"));
-    check(&[&format!("{line} rt=0.250 uct=\"0.000\"")], &read("-", "250ms", "0ns"));
+    check(&[&format!("{line} rt=0.250 uct=\"0.000\" uht=\"0.1\" urt=\"0.050, 0.150\"")], &read("-", "250ms", "200ms"));
+    check(&[&format!("{line} gz=3.14 rt=0.250")], &read("-", "250ms", "250ms"));
+    check(&[&format!("{line} \"203.0.113.7\" 0.250 \"0.200\" 0.1")], &read("203.0.113.7", "250ms", "200ms"));
+    check(&[&format!("{line} 3/3000250")], &read("-", "3.00025s", "3.00025s"));
+    check(&[&format!("{line} 0/1500")], &read("-", "1.5ms", "1.5ms"));
+    check(&[&format!("{line} 4/3000250")], &read("-", "0ns", "0ns"));
     check(&[&format!("{line} 500 \"r@docker\" \"http://198.51.100.3:80\" 42ms")], &read("-", "42ms", "42ms"));
     check(
         &[&format!("{line} 417 0.250 [ns-svc-80] [] 198.51.100.3:80 5 0.200 200 0123456789abcdef")],
         &read("-", "250ms", "200ms"),
     );
     check(&[&format!("{line} 417 \"a word\"")], &read("-", "0ns", "0ns"));
+}
+
+#[test]
+fn main_ext_of_nginx() {
+    let line = r#"192.0.2.1 - - [17/May/2015:10:05:03 +0200] "GET /a HTTP/1.1" 200 5 "-" "A/1" "203.0.113.7" "Www.Example:8080" sn="www.example" rt=0.250 ua="198.51.100.3:80, 198.51.100.4:80" us="502, 200" ut="0.050, 0.150" ul="5" cs=MISS"#;
+    let read = |forwarded: &str, host: &str| {
+        format!(
+            "vhost-combined | 1431849903.000000 | 192.0.2.1 | {forwarded} | GET | {host} | /a | - | HTTP/1.1 | 200 | 5 | 250ms | 200ms | A/1 | -"
+        )
+    };
+    check(&[line], &read("203.0.113.7", "www.example"));
+    check(&[&line.replace("\"203.0.113.7\"", "\"-\"")], &read("-", "www.example"));
+    // A host that looks like a list of addresses, or like a time, is neither.
+    let without = line.replace("\"203.0.113.7\"", "\"-\"");
+    check(&[&without.replace("Www.Example:8080", "9.9.9.9")], &read("-", "9.9.9.9"));
+    check(&[&without.replace("Www.Example:8080", "0.5")], &read("-", "0.5"));
+    check(&[&line.replace("Www.Example:8080", "9.9.9.9")], &read("203.0.113.7", "9.9.9.9"));
+}
+
+#[test]
+fn times_of_iso_8601_in_brackets() {
+    let read =
+        "combined | 1431857103.000000 | 192.0.2.1 | - | GET |  | /a | - | HTTP/1.1 | 200 | 5 | 0ns | 0ns | A/1 | -";
+    for at in ["2015-05-17T10:05:03+00:00", "2015-05-17T12:05:03+02:00", "2015-05-17T10:05:03Z", "2015-05-17 10:05:03"]
+    {
+        check(&[&format!(r#"192.0.2.1 - - [{at}] "GET /a HTTP/1.1" 200 5 "-" "A/1""#)], read);
+    }
+}
+
+/// The user and the host are what a client says they are.
+#[test]
+fn a_time_stamp_that_a_client_sent_is_none() {
+    let line = |before: &str| format!(r#"{before} [17/May/2015:10:05:03 +0000] "GET /a HTTP/1.1" 200 5 "-" "A/1""#);
+    let rest = "192.0.2.1 | - | GET |";
+    for before in [
+        "192.0.2.1 - [01/Jan/2015:00:00:00 +0000]",
+        "192.0.2.1 - x [01/Jan/2015:00:00:00 +0000] x",
+        "192.0.2.1 - [2015-01-01T00:00:00Z]",
+        r"192.0.2.1 - [01/Jan/2015:00:00:00 +0000]\x22GET",
+        "[2015-01-01T00:00:00Z] 192.0.2.1 - -",
+    ] {
+        let shown = show(&[&line("192.0.2.1 - -"), &line(before)]);
+        assert!(shown.contains(" | 1431857103.000000 | ") && shown.contains(rest), "{before}: {shown}");
+    }
+}
+
+#[test]
+fn microseconds_of_apache_are_known_by_the_other_lines() {
+    let line = |micros: u64, bytes: u64| {
+        format!(r#"192.0.2.1 - - [17/May/2015:10:05:03 +0000] "GET /a HTTP/1.1" 200 {bytes} "-" "A/1" {micros}"#)
+    };
+    let mut lines: Vec<String> =
+        (0..120).map(|n| line(if n % 7 == 0 { 90_000 + 800 * n } else { 300 }, 5_000)).collect();
+    let timed = "200 | 5 | 250ms | 250ms";
+    lines.push(line(250_000, 5));
+    let shown = |lines: &[String]| show(&lines.iter().map(String::as_str).collect::<Vec<_>>());
+    assert!(shown(&lines).contains(timed), "{}", shown(&lines));
+    // By itself it could be anything.
+    assert!(shown(&lines[120..]).contains("200 | 5 | 0ns | 0ns"), "{}", shown(&lines[120..]));
+    // What was found out with the format is known from the first line on.
+    let recognition = recognise(lines.iter().map(|line| line.as_bytes())).expect("a format");
+    let mut reader = Reader::default();
+    reader.know(&recognition);
+    assert!(reader.read(lines[0].as_bytes()).expect("a line").is_timed);
 }
 
 #[test]
@@ -236,6 +305,59 @@ fn w3c_extended_with_columns_that_change() {
     check(&[first], "directive");
 }
 
+/// Servers let clients ask for such hosts, and a log may begin with the host.
+#[test]
+fn a_host_that_begins_as_a_directive_hides_nothing() {
+    let line =
+        |host: &str| format!(r#"{host} 192.0.2.1 - - [17/May/2015:10:05:03 +0000] "GET /a HTTP/1.1" 200 5 "-" "A/1""#);
+    let read = |host: &str| {
+        format!(
+            "vhost-combined | 1431857103.000000 | 192.0.2.1 | - | GET | {host} | /a | - | HTTP/1.1 | 200 | 5 | 0ns | 0ns | A/1 | -"
+        )
+    };
+    let after = line("a.example");
+    for host in ["#a", "#fields", "#date", "#fields: date time cs-uri-stem", "#date: x"] {
+        let host = host.replace("fields", "Fields").replace("#date", "#Date");
+        check(&[&after, &line(&host)], &read(&host.to_ascii_lowercase()));
+        check(&[&line(&host), &after], &read("a.example"));
+    }
+    // Of a line that is cut off nothing is learnt, and it is counted as what it is.
+    let cut = line("#Fields: date time cs-uri-stem");
+    check(&[&cut[..60]], "no-timestamp");
+    check(&[&line("#Date:")[..60]], "unclosed-quote");
+    check(&[&cut[..60], &after], &read("a.example"));
+    check(&["# a comment"], "no-timestamp");
+}
+
+#[test]
+fn directives_are_those_that_name_what_is_needed() {
+    let line = "2024-05-01 12:00:01 192.0.2.1 GET /a";
+    for directive in
+        ["#Software: Microsoft Internet Information Services 10.0", "#Version: 1.0", "#Date: 2024-05-01 12:00:01"]
+    {
+        check(&[directive], "directive");
+    }
+    for directive in ["#Fields: date time c-ip", "#Fields: c-ip cs-uri-stem", "#Fields:"] {
+        check(&[directive], "directive");
+        check(&[directive, line], "no-timestamp");
+    }
+    check(&["#Fields: date time 5 cs-uri-stem"], "no-timestamp");
+    check(&["#Fields: date time cs-uri-stem \"x\""], "no-timestamp");
+}
+
+#[test]
+fn lines_that_stand_by_themselves_are_read_among_those_of_columns() {
+    let directive = "#Fields: date time c-ip cs-method cs-uri-stem";
+    let columns = "2024-05-01 12:00:01 192.0.2.1 GET /a";
+    let itself = r#"192.0.2.1 - - [17/May/2015:10:05:03 +0000] "GET /a HTTP/1.1" 200 5 "-" "A/1""#;
+    let is =
+        |lines: &[&str], format: &str| assert!(show(lines).starts_with(&format!("{format} | ")), "{}", show(lines));
+    is(&[directive, columns], "w3c");
+    is(&[directive, itself], "combined");
+    is(&[directive, columns, itself, itself], "combined");
+    is(&[directive, itself, itself, columns], "w3c");
+}
+
 #[test]
 fn amazon() {
     check(
@@ -297,6 +419,7 @@ fn lines_within_what_others_write() {
         format!("<134>May 17 10:05:03 host nginx[7]: {line}"),
         format!("May  7 10:05:03 host nginx: {line}"),
         format!("<190>1 2015-05-17T10:05:03Z host nginx 7 - [a@1 b=\"c\"] {line}"),
+        format!("2015-05-17T10:05:03+00:00 192.0.2.9 nginx[7]: {line}"),
         format!("web-1  | {line}"),
         format!(r#"{{"log":"{}\n","stream":"stdout","time":"2015-05-17T10:05:03Z"}}"#, line.replace('"', "\\\"")),
     ] {

@@ -18,7 +18,9 @@ mod fields;
 mod format;
 mod haproxy;
 mod json;
+mod layout;
 mod moment;
+mod numbers;
 mod proxy_manager;
 mod queries;
 mod reader;
@@ -36,6 +38,7 @@ use std::time::Duration;
 use super::{ClientHistory, Cost, Observation, Outcome, Request, Spent};
 use crate::address::ClientAddress;
 use crate::units::Timestamp;
+use layout::Layout;
 
 pub use addresses::{Addresses, CONTEXT_BYTES, FoundAddress, addresses};
 pub use format::{Fields, Format};
@@ -45,6 +48,7 @@ pub use reason::Reason;
 pub use recognise::{RECOGNITION_LINES_MAX, Recognition, recognise};
 pub use restore::restore;
 pub use template::{Template, TemplateError};
+pub use w3c::names_columns;
 
 /// The longest line that is read, in bytes. Web servers bound a request's head to 8 KiB or 16 KiB, and escaping can make
 /// four bytes of one; whatever is longer is damage, or an attack on the reader.
@@ -148,32 +152,34 @@ impl<'a> Parts<'a> {
 /// Formats that one function reads, because they are told apart only while reading.
 struct Family {
     formats: &'static [Format],
-    read: for<'a> fn(&'a [u8]) -> Result<Entry<'a>, Reason>,
+    read: for<'a> fn(&'a [u8], &mut Layout) -> Result<Entry<'a>, Reason>,
 }
 
 /// Every format that a line of it is enough for, in the order in which they are tried on a line of an unknown one.
 const FAMILIES: &[Family] = &[
     Family { formats: combined::FORMATS, read: combined::read },
-    Family { formats: json::FORMATS, read: json::read },
-    Family { formats: haproxy::FORMATS, read: haproxy::read },
-    Family { formats: proxy_manager::FORMATS, read: proxy_manager::read },
-    Family { formats: envoy::FORMATS, read: envoy::read },
-    Family { formats: aws::LOAD_BALANCER_FORMATS, read: aws::read_load_balancer },
-    Family { formats: aws::S3_FORMATS, read: aws::read_s3 },
-    Family { formats: squid::FORMATS, read: squid::read },
+    Family { formats: json::FORMATS, read: |line, _| json::read(line) },
+    Family { formats: haproxy::FORMATS, read: |line, _| haproxy::read(line) },
+    Family { formats: proxy_manager::FORMATS, read: |line, _| proxy_manager::read(line) },
+    Family { formats: envoy::FORMATS, read: |line, _| envoy::read(line) },
+    Family { formats: aws::LOAD_BALANCER_FORMATS, read: |line, _| aws::read_load_balancer(line) },
+    Family { formats: aws::S3_FORMATS, read: |line, _| aws::read_s3(line) },
+    Family { formats: squid::FORMATS, read: |line, _| squid::read(line) },
 ];
 
 /// Reads one line in the family of the `expected` format first, then in the others, since logs are joined and servers
-/// reconfigured. When no format fits, the reason is that of the one that came furthest.
-fn read_by_itself(line: &[u8], expected: Option<Format>) -> Result<Entry<'_>, Reason> {
+/// reconfigured. `layout` is what is known of the log. When no format fits, the reason is that of the one that came furthest.
+fn read_by_itself<'a>(line: &'a [u8], expected: Option<Format>, layout: &mut Layout) -> Result<Entry<'a>, Reason> {
     let is_expected = |family: &&Family| expected.is_some_and(|format| family.formats.contains(&format));
     let expected_first = FAMILIES.iter().filter(is_expected);
     let others = FAMILIES.iter().filter(|family| !is_expected(family));
     let mut furthest = Reason::Empty;
     for family in expected_first.chain(others) {
-        match (family.read)(line) {
-            Ok(entry) => return Ok(entry),
-            Err(reason) => furthest = furthest.max(reason),
+        // An entry is large: it is passed on as it came, and not taken apart.
+        let result = (family.read)(line, layout);
+        match &result {
+            Ok(_) => return result,
+            Err(reason) => furthest = furthest.max(*reason),
         }
     }
     Err(furthest)

@@ -4,8 +4,9 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
-use super::w3c::Columns;
-use super::{Entry, Format, LINE_BYTES_MAX, Reason, Template, TemplateError, envelope, read_by_itself};
+use super::layout::Layout;
+use super::w3c::{self, Columns, Directive};
+use super::{Entry, Format, LINE_BYTES_MAX, Reason, Recognition, Template, TemplateError, envelope, read_by_itself};
 
 /// A format that somebody named, in place of one that is recognised.
 #[derive(Clone, Debug)]
@@ -59,6 +60,10 @@ pub struct Reader {
     template: Option<Template>,
     /// As the last directive named them.
     columns: Option<Columns>,
+    /// Whether the last line had these columns, so that the next is read by them first. Else it could be read by itself, and is.
+    is_by_columns: bool,
+    /// The order of the fields before the time stamp, as the lines so far have told.
+    layout: Layout,
     /// Whether the last line was in something else's, so that the next is unwrapped at once.
     is_wrapped: bool,
     unwrapped: Vec<u8>,
@@ -85,6 +90,17 @@ impl Reader {
         }
     }
 
+    /// The order of the fields in the lines so far.
+    pub(super) fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    /// Takes over what was found out about the log from its first lines.
+    pub fn know(&mut self, recognition: &Recognition) {
+        self.expect(recognition.format);
+        self.layout = recognition.layout;
+    }
+
     /// Reads a line, without its line break.
     ///
     /// # Errors
@@ -96,21 +112,26 @@ impl Reader {
         if line.trim_ascii().is_empty() {
             return Err(Reason::Empty);
         }
-        if line.first() == Some(&b'#') {
-            if let Some(columns) = Columns::parse(line) {
-                self.columns = Some(columns);
-            }
-            return Err(Reason::Directive);
-        }
-        let Self { expected, is_strict, template, columns, is_wrapped, unwrapped } = self;
-        let read = |line: &'a [u8]| {
-            let entry = match (&*template, &*columns) {
+        let Self { expected, is_strict, template, columns, is_by_columns, layout, is_wrapped, unwrapped } = self;
+        let mut read = |line: &'a [u8]| {
+            let result = match (&*template, &*columns) {
                 (Some(template), _) => template.read(line),
-                (None, Some(columns)) => columns.read(line),
-                (None, None) => read_by_itself(line, *expected),
-            }?;
-            let is_other = *is_strict && *expected != Some(entry.format);
-            if is_other { Err(Reason::OtherFormat) } else { Ok(entry) }
+                (None, None) => read_by_itself(line, *expected, layout),
+                (None, Some(columns)) => {
+                    let mut one_way = |by_columns| {
+                        if by_columns { columns.read(line) } else { read_by_itself(line, *expected, layout) }
+                    };
+                    one_way(*is_by_columns).or_else(|reason| {
+                        let other = one_way(!*is_by_columns).map_err(|other| reason.max(other))?;
+                        *is_by_columns = !*is_by_columns;
+                        Ok(other)
+                    })
+                }
+            };
+            match &result {
+                Ok(entry) if *is_strict && *expected != Some(entry.format) => Err(Reason::OtherFormat),
+                _ => result,
+            }
         };
         let mut direct = None;
         if !*is_wrapped {
@@ -121,9 +142,9 @@ impl Reader {
             }
             direct = Some(entry);
         }
-        let inner = envelope::unwrap(line, unwrapped).map(read);
+        let inner = envelope::unwrap(line, unwrapped).map(&mut read);
         *is_wrapped = matches!(inner, Some(Ok(_)));
-        match (inner, direct) {
+        let result = match (inner, direct) {
             (Some(Ok(entry)), _) | (_, Some(Ok(entry))) => Ok(entry),
             (Some(Err(inner)), Some(Err(direct))) => Err(inner.max(direct)),
             (None, Some(direct)) => direct,
@@ -132,6 +153,13 @@ impl Reader {
                 Some(Err(inner)) => inner.max(direct),
                 _ => direct,
             }),
+        };
+        // Only what cannot be read is a directive: a client may have sent how a line begins.
+        match w3c::directive(line).filter(|_| result.is_err()) {
+            Some(Directive::Columns(named)) => (*columns, *is_by_columns) = (Some(named), true),
+            Some(Directive::Other) => {}
+            None => return result,
         }
+        Err(Reason::Directive)
     }
 }

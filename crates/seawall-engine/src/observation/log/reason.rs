@@ -10,9 +10,11 @@ pub enum Reason {
     Empty,
     /// Longer than [`super::LINE_BYTES_MAX`].
     TooLong,
+    /// Within something that cannot be taken apart: an entry of the systemd journal that is no JSON.
+    DamagedEntry,
     /// In a format other than the one that was named.
     OtherFormat,
-    /// A directive or a comment: a line that begins with `#`.
+    /// A directive of a W3C extended log: `#Fields: …`.
     Directive,
     /// No time stamp where any known format has one.
     NoTimestamp,
@@ -38,9 +40,10 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in order.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Empty,
         Self::TooLong,
+        Self::DamagedEntry,
         Self::OtherFormat,
         Self::Directive,
         Self::NoTimestamp,
@@ -60,6 +63,7 @@ impl Reason {
         match self {
             Self::Empty => "empty",
             Self::TooLong => "too-long",
+            Self::DamagedEntry => "damaged-entry",
             Self::OtherFormat => "other-format",
             Self::Directive => "directive",
             Self::NoTimestamp => "no-timestamp",
@@ -80,8 +84,9 @@ impl Reason {
         match self {
             Self::Empty => "empty line",
             Self::TooLong => "line longer than 64 KiB",
+            Self::DamagedEntry => "entry of the journal that is no JSON",
             Self::OtherFormat => "line in a format other than the one named",
-            Self::Directive => "directive or comment",
+            Self::Directive => "directive",
             Self::NoTimestamp => "no time stamp of a known format",
             Self::WrongTimestamp => "time stamp names no moment since 1970",
             Self::TooFewFields => "fewer fields than the format has",

@@ -1,5 +1,6 @@
 //! Finding out which format a log is in.
 
+use super::layout::Layout;
 use super::{Format, Reader, Reason};
 
 /// How many of the first lines are looked at. A log that begins with a few damaged lines is still recognised, and the
@@ -15,6 +16,8 @@ pub struct Recognition {
     pub confidence: f32,
     /// How many lines were looked at; blank ones are passed over.
     pub lines: usize,
+    /// The order of the fields in it.
+    pub(super) layout: Layout,
 }
 
 /// Recognises the format of a log from its first lines; `None` when no line is in a known format. Of two formats with as
@@ -38,5 +41,10 @@ pub fn recognise<'a>(lines: impl IntoIterator<Item = &'a [u8]>) -> Option<Recogn
     }
     // `max_by_key` takes the last of equals, so the formats are gone through from the end.
     let (format, count) = Format::ALL.into_iter().zip(counts).rev().max_by_key(|(_, count)| *count)?;
-    (count > 0).then(|| Recognition { format, confidence: count as f32 / looked_at as f32, lines: looked_at })
+    (count > 0).then(|| Recognition {
+        format,
+        confidence: count as f32 / looked_at as f32,
+        lines: looked_at,
+        layout: reader.layout(),
+    })
 }

@@ -33,6 +33,44 @@ enum Column {
     Other,
 }
 
+/// A line that says something of the lines which follow it.
+#[derive(Clone, Debug)]
+pub(super) enum Directive {
+    /// Their columns.
+    Columns(Columns),
+    /// Nothing that is needed to read them.
+    Other,
+}
+
+/// What directives are called besides `#Fields:`.
+const OTHER_DIRECTIVES: [&[u8]; 7] =
+    [b"Software", b"Version", b"Date", b"Remark", b"Start-Date", b"End-Date", b"GMT-Offset"];
+
+/// The directive that a line is. A log that begins its lines with something of the client's, as a host, has lines that look like
+/// the beginning of one; but what the server adds is no name, and holds a quote.
+pub(super) fn directive(line: &[u8]) -> Option<Directive> {
+    let text = line.strip_prefix(b"#")?;
+    let (name, rest) = text.split_at_checked(memchr::memchr(b':', text)?)?;
+    if name == b"Fields" {
+        let words = rest[1..].split(|byte| byte.is_ascii_whitespace()).filter(|word| !word.is_empty());
+        let is_directive = words.clone().all(is_name);
+        return is_directive.then(|| Columns::new(words).map_or(Directive::Other, Directive::Columns));
+    }
+    let is_directive = OTHER_DIRECTIVES.contains(&name) && memchr::memchr(b'"', rest).is_none();
+    is_directive.then_some(Directive::Other)
+}
+
+/// Whether a line names the columns of those that follow it.
+pub fn names_columns(line: &[u8]) -> bool {
+    matches!(directive(line), Some(Directive::Columns(_)))
+}
+
+/// Whether a word is the name of a column: `cs(User-Agent)`, `time-taken`.
+fn is_name(word: &[u8]) -> bool {
+    word.first().is_some_and(u8::is_ascii_alphabetic)
+        && word.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'(' | b')' | b'.'))
+}
+
 /// The columns of the lines that follow a directive.
 #[derive(Clone, Debug)]
 pub(super) struct Columns {
@@ -42,13 +80,12 @@ pub(super) struct Columns {
 }
 
 impl Columns {
-    /// The columns that `#Fields:` names; none for another line.
-    pub(super) fn parse(line: &[u8]) -> Option<Self> {
-        let names = line.strip_prefix(b"#Fields:")?;
-        let words = names.split(|byte| byte.is_ascii_whitespace()).filter(|name| !name.is_empty());
-        let columns: Vec<Column> = words.clone().take(COLUMNS_MAX).map(column).collect();
-        let is_cloudfront = words.into_iter().any(|name| name == b"x-edge-location");
-        Some(Self { columns, is_cloudfront })
+    /// The columns of these names; none without those that every line needs.
+    fn new<'n>(names: impl Iterator<Item = &'n [u8]> + Clone) -> Option<Self> {
+        let columns: Vec<Column> = names.clone().take(COLUMNS_MAX).map(column).collect();
+        let is_cloudfront = names.into_iter().any(|name| name == b"x-edge-location");
+        let is_whole = [Column::Date, Column::Time, Column::Path].iter().all(|needed| columns.contains(needed));
+        is_whole.then_some(Self { columns, is_cloudfront })
     }
 
     /// Reads a line.

@@ -249,7 +249,11 @@ fn read_input(
     }
     taker.begin(Some(match format {
         Some(format) => Reader::of(format.clone()),
-        None => Reader::new(recognition.map(|recognition| recognition.format)),
+        None => {
+            let mut reader = Reader::default();
+            recognition.iter().for_each(|recognition| reader.know(recognition));
+            reader
+        }
     }));
     let mut filled = first;
     loop {

@@ -4,13 +4,16 @@
 use std::io::{self, Read};
 use std::sync::Arc;
 
+use seawall_engine::observation::log::names_columns;
+
 use super::lines::BEGINNING_BYTES;
 
 /// How many bytes a block holds: many lines of the greatest length, so that what is left over is little, and few enough to stay in
 /// a cache.
 pub(super) const BLOCK_BYTES: usize = 512 * 1024;
 
-/// Begins a line that says which fields the lines after it have (W3C extended).
+/// Begins a line that says which fields the lines after it have (W3C extended), and perhaps lines of others: a log may begin with
+/// what a client sent.
 const DIRECTIVE: &[u8] = b"#Fields";
 
 /// Some lines of an input, one after the other.
@@ -138,8 +141,11 @@ impl<R: Read> Blocks<R> {
         while let Some(at) = finder.rfind(before) {
             if at == 0 || text.get(at - 1) == Some(&b'\n') {
                 let line = text.get(at..).unwrap_or_default().split(|byte| *byte == b'\n').next().unwrap_or_default();
-                self.directive = Some(line.strip_suffix(b"\r").unwrap_or(line).into());
-                return;
+                let line = line.strip_suffix(b"\r").unwrap_or(line);
+                if names_columns(line) {
+                    self.directive = Some(line.into());
+                    return;
+                }
             }
             before = text.get(..at).unwrap_or_default();
         }
@@ -219,14 +225,17 @@ mod tests {
     #[test]
     fn each_block_knows_the_directive_before_it() {
         let filling = "2024-06-01 12:00:00\n".repeat(BLOCK_BYTES / 20);
-        let content = format!("#Fields: one\r\n{filling}no #Fields: two\n#Fields: three\n{filling}{filling}");
+        let one = "#Fields: date time cs-uri-stem";
+        let three = "#Fields: date time cs-uri-stem sc-status";
+        let forged = "#Fields: 192.0.2.1 - - [17/May/2015:10:05:03 +0000] \"GET / HTTP/1.1\" 200 5";
+        let content = format!("{one}\r\n{filling}no {three}\n{three}\n{forged}\n{filling}{filling}");
         let (mut blocks, mut block, mut found) = (Blocks::new(content.as_bytes()), Block::default(), Vec::new());
         while blocks.next(&mut block).expect("memory can be read") {
             found.push(block.directive.as_deref().map(|line| String::from_utf8_lossy(line).into_owned()));
         }
         assert_eq!(found[0], None);
-        assert_eq!(found[1].as_deref(), Some("#Fields: one"));
-        assert_eq!(found.last().and_then(Option::as_deref), Some("#Fields: three"));
+        assert_eq!(found[1].as_deref(), Some(one));
+        assert_eq!(found.last().and_then(Option::as_deref), Some(three));
     }
 
     #[test]

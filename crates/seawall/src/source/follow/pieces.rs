@@ -140,6 +140,8 @@ fn cut(text: &[u8]) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::source::follow::trickle::Trickle;
 
@@ -191,6 +193,37 @@ mod tests {
             let whole = |text: &[u8]| text.windows(9).filter(|window| window == b"192.0.2.1").count();
             let found: usize = pieces(&long, usize::MAX).iter().map(|(text, _)| whole(text)).sum();
             assert_eq!(found, expected, "{filling}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        /// Whatever an input holds and in whatever parts it comes, nothing is lost, and a line begins behind each break and nowhere else.
+        #[test]
+        fn pieces_are_the_input(
+            parts in proptest::collection::vec(prop_oneof![
+                8 => proptest::collection::vec(any::<u8>(), 0..200),
+                2 => "[a-f0-9:.% /,=\n]{0,200}".prop_map(String::into_bytes),
+                1 => ("[a-f0-9:.%x, ]{1,9}", 1..2 * BUFFER_BYTES).prop_map(|(filling, length)| {
+                    filling.bytes().cycle().take(length).collect()
+                }),
+            ], 0..8),
+            at_once in prop_oneof![1_usize..100, Just(usize::MAX)],
+        ) {
+            let content = parts.concat();
+            // One byte at a time through much would only be slow.
+            let at_once = at_once.max(content.len() / 500 + 1);
+            let found = pieces(&content, at_once);
+            let mut begins = true;
+            for (text, begins_line) in &found {
+                prop_assert!(!text.is_empty() && text.len() <= BUFFER_BYTES);
+                prop_assert_eq!(*begins_line, begins);
+                // A break is nowhere but at the end.
+                prop_assert!(memchr::memchr(b'\n', text).is_none_or(|at| at + 1 == text.len()));
+                begins = text.ends_with(b"\n");
+            }
+            prop_assert!(found.iter().flat_map(|(text, _)| text).eq(&content));
         }
     }
 }

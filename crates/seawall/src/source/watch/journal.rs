@@ -1,6 +1,5 @@
 //! The systemd journal, as `journalctl -o json -f` writes it.
 
-use std::borrow::Cow;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
@@ -8,8 +7,10 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use rustix::fs::OFlags;
+use seawall_engine::observation::log::Reason;
 use seawall_engine::units::Timestamp;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::positions::Positions;
 use super::report::Report;
@@ -23,6 +24,10 @@ const TURN_ENTRIES: usize = 10_000;
 
 /// How long to wait before `journalctl` is started again.
 const PAUSE: Duration = Duration::from_secs(5);
+
+/// When entries have been older than this for as long, more is written than `journalctl` gives. It begins with the newest then: detection
+/// can do nothing with what is twelve seconds old.
+const BEHIND_MAX: Duration = Duration::from_secs(5);
 
 /// An entry that is no older than this is of now.
 const FRESH: Duration = Duration::from_secs(2);
@@ -38,6 +43,20 @@ pub(super) struct Journal {
     running: Option<Running>,
     started: Timestamp,
     trouble: Option<String>,
+    lag: Lag,
+    /// The last entry before others were passed over, until the next comes.
+    passed_from: Option<String>,
+    /// Entries that were passed over.
+    passed_over: u64,
+}
+
+/// How far behind the journal is read.
+#[derive(Clone, Copy, Debug, Default)]
+struct Lag {
+    /// When the last entry was written, and when it came.
+    last: Option<(Timestamp, Timestamp)>,
+    /// Since when all that came were old.
+    behind_since: Option<Timestamp>,
 }
 
 struct Running {
@@ -47,21 +66,43 @@ struct Running {
 
 /// What an entry says that is of use here.
 #[derive(Deserialize)]
-struct Entry<'a> {
-    #[serde(rename = "__CURSOR", borrow)]
-    cursor: Option<Cow<'a, str>>,
-    #[serde(rename = "__REALTIME_TIMESTAMP", borrow)]
-    realtime: Option<Cow<'a, str>>,
+struct Entry {
+    #[serde(rename = "__REALTIME_TIMESTAMP")]
+    realtime: Option<Value>,
     #[serde(rename = "MESSAGE")]
-    message: Option<Message>,
+    message: Option<Value>,
 }
 
-/// What is no text is written as numbers.
+/// The value of a field.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Message {
+enum Value {
     Text(String),
+    /// What is no text is written as numbers.
     Bytes(Vec<u8>),
+    /// A field that was given more than once.
+    Several(Vec<Value>),
+    Other(IgnoredAny),
+}
+
+impl Value {
+    fn moment(&self) -> Option<Timestamp> {
+        match self {
+            Self::Text(micros) => micros.parse().ok().map(Timestamp::from_micros),
+            Self::Several(values) => values.iter().find_map(Self::moment),
+            Self::Bytes(_) | Self::Other(_) => None,
+        }
+    }
+
+    /// Gives each text that there is.
+    fn texts(&self, take: &mut impl FnMut(&[u8])) {
+        match self {
+            Self::Text(text) => take(text.as_bytes()),
+            Self::Bytes(bytes) => take(bytes),
+            Self::Several(values) => values.iter().for_each(|value| value.texts(take)),
+            Self::Other(_) => {}
+        }
+    }
 }
 
 impl Journal {
@@ -71,19 +112,29 @@ impl Journal {
     /// When `journalctl` cannot be started.
     pub(super) fn open(unit: Option<String>, sensor: Sensor, saved: &Positions) -> io::Result<Self> {
         let cursor = saved.journal.get(unit.as_deref().unwrap_or_default()).cloned();
-        let (running, trouble) = (None, None);
-        let mut journal = Self { unit, sensor, cursor, running, started: Timestamp::EPOCH, trouble };
-        journal.start()?;
+        let mut journal = Self {
+            unit,
+            sensor,
+            cursor,
+            running: None,
+            started: Timestamp::EPOCH,
+            trouble: None,
+            lag: Lag::default(),
+            passed_from: None,
+            passed_over: 0,
+        };
+        journal.start(false)?;
         Ok(journal)
     }
 
-    fn start(&mut self) -> io::Result<()> {
+    /// Starts `journalctl` where it was left, or with what is written from now on.
+    fn start(&mut self, at_newest: bool) -> io::Result<()> {
         let mut command = Command::new("journalctl");
         command.args(["--output=json", "--follow", "--all", "--quiet"]);
         if let Some(unit) = &self.unit {
             command.arg(format!("--unit={unit}"));
         }
-        match &self.cursor {
+        match self.cursor.as_ref().filter(|_| !at_newest) {
             Some(cursor) => command.arg(format!("--after-cursor={cursor}")),
             None => command.arg("--lines=0"),
         };
@@ -108,17 +159,34 @@ impl Journal {
         let Some(running) = &mut self.running else {
             if now.since(self.started) >= PAUSE {
                 self.started = now;
-                self.trouble = self.start().err().map(|error| format!("journalctl cannot be started: {error}"));
+                self.trouble = self.start(false).err().map(|error| format!("journalctl cannot be started: {error}"));
             }
             return false;
         };
         let mut entries = 0;
         let ended = loop {
             while let Some(piece) = running.pieces.ready() {
-                entries += 1;
-                if let Some(cursor) = take(piece.text, &mut self.sensor, watcher, now) {
-                    self.cursor = Some(cursor);
+                if let Some(cursor) = cursor(piece.text) {
+                    let before = self.passed_from.take();
+                    self.passed_over += before.map_or(0, |before| between(&before, cursor));
+                    self.cursor = Some(cursor.to_owned());
                 }
+                let is_whole = piece.text.ends_with(b"\n");
+                match (piece.begins_line, is_whole) {
+                    (true, true) => {
+                        if let Some(at) = take(piece.text, &mut self.sensor, watcher, now) {
+                            self.lag.note(at, now);
+                        }
+                    }
+                    // It does not fit into the buffer. What follows of it belongs to no other.
+                    (true, false) => self.sensor.refuse(Reason::TooLong, piece.text),
+                    (false, _) => continue,
+                }
+                entries += 1;
+            }
+            if self.lag.is_lasting(now) {
+                self.pass_over(now);
+                return true;
             }
             if entries >= TURN_ENTRIES {
                 return true;
@@ -138,9 +206,25 @@ impl Journal {
         false
     }
 
+    /// Goes on with the newest, and leaves out what was not read yet.
+    fn pass_over(&mut self, now: Timestamp) {
+        if self.passed_over == 0 {
+            tracing::warn!(name = %self.sensor.name, "more is written than can be read: old entries are passed over");
+        }
+        if let Some(running) = self.running.take() {
+            running.end();
+        }
+        // Entries that are passed over before the first of those has come are counted with it.
+        self.passed_from = self.passed_from.take().or_else(|| self.cursor.clone());
+        (self.lag, self.started) = (Lag::default(), now);
+        self.trouble = self.start(true).err().map(|error| format!("journalctl cannot be started: {error}"));
+    }
+
     pub(super) fn report(&mut self, now: Timestamp) -> Report {
         let mut report = self.sensor.report(now);
         report.log.trouble.clone_from(&self.trouble);
+        report.log.lag_seconds = self.lag.of(now).as_secs_f64();
+        report.log.passed_over_entries = self.passed_over;
         report
     }
 
@@ -153,27 +237,134 @@ impl Journal {
 
 impl Drop for Journal {
     fn drop(&mut self) {
-        if let Some(running) = &mut self.running {
-            // It may have ended by itself.
-            let _ = running.child.kill();
-            let _ = running.child.wait();
+        if let Some(running) = self.running.take() {
+            running.end();
         }
     }
 }
 
-/// Takes an entry, and gives its cursor.
-fn take(text: &[u8], sensor: &mut Sensor, watcher: &mut Watcher, now: Timestamp) -> Option<String> {
-    let entry: Entry<'_> = serde_json::from_slice(text).ok()?;
-    let micros = entry.realtime.and_then(|micros| micros.parse().ok()).map(Timestamp::from_micros);
-    let is_fresh = micros.is_some_and(|at| now.since(at) <= FRESH);
-    let arrival = Arrival { at: now, is_fresh, weight: 1.0 };
-    let message = match entry.message {
-        Some(Message::Text(text)) => text.into_bytes(),
-        Some(Message::Bytes(bytes)) => bytes,
-        None => Vec::new(),
-    };
-    for line in message.split(|byte| *byte == b'\n') {
-        watcher.line(sensor, line.strip_suffix(b"\r").unwrap_or(line), arrival);
+impl Running {
+    fn end(mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
-    entry.cursor.filter(|cursor| cursor.len() <= CURSOR_BYTES_MAX).map(Cow::into_owned)
+}
+
+impl Lag {
+    /// An entry that was written at `at` has come.
+    fn note(&mut self, at: Timestamp, now: Timestamp) {
+        self.last = Some((at, now));
+        let is_old = now.since(at) > BEHIND_MAX;
+        self.behind_since = is_old.then(|| self.behind_since.unwrap_or(now));
+    }
+
+    fn is_lasting(&self, now: Timestamp) -> bool {
+        self.behind_since.is_some_and(|since| now.since(since) > BEHIND_MAX)
+    }
+
+    /// By how much the entries that come now are late.
+    fn of(&self, now: Timestamp) -> Duration {
+        let late = self.last.filter(|(_, came)| now.since(*came) <= FRESH).map(|(at, came)| came.since(at));
+        late.filter(|late| *late > FRESH).unwrap_or_default()
+    }
+}
+
+/// Takes an entry. Whatever it holds is counted, since nobody would miss what was dropped here.
+fn take(text: &[u8], sensor: &mut Sensor, watcher: &mut Watcher, now: Timestamp) -> Option<Timestamp> {
+    let Ok(entry) = serde_json::from_slice::<Entry>(text) else {
+        sensor.refuse(Reason::DamagedEntry, text);
+        return None;
+    };
+    let at = entry.realtime.as_ref().and_then(Value::moment);
+    let is_fresh = at.is_some_and(|at| now.since(at) <= FRESH);
+    let arrival = Arrival { at: now, is_fresh, weight: 1.0 };
+    let mut lines = 0;
+    let mut take = |text: &[u8]| {
+        for line in text.split(|byte| *byte == b'\n') {
+            lines += 1;
+            watcher.line(sensor, line.strip_suffix(b"\r").unwrap_or(line), arrival);
+        }
+    };
+    entry.message.iter().for_each(|message| message.texts(&mut take));
+    if lines == 0 {
+        sensor.refuse(Reason::Empty, b"");
+    }
+    at
+}
+
+/// The cursor of an entry, or of the beginning of one: it is wanted also of what cannot be read. Within a text the quote behind a name
+/// would have a backslash before it.
+fn cursor(text: &[u8]) -> Option<&str> {
+    const KEY: &[u8] = b"\"__CURSOR\":";
+    let at = memchr::memmem::find(text, KEY)?;
+    let value = text.get(at + KEY.len()..)?.trim_ascii_start().strip_prefix(b"\"")?;
+    let end = memchr::memchr(b'"', value.get(..CURSOR_BYTES_MAX.min(value.len()))?)?;
+    str::from_utf8(value.get(..end)?).ok().filter(|cursor| !cursor.is_empty() && !cursor.contains('\\'))
+}
+
+/// How many entries, of any unit, lie between two with these cursors; 0 where they do not tell.
+fn between(before: &str, after: &str) -> u64 {
+    // `s=` names who has numbered the entries, `i=` is the number, in base sixteen.
+    let part = |cursor: &str, name: &str| cursor.split(';').find_map(|part| part.strip_prefix(name)).map(str::to_owned);
+    let number = |cursor: &str| u64::from_str_radix(&part(cursor, "i=")?, 16).ok();
+    let is_same = part(before, "s=").is_some() && part(before, "s=") == part(after, "s=");
+    match (number(before), number(after)) {
+        (Some(before), Some(after)) if is_same => after.saturating_sub(before).saturating_sub(1),
+        _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_between_two_are_counted() {
+        for (before, after, expected) in [
+            ("s=a;i=f;b=1", "s=a;i=14;b=1", 4),
+            ("s=a;i=f", "s=a;i=10", 0),
+            ("s=a;i=10", "s=a;i=f", 0),
+            ("s=a;i=f", "s=b;i=ff", 0),
+            ("i=f", "i=ff", 0),
+            ("s=a;i=x", "s=a;i=ff", 0),
+        ] {
+            assert_eq!(between(before, after), expected, "{before} {after}");
+        }
+    }
+
+    #[test]
+    fn it_is_behind_while_old_entries_come_and_for_no_longer() {
+        let (mut lag, start) = (Lag::default(), Timestamp::from_seconds(1_700_000_000));
+        let second = Duration::from_secs(1);
+        for seconds in 0..=5 {
+            let now = start + seconds * second;
+            lag.note(start - 20 * second, now);
+            assert!(!lag.is_lasting(now) && lag.of(now) == (20 + seconds) * second, "{lag:?}");
+        }
+        lag.note(start - 20 * second, start + 6 * second);
+        assert!(lag.is_lasting(start + 6 * second));
+        // Nothing more came: it was the last that there is.
+        assert_eq!(lag.of(start + 9 * second), Duration::ZERO);
+        lag.note(start + 6 * second, start + 7 * second);
+        assert!(!lag.is_lasting(start + 60 * second) && lag.of(start + 7 * second) == Duration::ZERO);
+    }
+
+    #[test]
+    fn cursors_are_found_in_whatever_holds_one() {
+        for (text, expected) in [
+            (r#"{"__CURSOR":"s=1;i=2","MESSAGE":"x"}"#, Some("s=1;i=2")),
+            (r#"{"MESSAGE":"cut off", "__CURSOR" : "s=1"#, None),
+            (r#"{"MESSAGE":"\"__CURSOR\":\"forged\"","__CURSOR": "s=1;i=2"}"#, Some("s=1;i=2")),
+            (r#"{"__CURSOR":"","MESSAGE":"x"}"#, None),
+            (r#"{"__CURSOR":"s=1\n"}"#, None),
+            (r#"{"__CURSOR":["s=1"]}"#, None),
+            (r#"{"__CURSOR":"#, None),
+            ("no json", None),
+        ] {
+            assert_eq!(cursor(text.as_bytes()), expected, "{text}");
+        }
+        let long = format!(r#"{{"__CURSOR":"{}"}}"#, "x".repeat(CURSOR_BYTES_MAX));
+        assert_eq!(cursor(long.as_bytes()), None);
+    }
 }

@@ -1,8 +1,12 @@
 //! What a sensor that reads logs tells of itself.
 
-use seawall_engine::observation::log::{Format, Reason};
+use seawall_engine::observation::log::{Format, LINE_BYTES_MAX, Reason};
 use seawall_engine::silence::{Alarm, Reading};
+use seawall_engine::units::Timestamp;
 use serde::{Deserialize, Serialize};
+
+use crate::privacy::{Anonymizer, Treatment};
+use crate::source::follow::Piece;
 
 /// A sensor, as of a moment.
 #[derive(Clone, Debug, Default)]
@@ -38,6 +42,9 @@ pub struct LogSensor {
     pub behind_bytes: u64,
     /// Bytes that were passed over, since there was too much to be read in time.
     pub passed_over_bytes: u64,
+    /// Entries of the journal, of any unit, that were passed over, since there was too much to be read in time.
+    #[serde(default)]
+    pub passed_over_entries: u64,
     /// Syslog datagrams that the kernel has dropped, since they came faster than they were read.
     #[serde(default)]
     pub dropped_datagrams: u64,
@@ -62,6 +69,41 @@ pub struct Unread {
     pub reason: String,
     /// How many.
     pub lines: u64,
+    /// How the first of them begins, without addresses and queries, and with whatever is not printable ASCII escaped.
+    #[serde(default)]
+    pub example: String,
+}
+
+/// How much of a line is kept as an example, in characters as they are shown.
+const EXAMPLE_CHARACTERS_MAX: usize = 160;
+
+/// The beginning of a line that could not be read, as it may be shown.
+fn example(line: &[u8]) -> String {
+    let (line, is_cut) = line.get(..LINE_BYTES_MAX).map_or((line, false), |beginning| (beginning, true));
+    // What is left of an address that is cut apart would be none to the anonymizer.
+    let is_of_address = |byte: &&u8| byte.is_ascii_hexdigit() || matches!(byte, b'.' | b':' | b'%');
+    let unfinished = if is_cut { line.iter().rev().take_while(is_of_address).count() } else { 0 };
+    let whole = line.get(..line.len() - unfinished).unwrap_or_default();
+    let mut shown = Vec::new();
+    let anonymizer = Anonymizer::new(Treatment::Remove, true, Timestamp::EPOCH);
+    let rewritten =
+        anonymizer.and_then(|mut anonymizer| anonymizer.rewrite(&Piece { text: whole, begins_line: true }, &mut shown));
+    match rewritten {
+        Ok(()) => {
+            let characters = shown.trim_ascii().iter().map(|byte| byte.escape_ascii());
+            let mut room = EXAMPLE_CHARACTERS_MAX;
+            // No escape is cut apart.
+            let fits = |character: &std::ascii::EscapeDefault| match room.checked_sub(character.len()) {
+                Some(left) => {
+                    room = left;
+                    true
+                }
+                None => false,
+            };
+            characters.take_while(fits).flatten().map(char::from).collect()
+        }
+        Err(_) => String::new(),
+    }
 }
 
 /// What became of the copy with private addresses.
@@ -84,6 +126,8 @@ pub(super) struct Counts {
     pub(super) late: u64,
     formats: [u64; Format::ALL.len()],
     reasons: [u64; Reason::ALL.len()],
+    /// The first line of each.
+    examples: [String; Reason::ALL.len()],
 }
 
 impl Counts {
@@ -95,13 +139,18 @@ impl Counts {
     }
 
     /// Counts a line that could not be read.
-    pub(super) fn add_unread(&mut self, reason: Reason) {
-        for (known, lines) in Reason::ALL.iter().zip(&mut self.reasons) {
-            *lines += u64::from(*known == reason);
+    pub(super) fn add_unread(&mut self, reason: Reason, line: &[u8]) {
+        for ((known, lines), first) in Reason::ALL.iter().zip(&mut self.reasons).zip(&mut self.examples) {
+            if *known == reason {
+                if *lines == 0 {
+                    *first = example(line);
+                }
+                *lines += 1;
+            }
         }
-        self.reading.unread_run += 1;
         // What is meant to say nothing of a request is no failure.
         if !matches!(reason, Reason::Empty | Reason::Directive) {
+            self.reading.unread_run += 1;
             self.reading.reason = Some(reason);
         }
     }
@@ -128,8 +177,68 @@ impl Counts {
             log.format = Some(format.name().to_owned());
             log.confidence = lines as f32 / filled.max(1) as f32;
         }
-        let reasons = Reason::ALL.iter().zip(self.reasons).filter(|(_, lines)| *lines > 0);
-        log.unread = reasons.map(|(reason, lines)| Unread { reason: reason.to_string(), lines }).collect();
+        let reasons = Reason::ALL.iter().zip(self.reasons).zip(&self.examples).filter(|((_, lines), _)| *lines > 0);
+        let unread = |((reason, lines), example): ((&Reason, u64), &String)| Unread {
+            reason: reason.to_string(),
+            lines,
+            example: example.clone(),
+        };
+        log.unread = reasons.map(unread).collect();
         log.unread.sort_by_key(|unread| std::cmp::Reverse(unread.lines));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As an idle IIS that is started again and again writes them.
+    #[test]
+    fn lines_that_are_no_requests_are_no_failure_to_read() {
+        let mut counts = Counts::default();
+        for _ in 0..10 {
+            counts.add_unread(Reason::Directive, b"#Version: 1.0");
+            counts.add_unread(Reason::Empty, b"");
+        }
+        assert_eq!((counts.reading.unread_run, counts.reading.reason), (0, None));
+        counts.add_unread(Reason::NoTimestamp, b"x");
+        counts.add_unread(Reason::Empty, b"");
+        assert_eq!((counts.reading.unread_run, counts.reading.reason), (1, Some(Reason::NoTimestamp)));
+    }
+
+    #[test]
+    fn the_first_line_of_each_reason_is_shown_without_addresses_and_queries() {
+        let mut counts = Counts::default();
+        counts.add_unread(
+            Reason::NoTimestamp,
+            b"client: 192.0.2.1, GET /a?token=secret HTTP/1.1\x1b[2J \xC3\xA9 192%2E0%2E2%2E2\r",
+        );
+        counts.add_unread(Reason::NoTimestamp, b"another");
+        counts.add_unread(Reason::NoRequest, &[0; 3_000]);
+        // Of a line of addresses that is cut, nothing is left over of the last.
+        counts.add_unread(
+            Reason::TooLong,
+            &b"?".repeat(LINE_BYTES_MAX - 5).into_iter().chain(*b" 203.0.113.77").collect::<Vec<_>>(),
+        );
+        counts.add_unread(Reason::WrongStatus, &b"2001:db8::1,".repeat(10_000));
+        let mut report = Report::default();
+        counts.report(&mut report);
+        let example = |reason: Reason| {
+            report
+                .log
+                .unread
+                .iter()
+                .find(|unread| unread.reason == reason.to_string())
+                .expect("counted")
+                .example
+                .clone()
+        };
+        let shown = example(Reason::NoTimestamp);
+        assert!(shown.starts_with("client: -, GET /a HTTP/1.1") && shown.contains(r"\x1b[2J \xc3\xa9 "), "{shown}");
+        assert!(!shown.contains("192") && !shown.contains("secret"), "{shown}");
+        assert_eq!(example(Reason::NoRequest), r"\x00".repeat(40));
+        assert!(!example(Reason::TooLong).contains("203"), "{}", example(Reason::TooLong));
+        assert!(example(Reason::WrongStatus).starts_with("-,-,") && !example(Reason::WrongStatus).contains("db8"));
+        assert!(report.log.unread.iter().all(|unread| unread.example.len() <= EXAMPLE_CHARACTERS_MAX));
     }
 }

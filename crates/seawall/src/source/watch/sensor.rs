@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use seawall_engine::observation::log::{FormatChoice, Reader, recognise};
+use seawall_engine::observation::log::{FormatChoice, Reader, Reason, recognise};
 use seawall_engine::observation::timeline::Timeline;
 use seawall_engine::units::Timestamp;
 
@@ -60,12 +60,18 @@ impl Sensor {
         let whole = memchr::memrchr(b'\n', beginning).and_then(|end| beginning.get(..end)).unwrap_or_default();
         let lines = || whole.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
         if let Some(recognition) = recognise(lines()) {
-            self.reader.expect(recognition.format);
+            self.reader.know(&recognition);
         }
         for line in lines().filter(|line| line.first() == Some(&b'#')) {
             // Only what it remembers of the line counts.
             let _ = self.reader.read(line);
         }
+    }
+
+    /// Counts what came in place of a line and is none.
+    pub(super) fn refuse(&mut self, reason: Reason, text: &[u8]) {
+        self.counts.reading.lines += 1;
+        self.counts.add_unread(reason, text);
     }
 
     /// After the first lines.

@@ -10,10 +10,11 @@ use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use seawall_engine::observation::log::LINE_BYTES_MAX;
 use seawall_engine::units::Timestamp;
-use socket2::SockRef;
+use socket2::{SockRef, TcpKeepalive};
 
 use super::report::Report;
 use super::sensor::Sensor;
@@ -23,8 +24,12 @@ use super::watcher::Watcher;
 /// Messages that are taken before others have their turn.
 const TURN_MESSAGES: usize = 10_000;
 
-/// Senders over TCP at once; others wait.
+/// Senders over TCP at once. When another comes, the one that has been silent for longest goes.
 const SENDERS_MAX: usize = 64;
+
+/// After so long a silence a sender is asked whether it is still there, and again in this interval: one that was cut off says nothing.
+const KEEPALIVE_TIME: Duration = Duration::from_secs(60);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 
 /// What the kernel is asked to hold of datagrams, in bytes: those of a moment in which nobody reads.
 const RECEIVE_BYTES: usize = 4 << 20;
@@ -40,6 +45,8 @@ pub(super) struct Syslog {
     socket: Socket,
     sensor: Sensor,
     buffer: Vec<u8>,
+    /// Since when there has been more than could be taken at once.
+    behind_since: Option<Timestamp>,
 }
 
 enum Socket {
@@ -51,6 +58,9 @@ enum Socket {
 struct Sender {
     stream: TcpStream,
     frames: Frames,
+    /// Whether it has sent anything, and when it last did, or came.
+    has_spoken: bool,
+    heard: Timestamp,
 }
 
 impl Syslog {
@@ -84,7 +94,7 @@ impl Syslog {
     }
 
     fn new(socket: Socket, sensor: Sensor) -> Self {
-        let mut socket = Self { socket, sensor, buffer: vec![0; LINE_BYTES_MAX + 1] };
+        let mut socket = Self { socket, sensor, buffer: vec![0; LINE_BYTES_MAX + 1], behind_since: None };
         socket.sensor.is_own = socket.local_address().is_none_or(|address| address.ip().is_loopback());
         socket
     }
@@ -94,8 +104,7 @@ impl Syslog {
             Socket::Udp(socket) => vec![socket.as_fd()],
             Socket::Unix(socket, _) => vec![socket.as_fd()],
             Socket::Tcp(listener, senders) => {
-                let waiting = (senders.len() < SENDERS_MAX).then(|| listener.as_fd());
-                waiting.into_iter().chain(senders.iter().map(|sender| sender.stream.as_fd())).collect()
+                std::iter::once(listener.as_fd()).chain(senders.iter().map(|sender| sender.stream.as_fd())).collect()
             }
         }
     }
@@ -115,18 +124,20 @@ impl Syslog {
 
     /// Takes what has come, and says whether there is more.
     pub(super) fn look(&mut self, watcher: &mut Watcher, now: Timestamp) -> bool {
+        let has_more = self.take(watcher, now);
+        self.behind_since = has_more.then(|| self.behind_since.unwrap_or(now));
+        has_more
+    }
+
+    fn take(&mut self, watcher: &mut Watcher, now: Timestamp) -> bool {
         let arrival = Arrival { at: now, is_fresh: true, weight: 1.0 };
-        let Self { socket, sensor, buffer } = self;
+        let Self { socket, sensor, buffer, .. } = self;
         let mut take = |message: &[u8]| watcher.line(sensor, message.trim_ascii_end(), arrival);
         if let Socket::Tcp(listener, senders) = socket {
-            while senders.len() < SENDERS_MAX {
-                let Ok((stream, _)) = listener.accept() else { break };
-                if stream.set_nonblocking(true).is_ok() {
-                    senders.push(Sender { stream, frames: Frames::default() });
-                }
-            }
             let mut has_more = false;
-            senders.retain_mut(|sender| sender.read(buffer, &mut take, &mut has_more));
+            senders.retain_mut(|sender| sender.read(buffer, now, &mut take, &mut has_more));
+            // Those who come are read at the next look, which their first message brings about.
+            accept(listener, senders, now, &mut take);
             return has_more;
         }
         for _ in 0..TURN_MESSAGES {
@@ -145,10 +156,31 @@ impl Syslog {
 
     pub(super) fn report(&mut self, now: Timestamp) -> Report {
         let mut report = self.sensor.report(now);
+        report.log.lag_seconds = self.behind_since.map_or(0.0, |since| now.since(since).as_secs_f64());
         if let Socket::Udp(socket) = &self.socket {
             report.log.dropped_datagrams = dropped(socket);
         }
         report
+    }
+}
+
+/// Takes in who has connected. Nobody is left waiting: whoever holds all places and says nothing would shut out those who do.
+fn accept(listener: &TcpListener, senders: &mut Vec<Sender>, now: Timestamp, take: &mut impl FnMut(&[u8])) {
+    for _ in 0..SENDERS_MAX {
+        let Ok((stream, _)) = listener.accept() else { return };
+        if stream.set_nonblocking(true).is_err() {
+            continue;
+        }
+        let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_TIME).with_interval(KEEPALIVE_INTERVAL);
+        // Without it a sender that was cut off only stays for longer.
+        let _ = SockRef::from(&stream).set_tcp_keepalive(&keepalive);
+        // Strangers who never said anything go before a server that has nothing to say at night.
+        let idle =
+            (0..senders.len()).min_by_key(|index| senders.get(*index).map(|sender| (sender.has_spoken, sender.heard)));
+        if let Some(index) = idle.filter(|_| senders.len() >= SENDERS_MAX) {
+            senders.swap_remove(index).frames.finish(take);
+        }
+        senders.push(Sender { stream, frames: Frames::default(), has_spoken: false, heard: now });
     }
 }
 
@@ -182,14 +214,17 @@ impl Drop for Syslog {
 
 impl Sender {
     /// Takes what it has sent. False when it has gone, or sends what is no stream of messages.
-    fn read(&mut self, buffer: &mut [u8], take: &mut impl FnMut(&[u8]), has_more: &mut bool) -> bool {
+    fn read(&mut self, buffer: &mut [u8], now: Timestamp, take: &mut impl FnMut(&[u8]), has_more: &mut bool) -> bool {
         for _ in 0..TURN_MESSAGES / 100 {
             match self.stream.read(buffer) {
                 Ok(0) => {
                     self.frames.finish(take);
                     return false;
                 }
-                Ok(length) => self.frames.add(buffer.get(..length).unwrap_or_default(), take),
+                Ok(length) => {
+                    (self.has_spoken, self.heard) = (true, now);
+                    self.frames.add(buffer.get(..length).unwrap_or_default(), take);
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => return false,
@@ -317,6 +352,8 @@ fn counted(text: &[u8]) -> Counted {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn cut(stream: &[u8], at_once: usize) -> Vec<String> {
@@ -357,5 +394,50 @@ mod tests {
         let found = cut(&counted, 50_000);
         assert_eq!(found.last().map(String::as_str), Some("<2>after"));
         assert_eq!(found.len(), 2);
+    }
+
+    /// Messages, and what is nearly one.
+    fn nearly_messages() -> impl Strategy<Value = Vec<u8>> {
+        let message = "[ -~]{0,30}";
+        let part = prop_oneof![
+            message.prop_map(|text| format!("<13>{text}\n").into_bytes()),
+            message.prop_map(|text| format!("{} <13>{text}", text.len() + 4).into_bytes()),
+            "[0-9]{1,9} ?<?".prop_map(String::into_bytes),
+            Just(b"\0".to_vec()),
+            Just(b"\r\n".to_vec()),
+            Just(vec![b'x'; 2 * BUFFER_BYTES]),
+            Just(format!("{} <13>", 3 * BUFFER_BYTES).into_bytes()),
+            proptest::collection::vec(any::<u8>(), 0..20),
+        ];
+        proptest::collection::vec(part, 0..8).prop_map(|parts| parts.concat())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(256))]
+
+        /// In whatever parts a stream comes, it is cut into the same messages, and no more is held than one may take.
+        #[test]
+        fn a_stream_is_cut_alike_in_whatever_parts_it_comes(stream in nearly_messages(), at_once in 16_usize..5_000) {
+            let mut frames = Frames::default();
+            let mut given = 0;
+            for part in stream.chunks(at_once) {
+                frames.add(part, &mut |message| given += message.len());
+                prop_assert!(frames.buffer.len() < BUFFER_BYTES);
+            }
+            prop_assert!(given <= stream.len());
+            prop_assert_eq!(cut(&stream, at_once), cut(&stream, usize::MAX));
+        }
+
+        /// What is well formed is given as it was sent, whichever way each message ends.
+        #[test]
+        fn messages_are_given_as_they_were_sent(messages in proptest::collection::vec(("[ -~]{1,40}", any::<bool>()), 0..10), at_once in 1_usize..50) {
+            let framed = |(text, is_counted): &(String, bool)| {
+                let message = format!("<13>{text}");
+                if *is_counted { format!("{} {message}", message.len()) } else { format!("{message}\n") }
+            };
+            let stream: String = messages.iter().map(framed).collect();
+            let expected: Vec<String> = messages.iter().map(|(text, _)| format!("<13>{text}")).collect();
+            prop_assert_eq!(cut(stream.as_bytes(), at_once), expected);
+        }
     }
 }

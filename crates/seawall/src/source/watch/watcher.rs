@@ -93,7 +93,7 @@ impl Watcher {
         counts.reading.lines += 1;
         let entry = match reader.read(line) {
             Ok(entry) => entry,
-            Err(reason) => return counts.add_unread(reason),
+            Err(reason) => return counts.add_unread(reason, line),
         };
         counts.add_format(entry.format);
         let observation = &entry.observation;
@@ -114,7 +114,11 @@ impl Watcher {
             Field::Host => !request.host.is_empty(),
             Field::UserAgent => request.user_agent.is_some(),
             Field::Referer => request.referer.is_some(),
-            Field::RequestTime => !cost.connection_time.is_zero(),
+            // nginx writes 0.000 for what takes less than a millisecond.
+            Field::RequestTime => entry.is_timed,
+            Field::Method => !request.method.is_empty(),
+            Field::Path => !request.path.is_empty(),
+            Field::Query => request.query.is_some(),
         });
         voters.count(&mut counts.reading, client, has, arrival.at, self.seed);
         (counts.reading.read, counts.reading.unread_run) = (counts.reading.read + 1, 0);

@@ -83,6 +83,36 @@ fn a_client_of_a_followed_log_that_goes_on_is_dropped_by_the_kernel_and_nobody_e
     });
 }
 
+/// A stranger can ask for any host and say to be any user. Neither has anybody else dropped for it, nor hides who it was.
+#[test]
+fn nobody_can_have_another_dropped_by_what_he_sends() {
+    within(|| {
+        let clock = Clock::start();
+        let behind_host = |host: &str, client: &str| {
+            let line = line(&clock, client, "GET /unwanted", "flood/1");
+            format!("{host} {line}")
+        };
+        let guard = guard(&["hosts.log", "plain.log"], |folder| {
+            append(&folder.join("hosts.log"), &behind_host("www.example", "192.0.2.250"));
+            append(&folder.join("plain.log"), &line(&clock, "192.0.2.251", "GET /", "a"));
+        });
+        let (hosts, plain) = (guard.folder().join("hosts.log"), guard.folder().join("plain.log"));
+        until_judged(&guard, &clock, |text| append(&hosts, &format!("www.example {text}")));
+        append(&hosts, &behind_host("203.0.113.99", "203.0.113.10").repeat(60));
+        append(&hosts, &behind_host("203.0.113.98 203.0.113.97", "203.0.113.11").repeat(60));
+        let as_user = |user: &str, client: &str| {
+            let line = line(&clock, client, "GET /unwanted", "flood/1");
+            line.replacen("- -", &format!("- {user}"), 1)
+        };
+        append(&plain, &as_user("203.0.113.96 - x", "203.0.113.12").repeat(60));
+        eventually("who sent it is dropped", || {
+            ["10", "11", "12"].iter().all(|end| is_in_kernel(&format!("203.0.113.{end}")))
+        });
+        let clients = nft(&["list", "set", "inet", "seawall", "clients4"]);
+        assert!(!clients.contains("203.0.113.9"), "{clients}");
+    });
+}
+
 #[test]
 fn bans_work_without_an_address_on_the_disk() {
     within(|| {

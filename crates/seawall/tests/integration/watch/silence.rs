@@ -1,5 +1,6 @@
 //! A sensor that no longer tells what it is there to tell is an alarm.
 
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use seawall::host::clock::Clock;
 use super::{append, line, ordinary};
 use crate::support::eventually;
 use crate::support::guard::{Guard, text};
+use crate::support::namespace::within;
 
 /// What is alarmed of the only log.
 fn alarms(guard: &Guard) -> String {
@@ -82,6 +84,103 @@ fn a_log_that_stops_while_another_goes_on_is_an_alarm_until_it_is_written_again(
     assert_eq!(alarms(1), serde_json::json!([]));
     write(&a, 1);
     eventually("its end", || alarms(0) == serde_json::json!([]));
+}
+
+/// nginx writes 0.000 for what it takes from its cache.
+#[test]
+fn requests_that_took_no_time_are_no_loss_of_the_time() {
+    let guard = Guard::watch(&["access.log"], |_| {});
+    let log = guard.folder().join("access.log");
+    let clock = Clock::start();
+    let timed = |number: u32, time: &str| format!("{} {time}\n", ordinary(&clock, number).trim_end());
+    for _ in 0..4 {
+        append(&log, &(0..20).map(|number| timed(number, "0.250")).collect::<String>());
+        thread::sleep(Duration::from_millis(600));
+    }
+    append(&log, &(0..40).map(|number| timed(number, "0.000")).collect::<String>());
+    eventually("every line", || guard.sensor()["read"] == 120);
+    // They are looked at once a second.
+    thread::sleep(Duration::from_millis(2_500));
+    assert_eq!(alarms(&guard), "[]");
+    append(&log, &(0..40).map(|number| timed(number, "-")).collect::<String>());
+    eventually("the alarm", || alarms(&guard).contains("the request time is in none of the last 40 requests"));
+}
+
+#[test]
+fn rules_that_ask_for_what_went_missing_are_named() {
+    let guard = Guard::watch(&["access.log"], |_| {});
+    let log = guard.folder().join("access.log");
+    let clock = Clock::start();
+    for rule in ["user-agent = \"Mozilla/5.0 Firefox/121\"", "path = \"/page/1\"", "path = \"/never\""] {
+        let added = guard.command(&["rules", "add", rule, "--for", "1h"]);
+        assert!(added.status.success(), "{}", text(&added.stderr));
+    }
+    let matched =
+        |rule: usize| guard.status()["detection"]["rules"][rule]["matched"].as_u64().is_some_and(|count| count > 0);
+    eventually("the rules match", || {
+        append(&log, &(0..10).map(|number| ordinary(&clock, number)).collect::<String>());
+        matched(0) && matched(1)
+    });
+    write_ordinary(&log, &clock);
+    let shown = || text(&guard.command(&["status"]).stdout).split_whitespace().collect::<Vec<_>>().join(" ");
+    // The agents are no longer logged: what asks for them matches nothing, what asks for paths goes on.
+    append(&log, &(0..40).map(|n| line(&clock, &format!("198.51.100.{n}"), "GET /page/1", "-")).collect::<String>());
+    let expected = "the user agent is in none of the last 40 requests; it was in 100% before; rule R10001 matches nothing any more";
+    eventually("the alarm", || alarms(&guard).contains("rule R10001 matches nothing any more"));
+    assert!(alarms(&guard).contains(expected), "{}", alarms(&guard));
+    assert!(events(&guard).contains(expected) && shown().contains(expected), "{}", shown());
+    append(&log, &(0..10).map(|number| ordinary(&clock, number)).collect::<String>());
+    eventually("its end", || alarms(&guard) == "[]");
+    // Nothing can be read any more: no rule can match that did, whatever it asks for.
+    append(&log, &"something else altogether\n".repeat(15));
+    eventually("the alarm", || alarms(&guard).contains("; rules R10001, R10002 match nothing any more"));
+}
+
+/// In a network namespace, where nobody else's connections count.
+#[test]
+fn a_log_that_stops_while_connections_are_accepted_is_an_alarm() {
+    within(|| {
+        let guard = Guard::watch(&["access.log"], |_| {});
+        let log = guard.folder().join("access.log");
+        let clock = Clock::start();
+        for _ in 0..10 {
+            append(&log, &(0..100).map(|number| ordinary(&clock, number)).collect::<String>());
+            thread::sleep(Duration::from_millis(400));
+        }
+        let server = TcpListener::bind("127.0.0.1:0").expect("a server");
+        let address = server.local_addr().expect("its address");
+        let silent = Clock::start();
+        while alarms(&guard) == "[]" {
+            assert!(silent.uptime() < Duration::from_secs(60), "no alarm: {:#}", guard.status()["sensors"]);
+            // The server answers, and writes nothing.
+            let visitor = TcpStream::connect(address).expect("a connection");
+            drop((server.accept().expect("it is accepted"), visitor));
+            thread::sleep(Duration::from_millis(500));
+        }
+        assert!(silent.uptime() > Duration::from_secs(18), "{:?}", silent.uptime());
+        let said = alarms(&guard);
+        assert!(said.contains("stopped") && said.contains("this machine accepted"), "{said}");
+        append(&log, &ordinary(&clock, 1));
+        eventually("its end", || alarms(&guard) == "[]");
+    });
+}
+
+#[test]
+fn a_log_that_was_never_written_is_an_alarm_while_connections_are_accepted() {
+    within(|| {
+        let guard = Guard::watch(&["wrong.log"], |_| {});
+        let server = TcpListener::bind("127.0.0.1:0").expect("a server");
+        let address = server.local_addr().expect("its address");
+        let silent = Clock::start();
+        while alarms(&guard) == "[]" {
+            assert!(silent.uptime() < Duration::from_secs(60), "no alarm: {:#}", guard.status()["sensors"]);
+            let visitor = TcpStream::connect(address).expect("a connection");
+            drop((server.accept().expect("it is accepted"), visitor));
+            thread::sleep(Duration::from_millis(400));
+        }
+        let said = alarms(&guard);
+        assert!(said.contains("since the start") && said.contains("is it the log that the server writes?"), "{said}");
+    });
 }
 
 #[test]

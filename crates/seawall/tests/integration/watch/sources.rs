@@ -6,7 +6,8 @@ use std::net::{TcpStream, UdpSocket};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -97,6 +98,17 @@ fn damaged_lines_are_counted_and_the_others_are_read() {
     assert_eq!(sensor["read"], 2, "{sensor:#}");
     let reasons = sensor["unread"].to_string();
     assert!(reasons.contains("longer than 64 KiB") && reasons.contains("time stamp"), "{reasons}");
+    // An example of each reason, without the client.
+    append(&log, "2024/05/01 12:00:01 [error] 7#7: *1 open() failed, client: 192.0.2.44, request: \"GET /a?secret\"\n");
+    append(&log, "192.0.2.45 - - [01/Jan/2025:00:00:00 +0000] \"GET /b?secret HTTP/1.1\" 999 5\n");
+    eventually("the others", || guard.sensor()["lines"] == 13);
+    let examples = guard.sensor()["unread"].to_string();
+    let shown = text(&guard.command(&["status"]).stdout).split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(examples.contains("GET /b HTTP/1.1") && examples.contains("xxxxxxxx"), "{examples}");
+    assert!(shown.contains(" not read, no time stamp of a known format, as: "), "{shown}");
+    for told in [examples, shown] {
+        assert!(!told.contains("192.0.2.4") && !told.contains("secret"), "{told}");
+    }
     assert!(guard.memory("VmRSS") < 200 * 1024, "{} KiB", guard.memory("VmRSS"));
 }
 
@@ -163,6 +175,63 @@ fn syslog_messages_are_received_in_datagrams_and_over_connections() {
     drop(stream);
     eventually("the stream", || read(1) == 4);
     assert_eq!(guard.count("requests"), 7);
+}
+
+#[test]
+fn senders_that_say_nothing_shut_nobody_out() {
+    let guard = Guard::watch(&["tcp://127.0.0.1:0"], |_| {});
+    let address = guard.watching()[0].strip_prefix("tcp://").expect("an address").to_owned();
+    let message = || format!("<190>Nov  6 10:00:00 host nginx: {}", line(&Clock::start(), "192.0.2.7", "GET /", "a"));
+    let connect = || TcpStream::connect(&address).expect("a connection");
+    let send = |stream: &mut TcpStream| stream.write_all(message().as_bytes()).expect("sent");
+    // As many as there are places have spoken once and are idle now, the first for longest.
+    let mut idle: Vec<TcpStream> = Vec::new();
+    for number in 0..64 {
+        idle.push(connect());
+        send(&mut idle[number]);
+        eventually("its line", || guard.sensor()["read"] == number + 1);
+    }
+    let mut late = connect();
+    send(&mut late);
+    eventually("the line of one who came later", || guard.sensor()["read"] == 65);
+    // Any number of strangers who never say anything costs those who do no place.
+    let strangers: Vec<TcpStream> = (0..200).map(|_| connect()).collect();
+    send(&mut late);
+    send(&mut idle[63]);
+    eventually("the lines of those who are known", || guard.sensor()["read"] == 67);
+    let mut newest = connect();
+    send(&mut newest);
+    eventually("the line of one who came last", || guard.sensor()["read"] == 68);
+    drop(strangers);
+}
+
+#[test]
+fn messages_that_come_faster_than_they_are_read_are_a_lag() {
+    let guard = Guard::watch(&["tcp://127.0.0.1:0"], |_| {});
+    let address = guard.watching()[0].strip_prefix("tcp://").expect("an address").to_owned();
+    assert_eq!(guard.sensor()["lag_seconds"], 0.0);
+    let message = format!("<190>Nov  6 10:00:00 host nginx: {}", line(&Clock::start(), "192.0.2.7", "GET /", "a"));
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                let mut stream = TcpStream::connect(&address).expect("a connection");
+                let messages = message.repeat(1_000);
+                while !stop.load(Ordering::Relaxed) {
+                    stream.write_all(messages.as_bytes()).expect("sent");
+                }
+            });
+        }
+        let clock = Clock::start();
+        let is_told = || guard.sensor()["lag_seconds"].as_f64().is_some_and(|lag| lag > 0.5);
+        let mut told = is_told();
+        while !told && clock.uptime() < Duration::from_secs(20) {
+            told = is_told();
+        }
+        stop.store(true, Ordering::Relaxed);
+        assert!(told, "{:#}", guard.sensor());
+    });
+    eventually("its end", || guard.sensor()["lag_seconds"] == 0.0);
 }
 
 #[test]
@@ -310,4 +379,125 @@ fn the_journal_is_followed_and_read_on_after_a_restart() {
         assert!(ask("stop").status.success());
         assert!(child.wait().expect("ended").success());
     }
+}
+
+/// A program in place of `journalctl`, in a folder that is searched first.
+struct Journalctl {
+    directory: tempfile::TempDir,
+}
+
+impl Journalctl {
+    fn new(program: &str) -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let script = directory.path().join("journalctl");
+        fs::write(&script, program).expect("written");
+        fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("ours");
+        Self { directory }
+    }
+
+    fn seawall(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_seawall"));
+        let path = format!("{}:/usr/bin:/bin", self.directory.path().display());
+        command.arg(arguments.first().unwrap_or(&"status")).arg("--state").arg(self.directory.path().join("state"));
+        command.args(arguments.iter().skip(1)).env("PATH", path);
+        command.stdin(Stdio::null());
+        command
+    }
+
+    fn watch(&self) -> Child {
+        // The firewall of this machine is left alone.
+        let config = self.directory.path().join("seawall.toml");
+        fs::write(&config, "admin = \"off\"\n[kernel]\nuse = \"never\"\n").expect("written");
+        let mut command = self.seawall(&["watch", "journal:web.service", "--config"]);
+        command.arg(config);
+        command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("started")
+    }
+
+    fn sensor(&self) -> serde_json::Value {
+        let output = self.seawall(&["status", "--json"]).output().expect("started");
+        serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap_or_default()["sensors"][0]["log"].clone()
+    }
+
+    fn stop(&self, mut child: Child) {
+        assert!(self.seawall(&["stop"]).output().expect("started").status.success());
+        assert!(child.wait().expect("ended").success());
+    }
+}
+
+#[test]
+fn every_entry_of_the_journal_is_counted_and_its_cursor_kept() {
+    // A field that was given twice, texts as numbers, a moment given twice, an entry that is too long, and no entry at all.
+    let program = r#"#!/bin/sh
+at=$(date -u '+%d/%b/%Y:%H:%M:%S +0000')
+micros=$(($(date +%s) * 1000000))
+line() { printf '192.0.2.%s - - [%s] \\"GET / HTTP/1.1\\" 200 5 \\"-\\" \\"a\\"' "$1" "$at"; }
+echo "{\"__CURSOR\":\"s=1;i=1\",\"__REALTIME_TIMESTAMP\":\"$micros\",\"MESSAGE\":\"$(line 1)\"}"
+echo "{\"__CURSOR\":\"s=1;i=2\",\"__REALTIME_TIMESTAMP\":\"$micros\",\"MESSAGE\":[\"$(line 2)\",\"$(line 3)\"]}"
+echo "{\"__CURSOR\":\"s=1;i=3\",\"__REALTIME_TIMESTAMP\":[\"$micros\",\"$micros\"],\"MESSAGE\":\"$(line 4)\"}"
+printf '{"__CURSOR":"s=1;i=4","__REALTIME_TIMESTAMP":"%s","MESSAGE":"' "$micros"
+head -c 700000 /dev/zero | tr '\0' x
+echo '"}'
+echo "{\"__CURSOR\":\"s=1;i=5\",\"__REALTIME_TIMESTAMP\":\"$micros\",\"MESSAGE\":\"broken"
+echo "{\"__CURSOR\":\"s=1;i=6\",\"__REALTIME_TIMESTAMP\":\"$micros\",\"MESSAGE\":[[120,120],[121]]}"
+echo "{\"__CURSOR\":\"s=1;i=7\",\"__REALTIME_TIMESTAMP\":\"$micros\",\"MESSAGE\":7}"
+echo "{\"__CURSOR\":\"s=1;i=8\",\"__REALTIME_TIMESTAMP\":\"$micros\",\"MESSAGE\":null}"
+exec sleep 60
+"#;
+    let journal = Journalctl::new(program);
+    let child = journal.watch();
+    eventually("every entry", || journal.sensor()["lines"] == 10);
+    let sensor = journal.sensor();
+    assert_eq!(sensor["read"], 4, "{sensor:#}");
+    let unread = sensor["unread"].to_string();
+    for (reason, lines) in [
+        ("line longer than 64 KiB", 1),
+        ("entry of the journal that is no JSON", 1),
+        ("no time stamp of a known format", 2),
+        ("empty line", 2),
+    ] {
+        assert!(unread.contains(&format!("\"lines\":{lines},\"reason\":\"{reason}\"")), "{reason}: {unread}");
+    }
+    eventually("the cursor", || {
+        let kept = fs::read_to_string(journal.directory.path().join("state/positions.json"));
+        kept.is_ok_and(|text| text.contains("s=1;i=8"))
+    });
+    journal.stop(child);
+}
+
+#[test]
+fn a_journal_that_comes_faster_than_it_is_given_is_read_from_the_newest() {
+    // At first it gives what is twenty seconds old, and ever older; the second time it begins with what is new.
+    let program = r#"#!/bin/sh
+folder=$(dirname "$0")
+echo "$@" >> "$folder/asked"
+times=$(wc -l < "$folder/asked")
+i=0
+age=20
+if [ "$times" -gt 1 ]; then i=4096; age=0; fi
+while :; do
+  i=$((i + 1))
+  now=$(($(date +%s) - age))
+  at=$(date -u -d "@$now" '+%d/%b/%Y:%H:%M:%S +0000')
+  printf '{"__CURSOR":"s=1;i=%x","__REALTIME_TIMESTAMP":"%s000000","MESSAGE":"192.0.2.1 - - [%s] \\"GET / HTTP/1.1\\" 200 5 \\"-\\" \\"a\\""}\n' "$i" "$now" "$at"
+  sleep 0.05
+done
+"#;
+    let journal = Journalctl::new(program);
+    let child = journal.watch();
+    eventually("how far behind it is", || journal.sensor()["lag_seconds"].as_f64().is_some_and(|lag| lag >= 19.0));
+    eventually("what was passed over", || {
+        journal.sensor()["passed_over_entries"].as_u64().is_some_and(|count| count > 3_000)
+    });
+    let asked = fs::read_to_string(journal.directory.path().join("asked")).expect("it was asked");
+    assert!(asked.lines().count() == 2 && asked.lines().all(|asked| asked.ends_with("--lines=0")), "{asked}");
+    let late = journal.sensor()["late"].as_u64().expect("a count");
+    let read = journal.sensor()["read"].as_u64().expect("a count");
+    assert!(late > 0, "{:#}", journal.sensor());
+    eventually("what is new", || journal.sensor()["read"].as_u64().is_some_and(|count| count > read + 20));
+    let sensor = journal.sensor();
+    assert_eq!((sensor["late"].as_u64(), sensor["lag_seconds"].as_f64()), (Some(late), Some(0.0)), "{sensor:#}");
+    let shown = text(&journal.seawall(&["status"]).output().expect("started").stdout);
+    let shown = shown.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(shown.contains("entries passed over"), "{shown}");
+    journal.stop(child);
 }

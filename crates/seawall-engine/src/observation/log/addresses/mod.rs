@@ -28,7 +28,7 @@ pub struct FoundAddress {
     pub range: Range<usize>,
     /// Whom it names.
     pub address: ClientAddress,
-    /// Whether its colons are written `%3A`, as in queries.
+    /// Whether its colons or points are written `%3A` and `%2E`, as in queries.
     pub is_percent_encoded: bool,
 }
 
@@ -61,7 +61,9 @@ impl Iterator for Addresses<'_> {
             let found = match self.text.get(mark) {
                 Some(b'.') => v4::find(self.text, self.floor, mark),
                 Some(b':') if mark >= self.tried => self.find_v6(mark),
-                Some(b'%') => v6::find_encoded(self.text, self.floor, mark),
+                Some(b'%') => {
+                    v6::find_encoded(self.text, self.floor, mark).or_else(|| v4::find(self.text, self.floor, mark))
+                }
                 _ => None,
             };
             if let Some(found) = found {

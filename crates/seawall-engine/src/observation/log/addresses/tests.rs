@@ -55,6 +55,8 @@ fn addresses_in_fields_and_messages() {
         "lookup?ip={192.0.2.1} /lookup/{192.0.2.1} http://a.example/{192.0.2.1}/",
         "HIER_DIRECT/{192.0.2.1} DIRECT/{192.0.2.1} localhost/{127.0.0.1}:8080 /{192.0.2.1}",
         "{00:11:22:33:44:55:66:77}",
+        r"unknown/{192.0.2.20} Unknown/{192.0.2.20} a\/{192.0.2.4} zlib/{1.2.3.4} DESKTOP-1/{192.0.2.1} ip-10.internal/{10.0.0.1}",
+        "{2001:db8::1}.443 {2001:db8::1}.53332: {2001:db8:1:2:3:4:192.0.2.1}.80 {::ffff:192.0.2.1}.443.",
     ]);
 }
 
@@ -68,6 +70,8 @@ fn addresses_behind_escapes() {
         r#""ip":"{192.0.2.1}","list":["{2001:db8::1}"]"#,
         "ip%3D{2001%3Adb8%3A%3A1} %5B{2001%3adb8%3a%3a1}%5D ip={%3A%3A1}&b",
         "time=10%3A05%3A03",
+        "?ip={192%2E0%2E2%2E9}&b %20{192%2e0%2e2%2e9}, {192.0%2E2.9} ver%20=x {192%2E0%2E2%2E9}%3A443",
+        "ip={%3A%3Affff%3A192%2E0%2E2%2E9}&b",
     ]);
     let found: Vec<_> = addresses(b"{2001%3Adb8%3A%3A1}").collect();
     assert!(found[0].is_percent_encoded);
@@ -78,7 +82,7 @@ fn addresses_behind_escapes() {
 fn what_only_looks_like_an_address() {
     check(&[
         "Chrome/71.0.35.78 Mozilla/5.0+(X11)+Chrome/71.0.35.78 (Chrome/71.0.35.78) %20Chrome/71.0.35.78",
-        r"Chrome\/71.0.35.78 zlib/1.2.3.4",
+        r"Chrome\/71.0.35.78 Firefox/2.0.0.14 1.2.3%2E4%2E5 1%2E2%2E3%2E4%2E5 1%2E2%2E3 a%2E1%2E2 256%2E1%2E1%2E1",
         "rv:1.9.2.13) rv:1.9.1.1pre) ?ver=5.4.0.1 ?v=1.2.3.4 Version 1.2.3.4",
         "v1.2.3.4 1.2.3.4.5 1.3.6.1.4.1 1.2.3 256.1.1.1 1.1.1.256 1.2.3.4000 0001.2.3.4",
         "17/May/2015:10:05:03 10:05:03 10:05:03.250 2024-05-01T12:00:01+02:00",

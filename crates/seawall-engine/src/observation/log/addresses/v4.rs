@@ -14,7 +14,10 @@ const NAME_BYTES_MAX: usize = 64;
 /// What is called before a version in words: `rv:1.9.2.13`, `?ver=5.4.0.1`, `version 1.2.3.4`.
 const VERSION_WORDS: [&[u8]; 3] = [b"rv", b"ver", b"version"];
 
-/// The address whose first point is at `point`. Nothing before `floor` belongs to it.
+/// `%2E`
+const ENCODED_POINT_BYTES: usize = 3;
+
+/// The address whose first point is at `point`, as it is or written `%2E`. Nothing before `floor` belongs to it.
 #[inline]
 pub(super) fn find(text: &[u8], floor: usize, point: usize) -> Option<FoundAddress> {
     let (rest, [second, third, fourth]) = three_octets(text.get(point..)?)?;
@@ -26,7 +29,7 @@ pub(super) fn find(text: &[u8], floor: usize, point: usize) -> Option<FoundAddre
     let (start, is_apart) = escape::begin(text, floor, point - hex_digits);
     let first = octet(text.get(start..point)?)?;
     // One more number before it makes it the end of a longer one.
-    if !is_apart || matches!(text.get(floor..start)?, [.., b'0'..=b'9', b'.']) {
+    if !is_apart || matches!(without_point_behind(text.get(floor..start)?), Some([.., b'0'..=b'9'])) {
         return None;
     }
     if is_version(text.get(floor..start)?, rest) {
@@ -34,7 +37,26 @@ pub(super) fn find(text: &[u8], floor: usize, point: usize) -> Option<FoundAddre
     }
     let end = text.len() - rest.len();
     let address = ClientAddress::new(IpAddr::V4(Ipv4Addr::new(first, second, third, fourth)));
-    Some(FoundAddress { range: start..end, address, is_percent_encoded: false })
+    let is_percent_encoded = text.get(start..end)?.contains(&b'%');
+    Some(FoundAddress { range: start..end, address, is_percent_encoded })
+}
+
+/// What follows the point that a text begins with.
+#[inline]
+pub(super) fn after_point(text: &[u8]) -> Option<&[u8]> {
+    match text {
+        [b'.', after @ ..] | [b'%', b'2', b'E' | b'e', after @ ..] => Some(after),
+        _ => None,
+    }
+}
+
+/// What stands before the point that a text ends with.
+fn without_point_behind(text: &[u8]) -> Option<&[u8]> {
+    let encoded = text.len().checked_sub(ENCODED_POINT_BYTES).and_then(|at| text.split_at_checked(at));
+    match encoded {
+        Some((before, [b'%', b'2', b'E' | b'e'])) => Some(before),
+        _ => text.strip_suffix(b"."),
+    }
 }
 
 /// `.2.3.4` and what follows it.
@@ -42,7 +64,7 @@ fn three_octets(text: &[u8]) -> Option<(&[u8], [u8; 3])> {
     let mut rest = text;
     let mut octets = [0; 3];
     for place in &mut octets {
-        let [b'.', after @ ..] = rest else { return None };
+        let after = after_point(rest)?;
         let digits = after.iter().take(4).take_while(|byte| byte.is_ascii_digit()).count();
         let (number, after) = after.split_at_checked(digits)?;
         *place = octet(number)?;
@@ -62,7 +84,7 @@ fn octet(digits: &[u8]) -> Option<u8> {
 
 /// Whether an address can end before `rest`: not within a word, nor within a number of more parts.
 fn ends_there(rest: &[u8]) -> bool {
-    !matches!(rest, [b'.', b'0'..=b'9', ..]) && !rest.first().is_some_and(|byte| is_word_byte(*byte))
+    !matches!(after_point(rest), Some([b'0'..=b'9', ..])) && !rest.first().is_some_and(|byte| is_word_byte(*byte))
 }
 
 /// Whether four numbers between these are a version. One with a port is none.
@@ -84,16 +106,12 @@ fn is_version(before: &[u8], after: &[u8]) -> bool {
     }
 }
 
-/// Whether a text ends with the name of a product: it begins a word, and not within a path.
+/// Whether a text ends with the name of a product: it begins a word, and not within a path. Names of hosts are written in small letters, or
+/// all in capitals, and `unknown` is nobody's product.
 fn is_product(before: &[u8]) -> bool {
     let is_name_byte = |byte: &&u8| is_word_byte(**byte) || matches!(byte, b'_' | b'-' | b'.' | b'!');
     let length = before.iter().rev().take(NAME_BYTES_MAX).take_while(is_name_byte).count();
     let (before, name) = before.split_at(before.len() - length);
-    !name.is_empty() && !matches!(before, [.., b'/' | b'@' | b':']) && !is_hierarchy(name)
-}
-
-/// How Squid names by which way it asked an address: `HIER_DIRECT/192.0.2.1`.
-fn is_hierarchy(name: &[u8]) -> bool {
-    let is_code = name.iter().all(|byte| byte.is_ascii_uppercase() || *byte == b'_');
-    is_code && (name.contains(&b'_') || matches!(name, b"DIRECT" | b"CARP" | b"PINNED"))
+    let is_mixed = name.iter().any(u8::is_ascii_uppercase) && name.iter().any(u8::is_ascii_lowercase);
+    is_mixed && !name.eq_ignore_ascii_case(b"unknown") && !matches!(before, [.., b'/' | b'@' | b':'])
 }

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv6Addr};
 use std::ops::Range;
 
+use super::v4::after_point;
 use super::{FoundAddress, escape, is_word_byte};
 use crate::address::ClientAddress;
 
@@ -57,12 +58,18 @@ pub(super) fn find_encoded(text: &[u8], floor: usize, mark: usize) -> Option<Fou
                 *place = b':';
                 at += ENCODED_COLON_BYTES;
             }
-            [byte, ..] if byte.is_ascii_hexdigit() || *byte == b'.' => {
+            [byte, ..] if byte.is_ascii_hexdigit() => {
                 *place = *byte;
                 at += 1;
             }
             [byte, ..] if is_word_byte(*byte) => return None,
-            _ => break,
+            rest => match after_point(rest) {
+                Some(after) => {
+                    *place = b'.';
+                    at = text.len() - after.len();
+                }
+                None => break,
+            },
         }
         length += 1;
     }
@@ -104,12 +111,12 @@ fn within(text: &[u8], floor: usize, run: Range<usize>) -> Option<Range<usize>> 
 }
 
 /// The address that a text is, and its length; what follows it as a port does not count. A port of four digits or fewer
-/// after a shortened address cannot be told from its last group.
+/// after a shortened address cannot be told from its last group, unless a point parts them.
 fn parse_with_port(text: &[u8]) -> Option<(ClientAddress, usize)> {
     if let Some(address) = parse(text) {
         return Some((address, text.len()));
     }
-    let length = memchr::memrchr(b':', text)?;
+    let length = memchr::memrchr2(b':', b'.', text)?;
     let (address, port) = text.split_at(length);
     let is_port = (2..=6).contains(&port.len()) && port.iter().skip(1).all(u8::is_ascii_digit);
     Some((parse(address).filter(|_| is_port)?, length))

@@ -1,6 +1,6 @@
 //! Hits by host, where the log's format has it or the client's target named it.
 
-use super::{Kind, Order, Panel, TEXTS, TablePanel, Value};
+use super::{Kind, Order, Panel, TablePanel, VALUE_BYTES_MAX, Value, Wording};
 
 pub(super) const PANEL: Panel = Panel {
     name: "hosts",
@@ -16,6 +16,11 @@ pub(super) const PANEL: Panel = Panel {
                 true => Value::NotRecorded,
             }
         },
-        wording: TEXTS,
+        // Where a client was forwarded, or a log has fields in another order than any other, it may be the client that stands there.
+        wording: Wording {
+            text: |value, names| crate::show::text::escape(&names.clients.mask(value, value.len() == VALUE_BYTES_MAX)),
+            label: None,
+            detail: None,
+        },
     }),
 };

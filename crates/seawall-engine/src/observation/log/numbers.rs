@@ -1,0 +1,94 @@
+//! Whole numbers behind the lines of a log, which do not say what they are: the time that a request took (Apache's `%D`, in
+//! microseconds), bytes of the request or of the answer, the number of a process or a connection.
+//!
+//! Only a time is both far below the size of an answer and far above that of any request, from one line to the next. What is sent is
+//! never less than the answer's body, a request without a body never more than a server takes, and processes and connections that follow
+//! each other have numbers of one size.
+
+use std::time::Duration;
+
+/// Numbers that are looked at before it is said what they are.
+const WINDOW: u16 = 100;
+
+/// Numbers below this are small; at least this many of a window must be.
+const SMALL: u64 = 10_000;
+const SMALL_MIN: u16 = WINDOW / 10;
+
+/// A request that has no body is never as long as this in bytes; at least so many numbers of such must be.
+const LARGE: u64 = 65_536;
+const LARGE_MIN: u16 = WINDOW / 20;
+
+/// So many numbers must be less than the bytes that were sent.
+const BELOW_MIN: u16 = WINDOW / 20;
+
+/// What is known of the numbers of a log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Numbers {
+    is_micros: bool,
+    seen: u16,
+    small: u16,
+    large: u16,
+    below: u16,
+}
+
+impl Numbers {
+    /// How long a request took, of which a whole number tells, if the numbers of its log are known to tell that.
+    pub(super) fn read(&mut self, number: u64, bytes: u64, method: &[u8]) -> Option<Duration> {
+        if !self.is_micros {
+            self.learn(number, bytes, method);
+        }
+        self.is_micros.then(|| Duration::from_micros(number))
+    }
+
+    fn learn(&mut self, number: u64, bytes: u64, method: &[u8]) {
+        self.seen += 1;
+        self.small += u16::from(number < SMALL);
+        self.large += u16::from(number > LARGE && matches!(method, b"GET" | b"HEAD"));
+        self.below += u16::from(number < bytes);
+        if self.seen >= WINDOW {
+            let is_micros = self.small >= SMALL_MIN && self.large >= LARGE_MIN && self.below >= BELOW_MIN;
+            *self = Self { is_micros, ..Self::default() };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether numbers are taken for microseconds that come about like this, of the place of a line and the size of its answer.
+    fn are_micros(number: impl Fn(u64, u64) -> u64) -> bool {
+        let mut numbers = Numbers::default();
+        for place in 0..300 {
+            // Sizes of pages, images, and what was not modified.
+            let bytes = [0, 512, 5_120, 40_000, 203_023][place as usize % 5];
+            let _ = numbers.read(number(place, bytes), bytes, b"GET");
+        }
+        numbers.read(5, 0, b"GET") == Some(Duration::from_micros(5))
+    }
+
+    #[test]
+    fn times_are_told_from_everything_else() {
+        // Files within a millisecond, every seventh request a page of a tenth of a second.
+        assert!(are_micros(|place, _| if place % 7 == 0 { 100_000 + place * 900 } else { 180 + place }));
+        // Bytes of the answer, of the request, processes, connections, ports, seconds, requests on a connection.
+        assert!(!are_micros(|_, bytes| bytes + 250));
+        assert!(!are_micros(|place, _| 300 + place * 7 % 900));
+        assert!(!are_micros(|place, _| 123_456 + place % 8));
+        assert!(!are_micros(|place, _| 9_990 + place));
+        assert!(!are_micros(|place, _| 1_024 + place * 7_919 % 60_000));
+        assert!(!are_micros(|place, _| u64::from(place % 9 == 0)));
+        assert!(!are_micros(|place, _| place % 100));
+        // Files alone, all quick: it could be anything.
+        assert!(!are_micros(|place, _| 180 + place));
+    }
+
+    #[test]
+    fn requests_with_a_body_prove_nothing() {
+        let mut numbers = Numbers::default();
+        for place in 0..300_u64 {
+            let number = if place.is_multiple_of(7) { 100_000 } else { 400 };
+            assert_eq!(numbers.read(number, 5_000, b"POST"), None);
+        }
+    }
+}
