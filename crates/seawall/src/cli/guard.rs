@@ -49,7 +49,8 @@ impl Guard {
         Err(match status {
             // What was named is not there.
             http::StatusCode::NOT_FOUND => Failure::negative(problem),
-            http::StatusCode::UNPROCESSABLE_ENTITY => Failure::invalid(problem),
+            // What was given is not valid, or the configuration has nothing for it.
+            http::StatusCode::UNPROCESSABLE_ENTITY | http::StatusCode::CONFLICT => Failure::invalid(problem),
             _ => Failure::machine(problem),
         })
     }

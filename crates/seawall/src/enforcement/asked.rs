@@ -3,22 +3,24 @@
 
 use ipnet::IpNet;
 use seawall_engine::address::{AddressSet, ClientAddress};
-use seawall_engine::decision::{Collateral, Innocent, ban_network};
+use seawall_engine::decision::{BanCause, Collateral, Innocent, ban_network};
 use seawall_engine::network::CountryCode;
 
 use super::orders::{BanRequest, COLLATERAL_MAX};
 use crate::networks::Networks;
 
-/// Networks with what an operator says of each; those of lists and countries as few as they can be written with. Single
-/// clients stay as they are named, so that each can be taken back.
+/// Networks with what an operator says of each. Those of lists and countries are as few as they can be written with; single
+/// clients stay as they are named, so that each can be taken back, and so does whatever a person names.
 pub(super) fn networks(request: &BanRequest, known: &Networks) -> Vec<(IpNet, Option<u64>)> {
-    let listed = request.networks.iter().map(|(network, seconds)| (ban_network(*network), *seconds));
+    let is_list = request.cause == BanCause::Import;
+    let named = request.networks.iter().map(|(network, seconds)| (ban_network(*network), *seconds));
     let (of_lists, mut others): (Vec<_>, Vec<_>) =
-        listed.partition(|(network, seconds)| seconds.is_none() && !is_client(*network) && request.networks.len() > 1);
+        named.partition(|(network, seconds)| is_list && seconds.is_none() && !is_client(*network));
     let mut large: Vec<IpNet> = of_lists.into_iter().map(|(network, _)| network).collect();
     large.extend(of_places(&request.countries, &request.systems, known));
     let large = AddressSet::new(large);
-    others.retain(|(network, seconds)| seconds.is_some() || !large.contains(ClientAddress::new(network.addr())));
+    let is_within = |network: IpNet| is_list && large.contains(ClientAddress::new(network.addr()));
+    others.retain(|(network, seconds)| seconds.is_some() || !is_within(*network));
     others.extend(large.networks().map(|network| (network, None)));
     others
 }
@@ -63,8 +65,6 @@ fn is_client(network: IpNet) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use seawall_engine::decision::BanCause;
-
     use super::*;
     use crate::config::NetworkFiles;
 
@@ -108,6 +108,8 @@ mod tests {
             ("198.51.100.0/24", None),
         ];
         assert_eq!(found, expected.map(|(text, seconds)| (network(text), seconds)));
+        let named = BanRequest { cause: BanCause::Operator, ..asked };
+        assert_eq!(networks(&named, &known).len(), 7, "a person's bans are taken back as they were said");
     }
 
     #[test]

@@ -1,0 +1,308 @@
+//! What operators say: who is banned or no longer, who is on which list, and what has not been confirmed in time.
+
+use std::sync::{Arc, PoisonError};
+
+use ipnet::IpNet;
+use seawall_engine::address::{AddressSet, ClientAddress};
+use seawall_engine::decision::{Ban, BanCause, BanError, REASON_CHARACTERS_MAX, ban_network, check_ban};
+use seawall_engine::units::{Timestamp, counted};
+
+use super::super::asked;
+use super::super::never::Entry;
+use super::super::orders::{
+    BanRequest, BanView, Banned, Confirmed, NeverBanView, Order, UnbanRequest, Unbannable, Unbanned, seconds,
+};
+use super::{Enforcer, Unconfirmed};
+use crate::networks::Networks;
+use crate::privacy::{Cipher, Day, Scheme};
+use crate::record::{Action, Actor};
+
+/// Changes that wait to be confirmed.
+const UNCONFIRMED_MAX: usize = 64;
+
+impl Enforcer {
+    pub(super) fn obey(&mut self, order: Order, now: Timestamp) {
+        // Whoever asked may have gone; what was ordered is done all the same.
+        match order {
+            Order::Ban(request, done) => drop(done.send(self.ban(&request, now))),
+            Order::Unban(names, done) => drop(done.send(self.unban(&names, now))),
+            Order::List(in_clear, done) => drop(done.send(self.list(in_clear, now))),
+            Order::NeverBan(done) => {
+                let view = |entry: &Entry| NeverBanView {
+                    network: entry.network,
+                    reason: entry.reason,
+                    words: entry.reason.words().to_owned(),
+                };
+                drop(done.send(self.never_ban.entries().iter().map(view).collect()));
+            }
+            Order::Operator(address) => {
+                self.never_ban.operator(address, now);
+                self.refresh_never_ban(now);
+            }
+            Order::Panic(is_on, done) => {
+                self.panicked = is_on;
+                self.kernel.panic(is_on, now);
+                self.bans.retain(|ban| !matches!(ban.cause, BanCause::Rule(_) | BanCause::Limit));
+                self.proxied.retain(|_| false);
+                if let Some((edge, _)) = &self.parts.edge {
+                    edge.set_panicked(is_on);
+                }
+                (self.is_gate_stale, self.is_kernel_stale) = (true, true);
+                self.publish_gate();
+                let action = if is_on { Action::Panic } else { Action::Resume };
+                self.parts.record.journal(Actor::Operator, action, String::new());
+                let _ = done.send(());
+            }
+            Order::Confirm(done) => {
+                let changes = std::mem::take(&mut self.unconfirmed).len();
+                if changes > 0 {
+                    self.parts.record.journal(Actor::Operator, Action::Confirm, format!("{changes} changes"));
+                }
+                let _ = done.send(Confirmed { changes });
+            }
+            Order::Configure { never_ban, ports } => {
+                self.never_ban.configure(never_ban);
+                self.ports = ports.into_iter().chain(self.parts.kernel.ports.iter().copied()).collect();
+                self.refresh_never_ban(now);
+                self.is_kernel_stale = true;
+            }
+            Order::Pardon(pardons) => {
+                let everyone = pardons.everyone != self.pardons.everyone;
+                let rules: Vec<_> = pardons.rules_since(&self.pardons).collect();
+                let is_pardoned = |ban: &Ban| match ban.cause {
+                    BanCause::Rule(rule) => everyone || rules.contains(&rule),
+                    BanCause::Limit | BanCause::Merged => everyone,
+                    BanCause::Operator | BanCause::Import => false,
+                };
+                let pardoned: Vec<IpNet> =
+                    self.bans.iter().filter(|ban| is_pardoned(ban)).map(|ban| ban.network).collect();
+                self.proxied.retain(|ban| !is_pardoned(ban));
+                for network in pardoned {
+                    self.parts.record.unban(network);
+                    self.bans.remove(network);
+                }
+                self.pardons = pardons;
+            }
+            Order::Stop => {}
+        }
+    }
+
+    fn ban(&mut self, request: &BanRequest, now: Timestamp) -> Banned {
+        if let Some(operator) = request.operator {
+            self.never_ban.operator(operator, now);
+            self.refresh_never_ban(now);
+        }
+        let networks = asked::networks(request, &self.parts.shared.settings.load().networks);
+        let innocent = self.parts.innocent.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let collateral = asked::collateral(&networks, &innocent);
+        let withheld = asked::is_too_much(request, collateral);
+        let layers = self.layers();
+        let mut banned = Banned { layers, networks: networks.len(), collateral, withheld, ..Banned::default() };
+        let reason = request.reason.as_deref().map(printable);
+        let (mut before, mut recorded, mut asked) = (Vec::new(), Vec::new(), 0_usize);
+        for (network, duration) in networks {
+            asked += 1;
+            let refuse = |reason: String| Unbannable { network, reason };
+            // An address of an operator is refused by what it is, and by whose it is.
+            if let Err(error) = check_ban(network, self.never_ban.set()) {
+                let why = self.never_ban.reason(network).filter(|_| matches!(error, BanError::Protected { .. }));
+                let why = why.map(|reason| format!(": {}", reason.words())).unwrap_or_default();
+                banned.refused.push(refuse(format!("{error}{why}")));
+                continue;
+            }
+            if request.dry_run || withheld {
+                continue;
+            }
+            let ban = Ban {
+                network: ban_network(network),
+                since: now,
+                expires: now + seconds(duration.unwrap_or(request.seconds)),
+                cause: request.cause,
+                reason: reason.clone(),
+            };
+            let present = self.bans.get(network).cloned();
+            match self.bans.add(ban.clone(), self.never_ban.set()) {
+                Ok(true) => {
+                    banned.added += 1;
+                    recorded.push(ban.clone());
+                    before.push((ban.network, present));
+                    let within = |entry: &&Entry| ban.network.contains(&entry.network);
+                    banned.spared.extend(self.never_ban.entries().iter().filter(within).copied());
+                }
+                Ok(false) => banned.unchanged += 1,
+                Err(error) => banned.refused.push(refuse(error.to_string())),
+            }
+        }
+        self.parts.record.bans(recorded);
+        self.is_gate_stale = true;
+        if banned.added > 0 {
+            let actor = if request.cause == BanCause::Import { Actor::Import } else { Actor::Operator };
+            let whom = match before.as_slice() {
+                [(network, _)] => network.to_string(),
+                networks => format!("{} of {asked} networks", networks.len()),
+            };
+            let places = asked::places(&request.countries, &request.systems);
+            let of_places = if places.is_empty() { String::new() } else { format!(" of {places}") };
+            let reason = reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
+            let text = format!("{whom}{of_places}{reason}");
+            self.parts.record.journal(actor, Action::Ban, text);
+            if let Some(confirm) = request.confirm_seconds {
+                if self.unconfirmed.len() >= UNCONFIRMED_MAX {
+                    self.undo_first();
+                }
+                let until = now + seconds(confirm);
+                banned.confirm_until = Some(until);
+                self.unconfirmed.push(Unconfirmed { until, before });
+            }
+        }
+        banned
+    }
+
+    fn unban(&mut self, request: &UnbanRequest, now: Timestamp) -> Unbanned {
+        let UnbanRequest { names, countries, systems } = request;
+        let mut unbanned = Unbanned::default();
+        let mut gone = Vec::new();
+        let is_of_places = !countries.is_empty() || !systems.is_empty();
+        if is_of_places {
+            let settings = self.parts.shared.settings.load();
+            let places = AddressSet::new(asked::of_places(countries, systems, &settings.networks));
+            let is_there = |ban: &&Ban| places.contains(ClientAddress::new(ban.network.addr()));
+            gone.extend(self.bans.iter().chain(self.proxied.iter()).filter(is_there).map(|ban| ban.network));
+        } else if names.is_empty() {
+            gone.extend(self.bans.iter().chain(self.proxied.iter()).map(|ban| ban.network));
+        }
+        let cipher = self.cipher(now);
+        for name in names {
+            let address = name.parse::<std::net::IpAddr>().ok().map(IpNet::from);
+            let network = address.or_else(|| name.parse().ok()).map(ban_network);
+            let is_banned = |network: &IpNet| self.bans.get(*network).or_else(|| self.proxied.get(*network)).is_some();
+            let named = network.filter(is_banned);
+            let by_pseudonym = || {
+                self.bans
+                    .iter()
+                    .chain(self.proxied.iter())
+                    .find(|ban| pseudonym(cipher.as_ref(), ban.network).as_ref() == Some(name))
+                    .map(|ban| ban.network)
+            };
+            match named.or_else(by_pseudonym) {
+                Some(network) => gone.push(network),
+                None => unbanned.unknown.push(name.clone()),
+            }
+        }
+        let rules = self.parts.shared.rules.load_full();
+        for network in &gone {
+            let is_proxied = self.proxied.remove(*network).is_some();
+            let here = self.bans.remove(*network);
+            unbanned.removed += usize::from(here.is_some() || is_proxied);
+            if let Some(ban) = here {
+                if ban.cause == BanCause::Limit {
+                    // It begins anew, or its next request would be too much again.
+                    rules.forget(ClientAddress::new(network.addr()), &self.parts.shared.allowances);
+                }
+                self.parts.record.unban(*network);
+            }
+        }
+        if unbanned.removed > 0 {
+            let text = match names.as_slice() {
+                [] if is_of_places => {
+                    let places = asked::places(countries, systems);
+                    format!("{} of {places}", counted(unbanned.removed as u64, "ban"))
+                }
+                [] => format!("all, {}", counted(unbanned.removed as u64, "ban")),
+                [name] => name.chars().filter(|character| !character.is_control()).collect(),
+                _ => counted(unbanned.removed as u64, "ban"),
+            };
+            self.parts.record.journal(Actor::Operator, Action::Unban, text);
+            self.is_gate_stale = true;
+        }
+        unbanned
+    }
+
+    fn list(&self, in_clear: bool, now: Timestamp) -> Vec<BanView> {
+        let cipher = self.cipher(now);
+        let settings = self.parts.shared.settings.load();
+        let view = |ban: &Ban| {
+            let is_given = matches!(ban.cause, BanCause::Operator | BanCause::Import);
+            let shown = if is_given || in_clear { None } else { Some(pseudonym(cipher.as_ref(), ban.network)) };
+            BanView {
+                is_pseudonym: shown.is_some(),
+                network: match shown {
+                    None => shown_network(ban.network),
+                    Some(pseudonym) => pseudonym.unwrap_or_else(|| format!("(a /{})", ban.network.prefix_len())),
+                },
+                since: ban.since,
+                expires: ban.expires,
+                cause: ban.cause,
+                reason: ban.reason.as_deref().map(str::to_owned),
+                country: country(&settings.networks, ban.network),
+            }
+        };
+        self.shown().filter(|ban| ban.expires > now).map(view).collect()
+    }
+
+    /// The bans that are in force anywhere. Where the edge only proposes, those for it alone are not.
+    fn shown(&self) -> impl Iterator<Item = &Ban> {
+        let is_on = self.is_edge_on();
+        self.bans.iter().chain(self.proxied.iter().filter(move |_| is_on))
+    }
+
+    /// What pseudonyms of today are made with.
+    fn cipher(&self, now: Timestamp) -> Option<Cipher> {
+        let today = Day::of(now);
+        let key = self.parts.keys.as_ref()?.key(today, today).ok()?;
+        Some(Cipher::new(&key, Scheme::PrefixPreserving))
+    }
+
+    pub(super) fn undo_unconfirmed(&mut self, now: Timestamp) {
+        while self.unconfirmed.first().is_some_and(|change| change.until <= now) {
+            self.undo_first();
+        }
+    }
+
+    fn undo_first(&mut self) {
+        if self.unconfirmed.is_empty() {
+            return;
+        }
+        let change = self.unconfirmed.remove(0);
+        let count = change.before.len();
+        for (network, before) in change.before {
+            self.bans.remove(network);
+            match before {
+                Some(ban) => {
+                    self.parts.record.ban(&ban);
+                    self.take(ban);
+                }
+                None => self.parts.record.unban(network),
+            }
+        }
+        let bans = counted(count as u64, "ban");
+        tracing::info!("not confirmed in time and so undone: {bans}");
+        self.parts.record.journal(Actor::Guard, Action::Undo, format!("{bans} not confirmed in time"));
+        self.is_gate_stale = true;
+    }
+}
+
+/// A reason as it can be shown anywhere.
+pub(super) fn printable(reason: &str) -> Arc<str> {
+    let plain = reason.chars().filter(|character| !character.is_control());
+    plain.take(REASON_CHARACTERS_MAX).collect::<String>().into()
+}
+
+/// A client without its length, as people write it.
+fn shown_network(network: IpNet) -> String {
+    if network.prefix_len() == network.max_prefix_len() { network.addr().to_string() } else { network.to_string() }
+}
+
+/// The pseudonym of a network: the same part of the pseudonym of its first address.
+fn pseudonym(cipher: Option<&Cipher>, network: IpNet) -> Option<String> {
+    let pseudonym = cipher?.pseudonym(ClientAddress::new(network.addr()));
+    // A pseudonym of an IPv6 address may come out as one that stands for IPv4.
+    let length = network.prefix_len().min(IpNet::from(pseudonym).max_prefix_len());
+    IpNet::new(pseudonym, length).ok().map(|network| shown_network(network.trunc()))
+}
+
+fn country(networks: &Networks, network: IpNet) -> Option<String> {
+    let mut request = seawall_engine::observation::Request::default();
+    networks.locate(Some(ClientAddress::new(network.addr())), &mut request);
+    request.country.map(|letters| String::from_utf8_lossy(&letters).into_owned())
+}
