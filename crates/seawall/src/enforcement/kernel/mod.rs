@@ -204,6 +204,10 @@ impl Kernel {
             let changes = plan(desired, &Installed::default(), now);
             nft.rebuild(claim.table(), &changes, self.size).and_then(|()| {
                 self.installed = Installed::default();
+                if self.layout.is_none() {
+                    // Before the clients are in it: reading a hundred thousand takes seconds.
+                    self.layout = layout_after(nft, claim.table(), before, now);
+                }
                 let more = change_elements(claim.table(), &changes)?;
                 Ok(Some((changes, 1 + more)))
             })
@@ -227,9 +231,6 @@ impl Kernel {
                 self.status.reason = None;
                 self.status.transactions += u64::from(transactions);
                 self.status.transaction_milliseconds = clock.uptime().as_millis() as u64;
-                if self.layout.is_none() {
-                    self.learn_layout(now);
-                }
             }
             Ok(None) => {}
             Err(error) => self.fail(&error, now),
@@ -237,15 +238,6 @@ impl Kernel {
         self.installed.forget_ended(touched, now);
         self.installed.settle(now);
         self.count();
-    }
-
-    /// Reads how the table lists when it is as we made it, if nobody else has changed anything meanwhile.
-    fn learn_layout(&mut self, now: Timestamp) {
-        let Some((nft, claim)) = &self.nft else { return };
-        let found = nft.read(claim.table(), now).ok().flatten();
-        if self.generation.is_some() && netlink::generation().ok() == self.generation {
-            self.layout = found.map(|found| found.layout);
-        }
     }
 
     fn fail(&mut self, error: &NftError, now: Timestamp) {
@@ -378,6 +370,14 @@ impl Kernel {
             self.status.state = KernelState::Ready;
         }
     }
+}
+
+/// How the table lists when it is as we made it: read right after the one transaction that followed `before`, if nobody else has
+/// changed anything meanwhile.
+fn layout_after(nft: &Nft, table: &str, before: Option<u32>, now: Timestamp) -> Option<Layout> {
+    let made = before?.wrapping_add(1);
+    let found = nft.read(table, now).ok().flatten()?;
+    (netlink::generation().ok()? == made).then_some(found.layout)
 }
 
 /// Makes the changes, and says in how many transactions: one, unless they are about hashes and other things.
