@@ -433,23 +433,22 @@ impl Tail {
     /// Passes over the oldest of what is unread, so that the newest is read in time. Returns for how many bytes each that is read
     /// stands.
     fn pass_over(&mut self) -> io::Result<f32> {
-        let mut left_out = 0;
         for followed in &mut self.old {
             let size = followed.file().metadata()?.len();
-            // One that is at its end has nothing to be passed over, and what is appended to it is whole lines.
+            // One that is at its end has nothing to be passed over, and what is appended to it is whole lines. The few lines
+            // that may come next do not stand for all of it: they would be taken for a flood.
             if size > followed.pieces.input().offset {
-                left_out += followed.jump(size)?;
+                self.passed_over += followed.jump(size)?;
             }
         }
-        self.passed_over += left_out;
         let Some(current) = &mut self.current else { return Ok(1.0) };
         let size = current.file().metadata()?.len();
         let unread = size.saturating_sub(current.pieces.input().offset);
-        if unread > TURN_BYTES {
-            self.passed_over += current.jump(size - TURN_BYTES)?;
+        if unread <= TURN_BYTES {
+            return Ok(1.0);
         }
-        let read = unread.clamp(1, TURN_BYTES);
-        Ok((left_out + unread.max(1)) as f32 / read as f32)
+        self.passed_over += current.jump(size - TURN_BYTES)?;
+        Ok(unread as f32 / TURN_BYTES as f32)
     }
 
     fn explain(&self, error: &io::Error) -> String {

@@ -9,15 +9,15 @@ use seawall_engine::units::Timestamp;
 
 use super::super::fingerprint::FileId;
 use super::super::positions::Position;
-use super::{Followed, Start, Tail, is_compressed, open};
+use super::{Followed, OLD_MAX, Start, Tail, is_compressed, open};
 use crate::source::follow::rotated::are_one_log;
 use crate::source::follow::{Compression, Input};
 
 /// Files beside a log that are looked at for older parts of it.
 const SIBLINGS_MAX: usize = 4096;
 
-/// What is unpacked of one compressed file at most; of more, the rest is passed over.
-const UNPACKED_MAX: u64 = 1 << 30;
+/// What is unpacked of one compressed file at most, so that no disk is filled; of more, the rest is passed over and said.
+const UNPACKED_MAX: u64 = 256 << 20;
 
 impl Tail {
     /// Finds the files again that were read by another process, and those that were rotated away since. `is_others` tells which
@@ -84,7 +84,9 @@ impl Tail {
             let is_read =
                 |path: &Path| open(path).is_ok_and(|(file, metadata)| is_others(FileId::of(&metadata), &file));
             let later = siblings.iter().skip(index + 1).map(|(path, _)| path);
-            for path in later.filter(|path| are_one_log(path, &self.path) && !is_read(path)) {
+            let later: Vec<&PathBuf> = later.filter(|path| are_one_log(path, &self.path) && !is_read(path)).collect();
+            // Of more than are read on at once, the oldest are given up: they need not be unpacked.
+            for path in later.iter().skip(later.len().saturating_sub(OLD_MAX)) {
                 match part(path, 0, now) {
                     Ok(part) => self.old.push_back(part),
                     Err(error) => {
@@ -150,7 +152,9 @@ fn part(path: &Path, offset: u64, now: Timestamp) -> io::Result<Followed> {
     io::Write::write_all(&mut file, &beginning)?;
     io::copy(&mut (&mut input).take(offset.saturating_sub(beginning.len() as u64)), &mut io::sink())?;
     file.seek(io::SeekFrom::Start(offset))?;
-    io::copy(&mut input.take(UNPACKED_MAX), &mut file)?;
+    if io::copy(&mut (&mut input).take(UNPACKED_MAX), &mut file)? == UNPACKED_MAX {
+        tracing::warn!(path = %path.display(), "only the first {UNPACKED_MAX} bytes that are new in it are read");
+    }
     let metadata = file.metadata()?;
     Followed::new(file, &metadata, offset, now)
 }
