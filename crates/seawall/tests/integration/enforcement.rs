@@ -2,15 +2,14 @@
 
 use std::fs;
 use std::io::{ErrorKind, Read as _};
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use rustix::process::Signal;
-use socket2::{Domain, Socket, Type};
 
 use crate::support::eventually;
 use crate::support::guard::{Guard, Setup, text};
-use crate::support::namespace::{nft, run, within};
+use crate::support::namespace::{connect, is_dropped, nft, run, within};
 use crate::support::origin::Origin;
 
 /// In a drill's way: the clients of these tests live on loopback.
@@ -20,20 +19,6 @@ const CLIENT: &str = "127.0.0.7";
 
 fn guard(origin: &Origin) -> Guard {
     Setup::to(&origin.url()).kernel("").sections(SECTIONS).start()
-}
-
-/// Connects from an address within a short time.
-fn connect(from: &str, to: SocketAddr) -> std::io::Result<TcpStream> {
-    let from: IpAddr = from.parse().expect("an address");
-    let socket = Socket::new(Domain::for_address(to), Type::STREAM, None)?;
-    socket.bind(&SocketAddr::new(from, 0).into())?;
-    socket.connect_timeout(&to.into(), Duration::from_millis(400))?;
-    Ok(socket.into())
-}
-
-/// Whether packets from there are dropped: nobody answers at all.
-fn is_dropped(from: &str, to: SocketAddr) -> bool {
-    connect(from, to).is_err_and(|error| matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::WouldBlock))
 }
 
 fn ban(guard: &Guard, arguments: &[&str]) -> String {

@@ -1,34 +1,16 @@
 //! Packet filters with an exported file in them, each in a network namespace of its own.
 
 use std::fs;
-use std::io::ErrorKind;
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::path::Path;
-use std::time::Duration;
-
-use socket2::{Domain, Socket, Type};
 
 use super::program::{export, find};
-use crate::support::namespace::{nft, run, within};
+use crate::support::namespace::{connect, is_dropped, nft, run, within};
 
 /// Bans that overlap, the inner of one lasting longer, and one without end.
 const BANS: &str = "add x 127.0.3.0/24 timeout 3000\nadd x 127.0.4.7\nadd x 127.0.6.0/24 timeout 300\nadd x 127.0.6.7 timeout 9000\n\
                     add x 127.0.6.8 timeout 100\nadd x 2001:db8:1:2::7 timeout 77\n";
 const NEVER: &str = "127.0.3.9\n127.0.5.0/24\n";
-
-/// Connects from an address within a short time.
-fn connect(from: &str, to: SocketAddr) -> std::io::Result<TcpStream> {
-    let from: IpAddr = from.parse().expect("an address");
-    let socket = Socket::new(Domain::for_address(to), Type::STREAM, None)?;
-    socket.bind(&SocketAddr::new(from, 0).into())?;
-    socket.connect_timeout(&to.into(), Duration::from_millis(400))?;
-    Ok(socket.into())
-}
-
-/// Whether nobody answers at all.
-fn is_dropped(from: &str, to: SocketAddr) -> bool {
-    connect(from, to).is_err_and(|error| matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::WouldBlock))
-}
 
 /// The file of a system in a folder, as a path.
 fn written(folder: &Path, system: &str, port: u16) -> String {

@@ -1,8 +1,12 @@
 //! A network namespace of a test's own: its firewall and its addresses are nobody else's.
 
+use std::io::ErrorKind;
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::process::Command;
+use std::time::Duration;
 
 use rustix::thread::UnshareFlags;
+use socket2::{Domain, Socket, Type};
 
 /// Runs `test` in a network namespace of its own, with loopback up; what it starts is in there, too. Says so and does nothing
 /// where that is not allowed, or where the kernel or `nft` is missing.
@@ -46,4 +50,18 @@ pub(crate) fn nft(arguments: &[&str]) -> String {
     let (succeeded, said) = run("nft", arguments);
     assert!(succeeded, "nft {arguments:?}: {said}");
     said
+}
+
+/// Connects from an address within a short time.
+pub(crate) fn connect(from: &str, to: SocketAddr) -> std::io::Result<TcpStream> {
+    let from: IpAddr = from.parse().expect("an address");
+    let socket = Socket::new(Domain::for_address(to), Type::STREAM, None)?;
+    socket.bind(&SocketAddr::new(from, 0).into())?;
+    socket.connect_timeout(&to.into(), Duration::from_millis(400))?;
+    Ok(socket.into())
+}
+
+/// Whether packets from there are dropped: nobody answers at all.
+pub(crate) fn is_dropped(from: &str, to: SocketAddr) -> bool {
+    connect(from, to).is_err_and(|error| matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::WouldBlock))
 }
