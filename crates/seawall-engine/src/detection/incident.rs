@@ -40,6 +40,11 @@ const SUSPECT: Duration = Duration::from_secs(60);
 /// How long a new verdict must hold before it replaces one that was already given, so that it does not flicker.
 const VERDICT_HOLD: Duration = Duration::from_secs(1);
 
+/// What has been a crowd for this long leaves its sides behind when it goes, for this long: what is left of a crowd looks like many
+/// things.
+const CROWD: Duration = Duration::from_secs(5);
+const CROWD_LEAVES: Duration = Duration::from_secs(60);
+
 /// One incident.
 #[derive(Clone, Debug)]
 pub(crate) struct Incident {
@@ -52,6 +57,9 @@ pub(crate) struct Incident {
     verdict: Verdict,
     /// A verdict that is not yet believed, and since when it was given.
     next_verdict: Option<(Verdict, Timestamp)>,
+    /// Since when the verdict stands, and until when it was a crowd that had been one for a while.
+    since: Timestamp,
+    crowd_until: Option<Timestamp>,
     shapes: Vec<Shape>,
     explanation: String,
     offered_rate: f64,
@@ -86,6 +94,11 @@ impl Incident {
     /// Whether it is time to look for what has only just begun.
     pub(crate) fn is_due_for_newcomers(&self, now: Timestamp) -> bool {
         now.since(self.opened) >= EAGER && now.since(self.judged) >= KEEN_INTERVAL
+    }
+
+    /// Whether it was a crowd until just now.
+    pub(crate) fn was_crowd(&self, now: Timestamp) -> bool {
+        self.crowd_until.is_some_and(|until| now.since(until) <= CROWD_LEAVES)
     }
 
     fn status(&self, ladder: &Ladder) -> IncidentStatus {
@@ -191,6 +204,8 @@ impl Incidents {
             costs,
             verdict: Verdict::Undecided,
             next_verdict: None,
+            since: now,
+            crowd_until: None,
             shapes: Vec::new(),
             explanation: "too early to say what it is".to_owned(),
             offered_rate: reading.offered / seconds,
@@ -214,6 +229,9 @@ impl Incidents {
         open.judged = now;
         open.is_cleared = is_cleared;
         open.enforcing = enforcing;
+        if open.verdict == Verdict::Crowd && now.since(open.since) >= CROWD {
+            open.crowd_until = Some(now);
+        }
         // What rules refuse costs the site nothing, so of a cost no look sees any more how much of it they explain: it is told by
         // what each explained when it was put in force, and only something new says anything else.
         let is_by_cost = open.costs.first().is_some_and(|cost| *cost != CostKind::Requests);
@@ -249,6 +267,7 @@ impl Incidents {
             return None;
         }
         open.verdict = verdict;
+        open.since = now;
         open.next_verdict = None;
         open.shapes = shapes;
         open.explanation = explanation;

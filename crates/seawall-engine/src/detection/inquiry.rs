@@ -77,6 +77,9 @@ const DISGUISED_SHARE: f64 = 0.8;
 /// Senders are known by their history when old acquaintances send this share.
 const KNOWN_SHARE: f64 = 0.8;
 
+/// What has this share of its requests in common with what may be a crowd is a side of it.
+const SIDE_SHARE: f64 = 0.3;
+
 /// Whose requests all share a value when this share does.
 const CLOSURE_SHARE: f64 = 0.98;
 const CLOSURE_MAX: usize = 8;
@@ -95,6 +98,8 @@ pub(crate) struct Inquiry<'a> {
     pub(crate) rhythms: &'a Rhythms,
     /// The values of the rules that stand already.
     pub(crate) standing: &'a [Vec<Item>],
+    /// Whether it was a crowd until just now.
+    pub(crate) was_crowd: bool,
 }
 
 /// What a look has found.
@@ -104,10 +109,13 @@ pub(crate) struct Insight {
     pub(crate) shapes: Vec<Shape>,
     pub(crate) explanation: String,
     /// What could become rules, with the values behind the conditions.
-    pub(crate) findings: Vec<(Vec<Item>, Finding)>,
+    pub(crate) findings: Vec<Found>,
     /// What turned out to be a crowd.
     pub(crate) crowds: Vec<Vec<Condition>>,
 }
+
+/// A rule that is proposed, with the values behind its conditions.
+type Found = (Vec<Item>, Finding);
 
 /// What a look reckons with throughout.
 struct View<'a> {
@@ -182,34 +190,12 @@ impl<'a> Inquiry<'a> {
             Crowd::No
         };
         let verdict = self.verdict(&choices, covered, is_answered, external, whole);
+        let (findings, crowds) = self.findings(&choices, &view, verdict);
+        let is_leftover = self.was_crowd && findings.is_empty() && !crowds.is_empty();
+        let verdict = if is_leftover { Verdict::Crowd } else { verdict };
         if verdict == Verdict::Crowd {
             shapes.push(Shape::Crowd);
             shapes.retain(|shape| *shape != Shape::Distributed);
-        }
-
-        let mut findings = Vec::new();
-        let mut crowds = Vec::new();
-        for choice in &choices {
-            let Some(conditions) = self.conditions(&choice.candidate.items, self.material.rows()) else { continue };
-            match choice.crowd {
-                Crowd::Yes(_) => crowds.push(conditions),
-                Crowd::No | Crowd::TooEarly => {
-                    let finding = Finding {
-                        conditions,
-                        evidence: self.evidence(&choice.candidate, self.material.rows()),
-                        normal_rate: self.normal_rate(&choice.candidate.items) * view.growth,
-                        cleared: choice.crowd == Crowd::No,
-                        has_foreign_mark: self.has_foreign_mark(&choice.candidate.items),
-                    };
-                    findings.push((choice.candidate.items.clone(), finding));
-                }
-            }
-        }
-        // A crowd has many sides; while one of them is seen, none is enforced against, but for what is no side of it: the mark
-        // of a sender whom nobody has seen in ordinary traffic.
-        if verdict == Verdict::Crowd {
-            let sides = findings.extract_if(.., |(_, finding)| !is_apart(finding));
-            crowds.extend(sides.map(|(_, finding)| finding.conditions));
         }
         let crowd_reason = choices.iter().map(|choice| choice.crowd).chain([whole]).find_map(|crowd| match crowd {
             Crowd::Yes(reason) => Some(reason),
@@ -224,6 +210,35 @@ impl<'a> Inquiry<'a> {
             crowd_reason,
         );
         Insight { verdict, shapes, explanation, findings, crowds }
+    }
+
+    /// What of the choices could become rules, and what is a crowd or a side of one.
+    fn findings(&self, choices: &[Choice], view: &View<'_>, verdict: Verdict) -> (Vec<Found>, Vec<Vec<Condition>>) {
+        let mut findings = Vec::new();
+        let mut crowds = Vec::new();
+        for choice in choices {
+            let Some(conditions) = self.conditions(&choice.candidate.items, self.material.rows()) else { continue };
+            match choice.crowd {
+                Crowd::Yes(_) => crowds.push(conditions),
+                Crowd::No | Crowd::TooEarly => {
+                    let finding = Finding {
+                        conditions,
+                        evidence: self.evidence(&choice.candidate, self.material.rows()),
+                        normal_rate: self.normal_rate(&choice.candidate.items) * view.growth,
+                        cleared: choice.crowd == Crowd::No && !self.is_side(choice, choices),
+                        has_foreign_mark: self.has_foreign_mark(&choice.candidate.items),
+                    };
+                    findings.push((choice.candidate.items.clone(), finding));
+                }
+            }
+        }
+        // A crowd has many sides; while one of them is seen, and for a while after, none is enforced against, but for what is no
+        // side of it: the mark of a sender whom nobody has seen in ordinary traffic.
+        if verdict == Verdict::Crowd || self.was_crowd {
+            let sides = findings.extract_if(.., |(_, finding)| !is_apart(finding));
+            crowds.extend(sides.map(|(_, finding)| finding.conditions));
+        }
+        (findings, crowds)
     }
 
     fn view(&self) -> View<'_> {
@@ -433,6 +448,26 @@ impl<'a> Inquiry<'a> {
             return crowd(&others, rows(), self.material.now, &view.assets, view.ordinary, false);
         }
         Crowd::No
+    }
+
+    /// Whether much of what a rule hits is also hit by another that may yet turn out to be a crowd.
+    fn is_side(&self, choice: &Choice, choices: &[Choice]) -> bool {
+        if choice.candidate.collateral == 0.0 {
+            return false;
+        }
+        let others: Vec<&[Item]> = choices
+            .iter()
+            .filter(|other| other.crowd != Crowd::No)
+            .map(|other| other.candidate.items.as_slice())
+            .collect();
+        let (mut all, mut shared) = (0.0, 0.0);
+        for sampled in self.material.rows().iter().filter(|row| row.row.marks.has_all(&choice.candidate.items)) {
+            all += sampled.cost(0);
+            if others.iter().any(|items| sampled.row.marks.has_all(items)) {
+                shared += sampled.cost(0);
+            }
+        }
+        shared >= SIDE_SHARE * all
     }
 
     /// Whether the rule is about an agent that ordinary traffic has, and nearly all who send it now have been here before: a

@@ -572,6 +572,7 @@ impl Detector {
             return Vec::new();
         }
         let (id, onset, costs) = (incident.id, incident.onset, incident.costs.clone());
+        let was_crowd = incident.was_crowd(now);
         let standing: Vec<Vec<Item>> = self
             .ladder
             .rules()
@@ -598,13 +599,15 @@ impl Detector {
             material: Material::live(&self.recent, reference, onset, now, window),
             costs: &costs,
             readings: self.trigger.readings(),
-            seen: Some(&self.seen),
+            // In ten minutes most of what a site has was not seen.
+            seen: (!self.seasonal.is_cold()).then_some(&self.seen),
             texts: &self.texts,
             keys: &self.keys,
             marked: &self.marked,
             never_ban: &self.never_ban,
             rhythms: &self.rhythms,
             standing: &standing,
+            was_crowd,
         }
         .look();
         for conditions in &insight.crowds {

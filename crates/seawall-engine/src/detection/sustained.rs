@@ -24,9 +24,13 @@ const STATIC_SHARE: f64 = 0.3;
 /// or, since the onset, more than someone who looks at a few pages in a minute.
 const PERSISTENT_REQUESTS: f64 = 150.0;
 
-/// Where it is not their number that is too much, but what they cost, so many from each over so many seconds.
+/// Where it is not their number that is too much, but what they cost, so many from each over so many seconds;
 const DEAR_REQUESTS: f64 = 10.0;
 const DEAR_SECONDS: usize = 5;
+
+/// for parts of pages so many, over so many: a page of large pictures, or a walk through a series of them, is dear too.
+const DEAR_PARTS: f64 = 100.0;
+const DEAR_PARTS_SECONDS: usize = 10;
 
 /// A second is busy with this many requests more than is normal.
 const BUSY_REQUESTS: f64 = 5.0;
@@ -53,7 +57,9 @@ pub(super) fn is_sustained(
     let Some(now) = few(now) else { return true };
     let Some(all) = few(since_onset) else { return true };
     if cost != CostKind::Requests {
-        return all.requests >= DEAR_REQUESTS * all.clients && all.seconds.len() >= DEAR_SECONDS;
+        let (requests, seconds) =
+            if all.is_paging() { (DEAR_REQUESTS, DEAR_SECONDS) } else { (DEAR_PARTS, DEAR_PARTS_SECONDS) };
+        return all.requests >= requests * all.clients && all.seconds.len() >= seconds;
     }
     now.goes_on(normal_rate)
         || all.busy_seconds(normal_rate) >= SECONDS && all.requests >= PERSISTENT_REQUESTS * all.clients
@@ -85,12 +91,14 @@ impl Few {
         self.seconds.values().filter(|requests| **requests >= normal_rate + BUSY_REQUESTS).count()
     }
 
+    /// Whether hardly any of them are for parts of pages.
+    fn is_paging(&self) -> bool {
+        self.statics < STATIC_SHARE * self.requests
+    }
+
     fn goes_on(&self, normal_rate: f64) -> bool {
-        let (requests, seconds) = if self.statics < STATIC_SHARE * self.requests {
-            (REQUESTS_FOR_PAGES, SECONDS_FOR_PAGES)
-        } else {
-            (REQUESTS, SECONDS)
-        };
+        let (requests, seconds) =
+            if self.is_paging() { (REQUESTS_FOR_PAGES, SECONDS_FOR_PAGES) } else { (REQUESTS, SECONDS) };
         self.requests >= requests * self.clients && self.busy_seconds(normal_rate) >= seconds
     }
 }

@@ -186,6 +186,7 @@ impl Explainer {
             never_ban: &AddressSet::default(),
             rhythms: &self.rhythms,
             standing: &[],
+            was_crowd: false,
         };
         let mut insight = inquiry.look();
         let requests = surge.levels.iter().find(|level| level.cost == CostKind::Requests);

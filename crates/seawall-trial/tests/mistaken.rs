@@ -1,0 +1,59 @@
+//! What once had a rule against it that it should not have had, from the seeds in which it was found.
+
+use std::time::Duration;
+
+use seawall_engine::decision::{Enforce, EventKind};
+use seawall_trial::background::{Background, Synthetic};
+use seawall_trial::trial::Grown;
+use seawall_trial::world::{World, stressed};
+use seawall_trial::{Sent, address};
+use seawall_trial::{control, family};
+
+#[test]
+fn what_is_left_of_a_herd_of_servers_is_still_a_herd() {
+    let herd = control::ALL.into_iter().find(|control| control.name == "federated herd").expect("there is one");
+    for seed in [65, 130] {
+        let outcome = Grown::new(&Background::Synthetic(Synthetic::default()), seed).control(&herd);
+        assert!(outcome.rules.is_empty(), "seed {seed}: {:#?}\n{:#?}", outcome.rules, outcome.incidents);
+    }
+}
+
+#[test]
+fn a_crawler_that_comes_beside_a_flood_on_the_first_day_is_let_be() {
+    let cold = family::ALL.into_iter().find(|family| family.name == "cold start").expect("there is one");
+    let outcome = Grown::new(&Background::Synthetic(Synthetic::default()), 123).family(&cold);
+    assert_eq!(outcome.rules.len(), 1, "{:#?}\n{:#?}", outcome.rules, outcome.incidents);
+    assert_eq!(outcome.wanted.1, 0, "{:#?}", outcome.incidents);
+}
+
+/// One client that asks for so many large pictures, four a second.
+fn pictures(seed: u64, count: usize) -> World {
+    let mut world = World::warm(seed, Enforce::OnExcess);
+    world.pressure = stressed();
+    world.begin();
+    let mut sent = 0;
+    world.run(Duration::from_secs(60), |_, _| {
+        sent += 1;
+        let picture = || {
+            let path = format!("/slides/images/{sent}.png");
+            let mut picture = Sent::get(address(120, 1), path, "Mozilla/5.0 (X11; Linux) AppleWebKit/537.36");
+            picture.bytes = 2_000_000;
+            picture
+        };
+        (sent <= count).then(picture).into_iter().collect()
+    });
+    world
+}
+
+#[test]
+fn who_looks_through_large_pictures_is_let_be_and_who_takes_them_without_end_is_not() {
+    for seed in [1, 2] {
+        let in_force = |world: &World| {
+            world.tally.events.iter().filter(|event| event.kind == EventKind::RuleEnforced).cloned().collect::<Vec<_>>()
+        };
+        let visitor = in_force(&pictures(seed, 80));
+        assert!(visitor.is_empty(), "{visitor:#?}");
+        let leech = pictures(seed, usize::MAX);
+        assert!(!in_force(&leech).is_empty(), "{:#?}", leech.tally.events);
+    }
+}
