@@ -86,6 +86,32 @@ fn a_restored_guard_is_warm_and_finds_a_flood() {
 }
 
 #[test]
+fn a_guard_that_is_restarted_on_its_first_day_has_something_to_compare_with() {
+    let mut first = World::new(4, Enforce::UnderStress);
+    first.run(Duration::from_secs(3600), |_, _| Vec::new());
+    let saved = first.detector().save();
+    for knows in [true, false] {
+        let mut world = World::new(4, Enforce::UnderStress);
+        world.now = first.now + Duration::from_secs(10);
+        if knows {
+            world.detector().restore(&saved).expect("what was just saved");
+        }
+        world.run(Duration::from_secs(5), |_, _| Vec::new());
+        assert!(world.status().cold);
+        world.pressure = stressed();
+        world.begin();
+        // Less than half of all, so that it is like a site's ordinary traffic to a guard that knows nothing.
+        world.run(Duration::from_secs(20), |dice, _| {
+            vec![Sent::get(dice.address(120, 5000), "/ca/cacert.pem", "QQGameHall")]
+        });
+        let status = world.status();
+        let is_told = status.rules.iter().any(|rule| rule.stage == Stage::Enforced && rule.text.contains("QQGameHall"));
+        assert_eq!(is_told, knows, "{status:#?}");
+        assert_eq!(world.tally.wanted_refused, 0);
+    }
+}
+
+#[test]
 fn what_is_saved_is_the_same_whoever_the_clients_were() {
     assert!(seen(20, 0, 20_000).save() == seen(20, 85, 20_000).save());
 }

@@ -104,7 +104,7 @@ fn since<'r, 'a>(newest_first: &'r [Sampled<'a>], from: Timestamp) -> &'r [Sampl
 
 /// What is normal at this time.
 pub(super) fn normal_rows<'a>(baseline: &'a Baseline, seasonal: &Seasonal, now: Timestamp) -> Vec<&'a NormalRow> {
-    if seasonal.is_cold() {
+    if seasonal.is_by_minutes() {
         return baseline.before(now);
     }
     let mut rows = baseline.normal(now, ROWS_MAX);

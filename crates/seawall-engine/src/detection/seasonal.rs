@@ -39,6 +39,10 @@ const SAMPLE_SECONDS_MIN: usize = 8;
 /// The samples of ten minutes.
 const BEFORE: usize = 60;
 
+/// So much is something to compare with: a minute just now, or two slots at some time, since the first and the last are cut.
+const CONTRAST_SAMPLES: usize = 6;
+const CONTRAST_SLOTS: u64 = 2;
+
 /// Learning for less than a day is too little to block on.
 const COLD_SECONDS: u64 = 86_400;
 
@@ -136,9 +140,14 @@ impl Seasonal {
         self.learned_seconds() < COLD_SECONDS
     }
 
-    /// Whether there is anything at all to compare with: one minute.
+    /// Whether there is anything at all to compare with: a minute, or what was known before a restart.
     pub(crate) fn has_contrast(&self) -> bool {
-        !self.is_cold() || self.before.len() >= 6
+        self.learned_slots >= CONTRAST_SLOTS || self.before.len() >= CONTRAST_SAMPLES
+    }
+
+    /// Whether the ten minutes before stand in for what is normal. Just after a restart there are none of them.
+    pub(crate) fn is_by_minutes(&self) -> bool {
+        self.is_cold() && (self.learned_slots < CONTRAST_SLOTS || self.before.len() >= CONTRAST_SAMPLES)
     }
 
     /// Learns one second. Returns the ten-second sums when they are complete.
@@ -226,7 +235,7 @@ impl Seasonal {
 
     /// What ten seconds of this cost are at this time.
     pub(crate) fn normal(&self, at: Timestamp, cost: usize) -> Normal {
-        if self.is_cold() {
+        if self.is_by_minutes() {
             let mut values: Vec<f32> = self.before.iter().map(|sample| sample[cost]).collect();
             return Quantiles::of(&mut values).normal();
         }
