@@ -284,7 +284,7 @@ fn show(guard: &Guard, show_addresses: bool, json: bool) -> Result<(), Failure> 
         let left = quantity::show_duration(Duration::from_secs(ban.expires.since(now).as_secs()));
         let cause = match ban.cause {
             BanCause::Rule(rule) => format!("goes on although {rule} refuses it"),
-            BanCause::Limit => "beyond a limit".to_owned(),
+            BanCause::Limit | BanCause::ProxiedLimit => "beyond a limit".to_owned(),
             BanCause::Operator => "banned by an operator".to_owned(),
             BanCause::Import => "imported".to_owned(),
             BanCause::Merged => "merged".to_owned(),

@@ -254,7 +254,7 @@ impl Enforcer {
                 let rule = match handed.why {
                     Why::GoesOn(rule) => rule.filter(|_| !self.panicked),
                     Why::Beyond(limit, action) => {
-                        self.take_beyond(handed.client, (limit, action), whole, now);
+                        self.take_beyond(handed, (limit, action), whole, now);
                         None
                     }
                 };
@@ -285,7 +285,7 @@ impl Enforcer {
     /// Takes in who has gone beyond a limit.
     fn take_beyond(
         &mut self,
-        client: ClientAddress,
+        handed: HandDown,
         (limit, action): (LimitId, LimitAction),
         whole: Duration,
         now: Timestamp,
@@ -294,12 +294,13 @@ impl Enforcer {
         // It may have gone with a reload, or everything with a panic.
         let Some(limit) = rules.limit(limit).filter(|_| !self.panicked) else { return };
         if action == LimitAction::Ban {
-            let network = limit.key.network(client);
+            let network = limit.key.network(handed.client);
             if check_ban(network, self.never_ban.set()).is_err() {
                 return;
             }
             let reason = Some(printable(&format!("{}: {limit}", limit.name)));
-            let ban = Ban { network, since: now, expires: now + whole, cause: BanCause::Limit, reason };
+            let cause = if handed.is_proxied { BanCause::ProxiedLimit } else { BanCause::Limit };
+            let ban = Ban { network, since: now, expires: now + whole, cause, reason };
             self.parts.record.ban(&ban);
             self.take(ban);
         }

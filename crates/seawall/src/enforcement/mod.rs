@@ -69,9 +69,9 @@ impl HandDown {
     }
 
     /// A client that has gone beyond a limit, and what is left of the time for which that counts.
-    pub fn beyond(offence: &Offence, left: Duration) -> Self {
+    pub fn beyond(offence: &Offence, is_proxied: bool, left: Duration) -> Self {
         let why = Why::Beyond(offence.limit, offence.action);
-        Self { client: offence.client, is_proxied: false, seconds: whole_seconds(left), why }
+        Self { client: offence.client, is_proxied, seconds: whole_seconds(left), why }
     }
 }
 

@@ -38,12 +38,21 @@ pub enum BanCause {
     Rule(RuleId),
     /// A client that sent more than a limit allows. The reason says which.
     Limit,
+    /// The same of a client that a trusted proxy names, whom no packet filter here can see.
+    ProxiedLimit,
     /// The operator said so.
     Operator,
     /// It was read from another program's file.
     Import,
     /// Bans of clients, merged to make room.
     Merged,
+}
+
+impl BanCause {
+    /// Whether packets of whom it is about can come here with their own address.
+    pub const fn is_for_packets(self) -> bool {
+        !matches!(self, Self::ProxiedLimit)
+    }
 }
 
 /// A network that is banned.

@@ -84,7 +84,7 @@ pub(super) fn entries(
 const fn rank(cause: BanCause) -> u8 {
     match cause {
         BanCause::Operator => 0,
-        BanCause::Rule(_) | BanCause::Limit => 1,
+        BanCause::Rule(_) | BanCause::Limit | BanCause::ProxiedLimit => 1,
         BanCause::Merged => 2,
         BanCause::Import => 3,
     }

@@ -42,7 +42,8 @@ impl Enforcer {
             Order::Panic(is_on, done) => {
                 self.panicked = is_on;
                 self.kernel.panic(is_on, now);
-                self.bans.retain(|ban| !matches!(ban.cause, BanCause::Rule(_) | BanCause::Limit));
+                self.bans
+                    .retain(|ban| !matches!(ban.cause, BanCause::Rule(_) | BanCause::Limit | BanCause::ProxiedLimit));
                 self.proxied.retain(|_| false);
                 if let Some((edge, _)) = &self.parts.edge {
                     edge.set_panicked(is_on);
@@ -71,7 +72,7 @@ impl Enforcer {
                 let rules: Vec<_> = pardons.rules_since(&self.pardons).collect();
                 let is_pardoned = |ban: &Ban| match ban.cause {
                     BanCause::Rule(rule) => everyone || rules.contains(&rule),
-                    BanCause::Limit | BanCause::Merged => everyone,
+                    BanCause::Limit | BanCause::ProxiedLimit | BanCause::Merged => everyone,
                     BanCause::Operator | BanCause::Import => false,
                 };
                 let pardoned: Vec<IpNet> =
@@ -195,7 +196,7 @@ impl Enforcer {
             let here = self.bans.remove(*network);
             unbanned.removed += usize::from(here.is_some() || is_proxied);
             if let Some(ban) = here {
-                if ban.cause == BanCause::Limit {
+                if matches!(ban.cause, BanCause::Limit | BanCause::ProxiedLimit) {
                     // It begins anew, or its next request would be too much again.
                     rules.forget(ClientAddress::new(network.addr()), &self.parts.shared.allowances);
                 }

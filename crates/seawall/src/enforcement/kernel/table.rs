@@ -119,7 +119,7 @@ impl Changes {
 impl Desired<'_> {
     /// Until when a network is wanted, if that is worth a transaction.
     fn expires(&self, network: IpNet, now: Timestamp) -> Option<Timestamp> {
-        let expires = self.bans.get(network)?.expires;
+        let expires = self.bans.get(network).filter(|ban| ban.cause.is_for_packets())?.expires;
         (expires.since(now) >= LASTING_MIN).then_some(expires)
     }
 
@@ -129,7 +129,7 @@ impl Desired<'_> {
         let mut elements = BTreeMap::new();
         let mut around: Option<IpNet> = None;
         // Sorted by address and then length, so that what lies around comes before what lies in it.
-        for ban in self.bans.iter().filter(|ban| Place::of(ban.network) == place) {
+        for ban in self.bans.iter().filter(|ban| Place::of(ban.network) == place && ban.cause.is_for_packets()) {
             let is_inside = around.is_some_and(|around| around.contains(&ban.network));
             if !is_inside && ban.expires.since(now) >= LASTING_MIN {
                 around = Some(ban.network);
@@ -329,6 +329,19 @@ mod tests {
 
     fn desired(bans: &[(&str, u64)]) -> Wanted {
         Wanted::new(bans.iter().map(|(text, seconds)| (network(text), after(*seconds))))
+    }
+
+    #[test]
+    fn whom_only_a_proxy_names_is_in_no_set() {
+        let mut wanted = desired(&[("192.0.2.1/32", 600)]);
+        for text in ["192.0.2.2/32", "203.0.113.0/24"] {
+            let cause = BanCause::ProxiedLimit;
+            let ban = Ban { network: network(text), since: NOW, expires: after(600), cause, reason: None };
+            wanted.bans.add(ban, &AddressSet::default()).expect("room");
+        }
+        let mut installed = Installed::default();
+        installed.apply(&wanted.plan(&installed, NOW), NOW);
+        assert_eq!(installed.bans.keys().copied().collect::<Vec<_>>(), [network("192.0.2.1/32")]);
     }
 
     #[test]

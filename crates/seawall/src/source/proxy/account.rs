@@ -109,7 +109,7 @@ impl Drop for Account {
             worker.told_to_wait(self.connection.asking.get());
         }
         if let Outcome::Failed { status } | Outcome::Served { status } = self.outcome {
-            worker.answered(self.awaited, self.client, status);
+            worker.answered(self.awaited, self.client, self.connection.peer_is_trusted, status);
         }
         if let Some(under_way) = self.under_way.take() {
             let record = under_way.end(worker.shared.clock.now(), self.outcome);

@@ -313,7 +313,7 @@ impl Connection {
             Ok((Destination::Clock, sender)) => {
                 let clock = ClockRequest::new(&request);
                 self.report(&request, sender, Outcome::Served { status: clock.status() }, now);
-                self.worker.answered(sender.awaited, sender.client, clock.status());
+                self.worker.answered(sender.awaited, sender.client, self.peer_is_trusted, clock.status());
                 self.worker.traffic.served.add(1);
                 match clock {
                     ClockRequest::Reply(reply) => reply,
@@ -343,7 +343,7 @@ impl Connection {
             self.report(request, Sender::unjudged(client), Outcome::Refused(Refusal::Misdirected), now);
             return Err(Refused::With(Reply::Misdirected));
         };
-        let Judged { judgement, history, awaited, .. } = self.worker.judge(request, client, now);
+        let Judged { judgement, history, awaited, .. } = self.worker.judge(request, client, self.peer_is_trusted, now);
         let sender = Sender { client, history, awaited };
         self.asking.set(client);
         let (refusal, refused) = match judgement {

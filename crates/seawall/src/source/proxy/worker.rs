@@ -178,30 +178,36 @@ impl Worker {
     }
 
     /// Judges a request, with the rules as they are this moment.
-    pub(super) fn judge(&self, request: &Request<'_>, client: Option<ClientAddress>, now: Timestamp) -> Judged {
+    pub(super) fn judge(
+        &self,
+        request: &Request<'_>,
+        client: Option<ClientAddress>,
+        is_proxied: bool,
+        now: Timestamp,
+    ) -> Judged {
         self.refresh();
         let mut request = *request;
         if self.needs_networks.get() {
             self.settings.borrow().networks.locate(client, &mut request);
         }
         let judged = self.gate.borrow_mut().judge(&request, client, now);
-        self.hand_over(judged.offence);
+        self.hand_over(judged.offence, is_proxied);
         judged
     }
 
     /// A request was answered: limits that ask for the answer count it now.
-    pub(super) fn answered(&self, awaited: Awaited, client: Option<ClientAddress>, status: u16) {
+    pub(super) fn answered(&self, awaited: Awaited, client: Option<ClientAddress>, is_proxied: bool, status: u16) {
         if let Some(client) = client.filter(|_| !awaited.is_nothing()) {
             let offence = self.gate.borrow_mut().answered(awaited, client, status, self.shared.clock.now());
-            self.hand_over(offence);
+            self.hand_over(offence, is_proxied);
         }
     }
 
     /// Hands over a client that has gone beyond a limit.
-    fn hand_over(&self, offence: Option<Offence>) {
+    fn hand_over(&self, offence: Option<Offence>, is_proxied: bool) {
         if let Some(offence) = offence {
             // When the queue is full the client is refused what the limit is about, and no more.
-            let _ = self.handed_down.borrow_mut().push(HandDown::beyond(&offence, offence.length));
+            let _ = self.handed_down.borrow_mut().push(HandDown::beyond(&offence, is_proxied, offence.length));
         }
     }
 

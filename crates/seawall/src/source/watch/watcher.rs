@@ -149,8 +149,9 @@ impl Watcher {
                     _ => None,
                 };
                 for offence in offence.into_iter().chain(answered) {
-                    let drops = is_peer && self.shared.takes_clients.load(Ordering::Relaxed);
-                    hand_over(&mut self.handed_down, offence, drops, self.shared.clock.now());
+                    let taker = if is_proxied { &self.shared.takes_proxied } else { &self.shared.takes_clients };
+                    let drops = (is_peer || is_proxied) && taker.load(Ordering::Relaxed);
+                    hand_over(&mut self.handed_down, offence, (is_proxied, drops), self.shared.clock.now());
                 }
                 if let (Outcome::Served { status: 429 | 503 }, Some(client)) = (observation.outcome, client) {
                     self.gate.told_to_wait(client, at);
@@ -189,14 +190,19 @@ fn hand_down_if_due(
 }
 
 /// Hands over a client that has gone beyond a limit. Where nothing drops it, it is only said.
-fn hand_over(queue: &mut rtrb::Producer<HandDown>, offence: Offence, drops: bool, now: Timestamp) {
+fn hand_over(
+    queue: &mut rtrb::Producer<HandDown>,
+    offence: Offence,
+    (is_proxied, drops): (bool, bool),
+    now: Timestamp,
+) {
     // Only a ban is something that can be done beside a server.
     let action = if drops && offence.action == LimitAction::Ban { offence.action } else { LimitAction::Log };
     // What was long ago when it was read is over.
     let left = (offence.at + offence.length).since(now);
     if !left.is_zero() {
         // When the queue is full it is met by its next offence.
-        let _ = queue.push(HandDown::beyond(&Offence { action, ..offence }, left));
+        let _ = queue.push(HandDown::beyond(&Offence { action, ..offence }, is_proxied, left));
     }
 }
 
