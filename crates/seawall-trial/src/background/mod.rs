@@ -16,7 +16,7 @@ pub use synthetic::{Synthetic, browsers};
 
 /// The programs that the made-up site knows.
 pub(crate) mod known {
-    pub(crate) use super::synthetic::{CRAWLER, CRAWLERS, MONITORS, READERS, probe, reader};
+    pub(crate) use super::synthetic::{CRAWLER, CRAWLERS, MONITORS, READERS, network_visitor, probe, reader};
 }
 
 /// Requests, each with how long after the beginning of the tick it is sent.
@@ -78,6 +78,38 @@ impl Background {
         match self {
             Self::Synthetic(_) => Synthetic::page(dice),
             Self::Replayed(log) => log.page(dice),
+        }
+    }
+
+    /// The same site with this share of its traffic.
+    pub fn with_share(self, share: f64) -> Self {
+        match self {
+            Self::Synthetic(site) => Self::Synthetic(site.with_share(share)),
+            Self::Replayed(log) => Self::Replayed(log.with_share(share)),
+        }
+    }
+
+    /// A page that many ask for: the feed of the made-up site, the commonest page of a log.
+    pub fn busy_page(&self) -> &str {
+        match self {
+            Self::Synthetic(_) => synthetic::FEED,
+            Self::Replayed(log) => log.busy_page(),
+        }
+    }
+
+    /// A page that few ask for: where people sign in on the made-up site, one in hundreds of requests of a log.
+    pub fn quiet_page(&self) -> &str {
+        match self {
+            Self::Synthetic(_) => synthetic::LOGIN,
+            Self::Replayed(log) => log.quiet_page(),
+        }
+    }
+
+    /// A network (/24) that many visitors come from.
+    pub fn network(&self) -> [u8; 3] {
+        match self {
+            Self::Synthetic(_) => synthetic::NETWORK,
+            Self::Replayed(log) => log.network(),
         }
     }
 

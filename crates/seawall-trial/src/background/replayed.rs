@@ -22,6 +22,9 @@ const RATE: f64 = 3.0;
 /// How many lines a visit has at most.
 const VISIT_LINES: usize = 12;
 
+/// A page is quiet that so many lines at most are for.
+const QUIET: usize = 40;
+
 /// Extensions of what pages are made of.
 const PARTS: [&[u8]; 8] = [b"css", b"js", b"png", b"jpg", b"gif", b"ico", b"svg", b"jpeg"];
 
@@ -48,6 +51,8 @@ impl std::fmt::Display for CorpusError {
 pub struct Replayed {
     log: Arc<Log>,
     at: usize,
+    /// How much comes, in the usual.
+    share: f64,
 }
 
 #[derive(Debug)]
@@ -56,6 +61,9 @@ struct Log {
     pages: Vec<String>,
     parts: Vec<String>,
     commonest_agent: String,
+    network: [u8; 3],
+    busy_page: String,
+    quiet_page: String,
     /// Where most requests say they come from: the site itself.
     origin: String,
 }
@@ -81,14 +89,25 @@ impl Replayed {
         };
         let origin =
             |referer: &str| String::from_utf8_lossy(attribute::referer_origin(referer.as_bytes())).into_owned();
+        let pages = paths(false);
+        let is_plain = |sent: &&Sent| sent.status == 200 && !is_part(sent) && sent.query.is_none();
+        let plain_pages: Vec<String> = lines.iter().filter(is_plain).map(|sent| sent.path.clone()).collect();
         let log = Log {
-            pages: paths(false),
+            network: network(&lines),
+            busy_page: commonest(plain_pages.iter().cloned()),
+            quiet_page: asked_for(&plain_pages, QUIET),
+            pages,
             parts: paths(true),
             commonest_agent: commonest(lines.iter().filter_map(|sent| sent.user_agent.clone())),
             origin: commonest(lines.iter().filter_map(|sent| sent.referer.as_deref()).map(origin)),
             lines,
         };
-        Ok(Self { log: Arc::new(log), at: 0 })
+        Ok(Self { log: Arc::new(log), at: 0, share: 1.0 })
+    }
+
+    /// The same log with this share of its traffic.
+    pub(super) fn with_share(self, share: f64) -> Self {
+        Self { share, ..self }
     }
 
     pub(super) fn plan(&mut self, dice: &mut Dice, now: Timestamp, tick: Duration, plan: &mut Plan) {
@@ -96,7 +115,7 @@ impl Replayed {
         // Fewest at four in the morning, most twelve hours later.
         let rate = RATE * (1.0 - 0.6 * ((hour - 4.0) / 24.0 * std::f64::consts::TAU).cos());
         // The mean length of a visit, so that the rate comes out about right.
-        for _ in 0..dice.poisson(rate / 3.0 * tick.as_secs_f64()) {
+        for _ in 0..dice.poisson(rate / 3.0 * self.share * tick.as_secs_f64()) {
             let mut after = Duration::ZERO;
             let client = self.log.lines[self.at].client;
             for _ in 0..VISIT_LINES {
@@ -122,6 +141,18 @@ impl Replayed {
         &self.log.commonest_agent
     }
 
+    pub(super) fn network(&self) -> [u8; 3] {
+        self.log.network
+    }
+
+    pub(super) fn busy_page(&self) -> &str {
+        &self.log.busy_page
+    }
+
+    pub(super) fn quiet_page(&self) -> &str {
+        &self.log.quiet_page
+    }
+
     pub(super) fn visit(&self, dice: &mut Dice, client: IpAddr, user_agent: &str, page: Option<&str>) -> Plan {
         let page = page.map_or_else(|| self.page(dice), str::to_owned);
         let mut first = Sent { wanted: true, header_order: None, ..Sent::get(client, page.clone(), user_agent) };
@@ -143,6 +174,31 @@ fn commonest(values: impl Iterator<Item = String>) -> String {
     let mut counts: HashMap<String, u32> = HashMap::new();
     values.filter(|value| value.len() > 1).for_each(|value| *counts.entry(value).or_default() += 1);
     counts.into_iter().max_by_key(|(value, count)| (*count, value.clone())).map(|(value, _)| value).unwrap_or_default()
+}
+
+/// The network from which most lines of browsers are.
+fn network(lines: &[Sent]) -> [u8; 3] {
+    let mut counts: HashMap<[u8; 3], u32> = HashMap::new();
+    for sent in lines {
+        let agent = sent.user_agent.as_deref().unwrap_or_default();
+        // Crawlers say where they belong.
+        if let IpAddr::V4(ip) = sent.client
+            && agent.starts_with("Mozilla/5.0")
+            && !agent.contains("http")
+        {
+            let [first, second, third, _] = ip.octets();
+            *counts.entry([first, second, third]).or_default() += 1;
+        }
+    }
+    counts.into_iter().max_by_key(|(network, count)| (*count, *network)).map(|(network, _)| network).unwrap_or_default()
+}
+
+/// The value that comes most often of those that come at most so often.
+fn asked_for(values: &[String], at_most: usize) -> String {
+    let mut sorted: Vec<&String> = values.iter().collect();
+    sorted.sort();
+    let few = sorted.chunk_by(|one, other| one == other).filter(|same| same.len() <= at_most);
+    few.max_by_key(|same| same.len()).and_then(<[_]>::first).map(|value| (*value).clone()).unwrap_or_default()
 }
 
 /// The request of one line; none for what no server would have answered.

@@ -1,5 +1,5 @@
-//! A made-up site: browsers that load pages with their parts, feed readers, a crawler, monitors, and the few that fetch a
-//! certificate bundle.
+//! A made-up site: browsers that load pages with their parts, people who sign in, feed readers, a crawler, monitors, and the
+//! few that fetch a certificate bundle.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -16,6 +16,16 @@ pub(crate) const CRAWLER: &str = "Mozilla/5.0 (compatible; Examplebot/2.1; +http
 /// What looks whether the site is up.
 pub(crate) const MONITOR: &str = "Mozilla/5.0+(compatible; UptimeProbe/2.0; http://uptime.example/)";
 
+/// A network of which a tenth of the visitors are, and how many people there.
+pub(super) const NETWORK: [u8; 3] = [131, 57, 9];
+const NETWORK_VISITORS: usize = 100;
+
+/// What feed readers ask for, and some browsers.
+pub(super) const FEED: &str = "/feed.xml";
+
+/// Where people sign in: a page that few ask for.
+pub(super) const LOGIN: &str = "/login";
+
 /// Address pools: ordinary visitors, feed readers, crawlers, monitors.
 pub(crate) const VISITORS: (u8, usize) = (20, 3000);
 pub(crate) const READERS: (u8, usize) = (60, 80);
@@ -26,18 +36,28 @@ pub(crate) const MONITORS: (u8, usize) = (100, 10);
 #[derive(Clone, Debug)]
 pub struct Synthetic {
     browsers: Vec<String>,
+    /// How much of everything comes, in the usual.
+    share: f64,
     crawl_until: Timestamp,
 }
 
 impl Default for Synthetic {
     fn default() -> Self {
-        Self { browsers: browsers(), crawl_until: Timestamp::EPOCH }
+        Self { browsers: browsers(), share: 1.0, crawl_until: Timestamp::EPOCH }
     }
 }
 
 impl Synthetic {
+    /// The same site with this share of its traffic.
+    pub(super) fn with_share(self, share: f64) -> Self {
+        Self { share, ..self }
+    }
+
     pub(super) fn plan(&mut self, dice: &mut Dice, now: Timestamp, tick: Duration, plan: &mut Plan) {
-        let seconds = tick.as_secs_f64();
+        let mut apart = dice.apart();
+        self.sign_in(&mut apart, tick, plan);
+        self.visit_from_network(&mut apart, tick, plan);
+        let seconds = tick.as_secs_f64() * self.share;
         for _ in 0..dice.poisson(0.6 * seconds) {
             let client = dice.address(VISITORS.0, VISITORS.1);
             // A client keeps its agent.
@@ -73,6 +93,32 @@ impl Synthetic {
         if dice.chance(MONITORS.1 as f64 * seconds / 60.0) {
             let number = dice.below(MONITORS.1);
             plan.push((Duration::ZERO, probe(number)));
+        }
+    }
+
+    /// Visitors from one network in numbers, as from a university.
+    fn visit_from_network(&self, dice: &mut Dice, tick: Duration, plan: &mut Plan) {
+        for _ in 0..dice.poisson(0.05 * tick.as_secs_f64() * self.share) {
+            let client = network_visitor(NETWORK, dice.below(NETWORK_VISITORS));
+            let agent = &self.browsers[agent_of(client) % self.browsers.len()];
+            let page = Self::page(dice);
+            plan.extend(Self::visit(dice, client, agent, &page, None));
+        }
+    }
+
+    /// People who sign in, and some who look at the feed in a browser.
+    fn sign_in(&self, dice: &mut Dice, tick: Duration, plan: &mut Plan) {
+        for _ in 0..dice.poisson(0.08 * tick.as_secs_f64() * self.share) {
+            let client = dice.address(VISITORS.0, VISITORS.1);
+            let agent = &self.browsers[agent_of(client) % self.browsers.len()];
+            let shown = Sent { wanted: true, ..Sent::get(client, FEED, agent) };
+            if dice.chance(0.25) {
+                plan.push((Duration::ZERO, shown));
+                continue;
+            }
+            plan.extend(Self::visit(dice, client, agent, LOGIN, None));
+            let posted = Sent { method: "POST".to_owned(), path: LOGIN.to_owned(), status: 303, ..shown };
+            plan.push((Duration::from_millis(4000 + dice.bits() % 8000), posted));
         }
     }
 
@@ -120,10 +166,15 @@ impl Synthetic {
     }
 }
 
+/// The address of this visitor in a network; the lower half of the network is not theirs.
+pub(crate) fn network_visitor([first, second, third]: [u8; 3], number: usize) -> IpAddr {
+    IpAddr::from([first, second, third, 128 | number as u8])
+}
+
 /// What the feed reader of this number asks for.
 pub(crate) fn reader(number: usize) -> Sent {
     let agent = format!("FeedReader{}/2.{}", number % 15, number % 7);
-    let mut sent = Sent::get(address(READERS.0, number), "/feed.xml", agent);
+    let mut sent = Sent::get(address(READERS.0, number), FEED, agent);
     sent.wanted = true;
     sent
 }
