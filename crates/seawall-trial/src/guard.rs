@@ -11,7 +11,7 @@ use seawall_engine::gate::{Gate, Judgement, RuleCount, RuleSet};
 use seawall_engine::observation::Request;
 use seawall_engine::units::Timestamp;
 
-/// Clients that the gate remembers: more than any run has.
+/// Clients that the gate remembers: more than most runs have.
 const CLIENT_ENTRIES: usize = 16_384;
 
 /// Detector and gate.
@@ -54,6 +54,11 @@ impl Guard {
             Judgement::Pass | Judgement::ClientLimit => Fate::Passes,
             Judgement::Refuse { rule, .. } | Judgement::Drop { rule } => Fate::Refused(rule),
         }
+    }
+
+    /// The memory of both, in bytes.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.detector.memory_bytes() + self.gate.memory_bytes()
     }
 
     /// Lets time pass, up to `now`.

@@ -18,4 +18,4 @@ pub mod world;
 
 pub use dice::{Dice, address};
 pub use request::Sent;
-pub use tally::{RuleTally, Tally};
+pub use tally::{RuleTally, Tally, Work};

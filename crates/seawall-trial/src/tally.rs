@@ -28,8 +28,17 @@ pub struct Tally {
     pub ticks: Vec<(u32, u32)>,
     /// Each rule that was in force.
     pub rules: HashMap<RuleId, RuleTally>,
-    /// The time that the detector took for each tick.
-    pub tick_times: Vec<Duration>,
+    /// The work of the detector in each tick.
+    pub work: Vec<Work>,
+}
+
+/// The work of the detector in one tick.
+#[derive(Clone, Copy, Debug)]
+pub struct Work {
+    /// The time that it took of a processor.
+    pub time: Duration,
+    /// Whether an incident was open.
+    pub in_incident: bool,
 }
 
 /// What one rule came to while it was in force.
@@ -37,6 +46,8 @@ pub struct Tally {
 pub struct RuleTally {
     /// Its conditions.
     pub text: String,
+    /// Whether one of them is a single address.
+    pub names_address: bool,
     /// The upper bound of the share of normal traffic that it was predicted to hurt, when it was put in force.
     pub predicted: f32,
     /// Wanted requests while it was in force.

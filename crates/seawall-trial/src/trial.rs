@@ -8,7 +8,7 @@ use seawall_engine::units::Timestamp;
 use crate::background::Background;
 use crate::control::Control;
 use crate::family::Family;
-use crate::tally::RuleTally;
+use crate::tally::{RuleTally, Work};
 use crate::world::{TICK, World, stressed};
 
 /// How long a guard has known the site when a run begins.
@@ -18,6 +18,8 @@ pub enum Known {
     Week,
     /// Ten minutes.
     TenMinutes,
+    /// Ten minutes, of a site with a request in three seconds.
+    TenMinutesOfLittle,
     /// It is started in the middle of it.
     Nothing,
 }
@@ -25,14 +27,19 @@ pub enum Known {
 /// The ten minutes.
 const COLD: Duration = Duration::from_secs(600);
 
+/// Requests a second of the site with little traffic.
+const LITTLE: f64 = 0.3;
+
 /// A rule that comes back within this after it left has flapped.
 const FLAP: Duration = Duration::from_secs(60);
 
 /// What a run came to.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Outcome {
     /// Seconds from the onset until the right rules were in force; none when they never were.
     pub time_to_rule: Option<f64>,
+    /// Of a flood that grows, how strong it was then, in ordinary traffic.
+    pub strength: Option<f64>,
     /// The share of unwanted requests refused from then on.
     pub recall: f64,
     /// Wanted requests, and those refused.
@@ -45,20 +52,23 @@ pub struct Outcome {
     pub verdict: Option<Verdict>,
     /// Everything that the engine said of it.
     pub explanation: String,
-    /// The most time that the detector took in one second.
-    pub detector_second_max: Duration,
+    /// The most time that the detector took in one second of an incident.
+    pub busiest_second: Duration,
+    /// The same outside any.
+    pub busiest_quiet_second: Duration,
     /// What opened each incident, and what else the engine said of it, each with the seconds since the run began.
     pub incidents: Vec<Vec<String>>,
-    /// The memory of the detector, in bytes.
+    /// The memory of the engine, in bytes.
     pub memory_bytes: usize,
 }
 
-/// A guard that has known this site for a week, one that has for ten minutes, and one that is new. Runs begin with copies of
-/// them.
+/// A guard that has known this site for a week, two that have for ten minutes, and one that is new. Runs begin with copies
+/// of them.
 #[derive(Clone)]
 pub struct Grown {
     warm: World,
     cold: World,
+    cold_little: World,
     new: World,
     week: Outcome,
 }
@@ -70,12 +80,9 @@ impl Grown {
         warm.know_ordinary();
         warm.grow_warm();
         let week = outcome(&mut warm, 0.0);
-        let mut new = World::with(background.clone(), seed, Enforce::OnExcess);
-        new.know_ordinary();
-        new.now = new.now + Duration::from_secs(36_000);
-        let mut cold = new.clone();
-        cold.run(COLD, |_, _| Vec::new());
-        Self { warm, cold, new, week }
+        let new = new(background, seed);
+        let little = background.clone().with_share(LITTLE / new.ordinary_rate());
+        Self { cold: cold(new.clone()), cold_little: cold(self::new(&little, seed)), warm, new, week }
     }
 
     /// What came of a week of nothing but ordinary traffic.
@@ -89,7 +96,10 @@ impl Grown {
         world.pressure = stressed();
         world.begin();
         world.run_beside(Duration::from_secs(u64::from(family.seconds)), &mut *(family.traffic)());
-        outcome(&mut world, family.onset)
+        let ordinary_rate = world.ordinary_rate();
+        let outcome = outcome(&mut world, family.onset);
+        let strength = family.growth.zip(outcome.time_to_rule).map(|(rate, time)| rate(time) / ordinary_rate);
+        Outcome { strength, ..outcome }
     }
 
     /// Runs what must not be blocked.
@@ -105,20 +115,40 @@ impl Grown {
         match known {
             Known::Week => self.warm.clone(),
             Known::TenMinutes => self.cold.clone(),
+            Known::TenMinutesOfLittle => self.cold_little.clone(),
             Known::Nothing => self.new.clone(),
         }
     }
 }
 
+/// A guard that has seen nothing, on a morning.
+fn new(background: &Background, seed: u64) -> World {
+    let mut new = World::with(background.clone(), seed, Enforce::OnExcess);
+    new.know_ordinary();
+    new.now = new.now + Duration::from_secs(36_000);
+    new
+}
+
+/// Ten minutes later.
+fn cold(mut new: World) -> World {
+    new.run(COLD, |_, _| Vec::new());
+    new
+}
+
+/// The time of the busiest second, in an incident or outside any.
+fn busiest(work: &[Work], in_incident: bool) -> Duration {
+    let per_second = (Duration::from_secs(1).as_secs_f64() / TICK.as_secs_f64()).round() as usize;
+    let seconds = work.chunks(per_second).filter(|second| second.iter().any(|work| work.in_incident) == in_incident);
+    seconds.map(|second| second.iter().map(|work| work.time).sum()).max().unwrap_or_default()
+}
+
 fn outcome(world: &mut World, onset: f64) -> Outcome {
     let status = world.status();
-    let memory_bytes = world.detector().memory_bytes();
+    let memory_bytes = world.memory_bytes();
     let tally = &world.tally;
     let right = tally.right_tick();
     let opened = |at| tally.events.iter().any(|event| event.kind == EventKind::IncidentOpened && event.at == at);
     let incident = status.incidents.first().filter(|incident| opened(incident.opened));
-    let per_second = (Duration::from_secs(1).as_secs_f64() / TICK.as_secs_f64()).round() as usize;
-    let seconds = tally.tick_times.chunks(per_second).map(|ticks| ticks.iter().sum());
     let text = |text: &str| text.split_once(": ").map(|(_, rule)| rule.to_owned());
     // What was in shadow only has not been in force.
     let was_in_force = |left: &&Event| {
@@ -140,13 +170,15 @@ fn outcome(world: &mut World, onset: f64) -> Outcome {
         .count();
     Outcome {
         time_to_rule: right.map(|tick| (tick as f64 * TICK.as_secs_f64() - onset).max(0.0)),
+        strength: None,
         recall: right.map_or(0.0, |tick| tally.recall_since(tick)),
         wanted: (tally.wanted, tally.wanted_refused),
         rules: tally.rules.values().filter(|rule| !rule.text.is_empty()).cloned().collect(),
         flaps,
         verdict: incident.map(|incident| incident.verdict),
         explanation: incident.map_or_else(String::new, |incident| incident.explanation.clone()),
-        detector_second_max: seconds.max().unwrap_or_default(),
+        busiest_second: busiest(&tally.work, true),
+        busiest_quiet_second: busiest(&tally.work, false),
         incidents: told(&tally.events, world.began()),
         memory_bytes,
     }

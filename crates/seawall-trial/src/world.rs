@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use seawall_engine::address::ClientAddress;
-use seawall_engine::decision::{Enforce, Stage, Status};
+use seawall_engine::decision::{Enforce, EventKind, Rule, Stage, Status};
 use seawall_engine::detection::{Detector, Pressure};
 use seawall_engine::observation::{ClientHistory, Cost, Observation, Outcome, Progress, Refusal, Request, Spent};
 use seawall_engine::units::Timestamp;
@@ -15,7 +15,7 @@ use crate::background::{Background, Plan, Synthetic};
 use crate::dice::Dice;
 use crate::guard::{Fate, Guard};
 use crate::request::Sent;
-use crate::tally::{RuleTally, Tally};
+use crate::tally::{RuleTally, Tally, Work};
 
 /// A Monday, 00:00 UTC.
 pub const START: u64 = 1_600_041_600;
@@ -26,6 +26,10 @@ pub const TICK: Duration = Duration::from_millis(250);
 /// A request that the site works on for longer is observed when it comes, in parts while it goes on, and at its end, as in
 /// line.
 const LASTS: Duration = Duration::from_millis(250);
+
+/// The ordinary traffic by which the harm of rules is measured: so many seconds out of each hour of a day.
+const ORDINARY_HOURS: u32 = 24;
+const ORDINARY_SECONDS: u32 = 120;
 
 /// What is sent beside the ordinary traffic.
 pub trait Traffic {
@@ -77,6 +81,7 @@ pub struct World {
     under_way: Vec<UnderWay>,
     known: HashMap<IpAddr, (Timestamp, u32)>,
     onset: Option<Timestamp>,
+    in_incident: bool,
 }
 
 impl World {
@@ -100,6 +105,7 @@ impl World {
             under_way: Vec::new(),
             known: HashMap::new(),
             onset: None,
+            in_incident: false,
         }
     }
 
@@ -131,9 +137,9 @@ impl World {
     pub fn know_ordinary(&mut self) {
         let (mut background, mut dice) = (self.background.clone(), self.dice.clone());
         let mut plan = Plan::new();
-        for hour in 0..24 {
-            let now = Timestamp::from_seconds(START + hour * 3600);
-            (0..120).for_each(|_| background.plan(&mut dice, now, Duration::from_secs(1), &mut plan));
+        for hour in 0..ORDINARY_HOURS {
+            let now = Timestamp::from_seconds(START + u64::from(hour) * 3600);
+            (0..ORDINARY_SECONDS).for_each(|_| background.plan(&mut dice, now, Duration::from_secs(1), &mut plan));
         }
         self.ordinary = plan.into_iter().map(|(_, sent)| sent).collect();
     }
@@ -152,6 +158,16 @@ impl World {
     /// What the guard shows.
     pub fn status(&self) -> Status {
         self.guard.detector.status(self.now)
+    }
+
+    /// Requests a second of ordinary traffic, on average over the day that was drawn.
+    pub fn ordinary_rate(&self) -> f64 {
+        self.ordinary.len() as f64 / f64::from(ORDINARY_HOURS * ORDINARY_SECONDS)
+    }
+
+    /// The memory of the engine, in bytes.
+    pub fn memory_bytes(&self) -> usize {
+        self.guard.memory_bytes()
     }
 
     /// The detector.
@@ -304,7 +320,16 @@ impl World {
     fn tick(&mut self) {
         let begin = processor_time();
         let events = self.guard.tick(self.now, self.pressure);
-        self.tally.tick_times.push(processor_time().saturating_sub(begin));
+        let time = processor_time().saturating_sub(begin);
+        let was_in_incident = self.in_incident;
+        for event in &events {
+            match event.kind {
+                EventKind::IncidentOpened => self.in_incident = true,
+                EventKind::IncidentClosed => self.in_incident = false,
+                _ => {}
+            }
+        }
+        self.tally.work.push(Work { time, in_incident: was_in_incident || self.in_incident });
         if !events.is_empty() {
             for shown in self.status().rules.into_iter().filter(|rule| rule.stage == Stage::Enforced) {
                 let rule = self.tally.rules.entry(shown.id).or_default();
@@ -318,6 +343,7 @@ impl World {
                     *rule = RuleTally {
                         predicted: shown.evidence.collateral_upper,
                         text: shown.text,
+                        names_address: conditions.is_some_and(names_address),
                         ordinary: (self.ordinary.len() as u64, matched),
                         ..rule.clone()
                     };
@@ -342,6 +368,12 @@ struct UnderWay {
     arrived: Timestamp,
     upstream_time: Duration,
     progress: Progress,
+}
+
+/// Whether a rule asks for a single address.
+fn names_address(rule: &Rule) -> bool {
+    let networks = rule.conditions.iter().filter_map(|condition| condition.network());
+    networks.into_iter().any(|network| network.prefix_len() == network.max_prefix_len())
 }
 
 /// Requests that a function makes, evenly over each tick.

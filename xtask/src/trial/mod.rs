@@ -59,6 +59,14 @@ impl Subject {
         }
     }
 
+    /// It is run with one seed in so many.
+    const fn one_seed_in(&self) -> u64 {
+        match self {
+            Self::Family(family) => family.one_seed_in,
+            Self::Week | Self::Control(_) => 1,
+        }
+    }
+
     const fn is_for(&self, background: &Background) -> bool {
         match self {
             Self::Week => true,
@@ -136,9 +144,9 @@ fn run_all(arguments: &Arguments, backgrounds: &[Background], subjects: &[Subjec
             let seed = arguments.first_seed + number;
             for (at, background) in backgrounds.iter().enumerate() {
                 let grown = Grown::new(background, seed);
-                for (subject_at, subject) in
-                    subjects.iter().enumerate().filter(|(_, subject)| subject.is_for(background))
-                {
+                let is_due =
+                    |subject: &Subject| subject.is_for(background) && number.is_multiple_of(subject.one_seed_in());
+                for (subject_at, subject) in subjects.iter().enumerate().filter(|(_, subject)| is_due(subject)) {
                     let outcome = match subject {
                         Subject::Week => grown.week().clone(),
                         Subject::Family(family) => grown.family(family),

@@ -1,5 +1,6 @@
 //! The kinds of floods. To add one: a function beside the others that makes its requests, and its entry in [`ALL`].
 
+mod neighbours;
 mod senders;
 mod targets;
 mod timing;
@@ -14,6 +15,10 @@ use crate::world::{Scene, Traffic};
 pub enum Right {
     /// It has a mark of its own: rules that refuse it and nobody else.
     Rules,
+    /// It is one address that sends what others send as well: rules, each of which names an address.
+    Address,
+    /// It shares its marks and its network with visitors: whatever is done, no rule that matches one of them.
+    Neighbours,
     /// Nothing tells it from wanted traffic: no rule, and to say so.
     NotSeparable,
 }
@@ -29,9 +34,13 @@ pub struct Family {
     pub right: Right,
     /// How long it is watched, in seconds.
     pub seconds: u32,
-    /// Seconds after its beginning from which the time to a rule counts: for one that grows, when it is as strong as the
-    /// ordinary traffic.
+    /// Seconds after its beginning from which the time to a rule counts.
     pub onset: f64,
+    /// For one that grows, its requests a second by the seconds since its beginning. What counts then is how strong it was
+    /// when the right rules were in force, not how long that took.
+    pub growth: Option<fn(f64) -> f64>,
+    /// It is run with one seed in so many: those that last for hours.
+    pub one_seed_in: u64,
     /// How long the guard has known the site.
     pub known: Known,
     /// Whether only what a guard in line sees tells it.
@@ -46,17 +55,43 @@ const USUAL: Family = Family {
     right: Right::Rules,
     seconds: 60,
     onset: 0.0,
+    growth: None,
+    one_seed_in: 1,
     known: Known::Week,
     needs_headers: false,
     traffic: || Box::new(Flood::steady(0.0, senders::single_address)),
 };
 
 /// Every kind.
-pub const ALL: [Family; 18] = [
+pub const ALL: [Family; 24] = [
     Family {
         name: "single address",
         what: "40/s from one address with the commonest agent, over all pages",
+        right: Right::Address,
         traffic: || Box::new(Flood::steady(40.0, senders::single_address)),
+        ..USUAL
+    },
+    Family {
+        name: "single address: feed",
+        what: "40/s from one address with the commonest agent, for the one page that others ask for most",
+        right: Right::Address,
+        traffic: || Box::new(Flood::steady(40.0, senders::single_address_busy_page)),
+        ..USUAL
+    },
+    Family {
+        name: "single address: login",
+        what: "the same, for one page that few others ask for",
+        right: Right::Address,
+        traffic: || Box::new(Flood::steady(40.0, senders::single_address_quiet_page)),
+        ..USUAL
+    },
+    Family {
+        name: "network of visitors",
+        what: "40/s from 20 addresses of one /24 with the commonest agent, from which visitors come too",
+        right: Right::Neighbours,
+        seconds: 180,
+        onset: neighbours::BEGIN,
+        traffic: || Box::new(neighbours::Neighbours::default()),
         ..USUAL
     },
     Family {
@@ -108,8 +143,26 @@ pub const ALL: [Family; 18] = [
         name: "slow ramp",
         what: "one agent from 5,000 addresses, growing by 8/s a minute",
         seconds: 180,
-        onset: 45.0,
+        growth: Some(timing::ramp),
         traffic: || Box::new(Flood::new(timing::ramp, targets::posts_to_file)),
+        ..USUAL
+    },
+    Family {
+        name: "ramp of half an hour",
+        what: "the same, growing to 24/s in 30 minutes",
+        seconds: 1800,
+        growth: Some(timing::ramp_half_hour),
+        one_seed_in: 5,
+        traffic: || Box::new(Flood::new(timing::ramp_half_hour, targets::posts_to_file)),
+        ..USUAL
+    },
+    Family {
+        name: "ramp of six hours",
+        what: "the same, growing to 24/s in six hours, of which the first three are watched",
+        seconds: 3 * 3600,
+        growth: Some(timing::ramp_six_hours),
+        one_seed_in: 20,
+        traffic: || Box::new(Flood::new(timing::ramp_six_hours, targets::posts_to_file)),
         ..USUAL
     },
     Family {
@@ -150,6 +203,16 @@ pub const ALL: [Family; 18] = [
         what: "50/s with one agent, ten minutes after the guard first saw the site",
         known: Known::TenMinutes,
         traffic: || Box::new(Flood::steady(50.0, targets::posts_to_file)),
+        ..USUAL
+    },
+    Family {
+        name: "cold single address",
+        what: "20/s for one page from one address with the commonest agent, ten minutes after the guard first saw a site with \
+               a request in three seconds",
+        right: Right::Address,
+        seconds: 120,
+        known: Known::TenMinutesOfLittle,
+        traffic: || Box::new(Flood::steady(20.0, senders::single_address_busy_page)),
         ..USUAL
     },
     Family {

@@ -11,6 +11,14 @@ pub(super) fn single_address(scene: &mut Scene<'_>, _: usize) -> Sent {
     Sent::get(address(BOTS.0, 7), scene.background.page(scene.dice), scene.background.commonest_agent())
 }
 
+pub(super) fn single_address_busy_page(scene: &mut Scene<'_>, _: usize) -> Sent {
+    Sent::get(address(BOTS.0, 7), scene.background.busy_page(), scene.background.commonest_agent())
+}
+
+pub(super) fn single_address_quiet_page(scene: &mut Scene<'_>, _: usize) -> Sent {
+    Sent::get(address(BOTS.0, 7), scene.background.quiet_page(), scene.background.commonest_agent())
+}
+
 pub(super) fn rotating_address(scene: &mut Scene<'_>, _: usize) -> Sent {
     let path = format!("/{}/{}.php", scene.dice.below(50), scene.dice.below(1000));
     let mut sent = Sent::get(address(BOTS.0, (scene.seconds / 20.0) as usize), path, "scanner/1.0 (probe)");

@@ -14,6 +14,14 @@ pub(super) fn ramp(seconds: f64) -> f64 {
     8.0 * seconds / 60.0
 }
 
+pub(super) fn ramp_half_hour(seconds: f64) -> f64 {
+    24.0 * seconds / 1800.0
+}
+
+pub(super) fn ramp_six_hours(seconds: f64) -> f64 {
+    24.0 * seconds / 21_600.0
+}
+
 pub(super) fn two(scene: &mut Scene<'_>, number: usize) -> Sent {
     if number.is_multiple_of(2) {
         targets::posts_to_file(scene, number)
