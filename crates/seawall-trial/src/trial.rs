@@ -6,7 +6,7 @@ use seawall_engine::decision::{Enforce, Event, EventKind, Verdict};
 use seawall_engine::units::Timestamp;
 
 use crate::background::Background;
-use crate::control::Control;
+use crate::control::{Control, Recorded};
 use crate::family::Family;
 use crate::tally::{RuleTally, Work};
 use crate::world::{TICK, World, stressed};
@@ -108,6 +108,16 @@ impl Grown {
         world.pressure = stressed();
         world.begin();
         world.run_beside(Duration::from_secs(u64::from(control.seconds)), &mut *(control.traffic)());
+        outcome(&mut world, 0.0)
+    }
+
+    /// Runs a recorded crowd.
+    pub fn recorded(&self, recorded: &Recorded) -> Outcome {
+        let mut world = self.world(Known::Week);
+        world.pressure = stressed();
+        world.begin();
+        let mut traffic = recorded.traffic(world.ordinary_rate());
+        world.run_beside(Duration::from_secs(recorded.seconds()), &mut *traffic);
         outcome(&mut world, 0.0)
     }
 

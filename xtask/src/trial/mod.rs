@@ -16,6 +16,9 @@ use seawall_trial::{control, family};
 use crate::Failure;
 use row::Row;
 
+/// The crowd that is played, in the same folder.
+const CORPUS_CROWD: &str = "crowd/worldcup98-requests-per-minute.csv";
+
 /// The log that is replayed, in the folder that `SEAWALL_CORPUS` names.
 const CORPUS_LOG: &str = "logs/apache-combined-10k.log";
 
@@ -42,12 +45,12 @@ pub(crate) struct Arguments {
 }
 
 /// What is run.
-#[derive(Clone, Copy)]
 enum Subject {
     /// A week of ordinary traffic.
     Week,
     Family(family::Family),
     Control(control::Control),
+    Recorded(control::Recorded),
 }
 
 impl Subject {
@@ -56,6 +59,7 @@ impl Subject {
             Self::Week => "an ordinary week",
             Self::Family(family) => family.name,
             Self::Control(control) => control.name,
+            Self::Recorded(recorded) => recorded.name,
         }
     }
 
@@ -63,13 +67,14 @@ impl Subject {
     const fn one_seed_in(&self) -> u64 {
         match self {
             Self::Family(family) => family.one_seed_in,
+            Self::Recorded(recorded) => recorded.one_seed_in,
             Self::Week | Self::Control(_) => 1,
         }
     }
 
     const fn is_for(&self, background: &Background) -> bool {
         match self {
-            Self::Week => true,
+            Self::Week | Self::Recorded(_) => true,
             Self::Family(family) => background.has_headers() || !family.needs_headers,
             // The programs that a real log knows are not those of the made-up site.
             Self::Control(control) => background.has_headers() || !control.knows_programs,
@@ -93,6 +98,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         .into_iter()
         .chain(families)
         .chain(control::ALL.into_iter().map(Subject::Control))
+        .chain(recorded()?.into_iter().map(Subject::Recorded))
         .filter(|subject| is_asked_for(subject.name()))
         .collect();
     let mut runs = run_all(arguments, &backgrounds, &subjects);
@@ -130,6 +136,17 @@ fn backgrounds(arguments: &Arguments) -> Result<Vec<Background>, Failure> {
     Ok(backgrounds)
 }
 
+/// The crowds of the corpus, if there is one.
+fn recorded() -> Result<Vec<control::Recorded>, Failure> {
+    let Some(folder) = std::env::var_os("SEAWALL_CORPUS") else {
+        eprintln!("SEAWALL_CORPUS is not set, so no real crowd is played");
+        return Ok(Vec::new());
+    };
+    let path = PathBuf::from(folder).join(CORPUS_CROWD);
+    control::Recorded::read(&path)
+        .map_err(|error| Failure::Bench(format!("failed to play {}: {error}", path.display())))
+}
+
 /// Every seed on every background, on all cores.
 fn run_all(arguments: &Arguments, backgrounds: &[Background], subjects: &[Subject]) -> Vec<Run> {
     let next = AtomicU64::new(0);
@@ -151,6 +168,7 @@ fn run_all(arguments: &Arguments, backgrounds: &[Background], subjects: &[Subjec
                         Subject::Week => grown.week().clone(),
                         Subject::Family(family) => grown.family(family),
                         Subject::Control(control) => grown.control(control),
+                        Subject::Recorded(recorded) => grown.recorded(recorded),
                     };
                     runs.push(Run { background: at, subject: subject_at, seed, outcome });
                 }

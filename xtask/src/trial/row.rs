@@ -93,7 +93,7 @@ impl Row {
         let right = share(&|outcome| is_right(subject, outcome));
         let (expects_rules, right_min) = match subject {
             Subject::Family(family) => (expects_rules(family.right), NOT_SEPARABLE_MIN),
-            Subject::Control(_) | Subject::Week => (false, 1.0),
+            Subject::Control(_) | Subject::Recorded(_) | Subject::Week => (false, 1.0),
         };
         let figure = |value: f64, is_reached: bool| Figure { value, is_reached };
         let at_most = |value: f64, most: f64| figure(value, value <= most);
@@ -196,7 +196,7 @@ fn is_right(subject: &Subject, outcome: &Outcome) -> bool {
             Right::Neighbours => outcome.rules.iter().all(|rule| rule.wanted_refused == 0),
             Right::NotSeparable => outcome.verdict == Some(Verdict::NotSeparable) && outcome.rules.is_empty(),
         },
-        Subject::Control(_) | Subject::Week => outcome.rules.is_empty(),
+        Subject::Control(_) | Subject::Recorded(_) | Subject::Week => outcome.rules.is_empty(),
     }
 }
 

@@ -23,13 +23,19 @@ impl Link {
         Self { rate: Box::new(move |_| rate), agents, newest_share: 0.0, page, number: 0 }
     }
 
-    /// A crowd in the shape of real ones: it grows tenfold within a minute and fades with a half-life of two (the peaks of
-    /// the 1998 World Cup site rise and fall like this at the end of a match).
+    /// A link on a big site: it brings ten readers a second within a minute and fades with a half-life of two. That is
+    /// much faster than the peaks of the 1998 World Cup site, which [`Recorded`](super::Recorded) plays: those take hours to
+    /// grow tenfold and ten minutes to an hour to halve.
     pub(super) fn crowd() -> Self {
         let rate = |seconds: f64| {
             if seconds < 60.0 { 10.0 * seconds / 60.0 } else { 10.0 * (-(seconds - 60.0) / 173.0).exp() }
         };
         Self { rate: Box::new(rate), ..Self::steady(0.0, browsers()) }
+    }
+
+    /// Readers of all pages, this many visits a second by the seconds since the beginning.
+    pub(super) fn of_rate(rate: Box<dyn Fn(f64) -> f64>, agents: Vec<String>) -> Self {
+        Self { rate, page: None, ..Self::steady(0.0, agents) }
     }
 
     /// A link to one page whose readers nearly all have the same browser.

@@ -1,8 +1,9 @@
 //! What looks like a flood and is none: on these nothing may be blocked, whatever the load. To add one: its file, and its
-//! entry in [`ALL`].
+//! entry in [`ALL`]. [`Recorded`] ones come out of a file.
 
 mod link;
 mod programs;
+mod recorded;
 mod shared;
 
 use crate::background::browsers;
@@ -10,6 +11,7 @@ use crate::trial::Known;
 use crate::world::Traffic;
 
 pub use link::Link;
+pub use recorded::{Recorded, RecordingError};
 
 /// One kind of unusual but wanted traffic.
 #[derive(Clone, Copy)]
