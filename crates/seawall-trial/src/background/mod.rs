@@ -16,7 +16,9 @@ pub use synthetic::{Synthetic, browsers};
 
 /// The programs that the made-up site knows.
 pub(crate) mod known {
-    pub(crate) use super::synthetic::{CRAWLER, CRAWLERS, MONITORS, READERS, network_visitor, probe, reader};
+    pub(crate) use super::synthetic::{
+        CRAWLER, CRAWLERS, MONITORS, NETWORK_VISITORS, READERS, network_visitor, probe, reader,
+    };
 }
 
 /// Requests, each with how long after the beginning of the tick it is sent.

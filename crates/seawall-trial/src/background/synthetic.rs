@@ -16,9 +16,9 @@ pub(crate) const CRAWLER: &str = "Mozilla/5.0 (compatible; Examplebot/2.1; +http
 /// What looks whether the site is up.
 pub(crate) const MONITOR: &str = "Mozilla/5.0+(compatible; UptimeProbe/2.0; http://uptime.example/)";
 
-/// A network of which a tenth of the visitors are, and how many people there.
+/// A network of which one in seven visitors is, and how many people there.
 pub(super) const NETWORK: [u8; 3] = [131, 57, 9];
-const NETWORK_VISITORS: usize = 100;
+pub(crate) const NETWORK_VISITORS: usize = 100;
 
 /// What feed readers ask for, and some browsers.
 pub(super) const FEED: &str = "/feed.xml";
@@ -98,9 +98,9 @@ impl Synthetic {
 
     /// Visitors from one network in numbers, as from a university.
     fn visit_from_network(&self, dice: &mut Dice, tick: Duration, plan: &mut Plan) {
-        for _ in 0..dice.poisson(0.05 * tick.as_secs_f64() * self.share) {
-            let client = network_visitor(NETWORK, dice.below(NETWORK_VISITORS));
-            let agent = &self.browsers[agent_of(client) % self.browsers.len()];
+        for _ in 0..dice.poisson(0.1 * tick.as_secs_f64() * self.share) {
+            let (client, agent) = network_visitor(NETWORK, dice.below(NETWORK_VISITORS));
+            let agent = agent.map_or(&self.browsers[0], |agent| &self.browsers[agent % self.browsers.len()]);
             let page = Self::page(dice);
             plan.extend(Self::visit(dice, client, agent, &page, None));
         }
@@ -166,9 +166,11 @@ impl Synthetic {
     }
 }
 
-/// The address of this visitor in a network; the lower half of the network is not theirs.
-pub(crate) fn network_visitor([first, second, third]: [u8; 3], number: usize) -> IpAddr {
-    IpAddr::from([first, second, third, 128 | number as u8])
+/// The address of this visitor in a network, of which the lower half is not theirs, and which agent they have: one in four
+/// the commonest.
+pub(crate) fn network_visitor([first, second, third]: [u8; 3], number: usize) -> (IpAddr, Option<usize>) {
+    let client = IpAddr::from([first, second, third, 128 + number as u8]);
+    (client, (!number.is_multiple_of(4)).then_some(number))
 }
 
 /// What the feed reader of this number asks for.

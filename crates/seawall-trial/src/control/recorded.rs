@@ -162,8 +162,8 @@ mod tests {
     fn peaks_are_played_from_a_tenth_until_they_have_halved() {
         let recorded = Recorded::parse(&recording(200, 40)).expect("a recording");
         let minutes: Vec<u64> = recorded.iter().map(|part| part.seconds() / 60).collect();
-        // Nine tenths of the rise, half of the fall, and ten minutes.
-        assert_eq!(&minutes[..3], [210, 210, 210]);
+        // The minute before the rise, nine tenths of it, half of the fall, and ten minutes.
+        assert_eq!(&minutes[..3], [1 + 180 + 20 + 10; 3]);
         assert!(recorded[..3].iter().all(|part| part.minutes[0] < 0.1 && part.minutes.contains(&1.0)));
         assert!(Recorded::parse("period,count\n1998-06-01 00:00:00,many\n").is_err());
         assert!(Recorded::parse("period,count\n1998-06-01 00:00:00,5\n").is_err());

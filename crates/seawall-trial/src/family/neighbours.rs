@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::Flood;
-use crate::background::known::network_visitor;
+use crate::background::known::{NETWORK_VISITORS, network_visitor};
 use crate::background::{Plan, browsers};
 use crate::request::Sent;
 use crate::world::{Scene, Traffic};
@@ -11,12 +11,11 @@ use crate::world::{Scene, Traffic};
 /// The seconds after which the flood begins; the visitors have come all the while.
 pub(super) const BEGIN: f64 = 120.0;
 
-/// Addresses of the flood, and of visitors.
+/// Addresses of the flood.
 const FLOODING: usize = 20;
-const VISITING: usize = 100;
 
-/// Visits a second.
-const VISITS: f64 = 0.3;
+/// Visits a second, beside those that are ordinary: it is a busy hour there.
+const VISITS: f64 = 0.2;
 
 /// The flood, and the visitors.
 pub(super) struct Neighbours {
@@ -34,14 +33,13 @@ impl Default for Neighbours {
 impl Traffic for Neighbours {
     fn send(&mut self, scene: &mut Scene<'_>, plan: &mut Plan) {
         for _ in 0..scene.count(VISITS) {
-            let number = scene.dice.below(VISITING);
+            let (client, agent) = network_visitor(scene.background.network(), scene.dice.below(NETWORK_VISITORS));
             // Many have the very agent of the flood.
-            let agent = match number % 4 {
-                0 => scene.background.commonest_agent(),
-                _ => self.agents[number % self.agents.len()].clone(),
+            let agent = match agent {
+                Some(agent) => self.agents[agent % self.agents.len()].clone(),
+                None => scene.background.commonest_agent(),
             };
             let begin = scene.moment();
-            let client = network_visitor(scene.background.network(), number);
             let visit = scene.background.visit(scene.dice, client, &agent, None);
             plan.extend(visit.into_iter().map(|(after, sent)| (begin + after, sent)));
         }
