@@ -83,6 +83,8 @@ pub(crate) struct Finding {
     pub(crate) evidence: Evidence,
     /// Requests a second that normal traffic has of it.
     pub(crate) normal_rate: f64,
+    /// The share that it explains of what the rules before it left, of the cost by which it was found.
+    pub(crate) of_left: f32,
     /// Whether it is established that this is no crowd: without it nothing is enforced.
     pub(crate) cleared: bool,
     /// Whether it names the mark of a sender (agent, order of headers, handshake) that nobody in normal traffic has.
@@ -96,6 +98,7 @@ pub(super) struct Held {
     pub(super) incident: u32,
     pub(super) evidence: Evidence,
     pub(super) normal_rate: f64,
+    pub(super) of_left: f32,
     pub(super) cleared: bool,
     pub(super) has_foreign_mark: bool,
     pub(super) reason: String,
@@ -130,6 +133,7 @@ impl Held {
             incident,
             evidence: finding.evidence,
             normal_rate: finding.normal_rate,
+            of_left: finding.of_left,
             cleared: finding.cleared,
             has_foreign_mark: finding.has_foreign_mark,
             reason: String::new(),
@@ -146,6 +150,13 @@ impl Held {
             softened: false,
             outdone: false,
         }
+    }
+
+    /// Takes what is known now in place of what was.
+    pub(super) fn learn(&mut self, finding: Finding) {
+        self.evidence = finding.evidence;
+        self.normal_rate = finding.normal_rate;
+        self.of_left = finding.of_left;
     }
 
     pub(super) fn is_live(&self) -> bool {

@@ -76,7 +76,7 @@ impl Ladder {
     /// The share of an incident's excess that its rules in force have explained, each of what those before it left.
     pub(crate) fn explained(&self, incident: u32) -> f32 {
         let in_force = self.rules.iter().filter(|held| held.incident == incident && held.rule.stage == Stage::Enforced);
-        1.0 - in_force.map(|held| 1.0 - held.evidence.coverage.clamp(0.0, 1.0)).product::<f32>()
+        explained(in_force)
     }
 
     /// Whether any rule is in force.
@@ -135,20 +135,15 @@ impl Ladder {
                 held.has_foreign_mark &= finding.has_foreign_mark;
                 if held.rule.stage == Stage::Retired {
                     let id = held.rule.id;
-                    held.evidence = finding.evidence;
+                    held.learn(finding);
                     events.extend(self.arm(now, id, incident, permit));
                 } else if held.rule.stage != Stage::Enforced || finding.evidence.score > held.evidence.score {
                     // What speaks for a rule in force was measured before it was; it is kept unless more is known.
-                    held.evidence = finding.evidence;
-                    held.normal_rate = finding.normal_rate;
+                    held.learn(finding);
                 }
                 continue;
             }
-            let live = |held: &&Held| held.is_live();
-            if self.rules.iter().filter(live).count() >= RULES_MAX
-                || self.rules.iter().filter(live).filter(|held| held.incident == incident).count()
-                    >= RULES_PER_INCIDENT_MAX
-            {
+            if !self.has_room(incident) {
                 continue;
             }
             self.next += 1;
@@ -170,8 +165,7 @@ impl Ladder {
     fn soften_harmful(&mut self, now: Timestamp, incident: u32) -> Vec<Event> {
         let chosen =
             |held: &&Held| held.incident == incident && held.rule.stage == Stage::Enforced && held.found_last == now;
-        let explained: f32 = self.rules.iter().filter(chosen).map(|held| held.evidence.coverage).sum();
-        if explained < EXPLAINED_SHARE {
+        if explained(self.rules.iter().filter(chosen)) < EXPLAINED_SHARE {
             return Vec::new();
         }
         let harm = |held: &Held| held.evidence.collateral_upper;
@@ -221,8 +215,17 @@ impl Ladder {
         events
     }
 
-    /// Puts a retired rule in force at once, or proposes it again, for this incident.
+    /// Whether one more rule may be tried, for this incident and in all.
+    fn has_room(&self, incident: u32) -> bool {
+        let live = || self.rules.iter().filter(|held| held.is_live());
+        live().count() < RULES_MAX && live().filter(|held| held.incident == incident).count() < RULES_PER_INCIDENT_MAX
+    }
+
+    /// Puts a retired rule in force at once, or proposes it again, for this incident; not beyond the most that there may be.
     pub(crate) fn arm(&mut self, now: Timestamp, id: RuleId, incident: u32, permit: Permit) -> Option<Event> {
+        if !self.has_room(incident) {
+            return None;
+        }
         let held = self.rules.iter_mut().find(|held| held.rule.id == id && held.rule.stage == Stage::Retired)?;
         held.incident = incident;
         held.found_last = now;
@@ -284,6 +287,11 @@ impl Ladder {
     }
 }
 
+/// The share of an excess that rules explain, each of what those before it left.
+fn explained<'h>(rules: impl Iterator<Item = &'h Held>) -> f32 {
+    1.0 - rules.map(|held| 1.0 - held.of_left.clamp(0.0, 1.0)).product::<f32>()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -299,6 +307,7 @@ mod tests {
             conditions: vec![Condition::new(Attribute::UserAgent, agent.as_bytes())],
             evidence: Evidence { score: 0.9, coverage: 0.95, collateral_upper: 0.001, ..Evidence::default() },
             normal_rate: 0.0,
+            of_left: 0.95,
             cleared: true,
             has_foreign_mark: true,
         }
@@ -324,6 +333,27 @@ mod tests {
             kinds.extend(ladder.step(now, permit).into_iter().map(|event| event.kind));
         }
         kinds
+    }
+
+    #[test]
+    fn rules_that_come_back_are_no_more_than_new_ones_may_be() {
+        let mut ladder = Ladder::default();
+        // As many as an incident may have, three times over, each lot retired before the next.
+        for lot in 0..3_u64 {
+            let findings: Vec<Finding> = (0..5).map(|number| finding(&format!("{lot} {number}"))).collect();
+            for step in 0..2000 {
+                let now = at(lot * 1_000_000 + step * 250);
+                let found = if step < 8 { findings.clone() } else { Vec::new() };
+                (1..=15).for_each(|id| ladder.count(now, &met(id, if step < 8 { 10 } else { 0 })));
+                ladder.take(now, lot as u32, found, Permit::Refuse);
+                ladder.step(now, Permit::Refuse);
+            }
+        }
+        assert_eq!(ladder.rules().filter(|rule| rule.stage == Stage::Retired).count(), 15, "all are retired");
+        let now = at(6_000_000);
+        let armed: Vec<Event> = (1..=15).filter_map(|id| ladder.arm(now, RuleId(id), 9, Permit::Refuse)).collect();
+        assert_eq!(armed.len(), RULES_PER_INCIDENT_MAX);
+        assert_eq!(ladder.rules().filter(|rule| rule.stage == Stage::Enforced).count(), RULES_PER_INCIDENT_MAX);
     }
 
     #[test]
@@ -455,6 +485,7 @@ mod tests {
         let with = |agent: &str, coverage: f32, collateral_upper: f32| {
             let mut finding = finding(agent);
             finding.evidence = Evidence { coverage, collateral_upper, ..finding.evidence };
+            finding.of_left = coverage;
             finding
         };
         let wide = with("wide", 0.9, 0.004);

@@ -93,6 +93,7 @@ impl Detector {
                 closure: Vec::new(),
             },
             normal_rate: suspect.ordinary_rate(),
+            of_left: suspect.share as f32,
             cleared: true,
             has_foreign_mark: false,
         };

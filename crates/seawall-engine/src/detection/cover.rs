@@ -72,13 +72,15 @@ pub(crate) fn cover(candidates: &[Candidate], mining: &Mining<'_>, standing: &[V
             .collect();
         let least = tied.iter().map(|candidate| candidate.collateral).fold(f64::INFINITY, f64::min);
         // The sender's mark before its target, the target before its network: marks are what a sender keeps. A rule lasts
-        // as long as its weakest condition. Before all, what names something that nobody has had in weeks: it hurts no rare visitor.
+        // as long as its weakest condition. But what one address asks for others ask for as well: without a mark that is the
+        // sender's alone, the address goes before it. Before all, what names something that nobody has had in weeks: it hurts no rare visitor.
         let rank = |candidate: &Candidate| {
             let weakest = candidate.items.last().map_or(usize::MAX, |item| preference(item.attribute));
             let breadth = mining.breadth(&candidate.items);
             (
                 !is_standing(candidate),
                 !candidate.is_unheard_of,
+                mining.sender(&candidate.items),
                 weakest,
                 candidate.items.len(),
                 breadth,

@@ -223,8 +223,9 @@ impl<'a> Inquiry<'a> {
                 Crowd::No | Crowd::TooEarly => {
                     let finding = Finding {
                         conditions,
-                        evidence: self.evidence(&choice.candidate, self.material.rows()),
+                        evidence: self.evidence(&choice.candidate, view),
                         normal_rate: self.normal_rate(&choice.candidate.items) * view.growth,
+                        of_left: choice.candidate.score.coverage as f32,
                         cleared: choice.crowd == Crowd::No && !self.is_side(choice, choices),
                         has_foreign_mark: self.has_foreign_mark(&choice.candidate.items),
                     };
@@ -551,12 +552,29 @@ impl<'a> Inquiry<'a> {
         self.texts.condition(self.keys, item, rows.iter().map(|sampled| sampled.row))
     }
 
-    fn evidence(&self, candidate: &Candidate, rows: &[Sampled<'_>]) -> Evidence {
+    /// The share that these explain of the whole excess of the cost that was exceeded first, whatever else was found.
+    fn share_of_excess(&self, items: &[Item], view: &View<'_>) -> f64 {
+        let cost = self.costs.first().copied().unwrap_or(CostKind::Requests);
+        let (mut offered, mut matched) = (0.0, 0.0);
+        for sampled in self.material.rows().iter().filter(|sampled| sampled.row.is_mineable()) {
+            let own = self.own_cost(cost, sampled, view);
+            offered += own;
+            if sampled.row.marks.has_all(items) {
+                matched += own;
+            }
+        }
+        let expected = self.rate(cost) * view.growth * self.material.seconds();
+        let normal = expected * self.material.reference.requests_share(items);
+        if offered > expected { ((matched - normal) / (offered - expected)).clamp(0.0, 1.0) } else { 0.0 }
+    }
+
+    fn evidence(&self, candidate: &Candidate, view: &View<'_>) -> Evidence {
+        let rows = self.material.rows();
         let matched: Vec<Sampled<'_>> =
             rows.iter().filter(|sampled| sampled.row.marks.has_all(&candidate.items)).copied().collect();
         let clients: FxHashSet<u32> = matched.iter().map(|sampled| sampled.row.client_hash).collect();
         Evidence {
-            coverage: candidate.score.coverage as f32,
+            coverage: self.share_of_excess(&candidate.items, view) as f32,
             collateral: candidate.collateral as f32,
             collateral_upper: candidate.score.collateral_upper as f32,
             stability: candidate.score.stability as f32,

@@ -108,6 +108,17 @@ pub(crate) struct Candidate {
     pub(crate) is_unheard_of: bool,
 }
 
+/// How surely a conjunction names a sender, the surest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Sender {
+    /// By a mark that is nobody else's.
+    Mark,
+    /// By its one address.
+    Address,
+    /// Others could send the same.
+    Anyone,
+}
+
 /// The three sets of rows that a value or conjunction matches.
 #[derive(Clone, Debug)]
 struct Matches {
@@ -375,6 +386,19 @@ impl<'a> Mining<'a> {
             self.offered.iter().find_map(place).unwrap_or_default()
         };
         networks.map(breadth).sum()
+    }
+
+    /// How surely these name a sender: by a mark that nobody in normal traffic has, by one address, or not.
+    pub(crate) fn sender(&self, items: &[Item]) -> Sender {
+        let is_foreign = |item: &Item| item.attribute.is_mark() && !self.column.normal.has_all(&[*item]);
+        let names_address = items.iter().any(|item| item.attribute == Attribute::ClientPrefix);
+        if items.iter().any(is_foreign) {
+            Sender::Mark
+        } else if names_address && self.breadth(items) == 0 {
+            Sender::Address
+        } else {
+            Sender::Anyone
+        }
     }
 
     /// How many different rows a conjunction matches, of those that count as evidence. Where some weigh much more than

@@ -1,5 +1,6 @@
 //! How many people are behind a network: by the user agents seen from there that ordinary visitors have too. Agents that
-//! nobody else has are made up, and all of them together count as one sender.
+//! nobody else has are made up, and all of them together count as one sender. Of a network of several clients each of them is
+//! somebody, too.
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -16,7 +17,14 @@ const ROWS_MIN: u32 = 10;
 #[derive(Debug)]
 pub(crate) struct People<'a> {
     normal: &'a Reference,
-    behind: FxHashMap<ValueHash, FxHashSet<ValueHash>>,
+    behind: FxHashMap<ValueHash, Behind>,
+}
+
+/// Who is behind one network: user agents, and clients.
+#[derive(Debug, Default)]
+struct Behind {
+    agents: FxHashSet<ValueHash>,
+    clients: FxHashSet<u32>,
 }
 
 impl<'a> People<'a> {
@@ -33,19 +41,21 @@ impl<'a> People<'a> {
             }
         }
         let named = counts.into_iter().filter(|(network, count)| *count >= ROWS_MIN && *network != UNUSED);
-        let mut behind: FxHashMap<ValueHash, FxHashSet<ValueHash>> =
-            named.map(|(network, _)| (network, FxHashSet::default())).collect();
+        let mut behind: FxHashMap<ValueHash, Behind> = named.map(|(network, _)| (network, Behind::default())).collect();
         if !behind.is_empty() {
-            let mut note = |network: ValueHash, agent: ValueHash| {
-                if let Some(agents) = behind.get_mut(&network) {
-                    agents.insert(agent);
+            for row in recent.map(|sampled| sampled.row) {
+                for network in row.marks.of(Attribute::ClientPrefix) {
+                    if let Some(behind) = behind.get_mut(network) {
+                        behind.agents.insert(row.marks.one(Attribute::UserAgent));
+                        behind.clients.insert(row.client_hash);
+                    }
                 }
-            };
-            for marks in recent.map(|sampled| &sampled.row.marks) {
-                let agent = marks.one(Attribute::UserAgent);
-                marks.of(Attribute::ClientPrefix).iter().for_each(|network| note(*network, agent));
             }
-            normal.each_network(note);
+            normal.each_network(|network, agent| {
+                if let Some(behind) = behind.get_mut(&network) {
+                    behind.agents.insert(agent);
+                }
+            });
         }
         Self { normal, behind }
     }
@@ -59,9 +69,9 @@ impl<'a> People<'a> {
     pub(crate) fn users(&self, items: &[Item]) -> f64 {
         let named = items.iter().filter(|item| item.attribute == Attribute::ClientPrefix);
         let behind = named.filter_map(|item| self.behind.get(&item.hash));
-        let users = behind.map(|agents| {
+        let users = behind.map(|Behind { agents, clients }| {
             let known = agents.iter().filter(|agent| self.normal.has_agent(**agent)).count();
-            known + usize::from(known < agents.len())
+            (known + usize::from(known < agents.len())).max(clients.len())
         });
         users.max().unwrap_or(1) as f64
     }
@@ -79,7 +89,7 @@ mod tests {
     #[test]
     fn made_up_agents_are_one_sender_and_ordinary_ones_are_people() {
         let row = |agent: ValueHash, network: ValueHash| {
-            let mut row = Row { costs: [1.0, 0.0, 0.0, 0.0], ..Row::default() };
+            let mut row = Row { client_hash: network, costs: [1.0, 0.0, 0.0, 0.0], ..Row::default() };
             row.marks.of_mut(Attribute::UserAgent)[0] = agent;
             row.marks.of_mut(Attribute::ClientPrefix)[0] = network;
             row
@@ -95,5 +105,21 @@ mod tests {
         let named = |hash| people.users(&[Item { attribute: Attribute::ClientPrefix, hash }]);
         assert_eq!(named(7), 1.0);
         assert_eq!(named(8), 5.0);
+    }
+
+    #[test]
+    fn each_client_of_a_network_is_somebody() {
+        let row = |client: u32| {
+            let mut row = Row { client_hash: client, costs: [1.0, 0.0, 0.0, 0.0], ..Row::default() };
+            row.marks.of_mut(Attribute::UserAgent)[0] = 10;
+            row.marks.of_mut(Attribute::ClientPrefix)[..2].copy_from_slice(&[client, 7]);
+            row
+        };
+        let rows: Vec<Row> = (0..40).map(|number| row(100 + number % 20)).collect();
+        let sampled: Vec<Sampled<'_>> =
+            rows.iter().map(|row| Sampled { row, at: Timestamp::EPOCH, factor: 1.0 }).collect();
+        let normal = Reference::new(&[], &Marked::new(&Keys::new(1)));
+        let people = People::new(&sampled, sampled.iter().copied(), &normal);
+        assert_eq!(people.users(&[Item { attribute: Attribute::ClientPrefix, hash: 7 }]), 20.0);
     }
 }

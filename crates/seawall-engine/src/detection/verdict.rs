@@ -83,6 +83,7 @@ mod tests {
             conditions: vec![Condition::new(Attribute::UserAgent, b"QQGameHall")],
             evidence: Evidence { coverage: 0.97, clients: 312, ..Evidence::default() },
             normal_rate: 0.0,
+            of_left: 0.97,
             cleared: true,
             has_foreign_mark: true,
         };
