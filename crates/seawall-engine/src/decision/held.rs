@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use crate::observation::attribute::Attribute;
 use crate::units::Timestamp;
 
 use super::policy::Permit;
@@ -172,6 +173,11 @@ impl Held {
     pub(super) fn allowed(&self, permit: Permit) -> Permit {
         if permit == Permit::Refuse && self.evidence.collateral_upper > ENFORCED_COLLATERAL_MAX {
             return Permit::Propose("it might hit more than 1% of normal traffic");
+        }
+        let is_wide = |condition: &Condition| matches!(condition.attribute, Attribute::Country | Attribute::Asn);
+        let is_of_place = !self.has_foreign_mark && self.rule.conditions.iter().any(is_wide);
+        if permit == Permit::Refuse && is_of_place && self.evidence.collateral_upper > HARMLESS_COLLATERAL {
+            return Permit::Propose("it names a country or a provider, and might hit more than 0.2% of normal traffic");
         }
         permit
     }

@@ -106,6 +106,8 @@ struct Voter {
     requests: f32,
     /// Where its row is, if it was taken.
     at: Option<(u8, u16)>,
+    /// Whether nothing is learned of it.
+    is_withheld: bool,
 }
 
 /// What normal requests look like.
@@ -149,27 +151,33 @@ impl Baseline {
         }
     }
 
-    /// Learns from one second that was normal. `learned` is told of each row, and whether it is a vote: the first of its client
-    /// in this hour.
+    /// Learns from one second that was normal. `learn` is told of each row, and whether it is a vote: the first of its client
+    /// in this hour. Where it says no to a vote, nothing is learned of that client in that hour.
     pub(crate) fn learn(
         &mut self,
         second: u64,
         rows: &mut dyn Iterator<Item = Sampled<'_>>,
         random: &mut Random,
-        mut learned: impl FnMut(&Marks, bool),
+        mut learn: impl FnMut(&Marks, bool) -> bool,
     ) {
         for sampled in rows {
             if matches!(sampled.row.answered, Answered::BySite) && !sampled.row.under_way && !sampled.row.exempt {
                 let row = NormalRow::of(&sampled);
-                let is_vote = self.vote(second, row, random);
-                self.remember(second, row);
-                learned(&row.marks, is_vote);
+                if self.vote(second, row, random, &mut learn) {
+                    self.remember(second, row);
+                }
             }
         }
     }
 
-    /// Counts a row, and says whether it is a new vote.
-    fn vote(&mut self, second: u64, row: NormalRow, random: &mut Random) -> bool {
+    /// Counts a row, and says whether it is learned.
+    fn vote(
+        &mut self,
+        second: u64,
+        row: NormalRow,
+        random: &mut Random,
+        learn: &mut impl FnMut(&Marks, bool) -> bool,
+    ) -> bool {
         let index = stratum(Timestamp::from_seconds(second));
         let hour = (second / 3600) as u32;
         // The end of a long request is reported apart from its beginning and has a vote of its own.
@@ -177,8 +185,12 @@ impl Baseline {
         let entry = key as usize % VOTERS;
         let voter = &mut self.voters[entry];
         if row.client_hash != 0 && voter.key == key && voter.hour == hour {
+            if voter.is_withheld {
+                return false;
+            }
+            learn(&row.marks, false);
             voter.requests += row.requests;
-            let Some((stratum, at)) = voter.at else { return false };
+            let Some((stratum, at)) = voter.at else { return true };
             let kept =
                 self.strata.get_mut(usize::from(stratum)).and_then(|stratum| stratum.rows.get_mut(usize::from(at)));
             if let Some(kept) = kept.filter(|kept| kept.client_hash == row.client_hash) {
@@ -187,6 +199,10 @@ impl Baseline {
                 }
                 kept.requests = voter.requests;
             }
+            return true;
+        }
+        if !learn(&row.marks, true) {
+            *voter = Voter { key, hour, requests: row.requests, at: None, is_withheld: true };
             return false;
         }
         let stratum = &mut self.strata[index];
@@ -204,7 +220,7 @@ impl Baseline {
             None
         };
         let at = at.map(|at| (index as u8, at as u16));
-        *voter = Voter { key, hour, requests: row.requests, at };
+        *voter = Voter { key, hour, requests: row.requests, at, is_withheld: false };
         true
     }
 
@@ -262,7 +278,7 @@ mod tests {
 
     fn learn(baseline: &mut Baseline, second: u64, rows: &[Row], random: &mut Random) {
         let at = Timestamp::from_seconds(second);
-        baseline.learn(second, &mut rows.iter().map(|row| Sampled { row, at, factor: 1.0 }), random, |_, _| {});
+        baseline.learn(second, &mut rows.iter().map(|row| Sampled { row, at, factor: 1.0 }), random, |_, _| true);
     }
 
     #[test]

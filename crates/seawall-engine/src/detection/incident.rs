@@ -235,7 +235,8 @@ impl Incidents {
         // What rules refuse costs the site nothing, so of a cost no look sees any more how much of it they explain: it is told by
         // what each explained when it was put in force, and only something new says anything else.
         let is_by_cost = open.costs.first().is_some_and(|cost| *cost != CostKind::Requests);
-        let verdict = if is_by_cost && enforcing && !is_news && verdict != Verdict::Undecided {
+        let is_spared = is_by_cost && enforcing && !is_news;
+        let verdict = if is_spared && verdict != Verdict::Undecided {
             match open.verdict {
                 Verdict::Explained => Verdict::Explained,
                 _ if explained_in_force >= EXPLAINED_SHARE as f32 => Verdict::Explained,
@@ -251,8 +252,11 @@ impl Incidents {
         }
         if verdict == open.verdict {
             open.next_verdict = None;
-            open.explanation = explanation;
-            open.shapes = shapes;
+            // Nor does a look see any more what the excess had in common.
+            if !is_spared {
+                open.explanation = explanation;
+                open.shapes = shapes;
+            }
             return None;
         }
         if verdict == Verdict::Undecided {

@@ -62,6 +62,9 @@ const COUNTERS: usize = 1 << 13;
 /// The share of the believed findings that may be chance.
 const FALSE_DISCOVERY_RATE: f64 = 0.01;
 
+/// Votes of normal traffic from which on what none of them has is nobody's.
+const VOTES_ENOUGH: f64 = 500.0;
+
 /// One row, with what it weighs.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Weighed<'a> {
@@ -390,7 +393,9 @@ impl<'a> Mining<'a> {
 
     /// How surely these name a sender: by a mark that nobody in normal traffic has, by one address, or not.
     pub(crate) fn sender(&self, items: &[Item]) -> Sender {
-        let is_foreign = |item: &Item| item.attribute.is_mark() && !self.column.normal.has_all(&[*item]);
+        // None of a few requests is not nobody's.
+        let is_known = self.column.normal.votes(items).effective >= VOTES_ENOUGH;
+        let is_foreign = |item: &Item| is_known && item.attribute.is_mark() && !self.column.normal.has_all(&[*item]);
         let names_address = items.iter().any(|item| item.attribute == Attribute::ClientPrefix);
         if items.iter().any(is_foreign) {
             Sender::Mark

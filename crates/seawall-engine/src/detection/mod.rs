@@ -32,6 +32,7 @@ mod prior;
 mod random;
 mod recent;
 mod reference;
+mod restraint;
 mod saved;
 mod score;
 mod seasonal;
@@ -70,6 +71,7 @@ use newcomers::Newcomers;
 use random::Random;
 use recent::{Answered, Recent, Row};
 use reference::Reference;
+use restraint::Restraint;
 use seasonal::Seasonal;
 use seen::Seen;
 use series::{Passed, Series};
@@ -134,6 +136,7 @@ pub struct Detector {
     rhythms: Rhythms,
     seasonal: Seasonal,
     baseline: Baseline,
+    restraint: Restraint,
     seen: Seen,
     composition: Composition,
     trigger: Trigger,
@@ -168,6 +171,7 @@ impl Detector {
             rhythms: Rhythms::new(),
             seasonal: Seasonal::new(),
             baseline: Baseline::new(),
+            restraint: Restraint::new(),
             seen: Seen::new(),
             composition: Composition::new(),
             trigger: Trigger::default(),
@@ -374,6 +378,7 @@ impl Detector {
             + self.rhythms.memory_bytes()
             + self.seasonal.memory_bytes()
             + self.baseline.memory_bytes()
+            + self.restraint.memory_bytes()
             + self.seen.memory_bytes()
             + self.composition.memory_bytes()
             + MINING_BYTES_MAX
@@ -392,6 +397,8 @@ impl Detector {
     fn advance(&mut self, to: Timestamp) {
         let Self { series, seasonal, trigger, incidents, baseline, seen, composition, recent, random, typical, .. } =
             self;
+        let restraint = &mut self.restraint;
+        let is_cold = seasonal.is_cold();
         series.advance(to, |passed| match passed {
             Passed::Second(second, sums) if incidents.may_learn(second) => {
                 for cost in 1..COSTS {
@@ -413,10 +420,15 @@ impl Detector {
         recent.advance(to.as_seconds(), |second, rows| {
             if incidents.may_learn(second) {
                 baseline.learn(second, rows, random, |marks, is_vote| {
-                    seen.learn(second, marks, is_vote);
                     if is_vote {
                         composition.vote(second, marks);
                     }
+                    // On the first day everything is new.
+                    let is_learned = is_cold || !is_vote || restraint.admits(second, marks, seen);
+                    if is_learned {
+                        seen.learn(second, marks, is_vote);
+                    }
+                    is_learned
                 });
             }
         });

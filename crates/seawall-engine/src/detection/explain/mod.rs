@@ -148,7 +148,7 @@ impl Explainer {
             Some(at) => self.surges[at].bucket.offer(row),
             None => {
                 let sampled = Sampled { row: &row, at: observation.at, factor: 1.0 };
-                self.baseline.learn(second, &mut std::iter::once(sampled), &mut self.random, |_, _| {});
+                self.baseline.learn(second, &mut std::iter::once(sampled), &mut self.random, |_, _| true);
             }
         }
     }
