@@ -16,6 +16,9 @@ use crate::address::ClientAddress;
 /// cache lines, which processors fetch together.
 const SAMPLE_STEP: usize = 16;
 
+/// Addresses that are looked up together.
+const GROUP: usize = 32;
+
 /// Country and autonomous system by address, for both families, and the names of the systems. Immutable once made.
 ///
 /// IPv6 is told apart by /64, the smallest network that anyone is given.
@@ -27,8 +30,6 @@ pub struct NetworkTable {
     asns: Box<[u32]>,
     /// Where the name of each ends; it begins where that of the one before ends.
     name_ends: Box<[u32]>,
-    /// The kind of each.
-    kinds: Box<[NetworkKind]>,
     /// The names of all systems, one after the other.
     names: Box<str>,
     origin: Box<str>,
@@ -63,10 +64,15 @@ impl PackedNetwork {
 struct RangesV4 {
     /// For each upper half where its ranges begin, and one more for the end: 65,537 in all.
     halves: Box<[u32]>,
-    /// The lower half of each start.
-    starts: Box<[u16]>,
-    /// The network of each range.
-    networks: Box<[PackedNetwork]>,
+    ranges: Box<[RangeV4]>,
+}
+
+/// An IPv4 range: the lower half of its start, and beside it its network in two halves, so that it takes six bytes and both are
+/// mostly in one cache line.
+#[derive(Clone, Copy, Debug)]
+struct RangeV4 {
+    start: u16,
+    network: [u16; 2],
 }
 
 /// IPv6 ranges by the upper 64 bits of their start.
@@ -108,7 +114,7 @@ pub(super) struct Parts {
 
 impl NetworkTable {
     pub(super) fn from_parts(parts: Parts) -> Self {
-        let mut names = String::new();
+        let mut names = String::with_capacity(parts.systems.iter().map(|(_, name)| name.len()).sum());
         let mut name_ends = Vec::with_capacity(parts.systems.len());
         for (_, name) in &parts.systems {
             names.push_str(name);
@@ -120,7 +126,6 @@ impl NetworkTable {
             v6: RangesV6::new(&parts.v6),
             asns: parts.systems.iter().map(|(asn, _)| *asn).collect(),
             name_ends: name_ends.into(),
-            kinds: parts.systems.iter().map(|(_, name)| NetworkKind::of_name(name)).collect(),
             names: names.into(),
             origin: parts.origin.into(),
         }
@@ -133,6 +138,33 @@ impl NetworkTable {
             IpAddr::V6(ip) => self.v6.find(upper_half(ip)),
         };
         packed.map(|packed| self.unpack(packed)).unwrap_or_default()
+    }
+
+    /// The same for each of several addresses, and nothing for none, in place of what `networks` held. They are looked up step by
+    /// step together, so that none waits for the memory that another needs.
+    pub fn lookup_all(
+        &self,
+        mut addresses: impl ExactSizeIterator<Item = Option<ClientAddress>>,
+        networks: &mut Vec<Network>,
+    ) {
+        networks.clear();
+        networks.reserve(addresses.len());
+        while addresses.len() > 0 {
+            let mut group = [const { None }; GROUP];
+            let count = addresses.len().min(GROUP);
+            for (entry, address) in group.iter_mut().zip(addresses.by_ref().take(GROUP)) {
+                *entry = address.map(|address| match address.ip() {
+                    IpAddr::V4(ip) => (self.v4.bounds(ip.to_bits()), IpAddr::V4(ip)),
+                    IpAddr::V6(ip) => (Range::default(), IpAddr::V6(ip)),
+                });
+            }
+            let packed = group.map(|entry| match entry? {
+                (bounds, IpAddr::V4(ip)) => self.v4.find_within(bounds, ip.to_bits()),
+                (_, IpAddr::V6(ip)) => self.v6.find(upper_half(ip)),
+            });
+            let known = packed.iter().take(count);
+            networks.extend(known.map(|packed| packed.map(|packed| self.unpack(packed)).unwrap_or_default()));
+        }
     }
 
     fn unpack(&self, packed: PackedNetwork) -> Network {
@@ -148,9 +180,10 @@ impl NetworkTable {
         self.names.get(start as usize..end as usize).filter(|name| !name.is_empty())
     }
 
-    /// What kind of network the autonomous system is, as far as its name tells.
+    /// What kind of network the autonomous system is, as far as its name tells. The name is read each time: few are ever asked of,
+    /// and to read them all would take a quarter of the time in which a table is made.
     pub fn kind(&self, asn: u32) -> NetworkKind {
-        self.system(asn).and_then(|index| self.kinds.get(index)).copied().unwrap_or_default()
+        self.asn_name(asn).map(NetworkKind::of_name).unwrap_or_default()
     }
 
     fn system(&self, asn: u32) -> Option<usize> {
@@ -176,15 +209,13 @@ impl NetworkTable {
     pub fn resident_bytes(&self) -> usize {
         size_of::<Self>()
             + size_of_val(&*self.v4.halves)
-            + size_of_val(&*self.v4.starts)
-            + size_of_val(&*self.v4.networks)
+            + size_of_val(&*self.v4.ranges)
             + size_of_val(&*self.v6.tops)
             + size_of_val(&*self.v6.samples)
             + size_of_val(&*self.v6.starts)
             + size_of_val(&*self.v6.networks)
             + size_of_val(&*self.asns)
             + size_of_val(&*self.name_ends)
-            + size_of_val(&*self.kinds)
             + self.names.len()
             + self.origin.len()
     }
@@ -237,9 +268,8 @@ impl NetworkTable {
                 [from, to] => (*from as usize, *to as usize),
                 _ => (0, 0),
             };
-            let starts = self.v4.starts.get(from..to).unwrap_or_default();
-            let networks = self.v4.networks.get(from..to).unwrap_or_default();
-            starts.iter().zip(networks).map(move |(start, place)| (half << 16 | u64::from(*start), *place))
+            let ranges = self.v4.ranges.get(from..to).unwrap_or_default();
+            ranges.iter().map(move |range| (half << 16 | u64::from(range.start), range.network()))
         });
         let mut before = None;
         halves.filter(move |(_, place)| before.replace(*place) != Some(*place))
@@ -264,34 +294,56 @@ impl fmt::Debug for NetworkTable {
     }
 }
 
-impl RangesV4 {
-    fn new(ranges: &[Start]) -> Self {
-        let (mut halves, mut starts, mut networks) = (Vec::with_capacity(65_537), Vec::new(), Vec::new());
-        let mut coming = ranges.iter().peekable();
-        let mut current = PackedNetwork::default();
-        for half in 0..=u64::from(u16::MAX) {
-            halves.push(starts.len() as u32);
-            if coming.peek().is_none_or(|(start, _)| *start != half << 16) {
-                starts.push(0);
-                networks.push(current);
-            }
-            while let Some((start, place)) = coming.next_if(|(start, _)| start >> 16 == half) {
-                // What remains of the start is its lower half.
-                starts.push(*start as u16);
-                networks.push(*place);
-                current = *place;
-            }
-        }
-        halves.push(starts.len() as u32);
-        Self { halves: halves.into(), starts: starts.into(), networks: networks.into() }
+impl RangeV4 {
+    fn new(start: u16, PackedNetwork(network): PackedNetwork) -> Self {
+        Self { start, network: [(network >> 16) as u16, network as u16] }
     }
 
+    fn network(self) -> PackedNetwork {
+        let [upper, lower] = self.network.map(u32::from);
+        PackedNetwork(upper << 16 | lower)
+    }
+}
+
+impl RangesV4 {
+    fn new(starts: &[Start]) -> Self {
+        // No more than one for each upper half is added to those that there are.
+        let (mut halves, mut ranges) = (Vec::with_capacity(65_537), Vec::with_capacity(starts.len() + 65_536));
+        let mut coming = starts.iter().peekable();
+        let mut current = PackedNetwork::default();
+        for half in 0..=u64::from(u16::MAX) {
+            halves.push(ranges.len() as u32);
+            if coming.peek().is_none_or(|(start, _)| *start != half << 16) {
+                ranges.push(RangeV4::new(0, current));
+            }
+            while let Some((start, network)) = coming.next_if(|(start, _)| start >> 16 == half) {
+                // What remains of the start is its lower half.
+                ranges.push(RangeV4::new(*start as u16, *network));
+                current = *network;
+            }
+        }
+        halves.push(ranges.len() as u32);
+        Self { halves: halves.into(), ranges: ranges.into() }
+    }
+
+    #[inline]
     fn find(&self, address: u32) -> Option<PackedNetwork> {
+        self.find_within(self.bounds(address), address)
+    }
+
+    /// Between which places the ranges are that an address may be in.
+    #[inline]
+    fn bounds(&self, address: u32) -> Range<u32> {
         let half = (address >> 16) as usize;
-        let (from, to) = (*self.halves.get(half)? as usize, *self.halves.get(half + 1)? as usize);
-        let lower = address as u16;
-        let after = self.starts.get(from..to)?.partition_point(|start| *start <= lower);
-        self.networks.get((from + after).checked_sub(1)?).copied()
+        let bound = |half: usize| self.halves.get(half).copied().unwrap_or_default();
+        bound(half)..bound(half + 1)
+    }
+
+    #[inline]
+    fn find_within(&self, bounds: Range<u32>, address: u32) -> Option<PackedNetwork> {
+        let ranges = self.ranges.get(bounds.start as usize..bounds.end as usize)?;
+        let after = ranges.partition_point(|range| range.start <= address as u16);
+        ranges.get(after.checked_sub(1)?).map(|range| range.network())
     }
 }
 

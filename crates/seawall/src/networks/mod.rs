@@ -62,6 +62,16 @@ impl Networks {
         self.table().lookup(address)
     }
 
+    /// The same for each of several addresses, and nothing for none, in place of what `networks` held: in less time than one
+    /// after the other.
+    pub fn lookup_all(
+        &self,
+        addresses: impl ExactSizeIterator<Item = Option<ClientAddress>>,
+        networks: &mut Vec<Network>,
+    ) {
+        self.table().lookup_all(addresses, networks);
+    }
+
     /// Writes into a request where its client's network is, as far as that is known.
     pub fn locate(&self, client: Option<ClientAddress>, request: &mut Request<'_>) {
         let network = client.map(|client| self.lookup(client)).unwrap_or_default();

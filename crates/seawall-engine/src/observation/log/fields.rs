@@ -1,6 +1,6 @@
 //! Single fields, as many formats write them.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use super::Reason;
@@ -15,8 +15,34 @@ pub(super) fn address(field: &[u8]) -> Option<ClientAddress> {
     if field.len() > ADDRESS_BYTES_MAX {
         return None;
     }
+    if let Some(address) = dotted(field) {
+        return Some(ClientAddress::new(IpAddr::V4(address)));
+    }
     let address: IpAddr = str::from_utf8(field).ok()?.parse().ok()?;
     Some(ClientAddress::new(address))
+}
+
+/// An IPv4 address as the standard library reads it, at half the cost: nearly every line has one.
+#[inline]
+fn dotted(field: &[u8]) -> Option<Ipv4Addr> {
+    let (mut address, mut dots) = (0_u32, 0);
+    let (mut octet, mut digits) = (0_u32, 0);
+    for byte in field {
+        match byte {
+            // No zero stands before another digit: some read such numbers as octal.
+            b'0'..=b'9' if digits == 0 || (octet > 0 && digits < 3) => {
+                octet = octet * 10 + u32::from(byte - b'0');
+                digits += 1;
+            }
+            b'.' if digits > 0 && octet <= 255 && dots < 3 => {
+                address = address << 8 | octet;
+                dots += 1;
+                (octet, digits) = (0, 0);
+            }
+            _ => return None,
+        }
+    }
+    (dots == 3 && digits > 0 && octet <= 255).then(|| Ipv4Addr::from_bits(address << 8 | octet))
 }
 
 /// An address, in brackets or not, with a port or without.
@@ -115,6 +141,8 @@ pub(super) fn present(field: &[u8]) -> Option<&[u8]> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -134,6 +162,19 @@ mod tests {
         }
         assert_eq!(last_forwarded(b"203.0.113.7, [2001:db8::1]:80"), expected("2001:db8::1"));
         assert_eq!(last_forwarded(b"203.0.113.7, unknown"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn dotted_addresses_are_those_of_the_standard_library(field in "[0-9.]{0,17}|([0-3]?[0-9]{0,3}[.]?){3,5}|.{0,8}") {
+            prop_assert_eq!(dotted(field.as_bytes()), field.parse().ok());
+        }
+
+        #[test]
+        fn every_dotted_address_is_one(bits: u32) {
+            let address = Ipv4Addr::from_bits(bits);
+            prop_assert_eq!(dotted(address.to_string().as_bytes()), Some(address));
+        }
     }
 
     #[test]

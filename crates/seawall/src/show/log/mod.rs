@@ -7,6 +7,7 @@
 pub(super) mod clients;
 pub mod files;
 pub(super) mod filter;
+mod index;
 pub(super) mod inputs;
 pub(super) mod page;
 pub(super) mod progress;

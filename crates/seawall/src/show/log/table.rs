@@ -8,14 +8,19 @@
 use std::cmp::Ordering;
 use std::hash::BuildHasher as _;
 
-use hashbrown::{DefaultHashBuilder, HashTable};
+use hashbrown::DefaultHashBuilder;
 use seawall_engine::distinct::Distinct;
 use smallvec::SmallVec;
+
+use super::index::Index;
 
 /// Rows that a table may have without asking for memory: 1,024 of at most 256 bytes each.
 const ROWS_MIN: usize = 1024;
 
-/// A value of at most so many bytes is kept in its row, as every address is, and allocates nothing.
+/// Requests whose rows are looked for together.
+const GROUP: usize = 32;
+
+/// A value of at most so many bytes is kept in its row.
 const INLINE_BYTES: usize = 16;
 
 /// What a row takes besides the bytes of a value that is too long for it: itself, its place in the index, and what allocating the
@@ -78,11 +83,14 @@ impl Budget {
     }
 }
 
+/// A value. One of at most so many bytes allocates nothing, as no address does.
+pub(in crate::show) type Bytes = SmallVec<[u8; INLINE_BYTES]>;
+
 /// A value and its counts.
 #[derive(Debug)]
 pub(in crate::show) struct Row {
     /// The value.
-    pub(in crate::show) value: SmallVec<[u8; INLINE_BYTES]>,
+    pub(in crate::show) value: Bytes,
     /// What was counted. The hits are never too few.
     pub(in crate::show) count: Count,
     /// How many hits may be too many,
@@ -125,7 +133,7 @@ fn outside(length: usize) -> usize {
 /// Counts by value.
 pub(in crate::show) struct Table {
     hasher: DefaultHashBuilder,
-    index: HashTable<u32>,
+    index: Index,
     rows: Vec<Row>,
     /// The row that was counted last: the next request often has the same value.
     last: u32,
@@ -143,7 +151,7 @@ impl Table {
     pub(in crate::show) fn new(hasher: DefaultHashBuilder) -> Self {
         Self {
             hasher,
-            index: HashTable::new(),
+            index: Index::new(),
             rows: Vec::new(),
             last: 0,
             absent: Count::default(),
@@ -158,13 +166,66 @@ impl Table {
     #[inline]
     pub(in crate::show) fn add(&mut self, value: Option<&[u8]>, count: Count, kind: usize, budget: &mut Budget) {
         let Some(value) = value else { return self.absent.add(count) };
-        if let Some(row) = self.rows.get_mut(self.last as usize).filter(|row| row.value.as_slice() == value) {
+        if let Some(row) = self.rows.get_mut(self.last as usize).filter(|row| is_same(&row.value, value)) {
             return row.add(count, kind);
         }
         let hash = self.hasher.hash_one(value);
-        let Self { index, rows, .. } = self;
-        let found = index.find(hash, |row| is_row(rows, *row, hash, value)).copied();
-        match found.and_then(|place| Some((place, rows.get_mut(place as usize)?))) {
+        let found = self.find(value, hash);
+        self.add_found((value, hash, found), (count, kind), budget);
+    }
+
+    /// The same for several requests. Where they are counted is looked for first, for a group at a time: none of a group waits for the
+    /// memory that another needs.
+    pub(in crate::show) fn add_all(
+        &mut self,
+        requests: impl Iterator<Item = (Option<Bytes>, Count, usize)>,
+        budget: &mut Budget,
+    ) {
+        let mut requests = requests.peekable();
+        let mut group: SmallVec<[_; GROUP]> = SmallVec::new();
+        while requests.peek().is_some() {
+            for (value, count, kind) in requests.by_ref().take(GROUP) {
+                match value {
+                    Some(value) => {
+                        let hash = self.hasher.hash_one(value.as_slice());
+                        group.push((value, hash, (count, kind)));
+                    }
+                    None => self.absent.add(count),
+                }
+            }
+            let first_slots: SmallVec<[_; GROUP]> =
+                group.iter().map(|(_, hash, _)| self.index.first_slot(*hash)).collect();
+            let slots = group.iter().zip(first_slots);
+            let places: SmallVec<[_; GROUP]> =
+                slots.map(|((value, hash, _), slot)| self.find_from(slot, value, *hash)).collect();
+            for ((value, hash, counted), place) in group.drain(..).zip(places) {
+                // What was counted since may have made it a row, or taken the one that it had.
+                let found =
+                    place.filter(|place| is_row(&self.rows, *place, &value)).or_else(|| self.find(&value, hash));
+                self.add_found((&value, hash, found), counted, budget);
+            }
+        }
+    }
+
+    #[inline]
+    fn find(&self, value: &[u8], hash: u64) -> Option<u32> {
+        self.find_from(self.index.first_slot(hash), value, hash)
+    }
+
+    #[inline]
+    fn find_from(&self, first_slot: u64, value: &[u8], hash: u64) -> Option<u32> {
+        self.index.find(first_slot, hash, |place| is_row(&self.rows, place, value))
+    }
+
+    /// Counts a request whose value has the row that was found, or none.
+    #[inline]
+    fn add_found(
+        &mut self,
+        (value, hash, found): (&[u8], u64, Option<u32>),
+        (count, kind): (Count, usize),
+        budget: &mut Budget,
+    ) {
+        match found.and_then(|place| Some((place, self.rows.get_mut(place as usize)?))) {
             Some((place, row)) => {
                 row.add(count, kind);
                 self.last = place;
@@ -223,10 +284,11 @@ impl Table {
         for other in others {
             self.merge_one(other);
         }
-        self.index = HashTable::new();
+        self.index = Index::new();
     }
 
     fn merge_one(&mut self, other: Self) {
+        self.index.renew(self.rows.iter().map(|row| row.hash));
         self.absent.add(other.absent);
         self.distinct.merge(&other.distinct);
         let rows_max = self.rows.len().max(other.rows.len());
@@ -239,32 +301,27 @@ impl Table {
         // All are raised, those that the other table has a row for are lowered again: no row needs a mark.
         self.rows.iter_mut().for_each(|row| raise(row, unseen_there));
         for mut row in other.rows {
-            let Self { index, rows, .. } = self;
-            let found = index.find(row.hash, |place| is_row(rows, *place, row.hash, &row.value)).copied();
-            if let Some(known) = found.and_then(|place| rows.get_mut(place as usize)) {
+            let found = self.find(&row.value, row.hash);
+            if let Some(known) = found.and_then(|place| self.rows.get_mut(place as usize)) {
                 known.count.hits -= unseen_there;
                 known.hits_error -= unseen_there;
                 known.count.add(row.count);
                 known.hits_error += row.hits_error;
                 known.bytes_error = known.bytes_error.saturating_add(row.bytes_error);
                 known.kinds.iter_mut().zip(row.kinds).for_each(|(known, other)| *known = known.saturating_add(other));
-            } else if let Ok(place) = u32::try_from(rows.len()) {
+            } else if let Ok(place) = u32::try_from(self.rows.len()) {
                 raise(&mut row, unseen_here);
                 let hash = row.hash;
-                rows.push(row);
-                index.insert_unique(hash, place, |row| rows.get(*row as usize).map_or(0, |row| row.hash));
+                self.rows.push(row);
+                self.enter(hash, place);
             }
         }
         self.smallest_hits = unseen_here + unseen_there;
         if !is_exact && self.rows.len() > rows_max {
-            self.rows.sort_unstable_by(|a, b| b.count.hits.cmp(&a.count.hits).then_with(|| a.value.cmp(&b.value)));
-            let dropped = self.rows.get(rows_max).map_or(0, |row| row.count.hits);
-            self.smallest_hits = self.smallest_hits.max(dropped);
+            let order = |a: &Row, b: &Row| b.count.hits.cmp(&a.count.hits).then_with(|| a.value.cmp(&b.value));
+            let (_, dropped, _) = self.rows.select_nth_unstable_by(rows_max, order);
+            self.smallest_hits = self.smallest_hits.max(dropped.count.hits);
             self.rows.truncate(rows_max);
-            self.index = HashTable::with_capacity(rows_max);
-            for (place, row) in (0_u32..).zip(&self.rows) {
-                self.index.insert_unique(row.hash, place, |_| 0);
-            }
         }
         self.last = 0;
     }
@@ -278,9 +335,17 @@ impl Table {
             return;
         };
         row.add(count, kind);
-        let rows = &self.rows;
-        self.index.insert_unique(hash, place, |row| rows.get(*row as usize).map_or(0, |row| row.hash));
+        self.enter(hash, place);
         self.last = place;
+    }
+
+    /// Enters a row that is new, or has a new value, in the index.
+    fn enter(&mut self, hash: u64, place: u32) {
+        if self.index.is_full() {
+            self.index.renew(self.rows.iter().map(|row| row.hash));
+        } else {
+            self.index.insert(hash, place);
+        }
     }
 
     fn append(&mut self, value: &[u8], hash: u64) -> Option<u32> {
@@ -292,17 +357,15 @@ impl Table {
 
     fn replace_smallest(&mut self, value: &[u8], hash: u64, budget: &mut Budget) -> Option<u32> {
         // A longer value in place of a shorter one takes memory too: where there is none, that of further rows.
-        let mut place = self.take_smallest()?;
+        let mut place = self.find_smallest()?;
         let mut missing = outside(value.len()).saturating_sub(self.outside_row(place)?);
         while missing > 0 && self.rows.len() > ROWS_MIN && !budget.take(missing) {
             budget.left += ROW_BYTES + self.outside_row(place)?;
             self.rows.swap_remove(place as usize);
-            if let (Some(moved), Ok(from)) = (self.rows.get(place as usize), u32::try_from(self.rows.len()))
-                && let Some(entry) = self.index.find_mut(moved.hash, |other| *other == from)
-            {
-                *entry = place;
+            if let Some(moved) = self.rows.get(place as usize) {
+                self.enter(moved.hash, place);
             }
-            place = self.take_smallest()?;
+            place = self.find_smallest()?;
             missing = outside(value.len()).saturating_sub(self.outside_row(place)?);
         }
         let row = self.rows.get_mut(place as usize)?;
@@ -317,16 +380,6 @@ impl Table {
     /// What the value of a row takes outside it, in bytes.
     fn outside_row(&self, place: u32) -> Option<usize> {
         self.rows.get(place as usize).map(|row| outside(row.value.capacity()))
-    }
-
-    /// A row with the fewest hits of all, which is taken out of the index.
-    fn take_smallest(&mut self) -> Option<u32> {
-        let place = self.find_smallest()?;
-        let row = self.rows.get(place as usize)?;
-        if let Ok(entry) = self.index.find_entry(row.hash, |other| *other == place) {
-            entry.remove();
-        }
-        Some(place)
     }
 
     /// A row with the fewest hits of all.
@@ -349,8 +402,21 @@ impl Table {
 }
 
 #[inline]
-fn is_row(rows: &[Row], place: u32, hash: u64, value: &[u8]) -> bool {
-    rows.get(place as usize).is_some_and(|row| row.hash == hash && row.value.as_slice() == value)
+fn is_row(rows: &[Row], place: u32, value: &[u8]) -> bool {
+    rows.get(place as usize).is_some_and(|row| is_same(&row.value, value))
+}
+
+/// Whether two values are the same. Most are short, and are told apart without a call: by their two ends, which together are
+/// all of them.
+#[inline]
+fn is_same(one: &[u8], other: &[u8]) -> bool {
+    one.len() == other.len()
+        && match one.len() {
+            0..4 => one.iter().eq(other),
+            4..8 => one.first_chunk::<4>() == other.first_chunk() && one.last_chunk::<4>() == other.last_chunk(),
+            8..=16 => one.first_chunk::<8>() == other.first_chunk() && one.last_chunk::<8>() == other.last_chunk(),
+            _ => one == other,
+        }
 }
 
 #[cfg(test)]
@@ -427,6 +493,59 @@ mod tests {
     }
 
     #[test]
+    fn many_at_once_are_counted_as_one_after_the_other() {
+        for (bytes, lengths) in [(1 << 30, 1..100), (0, 1..100), (0, 1000..1001)] {
+            let hasher = DefaultHashBuilder::default();
+            let (mut together, mut apart) = (Table::new(hasher.clone()), Table::new(hasher));
+            let mut budgets = [Budget::new(bytes); 2];
+            let mut truth: HashMap<u64, u64> = HashMap::new();
+            let mut values = skewed(100_000, 7).chain(0..5_000).peekable();
+            for length in lengths.cycle() {
+                if values.peek().is_none() {
+                    break;
+                }
+                let part: Vec<u64> = values.by_ref().take(length).collect();
+                // Every value twice, so that the second is new when it is looked for and no more when it is counted.
+                let doubled = part.iter().flat_map(|value| [value; 2]);
+                let request = |value: &u64| {
+                    *truth.entry(*value).or_default() += 1;
+                    (Some(Bytes::from_slice(&value.to_le_bytes())), Count::of_bytes(10), (value % 5) as usize)
+                };
+                let requests = doubled.clone().map(request).chain([(None, Count::of_bytes(1), 0)]);
+                together.add_all(requests, &mut budgets[0]);
+                for value in doubled {
+                    let kind = (value % 5) as usize;
+                    apart.add(Some(&value.to_le_bytes()), Count::of_bytes(10), kind, &mut budgets[1]);
+                }
+                apart.add(None, Count::of_bytes(1), 0, &mut budgets[1]);
+            }
+            check(&together, &truth);
+            assert_eq!(together.is_exact(), bytes > 0);
+            assert_eq!(together.absent(), apart.absent());
+            assert_eq!(rows(&together), rows(&apart));
+        }
+    }
+
+    fn rows(table: &Table) -> Vec<(Bytes, Count, u64, [u64; KINDS])> {
+        let rows = table.rows.iter().map(|row| (row.value.clone(), row.count, row.hits_error, row.hits_by_kind()));
+        rows.collect()
+    }
+
+    #[test]
+    fn values_that_differ_anywhere_are_not_the_same() {
+        for length in 0..40 {
+            let value = vec![7; length];
+            assert!(is_same(&value, &vec![7; length]));
+            assert!(!is_same(&value, &vec![7; length + 1]));
+            for place in 0..length {
+                let mut other = value.clone();
+                other[place] = 8;
+                assert!(!is_same(&value, &other), "byte {place} of {length}");
+            }
+        }
+    }
+
+    #[test]
     fn merged_tables_keep_the_promises() {
         // All exact, one of them, none.
         for budgets in [[1 << 30, 1 << 30, 1 << 30], [1 << 30, 0, 200_000], [0, 0, 0]] {
@@ -466,8 +585,7 @@ mod tests {
         assert!(used <= BYTES + ROWS_MIN * (ROW_BYTES + 256), "{used} bytes");
         assert!((ROWS_MIN..short).contains(&table.rows.len()), "{short} rows became {}", table.rows.len());
         for row in &table.rows {
-            let found = table.index.find(row.hash, |place| is_row(&table.rows, *place, row.hash, &row.value));
-            assert!(found.is_some(), "every row is found");
+            assert!(table.find(&row.value, row.hash).is_some(), "every row is found");
         }
     }
 }

@@ -7,9 +7,11 @@ use hdrhistogram::Histogram;
 use seawall_engine::decision::expression::Answer;
 use seawall_engine::detection::explain::SurgeFinder;
 
-use super::panel::{DistributionPanel, Kind, Panel, Scratch, Seen, TablePanel, Value};
+use super::located::Waiting;
+use super::panel::{DistributionPanel, Kind, Panel, Scratch, Seen, TablePanel, Value, ValueOf};
 use super::traffic::{OutcomeClass, Traffic};
 use crate::agents::{Agents, RecentAgents};
+use crate::networks::Networks;
 use crate::show::log::read::{Collector, LogRequest, Visitor};
 use crate::show::log::table::{Budget, Count, Table};
 
@@ -22,9 +24,12 @@ const TABLE_BYTES: usize = 24 << 20;
 const DISTRIBUTION_DIGITS: u8 = 2;
 
 /// What one thread has counted.
-pub(super) struct Collection {
+pub(super) struct Collection<'a> {
     budget: Budget,
     agents: RecentAgents,
+    networks: &'a Networks,
+    /// What is not counted by client yet.
+    waiting: Waiting,
     pub(super) counters: Vec<Counter>,
 }
 
@@ -57,17 +62,31 @@ pub(super) struct DistributionCounter {
     pub(super) unrecorded: u64,
 }
 
-impl Collection {
+impl<'a> Collection<'a> {
     /// So many collections, for as many threads, of these panels.
-    pub(super) fn several(panels: &[&'static Panel], threads: usize) -> Vec<Self> {
+    pub(super) fn several(panels: &[&'static Panel], networks: &'a Networks, threads: usize) -> Vec<Self> {
         let hasher = DefaultHashBuilder::default();
         let threads = threads.max(1);
         let one = || Self {
             budget: Budget::new(TABLE_BYTES / threads),
             agents: RecentAgents::new(Agents::built_in()),
+            networks,
+            waiting: Waiting::default(),
             counters: panels.iter().map(|panel| Counter::new(panel, hasher.clone())).collect(),
         };
         (0..threads).map(|_| one()).collect()
+    }
+
+    /// Counts by client what waits for that. To be called after the last request.
+    pub(super) fn count_waiting(&mut self) {
+        let Self { budget, networks, waiting, counters, .. } = self;
+        waiting.locate(networks);
+        for counter in counters {
+            if let Counted::Table(counter) = &mut counter.counted {
+                counter.add_located(waiting, budget);
+            }
+        }
+        waiting.clear();
     }
 }
 
@@ -94,15 +113,19 @@ fn amounts(panel: &DistributionPanel) -> Histogram<u64> {
         .unwrap_or_else(|error| unreachable!("the bounds of a panel are right: {error}"))
 }
 
-impl Visitor for Collection {
+impl Visitor for Collection<'_> {
     #[inline]
     fn visit(&mut self, request: &LogRequest<'_>) -> ControlFlow<()> {
-        let Self { budget, agents, counters } = self;
+        if self.waiting.is_full() {
+            self.count_waiting();
+        }
+        let Self { budget, agents, waiting, counters, .. } = self;
         let observation = &request.observation;
         let count = request.count();
         let family = observation.request.user_agent.map(|agent| agents.family_of(agent));
         let seen = Seen { request, family, status: Answer::new(observation.outcome, 0).status };
         let outcome = OutcomeClass::of(seen.status);
+        waiting.add(observation.client, count, outcome as usize);
         for counter in counters {
             match &mut counter.counted {
                 Counted::Table(counter) => counter.add(&seen, count, outcome as usize, budget),
@@ -119,13 +142,20 @@ impl Visitor for Collection {
 impl TableCounter {
     #[inline]
     fn add(&mut self, seen: &Seen<'_>, count: Count, kind: usize, budget: &mut Budget) {
+        let ValueOf::Request(value) = self.panel.value else { return };
         let mut scratch = Scratch::default();
-        match (self.panel.value)(seen, &mut scratch) {
+        match value(seen, &mut scratch) {
             Value::Is(value) => self.table.add(Some(value), count, kind, budget),
             Value::Absent => self.table.add(None, count, kind, budget),
             Value::NotRecorded => self.unrecorded.add(count),
             Value::Outside => {}
         }
+    }
+
+    /// Counts all that waited, if it is by client that the panel counts.
+    fn add_located(&mut self, waiting: &Waiting, budget: &mut Budget) {
+        let ValueOf::Client(value) = self.panel.value else { return };
+        self.table.add_all(waiting.located().map(|(located, count, kind)| (value(&located), count, kind)), budget);
     }
 }
 
@@ -139,8 +169,10 @@ impl DistributionCounter {
     }
 }
 
-impl Collector for Collection {
-    fn merge(&mut self, others: Vec<Self>) {
+impl Collector for Collection<'_> {
+    fn merge(&mut self, mut others: Vec<Self>) {
+        self.count_waiting();
+        others.iter_mut().for_each(Self::count_waiting);
         let mut others: Vec<_> = others.into_iter().map(|other| other.counters.into_iter()).collect();
         for counter in &mut self.counters {
             let same: Vec<Counted> = others.iter_mut().filter_map(Iterator::next).map(|other| other.counted).collect();
@@ -178,7 +210,7 @@ impl Counted {
     }
 }
 
-impl Collection {
+impl Collection<'_> {
     /// What is to find the surges, if they are asked for.
     pub(super) fn take_surges(&mut self) -> Option<SurgeFinder> {
         self.counters.iter_mut().find_map(|counter| match &mut counter.counted {

@@ -7,6 +7,7 @@
 mod collection;
 pub mod csv;
 pub mod html;
+mod located;
 mod panel;
 mod summary;
 mod surges;
@@ -47,7 +48,7 @@ pub struct Options<'a> {
 pub struct Report<'a> {
     options: Options<'a>,
     inputs: Inputs,
-    collection: Option<Collection>,
+    collection: Option<Collection<'a>>,
     surges: Surges,
     filter: Option<String>,
 }
@@ -69,8 +70,11 @@ impl<'a> Report<'a> {
         let logs = &Logs { networks: Some(options.networks), ..*logs };
         let mut inputs = Inputs::default();
         let panels = with_sources(&options.panels);
-        let collections = Collection::several(&panels, options.threads.clamp(1, THREADS_MAX));
-        let mut collection = read_parallel(&mut inputs, logs, progress, collections, failed);
+        let collections = Collection::several(&panels, options.networks, options.threads.clamp(1, THREADS_MAX));
+        // Only a filter asks of a single request where its client is; a collection looks up many at once.
+        let read = &Logs { networks: logs.networks.filter(|_| logs.filter.is_some()), ..*logs };
+        let mut collection = read_parallel(&mut inputs, read, progress, collections, failed);
+        collection.iter_mut().for_each(Collection::count_waiting);
         let finder = collection.as_mut().and_then(Collection::take_surges);
         let surges = finder.map(|finder| Surges::find(finder, logs, options.explains, progress)).unwrap_or_default();
         Self { options, inputs, collection, surges, filter: logs.filter.map(|filter| filter.text()) }

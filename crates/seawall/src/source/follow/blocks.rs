@@ -136,6 +136,10 @@ impl<R: Read> Blocks<R> {
     }
 
     fn find_directive(&mut self, text: &[u8]) {
+        // Most logs have none, which is known soonest from the front: only that search is vectorised.
+        if memchr::memmem::find(text, DIRECTIVE).is_none() {
+            return;
+        }
         let finder = memchr::memmem::FinderRev::new(DIRECTIVE);
         let mut before = text;
         while let Some(at) = finder.rfind(before) {

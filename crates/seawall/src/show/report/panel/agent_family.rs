@@ -1,6 +1,6 @@
 //! Hits by what the user agent says that it is: browsers, crawlers, feed readers, libraries.
 
-use super::{Kind, Order, Panel, TablePanel, Value, Wording};
+use super::{Kind, Order, Panel, TablePanel, Value, ValueOf, Wording};
 use crate::agents::AgentKind;
 
 pub(super) const PANEL: Panel = Panel {
@@ -9,11 +9,11 @@ pub(super) const PANEL: Panel = Panel {
     kind: Kind::Table(TablePanel {
         absent: "(none sent)",
         order: Order::Hits,
-        value: |seen, scratch| match seen.family {
+        value: ValueOf::Request(|seen, scratch| match seen.family {
             Some(family) => Value::number(family.to_be_bytes(), scratch),
             None if seen.request.fields.user_agent => Value::Absent,
             None => Value::NotRecorded,
-        },
+        }),
         wording: Wording {
             text: |value, names| names.agents.family(number(value)).name.to_owned(),
             label: None,

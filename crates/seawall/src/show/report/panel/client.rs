@@ -1,6 +1,7 @@
 //! Hits by client: an IPv4 address, or an IPv6 /64.
 
-use super::{Kind, Order, Panel, TablePanel, Value, Wording};
+use super::{Kind, Order, Panel, TablePanel, ValueOf, Wording};
+use crate::show::log::table::Bytes;
 
 pub(super) const PANEL: Panel = Panel {
     name: "clients",
@@ -8,10 +9,9 @@ pub(super) const PANEL: Panel = Panel {
     kind: Kind::Table(TablePanel {
         absent: "(no address in the log)",
         order: Order::Hits,
-        value: |seen, scratch| match seen.request.observation.client {
-            Some(client) => Value::number(client.client_key().to_be_bytes(), scratch),
-            None => Value::Absent,
-        },
+        value: ValueOf::Client(|located| {
+            located.client.map(|client| Bytes::from_slice(&client.client_key().to_be_bytes()))
+        }),
         wording: Wording {
             text: |value, names| names.clients.label(value.try_into().map_or(0, u128::from_be_bytes)),
             label: None,

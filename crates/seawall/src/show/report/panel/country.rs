@@ -1,6 +1,7 @@
 //! Hits by the country of the client's network.
 
-use super::{Kind, Order, Panel, TEXTS, TablePanel, Value};
+use super::{Kind, Order, Panel, TEXTS, TablePanel, ValueOf};
+use crate::show::log::table::Bytes;
 
 pub(super) const PANEL: Panel = Panel {
     name: "countries",
@@ -8,10 +9,7 @@ pub(super) const PANEL: Panel = Panel {
     kind: Kind::Table(TablePanel {
         absent: "(unknown)",
         order: Order::Hits,
-        value: |seen, scratch| match seen.request.observation.request.country {
-            Some(country) => Value::number(country, scratch),
-            None => Value::Absent,
-        },
+        value: ValueOf::Client(|located| located.network.country.map(|country| Bytes::from_slice(&country.letters()))),
         wording: TEXTS,
     }),
 };

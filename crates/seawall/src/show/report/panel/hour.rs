@@ -1,6 +1,6 @@
 //! Hits by hour, in UTC.
 
-use super::{Kind, Order, Panel, TablePanel, Value, Wording};
+use super::{Kind, Order, Panel, TablePanel, Value, ValueOf, Wording};
 use crate::show::log::moment;
 
 pub(super) const PANEL: Panel = Panel {
@@ -9,10 +9,10 @@ pub(super) const PANEL: Panel = Panel {
     kind: Kind::Table(TablePanel {
         absent: "(no time)",
         order: Order::Time,
-        value: |seen, scratch| {
+        value: ValueOf::Request(|seen, scratch| {
             let hour = seen.request.observation.at.as_seconds() / 3600;
             Value::number(hour.to_be_bytes(), scratch)
-        },
+        }),
         wording: Wording {
             text: |value, _| beginning(value).to_string(),
             label: Some(|value, _| beginning(value).strftime("%F %H:%M").to_string()),

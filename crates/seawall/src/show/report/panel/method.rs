@@ -1,6 +1,6 @@
 //! Hits by method.
 
-use super::{Kind, Order, Panel, TEXTS, TablePanel, Value};
+use super::{Kind, Order, Panel, TEXTS, TablePanel, Value, ValueOf};
 
 pub(super) const PANEL: Panel = Panel {
     name: "methods",
@@ -8,7 +8,9 @@ pub(super) const PANEL: Panel = Panel {
     kind: Kind::Table(TablePanel {
         absent: "(not HTTP)",
         order: Order::Hits,
-        value: |seen, _| Value::of(Some(seen.request.observation.request.method).filter(|method| !method.is_empty())),
+        value: ValueOf::Request(|seen, _| {
+            Value::of(Some(seen.request.observation.request.method).filter(|method| !method.is_empty()))
+        }),
         wording: TEXTS,
     }),
 };

@@ -22,11 +22,12 @@ mod surge;
 mod traffic;
 mod user_agent;
 
+use super::located::Located;
 use crate::agents::Agents;
 use crate::networks::Networks;
 use crate::show::log::Clients;
 use crate::show::log::read::LogRequest;
-use crate::show::log::table::Row;
+use crate::show::log::table::{Bytes, Row};
 
 /// Every panel, in the order shown.
 pub(super) const PANELS: [&Panel; 19] = [
@@ -81,10 +82,17 @@ pub(super) struct TablePanel {
     pub(super) absent: &'static str,
     /// How its rows are ordered.
     pub(super) order: Order,
-    /// The value of a request, borrowed from it or written into the scratch space. Values of numbers are written with their
-    /// highest byte first, so that their order as bytes is their order as numbers.
-    pub(super) value: for<'a> fn(&Seen<'a>, &'a mut Scratch) -> Value<'a>,
+    pub(super) value: ValueOf,
     pub(super) wording: Wording,
+}
+
+/// What tells the value of a request. Values of numbers are written with their highest byte first, so that their order as bytes is
+/// their order as numbers.
+pub(super) enum ValueOf {
+    /// The request itself: the value is borrowed from it, or written into the scratch space.
+    Request(for<'a> fn(&Seen<'a>, &'a mut Scratch) -> Value<'a>),
+    /// Its client, which is looked up with many others; `None` where it has no value.
+    Client(fn(&Located) -> Option<Bytes>),
 }
 
 /// How the values of a table are written.

@@ -2,7 +2,8 @@
 
 use seawall_engine::network::NetworkKind;
 
-use super::{Kind, Order, Panel, TablePanel, Value, Wording};
+use super::{Kind, Order, Panel, TablePanel, ValueOf, Wording};
+use crate::show::log::table::Bytes;
 use crate::show::text::escape;
 
 pub(super) const PANEL: Panel = Panel {
@@ -11,10 +12,7 @@ pub(super) const PANEL: Panel = Panel {
     kind: Kind::Table(TablePanel {
         absent: "(unknown)",
         order: Order::Hits,
-        value: |seen, scratch| match seen.request.observation.request.asn {
-            Some(asn) => Value::number(asn.to_be_bytes(), scratch),
-            None => Value::Absent,
-        },
+        value: ValueOf::Client(|located| located.network.asn.map(|asn| Bytes::from_slice(&asn.to_be_bytes()))),
         wording: Wording {
             text: |value, _| format!("AS{}", number(value)),
             label: None,

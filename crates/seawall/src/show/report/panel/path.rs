@@ -1,6 +1,6 @@
 //! Hits by path, without the query.
 
-use super::{Kind, Order, Panel, TEXTS, TablePanel, Value};
+use super::{Kind, Order, Panel, TEXTS, TablePanel, Value, ValueOf};
 
 pub(super) const PANEL: Panel = Panel {
     name: "paths",
@@ -8,7 +8,7 @@ pub(super) const PANEL: Panel = Panel {
     kind: Kind::Table(TablePanel {
         absent: "(not HTTP)",
         order: Order::Hits,
-        value: |seen, _| Value::of(seen.path()),
+        value: ValueOf::Request(|seen, _| Value::of(seen.path())),
         wording: TEXTS,
     }),
 };

@@ -1,6 +1,6 @@
 //! Hits by the page that led to them, without its query.
 
-use super::{Kind, Order, Panel, TEXTS, TablePanel, Value};
+use super::{Kind, Order, Panel, TEXTS, TablePanel, Value, ValueOf};
 
 pub(super) const PANEL: Panel = Panel {
     name: "referers",
@@ -8,12 +8,12 @@ pub(super) const PANEL: Panel = Panel {
     kind: Kind::Table(TablePanel {
         absent: "(none sent)",
         order: Order::Hits,
-        value: |seen, _| match seen.request.observation.request.referer {
+        value: ValueOf::Request(|seen, _| match seen.request.observation.request.referer {
             Some(referer) => Value::of(referer.split(|byte| matches!(byte, b'?' | b'#')).next()),
             // The formats that have one of the two headers have both.
             None if seen.request.fields.user_agent => Value::Absent,
             None => Value::NotRecorded,
-        },
+        }),
         wording: TEXTS,
     }),
 };

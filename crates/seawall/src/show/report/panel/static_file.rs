@@ -2,7 +2,7 @@
 
 use seawall_engine::observation::is_static;
 
-use super::{Kind, Order, Panel, TEXTS, TablePanel, Value};
+use super::{Kind, Order, Panel, TEXTS, TablePanel, Value, ValueOf};
 
 pub(super) const PANEL: Panel = Panel {
     name: "static_files",
@@ -10,10 +10,10 @@ pub(super) const PANEL: Panel = Panel {
     kind: Kind::Table(TablePanel {
         absent: "(not HTTP)",
         order: Order::Hits,
-        value: |seen, _| match seen.path() {
+        value: ValueOf::Request(|seen, _| match seen.path() {
             Some(path) if is_static(path) => Value::of(Some(path)),
             _ => Value::Outside,
-        },
+        }),
         wording: TEXTS,
     }),
 };

@@ -1,6 +1,6 @@
 //! Hits by status.
 
-use super::{Kind, Order, Panel, TablePanel, Value, Wording};
+use super::{Kind, Order, Panel, TablePanel, Value, ValueOf, Wording};
 
 pub(super) const PANEL: Panel = Panel {
     name: "status",
@@ -8,10 +8,10 @@ pub(super) const PANEL: Panel = Panel {
     kind: Kind::Table(TablePanel {
         absent: "(no answer)",
         order: Order::Hits,
-        value: |seen, scratch| match seen.status {
+        value: ValueOf::Request(|seen, scratch| match seen.status {
             Some(status) => Value::number(status.to_be_bytes(), scratch),
             None => Value::Absent,
-        },
+        }),
         wording: Wording {
             text: |value, _| number(value).to_string(),
             label: None,

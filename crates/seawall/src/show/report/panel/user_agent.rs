@@ -1,6 +1,6 @@
 //! Hits by user agent, exactly as sent.
 
-use super::{Kind, Order, Panel, TEXTS, TablePanel, Value, Wording};
+use super::{Kind, Order, Panel, TEXTS, TablePanel, Value, ValueOf, Wording};
 
 pub(super) const PANEL: Panel = Panel {
     name: "user_agents",
@@ -8,10 +8,10 @@ pub(super) const PANEL: Panel = Panel {
     kind: Kind::Table(TablePanel {
         absent: "(none sent)",
         order: Order::Hits,
-        value: |seen, _| match seen.request.observation.request.user_agent {
+        value: ValueOf::Request(|seen, _| match seen.request.observation.request.user_agent {
             None if !seen.request.fields.user_agent => Value::NotRecorded,
             agent => Value::of(agent),
-        },
+        }),
         wording: Wording {
             label: Some(
                 |value, names| if value.is_empty() { "(empty)".to_owned() } else { (TEXTS.text)(value, names) },
