@@ -335,18 +335,7 @@ impl Enforcer {
         let is_for_gate = !matches!(ban.cause, BanCause::Rule(_));
         let now = ban.since;
         if self.bans.is_tight() && now >= self.room_at {
-            self.room_at = now + ROOM_INTERVAL;
-            let innocent = self.parts.innocent.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            let merged = self.bans.make_room(&innocent, INNOCENT_SHARE_MAX, self.never_ban.set(), now);
-            if !merged.networks.is_empty() {
-                let text = format!(
-                    "bans were merged into {}, which hold {:.2}% of the traffic that is served",
-                    counted(merged.networks.len() as u64, "network"),
-                    100.0 * merged.innocent_share
-                );
-                tracing::info!("{text}");
-                self.parts.record.journal(Actor::Guard, Action::Merge, text);
-            }
+            self.make_room(now);
         }
         match self.bans.add(ban, self.never_ban.set()) {
             Ok(is_new) => {
@@ -355,6 +344,23 @@ impl Enforcer {
             Err(BanError::Full { .. }) => self.overflowed += 1,
             // A protected client is not even turned away by the gate; this is one that has just become so.
             Err(BanError::Protected { .. } | BanError::TooLarge { .. }) => {}
+        }
+    }
+
+    /// Merges what the guard itself banned.
+    fn make_room(&mut self, now: Timestamp) {
+        self.room_at = now + ROOM_INTERVAL;
+        let innocent = self.parts.innocent.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let merged = self.bans.make_room(&innocent, INNOCENT_SHARE_MAX, self.never_ban.set(), now);
+        if !merged.networks.is_empty() {
+            let text = format!(
+                "bans were merged into {}, which hold {:.2}% of the traffic that is served",
+                counted(merged.networks.len() as u64, "network"),
+                100.0 * merged.innocent_share
+            );
+            tracing::info!("{text}");
+            self.parts.record.journal(Actor::Guard, Action::Merge, text);
+            self.is_gate_stale = true;
         }
     }
 

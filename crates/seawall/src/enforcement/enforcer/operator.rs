@@ -101,6 +101,9 @@ impl Enforcer {
         let mut banned = Banned { layers, networks: networks.len(), collateral, withheld, ..Banned::default() };
         let reason = request.reason.as_deref().map(printable);
         let (mut before, mut recorded, mut asked) = (Vec::new(), Vec::new(), 0_usize);
+        if !request.dry_run && !withheld {
+            self.make_way(request.cause, &networks, now);
+        }
         for (network, duration) in networks {
             asked += 1;
             let refuse = |reason: String| Unbannable { network, reason };
@@ -157,6 +160,26 @@ impl Enforcer {
             }
         }
         banned
+    }
+
+    /// Makes room for an operator's bans: first by merging what the guard made, then others give way, imported ones first.
+    fn make_way(&mut self, cause: BanCause, networks: &[(IpNet, Option<u64>)], now: Timestamp) {
+        let is_new =
+            |network: &IpNet| self.bans.get(*network).is_none() && check_ban(*network, self.never_ban.set()).is_ok();
+        let count = networks.iter().map(|(network, _)| *network).filter(is_new).count();
+        if cause != BanCause::Operator || self.bans.len() + count <= self.parts.kernel.entries_max {
+            return;
+        }
+        self.make_room(now);
+        let gone = self.bans.make_way(count);
+        if gone.is_empty() {
+            return;
+        }
+        gone.iter().for_each(|network| self.parts.record.unban(*network));
+        let bans = counted(gone.len() as u64, "ban");
+        let text = format!("{bans} of lists or of the guard that were to end first gave way to what an operator says");
+        tracing::info!("{text}");
+        self.parts.record.journal(Actor::Guard, Action::Merge, text);
     }
 
     fn unban(&mut self, request: &UnbanRequest, now: Timestamp) -> Unbanned {
