@@ -61,15 +61,73 @@ fn a_banned_client_is_dropped_on_the_guarded_ports_and_nowhere_else() {
 #[test]
 fn its_established_connections_are_ended() {
     within(|| {
-        let origin = Origin::echoing();
-        let guard = guard(&origin);
-        let mut connection = connect(CLIENT, guard.address()).expect("it is free");
-        connection.set_read_timeout(Some(Duration::from_secs(10))).expect("a socket");
-        ban(&guard, &[CLIENT]);
-        let error = connection.read(&mut [0; 9]).expect_err("it is cut");
-        assert_eq!(error.kind(), ErrorKind::ConnectionReset);
-        eventually("it is counted", || kernel(&guard, "connections_ended").as_u64() == Some(1));
+        // The port of another program, whose connections only the kernel can end.
+        let (origin, other) = (Origin::echoing(), std::net::TcpListener::bind("127.0.0.1:0").expect("a port"));
+        let other = other.local_addr().map(|address| (address, other)).expect("an address");
+        let guard =
+            Setup::to(&origin.url()).kernel(&format!("ports = [{}]", other.0.port())).sections(SECTIONS).start();
+        for (address, spared) in [(guard.address(), "127.0.0.8"), (other.0, "127.0.0.9")] {
+            let (mut connection, kept) =
+                (connect(CLIENT, address).expect("free"), connect(spared, address).expect("free"));
+            connection.set_read_timeout(Some(Duration::from_secs(10))).expect("a socket");
+            kept.set_nonblocking(true).expect("a socket");
+            ban(&guard, &[CLIENT]);
+            let error = connection.read(&mut [0; 9]).expect_err("it is cut");
+            assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+            assert_eq!((&kept).read(&mut [0; 9]).expect_err("it stays").kind(), ErrorKind::WouldBlock);
+            assert!(guard.command(&["bans", "remove", CLIENT]).status.success());
+            eventually("it is free", || connect(CLIENT, address).is_ok());
+        }
+        eventually("it is counted", || kernel(&guard, "connections_ended").as_u64() >= Some(1));
     });
+}
+
+#[test]
+fn without_the_kernel_a_banned_clients_connections_are_reset_where_they_are() {
+    // An answer that goes on for as long as it is taken.
+    let origin = Origin::start(|mut visit| {
+        while let Ok(Some(request)) = visit.request() {
+            if request.target != "/endless" {
+                visit.answer("here");
+                continue;
+            }
+            visit.send("HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n");
+            while std::io::Write::write_all(visit.stream(), &[b'x'; 1_000]).is_ok() {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            return;
+        }
+    });
+    let sections = "[trust]\nproxies = [\"127.0.0.40\"]\n\n[policy]\nnever-ban-loopback = false\n";
+    let guard = Setup::to(&origin.url()).sections(sections).start();
+    let from = |source: &str| crate::support::client::Client::connect_from(source, guard.address());
+    let (mut idle, mut running, mut half, mut posting) = (from(CLIENT), from(CLIENT), from(CLIENT), from(CLIENT));
+    assert_eq!(idle.fetch("/").status, 200);
+    running.get("/endless");
+    running.bytes(5_000);
+    half.send("GET / HTTP/1.1\r\nHost: exam");
+    // That one has hyper.
+    posting.send("POST / HTTP/1.1\r\nHost: example.org\r\nContent-Length: 1000\r\n\r\nxx");
+    let (mut other, mut proxy) = (from("127.0.0.8"), from("127.0.0.40"));
+    assert_eq!(other.fetch("/").status, 200);
+    let named = "GET / HTTP/1.1\r\nHost: example.org\r\nX-Forwarded-For: 127.0.0.7\r\n\r\n";
+    proxy.send(named);
+    assert_eq!(proxy.answer().status, 200);
+    ban(&guard, &[CLIENT]);
+    let clock = seawall::host::clock::Clock::start();
+    for (what, client) in [("idle", &idle), ("running", &running), ("half", &half), ("posting", &posting)] {
+        client.stream().set_read_timeout(Some(Duration::from_secs(5))).expect("a socket");
+        let error = std::io::copy(&mut client.stream(), &mut std::io::sink()).expect_err(what);
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{what}");
+    }
+    assert!(clock.uptime() < Duration::from_secs(2), "{:?}", clock.uptime());
+    assert_eq!(other.fetch("/").status, 200);
+    // What a proxy sends is other clients' as well: there the request is refused.
+    proxy.send(named);
+    assert_eq!(proxy.answer().status, 403);
+    proxy.send("GET / HTTP/1.1\r\nHost: example.org\r\nX-Forwarded-For: 127.0.0.8\r\n\r\n");
+    assert_eq!(proxy.answer().status, 200);
+    eventually("they are counted as gone", || guard.status()["traffic"]["connections"].as_u64() == Some(2));
 }
 
 #[test]
