@@ -307,15 +307,17 @@ async fn panic(State(daemon): State<Arc<Daemon>>, Json(asked): Json<PanicAsked>)
     let bans = daemon.enforcement.status.load().bans as usize;
     let (done, is_done) = tokio::sync::oneshot::channel();
     let is_told = daemon.command(Command::Panic(asked.on, done));
-    let kernel = enforce(&daemon, |done| Order::Panic(asked.on, done));
+    let (done, is_out) = tokio::sync::oneshot::channel();
+    let is_urged = daemon.enforcement.urge(Order::Panic(asked.on, done));
+    let kernel = async { if is_urged { is_out.await.ok() } else { None } };
     let rules = async { if is_told { is_done.await.ok() } else { None } };
     let (kernel, rules) = tokio::join!(kernel, rules);
     if let Err(error) = daemon.state.set_panicked(asked.on) {
         tracing::warn!(%error, "failed to note the panic in the state directory; a restart ends it");
     }
-    kernel?;
-    let Some(rules) = rules else {
-        return Err(problem(StatusCode::INTERNAL_SERVER_ERROR, "the detecting thread does not answer"));
-    };
-    Ok(Json(Panicked { rules, bans, milliseconds: clock.uptime().as_millis() as u64 }))
+    let gone =
+        |thread: &str| problem(StatusCode::INTERNAL_SERVER_ERROR, format!("the {thread} thread does not answer"));
+    let remains = kernel.ok_or_else(|| gone("enforcing"))?.err();
+    let rules = rules.ok_or_else(|| gone("detecting"))?;
+    Ok(Json(Panicked { rules, bans, milliseconds: clock.uptime().as_millis() as u64, remains }))
 }

@@ -19,7 +19,7 @@ mod orders;
 
 pub use edge::Edge;
 pub use enforcer::{Enforcer, Parts};
-pub use kernel::{Dropped, KernelState, KernelStatus, remove_tables};
+pub use kernel::{Dropped, KernelState, KernelStatus, Removed, remove_tables};
 pub use never::{Configured, Entry, Reason};
 pub use orders::{
     BanRequest, BanView, Banned, Confirmed, Enforcement, EnforcementStatus, NeverBanView, Order, Panicked,

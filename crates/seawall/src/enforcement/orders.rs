@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
@@ -23,6 +24,16 @@ pub struct Enforcement {
     pub orders: Sender<Order>,
     /// How it is.
     pub status: Arc<ArcSwap<EnforcementStatus>>,
+    /// Set to have it end what is under way, as an nft that hangs, for an order that cannot wait.
+    pub hurry: Arc<AtomicBool>,
+}
+
+impl Enforcement {
+    /// Gives an order that cannot wait; obeying it ends the hurry. False when the thread is gone.
+    pub fn urge(&self, order: Order) -> bool {
+        self.hurry.store(true, Ordering::Release);
+        self.orders.send(order).is_ok()
+    }
 }
 
 /// What the thread is told or asked.
@@ -38,8 +49,8 @@ pub enum Order {
     NeverBan(oneshot::Sender<Vec<NeverBanView>>),
     /// An operator is at this address.
     Operator(IpAddr),
-    /// Take everything out, or go on.
-    Panic(bool, oneshot::Sender<()>),
+    /// Take everything out, or go on; answered with what is still in force and why, if anything is.
+    Panic(bool, oneshot::Sender<Result<(), String>>),
     /// What was done with a deadline is to stay.
     Confirm(oneshot::Sender<Confirmed>),
     /// The configuration has changed.
@@ -156,6 +167,9 @@ pub struct Panicked {
     pub bans: usize,
     /// How long it took, in milliseconds.
     pub milliseconds: u64,
+    /// What is still in force and why, if anything is.
+    #[serde(default)]
+    pub remains: Option<String>,
 }
 
 /// A ban as it is shown.

@@ -1,5 +1,7 @@
 //! What is dropped in the kernel, and what is not: with the real nft, each test in a network namespace of its own.
 
+mod failures;
+
 use std::fs;
 use std::io::{ErrorKind, Read as _};
 use std::net::SocketAddr;
@@ -274,11 +276,13 @@ fn what_is_not_confirmed_is_undone() {
         let guard = guard(&origin);
         ban(&guard, &["127.0.0.8", "--for", "1h", "--confirm", "30s"]);
         assert!(text(&guard.command(&["confirm"]).stdout).contains("Confirmed 1 change"));
-        let said = ban(&guard, &[CLIENT, "--for", "1h", "--confirm", "1s"]);
+        let said = ban(&guard, &[CLIENT, "--for", "1h", "--confirm", "3s"]);
         assert!(said.contains("seawall confirm"), "{said}");
         eventually("it is dropped", || is_dropped(CLIENT, guard.address()));
         eventually("it is free again", || connect(CLIENT, guard.address()).is_ok());
         assert!(is_dropped("127.0.0.8", guard.address()));
+        // The kernel counts in whole seconds, and so may be a little early.
+        eventually("it is undone", || text(&guard.command(&["journal"]).stdout).contains("not confirmed in time"));
         assert_eq!(guard.command(&["confirm"]).status.code(), Some(1));
     });
 }
@@ -553,10 +557,49 @@ fn all_addresses_of_an_ipv6_client_are_one() {
 }
 
 #[test]
-fn a_transaction_that_fails_midway_changes_nothing_and_is_tried_again() {
+fn a_flood_that_changes_its_address_within_one_64_is_one_client() {
     within(|| {
         let origin = Origin::echoing();
-        // A set that others have filled refuses one more.
+        let listen: SocketAddr = "[fd00:1:2:4::1]:8088".parse().expect("an address");
+        let host = |number: u32| format!("fd00:1:2:3:{:x}:{number:x}::1", number * 7);
+        let hosts =
+            (0..250).map(host).chain(["fd00:1:2:3:ffff::1", "fd00:1:2:4::1", "fd00:1:2:5::1"].map(str::to_owned));
+        let batch: String = hosts.map(|host| format!("address add {host}/64 dev lo nodad\n")).collect();
+        let file = tempfile::NamedTempFile::new().expect("room");
+        fs::write(file.path(), batch).expect("room");
+        let (done, said) = run("ip", &["-6", "-batch", file.path().to_str().expect("a path")]);
+        assert!(done, "{said}");
+        let guard = Setup::to(&origin.url()).listen(&[listen]).kernel("").sections(SECTIONS).start();
+        assert!(guard.command(&["rules", "add", "path = \"/unwanted\"", "--anyway"]).status.success());
+        let clock = seawall::host::clock::Clock::start();
+        let mut tries = 0;
+        loop {
+            assert!(clock.uptime() < Duration::from_secs(20), "after {tries} tries it is not dropped");
+            tries += 1;
+            // Hardly ever twice from the same address.
+            let mut connection = match connect(&host(tries % 250), listen) {
+                Ok(connection) => connection,
+                Err(error) if matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::WouldBlock) => break,
+                Err(_) => continue,
+            };
+            let request =
+                b"GET /unwanted HTTP/1.1\r\nHost: example.org\r\nUser-Agent: flood\r\nConnection: close\r\n\r\n";
+            connection.set_read_timeout(Some(Duration::from_millis(300))).expect("a socket");
+            let _ = std::io::Write::write_all(&mut connection, request);
+            let _ = connection.read_to_end(&mut Vec::new());
+        }
+        assert!(tries >= 32, "only who goes on: {tries}");
+        assert!(is_dropped("fd00:1:2:3:ffff::1", listen), "also an address that was never seen");
+        assert!(connect("fd00:1:2:5::1", listen).is_ok());
+        assert_eq!(kernel(&guard, "clients").as_u64(), Some(1));
+    });
+}
+
+#[test]
+fn a_table_that_others_have_filled_is_made_anew() {
+    within(|| {
+        let origin = Origin::echoing();
+        // A set that is full refuses one more.
         let guard = Setup::to(&origin.url()).kernel("entries-max = 64").sections(SECTIONS).start();
         ban(&guard, &["127.0.0.60", "--for", "1h"]);
         eventually("it is dropped", || is_dropped("127.0.0.60", guard.address()));

@@ -1,5 +1,6 @@
 //! What operators say: who is banned or no longer, who is on which list, and what has not been confirmed in time.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use ipnet::IpNet;
@@ -41,7 +42,8 @@ impl Enforcer {
             }
             Order::Panic(is_on, done) => {
                 self.panicked = is_on;
-                self.kernel.panic(is_on, now);
+                self.parts.hurry.store(false, Ordering::Release);
+                let kernel = self.kernel.panic(is_on, now);
                 self.bans
                     .retain(|ban| !matches!(ban.cause, BanCause::Rule(_) | BanCause::Limit | BanCause::ProxiedLimit));
                 self.proxied.retain(|_| false);
@@ -52,7 +54,7 @@ impl Enforcer {
                 self.publish_gate();
                 let action = if is_on { Action::Panic } else { Action::Resume };
                 self.parts.record.journal(Actor::Operator, action, String::new());
-                let _ = done.send(());
+                let _ = done.send(kernel);
             }
             Order::Confirm(done) => {
                 let changes = std::mem::take(&mut self.unconfirmed).len();
