@@ -12,8 +12,8 @@ mod status;
 mod traffic;
 
 pub use bans::{
-    BAN_DURATION_MAX, Ban, BanCause, BanError, Bans, Innocent, Merged, REASON_CHARACTERS_MAX, ban_network,
-    check as check_ban, client_network, merge,
+    BAN_DURATION_MAX, BAN_LENGTH_MIN_V4, BAN_LENGTH_MIN_V6, Ban, BanCause, BanError, Bans, Innocent, Merged,
+    REASON_CHARACTERS_MAX, ban_network, check as check_ban, client_network, merge,
 };
 pub(crate) use held::Finding;
 pub(crate) use ladder::Ladder;

@@ -48,9 +48,14 @@ impl BanSet {
         set
     }
 
+    /// Whether nobody is banned.
+    pub fn is_empty(&self) -> bool {
+        self.clients.is_empty() && self.networks.is_empty()
+    }
+
     /// Whether a client is banned at this moment.
     pub fn contains(&self, client: ClientAddress, now: Timestamp) -> bool {
-        if self.clients.is_empty() && self.networks.is_empty() {
+        if self.is_empty() {
             return false;
         }
         let now = seconds(now);

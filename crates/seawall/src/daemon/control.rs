@@ -3,15 +3,17 @@
 
 use std::fs;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{DefaultBodyLimit, Path, Query, State};
+use axum::extract::{DefaultBodyLimit, Path, Query, Request, State};
 use axum::http::StatusCode;
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::Response;
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use seawall_engine::decision::{Action as RuleAction, OwnRule, RuleId, RuleStatus};
@@ -21,7 +23,8 @@ use super::state::{StateDirectory, StateError};
 use super::{Command, Daemon, Snapshot};
 use crate::enforcement::edge::{Edge, PlanView};
 use crate::enforcement::{
-    BanRequest, BanView, Banned, Confirmed, NeverBanView, Order, Panicked, UnbanRequest, Unbanned,
+    BanRequest, BanView, Banned, COLLATERAL_MAX, Confirmed, NeverBanView, Order, Panicked, UnbanRequest, Unbanned,
+    Withheld,
 };
 use crate::host::clock::Clock;
 use crate::record::{Action, Actor};
@@ -29,6 +32,9 @@ use crate::show::notify::Trial;
 
 /// The name of the socket in the state directory.
 pub const SOCKET_NAME: &str = "control.sock";
+
+/// In which header a command says from where the operator is logged in who gives it, as SSH says.
+pub const OPERATOR_HEADER: &str = "seawall-operator";
 
 /// The largest request: a million networks at once, which one transaction is made of. Only the guard's user can send it.
 const REQUEST_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -107,6 +113,7 @@ pub(super) async fn serve(daemon: Arc<Daemon>, listener: UnixListener) {
         .route("/v1/edge/set-up", post(edge_set_up))
         .route("/v1/notify/test", post(try_notifications))
         .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))
+        .layer(from_fn_with_state(Arc::clone(&daemon), note_operator))
         .with_state(daemon);
     let served = match tokio::net::UnixListener::from_std(listener) {
         Ok(listener) => axum::serve(listener, router).await,
@@ -115,6 +122,15 @@ pub(super) async fn serve(daemon: Arc<Daemon>, listener: UnixListener) {
     if let Err(error) = served {
         tracing::error!(%error, "the control socket failed; the guard goes on without it");
     }
+}
+
+/// Has whoever gives a command put on the never-ban list before it is obeyed.
+async fn note_operator(State(daemon): State<Arc<Daemon>>, request: Request, next: Next) -> Response {
+    let address = request.headers().get(OPERATOR_HEADER).and_then(|value| value.to_str().ok()?.parse().ok());
+    if let Some(address) = address {
+        let _ = daemon.enforcement.orders.send(Order::Operator(address));
+    }
+    next.run(request).await
 }
 
 type Answer<T> = Result<Json<T>, (StatusCode, Json<Problem>)>;
@@ -187,29 +203,48 @@ pub struct RuleRequest {
     pub seconds: u64,
     /// Take it back after so many seconds unless it is confirmed.
     pub confirm_seconds: Option<u64>,
-    /// Where the operator is who asks, as SSH says.
-    pub operator: Option<IpAddr>,
     /// Only say what it would be and do.
     #[serde(default)]
     pub dry_run: bool,
+    /// Do it even if it hits more than 1% of ordinary traffic, or it is not known how much.
+    #[serde(default)]
+    pub anyway: bool,
+}
+
+/// Why a rule is not put in force unless it is said that it is meant.
+pub fn rule_withheld(rule: &RuleStatus) -> Option<Withheld> {
+    match &rule.evidence {
+        evidence if evidence.collateral_upper >= 1.0 => Some(Withheld::Unknown),
+        evidence => (evidence.collateral > COLLATERAL_MAX).then_some(Withheld::TooMuch),
+    }
 }
 
 async fn add_rule(State(daemon): State<Arc<Daemon>>, Json(request): Json<RuleRequest>) -> Answer<RuleStatus> {
-    if let Some(operator) = request.operator {
-        let _ = daemon.enforcement.orders.send(Order::Operator(operator));
-    }
     let now = daemon.shared.clock.now();
     let after = |seconds: u64| now + Duration::from_secs(seconds);
     let (expires, until) = (after(request.seconds), request.confirm_seconds.map(after));
+    let is_meant = request.anyway || until.is_some();
     let RuleRequest { text, action, reason, dry_run, .. } = request;
     let rule = OwnRule { id: RuleId(0), text, action, reason, since: now, expires, predicted: None };
-    let (done, is_done) = tokio::sync::oneshot::channel();
-    let gone = || problem(StatusCode::INTERNAL_SERVER_ERROR, "the detecting thread does not answer");
-    let command = if dry_run { Command::TryRule(rule, done) } else { Command::AddRule(rule, until, done) };
-    if !daemon.command(command) {
-        return Err(gone());
+    if dry_run || !is_meant {
+        let tried = detect(&daemon, |done| Command::TryRule(rule.clone(), done)).await?;
+        let tried = tried.map_err(|error| problem(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()))?;
+        let withheld = match rule_withheld(&tried) {
+            _ if dry_run => return Ok(Json(tried)),
+            Some(Withheld::TooMuch) => Some("it hits more than 1% of ordinary traffic"),
+            Some(Withheld::Unknown) => Some("what it hits of ordinary traffic is not known"),
+            None => None,
+        };
+        if let Some(why) = withheld {
+            let advice = "--confirm 60s does it and takes it back unless you say `seawall confirm`, --anyway does it for good, \
+                          --dry-run says what is known";
+            return Err(problem(
+                StatusCode::PRECONDITION_REQUIRED,
+                format!("the rule was not put in force: {why}; {advice}"),
+            ));
+        }
     }
-    let added = is_done.await.map_err(|_| gone())?;
+    let added = detect(&daemon, |done| Command::AddRule(rule, until, done)).await?;
     added.map(Json).map_err(|error| problem(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()))
 }
 
@@ -239,6 +274,16 @@ struct BansAsked {
 pub struct PanicAsked {
     /// Whether everything is to go out, or to go on.
     pub on: bool,
+}
+
+/// Asks the detecting thread for something.
+async fn detect<T>(
+    daemon: &Daemon,
+    command: impl FnOnce(tokio::sync::oneshot::Sender<T>) -> Command,
+) -> Result<T, (StatusCode, Json<Problem>)> {
+    let (done, is_done) = tokio::sync::oneshot::channel();
+    let gone = || problem(StatusCode::INTERNAL_SERVER_ERROR, "the detecting thread does not answer");
+    if daemon.command(command(done)) { is_done.await.map_err(|_| gone()) } else { Err(gone()) }
 }
 
 /// Asks the enforcing thread for something.
@@ -307,15 +352,17 @@ async fn panic(State(daemon): State<Arc<Daemon>>, Json(asked): Json<PanicAsked>)
     let bans = daemon.enforcement.status.load().bans as usize;
     let (done, is_done) = tokio::sync::oneshot::channel();
     let is_told = daemon.command(Command::Panic(asked.on, done));
-    let kernel = enforce(&daemon, |done| Order::Panic(asked.on, done));
+    let (done, is_out) = tokio::sync::oneshot::channel();
+    let is_urged = daemon.enforcement.urge(Order::Panic(asked.on, done));
+    let kernel = async { if is_urged { is_out.await.ok() } else { None } };
     let rules = async { if is_told { is_done.await.ok() } else { None } };
     let (kernel, rules) = tokio::join!(kernel, rules);
     if let Err(error) = daemon.state.set_panicked(asked.on) {
         tracing::warn!(%error, "failed to note the panic in the state directory; a restart ends it");
     }
-    kernel?;
-    let Some(rules) = rules else {
-        return Err(problem(StatusCode::INTERNAL_SERVER_ERROR, "the detecting thread does not answer"));
-    };
-    Ok(Json(Panicked { rules, bans, milliseconds: clock.uptime().as_millis() as u64 }))
+    let gone =
+        |thread: &str| problem(StatusCode::INTERNAL_SERVER_ERROR, format!("the {thread} thread does not answer"));
+    let remains = kernel.ok_or_else(|| gone("enforcing"))?.err();
+    let rules = rules.ok_or_else(|| gone("detecting"))?;
+    Ok(Json(Panicked { rules, bans, milliseconds: clock.uptime().as_millis() as u64, remains }))
 }

@@ -17,20 +17,25 @@ use crate::source::shared::Shared;
 
 /// The threads, which end in this order.
 pub(super) struct Threads {
-    enforcer: JoinHandle<()>,
+    enforcer: JoinHandle<Result<(), String>>,
     writer: JoinHandle<()>,
 }
 
 impl Threads {
     /// Waits for both, once the enforcing one was told to stop.
-    pub(super) fn join(self, record: &Record) {
-        if self.enforcer.join().is_err() {
+    ///
+    /// # Errors
+    /// What is still in force, for people.
+    pub(super) fn join(self, record: &Record) -> Result<(), String> {
+        let left = self.enforcer.join().unwrap_or_else(|_| {
             tracing::error!("the enforcing thread had panicked");
-        }
+            Ok(())
+        });
         record.stop();
         if self.writer.join().is_err() {
             tracing::error!("the thread that writes the record had panicked");
         }
+        left
     }
 }
 
@@ -72,7 +77,7 @@ pub(super) fn start(
     let seed = random_seed()?;
     let start_edge = |settings| Edge::start(settings, state.is_panicked(), shared.clock, seed);
     let edge = config.edge.as_ref().map(start_edge).transpose().map_err(StartError::Thread)?;
-    let status = Arc::<ArcSwap<_>>::default();
+    let (status, hurry) = (Arc::<ArcSwap<_>>::default(), Arc::default());
     let innocent = Arc::<Mutex<Innocent>>::default();
     let (orders, received) = std::sync::mpsc::channel();
     let parts = Parts {
@@ -80,6 +85,8 @@ pub(super) fn start(
         queues,
         innocent: Arc::clone(&innocent),
         kernel: config.kernel.clone(),
+        // Told to whoever looks for the guard from elsewhere.
+        state: std::path::absolute(state.path()).unwrap_or_else(|_| state.path().to_owned()),
         edge: edge.clone().zip(config.edge.clone()),
         never_ban: config.never_ban_entries(),
         ports,
@@ -91,11 +98,12 @@ pub(super) fn start(
             let _ = detector.send(Command::NeverBan(never_ban.clone()));
         }),
         panicked: state.is_panicked(),
+        hurry: Arc::clone(&hurry),
         status: Arc::clone(&status),
     };
     // The right is a thread's own, so it is asked for where it is used.
     let enforcer = spawn("enforcer", move || Enforcer::new(parts).run(&received))?;
-    let enforcement = Enforcement { orders, status };
+    let enforcement = Enforcement { orders, status, hurry };
     Ok(Begun { enforcement, edge, record, innocent, rules, threads: Threads { enforcer, writer } })
 }
 

@@ -43,10 +43,10 @@ use proxying::Proxying;
 use state::StateDirectory;
 use watching::Watching;
 
-pub use control::{PanicAsked, Problem, Reloaded, RuleRequest, SOCKET_NAME};
+pub use control::{OPERATOR_HEADER, PanicAsked, Problem, Reloaded, RuleRequest, SOCKET_NAME, rule_withheld};
 pub use detector::Command;
 pub use snapshot::{Limits, Rates, Sensor, SiteState, SiteStatus, Snapshot};
-pub use state::PANIC_NAME;
+pub use state::{LEFT_NAME, PANIC_NAME};
 
 /// Where the configuration of a running guard came from.
 #[derive(Clone, Debug)]
@@ -62,7 +62,7 @@ pub enum ConfigSource {
     CommandLine,
 }
 
-/// Why the guard cannot start.
+/// Why the guard cannot start, or did not end as it should.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// An address cannot be listened on.
@@ -85,6 +85,9 @@ pub enum StartError {
     /// A thread, a runtime or a random key cannot be had.
     #[error("failed to start: {0}")]
     Thread(std::io::Error),
+    /// It ran and has stopped, and something of it is still in force.
+    #[error("stopped, but {0}")]
+    Left(String),
 }
 
 fn port_hint(address: SocketAddr, error: &std::io::Error) -> String {
@@ -193,6 +196,7 @@ fn run_with(
     let notifications = Arc::new(ArcSwap::from_pointee(notifications));
     let (commands, received) = std::sync::mpsc::channel();
     let ports = intake.guarded_ports(&addresses.visitors);
+    state.note_left(None);
     let begun = enforcing::start(&config, &state, &shared, &snapshot, handed_down, ports, commands.clone())?;
     let enforcing::Begun { enforcement, edge, record, innocent, rules, threads: enforcing_threads } = begun;
     record.journal(Actor::Guard, Action::Start, format!("version {}", env!("CARGO_PKG_VERSION")));
@@ -247,7 +251,7 @@ fn run_with(
         }
         Ok(drained.await?)
     });
-    served.map_err(StartError::Thread)
+    served.map_err(StartError::Thread)?.map_err(StartError::Left)
 }
 
 /// The signals that the guard obeys.
@@ -420,7 +424,13 @@ impl Daemon {
         self.intake.cut();
     }
 
-    fn drain(&self, threads: Vec<JoinHandle<()>>, detector: JoinHandle<()>, enforcing: enforcing::Threads) {
+    /// Ends everything. What could not be taken out of the kernel is an error, for people.
+    fn drain(
+        &self,
+        threads: Vec<JoinHandle<()>>,
+        detector: JoinHandle<()>,
+        enforcing: enforcing::Threads,
+    ) -> Result<(), String> {
         let time = self.config.lock().unwrap_or_else(PoisonError::into_inner).limits.drain_time_max;
         self.intake.drain(time);
         for thread in threads {
@@ -433,11 +443,14 @@ impl Daemon {
             tracing::error!("the detecting thread had panicked");
         }
         self.record.journal(Actor::Guard, Action::Stop, String::new());
-        let _ = self.enforcement.orders.send(Order::Stop);
-        enforcing.join(&self.record);
+        // One that is gone needs not be told.
+        let _ = self.enforcement.urge(Order::Stop);
+        let left = enforcing.join(&self.record);
+        self.state.note_left(left.as_ref().err().map(String::as_str));
         if let Some(edge) = &self.edge {
             edge.stop();
         }
+        left
     }
 }
 
@@ -453,7 +466,7 @@ fn connections_max(config: &Config, open_files: usize) -> usize {
     open_files::connections_max(open_files, upstreams.len() * config.limits.upstream_connections_max)
 }
 
-fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StartError> {
+fn spawn<T: Send + 'static>(name: &str, run: impl FnOnce() -> T + Send + 'static) -> Result<JoinHandle<T>, StartError> {
     std::thread::Builder::new().name(name.to_owned()).spawn(run).map_err(StartError::Thread)
 }
 

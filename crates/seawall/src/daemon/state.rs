@@ -11,6 +11,9 @@ const BASELINE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// The file that says that the operator has taken everything out.
 pub const PANIC_NAME: &str = "panic";
 
+/// The file that says what a guard could not take out of the kernel when it stopped, and why.
+pub const LEFT_NAME: &str = "left-in-kernel";
+
 /// Why the state directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
@@ -89,6 +92,20 @@ impl StateDirectory {
         match fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Tells whoever stopped the guard, and is not its parent, that something of it is still in force.
+    pub(super) fn note_left(&self, left: Option<&str>) {
+        let path = self.path.join(LEFT_NAME);
+        let noted = match left {
+            Some(left) => fs::write(path, left),
+            None => fs::remove_file(path),
+        };
+        if let Err(error) = noted
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(%error, "failed to note in the state directory what is left in the kernel");
         }
     }
 

@@ -3,17 +3,22 @@
 
 use ipnet::IpNet;
 use seawall_engine::address::{AddressSet, ClientAddress};
-use seawall_engine::decision::{BanCause, Collateral, Innocent, ban_network};
+use seawall_engine::decision::{BanCause, Collateral, Innocent, ban_network, check_ban};
 use seawall_engine::network::CountryCode;
 
-use super::orders::{BanRequest, COLLATERAL_MAX};
+use super::orders::{BanRequest, COLLATERAL_MAX, Withheld};
 use crate::networks::Networks;
 
+/// More than these are not looked at one by one by whoever types them.
+const BY_HAND_MAX: usize = 64;
+
 /// Networks with what an operator says of each. Those of lists and countries are as few as they can be written with; single
-/// clients stay as they are named, so that each can be taken back, and so does whatever a person names.
-pub(super) fn networks(request: &BanRequest, known: &Networks) -> Vec<(IpNet, Option<u64>)> {
+/// clients stay as they are named, so that each can be taken back, and so does whatever a person names. An address of IPv6 that may
+/// not be banned stays itself: its /64, which a ban of it would be about, may have nobody on the list but in part.
+pub(super) fn networks(request: &BanRequest, known: &Networks, never_ban: &AddressSet) -> Vec<(IpNet, Option<u64>)> {
     let is_list = request.cause == BanCause::Import;
-    let named = request.networks.iter().map(|(network, seconds)| (ban_network(*network), *seconds));
+    let as_banned = |network: IpNet| if check_ban(network, never_ban).is_ok() { ban_network(network) } else { network };
+    let named = request.networks.iter().map(|(network, seconds)| (as_banned(*network), *seconds));
     let (of_lists, mut others): (Vec<_>, Vec<_>) =
         named.partition(|(network, seconds)| is_list && seconds.is_none() && !is_client(*network));
     let mut large: Vec<IpNet> = of_lists.into_iter().map(|(network, _)| network).collect();
@@ -51,9 +56,29 @@ pub(super) fn collateral(networks: &[(IpNet, Option<u64>)], innocent: &Innocent)
     if large.is_empty() { None } else { innocent.within(&large) }
 }
 
-/// Whether a request has to say that it means it.
-pub(super) fn is_too_much(request: &BanRequest, collateral: Option<Collateral>) -> bool {
-    !request.anyway && collateral.is_some_and(|collateral| collateral.share > COLLATERAL_MAX)
+/// Whether a request has to say that it means it, and has not. A list was made by somebody who had a reason; of what is typed a
+/// slip may keep away everybody.
+pub(super) fn withheld(
+    request: &BanRequest,
+    networks: &[(IpNet, Option<u64>)],
+    collateral: Option<Collateral>,
+) -> Option<Withheld> {
+    let is_wide = || networks.len() > BY_HAND_MAX || networks.iter().any(|(network, _)| is_wide(*network));
+    let is_of_places = !request.countries.is_empty() || !request.systems.is_empty();
+    match collateral {
+        _ if request.anyway => None,
+        Some(collateral) => (collateral.share > COLLATERAL_MAX).then_some(Withheld::TooMuch),
+        None if request.cause == BanCause::Import || request.confirm_seconds.is_some() => None,
+        None => (is_of_places || is_wide()).then_some(Withheld::Unknown),
+    }
+}
+
+/// Whether it is more than the network of one client, household or office.
+fn is_wide(network: IpNet) -> bool {
+    match network {
+        IpNet::V4(network) => network.prefix_len() < 24,
+        IpNet::V6(network) => network.prefix_len() < 48,
+    }
 }
 
 fn is_client(network: IpNet) -> bool {
@@ -81,7 +106,6 @@ mod tests {
             reason: None,
             cause: BanCause::Import,
             confirm_seconds: None,
-            operator: None,
             dry_run: false,
             anyway: false,
         }
@@ -99,7 +123,8 @@ mod tests {
             ("192.0.2.0/25", Some(5)),
             ("2001:db8::7/128", None),
         ]);
-        let found = networks(&asked, &known);
+        let nobody = AddressSet::default();
+        let found = networks(&asked, &known, &nobody);
         let expected = [
             ("203.0.113.8/32", None),
             ("203.0.113.9/32", None),
@@ -109,7 +134,16 @@ mod tests {
         ];
         assert_eq!(found, expected.map(|(text, seconds)| (network(text), seconds)));
         let named = BanRequest { cause: BanCause::Operator, ..asked };
-        assert_eq!(networks(&named, &known).len(), 7, "a person's bans are taken back as they were said");
+        assert_eq!(networks(&named, &known, &nobody).len(), 7, "a person's bans are taken back as they were said");
+    }
+
+    #[test]
+    fn a_protected_address_of_ipv6_is_not_made_its_64() {
+        let known = Networks::load(&NetworkFiles::default()).expect("the built-in table");
+        let never_ban = AddressSet::new([network("2001:db8::7/128")]);
+        let asked = request(&[("2001:db8::7/128", None), ("2001:db8::8/128", None)]);
+        let found = networks(&asked, &known, &never_ban);
+        assert_eq!(found, [(network("2001:db8::7/128"), None), (network("2001:db8::/64"), None)]);
     }
 
     #[test]
@@ -117,13 +151,42 @@ mod tests {
         let known = Networks::load(&NetworkFiles::default()).expect("the built-in table");
         let liechtenstein: CountryCode = "LI".parse().expect("a country");
         let asked = BanRequest { countries: vec![liechtenstein], systems: vec![13335], ..request(&[]) };
-        let found = networks(&asked, &known);
+        let found = networks(&asked, &known, &AddressSet::default());
         assert!(found.len() > 50, "{}", found.len());
         let set = AddressSet::new(found.iter().map(|(network, _)| *network));
         assert!(set.contains(ClientAddress::new("1.1.1.1".parse().expect("an address"))));
         for (network, _) in &found {
             let place = known.lookup(ClientAddress::new(network.addr()));
             assert!(place.country == Some(liechtenstein) || place.asn == Some(13335), "{network}: {place:?}");
+        }
+    }
+
+    #[test]
+    fn what_may_keep_anybody_away_has_to_be_meant() {
+        let typed = BanRequest { cause: BanCause::Operator, ..request(&[]) };
+        let held = |asked: &BanRequest, networks: &[&str]| {
+            let networks: Vec<_> = networks.iter().map(|text| (network(text), None)).collect();
+            withheld(asked, &networks, None)
+        };
+        for (networks, expected) in [
+            (vec!["192.0.2.7/32"], None),
+            (vec!["192.0.2.0/24", "2001:db8::/48"], None),
+            (vec!["192.0.2.0/23"], Some(Withheld::Unknown)),
+            (vec!["2001:db8::/47"], Some(Withheld::Unknown)),
+            (vec!["192.0.2.7/32"; 64], None),
+            (vec!["192.0.2.7/32"; 65], Some(Withheld::Unknown)),
+        ] {
+            assert_eq!(held(&typed, &networks), expected, "{networks:?}");
+        }
+        let wide = ["10.0.0.0/8"];
+        assert_eq!(held(&BanRequest { anyway: true, ..typed.clone() }, &wide), None);
+        assert_eq!(held(&BanRequest { confirm_seconds: Some(60), ..typed.clone() }, &wide), None);
+        assert_eq!(held(&BanRequest { cause: BanCause::Import, ..typed.clone() }, &wide), None);
+        for asked in [
+            BanRequest { systems: vec![64_500], ..typed.clone() },
+            BanRequest { countries: vec!["US".parse().expect("a country")], ..typed },
+        ] {
+            assert_eq!(held(&asked, &[]), Some(Withheld::Unknown));
         }
     }
 
@@ -138,9 +201,14 @@ mod tests {
         let of = |text: &str| collateral(&[(network(text), None)], &innocent);
         let collateral = of("198.51.100.0/24");
         assert!(collateral.is_some_and(|collateral| (0.04..0.06).contains(&collateral.share)), "{collateral:?}");
-        assert!(is_too_much(&asked, collateral));
-        assert!(!is_too_much(&BanRequest { anyway: true, ..asked.clone() }, collateral));
-        assert!(!is_too_much(&asked, of("203.0.113.0/24")));
+        let held = |asked: &BanRequest, collateral| withheld(asked, &[], collateral);
+        assert_eq!(held(&asked, collateral), Some(Withheld::TooMuch));
+        assert_eq!(
+            held(&BanRequest { confirm_seconds: Some(60), ..asked.clone() }, collateral),
+            Some(Withheld::TooMuch)
+        );
+        assert_eq!(held(&BanRequest { anyway: true, ..asked.clone() }, collateral), None);
+        assert_eq!(held(&asked, of("203.0.113.0/24")), None);
         assert_eq!(of("198.51.100.7/32"), None, "of a single client it is not asked");
         assert_eq!(super::collateral(&[(network("198.51.100.0/24"), None)], &Innocent::new()), None);
     }

@@ -4,7 +4,8 @@
 mod operator;
 
 use std::collections::BTreeSet;
-use std::sync::atomic::Ordering;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -22,6 +23,7 @@ use super::kernel::table::Desired;
 use super::limits::Offences;
 use super::never::{Configured, NeverBan};
 use super::orders::{EnforcementStatus, Order, seconds};
+use super::unconfirmed::Unconfirmed;
 use super::{Edge, HandDown, Why};
 use crate::config;
 use crate::privacy::KeyStore;
@@ -31,6 +33,9 @@ use operator::printable;
 
 /// How often the queues are emptied. A worker's holds what it can hand down in as long.
 const TAKE_INTERVAL: Duration = Duration::from_millis(50);
+
+/// How often the end tries to take the table away.
+const REMOVAL_TRIES: usize = 10;
 
 /// Changes that come within this time go into one transaction.
 const BATCH_INTERVAL: Duration = Duration::from_millis(200);
@@ -85,6 +90,8 @@ pub struct Parts {
     pub innocent: Arc<Mutex<Innocent>>,
     /// The settings.
     pub kernel: config::Kernel,
+    /// The state directory.
+    pub state: PathBuf,
     /// The CDN in front, and its settings.
     pub edge: Option<(Edge, config::Edge)>,
     /// Who is never banned, by the settings.
@@ -101,14 +108,10 @@ pub struct Parts {
     pub never_ban_changed: Box<dyn Fn(&AddressSet) + Send>,
     /// Whether the operator had taken everything out.
     pub panicked: bool,
+    /// Set while a panic or the end waits: whatever is under way is ended for it.
+    pub hurry: Arc<AtomicBool>,
     /// Where the state is published.
     pub status: Arc<ArcSwap<EnforcementStatus>>,
-}
-
-/// A change that is undone unless it is confirmed.
-struct Unconfirmed {
-    until: Timestamp,
-    before: Vec<(IpNet, Option<Ban>)>,
 }
 
 /// The thread's state.
@@ -119,7 +122,8 @@ pub struct Enforcer {
     proxied: Bans,
     never_ban: NeverBan,
     kernel: Kernel,
-    unconfirmed: Vec<Unconfirmed>,
+    /// Bans that end unless they are confirmed.
+    unconfirmed: Unconfirmed,
     pardons: Pardons,
     ports: BTreeSet<u16>,
     /// The never-ban list as the kernel has it.
@@ -143,13 +147,13 @@ pub struct Enforcer {
 impl Enforcer {
     /// Opens the kernel layer and takes up the bans of before.
     pub fn new(mut parts: Parts) -> Self {
-        let kernel = Kernel::open(&parts.kernel);
+        let kernel = Kernel::new(&parts.kernel, parts.state.clone(), Arc::clone(&parts.hurry));
         let mut enforcer = Self {
             bans: Bans::new(parts.kernel.entries_max),
             proxied: Bans::new(parts.edge.as_ref().map_or(0, |(_, settings)| settings.entries_max)),
             never_ban: NeverBan::new(parts.never_ban.clone()),
             kernel,
-            unconfirmed: Vec::new(),
+            unconfirmed: Unconfirmed::default(),
             pardons: Pardons::default(),
             spared: BTreeSet::new(),
             nobody: Bans::new(0),
@@ -167,18 +171,23 @@ impl Enforcer {
             },
         };
         let now = enforcer.parts.shared.clock.now();
+        enforcer.kernel.open(now);
         enforcer.refresh_never_ban(now);
         for ban in std::mem::take(&mut enforcer.parts.restored) {
             enforcer.take(taken_up(ban, now));
         }
         if enforcer.panicked {
-            enforcer.kernel.panic(true, now);
+            // It says so, and it is tried again.
+            let _ = enforcer.kernel.panic(true, now);
         }
         enforcer
     }
 
     /// Runs until told to stop.
-    pub fn run(mut self, orders: &Receiver<Order>) {
+    ///
+    /// # Errors
+    /// What it had to leave in force, for people.
+    pub fn run(mut self, orders: &Receiver<Order>) -> Result<(), String> {
         let start = self.parts.shared.clock.now();
         let (mut batch_at, mut verify_at, mut refresh_at, mut expire_at) = (start, start, start, start);
         let (mut fade_at, mut edge_at) = (start + FADE_INTERVAL, start);
@@ -192,6 +201,10 @@ impl Enforcer {
                 Err(RecvTimeoutError::Timeout) => {}
             }
             self.undo_unconfirmed(now);
+            if self.kernel.open(now) {
+                self.is_kernel_stale = true;
+            }
+            self.kernel.keep_out(now);
             if now >= expire_at {
                 expire_at = now + EXPIRE_INTERVAL;
                 // The gate sees for itself that a ban has ended.
@@ -225,11 +238,30 @@ impl Enforcer {
             }
             self.publish_status();
         }
-        if self.parts.kernel.keep {
-            tracing::info!("the kernel's table stays, as [kernel] keep says; its entries end within ten minutes");
-        } else {
-            self.kernel.clear(self.parts.shared.clock.now());
+        self.parts.hurry.store(false, Ordering::Release);
+        // Nobody can confirm it any more.
+        for undone in self.unconfirmed.undo_all() {
+            self.undo(undone, self.parts.shared.clock.now());
         }
+        if self.parts.kernel.keep && !self.panicked {
+            self.bring_into_line(self.parts.shared.clock.now());
+            tracing::info!("the kernel's table stays, as [kernel] keep says; its entries end within ten minutes");
+            return Ok(());
+        }
+        self.leave_nothing()
+    }
+
+    /// Takes the table away, for which the end waits a little.
+    fn leave_nothing(&mut self) -> Result<(), String> {
+        let mut left = self.kernel.clear(self.parts.shared.clock.now());
+        for _ in 1..REMOVAL_TRIES {
+            if left.is_ok() {
+                break;
+            }
+            std::thread::sleep(TAKE_INTERVAL);
+            left = self.kernel.clear(self.parts.shared.clock.now());
+        }
+        left
     }
 
     /// Makes the kernel what is decided. Costs nothing when nothing has changed.
@@ -239,6 +271,10 @@ impl Enforcer {
         // A failure is tried again when its time has come.
         let is_asked = self.is_kernel_stale || self.kernel.is_failing() || self.kernel.is_due(now);
         if touched.is_empty() && !is_asked {
+            if self.kernel.is_ending() {
+                let (desired, kernel) = self.desired();
+                kernel.end_connections(desired);
+            }
             return;
         }
         self.is_kernel_stale = false;
@@ -335,18 +371,7 @@ impl Enforcer {
         let is_for_gate = !matches!(ban.cause, BanCause::Rule(_));
         let now = ban.since;
         if self.bans.is_tight() && now >= self.room_at {
-            self.room_at = now + ROOM_INTERVAL;
-            let innocent = self.parts.innocent.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            let merged = self.bans.make_room(&innocent, INNOCENT_SHARE_MAX, self.never_ban.set(), now);
-            if !merged.networks.is_empty() {
-                let text = format!(
-                    "bans were merged into {}, which hold {:.2}% of the traffic that is served",
-                    counted(merged.networks.len() as u64, "network"),
-                    100.0 * merged.innocent_share
-                );
-                tracing::info!("{text}");
-                self.parts.record.journal(Actor::Guard, Action::Merge, text);
-            }
+            self.make_room(now);
         }
         match self.bans.add(ban, self.never_ban.set()) {
             Ok(is_new) => {
@@ -355,6 +380,23 @@ impl Enforcer {
             Err(BanError::Full { .. }) => self.overflowed += 1,
             // A protected client is not even turned away by the gate; this is one that has just become so.
             Err(BanError::Protected { .. } | BanError::TooLarge { .. }) => {}
+        }
+    }
+
+    /// Merges what the guard itself banned.
+    fn make_room(&mut self, now: Timestamp) {
+        self.room_at = now + ROOM_INTERVAL;
+        let innocent = self.parts.innocent.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let merged = self.bans.make_room(&innocent, INNOCENT_SHARE_MAX, self.never_ban.set(), now);
+        if !merged.networks.is_empty() {
+            let text = format!(
+                "bans were merged into {}, which hold {:.2}% of the traffic that is served",
+                counted(merged.networks.len() as u64, "network"),
+                100.0 * merged.innocent_share
+            );
+            tracing::info!("{text}");
+            self.parts.record.journal(Actor::Guard, Action::Merge, text);
+            self.is_gate_stale = true;
         }
     }
 

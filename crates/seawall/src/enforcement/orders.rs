@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
@@ -23,6 +24,16 @@ pub struct Enforcement {
     pub orders: Sender<Order>,
     /// How it is.
     pub status: Arc<ArcSwap<EnforcementStatus>>,
+    /// Set to have it end what is under way, as an nft that hangs, for an order that cannot wait.
+    pub hurry: Arc<AtomicBool>,
+}
+
+impl Enforcement {
+    /// Gives an order that cannot wait; obeying it ends the hurry. False when the thread is gone.
+    pub fn urge(&self, order: Order) -> bool {
+        self.hurry.store(true, Ordering::Release);
+        self.orders.send(order).is_ok()
+    }
 }
 
 /// What the thread is told or asked.
@@ -38,8 +49,8 @@ pub enum Order {
     NeverBan(oneshot::Sender<Vec<NeverBanView>>),
     /// An operator is at this address.
     Operator(IpAddr),
-    /// Take everything out, or go on.
-    Panic(bool, oneshot::Sender<()>),
+    /// Take everything out, or go on; answered with what is still in force and why, if anything is.
+    Panic(bool, oneshot::Sender<Result<(), String>>),
     /// What was done with a deadline is to stay.
     Confirm(oneshot::Sender<Confirmed>),
     /// The configuration has changed.
@@ -74,19 +85,27 @@ pub struct BanRequest {
     pub cause: BanCause,
     /// Undo it after so many seconds unless it is confirmed.
     pub confirm_seconds: Option<u64>,
-    /// Where the operator is who asks, as SSH says.
-    pub operator: Option<IpAddr>,
     /// Only say what it would be and do.
     #[serde(default)]
     pub dry_run: bool,
-    /// Do it even if more than 1% of the visitors would be kept away.
+    /// Do it even if more than 1% of the visitors would be kept away, or it is not known how many.
     #[serde(default)]
     pub anyway: bool,
 }
 
 /// The share of the traffic served lately that an operator's bans may keep away unless it is said that they may, 0 to 1. The same
 /// as for rules that detection makes.
-pub(super) const COLLATERAL_MAX: f32 = 0.01;
+pub const COLLATERAL_MAX: f32 = 0.01;
+
+/// Why nothing was done that was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Withheld {
+    /// It keeps away more than [`COLLATERAL_MAX`].
+    TooMuch,
+    /// Whom it keeps away is not known, and it is about more than a client's own network.
+    Unknown,
+}
 
 /// What became of it.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -107,8 +126,9 @@ pub struct Banned {
     pub networks: usize,
     /// What of the traffic served lately comes from there; none when too little was served to tell.
     pub collateral: Option<Collateral>,
-    /// Whether nobody was banned, since that is too much.
-    pub withheld: bool,
+    /// Why nobody was banned, if that has to be meant and it was not said that it is.
+    #[serde(default)]
+    pub withheld: Option<Withheld>,
 }
 
 /// Who could not be banned, and why.
@@ -156,6 +176,9 @@ pub struct Panicked {
     pub bans: usize,
     /// How long it took, in milliseconds.
     pub milliseconds: u64,
+    /// What is still in force and why, if anything is.
+    #[serde(default)]
+    pub remains: Option<String>,
 }
 
 /// A ban as it is shown.

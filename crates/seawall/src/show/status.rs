@@ -206,11 +206,14 @@ fn client_limits(limits: &[LimitStatus]) -> Option<String> {
 
 /// Who is banned, and how the kernel is.
 fn enforcement(status: &EnforcementStatus) -> String {
+    let kernel = &status.kernel;
+    let reason = kernel.reason.as_deref().unwrap_or("unknown");
+    if status.panicked && kernel.state == KernelState::Failing {
+        return format!("the proxy refuses nobody since `seawall panic`, BUT {reason}; it is tried again");
+    }
     if status.panicked {
         return "nothing is in force since `seawall panic`; `seawall panic --over` goes on".to_owned();
     }
-    let kernel = &status.kernel;
-    let reason = kernel.reason.as_deref().unwrap_or("unknown");
     let layer = match kernel.state {
         KernelState::Off => format!("the kernel drops nobody: {reason}"),
         KernelState::Ready => "the kernel drops nobody yet".to_owned(),

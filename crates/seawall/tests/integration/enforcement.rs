@@ -1,5 +1,8 @@
 //! What is dropped in the kernel, and what is not: with the real nft, each test in a network namespace of its own.
 
+mod failures;
+mod orders;
+
 use std::fs;
 use std::io::{ErrorKind, Read as _};
 use std::net::SocketAddr;
@@ -61,15 +64,73 @@ fn a_banned_client_is_dropped_on_the_guarded_ports_and_nowhere_else() {
 #[test]
 fn its_established_connections_are_ended() {
     within(|| {
-        let origin = Origin::echoing();
-        let guard = guard(&origin);
-        let mut connection = connect(CLIENT, guard.address()).expect("it is free");
-        connection.set_read_timeout(Some(Duration::from_secs(10))).expect("a socket");
-        ban(&guard, &[CLIENT]);
-        let error = connection.read(&mut [0; 9]).expect_err("it is cut");
-        assert_eq!(error.kind(), ErrorKind::ConnectionReset);
-        eventually("it is counted", || kernel(&guard, "connections_ended").as_u64() == Some(1));
+        // The port of another program, whose connections only the kernel can end.
+        let (origin, other) = (Origin::echoing(), std::net::TcpListener::bind("127.0.0.1:0").expect("a port"));
+        let other = other.local_addr().map(|address| (address, other)).expect("an address");
+        let guard =
+            Setup::to(&origin.url()).kernel(&format!("ports = [{}]", other.0.port())).sections(SECTIONS).start();
+        for (address, spared) in [(guard.address(), "127.0.0.8"), (other.0, "127.0.0.9")] {
+            let (mut connection, kept) =
+                (connect(CLIENT, address).expect("free"), connect(spared, address).expect("free"));
+            connection.set_read_timeout(Some(Duration::from_secs(10))).expect("a socket");
+            kept.set_nonblocking(true).expect("a socket");
+            ban(&guard, &[CLIENT]);
+            let error = connection.read(&mut [0; 9]).expect_err("it is cut");
+            assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+            assert_eq!((&kept).read(&mut [0; 9]).expect_err("it stays").kind(), ErrorKind::WouldBlock);
+            assert!(guard.command(&["bans", "remove", CLIENT]).status.success());
+            eventually("it is free", || connect(CLIENT, address).is_ok());
+        }
+        eventually("it is counted", || kernel(&guard, "connections_ended").as_u64() >= Some(1));
     });
+}
+
+#[test]
+fn without_the_kernel_a_banned_clients_connections_are_reset_where_they_are() {
+    // An answer that goes on for as long as it is taken.
+    let origin = Origin::start(|mut visit| {
+        while let Ok(Some(request)) = visit.request() {
+            if request.target != "/endless" {
+                visit.answer("here");
+                continue;
+            }
+            visit.send("HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n");
+            while std::io::Write::write_all(visit.stream(), &[b'x'; 1_000]).is_ok() {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            return;
+        }
+    });
+    let sections = "[trust]\nproxies = [\"127.0.0.40\"]\n\n[policy]\nnever-ban-loopback = false\n";
+    let guard = Setup::to(&origin.url()).sections(sections).start();
+    let from = |source: &str| crate::support::client::Client::connect_from(source, guard.address());
+    let (mut idle, mut running, mut half, mut posting) = (from(CLIENT), from(CLIENT), from(CLIENT), from(CLIENT));
+    assert_eq!(idle.fetch("/").status, 200);
+    running.get("/endless");
+    running.bytes(5_000);
+    half.send("GET / HTTP/1.1\r\nHost: exam");
+    // That one has hyper.
+    posting.send("POST / HTTP/1.1\r\nHost: example.org\r\nContent-Length: 1000\r\n\r\nxx");
+    let (mut other, mut proxy) = (from("127.0.0.8"), from("127.0.0.40"));
+    assert_eq!(other.fetch("/").status, 200);
+    let named = "GET / HTTP/1.1\r\nHost: example.org\r\nX-Forwarded-For: 127.0.0.7\r\n\r\n";
+    proxy.send(named);
+    assert_eq!(proxy.answer().status, 200);
+    ban(&guard, &[CLIENT]);
+    let clock = seawall::host::clock::Clock::start();
+    for (what, client) in [("idle", &idle), ("running", &running), ("half", &half), ("posting", &posting)] {
+        client.stream().set_read_timeout(Some(Duration::from_secs(5))).expect("a socket");
+        let error = std::io::copy(&mut client.stream(), &mut std::io::sink()).expect_err(what);
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{what}");
+    }
+    assert!(clock.uptime() < Duration::from_secs(2), "{:?}", clock.uptime());
+    assert_eq!(other.fetch("/").status, 200);
+    // What a proxy sends is other clients' as well: there the request is refused.
+    proxy.send(named);
+    assert_eq!(proxy.answer().status, 403);
+    proxy.send("GET / HTTP/1.1\r\nHost: example.org\r\nX-Forwarded-For: 127.0.0.8\r\n\r\n");
+    assert_eq!(proxy.answer().status, 200);
+    eventually("they are counted as gone", || guard.status()["traffic"]["connections"].as_u64() == Some(2));
 }
 
 #[test]
@@ -216,11 +277,13 @@ fn what_is_not_confirmed_is_undone() {
         let guard = guard(&origin);
         ban(&guard, &["127.0.0.8", "--for", "1h", "--confirm", "30s"]);
         assert!(text(&guard.command(&["confirm"]).stdout).contains("Confirmed 1 change"));
-        let said = ban(&guard, &[CLIENT, "--for", "1h", "--confirm", "1s"]);
+        let said = ban(&guard, &[CLIENT, "--for", "1h", "--confirm", "3s"]);
         assert!(said.contains("seawall confirm"), "{said}");
         eventually("it is dropped", || is_dropped(CLIENT, guard.address()));
         eventually("it is free again", || connect(CLIENT, guard.address()).is_ok());
         assert!(is_dropped("127.0.0.8", guard.address()));
+        // The kernel counts in whole seconds, and so may be a little early.
+        eventually("it is undone", || text(&guard.command(&["journal"]).stdout).contains("not confirmed in time"));
         assert_eq!(guard.command(&["confirm"]).status.code(), Some(1));
     });
 }
@@ -356,9 +419,20 @@ fn a_country_is_all_its_networks_and_is_taken_back_as_one() {
         let bans = |arguments: &[&str]| guard.command(&[&["bans"], arguments].concat());
         let tried = bans(&["add", "--country", "LI", "--asn", "AS13335", "--for", "2h", "--dry-run"]);
         assert!(tried.status.success() && text(&tried.stdout).contains("is not known"), "{tried:?}");
-        assert!(text(&tried.stdout).contains("Would ban "), "{tried:?}");
+        assert!(text(&tried.stdout).contains("for 2h, with --anyway or --confirm."), "{tried:?}");
+        for unknown in [&["--country", "LI"][..], &["--asn", "13335"], &["203.0.112.0/22"]] {
+            let withheld = bans(&[&["add"], unknown].concat());
+            let said = text(&withheld.stderr);
+            assert_eq!(withheld.status.code(), Some(1), "{withheld:?}");
+            assert!(
+                said.contains("is not known") && said.contains("--confirm 60s") && said.contains("--anyway"),
+                "{said}"
+            );
+        }
         assert_eq!(text(&bans(&["list"]).stdout), "Nobody is banned.\n");
-        assert!(bans(&["add", "--country", "LI"]).status.success());
+        assert!(bans(&["add", "--country", "LI", "--confirm", "30s"]).status.success());
+        assert!(bans(&["remove", "--all"]).status.success());
+        assert!(bans(&["add", "--country", "LI", "--anyway"]).status.success());
         assert!(bans(&["add", "203.0.113.7"]).status.success());
         let entries = || kernel(&guard, "networks").as_u64().unwrap_or_default();
         eventually("the kernel has it", || entries() > 50);
@@ -379,13 +453,19 @@ fn a_rule_of_the_operator_refuses_until_it_is_taken_back_and_outlives_the_guard(
     let origin = Origin::echoing();
     let mut first = Setup::to(&origin.url()).sections(SECTIONS).start();
     let add = |guard: &Guard, arguments: &[&str]| guard.command(&[&["rules", "add"], arguments].concat());
-    let added = add(&first, &["path = \"/login\"", "--for", "2h", "--reason", "guessing"]);
+    let withheld = add(&first, &["path = \"/login\""]);
+    assert_eq!(withheld.status.code(), Some(1), "nothing was learned: {withheld:?}");
+    let said = text(&withheld.stderr);
+    assert!(said.contains("is not known") && said.contains("--confirm 60s") && said.contains("--anyway"), "{said}");
+    assert_eq!(first.connect().fetch("/login").status, 200);
+    let added = add(&first, &["path = \"/login\"", "--for", "2h", "--reason", "guessing", "--anyway"]);
     assert!(text(&added.stdout).starts_with("R10001 is in force for 2h: path = \"/login\""), "{added:?}");
     assert_eq!(first.connect().fetch("/login").status, 403);
     assert_eq!(first.connect().fetch("/").status, 200);
     assert!(text(&added.stdout).contains("is not known"), "nothing was learned: {added:?}");
     let tried = add(&first, &["path = \"/tried\"", "--dry-run"]);
     assert!(text(&tried.stdout).starts_with("R10002 would be in force for 1h: path = \"/tried\""), "{tried:?}");
+    assert!(text(&tried.stdout).contains("with --confirm or with --anyway"), "{tried:?}");
     assert_eq!(first.connect().fetch("/tried").status, 200);
     let explained = text(&first.command(&["rules", "explain", "R10001"]).stdout);
     assert!(explained.contains("an operator said so: guessing"), "{explained}");
@@ -419,7 +499,7 @@ fn a_client_that_goes_on_after_refusals_is_dropped_by_the_kernel() {
     within(|| {
         let origin = Origin::echoing();
         let guard = guard(&origin);
-        assert!(guard.command(&["rules", "add", "path = \"/unwanted\""]).status.success());
+        assert!(guard.command(&["rules", "add", "path = \"/unwanted\"", "--anyway"]).status.success());
         let clock = seawall::host::clock::Clock::start();
         let mut tries = 0;
         // On connections of its own each, as a flood comes.
@@ -457,7 +537,7 @@ fn behind_a_trusted_proxy_nobody_is_dropped_by_the_kernel() {
         let origin = Origin::echoing();
         let sections = "[trust]\nproxies = [\"127.0.0.7\"]\n\n[policy]\nnever-ban-loopback = false\n";
         let guard = Setup::to(&origin.url()).kernel("").sections(sections).start();
-        assert!(guard.command(&["rules", "add", "path = \"/unwanted\""]).status.success());
+        assert!(guard.command(&["rules", "add", "path = \"/unwanted\"", "--anyway"]).status.success());
         for _ in 0..80 {
             let mut connection = connect(CLIENT, guard.address()).expect("the proxy is never dropped");
             let request = b"GET /unwanted HTTP/1.1\r\nHost: example.org\r\nUser-Agent: flood\r\nX-Forwarded-For: 203.0.113.5\r\nConnection: close\r\n\r\n";
@@ -495,10 +575,49 @@ fn all_addresses_of_an_ipv6_client_are_one() {
 }
 
 #[test]
-fn a_transaction_that_fails_midway_changes_nothing_and_is_tried_again() {
+fn a_flood_that_changes_its_address_within_one_64_is_one_client() {
     within(|| {
         let origin = Origin::echoing();
-        // A set that others have filled refuses one more.
+        let listen: SocketAddr = "[fd00:1:2:4::1]:8088".parse().expect("an address");
+        let host = |number: u32| format!("fd00:1:2:3:{:x}:{number:x}::1", number * 7);
+        let hosts =
+            (0..250).map(host).chain(["fd00:1:2:3:ffff::1", "fd00:1:2:4::1", "fd00:1:2:5::1"].map(str::to_owned));
+        let batch: String = hosts.map(|host| format!("address add {host}/64 dev lo nodad\n")).collect();
+        let file = tempfile::NamedTempFile::new().expect("room");
+        fs::write(file.path(), batch).expect("room");
+        let (done, said) = run("ip", &["-6", "-batch", file.path().to_str().expect("a path")]);
+        assert!(done, "{said}");
+        let guard = Setup::to(&origin.url()).listen(&[listen]).kernel("").sections(SECTIONS).start();
+        assert!(guard.command(&["rules", "add", "path = \"/unwanted\"", "--anyway"]).status.success());
+        let clock = seawall::host::clock::Clock::start();
+        let mut tries = 0;
+        loop {
+            assert!(clock.uptime() < Duration::from_secs(20), "after {tries} tries it is not dropped");
+            tries += 1;
+            // Hardly ever twice from the same address.
+            let mut connection = match connect(&host(tries % 250), listen) {
+                Ok(connection) => connection,
+                Err(error) if matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::WouldBlock) => break,
+                Err(_) => continue,
+            };
+            let request =
+                b"GET /unwanted HTTP/1.1\r\nHost: example.org\r\nUser-Agent: flood\r\nConnection: close\r\n\r\n";
+            connection.set_read_timeout(Some(Duration::from_millis(300))).expect("a socket");
+            let _ = std::io::Write::write_all(&mut connection, request);
+            let _ = connection.read_to_end(&mut Vec::new());
+        }
+        assert!(tries >= 32, "only who goes on: {tries}");
+        assert!(is_dropped("fd00:1:2:3:ffff::1", listen), "also an address that was never seen");
+        assert!(connect("fd00:1:2:5::1", listen).is_ok());
+        assert_eq!(kernel(&guard, "clients").as_u64(), Some(1));
+    });
+}
+
+#[test]
+fn a_table_that_others_have_filled_is_made_anew() {
+    within(|| {
+        let origin = Origin::echoing();
+        // A set that is full refuses one more.
         let guard = Setup::to(&origin.url()).kernel("entries-max = 64").sections(SECTIONS).start();
         ban(&guard, &["127.0.0.60", "--for", "1h"]);
         eventually("it is dropped", || is_dropped("127.0.0.60", guard.address()));

@@ -64,13 +64,18 @@ impl Innocent {
         }
     }
 
+    /// Whether enough was served to tell whom a ban would hit.
+    pub fn is_known(&self) -> bool {
+        f64::from(self.total) >= REQUESTS_MIN
+    }
+
     /// What of the traffic that was served would be kept away with all of `banned`; none when too little was served to tell. A
     /// network that is banned in part counts whole.
     pub fn within(&self, banned: &AddressSet) -> Option<Collateral> {
-        let total = f64::from(self.total);
-        if total < REQUESTS_MIN {
+        if !self.is_known() {
             return None;
         }
+        let total = f64::from(self.total);
         let hit = self.places.iter().flatten().filter(|(network, _)| banned.overlaps(*network));
         let hit: f64 = hit.map(|(_, sum)| f64::from(*sum)).sum();
         Some(Collateral { share: (hit / total).min(1.0) as f32, upper: share_upper_95(hit, total) as f32 })

@@ -27,8 +27,12 @@ pub const BAN_DURATION_MAX: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 pub const REASON_CHARACTERS_MAX: usize = 200;
 
 /// The largest networks that can be banned, as prefix lengths: a sixteenth of IPv4, and what a registry has.
-const LENGTH_MIN_V4: u8 = 4;
-const LENGTH_MIN_V6: u8 = 12;
+pub const BAN_LENGTH_MIN_V4: u8 = 4;
+/// The same of IPv6.
+pub const BAN_LENGTH_MIN_V6: u8 = 12;
+
+/// This part of the table, one entry in so many, is kept for what the operator says: a flood must not take away his say.
+const RESERVED_SHARE: usize = 64;
 
 /// Who or what banned a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -90,7 +94,7 @@ pub enum BanError {
     /// The table is full.
     #[error("there are {entries_max} bans already, and there is room for no more")]
     Full {
-        /// The most that there can be.
+        /// The most that there can be of those by the same cause and by others.
         entries_max: usize,
     },
 }
@@ -159,11 +163,41 @@ impl Bans {
             if !is_stronger || *present == ban {
                 return Ok(false);
             }
-        } else if self.bans.len() >= self.entries_max {
-            return Err(BanError::Full { entries_max: self.entries_max });
+        } else if self.bans.len() >= self.room_for(ban.cause) {
+            return Err(BanError::Full { entries_max: self.room_for(ban.cause) });
         }
         self.put(ban);
         Ok(true)
+    }
+
+    /// The most bans that there may be with one more of this cause.
+    const fn room_for(&self, cause: BanCause) -> usize {
+        let reserved = match cause {
+            BanCause::Operator => 0,
+            _ => self.entries_max / RESERVED_SHARE,
+        };
+        self.entries_max - reserved
+    }
+
+    /// Makes room for `count` bans of the operator: those give way that end first, of an imported list before what the guard made.
+    /// Returns them; there are fewer than needed where all that is left is the operator's own.
+    pub fn make_way(&mut self, count: usize) -> Vec<IpNet> {
+        let needed = (self.bans.len() + count).saturating_sub(self.entries_max);
+        if needed == 0 {
+            return Vec::new();
+        }
+        let cause = |network: &IpNet| self.bans.get(network).map(|ban| ban.cause);
+        let (mut imported, mut made) = (Vec::new(), Vec::new());
+        for (_, network) in &self.ends {
+            match cause(network) {
+                Some(BanCause::Import) => imported.push(*network),
+                Some(BanCause::Operator) | None => {}
+                Some(_) => made.push(*network),
+            }
+        }
+        let gone: Vec<IpNet> = imported.into_iter().chain(made).take(needed).collect();
+        gone.iter().for_each(|network| drop(self.remove(*network)));
+        gone
     }
 
     fn put(&mut self, ban: Ban) {
@@ -173,6 +207,15 @@ impl Bans {
             self.ends.remove(&(before.expires, network));
         }
         self.ends.insert((expires, network));
+    }
+
+    /// Has the ban of exactly this network end at `until` if it lasts for longer, and returns it.
+    pub fn shorten(&mut self, network: IpNet, until: Timestamp) -> Option<&Ban> {
+        let mut ban = self.get(network)?.clone();
+        ban.expires = ban.expires.min(until);
+        let network = ban.network;
+        self.put(ban);
+        self.get(network)
     }
 
     /// Takes a ban back.
@@ -211,7 +254,8 @@ impl Bans {
     }
 
     /// Merges bans of single clients that rules and limits made, until half of the table is free or nothing more can be merged within
-    /// `innocent_share_max` of `innocent` traffic. Says what was merged into what.
+    /// `innocent_share_max` of `innocent` traffic. Says what was merged into what: nothing as long as it is not known who is served,
+    /// since any network might be full of visitors.
     pub fn make_room(
         &mut self,
         innocent: &Innocent,
@@ -219,11 +263,16 @@ impl Bans {
         never_ban: &AddressSet,
         now: Timestamp,
     ) -> Merged {
+        if !innocent.is_known() {
+            return Merged { entries: self.bans.len(), ..Merged::default() };
+        }
         let mergeable = |ban: &&Ban| matches!(ban.cause, BanCause::Rule(_) | BanCause::Limit | BanCause::Merged);
         let networks: Vec<IpNet> = self.iter().filter(mergeable).map(|ban| ban.network).collect();
         let others = self.bans.len() - networks.len();
         let wanted = (self.entries_max / 2).saturating_sub(others);
-        let merged = merge(networks, wanted, innocent, innocent_share_max, never_ban);
+        let mut merged = merge(networks, wanted, innocent, innocent_share_max, never_ban);
+        // What an operator or a list says of exactly that network stays as it was said, and the clients' bans beside it.
+        merged.networks.retain(|network| self.bans.get(network).as_ref().is_none_or(mergeable));
         for network in &merged.networks {
             // In their order those within a network follow each other.
             let start = network.network();
@@ -248,7 +297,7 @@ impl Bans {
 pub fn check(network: IpNet, never_ban: &AddressSet) -> Result<IpNet, BanError> {
     let asked = canonical_network(network);
     let network = ban_network(network);
-    let least = if network.addr().is_ipv4() { LENGTH_MIN_V4 } else { LENGTH_MIN_V6 };
+    let least = if network.addr().is_ipv4() { BAN_LENGTH_MIN_V4 } else { BAN_LENGTH_MIN_V6 };
     if network.prefix_len() < least {
         return Err(BanError::TooLarge { length: network.prefix_len(), least });
     }
@@ -311,6 +360,17 @@ mod tests {
     }
 
     #[test]
+    fn one_that_is_made_shorter_ends_sooner() {
+        let mut bans = Bans::new(8);
+        bans.add(ban("192.0.2.7/32", 60, BanCause::Operator), &AddressSet::default()).expect("room");
+        let until = NOW + Duration::from_secs(10);
+        assert_eq!(bans.shorten(network("192.0.2.7/32"), until).map(|ban| ban.expires), Some(until));
+        bans.shorten(network("192.0.2.7/32"), NOW + Duration::from_secs(30));
+        assert_eq!(bans.expire(until), 1);
+        assert_eq!(bans.shorten(network("192.0.2.8/32"), until), None);
+    }
+
+    #[test]
     fn what_has_ended_goes_and_what_was_touched_is_told_once() {
         let (mut bans, never_ban) = (Bans::new(8), AddressSet::default());
         let rule = BanCause::Rule(RuleId(1));
@@ -330,20 +390,80 @@ mod tests {
         assert!(bans.is_empty());
     }
 
+    /// Enough to know who is served, none of whom is banned.
+    fn served() -> Innocent {
+        let mut innocent = Innocent::new();
+        innocent.serve(ClientAddress::new("203.0.113.7".parse().expect("an address")), 1_000.0);
+        innocent
+    }
+
+    #[test]
+    fn what_an_operator_or_a_list_says_of_a_network_is_never_replaced_by_what_was_merged() {
+        for cause in [BanCause::Operator, BanCause::Import] {
+            let (mut bans, never_ban) = (Bans::new(16), AddressSet::default());
+            // Merging the first two makes exactly these networks.
+            for text in ["192.0.2.0/31", "192.0.2.0/30", "192.0.2.0/29"] {
+                bans.add(ban(text, 7_200, cause), &never_ban).expect("room");
+            }
+            for host in 0..8 {
+                bans.add(ban(&format!("192.0.2.{host}/32"), 60, BanCause::Limit), &never_ban).expect("room");
+            }
+            bans.make_room(&served(), 1.0, &never_ban, NOW);
+            for text in ["192.0.2.0/31", "192.0.2.0/30", "192.0.2.0/29"] {
+                let held = bans.get(network(text)).expect("it stays");
+                assert_eq!((held.cause, held.expires), (cause, NOW + Duration::from_secs(7_200)), "{text}");
+            }
+            for host in 0..8 {
+                let client = network(&format!("192.0.2.{host}/32"));
+                let is_held = bans.iter().any(|ban| ban.cause != cause && ban.network.contains(&client));
+                assert!(is_held, "{client} is banned for itself as well");
+            }
+        }
+    }
+
+    #[test]
+    fn a_full_table_has_room_for_the_operator() {
+        let (mut bans, never_ban) = (Bans::new(128), AddressSet::default());
+        let client = |number: u64| format!("10.0.0.{number}/32");
+        for number in 0..126 {
+            let cause = if number % 2 == 0 { BanCause::Import } else { BanCause::Limit };
+            bans.add(ban(&client(number), 1_000 - number, cause), &never_ban).expect("room");
+        }
+        for cause in [BanCause::Import, BanCause::Limit, BanCause::Rule(RuleId(1))] {
+            assert_eq!(bans.add(ban("192.0.2.1/32", 60, cause), &never_ban), Err(BanError::Full { entries_max: 126 }));
+        }
+        for text in ["192.0.2.1/32", "192.0.2.2/32"] {
+            assert_eq!(bans.add(ban(text, 60, BanCause::Operator), &never_ban), Ok(true));
+        }
+        // Imports that end first give way, and nobody who need not.
+        assert_eq!(bans.make_way(2), [network(&client(124)), network(&client(122))]);
+        assert!(bans.make_way(2).is_empty());
+        assert_eq!(bans.make_way(64 + 2).len(), 64);
+        assert!(bans.iter().all(|ban| ban.cause != BanCause::Import || ban.expires > NOW + Duration::from_secs(1_000)));
+        // Then what the guard made; what the operator said never does.
+        bans.make_way(1_000);
+        assert!(bans.iter().all(|ban| ban.cause == BanCause::Operator) && bans.len() == 2);
+    }
+
     #[test]
     fn when_it_fills_clients_are_merged_and_the_operators_bans_stay() {
         let (mut bans, never_ban) = (Bans::new(64), AddressSet::default());
         bans.add(ban("198.51.100.1/32", 60, BanCause::Operator), &never_ban).expect("room");
-        for host in 0..63 {
+        for host in 0..62 {
             bans.add(ban(&format!("192.0.2.{host}/32"), 60 + host, BanCause::Rule(RuleId(1))), &never_ban)
                 .expect("room");
         }
         assert!(bans.is_tight());
-        let merged = bans.make_room(&Innocent::new(), 0.0, &never_ban, NOW);
+        assert!(
+            bans.make_room(&Innocent::new(), 1.0, &never_ban, NOW).networks.is_empty(),
+            "nobody knows who is served"
+        );
+        assert_eq!(bans.len(), 63);
+        let merged = bans.make_room(&served(), 0.0, &never_ban, NOW);
         assert!(!merged.networks.is_empty());
         assert!(bans.len() <= 32, "{}", bans.len());
         assert!(bans.get(network("198.51.100.1/32")).is_some());
-        for host in 0..63 {
+        for host in 0..62 {
             let client = network(&format!("192.0.2.{host}/32"));
             let ban = bans.iter().find(|ban| ban.network.contains(&client)).expect("still banned");
             assert!(ban.expires >= NOW + Duration::from_secs(60 + host));

@@ -1,5 +1,6 @@
 //! What operators say: who is banned or no longer, who is on which list, and what has not been confirmed in time.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use ipnet::IpNet;
@@ -12,20 +13,27 @@ use super::super::never::Entry;
 use super::super::orders::{
     BanRequest, BanView, Banned, Confirmed, NeverBanView, Order, UnbanRequest, Unbannable, Unbanned, seconds,
 };
-use super::{Enforcer, Unconfirmed};
+use super::super::unconfirmed::{Pending, Undone};
+use super::Enforcer;
 use crate::networks::Networks;
 use crate::privacy::{Cipher, Day, Scheme};
 use crate::record::{Action, Actor};
-
-/// Changes that wait to be confirmed.
-const UNCONFIRMED_MAX: usize = 64;
 
 impl Enforcer {
     pub(super) fn obey(&mut self, order: Order, now: Timestamp) {
         // Whoever asked may have gone; what was ordered is done all the same.
         match order {
-            Order::Ban(request, done) => drop(done.send(self.ban(&request, now))),
-            Order::Unban(names, done) => drop(done.send(self.unban(&names, now))),
+            Order::Ban(request, done) => {
+                let banned = self.ban(&request, now);
+                // What is said to be in force is so in the proxy.
+                self.publish_gate();
+                drop(done.send(banned));
+            }
+            Order::Unban(names, done) => {
+                let unbanned = self.unban(&names, now);
+                self.publish_gate();
+                drop(done.send(unbanned));
+            }
             Order::List(in_clear, done) => drop(done.send(self.list(in_clear, now))),
             Order::NeverBan(done) => {
                 let view = |entry: &Entry| NeverBanView {
@@ -36,14 +44,19 @@ impl Enforcer {
                 drop(done.send(self.never_ban.entries().iter().map(view).collect()));
             }
             Order::Operator(address) => {
-                self.never_ban.operator(address, now);
-                self.refresh_never_ban(now);
+                // Of one that is known nothing changes, and this comes with every command.
+                if self.never_ban.operator(address, now) {
+                    self.refresh_never_ban(now);
+                }
             }
             Order::Panic(is_on, done) => {
                 self.panicked = is_on;
-                self.kernel.panic(is_on, now);
-                self.bans
-                    .retain(|ban| !matches!(ban.cause, BanCause::Rule(_) | BanCause::Limit | BanCause::ProxiedLimit));
+                self.parts.hurry.store(false, Ordering::Release);
+                let kernel = self.kernel.panic(is_on, now);
+                let is_guards =
+                    |ban: &Ban| matches!(ban.cause, BanCause::Rule(_) | BanCause::Limit | BanCause::ProxiedLimit);
+                self.bans.retain(|ban| !is_guards(ban));
+                self.unconfirmed.forget_before(is_guards);
                 self.proxied.retain(|_| false);
                 if let Some((edge, _)) = &self.parts.edge {
                     edge.set_panicked(is_on);
@@ -52,15 +65,9 @@ impl Enforcer {
                 self.publish_gate();
                 let action = if is_on { Action::Panic } else { Action::Resume };
                 self.parts.record.journal(Actor::Operator, action, String::new());
-                let _ = done.send(());
+                let _ = done.send(kernel);
             }
-            Order::Confirm(done) => {
-                let changes = std::mem::take(&mut self.unconfirmed).len();
-                if changes > 0 {
-                    self.parts.record.journal(Actor::Operator, Action::Confirm, format!("{changes} changes"));
-                }
-                let _ = done.send(Confirmed { changes });
-            }
+            Order::Confirm(done) => drop(done.send(self.confirm())),
             Order::Configure { never_ban, ports } => {
                 self.never_ban.configure(never_ban);
                 self.ports = ports.into_iter().chain(self.parts.kernel.ports.iter().copied()).collect();
@@ -78,6 +85,7 @@ impl Enforcer {
                 let pardoned: Vec<IpNet> =
                     self.bans.iter().filter(|ban| is_pardoned(ban)).map(|ban| ban.network).collect();
                 self.proxied.retain(|ban| !is_pardoned(ban));
+                self.unconfirmed.forget_before(is_pardoned);
                 for network in pardoned {
                     self.parts.record.unban(network);
                     self.bans.remove(network);
@@ -89,18 +97,19 @@ impl Enforcer {
     }
 
     fn ban(&mut self, request: &BanRequest, now: Timestamp) -> Banned {
-        if let Some(operator) = request.operator {
-            self.never_ban.operator(operator, now);
-            self.refresh_never_ban(now);
-        }
-        let networks = asked::networks(request, &self.parts.shared.settings.load().networks);
+        let known = self.parts.shared.settings.load();
+        let networks = asked::networks(request, &known.networks, self.never_ban.set());
         let innocent = self.parts.innocent.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let collateral = asked::collateral(&networks, &innocent);
-        let withheld = asked::is_too_much(request, collateral);
+        let withheld = asked::withheld(request, &networks, collateral);
         let layers = self.layers();
         let mut banned = Banned { layers, networks: networks.len(), collateral, withheld, ..Banned::default() };
         let reason = request.reason.as_deref().map(printable);
-        let (mut before, mut recorded, mut asked) = (Vec::new(), Vec::new(), 0_usize);
+        let until = request.confirm_seconds.map(|time| now + seconds(time));
+        let (mut added, mut recorded, mut asked) = (Vec::new(), Vec::new(), 0_usize);
+        if !request.dry_run && withheld.is_none() {
+            self.make_way(request.cause, &networks, now);
+        }
         for (network, duration) in networks {
             asked += 1;
             let refuse = |reason: String| Unbannable { network, reason };
@@ -111,7 +120,7 @@ impl Enforcer {
                 banned.refused.push(refuse(format!("{error}{why}")));
                 continue;
             }
-            if request.dry_run || withheld {
+            if request.dry_run || withheld.is_some() {
                 continue;
             }
             let ban = Ban {
@@ -125,10 +134,17 @@ impl Enforcer {
             match self.bans.add(ban.clone(), self.never_ban.set()) {
                 Ok(true) => {
                     banned.added += 1;
-                    recorded.push(ban.clone());
-                    before.push((ban.network, present));
                     let within = |entry: &&Entry| ban.network.contains(&entry.network);
                     banned.spared.extend(self.never_ban.entries().iter().filter(within).copied());
+                    match until {
+                        // In the kernel and in the record, too, it ends with the deadline, so that a killed guard undoes it.
+                        Some(until) => recorded.extend(self.bans.shorten(ban.network, until).cloned()),
+                        None => {
+                            self.unconfirmed.forget(ban.network);
+                            recorded.push(ban.clone());
+                        }
+                    }
+                    added.push(Pending { ban, before: present });
                 }
                 Ok(false) => banned.unchanged += 1,
                 Err(error) => banned.refused.push(refuse(error.to_string())),
@@ -138,8 +154,8 @@ impl Enforcer {
         self.is_gate_stale = true;
         if banned.added > 0 {
             let actor = if request.cause == BanCause::Import { Actor::Import } else { Actor::Operator };
-            let whom = match before.as_slice() {
-                [(network, _)] => network.to_string(),
+            let whom = match added.as_slice() {
+                [one] => one.ban.network.to_string(),
                 networks => format!("{} of {asked} networks", networks.len()),
             };
             let places = asked::places(&request.countries, &request.systems);
@@ -147,16 +163,34 @@ impl Enforcer {
             let reason = reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
             let text = format!("{whom}{of_places}{reason}");
             self.parts.record.journal(actor, Action::Ban, text);
-            if let Some(confirm) = request.confirm_seconds {
-                if self.unconfirmed.len() >= UNCONFIRMED_MAX {
-                    self.undo_first();
-                }
-                let until = now + seconds(confirm);
-                banned.confirm_until = Some(until);
-                self.unconfirmed.push(Unconfirmed { until, before });
+            banned.confirm_until = until;
+            if let Some(until) = until
+                && let Some(undone) = self.unconfirmed.add(until, added)
+            {
+                self.undo(undone, now);
             }
         }
         banned
+    }
+
+    /// Makes room for an operator's bans: first by merging what the guard made, then others give way, imported ones first.
+    fn make_way(&mut self, cause: BanCause, networks: &[(IpNet, Option<u64>)], now: Timestamp) {
+        let is_new =
+            |network: &IpNet| self.bans.get(*network).is_none() && check_ban(*network, self.never_ban.set()).is_ok();
+        let count = networks.iter().map(|(network, _)| *network).filter(is_new).count();
+        if cause != BanCause::Operator || self.bans.len() + count <= self.parts.kernel.entries_max {
+            return;
+        }
+        self.make_room(now);
+        let gone = self.bans.make_way(count);
+        if gone.is_empty() {
+            return;
+        }
+        gone.iter().for_each(|network| self.parts.record.unban(*network));
+        let bans = counted(gone.len() as u64, "ban");
+        let text = format!("{bans} of lists or of the guard that were to end first gave way to what an operator says");
+        tracing::info!("{text}");
+        self.parts.record.journal(Actor::Guard, Action::Merge, text);
     }
 
     fn unban(&mut self, request: &UnbanRequest, now: Timestamp) -> Unbanned {
@@ -192,6 +226,7 @@ impl Enforcer {
         }
         let rules = self.parts.shared.rules.load_full();
         for network in &gone {
+            self.unconfirmed.forget(*network);
             let is_proxied = self.proxied.remove(*network).is_some();
             let here = self.bans.remove(*network);
             unbanned.removed += usize::from(here.is_some() || is_proxied);
@@ -254,29 +289,44 @@ impl Enforcer {
         Some(Cipher::new(&key, Scheme::PrefixPreserving))
     }
 
+    /// What waits to be confirmed lasts for as long as was asked for.
+    fn confirm(&mut self) -> Confirmed {
+        let (bans, changes) = self.unconfirmed.confirm();
+        if changes > 0 {
+            // What is in force until the deadline is the same but for its end; what is not was taken back, or has ended.
+            let is_in_force = |ban: &Ban| self.bans.get(ban.network).is_some_and(|present| present.since == ban.since);
+            let bans: Vec<Ban> = bans.into_iter().filter(is_in_force).collect();
+            bans.iter().for_each(|ban| self.take(ban.clone()));
+            self.parts.record.bans(bans);
+            self.parts.record.journal(Actor::Operator, Action::Confirm, counted(changes as u64, "change"));
+        }
+        Confirmed { changes }
+    }
+
     pub(super) fn undo_unconfirmed(&mut self, now: Timestamp) {
-        while self.unconfirmed.first().is_some_and(|change| change.until <= now) {
-            self.undo_first();
+        for undone in self.unconfirmed.run_out(now) {
+            self.undo(undone, now);
         }
     }
 
-    fn undo_first(&mut self) {
-        if self.unconfirmed.is_empty() {
+    pub(super) fn undo(&mut self, undone: Vec<Undone>, now: Timestamp) {
+        if undone.is_empty() {
             return;
         }
-        let change = self.unconfirmed.remove(0);
-        let count = change.before.len();
-        for (network, before) in change.before {
-            self.bans.remove(network);
-            match before {
+        let bans = counted(undone.len() as u64, "ban");
+        for Undone { network, since, before } in undone {
+            if self.bans.get(network).is_some_and(|ban| ban.since == since) {
+                self.bans.remove(network);
+            }
+            match before.filter(|ban| ban.expires > now) {
                 Some(ban) => {
                     self.parts.record.ban(&ban);
                     self.take(ban);
                 }
-                None => self.parts.record.unban(network),
+                None if self.bans.get(network).is_none() => self.parts.record.unban(network),
+                None => {}
             }
         }
-        let bans = counted(count as u64, "ban");
         tracing::info!("not confirmed in time and so undone: {bans}");
         self.parts.record.journal(Actor::Guard, Action::Undo, format!("{bans} not confirmed in time"));
         self.is_gate_stale = true;

@@ -1,5 +1,6 @@
-//! Elements of the table's hash sets, changed by messages to the kernel: a hundred thousand in the time that `nft` needs for a few
-//! thousand, and without starting a program. As with `nft`, a change is made whole or not at all.
+//! Changes made by messages to the kernel, without starting a program: elements of the table's hash sets, a hundred thousand in the
+//! time that `nft` needs for a few thousand, and the removal of a table, which must not depend on whether a program can be run. As
+//! with `nft`, a change is made whole or not at all.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -21,10 +22,12 @@ const NLA_F_NESTED: u16 = 0x8000;
 const NFNL_MSG_BATCH_BEGIN: u16 = 16;
 const NFNL_MSG_BATCH_END: u16 = 17;
 const NFNL_SUBSYS_NFTABLES: u16 = 10;
+const NFT_MSG_DELTABLE: u16 = (NFNL_SUBSYS_NFTABLES << 8) | 2;
 const NFT_MSG_NEWSETELEM: u16 = (NFNL_SUBSYS_NFTABLES << 8) | 12;
 const NFT_MSG_DELSETELEM: u16 = (NFNL_SUBSYS_NFTABLES << 8) | 14;
 const NFPROTO_UNSPEC: u8 = 0;
-const NFPROTO_INET: u8 = 1;
+pub(super) const NFPROTO_INET: u8 = 1;
+pub(super) const NFTA_TABLE_NAME: u16 = 1;
 const NFTA_SET_ELEM_LIST_TABLE: u16 = 1;
 const NFTA_SET_ELEM_LIST_SET: u16 = 2;
 const NFTA_SET_ELEM_LIST_ELEMENTS: u16 = 3;
@@ -57,18 +60,27 @@ pub(super) fn change(table: &str, changes: &Changes) -> io::Result<bool> {
     if batch.last.is_none() {
         return Ok(false);
     }
-    let bytes = batch.end();
-    let socket = open(netlink::NETFILTER)?;
-    // A message that is larger than the buffer is refused.
-    set_socket_send_buffer_size_force(&socket, bytes.len().saturating_add(64 * 1024))?;
-    sendto(&socket, &bytes, SendFlags::empty(), &SocketAddrNetlink::new(0, 0))?;
-    receive(&socket, |_, _| false).map(|()| true)
+    batch.commit().map(|()| true)
+}
+
+/// Removes a table with all that is in it; whether it was there or not.
+///
+/// # Errors
+/// What the kernel says: above all that the right is missing, or that the table is another program's alone (`flags owner`).
+pub(super) fn remove_table(table: &str) -> io::Result<()> {
+    let mut batch = Batch::begin();
+    batch.last = Some(batch.bytes.len());
+    batch.message(NFT_MSG_DELTABLE, NLM_F_REQUEST, NFPROTO_INET, 0, |bytes| text(bytes, NFTA_TABLE_NAME, table));
+    match batch.commit() {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 /// Messages of one transaction.
 struct Batch {
     bytes: Vec<u8>,
-    /// Where the last message of elements begins.
+    /// Where the last message that changes something begins.
     last: Option<usize>,
     messages: u32,
 }
@@ -80,10 +92,21 @@ impl Batch {
         batch
     }
 
-    /// The whole, of which the kernel answers the last message of elements: by then all of them were taken in.
+    /// Has the kernel make all of it, or nothing.
+    fn commit(self) -> io::Result<()> {
+        let bytes = self.end();
+        let socket = open(netlink::NETFILTER)?;
+        // A message that is larger than the buffer is refused.
+        set_socket_send_buffer_size_force(&socket, bytes.len().saturating_add(64 * 1024))?;
+        sendto(&socket, &bytes, SendFlags::empty(), &SocketAddrNetlink::new(0, 0))?;
+        receive(&socket, |_, _| false)
+    }
+
+    /// The whole, of which the kernel answers the last message: by then all of them were taken in.
     fn end(mut self) -> Vec<u8> {
         if let Some(flags) = self.last.and_then(|start| self.bytes.get_mut(start + 6..start + 8)) {
-            flags.copy_from_slice(&(NLM_F_REQUEST | NLM_F_CREATE | NLM_F_ACK).to_ne_bytes());
+            let asked = <[u8; 2]>::try_from(&*flags).map_or(NLM_F_REQUEST, u16::from_ne_bytes);
+            flags.copy_from_slice(&(asked | NLM_F_ACK).to_ne_bytes());
         }
         self.message(NFNL_MSG_BATCH_END, NLM_F_REQUEST, NFPROTO_UNSPEC, NFNL_SUBSYS_NFTABLES, |_| {});
         self.bytes

@@ -10,13 +10,18 @@
 
 mod claim;
 mod elements;
+mod ending;
+mod listing;
 mod netlink;
 mod nft;
+mod removal;
 mod right;
 pub(super) mod table;
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -26,14 +31,19 @@ use serde::{Deserialize, Serialize};
 use crate::config::{Kernel as Settings, KernelUse};
 use crate::host::clock::Clock;
 use claim::Claim;
-use nft::{Layout, Nft, NftError};
+use listing::Layout;
+use nft::{Nft, NftError};
 use table::{Changes, Desired, Installed, plan, plan_of};
 
 pub use nft::Dropped;
+pub use removal::{Removed, remove_tables};
 
 /// How long it waits after a failure; each further one doubles it, up to the most.
 const RETRY_MIN: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(60);
+
+/// How often it is tried to open the layer.
+const OPEN_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Elements that end within this time may be gone for that reason alone.
 const ENDING: Duration = Duration::from_secs(5);
@@ -59,7 +69,8 @@ pub enum KernelState {
     Ready,
     /// The table is in force.
     Active,
-    /// The table could not be changed; it is tried again, and the proxy refuses meanwhile.
+    /// The table could not be changed, or not be taken away in a panic; it is tried again, and the proxy does what it can by itself
+    /// meanwhile.
     Failing,
     /// The operator took everything out.
     Panicked,
@@ -95,6 +106,13 @@ pub struct KernelStatus {
 /// The table and what is known of it.
 #[derive(Debug)]
 pub(super) struct Kernel {
+    /// The table to be claimed; none when the settings want none.
+    wanted: Option<String>,
+    /// The guard's state directory.
+    state: PathBuf,
+    hurry: Arc<AtomicBool>,
+    /// Before this it is not tried again to open what could not be.
+    open_at: Timestamp,
     nft: Option<(Nft, Claim)>,
     size: usize,
     /// How the table lists when it is as we made it; none until it was read once.
@@ -112,13 +130,22 @@ pub(super) struct Kernel {
     retry_pause: Duration,
     /// Banned clients whose connections are to be ended.
     ending: BTreeSet<IpNet>,
+    /// Whether the operator took everything out.
+    is_out: bool,
     status: KernelStatus,
 }
 
 impl Kernel {
-    /// The layer as the settings want it. When something is missing it is off and says what.
-    pub(super) fn open(settings: &Settings) -> Self {
-        let mut kernel = Self {
+    /// The layer as the settings want it, for the guard with this state directory; [`Self::open`] opens it. Whatever it runs is ended
+    /// once `hurry` is set.
+    pub(super) fn new(settings: &Settings, state: PathBuf, hurry: Arc<AtomicBool>) -> Self {
+        let is_wanted = settings.usage != KernelUse::Never;
+        let reason = (!is_wanted).then(|| "[kernel] use is \"never\"".to_owned());
+        Self {
+            wanted: is_wanted.then(|| settings.table.clone()),
+            state,
+            hurry,
+            open_at: Timestamp::EPOCH,
             nft: None,
             size: settings.entries_max,
             layout: None,
@@ -131,26 +158,42 @@ impl Kernel {
             count_at: Timestamp::EPOCH,
             retry_pause: RETRY_MIN,
             ending: BTreeSet::new(),
-            status: KernelStatus::default(),
-        };
-        let missing = match settings.usage {
-            KernelUse::Never => Some("[kernel] use is \"never\"".to_owned()),
-            KernelUse::Auto => kernel.start(&settings.table).err(),
-        };
-        if let Some(reason) = missing {
-            if settings.usage != KernelUse::Never {
-                tracing::info!("nothing is dropped in the kernel, the proxy refuses by itself: {reason}");
-            }
-            kernel.status.reason = Some(reason);
+            is_out: false,
+            status: KernelStatus { reason, ..KernelStatus::default() },
         }
-        kernel
+    }
+
+    /// Opens the layer if it is wanted, not open yet, and time to try again: what was missing may have come. Says whether it is open
+    /// from now on.
+    pub(super) fn open(&mut self, now: Timestamp) -> bool {
+        let Some(table) = self.wanted.clone().filter(|_| self.nft.is_none() && now >= self.open_at) else {
+            return false;
+        };
+        self.open_at = now + OPEN_INTERVAL;
+        match self.start(&table) {
+            Ok(()) => {
+                if self.status.reason.take().is_some() {
+                    tracing::info!("what the kernel layer needs is there now");
+                }
+                true
+            }
+            Err(reason) => {
+                if self.status.reason.as_ref() != Some(&reason) {
+                    tracing::info!("nothing is dropped in the kernel, the proxy refuses by itself: {reason}");
+                }
+                self.status.reason = Some(reason);
+                false
+            }
+        }
     }
 
     fn start(&mut self, table: &str) -> Result<(), String> {
         right::obtain().map_err(|missing| missing.to_string())?;
-        let nft = Nft::find().map_err(|error| error.to_string())?;
-        netlink::generation().map_err(|error| format!("the kernel's nf_tables does not answer: {error}"))?;
-        let claim = Claim::take(table).map_err(|error| format!("failed to claim the table inet {table}: {error}"))?;
+        let nft = Nft::find(Arc::clone(&self.hurry)).map_err(|error| error.to_string())?;
+        let tables = netlink::tables().map_err(|error| format!("the kernel's nf_tables does not answer: {error}"))?;
+        let folder = claim::folder(&self.state);
+        let claim = Claim::take(table, &folder, &self.state)
+            .map_err(|error| format!("failed to claim the table inet {table} in {}: {error}", folder.display()))?;
         if claim.table() != table {
             tracing::warn!(
                 "another guard of this machine has the table inet {table}; this one takes inet {}",
@@ -158,17 +201,16 @@ impl Kernel {
             );
         }
         // One that a killed guard left behind is replaced at the first chance.
-        let tables = nft.tables().map_err(|error| error.to_string())?;
         self.exists = tables.iter().any(|found| found == claim.table());
         self.status.table = Some(claim.table().to_owned());
-        self.status.state = KernelState::Ready;
+        self.status.state = if self.is_out { KernelState::Panicked } else { KernelState::Ready };
         self.nft = Some((nft, claim));
         Ok(())
     }
 
     /// Whether anybody can be dropped here.
     pub(super) const fn is_usable(&self) -> bool {
-        self.nft.is_some() && !matches!(self.status.state, KernelState::Panicked)
+        self.nft.is_some() && !self.is_out
     }
 
     /// Whether something waits to be tried again.
@@ -191,6 +233,11 @@ impl Kernel {
         self.installed.due(now).next().is_some()
     }
 
+    /// Whether connections of banned clients are still to be ended.
+    pub(super) fn is_ending(&self) -> bool {
+        !self.ending.is_empty()
+    }
+
     /// Makes the table what is desired, where nothing but the bans of `touched` can have changed since the last time. A failure
     /// is noted, and all is made anew after a while.
     pub(super) fn reconcile(&mut self, desired: Desired<'_>, mut touched: BTreeSet<IpNet>, now: Timestamp) {
@@ -201,6 +248,8 @@ impl Kernel {
         let before = netlink::generation().ok();
         let clock = Clock::start();
         let result = if self.is_unknown {
+            // Also when only a part of it succeeds.
+            self.exists = true;
             let changes = plan(desired, &Installed::default(), now);
             nft.rebuild(claim.table(), &changes, self.size).and_then(|()| {
                 self.installed = Installed::default();
@@ -226,7 +275,7 @@ impl Kernel {
                     before.zip(after).is_some_and(|(before, after)| before.wrapping_add(transactions) == after);
                 let was_ours = self.is_unknown || before == self.generation;
                 self.generation = after.filter(|_| is_ours && was_ours);
-                (self.exists, self.is_unknown, self.retry_pause) = (true, false, RETRY_MIN);
+                (self.is_unknown, self.retry_pause) = (false, RETRY_MIN);
                 self.status.state = KernelState::Active;
                 self.status.reason = None;
                 self.status.transactions += u64::from(transactions);
@@ -317,57 +366,81 @@ impl Kernel {
         if self.ending.is_empty() || !self.is_usable() {
             return;
         }
-        let ending = std::mem::take(&mut self.ending);
         let connections = match netlink::connections() {
             Ok(connections) => connections,
-            Err(error) => return tracing::debug!(%error, "failed to list the connections of banned clients"),
+            Err(error) => {
+                self.ending.clear();
+                return tracing::debug!(%error, "failed to list the connections of banned clients");
+            }
         };
-        let is_banned = |peer: IpAddr| {
-            let lengths = if peer.is_ipv4() { (8..=32).rev() } else { (16..=64).rev() };
-            let network = |length| IpNet::new(peer, length).ok().map(|network| network.trunc());
-            lengths.filter_map(network).any(|network| ending.contains(&network))
-                && !desired.never_ban.iter().any(|entry| entry.contains(&peer))
-        };
-        let banned = connections.iter().filter(|connection| desired.ports.contains(&connection.local_port));
-        for connection in banned.filter(|connection| is_banned(connection.peer)).take(DESTROYED_MAX) {
+        let (banned, are_all) = ending::of_banned(&connections, &self.ending, desired, DESTROYED_MAX);
+        // What is beyond that is looked for again next time.
+        if are_all {
+            self.ending.clear();
+        }
+        for connection in banned {
             match netlink::destroy(connection) {
                 Ok(()) => self.status.connections_ended += 1,
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                Err(error) => return tracing::debug!(%error, "failed to end a connection of a banned client"),
+                Err(error) => {
+                    self.ending.clear();
+                    return tracing::debug!(%error, "failed to end a connection of a banned client");
+                }
             }
         }
     }
 
     /// Takes the table away.
-    pub(super) fn clear(&mut self, now: Timestamp) {
+    ///
+    /// # Errors
+    /// Why it is still there, for people.
+    pub(super) fn clear(&mut self, now: Timestamp) -> Result<(), String> {
         self.installed = Installed::default();
         self.is_unknown = true;
         self.ending.clear();
-        let Some((nft, claim)) = self.nft.as_ref().filter(|_| self.exists) else { return self.count() };
-        match nft.remove(claim.table()) {
-            Ok(()) => {
-                self.exists = false;
-                self.generation = None;
-                if self.status.state != KernelState::Panicked {
-                    self.status.state = KernelState::Ready;
-                }
-            }
-            Err(error) => self.fail(&error, now),
-        }
         self.count();
+        let Some((nft, claim)) = self.nft.as_ref() else { return Ok(()) };
+        if let Err(error) = removal::remove(Some(nft), claim.table()) {
+            self.exists = true;
+            self.retry_at = now + RETRY_MIN;
+            self.status.failures += 1;
+            if self.status.reason.as_ref() != Some(&error) {
+                tracing::error!("{error}; it is tried again until it is gone");
+            }
+            self.status.reason = Some(error.clone());
+            self.status.state = KernelState::Failing;
+            return Err(error);
+        }
+        (self.exists, self.generation) = (false, None);
+        self.status.reason = None;
+        self.status.state = if self.is_out { KernelState::Panicked } else { KernelState::Ready };
+        Ok(())
     }
 
     /// Takes the table away and makes none until told otherwise.
-    pub(super) fn panic(&mut self, is_on: bool, now: Timestamp) {
+    ///
+    /// # Errors
+    /// Why it is still there, for people; [`Self::keep_out`] goes on trying.
+    pub(super) fn panic(&mut self, is_on: bool, now: Timestamp) -> Result<(), String> {
+        self.is_out = is_on;
         if self.nft.is_none() {
-            return;
+            return Ok(());
         }
         self.retry_at = now;
         if is_on {
-            self.clear(now);
-            self.status.state = KernelState::Panicked;
-        } else if self.status.state == KernelState::Panicked {
+            return self.clear(now);
+        }
+        if self.status.state == KernelState::Panicked {
             self.status.state = KernelState::Ready;
+        }
+        Ok(())
+    }
+
+    /// Tries again what a panic could not do.
+    pub(super) fn keep_out(&mut self, now: Timestamp) {
+        if self.is_out && self.exists && now >= self.retry_at {
+            // The status tells how it went.
+            let _ = self.clear(now);
         }
     }
 }
@@ -393,19 +466,4 @@ fn apply(nft: &Nft, table: &str, changes: Changes) -> Result<(Changes, u32), Nft
 /// Changes the elements of the hashes, and says in how many transactions: one or none.
 fn change_elements(table: &str, changes: &Changes) -> Result<u32, NftError> {
     elements::change(table, changes).map(u32::from).map_err(NftError::Elements)
-}
-
-/// Removes every table that guards told `name` make, whether one is running or not: for when the guard does not answer.
-///
-/// # Errors
-/// When the right or `nft` is missing, or it says no.
-pub fn remove_tables(name: &str) -> Result<Vec<String>, String> {
-    right::obtain().map_err(|missing| missing.to_string())?;
-    let nft = Nft::find().map_err(|error| error.to_string())?;
-    let tables = nft.tables().map_err(|error| error.to_string())?;
-    let ours: Vec<String> = tables.into_iter().filter(|table| claim::is_of(table, name)).collect();
-    for table in &ours {
-        nft.remove(table).map_err(|error| error.to_string())?;
-    }
-    Ok(ours)
 }

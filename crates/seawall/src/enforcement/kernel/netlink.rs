@@ -1,5 +1,5 @@
-//! What is asked of the kernel directly: whether its packet filter has changed, which `nft` does not tell without reading
-//! everything, and to end connections of clients that were just banned. The messages of [`super::elements`] go the same way.
+//! What is asked of the kernel directly: which tables its packet filter has, whether it has changed, which `nft` does not tell
+//! without reading everything, and to end connections of clients that were just banned. The messages of [`super::elements`] go the same way.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -9,6 +9,8 @@ use rustix::fd::OwnedFd;
 use rustix::net::netlink::{self, SocketAddrNetlink};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType, recv, sendto, socket_with};
+
+use super::elements::{NFPROTO_INET, NFTA_TABLE_NAME};
 
 /// The kernel answers at once.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(1);
@@ -23,6 +25,8 @@ pub(super) const NLM_F_ACK: u16 = 0x4;
 const NLM_F_DUMP: u16 = 0x300;
 const NLMSG_ERROR: u16 = 0x2;
 const NLMSG_DONE: u16 = 0x3;
+const NFT_MSG_NEWTABLE: u16 = 10 << 8;
+const NFT_MSG_GETTABLE: u16 = (10 << 8) | 1;
 const NFT_MSG_GETGEN: u16 = (10 << 8) | 16;
 const NFT_MSG_NEWGEN: u16 = (10 << 8) | 15;
 const NFTA_GEN_ID: u16 = 1;
@@ -61,6 +65,25 @@ pub(crate) fn generation() -> io::Result<u32> {
     })?;
     let bytes = found.and_then(|bytes| <[u8; 4]>::try_from(bytes).ok());
     bytes.map(u32::from_be_bytes).ok_or_else(|| io::Error::other("the kernel's answer holds no generation"))
+}
+
+/// The names of the tables of the family inet.
+///
+/// # Errors
+/// When the kernel has no nf_tables, or the right is missing.
+pub(crate) fn tables() -> io::Result<Vec<String>> {
+    let socket = open(netlink::NETFILTER)?;
+    send(&socket, NFT_MSG_GETTABLE, NLM_F_REQUEST | NLM_F_DUMP, &[NFPROTO_INET, 0, 0, 0])?;
+    let mut found = Vec::new();
+    receive(&socket, |kind, payload| {
+        if kind == NFT_MSG_NEWTABLE
+            && let Some(name) = attribute(payload.get(4..).unwrap_or_default(), NFTA_TABLE_NAME)
+        {
+            found.push(String::from_utf8_lossy(name.strip_suffix(&[0]).unwrap_or(&name)).into_owned());
+        }
+        false
+    })?;
+    Ok(found)
 }
 
 /// Every TCP connection of this network namespace.
@@ -179,6 +202,14 @@ fn connection(payload: &[u8]) -> Option<Connection> {
         IpAddr::V6(Ipv6Addr::from(<[u8; 16]>::try_from(id.get(20..36)?).ok()?)).to_canonical()
     };
     Some(Connection { family, id, local_port: port(0)?, peer, peer_port: port(2)? })
+}
+
+#[cfg(test)]
+impl Connection {
+    /// One for tests of what is chosen; the kernel knows none such.
+    pub(super) const fn between(peer: IpAddr, local_port: u16) -> Self {
+        Self { family: 0, id: [0; SOCKET_ID_BYTES], local_port, peer, peer_port: 0 }
+    }
 }
 
 #[cfg(test)]

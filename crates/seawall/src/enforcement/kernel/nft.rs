@@ -1,20 +1,22 @@
-//! The kernel's table through `nft -j`: writing a transaction, reading the table back, running the program.
+//! The kernel's table through `nft -j`: writing a transaction, running the program. What it lists is read in [`super::listing`].
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{self, Read as _, Write as _};
-use std::net::IpAddr;
+use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ipnet::IpNet;
+use rustix::process::{Pid, Signal};
 use seawall_engine::units::Timestamp;
 use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Value, json};
 
-use super::table::{Changes, Installed, Place};
+use super::listing::{Found, read};
+use super::table::{Changes, Place};
 use crate::host::clock::Clock;
 
 /// Where Debian keeps it, beside what PATH names: services often run without /usr/sbin.
@@ -22,6 +24,9 @@ const FOLDERS: [&str; 3] = ["/usr/sbin", "/sbin", "/usr/local/sbin"];
 
 /// The longest that one transaction may take. 100,000 elements take half a second.
 const TIME_MAX: Duration = Duration::from_secs(10);
+
+/// The longest that removing a table may take: whoever asks for it is in a hurry.
+const REMOVAL_TIME_MAX: Duration = Duration::from_millis(500);
 
 /// How often a running program is looked at.
 const LOOK_INTERVAL: Duration = Duration::from_millis(2);
@@ -40,6 +45,8 @@ pub(crate) const COUNTERS: [&str; 2] = ["dropped_clients", "dropped_networks"];
 #[derive(Clone, Debug)]
 pub(crate) struct Nft {
     program: PathBuf,
+    /// Set while something is waited for that is more urgent than whatever is under way.
+    hurry: Arc<AtomicBool>,
 }
 
 /// Why a transaction or a reading failed.
@@ -52,8 +59,11 @@ pub(crate) enum NftError {
     #[error("failed to run {}: {error}", program.display())]
     Run { program: PathBuf, error: io::Error },
     /// It took too long and was ended.
-    #[error("nft did not finish within {TIME_MAX:?} and was ended")]
-    Slow,
+    #[error("nft did not finish within {limit:?} and was ended")]
+    Slow { limit: Duration },
+    /// A panic or the guard's end was waited for.
+    #[error("nft was ended before it had finished, since something more urgent was asked for")]
+    Interrupted,
     /// It said no.
     #[error("nft refused it: {message}")]
     Refused { message: String },
@@ -72,19 +82,6 @@ impl NftError {
     }
 }
 
-/// How the table is laid out, apart from what is in its sets.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Layout(Vec<(String, serde_json::Map<String, Value>)>);
-
-/// What a table was found to be.
-#[derive(Clone, Debug)]
-pub(crate) struct Found {
-    pub(crate) layout: Layout,
-    pub(crate) installed: Installed,
-    /// Elements that are none that we write, as ranges: their set is to be written anew.
-    pub(crate) is_foreign: bool,
-}
-
 /// Packets and bytes that were dropped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, Deserialize)]
 pub struct Dropped {
@@ -96,11 +93,11 @@ pub struct Dropped {
 
 impl Nft {
     /// Finds the program.
-    pub(crate) fn find() -> Result<Self, NftError> {
+    pub(crate) fn find(hurry: Arc<AtomicBool>) -> Result<Self, NftError> {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let mut folders = std::env::split_paths(&path).chain(FOLDERS.map(PathBuf::from));
         let program = folders.find_map(|folder| Some(folder.join("nft")).filter(|program| program.is_file()));
-        program.map(|program| Self { program }).ok_or(NftError::Missing)
+        program.map(|program| Self { program, hurry }).ok_or(NftError::Missing)
     }
 
     /// Makes the table anew, with these changes to an empty one in it but for those of its hashes ([`super::elements`]), in place of
@@ -131,12 +128,12 @@ impl Nft {
         // Deleting what is not there would be an error.
         batch.push(&json!({ "add": { "table": &name } }));
         batch.push(&json!({ "delete": { "table": &name } }));
-        self.transact(batch)
+        self.run(&["-j", "-f", "-"], Some(batch.finish()), REMOVAL_TIME_MAX).map(|_| ())
     }
 
     /// Reads the table; none when there is none of that name.
     pub(crate) fn read(&self, table: &str, now: Timestamp) -> Result<Option<Found>, NftError> {
-        match self.run(&["-j", "list", "table", "inet", table], None) {
+        match self.run(&["-j", "list", "table", "inet", table], None, TIME_MAX) {
             Ok(listing) => read(&listing, now).map(Some).map_err(NftError::Listing),
             Err(error) if error.is_absence() => Ok(None),
             Err(error) => Err(error),
@@ -145,7 +142,7 @@ impl Nft {
 
     /// What was dropped since the table was made. Unlike [`Self::read`] this costs the same however many are banned.
     pub(crate) fn dropped(&self, table: &str) -> Result<Dropped, NftError> {
-        let listing = self.run(&["-j", "list", "counters", "table", "inet", table], None)?;
+        let listing = self.run(&["-j", "list", "counters", "table", "inet", table], None, TIME_MAX)?;
         let listing: Listing = serde_json::from_slice(&listing).map_err(NftError::Listing)?;
         let mut dropped = Dropped::default();
         for counter in listing.nftables.iter().filter_map(|object| object.get("counter")) {
@@ -156,23 +153,16 @@ impl Nft {
         Ok(dropped)
     }
 
-    /// The names of the tables of our family.
-    pub(crate) fn tables(&self) -> Result<Vec<String>, NftError> {
-        let listing = self.run(&["-j", "list", "tables", "inet"], None)?;
-        let listing: Listing = serde_json::from_slice(&listing).map_err(NftError::Listing)?;
-        let name = |object: &Value| object.get("table")?.get("name")?.as_str().map(str::to_owned);
-        Ok(listing.nftables.iter().filter_map(name).collect())
-    }
-
     fn transact(&self, batch: Batch) -> Result<(), NftError> {
-        self.run(&["-j", "-f", "-"], Some(batch.finish())).map(|_| ())
+        self.run(&["-j", "-f", "-"], Some(batch.finish()), TIME_MAX).map(|_| ())
     }
 
-    /// Runs the program with this input and returns what it printed.
-    fn run(&self, arguments: &[&str], input: Option<String>) -> Result<Vec<u8>, NftError> {
+    /// Runs the program with this input, for no longer than `limit`, and returns what it printed.
+    fn run(&self, arguments: &[&str], input: Option<String>, limit: Duration) -> Result<Vec<u8>, NftError> {
         let failed = |error| NftError::Run { program: self.program.clone(), error };
         let mut command = Command::new(&self.program);
-        command.args(arguments).env("LC_ALL", "C");
+        // A group of its own, so that it is ended with whatever it has started.
+        command.args(arguments).env("LC_ALL", "C").process_group(0);
         command.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() });
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(failed)?;
         let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
@@ -185,11 +175,13 @@ impl Nft {
             let status = loop {
                 match child.try_wait() {
                     Ok(Some(status)) => break Ok(status),
-                    Ok(None) if clock.uptime() > TIME_MAX => {
-                        // It may have ended by itself in between.
-                        let _ = child.kill();
-                        let _ = child.wait();
-                        break Err(NftError::Slow);
+                    Ok(None) if self.hurry.load(Ordering::Acquire) => {
+                        end(&mut child);
+                        break Err(NftError::Interrupted);
+                    }
+                    Ok(None) if clock.uptime() > limit => {
+                        end(&mut child);
+                        break Err(NftError::Slow { limit });
                     }
                     Ok(None) => std::thread::sleep(LOOK_INTERVAL),
                     Err(error) => break Err(failed(error)),
@@ -199,6 +191,12 @@ impl Nft {
             if status?.success() { Ok(printed) } else { Err(NftError::Refused { message: first_line(&said) }) }
         })
     }
+}
+
+/// Ends a program and all of its group. It may have ended by itself in between.
+fn end(child: &mut Child) {
+    let _ = rustix::process::kill_process_group(Pid::from_child(child), Signal::KILL);
+    let _ = child.wait();
 }
 
 /// Reads up to `bytes_max`, and what is beyond to nowhere, so that the program can end.
@@ -366,156 +364,11 @@ struct Listing {
     nftables: Vec<Value>,
 }
 
-/// The listing of a table. Elements of its sets are read as they come: as values, a hundred thousand take a hundred megabytes.
-#[derive(Deserialize)]
-struct TableListing {
-    nftables: Vec<BTreeMap<String, Object>>,
-}
-
-/// What an object of a table holds, its elements apart.
-struct Object {
-    fields: serde_json::Map<String, Value>,
-    elements: Vec<Element>,
-}
-
-/// An element of a set, as far as it is one that we write.
-struct Element {
-    given: Option<Given>,
-    /// What is left of its time.
-    seconds: Option<u64>,
-}
-
-enum Given {
-    Port(u16),
-    Address(IpAddr),
-    Network(IpNet),
-}
-
-impl<'de> Deserialize<'de> for Object {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Fields;
-        impl<'de> Visitor<'de> for Fields {
-            type Value = Object;
-
-            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                formatter.write_str("an object of a table")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object, A::Error> {
-                let mut object = Object { fields: serde_json::Map::new(), elements: Vec::new() };
-                while let Some(name) = map.next_key::<String>()? {
-                    if name == "elem" {
-                        object.elements = map.next_value::<Elements>()?.0;
-                    } else {
-                        object.fields.insert(name, map.next_value()?);
-                    }
-                }
-                Ok(object)
-            }
-        }
-        deserializer.deserialize_map(Fields)
-    }
-}
-
-struct Elements(Vec<Element>);
-
-impl<'de> Deserialize<'de> for Elements {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Each;
-        impl<'de> Visitor<'de> for Each {
-            type Value = Elements;
-
-            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                formatter.write_str("the elements of a set")
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Elements, A::Error> {
-                let mut elements = Vec::new();
-                while let Some(value) = list.next_element::<Value>()? {
-                    elements.push(Element::read(&value));
-                }
-                Ok(Elements(elements))
-            }
-        }
-        deserializer.deserialize_seq(Each)
-    }
-}
-
-impl Element {
-    fn read(element: &Value) -> Self {
-        match element.get("elem") {
-            Some(timed) => Self {
-                given: timed.get("val").and_then(Given::read),
-                seconds: timed.get("expires").and_then(Value::as_u64),
-            },
-            None => Self { given: Given::read(element), seconds: None },
-        }
-    }
-}
-
-impl Given {
-    fn read(value: &Value) -> Option<Self> {
-        if let Some(number) = value.as_u64() {
-            return u16::try_from(number).ok().map(Self::Port);
-        }
-        if let Some(prefix) = value.get("prefix") {
-            let address: IpAddr = prefix.get("addr")?.as_str()?.parse().ok()?;
-            let length = u8::try_from(prefix.get("len")?.as_u64()?).ok()?;
-            return IpNet::new(address, length).ok().map(Self::Network);
-        }
-        value.as_str()?.parse().ok().map(Self::Address)
-    }
-}
-/// Reads a listing of the whole table.
-fn read(listing: &[u8], now: Timestamp) -> Result<Found, serde_json::Error> {
-    let listing: TableListing = serde_json::from_slice(listing)?;
-    let mut found = Found { layout: Layout(Vec::new()), installed: Installed::default(), is_foreign: false };
-    for (kind, Object { mut fields, elements }) in listing.nftables.into_iter().flatten() {
-        if kind == "metainfo" {
-            continue;
-        }
-        let name = fields.get("name").and_then(Value::as_str).unwrap_or_default();
-        for element in &elements {
-            found.is_foreign |= found.installed.take(name, element, now).is_none();
-        }
-        for volatile in ["handle", "packets", "bytes"] {
-            fields.remove(volatile);
-        }
-        found.layout.0.push((kind, fields));
-    }
-    Ok(found)
-}
-
-impl Installed {
-    /// Takes in what was found in a set; none when it is nothing that we put there.
-    fn take(&mut self, set: &str, element: &Element, now: Timestamp) -> Option<()> {
-        let network = match element.given.as_ref()? {
-            Given::Port(port) if set == "ports" => {
-                self.ports.insert(*port);
-                return Some(());
-            }
-            Given::Port(_) => return None,
-            Given::Network(network) => *network,
-            Given::Address(address) => {
-                let length = if set == "clients6" { 64 } else { IpNet::from(*address).max_prefix_len() };
-                IpNet::new(*address, length).ok()?
-            }
-        };
-        if set.starts_with("never") {
-            self.never_ban.insert(network);
-            return Some(());
-        }
-        // Elements of the wrong set, or without an end, are none of ours.
-        let until = now + Duration::from_secs(element.seconds?);
-        (Place::of(network).name() == set).then(|| self.insert(network, until))
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::collections::BTreeMap;
 
-    const NOW: Timestamp = Timestamp::from_seconds(1_700_000_000);
+    use super::*;
 
     #[test]
     fn a_transaction_is_json_and_trees_are_written_whole() {
@@ -536,30 +389,6 @@ mod tests {
         let text = batch.finish();
         let value: Value = serde_json::from_str(&text).expect("JSON");
         insta::assert_snapshot!(serde_json::to_string_pretty(&value["nftables"]).expect("JSON"));
-    }
-
-    #[test]
-    fn elements_of_others_are_known_for_such() {
-        let listing = |elements: &str, set: &str| {
-            format!("{{\"nftables\":[{{\"metainfo\":{{}}}},{{\"set\":{{\"name\":\"{set}\",\"elem\":[{elements}]}}}}]}}")
-        };
-        let timed = |value: &str| format!("{{\"elem\":{{\"val\":{value},\"timeout\":60,\"expires\":59}}}}");
-        for (set, elements, is_foreign) in [
-            ("clients4", timed("\"192.0.2.1\""), false),
-            ("clients4", "\"192.0.2.1\"".to_owned(), true),
-            ("networks4", timed("{\"prefix\":{\"addr\":\"192.0.2.0\",\"len\":24}}"), false),
-            ("networks4", timed("{\"range\":[\"192.0.2.0\",\"192.0.2.9\"]}"), true),
-            ("networks4", timed("\"192.0.2.1\""), true),
-            ("clients6", timed("\"2001:db8:1:2::\""), false),
-            ("never4", "\"192.0.2.1\"".to_owned(), false),
-            ("ports", "80".to_owned(), false),
-            ("ports", "{\"range\":[1,9]}".to_owned(), true),
-            ("ports", "\"\\u001b[2J\"".to_owned(), true),
-        ] {
-            let found = read(listing(&elements, set).as_bytes(), NOW).expect("a listing");
-            assert_eq!(found.is_foreign, is_foreign, "{set} {elements}");
-        }
-        assert!(read(b"no JSON", NOW).is_err());
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! from which somebody is logged in. Those stay for half a day after they were last seen.
 
 mod sessions;
+mod sshd;
 mod system;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use seawall_engine::address::{AddressSet, ClientAddress};
+use seawall_engine::decision::client_network;
 use seawall_engine::units::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -85,7 +87,8 @@ pub struct Configured {
 pub(crate) struct NeverBan {
     configured: Configured,
     sessions: Sessions,
-    operators: BTreeMap<IpAddr, Timestamp>,
+    /// Of an IPv6 address its /64: a machine changes its own address within it.
+    operators: BTreeMap<IpNet, Timestamp>,
     entries: Vec<Entry>,
     set: AddressSet,
 }
@@ -109,18 +112,19 @@ impl NeverBan {
         self.configured = configured;
     }
 
-    /// Notes that an operator is at this address.
-    pub(crate) fn operator(&mut self, address: IpAddr, now: Timestamp) {
+    /// Notes that an operator is at this address, and says whether that was not known.
+    pub(crate) fn operator(&mut self, address: IpAddr, now: Timestamp) -> bool {
         let address = ClientAddress::new(address);
         // A command from this machine itself tells nothing, and in a drill all clients are there.
         if address.is_loopback() {
-            return;
+            return false;
         }
-        self.operators.insert(address.ip(), now);
+        let is_new = self.operators.insert(client_network(address), now).is_none();
         while self.operators.len() > OPERATORS_MAX {
-            let oldest = self.operators.iter().min_by_key(|(_, seen)| **seen).map(|(address, _)| *address);
-            oldest.map(|address| self.operators.remove(&address));
+            let oldest = self.operators.iter().min_by_key(|(_, seen)| **seen).map(|(network, _)| *network);
+            oldest.map(|network| self.operators.remove(&network));
         }
+        is_new
     }
 
     /// Looks at the machine again, and says whether the list has changed.
@@ -135,8 +139,7 @@ impl NeverBan {
     }
 
     fn build(&mut self, machine: Vec<Entry>) -> bool {
-        let operators =
-            self.operators.keys().map(|address| Entry { network: (*address).into(), reason: Reason::Session });
+        let operators = self.operators.keys().map(|network| Entry { network: *network, reason: Reason::Session });
         let mut entries: Vec<Entry> =
             self.configured.entries.iter().copied().chain(operators).chain(machine).map(canonical).collect();
         entries.sort_unstable();
@@ -186,6 +189,9 @@ mod tests {
         assert!(list.refresh(start));
         assert_eq!(list.reason(address.into()), Some(Reason::Session));
         assert!(list.set().contains(ClientAddress::new(address)));
+        list.operator("2001:db8:9:2::7".parse().expect("an address"), start);
+        list.refresh(start);
+        assert_eq!(list.reason("2001:db8:9:2:ffff::1/128".parse().expect("a network")), Some(Reason::Session));
         list.refresh(start + OPERATOR_LIFE);
         assert_eq!(list.reason(address.into()), None);
         for number in 0..1_000_u32 {

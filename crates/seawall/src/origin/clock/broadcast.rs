@@ -88,6 +88,8 @@ pub enum End {
     LifetimeReached,
     /// The guard stopped.
     Stopped,
+    /// The caller has it ended at once.
+    Cut,
 }
 
 /// A viewer that is gone, and whose socket is closed.
@@ -249,6 +251,21 @@ impl Broadcaster {
         // The ones looked at go to the back, so that the next call begins with others.
         self.viewers.rotate_left(kept);
         self.viewers.len()
+    }
+
+    /// Ends the viewers whose sockets `is_over` names, with a reset. Whom a pass under way does not reach for that gets a whole picture
+    /// with the next.
+    pub fn cut(&mut self, is_over: impl Fn(&OwnedFd) -> bool) {
+        let mut position = 0;
+        while let Some(viewer) = self.viewers.get(position) {
+            if is_over(&viewer.socket) {
+                // If it cannot be set the connection is closed all the same, only less abruptly.
+                let _ = sockopt::set_socket_linger(&viewer.socket, Some(Duration::ZERO));
+                self.remove(position, End::Cut);
+            } else {
+                position += 1;
+            }
+        }
     }
 
     /// Reports every viewer that is gone since the last call.

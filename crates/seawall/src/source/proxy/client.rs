@@ -4,13 +4,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead as _, ReadBuf};
-use tokio::net::TcpStream;
 
+use super::client_socket::ClientSocket;
 use super::worker::Worker;
 
 /// A client's socket, with what was read ahead.
 pub(super) struct Client {
-    pub(super) socket: TcpStream,
+    pub(super) socket: ClientSocket,
     /// Empty while nothing was read.
     pub(super) buffer: Vec<u8>,
     /// Bytes of the buffer that were read and not yet used.
@@ -18,7 +18,7 @@ pub(super) struct Client {
 }
 
 impl Client {
-    pub(super) const fn new(socket: TcpStream) -> Self {
+    pub(super) const fn new(socket: ClientSocket) -> Self {
         Self { socket, buffer: Vec::new(), filled: 0 }
     }
 
@@ -46,7 +46,7 @@ impl Client {
         // Unlike `try_read`, this takes a read that leaves room for the last one there is, and so spares the system call
         // that would say so.
         let mut room = ReadBuf::new(free);
-        let polled = Pin::new(&mut self.socket).poll_read(context, &mut room);
+        let polled = Pin::new(&mut *self.socket).poll_read(context, &mut room);
         polled.map_ok(|()| {
             let length = room.filled().len();
             self.filled += length;

@@ -25,10 +25,10 @@ use super::answers::Reply;
 use super::claims::{Belief, Claims};
 use super::client::Client;
 use super::client_address::{self, ProxyHeader};
+use super::client_socket::ClientSocket;
 use super::deadlines::Deadline;
 use super::forward;
 use super::head::{BodyLength, Head, HeadError, HeadScanner, header_room};
-use super::listener;
 use super::relay::Outbound;
 use super::settings::{Destination, Settings};
 use super::stream::ClientStream;
@@ -151,12 +151,19 @@ impl Connection {
             worker: Rc::clone(worker),
         });
         match TcpStream::from_std(socket.into()) {
-            Ok(socket) => drop(tokio::task::spawn_local(connection.serve(socket))),
+            Ok(socket) => {
+                let deadline = Rc::clone(&connection.deadline);
+                if !connection.peer_is_trusted {
+                    deadline.belongs_to(peer);
+                }
+                let socket = ClientSocket::new(socket, Rc::clone(&deadline));
+                deadline.ends(tokio::task::spawn_local(connection.serve(socket)).abort_handle());
+            }
             Err(error) => tracing::warn!(%error, "failed to watch a new connection"),
         }
     }
 
-    async fn serve(self: Rc<Self>, socket: TcpStream) {
+    async fn serve(self: Rc<Self>, socket: ClientSocket) {
         let mut client = Client::new(socket);
         let mut expects_proxy_header =
             self.peer_is_trusted && self.worker.settings().client_address == ClientAddressSource::ProxyProtocol;
@@ -214,11 +221,7 @@ impl Connection {
             }
             Next::Watch => self.watch(socket),
             Next::Linger => self.linger(socket).await,
-            Next::Reset => {
-                if let Ok(socket) = socket.into_std() {
-                    listener::reset(socket.into());
-                }
-            }
+            Next::Reset => socket.reset(),
             Next::Close | Next::Again(_) => {}
         }
         self.worker.buffers.return_head(buffer);
@@ -247,6 +250,9 @@ impl Connection {
                 ProxyHeader::Invalid => return Err(Ended::Refused(Reply::Malformed)),
                 ProxyHeader::Complete(length, announced) => {
                     self.announced.set(announced);
+                    if let Some(client) = announced {
+                        self.deadline.belongs_to(client);
+                    }
                     client.consume(length, &self.worker);
                     return Ok(());
                 }
@@ -510,7 +516,7 @@ impl Connection {
     }
 
     /// Closes after an answer without cutting it off: says that nothing more comes, then reads on for a bounded while.
-    async fn linger(&self, mut socket: TcpStream) {
+    async fn linger(&self, mut socket: ClientSocket) {
         if socket.shutdown().await.is_err() {
             return;
         }
@@ -534,9 +540,9 @@ impl Connection {
     }
 
     /// Gives the socket to the clock's broadcaster, which counts it from now on.
-    fn watch(&self, socket: TcpStream) {
-        if let Ok(socket) = socket.into_std() {
-            self.worker.streams.adopt(&self.worker, socket.into(), self.slot.take());
+    fn watch(&self, socket: ClientSocket) {
+        if let Ok(socket) = socket.into_viewer() {
+            self.worker.streams.adopt(&self.worker, socket, self.slot.take());
         }
     }
 

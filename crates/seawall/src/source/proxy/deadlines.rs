@@ -1,10 +1,13 @@
-//! Deadlines of connections, kept coarse: one sweep every quarter second wakes what is overdue. Setting one is a store,
+//! Deadlines of connections, and whose connections these are, so that those of a client can be ended. Kept coarse: one sweep every quarter second wakes what is overdue. Setting one is a store,
 //! so that a request sets several for less than one timer would cost.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::task::{Context, Waker};
 use std::time::Duration;
+
+use seawall_engine::address::ClientAddress;
+use tokio::task::AbortHandle;
 
 /// How often the deadlines are swept, and so how late one can be noticed.
 pub(super) const SWEEP_INTERVAL: Duration = Duration::from_millis(250);
@@ -18,6 +21,11 @@ pub(super) struct Deadline {
     at: Cell<u64>,
     expired: Cell<bool>,
     waker: RefCell<Option<Waker>>,
+    /// Whose connection it is; none where it carries requests of several clients, or where nobody knows yet.
+    client: Cell<Option<ClientAddress>>,
+    /// The task that serves it.
+    task: OnceCell<AbortHandle>,
+    is_cut: Cell<bool>,
 }
 
 /// All deadlines of one worker.
@@ -30,7 +38,14 @@ pub(super) struct Deadlines {
 impl Deadlines {
     /// A deadline that is not set yet, swept until the last other holder lets it go.
     pub(super) fn add(&self) -> Rc<Deadline> {
-        let deadline = Rc::new(Deadline { at: Cell::new(NEVER), expired: Cell::new(false), waker: RefCell::new(None) });
+        let deadline = Rc::new(Deadline {
+            at: Cell::new(NEVER),
+            expired: Cell::new(false),
+            waker: RefCell::new(None),
+            client: Cell::new(None),
+            task: OnceCell::new(),
+            is_cut: Cell::new(false),
+        });
         self.entries.borrow_mut().push(Rc::clone(&deadline));
         deadline
     }
@@ -56,6 +71,16 @@ impl Deadlines {
         });
     }
 
+    /// Ends the connections of these clients, whatever they are in the middle of.
+    pub(super) fn cut(&self, is_banned: impl Fn(ClientAddress) -> bool) {
+        for deadline in self.entries.borrow().iter().filter(|deadline| deadline.client.get().is_some_and(&is_banned)) {
+            deadline.cut();
+            if let Some(task) = deadline.task.get() {
+                task.abort();
+            }
+        }
+    }
+
     /// Wakes every connection, so that each notices that the worker is draining.
     pub(super) fn wake_all(&self) {
         self.entries.borrow().iter().for_each(|deadline| deadline.wake());
@@ -63,6 +88,27 @@ impl Deadlines {
 }
 
 impl Deadline {
+    /// It is of a connection of this client alone.
+    pub(super) fn belongs_to(&self, client: ClientAddress) {
+        self.client.set(Some(client));
+    }
+
+    /// The connection ends with this task.
+    pub(super) fn ends(&self, task: AbortHandle) {
+        // A connection is served by one task for all its life.
+        let _ = self.task.set(task);
+    }
+
+    /// Has the connection's socket be closed with a reset.
+    pub(super) fn cut(&self) {
+        self.is_cut.set(true);
+    }
+
+    /// Whether it is to be closed with a reset.
+    pub(super) fn is_cut(&self) -> bool {
+        self.is_cut.get()
+    }
+
     /// Takes the deadline away.
     pub(super) fn clear(&self) {
         self.at.set(NEVER);

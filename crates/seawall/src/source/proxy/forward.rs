@@ -26,7 +26,6 @@ use super::connection::{Connection, Phase, Refused, Sender};
 use super::deadlines::Deadline;
 use super::head::{HeadError, Host};
 use super::headers::{self, Survey, Traits, upgrade_protocol};
-use super::listener;
 use super::settings::{Destination, Settings};
 use super::stream::ClientStream;
 use super::streams::ClockRequest;
@@ -90,7 +89,7 @@ pub(super) async fn serve(connection: &Rc<Connection>, mut stream: ClientStream)
                 return Some(stream);
             }
             if error.source().is_some_and(|cause| cause.is::<Dropped>()) {
-                stream.into_socket().into_std().map(|socket| listener::reset(socket.into())).ok();
+                stream.into_socket().reset();
             }
             None
         }

@@ -20,6 +20,7 @@ mod buffers;
 mod claims;
 mod client;
 pub(in crate::source) mod client_address;
+mod client_socket;
 mod connection;
 mod deadlines;
 mod forward;

@@ -7,14 +7,14 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 use super::answers::Reply;
+use super::client_socket::ClientSocket;
 use super::connection::{Connection, Phase};
 
 /// A client's connection.
 pub(super) struct ClientStream {
-    socket: TcpStream,
+    socket: ClientSocket,
     /// What was read before hyper came in: from `taken` to `filled`.
     read_ahead: Vec<u8>,
     taken: usize,
@@ -25,12 +25,12 @@ pub(super) struct ClientStream {
 impl ClientStream {
     /// The first `filled` bytes of `read_ahead` were read and not consumed; the buffer goes back to the worker once hyper
     /// has had them.
-    pub(super) fn new(socket: TcpStream, read_ahead: Vec<u8>, filled: usize, connection: Rc<Connection>) -> Self {
+    pub(super) fn new(socket: ClientSocket, read_ahead: Vec<u8>, filled: usize, connection: Rc<Connection>) -> Self {
         Self { socket, filled: filled.min(read_ahead.len()), read_ahead, taken: 0, connection }
     }
 
     /// The socket, to be closed or used for another protocol.
-    pub(super) fn into_socket(self) -> TcpStream {
+    pub(super) fn into_socket(self) -> ClientSocket {
         self.socket
     }
 
@@ -68,7 +68,7 @@ impl AsyncRead for ClientStream {
             return Poll::Ready(Ok(()));
         }
         let filled = buffer.filled().len();
-        let result = Pin::new(&mut this.socket).poll_read(context, buffer);
+        let result = Pin::new(&mut *this.socket).poll_read(context, buffer);
         if buffer.filled().len() > filled {
             this.connection.has_read();
         }
@@ -79,7 +79,7 @@ impl AsyncRead for ClientStream {
 impl AsyncWrite for ClientStream {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let result = Pin::new(&mut this.socket).poll_write(context, bytes);
+        let result = Pin::new(&mut *this.socket).poll_write(context, bytes);
         this.after_write(context, result)
     }
 
@@ -89,7 +89,7 @@ impl AsyncWrite for ClientStream {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let result = Pin::new(&mut this.socket).poll_write_vectored(context, slices);
+        let result = Pin::new(&mut *this.socket).poll_write_vectored(context, slices);
         this.after_write(context, result)
     }
 
@@ -98,11 +98,11 @@ impl AsyncWrite for ClientStream {
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().socket).poll_flush(context)
+        Pin::new(&mut *self.get_mut().socket).poll_flush(context)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().socket).poll_shutdown(context)
+        Pin::new(&mut *self.get_mut().socket).poll_shutdown(context)
     }
 }
 

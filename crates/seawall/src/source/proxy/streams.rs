@@ -2,9 +2,11 @@
 //! else of it.
 
 use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
+use seawall_engine::address::ClientAddress;
 use seawall_engine::gate::ClientSlot;
 use seawall_engine::observation::Request;
 
@@ -70,6 +72,14 @@ impl Streams {
                 listener::reset(socket);
             }
         }
+    }
+
+    /// Ends the images of these clients.
+    pub(super) fn cut(&self, is_banned: impl Fn(ClientAddress) -> bool) {
+        let peer = |socket: &OwnedFd| SocketAddr::try_from(rustix::net::getpeername(socket).ok()??).ok();
+        self.broadcaster
+            .borrow_mut()
+            .cut(|socket| peer(socket).is_some_and(|peer| is_banned(ClientAddress::new(peer.ip()))));
     }
 
     /// Counts the bytes sent since the last time.

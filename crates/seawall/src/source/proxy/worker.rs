@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use seawall_engine::address::{AddressSet, ClientAddress};
-use seawall_engine::gate::{Awaited, ClientSlot, Gate, Judged, Offence, TableFull};
+use seawall_engine::gate::{Awaited, BanSet, ClientSlot, Gate, Judged, Offence, TableFull};
 use seawall_engine::observation::Request;
 use seawall_engine::observation::attribute::Attribute;
 use seawall_engine::units::Timestamp;
@@ -69,6 +69,7 @@ pub(super) struct Worker {
     needs_networks: Cell<bool>,
     settings: RefCell<Arc<Settings>>,
     never_ban: RefCell<Arc<AddressSet>>,
+    bans: RefCell<Arc<BanSet>>,
     /// Clients for the kernel.
     handed_down: RefCell<rtrb::Producer<HandDown>>,
     answers: RefCell<Answers>,
@@ -154,6 +155,7 @@ impl Worker {
             needs_networks: Cell::new(false),
             settings: RefCell::new(settings),
             never_ban: RefCell::new(start.shared.never_ban.load_full()),
+            bans: RefCell::default(),
             handed_down: RefCell::new(start.handed_down),
             answers: RefCell::new(Answers::new(date)),
             // Never equal to a generation in use, so that the first look takes rules and settings in.
@@ -234,13 +236,30 @@ impl Worker {
         *self.never_ban.borrow_mut() = self.shared.never_ban.load_full();
         let rules = self.shared.rules.load_full();
         let mut gate = self.gate.borrow_mut();
-        gate.install_bans(self.shared.bans.load_full());
+        let bans = self.shared.bans.load_full();
+        gate.install_bans(Arc::clone(&bans));
         if !Arc::ptr_eq(gate.rules(), &rules) {
             self.answers.borrow_mut().set_rules(rules.refusals());
             let mut counts = self.shared.counts();
             self.needs_networks.set(rules.asks_for(Attribute::Country) || rules.asks_for(Attribute::Asn));
             gate.install(rules, |rule, count| counts.rules.push((rule, count)));
         }
+        drop(gate);
+        if !Arc::ptr_eq(&bans, &self.bans.replace(Arc::clone(&bans))) {
+            self.cut_banned(&bans);
+        }
+    }
+
+    /// Ends the connections of clients that are banned. Those of a trusted proxy are other clients' as well: there each request is
+    /// refused.
+    fn cut_banned(&self, bans: &BanSet) {
+        if bans.is_empty() {
+            return;
+        }
+        let (never_ban, now) = (self.never_ban.borrow(), self.shared.clock.now());
+        let is_banned = |client| bans.contains(client, now) && !never_ban.contains(client);
+        self.deadlines.cut(is_banned);
+        self.streams.cut(is_banned);
     }
 
     /// Looks at the limits in use.

@@ -21,6 +21,8 @@ pub(crate) struct Setup {
     kernel: String,
     rest: String,
     program: &'static [&'static str],
+    /// A folder where programs are looked for first.
+    programs: Option<PathBuf>,
 }
 
 impl Setup {
@@ -36,6 +38,7 @@ impl Setup {
             kernel: "use = \"never\"".to_owned(),
             rest: String::new(),
             program: PLAIN,
+            programs: None,
         }
     }
 
@@ -69,6 +72,12 @@ impl Setup {
         self
     }
 
+    /// With the programs of this folder in place of the system's.
+    pub(crate) fn programs(mut self, folder: &Path) -> Self {
+        self.programs = Some(folder.to_owned());
+        self
+    }
+
     /// With these further sections.
     pub(crate) fn sections(mut self, text: &str) -> Self {
         self.rest = text.to_owned();
@@ -98,7 +107,12 @@ impl Setup {
 
     /// Starts it and waits until visitors can come.
     pub(crate) fn start(&self) -> Guard {
-        Guard::launch(self.program, &self.text(), |_| {}, "state", &["serve", "--config", "seawall.toml"])
+        let Some(folder) = &self.programs else {
+            return Guard::launch(self.program, &self.text(), |_| {}, "state", &["serve", "--config", "seawall.toml"]);
+        };
+        let path = format!("PATH={}:{}", folder.display(), std::env::var("PATH").unwrap_or_default());
+        let program = [&["env", path.as_str()], self.program].concat();
+        Guard::launch(&program, &self.text(), |_| {}, "state", &["serve", "--config", "seawall.toml"])
     }
 }
 

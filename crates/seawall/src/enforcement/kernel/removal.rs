@@ -1,0 +1,54 @@
+//! How a table of ours is taken out of the kernel: by a guard, or when no guard answers.
+
+use std::path::Path;
+
+use super::claim::{self, Holder};
+use super::nft::Nft;
+use super::{elements, netlink, right};
+
+/// Removes a table that is ours, first by a message to the kernel, which needs no program.
+pub(super) fn remove(nft: Option<&Nft>, table: &str) -> Result<(), String> {
+    let Err(error) = elements::remove_table(table) else { return Ok(()) };
+    let by_nft = nft.map(|nft| nft.remove(table));
+    match by_nft {
+        Some(Ok(())) => Ok(()),
+        Some(Err(said)) => Err(format!(
+            "failed to remove the table inet {table}, which still drops whoever is in it: the kernel says {error}, and with the \
+             program: {said}"
+        )),
+        None => Err(format!("failed to remove the table inet {table}, which still drops whoever is in it: {error}")),
+    }
+}
+
+/// What became of tables that no guard answers for.
+#[derive(Debug, Default)]
+pub struct Removed {
+    /// Those that are gone.
+    pub removed: Vec<String>,
+    /// Those of guards that run, each with its guard's state directory.
+    pub held: Vec<(String, String)>,
+    /// Why others are still there, for people.
+    pub failed: Vec<String>,
+}
+
+/// Removes every table that guards told `name` make and that no running guard has: for when the guard of this state directory does
+/// not answer.
+///
+/// # Errors
+/// When the right is missing, or the kernel has no nf_tables.
+pub fn remove_tables(name: &str, state: &Path) -> Result<Removed, String> {
+    right::obtain().map_err(|missing| missing.to_string())?;
+    let tables = netlink::tables().map_err(|error| format!("the kernel's nf_tables does not answer: {error}"))?;
+    let (mut done, folders) = (Removed::default(), claim::folders(state));
+    for table in tables.into_iter().filter(|table| claim::is_of(table, name)) {
+        match claim::holder(&table, &folders) {
+            // It would be made anew at once.
+            Holder::Guard { state } => done.held.push((table, state)),
+            Holder::Nobody { .. } => match remove(None, &table) {
+                Ok(()) => done.removed.push(table),
+                Err(error) => done.failed.push(error),
+            },
+        }
+    }
+    Ok(done)
+}
