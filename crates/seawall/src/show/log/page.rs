@@ -131,6 +131,14 @@ impl Page {
         }
     }
 
+    /// Text in lines that begin at the left, after so many blanks.
+    pub(in crate::show) fn paragraph(&mut self, style: Style, indent: usize, text: &str) {
+        for line in wrapped(text, self.screen.columns.saturating_sub(indent)) {
+            let line = self.styled(style, &line);
+            self.line(&format!("{:indent$}{line}", ""));
+        }
+    }
+
     /// A title at the left, and what is to be known about the table at the right.
     pub(in crate::show) fn heading(&mut self, title: &str, note: &str) {
         let note = cut(note, self.screen.columns.saturating_sub(width(title) + 4));
