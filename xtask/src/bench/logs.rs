@@ -1,4 +1,5 @@
-//! Logs: how fast a report of a large one is made, beside GoAccess, in how much memory, and how fast lines are read.
+//! Logs: how fast a report of a large one is made, beside GoAccess, in how much memory, how long a flood in one takes to explain,
+//! and how fast lines are read.
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write as _};
@@ -24,6 +25,16 @@ const LINES_QUICK: u32 = 100_000;
 const TIMES_AS_FAST: f64 = 40.0;
 const MEMORY_MAX: f64 = 256.0;
 
+/// What `explain` may take of one core for a log of a million lines with a flood in it, in seconds.
+const EXPLAIN_MAX: f64 = 2.0;
+
+/// The part of that log that is flood, and how many of its lines come in a second.
+const FLOOD_PART: u32 = 10;
+const FLOOD_RATE: u32 = 200;
+
+/// Ticks of a second in which the system counts the time of processes (`CLK_TCK`, the same on every Linux).
+const TICKS: f64 = 100.0;
+
 /// For one line, in nanoseconds: two million a second.
 const PARSE_MAX: f64 = 500.0;
 
@@ -35,7 +46,11 @@ pub(crate) fn run(bench: &Bench) -> Result<Vec<Figure>, Failure> {
     packages::install_missing(NEEDED)?;
     let log = bench.folder("logs")?.join("access.log");
     let lines = if bench.is_quick { LINES_QUICK } else { LINES };
-    write_log(&log, lines).map_err(|source| Failure::Write { path: log.clone(), source })?;
+    write_log(&log, lines, 0).map_err(|source| Failure::Write { path: log.clone(), source })?;
+    let flooded = log.with_file_name("flooded.log");
+    let ordinary = lines - lines / FLOOD_PART;
+    write_log(&flooded, ordinary, lines - ordinary)
+        .map_err(|source| Failure::Write { path: flooded.clone(), source })?;
     let size = fs::metadata(&log).map_or(0, |metadata| metadata.len()) / 1_000_000;
     let mut times = [OURS, GOACCESS].map(|name| Series { name: name.to_owned(), values: Vec::new() });
     let mut memory = times.clone();
@@ -50,6 +65,7 @@ pub(crate) fn run(bench: &Bench) -> Result<Vec<Figure>, Failure> {
             memory.values.push(used.mebibytes);
         }
     }
+    let explain = explain(bench, &flooded)?;
     let ratio = times[1].median() / times[0].median();
     let what = format!("a log of {lines} lines and as many clients, {size} MB");
     let mut figures = vec![
@@ -74,6 +90,13 @@ pub(crate) fn run(bench: &Bench) -> Result<Vec<Figure>, Failure> {
             series: memory.to_vec(),
             notes: vec![],
         },
+        Figure {
+            what: format!("Explanation of a flood in such a log: time of one core, {lines} lines"),
+            unit: "s",
+            goal: if bench.is_quick { Goal::None } else { Goal::AtMost(EXPLAIN_MAX) },
+            series: vec![explain],
+            notes: vec!["It reads the log three times.".to_owned()],
+        },
     ];
     figures.extend(engine::criterion(bench, "seawall-engine", "parse", |name| {
         if name == "parse combined" { Goal::AtMost(PARSE_MAX) } else { Goal::None }
@@ -90,8 +113,23 @@ fn commands(bench: &Bench, log: &Path) -> [Vec<String>; 2] {
     [ours.to_vec(), goaccess.map(str::to_owned).to_vec()]
 }
 
+/// What the explanation of this log takes of one core.
+fn explain(bench: &Bench, log: &Path) -> Result<Series, Failure> {
+    let command =
+        [bench.guard.display().to_string(), "explain".to_owned(), "--json".to_owned(), log.display().to_string()];
+    let mut times = Series { name: OURS.to_owned(), values: Vec::new() };
+    for repetition in 1..=bench.repetitions {
+        let used = run_once(bench, &command)?;
+        bench.say(&format!("{repetition}/{} explain: {:.2} s of one core", bench.repetitions, used.core_seconds));
+        times.values.push(used.core_seconds);
+    }
+    Ok(times)
+}
+
 struct Used {
     seconds: f64,
+    /// Of all cores together, as far as it was seen before the end.
+    core_seconds: f64,
     mebibytes: f64,
 }
 
@@ -104,12 +142,14 @@ fn run_once(bench: &Bench, command: &[String]) -> Result<Used, Failure> {
     started.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let mut child = started.spawn().map_err(|source| Failure::Start { command: shown.clone(), source })?;
     let status = format!("/proc/{}/status", child.id());
-    let mut kibibytes = 0;
+    let stat = format!("/proc/{}/stat", child.id());
+    let (mut kibibytes, mut core_seconds) = (0, 0.0_f64);
     let ended = loop {
         let text = fs::read_to_string(&status).unwrap_or_default();
         let high_water = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
         let found = high_water.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
         kibibytes = kibibytes.max(found.unwrap_or(0));
+        core_seconds = core_seconds.max(ticks(&fs::read_to_string(&stat).unwrap_or_default()) as f64 / TICKS);
         match child.try_wait().map_err(|error| Failure::Bench(format!("failed to wait for {shown}: {error}")))? {
             Some(status) => break status,
             None => thread::sleep(LOOK_INTERVAL),
@@ -118,11 +158,20 @@ fn run_once(bench: &Bench, command: &[String]) -> Result<Used, Failure> {
     if !ended.success() {
         return Err(Failure::Command { command: shown, status: ended });
     }
-    Ok(Used { seconds: (bench.clock.uptime() - start).as_secs_f64(), mebibytes: kibibytes as f64 / 1024.0 })
+    let seconds = (bench.clock.uptime() - start).as_secs_f64();
+    Ok(Used { seconds, core_seconds, mebibytes: kibibytes as f64 / 1024.0 })
 }
 
-/// A combined log as of a site that a million come to: paths, agents and referers as unevenly spread as on real ones.
-pub(super) fn write_log(path: &Path, lines: u32) -> std::io::Result<()> {
+/// The time that a process has had for itself and in the system, from `/proc/PID/stat` (proc_pid_stat(5), fields 14 and 15).
+fn ticks(stat: &str) -> u64 {
+    // The name, in brackets, may hold anything.
+    let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    after_name.split_whitespace().skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum()
+}
+
+/// A combined log as of a site that a million come to: paths, agents and referers as unevenly spread as on real ones. In the
+/// middle of it are so many lines of a flood, each of a client of its own too.
+pub(super) fn write_log(path: &Path, lines: u32, flood: u32) -> std::io::Result<()> {
     let mut dice = fastrand::Rng::with_seed(1);
     let mut output = BufWriter::new(File::create(path)?);
     let agents: Vec<String> = (60..160)
@@ -132,7 +181,20 @@ pub(super) fn write_log(path: &Path, lines: u32) -> std::io::Result<()> {
             )
         })
         .collect();
+    let begin = lines / 2 / 12;
     for number in 0..lines {
+        if number % 12 == 0 && number / 12 >= begin {
+            let sent = (number / 12 - begin).saturating_mul(FLOOD_RATE);
+            for flooding in sent..flood.min(sent + FLOOD_RATE) {
+                let client = std::net::Ipv4Addr::from_bits((lines + flooding).wrapping_mul(0x9E37_79B1));
+                let second = number / 12;
+                let (hour, minute, second) = (second / 3600 % 24, second / 60 % 60, second % 60);
+                writeln!(
+                    output,
+                    "{client} - - [17/May/2025:{hour:02}:{minute:02}:{second:02} +0000] \"GET /announce?info_hash={flooding} HTTP/1.1\" 404 100 \"-\" \"uTorrent/3.5\"",
+                )?;
+            }
+        }
         // Spread over the addresses by an odd factor, so that no two are the same and they come in no order.
         let client = std::net::Ipv4Addr::from_bits(number.wrapping_mul(0x9E37_79B1));
         let second = number / 12;
@@ -148,4 +210,16 @@ pub(super) fn write_log(path: &Path, lines: u32) -> std::io::Result<()> {
         )?;
     }
     output.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_of_a_process_is_read_whatever_its_name() {
+        let stat = "77 (a) b (c) S 1 77 77 0 -1 4194560 300 0 0 0 150 23 0 0 20 0 1 0 500 9000000 800";
+        assert_eq!(ticks(stat), 173);
+        assert_eq!(ticks(""), 0);
+    }
 }

@@ -84,7 +84,7 @@ pub(crate) fn run(bench: &Bench) -> Result<Vec<Figure>, Failure> {
 fn at_once(bench: &Bench, lines: u32) -> Result<f64, Failure> {
     let folder = bench.folder("watch")?;
     let log = folder.join("pipe.log");
-    logs::write_log(&log, lines).map_err(|source| Failure::Write { path: log.clone(), source })?;
+    logs::write_log(&log, lines, 0).map_err(|source| Failure::Write { path: log.clone(), source })?;
     let input = File::open(&log).map_err(|source| Failure::Write { path: log.clone(), source })?;
     // A second source keeps it running after the end of the first.
     let guard = Guard::start(bench, &folder, &["-", "idle.log"], input.into())?;

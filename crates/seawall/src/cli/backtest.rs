@@ -13,7 +13,8 @@ use super::Failure;
 use super::logs::{Unreadable, expression, files};
 use super::output::{clients, print, screen};
 use super::rule_file;
-use crate::config;
+use crate::config::{self, NetworkFiles};
+use crate::networks::Networks;
 use crate::show::backtest::terminal::render;
 use crate::show::backtest::{Backtest, Candidate, RULES_MAX};
 use crate::show::log::{Logs, Progress};
@@ -58,7 +59,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE")]
     rules: Option<PathBuf>,
 
-    /// The configuration whose hosts are the list `sites`, as in `host not in sites`.
+    /// The configuration whose hosts are the list `sites`, as in `host not in sites`, and whose tables of networks are used in place
+    /// of the built-in one.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 
@@ -77,16 +79,23 @@ pub(crate) struct Arguments {
 
 /// Runs the command.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let lists = match &arguments.config {
-        Some(path) => config::load(path)?.lists(),
-        None => Lists::default(),
+    let (network_files, lists) = match &arguments.config {
+        Some(path) => {
+            let config = config::load(path)?;
+            let lists = config.lists();
+            (config.networks, lists)
+        }
+        None => (NetworkFiles::default(), Lists::default()),
     };
     let mut backtest = Backtest::new(candidates(arguments, &lists)?, clients(arguments.show_addresses)?);
-    let logs = files(&arguments.logs);
+    let networks = backtest.asks_for_networks().then(|| Networks::load(&network_files)).transpose();
+    let networks = networks.map_err(Failure::machine)?;
+    let paths = files(&arguments.logs);
+    let logs = Logs { networks: networks.as_ref(), ..Logs::new(&paths, arguments.format.as_ref()) };
     let mut matched = MatchedLines::new();
     let mut unreadable = Unreadable::default();
     backtest.collect(
-        &Logs::new(&logs, arguments.format.as_ref()),
+        &logs,
         &mut Progress::on_terminal(),
         |line, line_break| {
             if arguments.print_matched { matched.print(line, line_break) } else { ControlFlow::Continue(()) }

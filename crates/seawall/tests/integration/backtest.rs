@@ -303,3 +303,24 @@ fn the_command_line_is_checked() {
         assert!(text(&help.stdout).contains(expected), "{expected}");
     }
 }
+
+#[test]
+fn rules_about_countries_and_systems_are_judged() {
+    let place = Place::new();
+    let mut log = String::new();
+    for (number, client) in ["8.8.8.8", "8.8.4.4", "193.0.6.139", "192.0.2.1"].into_iter().enumerate() {
+        log += &line(client, &format!("10:00:0{number}"), "GET /", 200, "Firefox");
+    }
+    place.file("access.log", log);
+    for (rule, requests) in
+        [("country = US", 2), ("asn = 15169", 2), ("country = NL", 1), ("country != US", 2), ("asn = 3333", 1)]
+    {
+        let summary = place.json(&["--rule", rule, "access.log"]);
+        let tried = &summary["rules"][0];
+        assert_eq!(
+            (tried["requests"].as_u64(), tried["not_judged"].as_u64()),
+            (Some(requests), Some(0)),
+            "{rule}: {tried:#}"
+        );
+    }
+}

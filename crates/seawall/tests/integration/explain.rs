@@ -173,7 +173,7 @@ fn people_read_when_what_whom_and_what_to_do() {
         "explained",
         "user-agent = \"zgrab/0.x\"",
         "9,600 requests",
-        "about 20 clients, 480 each",
+        "20 clients, 480 each",
         "Refuse what the rules match.",
         "▇",
     ] {
@@ -247,4 +247,143 @@ fn what_cannot_be_read_is_said() {
     let (output, _folder) = run("", &["-"]);
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("read three times"));
+}
+
+/// Lines of at most so many characters, but where a word has more.
+#[track_caller]
+fn check_width(text: &str, columns: usize) {
+    for line in text.lines() {
+        let longest = line.split(' ').map(|word| word.chars().count()).max().unwrap_or(0);
+        assert!(line.chars().count() <= columns || longest + 13 > columns, "{line:?} in\n{text}");
+    }
+}
+
+#[test]
+fn it_keeps_to_the_width_of_the_terminal() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    fs::write(folder.path().join("access.log"), turns()).expect("room for a log");
+    for columns in [40, 60, 100] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_seawall"));
+        command.args(["explain", "access.log"]).current_dir(folder.path()).env("COLUMNS", columns.to_string());
+        let output = command.output().expect("the program runs");
+        check_width(&String::from_utf8_lossy(&output.stdout), columns);
+    }
+}
+
+/// Eleven floods, each with an agent of its own, in a day of a visitor every few seconds.
+fn many_floods() -> String {
+    let mut log = Log { lines: Vec::new(), random: 7 };
+    for second in (0..43_200).step_by(4) {
+        let client = log.below(400);
+        let page = format!("GET /blog/{}.html", log.below(40));
+        log.line(second, &format!("198.51.100.{}", client % 250), &page, 200, AGENTS[client % 6]);
+    }
+    for flood in 0..11 {
+        for number in 0..2000 + flood * 100 {
+            let address = format!("203.0.{flood}.{}", number % 250);
+            log.line(3000 + flood * 3200 + number / 20, &address, "GET /x", 404, &format!("Flood{flood}/1"));
+        }
+    }
+    log.text()
+}
+
+#[test]
+fn surges_that_are_too_many_are_said_to_be_left_out() {
+    let log = many_floods();
+    let found = json(&log);
+    assert_eq!(found["surges"].as_array().map(Vec::len), Some(8), "{found:#}");
+    assert_eq!(found["left_out"].as_array().map(Vec::len), Some(3), "{found:#}");
+    let (output, _folder) = run(&log, &[]);
+    let shown = String::from_utf8_lossy(&output.stdout);
+    assert!(shown.contains("3 surges more") && shown.contains("Further surges"), "{shown}");
+}
+
+#[test]
+fn a_log_that_is_mostly_flood_says_what_stands_out() {
+    let mut log = Log::ordinary();
+    for second in 1200..7200 {
+        for number in 0..4 {
+            let address = format!("203.{}.{}.{number}", second % 200, second / 200);
+            log.line(second, &address, "GET /announce?info_hash=x", 404, "uTorrent/3");
+        }
+    }
+    let text = log.text();
+    let found = json(&text);
+    assert_eq!(found["surges"].as_array().map(Vec::len), Some(0), "{found:#}");
+    assert_eq!(found["prevalent"][0]["text"], "user-agent = \"uTorrent/3\"", "{found:#}");
+    assert_eq!(found["prevalent"][0]["requests"], 24_000);
+    let (output, _folder) = run(&text, &[]);
+    assert_eq!(output.status.code(), Some(0));
+    let shown = String::from_utf8_lossy(&output.stdout);
+    assert!(shown.contains("stands out") && shown.contains("a flood that does is no surge"), "{shown}");
+    // Two seconds of a log say nothing of what is usual.
+    let lines: Vec<&str> = text.lines().filter(|line| line.contains("2024:13:00:0")).collect();
+    let (output, _folder) = run(&lines.join("\n"), &[]);
+    let shown = String::from_utf8_lossy(&output.stdout);
+    assert!(shown.contains("too little to say what is usual"), "{shown}");
+}
+
+#[test]
+fn advice_names_returning_clients_and_live_pages() {
+    let mut log = Log::ordinary();
+    for number in 0..6000_u32 {
+        let address = format!("{}.{}.{}.7", 20 + number % 180, number / 180 * 7, number % 250);
+        log.line(
+            600 + number / 20,
+            &address,
+            "GET /blog/7.html",
+            200,
+            &format!("{} x{}", AGENTS[number as usize % 5], number * 977),
+        );
+    }
+    let found = json(&log.text());
+    let surge = &found["surges"][0];
+    let advice = surge["advice"].as_str().expect("a text");
+    assert!(advice.contains("of returning clients"), "{surge:#}");
+    assert!(!advice.contains("next to nobody"), "{advice}");
+    assert!(surge["rules"][0]["outside_returning"].as_u64().is_some_and(|count| count > 0), "{surge:#}");
+    let (share, upper) = (&surge["rules"][0]["collateral"], &surge["rules"][0]["collateral_upper"]);
+    assert!(share.as_f64() > Some(0.0) && share.as_f64() < upper.as_f64(), "{surge:#}");
+    assert_eq!(share, &surge["rules"][0]["outside_share"]);
+}
+
+#[test]
+fn what_a_log_is_taken_for_is_said() {
+    let (output, _folder) = run(&turns(), &["--format", "combined"]);
+    let shown = String::from_utf8_lossy(&output.stdout);
+    assert!(shown.contains("as --format says"), "{shown}");
+    // Its first lines are nothing at all.
+    let (output, _folder) = run(&("rubbish\n".repeat(300) + &turns()), &[]);
+    let shown = String::from_utf8_lossy(&output.stdout);
+    assert!(shown.contains("mixed: combined in 9"), "{shown}");
+}
+
+/// Addresses in China, with agents and pages of everybody.
+fn from_one_country() -> String {
+    let mut log = Log::ordinary();
+    for number in 0..9000_u32 {
+        let (agent, page) = (AGENTS[log.below(5)], format!("GET /blog/{}.html", log.below(40)));
+        let address =
+            format!("{}.{}.{}.{}", [36, 58, 59, 60][log.below(4)], 16 + log.below(16), log.below(250), number % 250);
+        log.line(4000 + number / 15, &address, &page, 200, agent);
+    }
+    log.text()
+}
+
+#[test]
+fn rules_about_countries_and_systems_are_read_by_backtest() {
+    let (output, folder) = run(&from_one_country(), &["--json", "--rules-out", "rules.txt"]);
+    let found: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let rules = found["surges"][0]["rules"].as_array().expect("a list").clone();
+    let is_about_networks =
+        |rule: &Value| rule["text"].as_str().is_some_and(|text| text.contains("country") || text.contains("asn"));
+    assert!(rules.iter().any(is_about_networks), "{found:#}");
+    let mut backtest = Command::new(env!("CARGO_BIN_EXE_seawall"));
+    backtest.args(["backtest", "--json", "--rules", "rules.txt", "access.log"]).current_dir(folder.path());
+    let output = backtest.output().expect("the program runs");
+    let tried: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    for (rule, tried) in rules.iter().zip(tried["rules"].as_array().expect("a list")) {
+        let all = ["requests", "outside", "beside", "own"].map(|part| rule[part].as_u64().expect("a count"));
+        assert_eq!(tried["requests"].as_u64(), Some(all.iter().sum()), "{rule:#} {tried:#}");
+    }
 }

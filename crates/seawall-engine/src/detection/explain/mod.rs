@@ -2,23 +2,28 @@
 //!
 //! A log is read three times, so that nothing of it has to be kept: [`SurgeFinder`] finds when there was more than usual;
 //! [`Explainer`] takes a sample of each surge and of all that lies outside, and mines them; [`Trace`] counts exactly whom
-//! the rules that were found hit, inside the surges and outside, and since when. Memory is bounded whatever the log.
+//! the rules that were found hit, inside the surges and outside, and since when. Memory is bounded whatever the log. A log without
+//! a surge may be a flood from end to end: [`Majority`] knows what more than half of it has.
 
+mod acquaintances;
+mod counted;
 mod edges;
+mod found;
+mod own;
+mod parts;
+mod prevalent;
+mod senders;
+mod settled;
 mod surges;
 mod time_zone;
 mod trace;
-
-use std::time::Duration;
-
-use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::address::{AddressSet, ClientAddress};
 use crate::decision::{Condition, CostKind, Evidence, Shape, Verdict};
 use crate::observation::Observation;
 use crate::observation::attribute::{Attribute, cut};
 
-use super::baseline::Baseline;
+use super::baseline::{Baseline, NormalRow, STRATA, stratum};
 use super::crowd::Marked;
 use super::inquiry::Inquiry;
 use super::material::Material;
@@ -28,39 +33,58 @@ use super::reference::{ROWS_MAX, Reference};
 use super::seasonal::{Normal, SAMPLE_SECONDS};
 use super::shapes::{Retries, Rhythms};
 use super::trigger::Reading;
-use super::values::{Keys, Texts};
-use super::{COSTS, importance, observed_costs, outcome};
+use super::values::{Item, Keys, Texts};
+use super::{importance, observed_costs, outcome};
 
+use acquaintances::Acquaintances;
+use own::own_marks;
+use parts::{PARTS, Parts, window};
+use senders::Senders;
+use settled::{settled, signs};
+
+pub use counted::Counted;
+pub use found::{Found, Zone};
+pub use prevalent::{Majority, Prevalence, Prevalent};
+pub use senders::Heaviest;
 pub use surges::{Level, Surge, SurgeFinder};
 pub use time_zone::TimeZone;
-pub use trace::{Trace, Traced};
+pub use trace::{Precursor, Trace, Traced, TracedSurge};
 
-/// Clients whose first request is remembered, to know the returning ones.
-const CLIENTS_MAX: usize = 1 << 20;
-
-/// A client that was here this long before is an old acquaintance.
-const RETURNING: Duration = Duration::from_secs(3600);
-
-/// In how many parts of a surge a rule must hold. In a flood whose addresses take turns, each has a part of its own, and only
-/// what all of them share has them all.
-const PARTS: u32 = 8;
+/// With more clients than this only every second one, then every third, is asked what is normal, with all that it did: many
+/// more votes than are kept.
+const VOTERS_MAX: usize = 1 << 15;
 
 /// What is thought of one surge.
 #[derive(Clone, Debug)]
 pub struct Explained {
     /// When and how much.
     pub surge: Surge,
-    /// What it is.
+    /// What it is; never [`Verdict::Undecided`], since a log has no later.
     pub verdict: Verdict,
     /// The well-known shapes that it shows.
     pub shapes: Vec<Shape>,
     /// The verdict in a sentence.
     pub explanation: String,
     /// The rules that explain it, the best first.
-    pub rules: Vec<(Vec<Condition>, Evidence)>,
-    /// Different clients out of a sample of what the rules match, of the whole surge when there are none: to see where they
-    /// are.
-    pub clients: Vec<ClientAddress>,
+    pub rules: Vec<Proposed>,
+    /// Marks of its senders that are also seen outside surges, and are not normal there.
+    pub own: Vec<Condition>,
+    /// Clients out of a sample of what the rules match, of the whole surge when there are none, with how much of the excess each
+    /// has: to see where it comes from.
+    pub clients: Vec<(ClientAddress, f64)>,
+    /// The network with most of that, where the log has addresses.
+    pub heaviest: Option<Heaviest>,
+}
+
+/// A rule that explains a surge.
+#[derive(Clone, Debug)]
+pub struct Proposed {
+    /// What it asks for.
+    pub conditions: Vec<Condition>,
+    /// What speaks for it.
+    pub evidence: Evidence,
+    /// What else all that it matches have, and next to nothing in normal traffic.
+    pub signs: Vec<Condition>,
 }
 
 /// Takes samples of surges and of what is normal.
@@ -72,26 +96,32 @@ pub struct Explainer {
     baseline: Baseline,
     rhythms: Rhythms,
     normal_texts: Texts,
+    found: Found,
     surges: Vec<Sampling>,
-    first_seen: FxHashMap<u32, u32>,
-    typical: [f64; COSTS],
+    acquaintances: Acquaintances,
+    /// Requests outside in each stratum of the week.
+    outside: [u64; STRATA],
 }
 
 /// The sample of one surge.
 #[derive(Debug)]
 struct Sampling {
-    surge: Surge,
     bucket: Bucket,
     texts: Texts,
     retries: Retries,
+    parts: Parts,
 }
 
 impl Explainer {
     /// For these surges. `seed` is that of sampling; the same seed gives the same result.
-    pub fn new(surges: Vec<Surge>, seed: u64) -> Self {
+    pub fn new(found: Found, seed: u64) -> Self {
         let keys = Keys::new(seed);
-        let sampling =
-            |surge| Sampling { surge, bucket: Bucket::new(ROWS_MAX), texts: Texts::new(), retries: Retries::default() };
+        let sampling = |_: &Surge| Sampling {
+            bucket: Bucket::new(ROWS_MAX),
+            texts: Texts::new(),
+            retries: Retries::default(),
+            parts: Parts::default(),
+        };
         Self {
             marked: Marked::new(&keys),
             keys,
@@ -99,27 +129,33 @@ impl Explainer {
             baseline: Baseline::new(),
             rhythms: Rhythms::new(),
             normal_texts: Texts::new(),
-            surges: surges.into_iter().map(sampling).collect(),
-            first_seen: FxHashMap::default(),
-            typical: super::TYPICAL,
+            surges: found.surges.iter().map(sampling).collect(),
+            found,
+            acquaintances: Acquaintances::default(),
+            outside: [0; STRATA],
         }
     }
 
-    /// Takes one observation of the second reading.
-    pub fn observe(&mut self, observation: &Observation<'_>) {
+    /// Takes one observation of the second reading. `locate` says where its client is, which is asked of a part of them only.
+    pub fn observe(&mut self, observation: &Observation<'_>, locate: &dyn Fn(&mut Observation<'_>)) {
         let second = observation.at.as_seconds();
         let client_hash = observation.client.map_or(0, |client| self.keys.client(client));
-        let returning = client_hash != 0 && self.is_returning(client_hash, second as u32);
-        let costs = observed_costs(observation);
+        let returning = observation.client.is_some_and(|client| self.acquaintances.meet(client, second as u32));
         let path = self.keys.value(Attribute::Path, Some(cut(observation.request.path)));
         self.rhythms.arrive(path, observation.at);
+        let surge = match self.found.zone(observation.at) {
+            Zone::Within(surge) => Some(surge),
+            Zone::Beside => return,
+            Zone::Outside => None,
+        };
+        let costs = observed_costs(observation);
         let (answered, status) = outcome(observation.outcome);
-        let surge = self.surges.iter_mut().position(|sampling| sampling.surge.contains(observation.at));
-        let importance = importance(&costs, &self.typical);
+        let importance = importance(&costs, &super::TYPICAL);
         let priority = importance / self.random.uniform();
         let texts = match surge {
             Some(at) => {
-                let sampling = &mut self.surges[at];
+                let (sampling, surge) = (&mut self.surges[at], &self.found.surges[at]);
+                sampling.parts.add(surge, observation.at, costs[surge.strongest() as usize]);
                 if client_hash != 0 {
                     sampling.retries.observe(client_hash, path, observation.at, status, costs[0]);
                 }
@@ -129,8 +165,17 @@ impl Explainer {
                 }
                 &mut sampling.texts
             }
-            None => &mut self.normal_texts,
+            None => {
+                self.outside[stratum(observation.at)] += 1;
+                let every = (self.acquaintances.len() / VOTERS_MAX) as u32 + 1;
+                if !client_hash.is_multiple_of(every) {
+                    return;
+                }
+                &mut self.normal_texts
+            }
         };
+        let mut observation = *observation;
+        locate(&mut observation);
         let row = Row {
             marks: texts.marks(&self.keys, &observation.request, observation.client, second as u32),
             client: observation.client,
@@ -153,28 +198,39 @@ impl Explainer {
         }
     }
 
-    /// What the surges were.
-    pub fn explain(&self) -> Vec<Explained> {
-        self.surges.iter().map(|sampling| self.explain_one(sampling)).collect()
+    /// What the surges were, to be counted in the third reading.
+    pub fn explain(self) -> Trace {
+        let own_of = |sampling: &Sampling| {
+            let rows: Vec<Sampled<'_>> = sampling.bucket.sampled().collect();
+            own_marks(&rows, &self.baseline, &self.outside, &self.marked)
+        };
+        let own: Vec<Vec<Item>> = self.surges.iter().map(own_of).collect();
+        let all: Vec<Item> = own.iter().flatten().copied().collect();
+        let explained: Vec<Explained> =
+            (0..self.surges.len()).map(|number| self.explain_one(number, &own[number], &all)).collect();
+        Trace::new(explained, self.found, self.acquaintances)
     }
 
-    fn explain_one(&self, sampling: &Sampling) -> Explained {
-        let surge = &sampling.surge;
+    /// `own` are the marks of its senders that are seen outside as well, `not_normal` those of all surges.
+    fn explain_one(&self, number: usize, own: &[Item], not_normal: &[Item]) -> Explained {
+        let (surge, sampling) = (&self.found.surges[number], &self.surges[number]);
         let mut rows: Vec<Sampled<'_>> = sampling.bucket.sampled().collect();
         rows.sort_by_key(|sampled| std::cmp::Reverse(sampled.at));
-        let part = surge.until.since(surge.from) / PARTS;
-        let windows = (0..PARTS).map(|number| (surge.from + part * number, surge.from + part * (number + 1)));
+        let exceeding = sampling.parts.exceeding(surge);
+        let parts = if exceeding.is_empty() { (0..PARTS).collect() } else { exceeding };
         let costs: Vec<CostKind> = surge.levels.iter().map(|level| level.cost).collect();
         let readings = CostKind::ALL.map(|cost| reading(surge, cost));
-        let normal = self.baseline.normal(surge.from, ROWS_MAX);
+        let mut normal = self.baseline.normal(surge.from, STRATA * super::baseline::STRATUM_ROWS_MAX);
+        normal.retain(|row: &&NormalRow| !not_normal.iter().any(|item| row.marks.has(*item)));
+        normal.truncate(ROWS_MAX);
         let reference = Reference::new(&normal, &self.marked);
         let inquiry = Inquiry {
             material: Material {
                 from: surge.from,
                 now: surge.until,
                 onset: surge.from,
-                around: rows,
-                windows: windows.collect(),
+                around: rows.clone(),
+                windows: parts.into_iter().map(|part| window(surge, part)).collect(),
                 reference: &reference,
             },
             costs: &costs,
@@ -195,32 +251,35 @@ impl Explainer {
         {
             insight.shapes.push(Shape::RetryStorm);
         }
-        let is_matched = |sampled: &Sampled<'_>| {
-            insight.findings.is_empty() || insight.findings.iter().any(|(items, _)| sampled.row.marks.has_all(items))
+        let matching = |items: &[Item]| -> Vec<Sampled<'_>> {
+            rows.iter().filter(|sampled| sampled.row.marks.has_all(items)).copied().collect()
         };
-        let matched = sampling.bucket.sampled().filter(is_matched);
-        let clients: FxHashSet<ClientAddress> = matched.filter_map(|sampled| sampled.row.client).collect();
-        let rules = insight.findings.into_iter().map(|(_, finding)| (finding.conditions, finding.evidence));
+        let condition = |item: Item| sampling.texts.condition(&self.keys, item, rows.iter().map(|sampled| sampled.row));
+        let cost = surge.strongest() as usize;
+        let senders = if insight.findings.is_empty() {
+            let usual = surge.usual[cost] * surge.until.since(surge.from).as_secs_f64();
+            Senders::of(&rows, cost, usual, &reference)
+        } else {
+            let is_matched =
+                |sampled: &&Sampled<'_>| insight.findings.iter().any(|(items, _)| sampled.row.marks.has_all(items));
+            Senders::of(&rows.iter().filter(is_matched).copied().collect::<Vec<_>>(), cost, 0.0, &reference)
+        };
+        let (verdict, explanation) = settled(&insight, surge, &rows, &readings, &reference, senders.heaviest.as_ref());
+        let proposed = |(items, finding): &(Vec<Item>, crate::decision::Finding)| Proposed {
+            conditions: finding.conditions.clone(),
+            evidence: finding.evidence.clone(),
+            signs: signs(items, &matching(items), &reference).into_iter().filter_map(condition).collect(),
+        };
         Explained {
             surge: surge.clone(),
-            verdict: insight.verdict,
+            verdict,
+            explanation,
+            rules: insight.findings.iter().map(proposed).collect(),
             shapes: insight.shapes,
-            explanation: insight.explanation,
-            rules: rules.collect(),
-            clients: clients.into_iter().collect(),
+            own: own.iter().filter_map(|item| condition(*item)).collect(),
+            clients: senders.clients,
+            heaviest: senders.heaviest,
         }
-    }
-
-    fn is_returning(&mut self, client_hash: u32, second: u32) -> bool {
-        if let Some(first) = self.first_seen.get_mut(&client_hash) {
-            // Rotated logs may be read newest first.
-            *first = (*first).min(second);
-            return u64::from(second - *first) >= RETURNING.as_secs();
-        }
-        if self.first_seen.len() < CLIENTS_MAX {
-            self.first_seen.insert(client_hash, second);
-        }
-        false
     }
 }
 
@@ -241,3 +300,6 @@ fn ten_seconds(rate: f64) -> Normal {
     let median = rate * SAMPLE_SECONDS as f64;
     Normal { median, upper: median, spread: 0.0 }
 }
+
+#[cfg(test)]
+mod tests;

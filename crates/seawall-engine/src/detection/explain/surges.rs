@@ -4,6 +4,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::super::{COSTS, observed_costs};
 use super::edges::surging;
+use super::found::Found;
 use crate::decision::CostKind;
 use crate::observation::Observation;
 use crate::units::Timestamp;
@@ -92,6 +93,11 @@ impl Surge {
         self.from <= at && at < self.until
     }
 
+    /// The cost that exceeds what is usual most.
+    pub fn strongest(&self) -> CostKind {
+        self.levels.first().map_or(CostKind::Requests, |level| level.cost)
+    }
+
     /// How many times what is usual there was of the strongest cost.
     pub fn strength(&self) -> f64 {
         self.levels.first().map_or(0.0, |level| level.excess / FLOORS[level.cost as usize])
@@ -176,9 +182,9 @@ impl SurgeFinder {
         }
     }
 
-    /// The surges, in the order of time. They are looked for at every scale at which there are requests enough: a burst shows at
-    /// ten seconds, and what is weaker and lasts for hours only where the bursts of ordinary traffic have levelled out.
-    pub fn surges(mut self) -> Vec<Surge> {
+    /// The surges. They are looked for at every scale at which there are requests enough: a burst shows at ten seconds, and what
+    /// is weaker and lasts for hours only where the bursts of ordinary traffic have levelled out.
+    pub fn find(mut self) -> Found {
         let finest = Self { seconds: self.seconds, sums: self.sums.clone() };
         let mut runs: Vec<Run> = Vec::new();
         let coarser = COARSER_SECONDS.into_iter().filter(|coarser| *coarser > finest.seconds);
@@ -205,9 +211,11 @@ impl SurgeFinder {
                 surges.push(surge);
             }
         }
-        surges.truncate(SURGES_MAX);
-        surges.sort_by_key(|surge| surge.from);
-        surges
+        let left_out = surges.split_off(surges.len().min(SURGES_MAX));
+        let at = |stretch: u64| Timestamp::from_seconds(stretch * finest.seconds);
+        let amounts: Vec<(Timestamp, f64)> =
+            finest.sums.iter().map(|(stretch, sums)| (at(*stretch), sums[CostKind::Requests as usize])).collect();
+        Found::new(surges, left_out, &amounts)
     }
 
     /// When a cost exceeds what is usual by enough to be explained.
@@ -477,7 +485,7 @@ mod tests {
                 add(&mut finder, second, 300);
             }
         }
-        let surges = finder.surges();
+        let surges = finder.find().surges;
         assert_eq!(surges.len(), 1, "{surges:#?}");
         let surge = &surges[0];
         assert_eq!(surge.from, Timestamp::from_seconds(START + 3600));
@@ -502,7 +510,7 @@ mod tests {
         for second in flood.clone() {
             add(&mut finder, second, 300);
         }
-        let surges = finder.surges();
+        let surges = finder.find().surges;
         assert_eq!(surges.len(), 1, "{surges:#?}");
         let near = |at: Timestamp, second: u64| at.as_seconds().abs_diff(START + second) <= 10;
         assert!(near(surges[0].from, flood.start) && near(surges[0].until, flood.end), "{surges:#?}");
@@ -523,7 +531,7 @@ mod tests {
                 add(&mut finder, second, 300);
             }
         }
-        let surges = finder.surges();
+        let surges = finder.find().surges;
         assert_eq!(surges.len(), 1, "{surges:#?}");
         let near = |at: Timestamp, second: u64| at.as_seconds().abs_diff(START + second) <= 10;
         assert!(near(surges[0].from, flood.start) && near(surges[0].until, flood.end), "{surges:#?}");
@@ -539,7 +547,21 @@ mod tests {
         }
         add(&mut finder, 10 * 86_400, 300);
         add(&mut finder, 400 * 86_400, 300);
-        assert_eq!(finder.surges().len(), 1);
+        assert_eq!(finder.find().surges.len(), 1);
+    }
+
+    #[test]
+    fn surges_beyond_those_that_are_explained_are_known() {
+        let mut finder = SurgeFinder::default();
+        for second in 0..86_400 {
+            let is_flood = second > 3600 && second % 8000 < 200;
+            for _ in 0..if is_flood { 10 + second / 8000 } else { 1 } {
+                add(&mut finder, second, 300);
+            }
+        }
+        let found = finder.find();
+        assert_eq!((found.surges.len(), found.left_out.len()), (8, 2), "{found:#?}");
+        assert!(found.left_out.iter().all(|surge| surge.until < found.surges[0].from), "the weakest came first");
     }
 
     #[test]
@@ -551,7 +573,7 @@ mod tests {
                 add(&mut finder, minute * 60 + number % 60, 1000);
             }
         }
-        assert_eq!(finder.surges(), Vec::new());
+        assert_eq!(finder.find().surges, Vec::new());
     }
 
     #[test]
@@ -561,11 +583,11 @@ mod tests {
             add(&mut finder, number * 977 % 4_000_000_000, 10);
         }
         assert!(finder.sums.len() <= STRETCHES_MAX);
-        assert!(finder.surges().len() <= SURGES_MAX);
-        assert_eq!(SurgeFinder::default().surges(), Vec::new());
+        assert!(finder.find().surges.len() <= SURGES_MAX);
+        assert_eq!(SurgeFinder::default().find().surges, Vec::new());
         let mut lone = SurgeFinder::default();
         add(&mut lone, 0, 1);
         add(&mut lone, u64::MAX / 2_000_000, 1);
-        assert_eq!(lone.surges(), Vec::new());
+        assert_eq!(lone.find().surges, Vec::new());
     }
 }

@@ -3,20 +3,33 @@
 
 use std::time::Duration;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::{CLIENTS_MAX, Explained, RETURNING, TimeZone};
-use crate::decision::{Action, Evidence, Rule, RuleId, Stage};
+use super::acquaintances::{Acquaintances, hash};
+use super::counted::{Counted, Counting};
+use super::found::{Found, Zone};
+use super::parts::Parts;
+use super::{Explained, Level, Proposed, Surge, TimeZone};
+use crate::decision::{Action, Condition, Evidence, Rule, RuleId, Stage};
+use crate::detection::mining::COVERAGE_MIN;
+use crate::detection::observed_costs;
+use crate::detection::statistics::share_upper_95;
 use crate::distinct::Distinct;
-use crate::observation::Observation;
+use crate::observation::attribute::Attribute;
+use crate::observation::{Observation, Outcome};
 use crate::units::Timestamp;
 
 /// What came this long before a surge belongs to its beginning and is no precursor.
 const BEGINNING: Duration = Duration::from_secs(600);
 
-/// A time zone is told from votes in so many hours of the day, of which one has at most one in so many.
-const HOURS_MIN: usize = 16;
-const HOUR_SHARE_MAX: u64 = 4;
+/// What more of whose hits outside surges than this are of returning clients is what visitors have too, and foretells nothing.
+const FORETELLING_RETURNING_MAX: f64 = 0.1;
+
+/// Hours in which the clients of a rule are counted, for its time zone: a month of them.
+const HOURS_MAX: usize = 31 * 24;
+
+/// Clients of the earlier half of a surge that are remembered for one rule.
+const EARLIER_MAX: usize = 1 << 16;
 
 /// What a rule has met.
 #[derive(Clone, Debug)]
@@ -25,168 +38,325 @@ pub struct Traced {
     pub rule: Rule,
     /// What spoke for it.
     pub evidence: Evidence,
-    /// Requests within its surge, and bytes of answers to them.
-    pub requests: u64,
-    /// Bytes of answers to them.
-    pub bytes: u64,
-    /// Different clients that sent them, about.
-    pub clients: u64,
-    /// Requests outside all surges that it would have hit too.
+    /// What it matches within its surge.
+    pub within: Counted,
+    /// Of these requests, from clients that had been there an hour before.
+    pub within_returning: u64,
+    /// Of these requests, what the site answered with something to see.
+    pub within_served: u64,
+    /// The share of the excess that it explains: of the strongest cost, or of the one that it is about.
+    pub coverage: f64,
+    /// The least share that it explains of any eighth of the surge that has an excess.
+    pub steady: f64,
+    /// For a rule that names addresses, the share of what it matches in the later half of the surge whose clients were not in the
+    /// earlier half.
+    pub turnover: Option<f64>,
+    /// Requests outside all surges, and not beside one, that it would have hit too.
     pub outside: u64,
     /// Of these, from clients that had been there an hour before.
     pub outside_returning: u64,
-    /// The share of all requests outside all surges.
+    /// Of these, what the site answered with something to see.
+    pub outside_served: u64,
+    /// The share of all requests there, and the upper end of its 95% interval.
     pub outside_share: f64,
-    /// The first request that it matches before the surge, if any, and how many there were.
-    pub precursor: Option<(Timestamp, u64)>,
+    /// The upper end.
+    pub outside_share_upper: f64,
+    /// Requests beside surges that it matches, most likely their beginnings and ends.
+    pub beside: u64,
+    /// Requests outside with a mark of the surge's senders, which are not normal.
+    pub own: u64,
+    /// What foretold the surge.
+    pub precursor: Option<Precursor>,
     /// Where those who send it sleep.
     pub time_zone: Option<TimeZone>,
+}
+
+/// A first match before the surge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Precursor {
+    /// When it came.
+    pub at: Timestamp,
+    /// How many there were until the surge.
+    pub requests: u64,
+    /// What matched, when it was not the rule: something else that all of the flood has.
+    pub sign: Option<Condition>,
+}
+
+/// A surge with what was counted of it.
+#[derive(Clone, Debug)]
+pub struct TracedSurge {
+    /// What is thought of it.
+    pub explained: Explained,
+    /// All that came within.
+    pub within: Counted,
+    /// Its rules.
+    pub rules: Vec<Traced>,
 }
 
 /// Counts for every rule of every surge.
 #[derive(Debug)]
 pub struct Trace {
+    found: Found,
+    acquaintances: Acquaintances,
     explained: Vec<Explained>,
-    counted: Vec<Vec<Counted>>,
+    surges: Vec<Whole>,
+    own: Vec<Condition>,
     requests_outside: u64,
-    first_seen: FxHashMap<u64, u32>,
 }
 
-#[derive(Clone, Debug)]
-struct Counted {
+/// A surge.
+#[derive(Debug, Default)]
+struct Whole {
+    counting: Counting,
+    parts: Parts,
+    rules: Vec<Followed>,
+}
+
+/// A rule.
+#[derive(Debug)]
+struct Followed {
     rule: Rule,
-    requests: u64,
-    bytes: u64,
-    clients: Distinct,
+    names_clients: bool,
+    counting: Counting,
+    within_returning: u64,
+    within_served: u64,
+    parts: Parts,
+    earlier: FxHashSet<u64>,
+    later: u64,
+    later_new: u64,
     outside: u64,
     outside_returning: u64,
+    outside_served: u64,
+    beside: u64,
+    own: u64,
+    /// The rule itself, then its signs.
+    signs: Vec<Sign>,
+    /// Clients by the hour since the Unix epoch.
+    hours: FxHashMap<u64, Distinct>,
+}
+
+/// What may foretell a surge.
+#[derive(Debug, Default)]
+struct Sign {
+    condition: Option<Condition>,
+    all: u64,
+    returning: u64,
     before: u64,
     first_before: Option<Timestamp>,
-    /// Clients by the hour of UTC, each once in each hour of each day.
-    hours: Vec<Distinct>,
 }
 
 impl Trace {
     /// For the rules of these surges.
-    pub fn new(explained: Vec<Explained>) -> Self {
+    pub(super) fn new(explained: Vec<Explained>, found: Found, acquaintances: Acquaintances) -> Self {
         let mut number = 0;
-        let mut counted = |conditions: &[_]| {
+        let mut followed = |proposed: &Proposed| {
             number += 1;
-            let rule = Rule {
-                id: RuleId(number),
-                conditions: conditions.to_vec(),
-                action: Action::Refuse { status: 403 },
-                stage: Stage::Proposed,
-                canary_interval: 0,
-            };
-            Counted {
-                rule,
-                requests: 0,
-                bytes: 0,
-                clients: Distinct::new(),
-                outside: 0,
-                outside_returning: 0,
-                before: 0,
-                first_before: None,
-                hours: vec![Distinct::small(); 24],
-            }
+            Followed::new(number, proposed)
         };
+        let whole =
+            |one: &Explained| Whole { rules: one.rules.iter().map(&mut followed).collect(), ..Whole::default() };
         Self {
-            counted: explained
-                .iter()
-                .map(|one| one.rules.iter().map(|(conditions, _)| counted(conditions)).collect())
-                .collect(),
+            surges: explained.iter().map(whole).collect(),
+            own: explained.iter().flat_map(|one| one.own.clone()).collect(),
             explained,
+            found,
+            acquaintances,
             requests_outside: 0,
-            first_seen: FxHashMap::default(),
         }
+    }
+
+    /// Whether observations must say where clients are.
+    pub fn asks_for_networks(&self) -> bool {
+        let mut conditions = self.surges.iter().flat_map(|whole| &whole.rules).flat_map(|rule| &rule.rule.conditions);
+        conditions.any(|condition| matches!(condition.attribute, Attribute::Country | Attribute::Asn))
     }
 
     /// Takes one observation of the third reading.
     pub fn observe(&mut self, observation: &Observation<'_>) {
-        let at = observation.at;
-        let client = observation.client.map(|client| client_hash(client.client_key()));
-        let is_outside = !self.explained.iter().any(|one| one.surge.contains(at));
-        self.requests_outside += u64::from(is_outside);
-        let returning = client.is_some_and(|client| self.is_returning(client, at));
-        for (one, rules) in self.explained.iter().zip(&mut self.counted) {
-            let is_within = one.surge.contains(at);
-            for counted in rules.iter_mut().filter(|_| is_within || is_outside) {
-                if !counted.rule.matches(&observation.request, observation.client) {
+        let Self { found, acquaintances, surges, own, .. } = self;
+        let returning = || {
+            let second = observation.at.as_seconds() as u32;
+            observation.client.is_some_and(|client| acquaintances.is_returning(client, second))
+        };
+        let zone = found.zone(observation.at);
+        if let Zone::Within(number) = zone {
+            let (Some(whole), Some(surge)) = (surges.get_mut(number), found.surges.get(number)) else { return };
+            let cost = observed_costs(observation)[surge.strongest() as usize];
+            whole.counting.add(observation);
+            whole.parts.add(surge, observation.at, cost);
+            let middle = surge.from + surge.until.since(surge.from) / 2;
+            for followed in whole.rules.iter_mut().filter(|followed| followed.matches(observation)) {
+                followed.counting.add(observation);
+                followed.parts.add(surge, observation.at, cost);
+                followed.within_returning += u64::from(returning());
+                followed.within_served += u64::from(is_served(observation));
+                followed.note_hour(observation);
+                followed.note_half(observation, middle);
+            }
+            return;
+        }
+        let is_own = own.iter().any(|mark| mark.matches(&observation.request, observation.client));
+        let is_normal = zone == Zone::Outside && !is_own;
+        self.requests_outside += u64::from(is_normal);
+        for (whole, surge) in surges.iter_mut().zip(&found.surges) {
+            for followed in &mut whole.rules {
+                let is_before = observation.at + BEGINNING < surge.from;
+                let matches = followed.matches(observation);
+                for sign in &mut followed.signs {
+                    let is_met = match &sign.condition {
+                        None => matches,
+                        Some(condition) => condition.matches(&observation.request, observation.client),
+                    };
+                    if is_met {
+                        sign.meet(observation.at, is_before, returning());
+                    }
+                }
+                if !matches {
                     continue;
                 }
-                if let Some(client) = client {
-                    let hours = at.as_seconds() / 3600;
-                    if let Some(hour) = counted.hours.get_mut((hours % 24) as usize) {
-                        hour.add(client ^ hours.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+                followed.note_hour(observation);
+                match zone {
+                    _ if is_normal => {
+                        followed.outside += 1;
+                        followed.outside_returning += u64::from(returning());
+                        followed.outside_served += u64::from(is_served(observation));
                     }
-                    if is_within {
-                        counted.clients.add(client);
-                    }
-                }
-                if is_within {
-                    counted.requests += 1;
-                    counted.bytes += observation.cost.bytes;
-                    continue;
-                }
-                counted.outside += 1;
-                counted.outside_returning += u64::from(returning);
-                if at + BEGINNING < one.surge.from {
-                    counted.before += 1;
-                    counted.first_before = Some(counted.first_before.map_or(at, |first| first.min(at)));
+                    Zone::Outside => followed.own += 1,
+                    Zone::Beside | Zone::Within(_) => followed.beside += 1,
                 }
             }
         }
     }
 
     /// What was counted, surge by surge.
-    pub fn finish(self) -> Vec<(Explained, Vec<Traced>)> {
-        let outside = self.requests_outside.max(1) as f64;
-        let traced = |counted: Counted, evidence: Evidence| Traced {
-            requests: counted.requests,
-            bytes: counted.bytes,
-            clients: counted.clients.estimate(),
-            outside: counted.outside,
-            outside_returning: counted.outside_returning,
-            outside_share: counted.outside as f64 / outside,
-            precursor: counted.first_before.map(|first| (first, counted.before)),
-            time_zone: votes(&counted.hours).and_then(|votes| TimeZone::of(&votes, 1)),
-            rule: counted.rule,
+    pub fn finish(self) -> Vec<TracedSurge> {
+        let outside = self.requests_outside;
+        let of_one = |((explained, whole), surge): ((Explained, Whole), &Surge)| {
+            let traced = |(followed, proposed): (Followed, &Proposed)| {
+                let share = followed.outside as f64 / outside.max(1) as f64;
+                let coverage = coverage(surge, &followed.counting, share);
+                // What explains less of the whole cannot explain more of every part: those without an excess are left out.
+                let steady = whole.parts.least_share(surge, &followed.parts, share).min(coverage);
+                let upper = share_upper_95(followed.outside as f64, outside as f64);
+                Traced { coverage, steady, ..followed.traced(proposed.evidence.clone(), share, upper) }
+            };
+            let rules = whole.rules.into_iter().zip(&explained.rules).map(traced).collect();
+            TracedSurge { within: whole.counting.counted(), rules, explained }
+        };
+        self.explained.into_iter().zip(self.surges).zip(&self.found.surges).map(of_one).collect()
+    }
+}
+
+impl Followed {
+    fn new(number: u32, proposed: &Proposed) -> Self {
+        let rule = Rule {
+            id: RuleId(number),
+            conditions: proposed.conditions.clone(),
+            action: Action::Refuse { status: 403 },
+            stage: Stage::Proposed,
+            canary_interval: 0,
+        };
+        let signs = proposed.signs.iter().map(|sign| Sign { condition: Some(sign.clone()), ..Sign::default() });
+        Self {
+            names_clients: rule.conditions.iter().any(|condition| condition.attribute == Attribute::ClientPrefix),
+            rule,
+            counting: Counting::default(),
+            within_returning: 0,
+            within_served: 0,
+            parts: Parts::default(),
+            earlier: FxHashSet::default(),
+            later: 0,
+            later_new: 0,
+            outside: 0,
+            outside_returning: 0,
+            outside_served: 0,
+            beside: 0,
+            own: 0,
+            signs: std::iter::once(Sign::default()).chain(signs).collect(),
+            hours: FxHashMap::default(),
+        }
+    }
+
+    fn matches(&self, observation: &Observation<'_>) -> bool {
+        self.rule.matches(&observation.request, observation.client)
+    }
+
+    fn note_hour(&mut self, observation: &Observation<'_>) {
+        let Some(client) = observation.client else { return };
+        let hour = observation.at.as_seconds() / 3600;
+        if self.hours.len() < HOURS_MAX || self.hours.contains_key(&hour) {
+            self.hours.entry(hour).or_insert_with(Distinct::small).add(hash(client));
+        }
+    }
+
+    fn note_half(&mut self, observation: &Observation<'_>, middle: Timestamp) {
+        let Some(client) = observation.client.filter(|_| self.names_clients) else { return };
+        if observation.at >= middle {
+            self.later += 1;
+            self.later_new += u64::from(!self.earlier.contains(&hash(client)));
+        } else if self.earlier.len() < EARLIER_MAX {
+            self.earlier.insert(hash(client));
+        }
+    }
+
+    fn traced(self, evidence: Evidence, share: f64, upper: f64) -> Traced {
+        let mut hours: Vec<(u64, u64)> = self.hours.iter().map(|(hour, clients)| (*hour, clients.estimate())).collect();
+        hours.sort_unstable();
+        let foretelling = self.signs.into_iter().filter_map(Sign::precursor);
+        Traced {
+            within: self.counting.counted(),
+            within_returning: self.within_returning,
+            within_served: self.within_served,
+            coverage: 0.0,
+            steady: 0.0,
+            turnover: self.names_clients.then(|| self.later_new as f64 / self.later.max(1) as f64),
+            outside: self.outside,
+            outside_returning: self.outside_returning,
+            outside_served: self.outside_served,
+            outside_share: share,
+            outside_share_upper: upper,
+            beside: self.beside,
+            own: self.own,
+            precursor: foretelling.min_by_key(|precursor| precursor.at),
+            time_zone: TimeZone::of(&hours, 1),
+            rule: self.rule,
             evidence,
-        };
-        let of_one = |(explained, counted): (Explained, Vec<Counted>)| {
-            let evidence: Vec<Evidence> = explained.rules.iter().map(|(_, evidence)| evidence.clone()).collect();
-            let traced = counted.into_iter().zip(evidence).map(|(counted, evidence)| traced(counted, evidence));
-            (explained, traced.collect())
-        };
-        self.explained.into_iter().zip(self.counted).map(of_one).collect()
-    }
-
-    fn is_returning(&mut self, client: u64, at: Timestamp) -> bool {
-        let second = at.as_seconds() as u32;
-        if let Some(first) = self.first_seen.get_mut(&client) {
-            *first = (*first).min(second);
-            return u64::from(second - *first) >= RETURNING.as_secs();
         }
-        if self.first_seen.len() < CLIENTS_MAX {
-            self.first_seen.insert(client, second);
-        }
-        false
     }
 }
 
-/// Votes by hour, when there are any in two thirds of the day and no hour has most of them: a source that was seen for a few
-/// hours only has no rhythm to be seen.
-fn votes(hours: &[Distinct]) -> Option<[u64; 24]> {
-    let mut votes: [u64; 24] = [0; 24];
-    votes.iter_mut().zip(hours).for_each(|(votes, hour)| *votes = hour.estimate());
-    let is_spread = votes.iter().filter(|votes| **votes > 0).count() >= HOURS_MIN;
-    let most = votes.iter().max().copied().unwrap_or_default();
-    (is_spread && most * HOUR_SHARE_MAX <= votes.iter().sum()).then_some(votes)
+/// The share of a surge's excess that a rule explains which normal traffic has at this share: of its strongest cost, unless that
+/// is next to nothing and it is another cost that the rule is about.
+fn coverage(surge: &Surge, matched: &Counting, normal_share: f64) -> f64 {
+    let length = surge.until.since(surge.from).as_secs_f64();
+    let share = |level: &Level| {
+        let usual = normal_share * level.normal * length;
+        // Adding nothing makes -0 a plain 0.
+        ((matched.cost(level.cost) - usual) / level.excess.max(f64::MIN_POSITIVE)).clamp(0.0, 1.0) + 0.0
+    };
+    let mut shares = surge.levels.iter().map(share);
+    let strongest = shares.next().unwrap_or_default();
+    if strongest >= COVERAGE_MIN { strongest } else { shares.fold(strongest, f64::max) }
 }
 
-/// Bits good enough for tables; whoever chooses addresses can at most spoil an estimate about themselves.
-fn client_hash(key: u128) -> u64 {
-    let folded = (key as u64) ^ ((key >> 64) as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    folded.wrapping_mul(0xFF51_AFD7_ED55_8CCD) ^ folded >> 32
+/// Whether the site answered with something to see.
+fn is_served(observation: &Observation<'_>) -> bool {
+    matches!(observation.outcome, Outcome::Served { status } if (200..400).contains(&status))
+}
+
+impl Sign {
+    fn meet(&mut self, at: Timestamp, is_before: bool, returning: bool) {
+        self.all += 1;
+        self.returning += u64::from(returning);
+        if is_before {
+            self.before += 1;
+            self.first_before = Some(self.first_before.map_or(at, |first| first.min(at)));
+        }
+    }
+
+    fn precursor(self) -> Option<Precursor> {
+        let foretells = self.returning as f64 <= FORETELLING_RETURNING_MAX * self.all as f64;
+        let at = self.first_before.filter(|_| foretells)?;
+        Some(Precursor { at, requests: self.before, sign: self.condition })
+    }
 }

@@ -70,6 +70,11 @@ impl Backtest {
         Self { rules, together: Tally::new(), visitors, clients, inputs: Inputs::default() }
     }
 
+    /// Whether any rule asks where clients are, so that the networks of clients are needed.
+    pub fn asks_for_networks(&self) -> bool {
+        self.rules.iter().any(|rule| rule.asked.holds_networks())
+    }
+
     /// Asks the rules of every request of every input. Each matched line is given to `matched`, byte for byte, until that
     /// breaks off. An input that cannot be read, or not whole, does not keep the others out: it is given to `failed` at
     /// once, and named in the summary.

@@ -1,43 +1,81 @@
 //! What to do about a surge, in a sentence or two.
 
-use seawall_engine::decision::{Shape, Verdict};
-use seawall_engine::detection::explain::{Explained, Traced};
+use seawall_engine::decision::{Rule, Shape, Verdict};
+use seawall_engine::detection::explain::{Heaviest, Traced, TracedSurge};
+use seawall_engine::observation::attribute::Attribute;
+
+use crate::show::text::grouped;
 
 /// A rule that hits more of the traffic outside surges than this is no good, whatever was predicted.
 const OUTSIDE_SHARE_MAX: f64 = 0.01;
 
+/// Senders of whom this share was there before are known by their history.
+const KNOWN_SHARE: f64 = 0.8;
+
+/// Senders that are this much of a surge at other times too go on, and have not only tried it out.
+const TRICKLE_SHARE: f64 = 0.01;
+
 /// What to do about it.
-pub(super) fn advice(explained: &Explained, rules: &[Traced]) -> String {
-    let mut advice = by_verdict(explained, rules);
-    if explained.shapes.contains(&Shape::RetryStorm) {
+pub(super) fn advice(surge: &TracedSurge) -> String {
+    let mut advice = by_verdict(surge);
+    if matches!(surge.explained.verdict, Verdict::Explained | Verdict::Partial) {
+        let is_gateway = surge.explained.heaviest.as_ref().is_some_and(Heaviest::is_gateway);
+        advice += &surge.rules.iter().filter_map(|traced| caution(traced, is_gateway)).collect::<String>();
+    }
+    if surge.explained.shapes.contains(&Shape::RetryStorm) {
         advice += " The site failed first: answer 503 at once, with a Retry-After that differs from one answer to the next, \
                    until it is back.";
     }
     advice
 }
 
-fn by_verdict(explained: &Explained, rules: &[Traced]) -> String {
+fn by_verdict(surge: &TracedSurge) -> String {
+    let (explained, rules) = (&surge.explained, &surge.rules);
     let harmful = rules.iter().filter(|traced| traced.outside_share > OUTSIDE_SHARE_MAX).count();
+    let returning: u64 = rules.iter().map(|traced| traced.outside_returning).sum();
+    let outside: u64 = rules.iter().map(|traced| traced.outside).sum();
+    let is_gateway = explained.heaviest.as_ref().is_some_and(Heaviest::is_gateway);
     match explained.verdict {
         _ if harmful > 0 => format!(
-            "Refuse nothing yet: {} of the rules {} also hit more than 1% of what was asked outside surges.",
+            "Refuse nothing yet: {} of the rules {} also hit more than 1% of what was asked outside surges, {} of it by \
+             returning clients.",
             harmful,
-            if harmful == 1 { "would" } else { "would each" }
+            if harmful == 1 { "would" } else { "would each" },
+            requests(returning),
         ),
         Verdict::Explained if rules.is_empty() && explained.shapes.contains(&Shape::Misdirected) => {
             "Answer hosts that are not yours with 421, as cheaply as you can; no rule is needed.".to_owned()
         }
+        Verdict::Explained if returning > 0 => format!(
+            "The rules explain nearly all of it, but would also have hit {} of returning clients outside surges, who are most \
+             likely visitors. Refuse what they match only while the flood lasts.",
+            requests(returning)
+        ),
+        Verdict::Explained if outside > 0 => format!(
+            "Refuse what the rules match. They explain nearly all of it, and hit {} outside surges, none of returning clients.",
+            requests(outside)
+        ),
         Verdict::Explained => {
-            "Refuse what the rules match. They explain nearly all of it and hurt next to nobody.".to_owned()
+            "Refuse what the rules match. They explain nearly all of it and hit nothing outside surges.".to_owned()
         }
         Verdict::Partial => {
-            "Refuse what the rules match; the rest looks like ordinary traffic and can only be held cheaply: cached answers, \
-             and a limit for each client."
-                .to_owned()
+            let whom = match returning {
+                0 => "which hits no returning clients".to_owned(),
+                count => format!("which would also have hit {} of returning clients outside surges", requests(count)),
+            };
+            format!(
+                "Refuse what the rules match, {whom}; the rest looks like ordinary traffic and can only be held cheaply: cached \
+                 answers, and a limit for each client."
+            )
         }
-        Verdict::NotSeparable => {
+        Verdict::NotSeparable | Verdict::Undecided => {
             "Refuse nothing by rule: whatever would stop this stops visitors. Answer from a cache, limit each client, and \
              shed with Retry-After when the server is under stress, known visitors first."
+                .to_owned()
+        }
+        Verdict::Crowd if is_gateway => {
+            "Ban nobody: one address with many user agents is a gateway with many people behind it, or one program that changes \
+             its name. Limit that address at what so many people need, and look at what it asks for."
                 .to_owned()
         }
         Verdict::Crowd => {
@@ -47,6 +85,48 @@ fn by_verdict(explained: &Explained, rules: &[Traced]) -> String {
             "Look behind the server: the requests are as ever, and their cost has grown elsewhere, as in a slow database."
                 .to_owned()
         }
-        Verdict::Undecided => "Too little is known to say what to do; watch it.".to_owned(),
     }
+}
+
+/// What to be careful about with a rule; `is_gateway` says that many may be behind the address with most of the surge.
+fn caution(traced: &Traced, is_gateway: bool) -> Option<String> {
+    let number = traced.rule.id.0;
+    if is_gateway && traced.turnover.is_some() {
+        return Some(format!(
+            " surge-{number} names one address with many user agents: it may be a gateway with many people behind it."
+        ));
+    }
+    if traced.within_returning as f64 >= KNOWN_SHARE * traced.within.requests as f64 {
+        return Some(format!(
+            " Nearly all that surge-{number} matches comes from clients that were there before, as a search engine or a monitor \
+             would: rather slow it down than refuse it."
+        ));
+    }
+    if traced.own as f64 >= TRICKLE_SHARE * traced.within.requests as f64 && traced.own > 0 {
+        return Some(format!(
+            " What surge-{number} matches also comes outside surges, {} from clients that do not come back: see that it is \
+             nothing that you want.",
+            requests(traced.own)
+        ));
+    }
+    (is_target(&traced.rule) && (traced.within_served + traced.outside_served) * 2 >= traced.within.requests).then(|| {
+        format!(
+            " surge-{number} names only what is asked for, which the site answers: while it stands it refuses that to everybody."
+        )
+    })
+}
+
+/// Whether a rule says nothing about who asks.
+fn is_target(rule: &Rule) -> bool {
+    let is_about_target = |attribute: Attribute| {
+        matches!(
+            attribute,
+            Attribute::Method | Attribute::Host | Attribute::Path | Attribute::PathPrefix | Attribute::Extension
+        )
+    };
+    rule.conditions.iter().all(|condition| is_about_target(condition.attribute))
+}
+
+fn requests(count: u64) -> String {
+    if count == 1 { "1 request".to_owned() } else { format!("{} requests", grouped(count)) }
 }

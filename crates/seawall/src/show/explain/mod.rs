@@ -8,7 +8,9 @@ pub mod terminal;
 
 use std::ops::ControlFlow;
 
-use seawall_engine::detection::explain::{Explained, Explainer, Surge, SurgeFinder, Trace, Traced};
+use seawall_engine::detection::explain::{
+    Explainer, Found, Majority, Prevalence, Prevalent, Surge, SurgeFinder, TracedSurge, Zone,
+};
 use seawall_engine::observation::Observation;
 use seawall_engine::units::Timestamp;
 
@@ -27,11 +29,12 @@ const BACKWARDS_SECONDS: u64 = 60;
 pub struct Explanation {
     pub(super) inputs: Inputs,
     pub(super) notes: Notes,
-    pub(super) surges: Traces,
+    pub(super) surges: Vec<TracedSurge>,
+    /// Those that were too many to be explained.
+    pub(super) left_out: Vec<Surge>,
+    /// What more than half of all that is outside them has.
+    pub(super) prevalent: Vec<Prevalent>,
 }
-
-/// Surges, each with the rules that explain it and whom they hit.
-pub(super) type Traces = Vec<(Explained, Vec<Traced>)>;
 
 /// What the logs do not tell.
 #[derive(Clone, Copy, Debug, Default)]
@@ -51,30 +54,68 @@ pub fn explain(
     progress: &mut Progress,
     failed: impl FnMut(&InputError),
 ) -> Explanation {
-    let (mut inputs, mut notes, mut finder) = (Inputs::default(), Notes::default(), SurgeFinder::default());
+    let (mut inputs, mut notes) = (Inputs::default(), Notes::default());
+    let (mut finder, mut majority) = (SurgeFinder::default(), Majority::default());
     let first = |request: &LogRequest<'_>| {
         notes.take(request);
         finder.add(&request.observation);
+        majority.add(&request.observation);
         ControlFlow::Continue(())
     };
     read_inputs(&mut inputs, logs, progress, first, failed);
     let logs = Logs { networks: Some(networks), ..*logs };
-    Explanation { inputs, notes, surges: explain_surges(finder.surges(), &logs, seed, progress) }
+    let found = finder.find();
+    let (zones, left_out) = (found.clone(), found.left_out.clone());
+    let mut prevalence = majority.count();
+    let mut outside = |observation: &Observation<'_>| {
+        if let Some(prevalence) = &mut prevalence
+            && !matches!(zones.zone(observation.at), Zone::Within(_))
+        {
+            prevalence.observe(observation);
+        }
+    };
+    let surges = if found.surges.is_empty() {
+        read_again(&Logs { networks: None, ..logs }, progress, outside);
+        Vec::new()
+    } else {
+        explain_surges(found, &logs, seed, progress, &mut outside)
+    };
+    Explanation { inputs, notes, surges, left_out, prevalent: prevalence.map(Prevalence::finish).unwrap_or_default() }
 }
 
-/// Explains surges that were found in these logs, by reading them twice more. `seed` is that of sampling.
-pub(super) fn explain_surges(surges: Vec<Surge>, logs: &Logs<'_>, seed: u64, progress: &mut Progress) -> Traces {
-    if surges.is_empty() {
+/// Explains surges that were found in these logs, by reading them twice more, of which `second` is shown the first. `seed` is that
+/// of sampling.
+pub(super) fn explain_surges(
+    found: Found,
+    logs: &Logs<'_>,
+    seed: u64,
+    progress: &mut Progress,
+    second: &mut dyn FnMut(&Observation<'_>),
+) -> Vec<TracedSurge> {
+    if found.surges.is_empty() {
         return Vec::new();
     }
-    let mut explainer = Explainer::new(surges, seed);
-    read_again(logs, progress, |observation| explainer.observe(observation));
-    let explained = explainer.explain();
-    let is_traced = explained.iter().any(|explained| !explained.rules.is_empty());
-    let mut trace = Trace::new(explained);
-    if is_traced {
-        read_again(logs, progress, |observation| trace.observe(observation));
-    }
+    // Most requests need not be located.
+    let (networks, logs) = (logs.networks, Logs { networks: None, ..*logs });
+    let locate = |observation: &mut Observation<'_>| {
+        if let Some(networks) = networks {
+            networks.locate(observation.client, &mut observation.request);
+        }
+    };
+    let mut explainer = Explainer::new(found, seed);
+    read_again(&logs, progress, |observation| {
+        second(observation);
+        explainer.observe(observation, &locate);
+    });
+    let mut trace = explainer.explain();
+    let asks_for_networks = trace.asks_for_networks();
+    read_again(&logs, progress, |observation| {
+        let mut observation = *observation;
+        if asks_for_networks {
+            locate(&mut observation);
+        }
+        trace.observe(&observation);
+    });
     trace.finish()
 }
 
@@ -88,16 +129,16 @@ impl Explanation {
     pub fn rules_file(&self) -> String {
         let mut text =
             String::from("# Rules that explain the surges of a log. Try them: seawall backtest --rules FILE LOG\n");
-        for (explained, rules) in &self.surges {
-            for traced in rules {
-                let when = super::log::moment(explained.surge.from.as_seconds());
+        for surge in &self.surges {
+            for traced in &surge.rules {
+                let when = super::log::moment(surge.explained.surge.from.as_seconds());
                 text += &format!(
-                    "\n# {when}: {:.0}% of the excess, {} requests from about {} clients; at most {:.2}% of normal traffic\n\
+                    "\n# {when}: {:.0}% of the excess, {} requests from {}; at most {:.2}% of normal traffic\n\
                      surge-{}: {}\n",
-                    traced.evidence.coverage * 100.0,
-                    traced.requests,
-                    traced.clients,
-                    traced.evidence.collateral_upper * 100.0,
+                    traced.coverage * 100.0,
+                    traced.within.requests,
+                    clients_text(traced.within.clients, traced.within.clients_exact),
+                    traced.outside_share_upper * 100.0,
                     traced.rule.id.0,
                     traced.rule.text_with_networks(),
                 );
@@ -114,6 +155,14 @@ impl Notes {
         self.without_agent += u64::from(observation.request.user_agent.is_none());
         self.backwards += u64::from(observation.at.as_seconds() + BACKWARDS_SECONDS < self.newest.as_seconds());
         self.newest = self.newest.max(observation.at);
+    }
+}
+
+/// How many clients.
+fn clients_text(clients: u64, is_exact: bool) -> String {
+    match clients {
+        1 => "one client".to_owned(),
+        _ => format!("{}{} clients", if is_exact { "" } else { "about " }, super::text::grouped(clients)),
     }
 }
 

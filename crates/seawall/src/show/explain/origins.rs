@@ -1,4 +1,5 @@
-//! Where the clients of a surge are: countries, autonomous systems, and kinds of networks, one vote for each client.
+//! Where the clients of a surge are: countries, autonomous systems, and kinds of networks, each client with its part of
+//! the excess.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -13,7 +14,7 @@ use crate::show::text::escape;
 const NAMED_MAX: usize = 5;
 
 /// Fewer than one in so many are not worth a name.
-const SHARE_MIN: usize = 100;
+const SHARE_MIN: f64 = 100.0;
 
 /// A part of the clients.
 #[derive(Debug, Serialize)]
@@ -23,7 +24,7 @@ pub(super) struct Part {
     /// The number of the system.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) asn: Option<u32>,
-    /// The share of the clients, 0 to 1.
+    /// The share of the excess, 0 to 1.
     pub(super) share: f64,
 }
 
@@ -38,43 +39,43 @@ pub(super) struct Origins {
 }
 
 impl Origins {
-    pub(super) fn of(clients: &[ClientAddress], networks: &Networks) -> Self {
+    /// Of clients, each with how much of the excess it has.
+    pub(super) fn of(clients: &[(ClientAddress, f64)], networks: &Networks) -> Self {
         if clients.is_empty() {
             return Self::default();
         }
-        let found: Vec<_> = clients.iter().map(|client| networks.lookup(*client)).collect();
+        let found: Vec<_> = clients.iter().map(|(client, excess)| (networks.lookup(*client), *excess)).collect();
+        let all: f64 = clients.iter().map(|(_, excess)| excess).sum();
         let system = |asn: u32| {
             let name = networks.asn_name(asn).map_or_else(|| format!("AS{asn}"), |name| escape(name.as_bytes()));
             (name, Some(asn))
         };
-        let count = clients.len();
+        let countries = found.iter().filter_map(|(network, excess)| Some((network.country?, *excess)));
+        let systems = || found.iter().filter_map(|(network, excess)| Some((network.asn?, *excess)));
+        let kinds = systems().map(|(asn, excess)| (networks.kind(asn), excess));
         Self {
-            sampled_clients: count,
-            countries: parts(found.iter().filter_map(|network| network.country), count, |country| {
-                (country.to_string(), None)
-            }),
-            systems: parts(found.iter().filter_map(|network| network.asn), count, system),
-            kinds: parts(found.iter().filter_map(|network| network.asn).map(|asn| networks.kind(asn)), count, |kind| {
-                (kind.to_string(), None)
-            }),
+            sampled_clients: clients.len(),
+            countries: parts(countries, all, |country| (country.to_string(), None)),
+            systems: parts(systems(), all, system),
+            kinds: parts(kinds, all, |kind| (kind.to_string(), None)),
         }
     }
 }
 
 fn parts<T: Copy + Eq + Hash + Ord>(
-    values: impl Iterator<Item = T>,
-    all: usize,
+    values: impl Iterator<Item = (T, f64)>,
+    all: f64,
     name: impl Fn(T) -> (String, Option<u32>),
 ) -> Vec<Part> {
-    let mut counts: HashMap<T, usize> = HashMap::new();
-    values.for_each(|value| *counts.entry(value).or_default() += 1);
-    let mut counts: Vec<(T, usize)> = counts.into_iter().collect();
-    counts.sort_by_key(|(value, count)| (usize::MAX - count, *value));
-    counts.retain(|(_, count)| count * SHARE_MIN >= all);
-    counts.truncate(NAMED_MAX);
-    let part = |(value, count): (T, usize)| {
+    let mut sums: HashMap<T, f64> = HashMap::new();
+    values.for_each(|(value, excess)| *sums.entry(value).or_default() += excess);
+    let mut sums: Vec<(T, f64)> = sums.into_iter().collect();
+    sums.sort_by(|one, other| other.1.total_cmp(&one.1).then(one.0.cmp(&other.0)));
+    sums.retain(|(_, sum)| sum * SHARE_MIN >= all);
+    sums.truncate(NAMED_MAX);
+    let part = |(value, sum): (T, f64)| {
         let (name, asn) = name(value);
-        Part { name, asn, share: count as f64 / all as f64 }
+        Part { name, asn, share: sum / all.max(f64::MIN_POSITIVE) }
     };
-    counts.into_iter().map(part).collect()
+    sums.into_iter().map(part).collect()
 }

@@ -2,13 +2,13 @@
 //! `docs/explain.md`. Every text in it has been made safe for a terminal.
 
 use seawall_engine::decision::{CostKind, Shape, Verdict};
-use seawall_engine::detection::explain::{Explained, TimeZone, Traced};
-use seawall_engine::units::Timestamp;
+use seawall_engine::detection::explain::{Heaviest, Level, Prevalent, Surge, TimeZone, Traced, TracedSurge};
+use seawall_engine::units::{Timestamp, counted};
 use serde::Serialize;
 
 use super::advice::advice;
 use super::origins::Origins;
-use super::{Explanation, Notes, Traces};
+use super::{Explanation, Notes};
 use crate::networks::Networks;
 use crate::show::log::summary::{InputSummary, UnreadSummary};
 use crate::show::log::{Clients, moment};
@@ -21,13 +21,41 @@ pub struct Summary {
     /// The earliest and the latest request, in UTC.
     pub(super) from: Option<String>,
     pub(super) to: Option<String>,
+    /// Seconds between them.
+    pub(super) seconds: u64,
     pub(super) surges: Vec<SurgeSummary>,
+    /// Surges beyond the strongest, which are not explained.
+    pub(super) left_out: Vec<SpanSummary>,
+    /// What more than half of the requests outside surges have.
+    pub(super) prevalent: Vec<PrevalentSummary>,
     /// What the logs do not tell, and what follows from that.
     pub(super) notes: Vec<String>,
     pub(super) inputs: Vec<InputSummary>,
     pub(super) unread: Vec<UnreadSummary>,
     /// All lines, read or not.
     pub(super) lines: u64,
+}
+
+/// A stretch of time, in UTC.
+#[derive(Debug, Serialize)]
+pub(super) struct SpanSummary {
+    pub(super) from: String,
+    pub(super) until: String,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct PrevalentSummary {
+    /// As a rule.
+    pub(super) text: String,
+    /// The share of the requests outside surges.
+    pub(super) share: f64,
+    pub(super) requests: u64,
+    pub(super) clients: u64,
+    pub(super) clients_exact: bool,
+    pub(super) requests_per_client: f64,
+    /// The first request with it, and the last, in UTC.
+    pub(super) first: String,
+    pub(super) last: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -42,10 +70,29 @@ pub(in crate::show) struct SurgeSummary {
     pub(in crate::show) explanation: String,
     pub(in crate::show) advice: String,
     pub(in crate::show) rules: Vec<RuleSummary>,
-    /// Where the clients are that the rules match; those of the whole surge when there are none.
+    /// All requests within, and the clients that sent them; zero when the logs have no addresses.
+    pub(super) requests: u64,
+    pub(super) clients: u64,
+    pub(super) clients_exact: bool,
+    pub(super) requests_per_client: f64,
+    /// The network with most of the excess.
+    pub(super) heaviest: Option<HeaviestSummary>,
+    /// Where the excess comes from: what the rules match; of the whole surge when there are none.
     pub(super) origins: Origins,
     /// The first of the costs over the surge and as long before and after, in its unit a second.
     pub(super) curve: Vec<f64>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct HeaviestSummary {
+    /// How large the network is: `an IPv4 /16`; with addresses the network itself.
+    pub(super) network: String,
+    /// The share of the excess, 0 to 1.
+    pub(super) share: f64,
+    /// Different user agents in the sample.
+    pub(super) agents: usize,
+    /// Whether it is one address with many agents.
+    pub(super) is_gateway: bool,
 }
 
 /// One cost, in its unit a second: requests, bytes, seconds of work, seconds of connections.
@@ -63,25 +110,35 @@ pub(super) struct CostSummary {
 pub(in crate::show) struct RuleSummary {
     pub(in crate::show) text: String,
     /// The share of the excess that it explains.
-    pub(super) coverage: f32,
-    /// The share of normal traffic that it hits: the estimate, and the upper end of the 95% interval.
-    pub(super) collateral: f32,
-    pub(super) collateral_upper: f32,
-    /// The least share that it explains of any eighth of the surge.
-    pub(super) stability: f32,
+    pub(super) coverage: f64,
+    /// The share of the requests outside surges that it hits, and the upper end of its 95% interval.
+    pub(super) collateral: f64,
+    pub(super) collateral_upper: f64,
+    /// The least share that it explains of any eighth of the surge that has an excess.
+    pub(super) stability: f64,
+    /// Of a rule that names addresses, the share in the later half of the surge whose clients were not in the earlier one.
+    pub(super) turnover: Option<f64>,
     pub(super) requests: u64,
     pub(super) bytes: u64,
     pub(super) clients: u64,
+    pub(super) clients_exact: bool,
     pub(super) requests_per_client: f64,
+    /// Requests of these by clients that were there an hour before.
+    pub(super) returning: u64,
     /// What all that it matches have in common besides.
     pub(super) shares: Vec<String>,
     /// Requests outside all surges that it hits, their share there, and those of returning clients among them.
     pub(super) outside: u64,
     pub(super) outside_share: f64,
     pub(super) outside_returning: u64,
-    /// The first match more than ten minutes before the surge, in UTC, and how many there were until then.
+    /// Requests just before and after surges that it hits, and those at other times that have a mark of the surge's senders.
+    pub(super) beside: u64,
+    pub(super) own: u64,
+    /// The first match more than ten minutes before the surge, in UTC, how many there were until then, and what matched, when it
+    /// was not the rule but something else that all of the surge has.
     pub(super) first_before: Option<String>,
     pub(super) before: u64,
+    pub(super) before_sign: Option<String>,
     pub(super) time_zone: Option<TimeZoneSummary>,
 }
 
@@ -104,8 +161,11 @@ impl Summary {
             requests: inputs.total.hits,
             from: time(inputs.first),
             to: time(inputs.last),
+            seconds: inputs.first.zip(inputs.last).map_or(0, |(first, last)| last.since(first).as_secs()),
             surges: surges(&explanation.surges, networks, show_addresses),
-            notes: notes(&explanation.notes, inputs.total.hits),
+            left_out: explanation.left_out.iter().map(span_of).collect(),
+            prevalent: explanation.prevalent.iter().map(prevalent).collect(),
+            notes: notes(&explanation.notes, inputs.total.hits, explanation.left_out.len()),
             lines: inputs.total.hits + unread.iter().map(|reason| reason.lines).sum::<u64>(),
             inputs: inputs.summaries(),
             unread,
@@ -114,13 +174,14 @@ impl Summary {
 }
 
 /// Explained surges, ready to be shown.
-pub(in crate::show) fn surges(traces: &Traces, networks: &Networks, show_addresses: bool) -> Vec<SurgeSummary> {
-    traces.iter().map(|(explained, rules)| surge(explained, rules, networks, show_addresses)).collect()
+pub(in crate::show) fn surges(surges: &[TracedSurge], networks: &Networks, show_addresses: bool) -> Vec<SurgeSummary> {
+    surges.iter().map(|traced| surge(traced, networks, show_addresses)).collect()
 }
 
-fn surge(explained: &Explained, rules: &[Traced], networks: &Networks, show_addresses: bool) -> SurgeSummary {
+fn surge(traced: &TracedSurge, networks: &Networks, show_addresses: bool) -> SurgeSummary {
+    let TracedSurge { explained, within, rules } = traced;
     let surge = &explained.surge;
-    let cost = |level: &seawall_engine::detection::explain::Level| CostSummary {
+    let cost = |level: &Level| CostSummary {
         cost: level.cost,
         normal: level.normal,
         mean: level.mean,
@@ -135,32 +196,75 @@ fn surge(explained: &Explained, rules: &[Traced], networks: &Networks, show_addr
         verdict: explained.verdict,
         shapes: explained.shapes.clone(),
         explanation: explained.explanation.clone(),
-        advice: advice(explained, rules),
+        advice: advice(traced),
         rules: rules.iter().map(|traced| rule(traced, show_addresses)).collect(),
+        requests: within.requests,
+        clients: within.clients,
+        clients_exact: within.clients_exact,
+        requests_per_client: within.each(),
+        heaviest: explained.heaviest.as_ref().map(|heaviest| heaviest_network(heaviest, show_addresses)),
         origins: Origins::of(&explained.clients, networks),
         curve: surge.curve.clone(),
     }
 }
 
+fn heaviest_network(heaviest: &Heaviest, show_addresses: bool) -> HeaviestSummary {
+    let family = if heaviest.network.addr().is_ipv4() { "IPv4" } else { "IPv6" };
+    HeaviestSummary {
+        network: match show_addresses {
+            true => heaviest.network.to_string(),
+            false => format!("an {family} /{}", heaviest.network.prefix_len()),
+        },
+        share: heaviest.share,
+        agents: heaviest.agents,
+        is_gateway: heaviest.is_gateway(),
+    }
+}
+
+fn span_of(surge: &Surge) -> SpanSummary {
+    let [from, until] = [surge.from, surge.until].map(|at| moment(at.as_seconds()).to_string());
+    SpanSummary { from, until }
+}
+
+fn prevalent(found: &Prevalent) -> PrevalentSummary {
+    let (first, last) = found.span;
+    PrevalentSummary {
+        text: found.condition.to_string(),
+        share: found.share,
+        requests: found.counted.requests,
+        clients: found.counted.clients,
+        clients_exact: found.counted.clients_exact,
+        requests_per_client: found.counted.each(),
+        first: moment(first.as_seconds()).to_string(),
+        last: moment(last.as_seconds()).to_string(),
+    }
+}
+
 fn rule(traced: &Traced, show_addresses: bool) -> RuleSummary {
     let evidence = &traced.evidence;
-    let (first_before, before) = traced.precursor.unzip();
+    let precursor = traced.precursor.as_ref();
     RuleSummary {
         text: if show_addresses { traced.rule.text_with_networks() } else { traced.rule.to_string() },
-        coverage: evidence.coverage,
-        collateral: evidence.collateral,
-        collateral_upper: evidence.collateral_upper,
-        stability: evidence.stability,
-        requests: traced.requests,
-        bytes: traced.bytes,
-        clients: traced.clients,
-        requests_per_client: traced.requests as f64 / traced.clients.max(1) as f64,
+        coverage: traced.coverage,
+        collateral: traced.outside_share,
+        collateral_upper: traced.outside_share_upper,
+        stability: traced.steady,
+        turnover: traced.turnover,
+        requests: traced.within.requests,
+        bytes: traced.within.bytes,
+        clients: traced.within.clients,
+        clients_exact: traced.within.clients_exact,
+        requests_per_client: traced.within.each(),
+        returning: traced.within_returning,
         shares: evidence.closure.clone(),
         outside: traced.outside,
         outside_share: traced.outside_share,
         outside_returning: traced.outside_returning,
-        first_before: first_before.map(|at: Timestamp| moment(at.as_seconds()).to_string()),
-        before: before.unwrap_or_default(),
+        beside: traced.beside,
+        own: traced.own,
+        first_before: precursor.map(|first| moment(first.at.as_seconds()).to_string()),
+        before: precursor.map_or(0, |first| first.requests),
+        before_sign: precursor.and_then(|first| first.sign.as_ref()).map(ToString::to_string),
         time_zone: traced.time_zone.map(time_zone),
     }
 }
@@ -170,7 +274,7 @@ fn time_zone(zone: TimeZone) -> TimeZoneSummary {
 }
 
 /// What the logs do not tell.
-fn notes(notes: &Notes, requests: u64) -> Vec<String> {
+fn notes(notes: &Notes, requests: u64, left_out: usize) -> Vec<String> {
     let mut said = Vec::new();
     if requests > 0 && notes.without_client == requests {
         said.push("The logs hold no addresses, so clients are not counted and no rule can name them.".to_owned());
@@ -182,6 +286,13 @@ fn notes(notes: &Notes, requests: u64) -> Vec<String> {
         said.push(format!(
             "The time runs backwards by more than a minute at {} lines; they are counted at the time that they state.",
             crate::show::text::grouped(notes.backwards)
+        ));
+    }
+    if left_out > 0 {
+        said.push(format!(
+            "{} more, weaker than those below, {} not explained; what came in them is not taken for normal.",
+            counted(left_out as u64, "surge"),
+            if left_out == 1 { "is" } else { "are" }
         ));
     }
     said

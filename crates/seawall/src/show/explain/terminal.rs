@@ -1,12 +1,25 @@
 //! An explanation as people read it.
 
+use anstyle::Style;
 use seawall_engine::decision::{CostKind, Shape, Verdict};
 
+use super::clients_text;
 use super::origins::Part;
-use super::summary::{CostSummary, RuleSummary, Summary, SurgeSummary, TimeZoneSummary};
+use super::summary::{
+    CostSummary, HeaviestSummary, PrevalentSummary, RuleSummary, SpanSummary, Summary, SurgeSummary, TimeZoneSummary,
+};
 use crate::show::log::Screen;
-use crate::show::log::page::{BAR, Page, QUIET, WARNING, block, requests_text, span};
+use crate::show::log::page::{BAR, Page, QUIET, TITLE, WARNING, block, requests_text, span};
 use crate::show::text::{byte_count, grouped};
+
+/// How many of the surges that are not explained are listed.
+const LEFT_OUT_SHOWN_MAX: usize = 20;
+
+/// Clients of whom fewer than this are new in the later half stay.
+const TURNOVER_SHOWN_MIN: f64 = 0.05;
+
+/// A log that is shorter than this does not say what is usual.
+const SECONDS_MIN: u64 = 3600;
 
 /// The summary as text.
 pub fn render(summary: &Summary, screen: Screen) -> String {
@@ -15,33 +28,100 @@ pub fn render(summary: &Summary, screen: Screen) -> String {
     page.inputs(&summary.inputs);
     page.fact("requests", &grouped(summary.requests));
     if let (Some(from), Some(to)) = (&summary.from, &summary.to) {
-        page.fact("time", &format!("{} to {} UTC", plain(from), plain(to)));
+        page.sentence("time", &format!("{} to {} UTC", plain(from), plain(to)));
     }
     for note in &summary.notes {
-        let note = page.styled(WARNING, note);
-        page.sentence("note", &note);
+        page.styled_sentence("note", WARNING, note);
     }
     if summary.surges.is_empty() {
         page.line("");
-        page.line(if summary.requests == 0 {
-            "No surge: there are no requests."
-        } else {
-            "No surge: there is no time with much more than is usual at its hour."
-        });
+        page.no_surge(summary);
     }
     for (number, surge) in (1..).zip(&summary.surges) {
         page.line("");
         page.surge(surge, number);
+    }
+    page.prevalent_values(summary);
+    if !summary.left_out.is_empty() {
+        page.line("");
+        page.left_out(&summary.left_out);
     }
     page.unread(&summary.unread, summary.lines);
     page.text
 }
 
 impl Page {
+    /// That there is none, and what there is to say all the same.
+    fn no_surge(&mut self, summary: &Summary) {
+        if summary.requests == 0 {
+            self.line("No surge: there are no requests.");
+            return;
+        }
+        let said = "No surge: there is no time with much more than is usual at its hour.";
+        self.paragraph(Style::new(), 0, said);
+        if summary.seconds < SECONDS_MIN {
+            let short = format!(
+                "The logs span {}, too little to say what is usual. Add earlier ones.",
+                span(summary.seconds.max(1))
+            );
+            self.paragraph(WARNING, 0, &short);
+        }
+    }
+
+    /// What may be a flood that lasts.
+    fn prevalent_values(&mut self, summary: &Summary) {
+        for prevalent in &summary.prevalent {
+            self.line("");
+            self.prevalent(prevalent);
+        }
+        if !summary.prevalent.is_empty() {
+            self.line("");
+            self.paragraph(
+                Style::new(),
+                0,
+                "What lasts for most of a log is what is usual in it, so a flood that does is no surge. On an ordinary site the \
+                 commonest user agent is on about a quarter of the visitors, and no page has half of all requests. If that is \
+                 not what the site is for, add logs from before it began, or try these as rules with seawall backtest.",
+            );
+        }
+    }
+
+    fn prevalent(&mut self, prevalent: &PrevalentSummary) {
+        self.styled_sentence("stands out", TITLE, &prevalent.text);
+        let of = format!(
+            "{:.0}% of all requests outside surges: {}{}, from {} to {} UTC",
+            prevalent.share * 100.0,
+            requests_text(prevalent.requests),
+            from_clients(prevalent.clients, prevalent.clients_exact, prevalent.requests_per_client),
+            plain(&prevalent.first),
+            plain(&prevalent.last)
+        );
+        self.sentence("", &of);
+    }
+
+    /// Surges beyond those that are explained.
+    fn left_out(&mut self, spans: &[SpanSummary]) {
+        self.heading("Further surges", "weaker than those above, and not explained");
+        for span in spans.iter().take(LEFT_OUT_SHOWN_MAX) {
+            self.paragraph(Style::new(), 2, &format!("{} to {} UTC", plain(&span.from), plain(&span.until)));
+        }
+        if let Some(more @ 1..) = spans.len().checked_sub(LEFT_OUT_SHOWN_MAX) {
+            self.line(&format!("  and {more} more"));
+        }
+        let how = "To have one explained, give only the log around it, with what is usual before.";
+        self.paragraph(QUIET, 2, how);
+    }
+
     /// A surge and its explanation.
     pub(in crate::show) fn surge(&mut self, surge: &SurgeSummary, number: usize) {
         let when = format!("{} to {} UTC ({})", plain(&surge.from), plain(&surge.until), span(surge.seconds));
-        self.heading(&format!("Surge {number}"), &when);
+        let title = format!("Surge {number}");
+        if title.len() + when.len() + 4 <= self.screen.columns {
+            self.heading(&title, &when);
+        } else {
+            self.heading(&title, "");
+            self.sentence("time", &when);
+        }
         self.curve(&surge.curve);
         for cost in &surge.costs {
             let amounts = format!(
@@ -53,12 +133,16 @@ impl Page {
             );
             self.sentence(cost_name(cost.cost), &amounts);
         }
+        if surge.clients > 0 {
+            let all = requests_text(surge.requests);
+            let from = from_clients(surge.clients, surge.clients_exact, surge.requests_per_client);
+            self.sentence("clients", &format!("{all}{from}"));
+        }
         let style = match surge.verdict {
-            Verdict::Explained | Verdict::Crowd => anstyle::Style::new().bold(),
+            Verdict::Explained | Verdict::Crowd => TITLE,
             _ => WARNING,
         };
-        let verdict = self.styled(style, verdict(surge.verdict));
-        self.fact("verdict", &verdict);
+        self.styled_sentence("verdict", style, verdict(surge.verdict));
         if !surge.shapes.is_empty() {
             let shapes: Vec<&str> = surge.shapes.iter().map(|named| shape(*named)).collect();
             self.sentence("shape", &shapes.join("; "));
@@ -68,6 +152,9 @@ impl Page {
         }
         if surge.rules.is_empty() {
             self.sentence("because", &surge.explanation);
+        }
+        if let Some(heaviest) = &surge.heaviest {
+            self.sentence("heaviest", &heaviest_network(heaviest));
         }
         for (name, found) in [
             ("countries", &surge.origins.countries),
@@ -82,42 +169,48 @@ impl Page {
     }
 
     fn surge_rule(&mut self, rule: &RuleSummary, number: usize) {
-        let text = self.styled(anstyle::Style::new().bold(), &rule.text);
-        self.fact(&format!("rule {number}"), &text);
-        let mut matches = format!(
-            "explains {}, in every eighth of the surge at least {}: {}, {}",
+        self.styled_sentence(&format!("rule {number}"), TITLE, &rule.text);
+        let matches = format!(
+            "explains {}, in every eighth of the surge at least {}: {}, {}{}",
             share(rule.coverage),
             share(rule.stability),
             requests_text(rule.requests),
             byte_count(rule.bytes),
+            from_clients(rule.clients, rule.clients_exact, rule.requests_per_client)
         );
-        if rule.clients > 0 {
-            let each = rule.requests_per_client;
-            let each = if each < 10.0 { format!("{each:.1}") } else { format!("{each:.0}") };
-            matches += &match rule.clients {
-                1 => " from one client".to_owned(),
-                clients => format!(" from about {} clients, {each} each", grouped(clients)),
-            };
-        }
         self.sentence("", &matches);
+        if let Some(turnover) = rule.turnover.filter(|turnover| *turnover >= TURNOVER_SHOWN_MIN) {
+            let lost = format!("its clients change: {} of the later half were not in the earlier one", share(turnover));
+            self.sentence("", &lost);
+        }
         let outside = match rule.outside {
             0 => "none of the requests outside surges".to_owned(),
             count => format!(
-                "{} outside surges ({:.2}% of them), {} of returning clients",
+                "{} outside surges, {} of returning clients",
                 requests_text(count),
-                rule.outside_share * 100.0,
                 grouped(rule.outside_returning)
             ),
         };
-        let predicted = format!("{:.2}% to {:.2}%", rule.collateral * 100.0, rule.collateral_upper * 100.0);
-        self.sentence("", &format!("hits {outside}; of normal traffic {predicted}"));
+        let interval =
+            format!("{:.2}% of normal traffic, at most {:.2}%", rule.collateral * 100.0, rule.collateral_upper * 100.0);
+        self.sentence("", &format!("hits {outside}: {interval}"));
+        let apart: Vec<String> =
+            [(rule.beside, "just before and after surges"), (rule.own, "at other times by the same senders")]
+                .into_iter()
+                .filter(|(count, _)| *count > 0)
+                .map(|(count, when)| format!("{} {when}", requests_text(count)))
+                .collect();
+        if !apart.is_empty() {
+            self.sentence("", &format!("and, not taken for normal, {}", apart.join(" and ")));
+        }
         if !rule.shares.is_empty() {
             self.sentence("", &format!("all of it has {}", rule.shares.join(", ")));
         }
         if let Some(first) = &rule.first_before {
+            let what = rule.before_sign.as_ref().map_or(String::new(), |sign| format!(" with {sign}"));
             self.sentence(
                 "",
-                &format!("first seen at {} UTC, {} before the surge", plain(first), requests_text(rule.before)),
+                &format!("first seen at {} UTC, {}{what} before the surge", plain(first), requests_text(rule.before)),
             );
         }
         if let Some(zone) = &rule.time_zone {
@@ -134,8 +227,7 @@ impl Page {
         let text: String = cells.map(|value| block(scale(value), 1000)).collect();
         let text = self.styled(BAR, &text);
         self.line(&format!("  {text}"));
-        let note = self.styled(QUIET, "the surge in the middle, as long before and after");
-        self.line(&format!("  {note}"));
+        self.paragraph(QUIET, 2, "the surge in the middle, as long before and after");
     }
 }
 
@@ -143,8 +235,26 @@ fn plain(time: &str) -> String {
     time.replace('T', " ").replace('Z', "")
 }
 
-fn share(share: f32) -> String {
+fn share(share: f64) -> String {
     format!("{:.0}%", share * 100.0)
+}
+
+/// From how many clients.
+fn from_clients(clients: u64, is_exact: bool, each: f64) -> String {
+    let each = if each < 10.0 { format!("{each:.1}") } else { format!("{each:.0}") };
+    match clients {
+        0 => String::new(),
+        1 => " from one client".to_owned(),
+        _ => format!(" from {}, {each} each", clients_text(clients, is_exact)),
+    }
+}
+
+fn heaviest_network(heaviest: &HeaviestSummary) -> String {
+    let has = format!("{} has {:.1}% of the excess", heaviest.network, heaviest.share * 100.0);
+    if heaviest.is_gateway {
+        return format!("{has}, with {} user agents: a gateway, or a program that changes its name", heaviest.agents);
+    }
+    has
 }
 
 fn parts(parts: &[Part]) -> String {
@@ -203,10 +313,9 @@ const fn shape(shape: Shape) -> &'static str {
 
 const fn verdict(verdict: Verdict) -> &'static str {
     match verdict {
-        Verdict::Undecided => "undecided: too little to go by",
         Verdict::Explained => "explained",
         Verdict::Partial => "explained in part",
-        Verdict::NotSeparable => "not separable: nothing tells it from wanted traffic",
+        Verdict::NotSeparable | Verdict::Undecided => "not separable: nothing tells it from wanted traffic",
         Verdict::Crowd => "a crowd: many people",
         Verdict::External => "external: the cause is not in the requests",
     }

@@ -1,6 +1,6 @@
 //! The inputs of a command that reads logs: what they are, how much of them was read, and what was not.
 
-use seawall_engine::observation::log::{Reason, Recognition};
+use seawall_engine::observation::log::{Format, Reason, Recognition};
 use seawall_engine::units::Timestamp;
 
 use super::recorded::Attributes;
@@ -30,6 +30,10 @@ pub(in crate::show) struct InputReport {
     pub(in crate::show) name: String,
     pub(super) compression: Option<Compression>,
     pub(super) recognition: Option<Recognition>,
+    /// Whether the format was given, so that nothing was recognised.
+    pub(super) is_given: bool,
+    /// In which formats how many lines were read.
+    pub(super) formats: Vec<(Format, u64)>,
     pub(super) lines: u64,
     pub(super) read: u64,
     pub(super) error: Option<String>,
@@ -39,7 +43,8 @@ impl Inputs {
     /// Begins an input; what follows belongs to it.
     pub(super) fn begin(&mut self, name: String) {
         let (compression, recognition, error) = (None, None, None);
-        self.inputs.push(InputReport { name, compression, recognition, lines: 0, read: 0, error });
+        let (is_given, formats) = (false, Vec::new());
+        self.inputs.push(InputReport { name, compression, recognition, is_given, formats, lines: 0, read: 0, error });
     }
 
     /// The input that was begun last.
@@ -48,10 +53,12 @@ impl Inputs {
     }
 
     /// Counts a line that was read.
-    pub(super) fn add_read(&mut self) {
+    #[inline]
+    pub(super) fn add_read(&mut self, format: Format) {
         if let Some(input) = self.present() {
             input.lines += 1;
             input.read += 1;
+            input.add_format(format, 1);
         }
     }
 
@@ -76,6 +83,7 @@ impl Inputs {
         for (input, other) in self.inputs.iter_mut().zip(other.inputs) {
             input.lines += other.lines;
             input.read += other.read;
+            other.formats.iter().for_each(|(format, lines)| input.add_format(*format, *lines));
         }
         self.total.add(other.total);
         self.first = self.first.into_iter().chain(other.first).min();
@@ -84,5 +92,15 @@ impl Inputs {
         self.not_judged += other.not_judged;
         self.unrecorded.extend(other.unrecorded);
         self.unread.merge(other.unread);
+    }
+}
+
+impl InputReport {
+    #[inline]
+    fn add_format(&mut self, format: Format, lines: u64) {
+        match self.formats.iter_mut().find(|(known, _)| *known == format) {
+            Some((_, known)) => *known += lines,
+            None => self.formats.push((format, lines)),
+        }
     }
 }

@@ -62,7 +62,8 @@ impl Page {
         for input in inputs.iter().take(INPUTS_SHOWN_MAX) {
             let name = self.styled(TITLE, &padded(&cut_middle(&input.name, widest), widest));
             let room = self.screen.columns.saturating_sub(widest + 4);
-            let doubtful = input.error.is_some() || (input.lines > 0 && input.format_confidence.unwrap_or(0.0) < SURE);
+            let is_sure = input.is_given || input.format_confidence.unwrap_or(0.0) >= SURE;
+            let doubtful = input.error.is_some() || (input.lines > 0 && !is_sure);
             let style = if doubtful { WARNING } else { Style::new() };
             let what = self.styled(style, &cut(&what(input), room));
             // Why one was not read is said on standard error, at once.
@@ -118,9 +119,23 @@ impl Page {
 
     /// The same with a sentence, which goes on in further lines.
     pub(in crate::show) fn sentence(&mut self, name: &str, text: &str) {
+        self.styled_sentence(name, Style::new(), text);
+    }
+
+    /// The same in this style.
+    pub(in crate::show) fn styled_sentence(&mut self, name: &str, style: Style, text: &str) {
         let lines = wrapped(text, self.screen.columns.saturating_sub(NAME_COLUMNS + 2));
         for (index, line) in lines.iter().enumerate() {
-            self.fact(if index == 0 { name } else { "" }, line);
+            let line = self.styled(style, line);
+            self.fact(if index == 0 { name } else { "" }, &line);
+        }
+    }
+
+    /// Text in lines that begin at the left, after so many blanks.
+    pub(in crate::show) fn paragraph(&mut self, style: Style, indent: usize, text: &str) {
+        for line in wrapped(text, self.screen.columns.saturating_sub(indent)) {
+            let line = self.styled(style, &line);
+            self.line(&format!("{:indent$}{line}", ""));
         }
     }
 
@@ -189,7 +204,12 @@ fn what(input: &InputSummary) -> String {
             let fitting = (confidence * lines as f32).round() as u64;
             format!("{format} in {} of the first {lines} lines", percent(fitting, lines as u64))
         }
-        _ => "format not recognised".to_owned(),
+        _ if input.is_given => "as --format says".to_owned(),
+        // Nothing could be said by the first lines.
+        _ => match input.commonest {
+            Some((format, lines)) => format!("mixed: {format} in {}", percent(lines, input.lines)),
+            None => "format not recognised".to_owned(),
+        },
     };
     let compression = match input.compression {
         None | Some("none") => String::new(),

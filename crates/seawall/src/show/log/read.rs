@@ -246,6 +246,7 @@ fn read_input(
         input.name.clone_from(&name);
         input.compression = Some(compression);
         input.recognition = recognition;
+        input.is_given = format.is_some();
     }
     taker.begin(Some(match format {
         Some(format) => Reader::of(format.clone()),
@@ -326,7 +327,7 @@ impl<V: Visitor> Taker for Part<'_, V> {
                     continue;
                 }
             };
-            inputs.add_read();
+            inputs.add_read(entry.format);
             let mut observation = observation(&entry, restored);
             if let Some(networks) = logs.networks {
                 networks.locate(observation.client, &mut observation.request);

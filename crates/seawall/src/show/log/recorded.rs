@@ -45,6 +45,11 @@ impl Attributes {
         self.0 == 0
     }
 
+    /// Whether any of them is known only to who looks up networks.
+    pub(in crate::show) fn holds_networks(self) -> bool {
+        self.contains(Attribute::Country) || self.contains(Attribute::Asn)
+    }
+
     fn contains(self, attribute: Attribute) -> bool {
         self.0 & 1 << attribute as u32 != 0
     }
@@ -84,6 +89,8 @@ fn is_recorded(attribute: Attribute, log_request: &LogRequest<'_>) -> bool {
         Attribute::UserAgent | Attribute::UserAgentWord | Attribute::RefererOrigin => fields.user_agent,
         // The request line says these, or that they are not there.
         Attribute::PathPrefix | Attribute::Extension | Attribute::QueryKeys => true,
+        // They are looked up; a client of whom nothing is known has none.
+        Attribute::Country | Attribute::Asn => observation.client.is_some(),
         // Of anything else a value is a record, and having none is not.
         other => {
             let mut has_value = false;

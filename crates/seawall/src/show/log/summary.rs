@@ -50,6 +50,12 @@ pub(in crate::show) struct InputSummary {
     pub(in crate::show) format_confidence: Option<f32>,
     /// How many lines that share is of.
     pub(in crate::show) format_lines: Option<usize>,
+    /// Whether the format was given on the command line.
+    #[serde(skip)]
+    pub(in crate::show) is_given: bool,
+    /// The format of most of its lines, and how many those are.
+    #[serde(skip)]
+    pub(in crate::show) commonest: Option<(&'static str, u64)>,
     pub(in crate::show) lines: u64,
     pub(in crate::show) lines_unread: u64,
     /// Why it was not read, or not whole.
@@ -133,6 +139,8 @@ fn input_summary(input: &InputReport) -> InputSummary {
         format: input.recognition.map(|recognition| recognition.format.name()),
         format_confidence: input.recognition.map(|recognition| recognition.confidence),
         format_lines: input.recognition.map(|recognition| recognition.lines),
+        is_given: input.is_given,
+        commonest: input.formats.iter().max_by_key(|(_, lines)| *lines).map(|(format, lines)| (format.name(), *lines)),
         lines: input.lines,
         lines_unread: input.lines - input.read,
         error: input.error.as_ref().map(|error| text::escape(error.as_bytes())),

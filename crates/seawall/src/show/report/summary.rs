@@ -315,7 +315,10 @@ impl Report<'_> {
                 surges: surges(explained, self.options.networks, clients.shows_addresses()),
                 found: Vec::new(),
             },
-            None => SurgesSummary { found: self.surges.found.iter().map(found_surge).collect(), ..Default::default() },
+            None => SurgesSummary {
+                found: self.surges.found.surges.iter().map(found_surge).collect(),
+                ..Default::default()
+            },
         }
     }
 

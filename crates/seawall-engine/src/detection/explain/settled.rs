@@ -1,0 +1,90 @@
+//! A verdict for good. The live guard may wait whether a crowd turns out to be one; in a log nothing more will come, so what
+//! is no crowd by now is none.
+
+use super::super::inquiry::{EXPLAINED_SHARE, Insight};
+use super::super::recent::Sampled;
+use super::super::reference::Reference;
+use super::super::trigger::Reading;
+use super::super::values::{ABSENT, Item};
+use super::super::verdict::explanation;
+use super::senders::Heaviest;
+use super::surges::Surge;
+use crate::decision::{Finding, Verdict};
+use crate::observation::attribute::Attribute;
+
+/// *Explained*: at most this share of normal traffic is hit.
+const COLLATERAL_MAX: f64 = 0.01;
+
+/// A sign is on this share of what a rule matches, and on at most that of normal traffic: who tried a flood out beforehand is in it.
+const SIGN_SHARE_MIN: f64 = 0.98;
+const SIGN_NORMAL_MAX: f64 = 0.01;
+
+/// How many signs are traced for each rule.
+const SIGNS_MAX: usize = 4;
+
+/// The verdict, and what is said of it.
+pub(super) fn settled(
+    insight: &Insight,
+    surge: &Surge,
+    rows: &[Sampled<'_>],
+    readings: &[Reading],
+    reference: &Reference,
+    heaviest: Option<&Heaviest>,
+) -> (Verdict, String) {
+    let findings: Vec<&Finding> = insight.findings.iter().map(|(_, finding)| finding).collect();
+    let said = |verdict, crowd| explanation(verdict, surge.strongest(), readings, &findings, 0.0, crowd);
+    match insight.verdict {
+        Verdict::Undecided => {
+            let verdict = decided(insight, surge, rows, reference);
+            (verdict, said(verdict, None))
+        }
+        Verdict::Crowd if heaviest.is_some_and(Heaviest::is_gateway) => (
+            Verdict::Crowd,
+            said(Verdict::Crowd, Some("one address with many user agents, as of a provider's gateway")),
+        ),
+        verdict => (verdict, insight.explanation.clone()),
+    }
+}
+
+/// What the rules that were found say together.
+fn decided(insight: &Insight, surge: &Surge, rows: &[Sampled<'_>], reference: &Reference) -> Verdict {
+    if insight.findings.is_empty() {
+        return Verdict::NotSeparable;
+    }
+    let cost = surge.strongest() as usize;
+    let matched = |sampled: &&Sampled<'_>| insight.findings.iter().any(|(items, _)| sampled.row.marks.has_all(items));
+    let offered: f64 = rows.iter().map(|sampled| sampled.cost(cost)).sum();
+    let matching: f64 = rows.iter().filter(matched).map(|sampled| sampled.cost(cost)).sum();
+    let usual = surge.usual[cost] * surge.until.since(surge.from).as_secs_f64();
+    let hit: f64 = insight.findings.iter().map(|(items, _)| reference.requests_share(items)).sum();
+    let covered = (matching - usual * hit) / (offered - usual).max(f64::MIN_POSITIVE);
+    let collateral: f64 = insight.findings.iter().map(|(_, finding)| f64::from(finding.evidence.collateral)).sum();
+    let is_explained = covered >= EXPLAINED_SHARE && collateral <= COLLATERAL_MAX;
+    if is_explained { Verdict::Explained } else { Verdict::Partial }
+}
+
+/// What all that a rule matches have besides, and normal traffic has next to nothing of.
+pub(super) fn signs(items: &[Item], matching: &[Sampled<'_>], reference: &Reference) -> Vec<Item> {
+    let Some(first) = matching.first() else { return Vec::new() };
+    let is_telling = |item: &Item| {
+        let telling = item.attribute.is_mark()
+            || matches!(item.attribute, Attribute::UserAgentWord | Attribute::Path | Attribute::RefererOrigin);
+        telling && item.hash != ABSENT && !items.contains(item)
+    };
+    let is_shared = |item: &Item| {
+        let having = matching.iter().filter(|sampled| sampled.row.marks.has(*item)).count();
+        having as f64 >= SIGN_SHARE_MIN * matching.len() as f64
+    };
+    let mut signs: Vec<Item> = first
+        .row
+        .marks
+        .items()
+        .filter(is_telling)
+        .filter(is_shared)
+        .filter(|item| reference.share(*item) <= SIGN_NORMAL_MAX)
+        .collect();
+    let named: Vec<Attribute> = signs.iter().chain(items).map(|item| item.attribute).collect();
+    signs.retain(|item| !named.iter().any(|named| item.attribute.is_ancestor_of(*named)));
+    signs.truncate(SIGNS_MAX);
+    signs
+}
