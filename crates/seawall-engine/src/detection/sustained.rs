@@ -4,10 +4,12 @@
 use rustc_hash::FxHashMap;
 
 use crate::decision::CostKind;
+use crate::observation::attribute::Attribute;
 
 use super::assets::Assets;
 use super::recent::Sampled;
 use super::statistics::effective_kinds;
+use super::values::ValueHash;
 
 /// The requests of fewer clients than this, all told, may be a few browsers at work:
 const CLIENTS_FEW: f64 = 8.0;
@@ -16,10 +18,12 @@ const CLIENTS_FEW: f64 = 8.0;
 const REQUESTS: f64 = 100.0;
 const SECONDS: usize = 3;
 
-/// half of that when fewer than this share is for static files, since the parts of pages are;
+/// half of that when fewer than this share is for static files, since the parts of pages are, or as many are for one and the same
+/// target, since a page has each part once;
 const REQUESTS_FOR_PAGES: f64 = 50.0;
 const SECONDS_FOR_PAGES: usize = 2;
 const STATIC_SHARE: f64 = 0.3;
+const TARGET_SHARE: f64 = 0.7;
 
 /// or, since the onset, more than someone who looks at a few pages in a minute.
 const PERSISTENT_REQUESTS: f64 = 150.0;
@@ -70,12 +74,15 @@ struct Few {
     clients: f64,
     requests: f64,
     statics: f64,
+    /// Requests for the target that has most.
+    top_target: f64,
     seconds: FxHashMap<u64, f64>,
 }
 
 impl Few {
     fn new(clients: f64, rows: &[&Sampled<'_>], assets: &Assets<'_>) -> Self {
-        let mut few = Self { clients, requests: 0.0, statics: 0.0, seconds: FxHashMap::default() };
+        let mut few = Self { clients, requests: 0.0, statics: 0.0, top_target: 0.0, seconds: FxHashMap::default() };
+        let mut targets: FxHashMap<ValueHash, f64> = FxHashMap::default();
         for sampled in rows {
             let requests = sampled.cost(0);
             few.requests += requests;
@@ -83,7 +90,9 @@ impl Few {
                 few.statics += requests;
             }
             *few.seconds.entry(sampled.at.as_seconds()).or_default() += requests;
+            *targets.entry(sampled.row.marks.one(Attribute::Path)).or_default() += requests;
         }
+        few.top_target = targets.into_values().fold(0.0, f64::max);
         few
     }
 
@@ -93,7 +102,7 @@ impl Few {
 
     /// Whether hardly any of them are for parts of pages.
     fn is_paging(&self) -> bool {
-        self.statics < STATIC_SHARE * self.requests
+        self.statics < STATIC_SHARE * self.requests || self.top_target >= TARGET_SHARE * self.requests
     }
 
     fn goes_on(&self, normal_rate: f64) -> bool {
