@@ -10,9 +10,9 @@ use seawall_engine::decision::{Innocent, OwnRule};
 use super::state::StateDirectory;
 use super::{Command, Snapshot, StartError, random_seed, spawn};
 use crate::config::Config;
-use crate::enforcement::{Edge, Enforcement, Enforcer, HandDown, Parts};
+use crate::enforcement::{Edge, Enforcement, Enforcer, HandDown, Order, Parts};
 use crate::privacy::KeyStore;
-use crate::record::{self, Record, Situation, Writer};
+use crate::record::{self, Late, Record, Situation, Writer};
 use crate::source::shared::Shared;
 
 /// The threads, which end in this order.
@@ -40,8 +40,8 @@ pub(super) struct Begun {
     pub(super) edge: Option<Edge>,
     pub(super) record: Record,
     pub(super) innocent: Arc<Mutex<Innocent>>,
-    /// The operator's rules of before.
-    pub(super) rules: Vec<OwnRule>,
+    /// The operator's rules of before; none while it is not known which.
+    pub(super) rules: Option<Vec<OwnRule>>,
     pub(super) threads: Threads,
 }
 
@@ -55,26 +55,32 @@ pub(super) fn start(
     ports: Vec<u16>,
     detector: Sender<Command>,
 ) -> Result<Begun, StartError> {
-    let keys = || match KeyStore::open(state.path(), config.privacy.key_retention_days) {
-        Ok(keys) => Some(keys),
-        Err(error) => {
-            tracing::warn!(%error, "bans of this run are not kept over a restart");
-            None
-        }
-    };
+    let (folder, retention_days) = (state.path().to_owned(), config.privacy.key_retention_days);
+    let open_keys = move || KeyStore::open(&folder, retention_days);
+    let keys = open_keys().ok();
     let (record, inbox) = Record::new(shared.clock);
     let seen = Arc::clone(snapshot);
     let situation = Box::new(move || Situation::of(&seen.load()));
     let path = record::path(state.path());
-    let (writer, restored) = Writer::open(inbox, path, config.record.clone(), keys(), shared.clock, situation);
-    let rules = writer.kept(record::RULES).and_then(|rules| serde_json::from_str(&rules).ok()).unwrap_or_default();
+    let (orders, received) = std::sync::mpsc::channel();
+    let (late_orders, late_rules) = (orders.clone(), detector.clone());
+    let late = Box::new(move |late: Late| {
+        let rules = late.values.map(|values| own_rules(values.get(record::RULES).map(String::as_str)));
+        // Threads that have ended end the guard with them.
+        let _ = late_orders.send(Order::TakeUp(late.bans));
+        if let Some(rules) = rules {
+            let _ = late_rules.send(Command::TakeUpRules(rules));
+        }
+    });
+    let retention = config.record.clone();
+    let (writer, restored) = Writer::open(inbox, path, retention, Box::new(open_keys), shared.clock, situation, late);
+    let rules = writer.is_read().then(|| own_rules(writer.kept(record::RULES).as_deref()));
     let writer = spawn("record", move || writer.run())?;
     let seed = random_seed()?;
     let start_edge = |settings| Edge::start(settings, state.is_panicked(), shared.clock, seed);
     let edge = config.edge.as_ref().map(start_edge).transpose().map_err(StartError::Thread)?;
     let status = Arc::<ArcSwap<_>>::default();
     let innocent = Arc::<Mutex<Innocent>>::default();
-    let (orders, received) = std::sync::mpsc::channel();
     let parts = Parts {
         shared: Arc::clone(shared),
         queues,
@@ -85,7 +91,7 @@ pub(super) fn start(
         ports,
         record: record.clone(),
         restored,
-        keys: keys(),
+        keys,
         never_ban_changed: Box::new(move |never_ban| {
             // A detector that has ended ends the guard with it.
             let _ = detector.send(Command::NeverBan(never_ban.clone()));
@@ -97,6 +103,15 @@ pub(super) fn start(
     let enforcer = spawn("enforcer", move || Enforcer::new(parts).run(&received))?;
     let enforcement = Enforcement { orders, status };
     Ok(Begun { enforcement, edge, record, innocent, rules, threads: Threads { enforcer, writer } })
+}
+
+/// The operator's rules as they were kept.
+fn own_rules(kept: Option<&str>) -> Vec<OwnRule> {
+    let read = kept.map(serde_json::from_str).transpose().unwrap_or_else(|error| {
+        tracing::warn!(%error, "failed to read the operator's rules of before, which are not in force");
+        None
+    });
+    read.unwrap_or_default()
 }
 
 impl Situation {

@@ -150,7 +150,7 @@ impl Reader {
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn bans_made(&self, keys: KeyStore, now: Timestamp) -> Result<Vec<(Timestamp, IpNet)>, RecordError> {
+    pub fn bans_made(&self, keys: KeyStore) -> Result<Vec<(Timestamp, IpNet)>, RecordError> {
         let mut addresses = Addresses::new(keys);
         let mut read = || -> rusqlite::Result<Vec<(Timestamp, IpNet)>> {
             let mut statement = self
@@ -160,8 +160,8 @@ impl Reader {
             let mut bans = Vec::new();
             while let Some(row) = rows.next()? {
                 let (hidden, proof): ([u8; 16], Vec<u8>) = (row.get(1)?, row.get(4)?);
-                let day = Day::of(Timestamp::from_seconds(86_400 * u64::from(row.get::<_, u32>(3)?)));
-                if let Some(network) = addresses.reveal(hidden, row.get(2)?, day, &proof, now) {
+                let day = Day::of_number(row.get::<_, u32>(3)?.into());
+                if let Some(network) = addresses.reveal(hidden, row.get(2)?, day, &proof) {
                     bans.push((Timestamp::from_micros(row.get::<_, i64>(0)?.unsigned_abs()), network));
                 }
             }

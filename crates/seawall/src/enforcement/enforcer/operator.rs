@@ -79,11 +79,11 @@ impl Enforcer {
                     self.bans.iter().filter(|ban| is_pardoned(ban)).map(|ban| ban.network).collect();
                 self.proxied.retain(|ban| !is_pardoned(ban));
                 for network in pardoned {
-                    self.parts.record.unban(network);
                     self.bans.remove(network);
                 }
                 self.pardons = pardons;
             }
+            Order::TakeUp(bans) => self.take_up_late(bans, now),
             Order::Stop => {}
         }
     }
@@ -100,7 +100,7 @@ impl Enforcer {
         let layers = self.layers();
         let mut banned = Banned { layers, networks: networks.len(), collateral, withheld, ..Banned::default() };
         let reason = request.reason.as_deref().map(printable);
-        let (mut before, mut recorded, mut asked) = (Vec::new(), Vec::new(), 0_usize);
+        let (mut before, mut asked) = (Vec::new(), 0_usize);
         for (network, duration) in networks {
             asked += 1;
             let refuse = |reason: String| Unbannable { network, reason };
@@ -125,7 +125,6 @@ impl Enforcer {
             match self.bans.add(ban.clone(), self.never_ban.set()) {
                 Ok(true) => {
                     banned.added += 1;
-                    recorded.push(ban.clone());
                     before.push((ban.network, present));
                     let within = |entry: &&Entry| ban.network.contains(&entry.network);
                     banned.spared.extend(self.never_ban.entries().iter().filter(within).copied());
@@ -134,7 +133,6 @@ impl Enforcer {
                 Err(error) => banned.refused.push(refuse(error.to_string())),
             }
         }
-        self.parts.record.bans(recorded);
         self.is_gate_stale = true;
         if banned.added > 0 {
             let actor = if request.cause == BanCause::Import { Actor::Import } else { Actor::Operator };
@@ -195,12 +193,9 @@ impl Enforcer {
             let is_proxied = self.proxied.remove(*network).is_some();
             let here = self.bans.remove(*network);
             unbanned.removed += usize::from(here.is_some() || is_proxied);
-            if let Some(ban) = here {
-                if matches!(ban.cause, BanCause::Limit | BanCause::ProxiedLimit) {
-                    // It begins anew, or its next request would be too much again.
-                    rules.forget(ClientAddress::new(network.addr()), &self.parts.shared.allowances);
-                }
-                self.parts.record.unban(*network);
+            if here.is_some_and(|ban| matches!(ban.cause, BanCause::Limit | BanCause::ProxiedLimit)) {
+                // It begins anew, or its next request would be too much again.
+                rules.forget(ClientAddress::new(network.addr()), &self.parts.shared.allowances);
             }
         }
         if unbanned.removed > 0 {
@@ -268,12 +263,8 @@ impl Enforcer {
         let count = change.before.len();
         for (network, before) in change.before {
             self.bans.remove(network);
-            match before {
-                Some(ban) => {
-                    self.parts.record.ban(&ban);
-                    self.take(ban);
-                }
-                None => self.parts.record.unban(network),
+            if let Some(ban) = before {
+                self.take(ban);
             }
         }
         let bans = counted(count as u64, "ban");
