@@ -7,15 +7,11 @@ use ipnet::IpNet;
 use seawall_engine::decision::{Ban, BanCause};
 use seawall_engine::units::Timestamp;
 
-use super::Enforcer;
+use super::{Enforcer, HANDED_DOWN_MAX};
 use crate::host::clock::carried_over;
 
 /// A ban of a client by a rule that lasts at least this long is put into the record; all others are.
 const RECORDED_MIN: Duration = Duration::from_secs(60);
-
-/// The longest that a client which went on before a restart stays banned after it: the gate no longer knows it, and looks at none
-/// of its connections.
-const RESTORED_MAX: Duration = Duration::from_secs(3_600);
 
 impl Enforcer {
     /// Takes up the bans of before a restart. What goes on as it was is not written anew.
@@ -72,10 +68,11 @@ fn is_recorded(ban: &Ban) -> bool {
     !matches!(ban.cause, BanCause::Rule(_)) || ban.expires.since(ban.since) >= RECORDED_MIN
 }
 
-/// A ban of before a restart, as it goes on.
+/// A ban of before a restart, as it goes on: of a client that went on after refusals no longer than for a new one, since the gate
+/// has to look at it again.
 fn taken_up(mut ban: Ban, now: Timestamp) -> Ban {
     if matches!(ban.cause, BanCause::Rule(_)) {
-        ban.expires = ban.expires.min(ban.since + RESTORED_MAX);
+        ban.expires = ban.expires.min(ban.since + HANDED_DOWN_MAX);
     }
     (ban.since, ban.expires) = carried_over(ban.since, ban.expires, now);
     ban
@@ -100,7 +97,7 @@ mod tests {
         // Set back by a day, a year, to the epoch; and forward.
         for now in [Timestamp::from_seconds(1_700_000_000 - 86_400), Timestamp::from_seconds(1), Timestamp::EPOCH] {
             assert_eq!(left(BanCause::Operator, now), 7_200);
-            assert_eq!(left(BanCause::Rule(RuleId(1)), now), 3_600);
+            assert_eq!(left(BanCause::Rule(RuleId(1)), now), 240);
         }
         assert_eq!(left(BanCause::Operator, after(86_400)), 0);
     }
