@@ -152,6 +152,7 @@ impl BanTable {
             // The key of today was lost, and with it whom these were about; under the new proof they would be others.
             let gone = connection.execute("DELETE FROM ban WHERE day = ?", params![number(today)])?;
             connection.execute("DELETE FROM ban_made WHERE day = ?", params![number(today)])?;
+            connection.execute("UPDATE journal SET day = NULL WHERE day = ?", params![number(today)])?;
             if gone > 0 {
                 let gone = counted(gone as u64, "ban");
                 tracing::warn!("{gone} cannot be told any more: the key of {today} was deleted, and another was made");
@@ -167,6 +168,11 @@ impl BanTable {
     /// What was begun was not written after all.
     pub(super) const fn roll_back(&mut self) {
         self.written = None;
+    }
+
+    /// A network under today's key.
+    pub(super) fn hide(&mut self, network: IpNet, today: Day) -> Option<[u8; 16]> {
+        self.addresses.hide(network, today)
     }
 
     /// Writes what became of a network: its ban, or that it is over.
@@ -262,7 +268,7 @@ fn days(connection: &Connection) -> rusqlite::Result<Vec<(Day, Option<Vec<u8>>)>
 }
 
 /// A day as it is written.
-fn number(day: Day) -> i64 {
+pub(super) fn number(day: Day) -> i64 {
     i64::try_from(day.number()).unwrap_or(i64::MAX)
 }
 

@@ -109,6 +109,8 @@ enum Entry {
         at: Timestamp,
         actor: Actor,
         action: Action,
+        /// Whom it is about, where that is one network.
+        network: Option<IpNet>,
         detail: String,
     },
     Decision {
@@ -216,7 +218,12 @@ impl Record {
 
     /// Notes what was done, by whom.
     pub fn journal(&self, actor: Actor, action: Action, detail: String) {
-        self.push(Entry::Journal { at: self.clock.now(), actor, action, detail });
+        self.push(Entry::Journal { at: self.clock.now(), actor, action, network: None, detail });
+    }
+
+    /// The same where it is about one network, which is written under the key of the day; `detail` follows it where it is shown.
+    pub fn journal_about(&self, network: IpNet, actor: Actor, action: Action, detail: String) {
+        self.push(Entry::Journal { at: self.clock.now(), actor, action, network: Some(network), detail });
     }
 
     /// Notes what detection decided.

@@ -41,6 +41,10 @@ const MIGRATIONS: &[&str] = &[
          at INTEGER NOT NULL, site TEXT NOT NULL, outcome TEXT NOT NULL, rule INTEGER NOT NULL, requests REAL NOT NULL,
          PRIMARY KEY (at, site, outcome, rule)) STRICT, WITHOUT ROWID;
      INSERT INTO hour SELECT at / 60, site, outcome, rule, sum(requests) FROM minute GROUP BY 1, 2, 3, 4;",
+    // Whom a line is about, as bans are written.
+    "ALTER TABLE journal ADD COLUMN address BLOB;
+     ALTER TABLE journal ADD COLUMN length INTEGER;
+     ALTER TABLE journal ADD COLUMN day INTEGER;",
 ];
 
 /// Why the record cannot be used.
@@ -171,6 +175,11 @@ pub(super) fn layout(connection: &Connection) -> rusqlite::Result<usize> {
 /// Whether the present version can read a file of this layout.
 pub(super) const fn is_known(layout: usize) -> bool {
     layout >= 1 && layout <= MIGRATIONS.len()
+}
+
+/// Whether the journal of this layout has addresses of its own.
+pub(super) const fn has_addresses_in_journal(layout: usize) -> bool {
+    layout >= 3
 }
 
 /// Looks through the file as it is on the disk.

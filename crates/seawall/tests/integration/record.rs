@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write as _;
+use std::path::Path;
 
 use rustix::process::Signal;
 
@@ -91,4 +92,37 @@ fn merged_bans_are_taken_back_with_what_was_merged() {
         let third = restarted(second);
         assert_eq!(text(&third.command(&["bans", "list"]).stdout), "Nobody is banned.\n");
     });
+}
+
+#[test]
+fn no_address_is_in_the_clear_in_any_file() {
+    let origin = Origin::echoing();
+    let guard = Setup::to(&origin.url()).sections(SECTIONS).start();
+    let list = guard.folder().join("list");
+    fs::write(&list, "192.0.2.55\n").expect("room");
+    let command = |arguments: &[&str]| assert!(guard.command(arguments).status.success(), "{arguments:?}");
+    command(&["bans", "import", list.to_str().expect("a path"), "--reason", "of a list"]);
+    command(&["bans", "add", "192.0.2.66", "--reason", "typed"]);
+    command(&["bans", "add", "192.0.2.77"]);
+    command(&["bans", "remove", "192.0.2.77"]);
+    written(&guard);
+    let journal = text(&guard.command(&["journal"]).stdout);
+    assert!(journal.contains("1 of 1 network: of a list") && journal.contains("192.0.2.66/32: typed"), "{journal}");
+    fn search(folder: &Path, found: &mut usize) {
+        for entry in fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                search(&path, found);
+            } else if let Ok(content) = fs::read(&path) {
+                *found += 1;
+                for address in ["192.0.2.55", "192.0.2.66", "192.0.2.77"] {
+                    let is_there = content.windows(address.len()).any(|bytes| bytes == address.as_bytes());
+                    assert!(!is_there, "{address} is in {}", path.display());
+                }
+            }
+        }
+    }
+    let mut found = 0;
+    search(&guard.state_path(), &mut found);
+    assert!(found >= 3, "the record, its log and a key");
 }

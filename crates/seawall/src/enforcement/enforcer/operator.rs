@@ -136,15 +136,19 @@ impl Enforcer {
         self.is_gate_stale = true;
         if banned.added > 0 {
             let actor = if request.cause == BanCause::Import { Actor::Import } else { Actor::Operator };
-            let whom = match before.as_slice() {
-                [(network, _)] => network.to_string(),
-                networks => format!("{} of {asked} networks", networks.len()),
-            };
             let places = asked::places(&request.countries, &request.systems);
             let of_places = if places.is_empty() { String::new() } else { format!(" of {places}") };
             let reason = reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
-            let text = format!("{whom}{of_places}{reason}");
-            self.parts.record.journal(actor, Action::Ban, text);
+            match (before.as_slice(), actor) {
+                ([(network, _)], Actor::Operator) => {
+                    let text = format!("{of_places}{reason}");
+                    self.parts.record.journal_about(*network, actor, Action::Ban, text);
+                }
+                (networks, _) => {
+                    let text = format!("{} of {}{of_places}{reason}", networks.len(), counted(asked as u64, "network"));
+                    self.parts.record.journal(actor, Action::Ban, text);
+                }
+            }
             if let Some(confirm) = request.confirm_seconds {
                 if self.unconfirmed.len() >= UNCONFIRMED_MAX {
                     self.undo_first();
@@ -199,16 +203,27 @@ impl Enforcer {
             }
         }
         if unbanned.removed > 0 {
+            let about = match (names.as_slice(), gone.as_slice()) {
+                // Whom a pseudonym means was not said.
+                ([name], [network]) if name.parse::<std::net::IpAddr>().is_ok() || name.parse::<IpNet>().is_ok() => {
+                    Some(*network)
+                }
+                _ => None,
+            };
             let text = match names.as_slice() {
                 [] if is_of_places => {
                     let places = asked::places(countries, systems);
                     format!("{} of {places}", counted(unbanned.removed as u64, "ban"))
                 }
                 [] => format!("all, {}", counted(unbanned.removed as u64, "ban")),
+                [_] if about.is_some() => String::new(),
                 [name] => name.chars().filter(|character| !character.is_control()).collect(),
                 _ => counted(unbanned.removed as u64, "ban"),
             };
-            self.parts.record.journal(Actor::Operator, Action::Unban, text);
+            match about {
+                Some(network) => self.parts.record.journal_about(network, Actor::Operator, Action::Unban, text),
+                None => self.parts.record.journal(Actor::Operator, Action::Unban, text),
+            }
             self.is_gate_stale = true;
         }
         unbanned

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use rusqlite::{Connection, params};
 use seawall_engine::units::Timestamp;
 
+use super::super::bans::number;
 use super::super::schema::is_damage;
 use super::super::unwritten::Unwritten;
 use super::super::{Entry, micros, name};
@@ -114,10 +115,14 @@ impl Writer {
         let mut pending = Vec::new();
         for entry in batch {
             match entry {
-                Entry::Journal { at, actor, action, detail } => {
-                    let sql = "INSERT INTO journal (at, actor, action, detail, before) VALUES (?, ?, ?, ?, ?)";
+                Entry::Journal { at, actor, action, network, detail } => {
+                    let sql = "INSERT INTO journal (at, actor, action, detail, before, address, length, day)
+                               VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
+                    let hidden = network.zip(bans.as_mut()).and_then(|(network, bans)| bans.hide(network, today));
+                    let length = network.map(|network| network.prefix_len());
+                    let day = hidden.map(|_| number(today));
                     let at_machine = micros(step.to_machine(*at));
-                    let values = params![at_machine, name(actor), name(action), detail, situation];
+                    let values = params![at_machine, name(actor), name(action), detail, situation, hidden, length, day];
                     transaction.prepare_cached(sql)?.execute(values)?;
                     pending.push((*at + AFTER, transaction.last_insert_rowid()));
                 }

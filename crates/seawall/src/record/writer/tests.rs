@@ -176,7 +176,8 @@ fn the_journal_says_what_was_done_by_whom_and_how_the_traffic_was() {
     let folder = tempfile::tempdir().expect("a folder");
     let at = Clock::start().now();
     with(folder.path(), RETENTION, |record| {
-        record.journal(Actor::Operator, Action::Ban, "192.0.2.7: scraper".to_owned());
+        let network = "192.0.2.7/32".parse().expect("a network");
+        record.journal_about(network, Actor::Operator, Action::Ban, ": scraper".to_owned());
         let event =
             Event { at: at + Duration::from_secs(1), kind: EventKind::RuleEnforced, text: "R1 is in force".to_owned() };
         record.decision(&event, None);
@@ -185,17 +186,18 @@ fn the_journal_says_what_was_done_by_whom_and_how_the_traffic_was() {
         record.minute(at.as_seconds() / 60, counts);
     });
     let reader = Reader::open(folder.path()).expect("a record");
-    let lines = reader.journal(10).expect("lines");
+    let lines = reader.journal(10, KeyStore::open(folder.path(), 7).ok()).expect("lines");
     let shown: Vec<_> =
         lines.iter().map(|line| (line.actor.as_str(), line.action.as_str(), line.detail.as_str())).collect();
-    assert_eq!(shown, [("operator", "ban", "192.0.2.7: scraper"), ("guard", "rule-enforced", "R1 is in force")]);
+    assert_eq!(shown, [("operator", "ban", "192.0.2.7/32: scraper"), ("guard", "rule-enforced", "R1 is in force")]);
     assert!(lines[0].before.is_some_and(|before| before.requests == 12.5));
     let hours = reader.hours(Timestamp::EPOCH).expect("counts");
     let counted: Vec<_> = hours.iter().map(|count| (count.hour, count.outcome.as_str(), count.requests)).collect();
     assert_eq!(counted, [(at.as_seconds() / 3_600, "served", 5.0)]);
     let decisions = reader.rule_decisions(Timestamp::EPOCH).expect("decisions");
     assert_eq!(decisions.iter().map(|decision| decision.rule).collect::<Vec<_>>(), [1]);
-    assert_eq!(reader.journal(1).expect("lines").len(), 1);
+    assert_eq!(reader.journal(1, None).expect("lines").len(), 1);
+    assert_eq!(reader.journal(2, None).expect("lines")[0].detail, "(a /32 whose key is gone): scraper");
 }
 
 #[test]
@@ -433,7 +435,7 @@ fn a_record_that_is_damaged_deleted_or_replaced_meanwhile_is_made_anew() {
             (bans.each_ref().map(|ban| ban.network.to_string()).to_vec(), Some("[1]"))
         );
         again.end();
-        assert_eq!(Reader::open(folder.path()).and_then(|reader| reader.journal(9)).expect("whole").len(), 1);
+        assert_eq!(Reader::open(folder.path()).and_then(|reader| reader.journal(9, None)).expect("whole").len(), 1);
     }
 }
 
