@@ -7,8 +7,8 @@ use ipnet::IpNet;
 use seawall_engine::decision::Ban;
 use seawall_engine::units::Timestamp;
 
-/// Networks whose changes are kept one by one: as many as can be banned. Of more, all bans there are take less room.
-const CHANGES_MAX: usize = 1_000_000;
+/// Networks whose changes are kept one by one: as many as are banned at most, as it comes. In place of more stand all bans there are.
+const CHANGES_MAX: usize = 131_072;
 
 /// The state that is still to be written.
 #[derive(Debug, Default)]
