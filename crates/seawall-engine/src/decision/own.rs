@@ -103,14 +103,27 @@ impl OwnRules {
     ///
     /// # Errors
     /// When it cannot be read or put in force. Nothing has changed then.
-    pub fn add(&mut self, mut rule: OwnRule, never_ban: &AddressSet) -> Result<RuleId, OwnRuleError> {
+    pub fn add(&mut self, rule: OwnRule, never_ban: &AddressSet) -> Result<RuleId, OwnRuleError> {
+        let highest = self.rules.iter().map(|held| held.said.id.0 + 1).max().unwrap_or(FIRST);
+        self.put(rule, self.next.max(highest).max(FIRST), never_ban)
+    }
+
+    /// Takes a rule of before a restart in, with the number that people and bans know it by, unless another has it.
+    ///
+    /// # Errors
+    /// When it cannot be read or put in force. Nothing has changed then.
+    pub fn take_up(&mut self, rule: OwnRule, never_ban: &AddressSet) -> Result<RuleId, OwnRuleError> {
+        let number = rule.id.0;
+        let is_free = (FIRST..u32::MAX).contains(&number) && self.rules.iter().all(|held| held.said.id != rule.id);
+        if is_free { self.put(rule, number, never_ban) } else { self.add(rule, never_ban) }
+    }
+
+    fn put(&mut self, mut rule: OwnRule, number: u32, never_ban: &AddressSet) -> Result<RuleId, OwnRuleError> {
         let conditions = Self::read(&rule.text, never_ban)?;
         if self.rules.len() >= OWN_RULES_MAX {
             return Err(OwnRuleError::Full);
         }
-        let highest = self.rules.iter().map(|held| held.said.id.0 + 1).max().unwrap_or(FIRST);
-        let number = self.next.max(highest).max(FIRST);
-        self.next = number + 1;
+        self.next = self.next.max(number + 1);
         rule.id = RuleId(number);
         rule.expires = rule.expires.min(rule.since + BAN_DURATION_MAX);
         rule.reason = rule.reason.map(|reason| {
@@ -248,6 +261,17 @@ mod tests {
         assert_eq!(rules.expire(NOW + Duration::from_secs(59)), []);
         assert_eq!(rules.expire(NOW + Duration::from_secs(60)).len(), 1);
         assert!(rules.for_gate().is_empty());
+    }
+
+    #[test]
+    fn a_rule_of_before_keeps_its_number() {
+        let (mut rules, never_ban) = (OwnRules::default(), AddressSet::default());
+        let before = OwnRule { id: RuleId(FIRST + 4), ..rule("path = \"/x\"", 60) };
+        assert_eq!(rules.take_up(before.clone(), &never_ban), Ok(RuleId(FIRST + 4)));
+        assert_eq!(rules.add(rule("path = \"/y\"", 60), &never_ban), Ok(RuleId(FIRST + 5)));
+        assert_eq!(rules.take_up(before, &never_ban), Ok(RuleId(FIRST + 6)), "another has it");
+        let first = OwnRule { id: RuleId(FIRST), ..rule("path = \"/z\"", 60) };
+        assert_eq!(rules.take_up(first, &never_ban), Ok(RuleId(FIRST)));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use super::Failure;
 use super::output::print;
 use crate::config::Environment;
+use crate::privacy::{KeyStore, RETENTION_DAYS_MAX};
 use crate::record::{JournalLine, Reader, RecordError, Situation};
 use crate::show::text::escape;
 
@@ -34,7 +35,10 @@ pub(crate) struct Arguments {
 
 /// Runs the command.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let lines = open(&arguments.state)?.journal(arguments.last).map_err(Failure::machine)?;
+    let reader = open(&arguments.state)?;
+    // Which keys are there decides of whom it can be told; none is deleted here.
+    let keys = KeyStore::open(&arguments.state, RETENTION_DAYS_MAX).ok();
+    let lines = reader.journal(arguments.last, keys).map_err(Failure::machine)?;
     if arguments.json {
         print(&format!("{}\n", serde_json::to_string_pretty(&lines).map_err(Failure::machine)?))?;
     } else if lines.is_empty() {

@@ -26,6 +26,7 @@ use super::snapshot::{Limits, Rates, SiteStatus, Snapshot};
 use super::state::StateDirectory;
 use crate::enforcement::edge::WantedRule;
 use crate::enforcement::{Edge, Enforcement, Order};
+use crate::host::clock::{Step, carried_over};
 use crate::host::pressure::HostPressure;
 use crate::record::{self, Action, Actor, rollup::Rollup};
 use crate::show::notify::Notifications;
@@ -70,6 +71,8 @@ pub enum Command {
     AddRule(OwnRule, Option<Timestamp>, oneshot::Sender<Result<RuleStatus, OwnRuleError>>),
     /// Answered with what a rule of the operator would be and do, which is not put in force.
     TryRule(OwnRule, oneshot::Sender<Result<RuleStatus, OwnRuleError>>),
+    /// Take up the operator's rules of before the start, which could be read only now.
+    TakeUpRules(Vec<OwnRule>),
     /// Let stay what waits to be confirmed; answered with how many rules that were.
     Confirm(oneshot::Sender<usize>),
     /// Answered with the whole text of every rule, client networks included.
@@ -91,8 +94,8 @@ pub(super) struct Detecting {
     pub(super) edge: Option<Edge>,
     pub(super) record: record::Record,
     pub(super) innocent: Arc<Mutex<Innocent>>,
-    /// The operator's rules of before.
-    pub(super) rules: Vec<OwnRule>,
+    /// The operator's rules of before; none while it is not known which.
+    pub(super) rules: Option<Vec<OwnRule>>,
     pub(super) is_panicked: bool,
     pub(super) enforce: Enforce,
     pub(super) open_files: usize,
@@ -118,6 +121,10 @@ struct Running {
     silences: Silences,
     rollup: Rollup,
     own: OwnRules,
+    /// Whether the operator's rules of before are among them. Until then none is kept, or those of before would be lost.
+    are_own_complete: bool,
+    /// How far the machine's clock has been set since the start: the operator's rules are kept in its time.
+    step: Step,
     /// The operator's rules that were taken back.
     pardoned: Pardons,
     /// Rules that are taken back unless they are confirmed.
@@ -156,6 +163,8 @@ impl Detecting {
             silences: Silences::default(),
             rollup: Rollup::default(),
             own: OwnRules::default(),
+            are_own_complete: false,
+            step: Step::default(),
             pardoned: Pardons::default(),
             unconfirmed: Vec::new(),
             at_edge: None,
@@ -165,12 +174,8 @@ impl Detecting {
             notifications: Arc::clone(&self.notifications),
         };
         let start = self.shared.clock.now();
-        for rule in std::mem::take(&mut self.rules) {
-            if rule.expires > start
-                && let Err(error) = running.own.add(rule, &self.shared.never_ban.load())
-            {
-                tracing::warn!(%error, "a rule of before cannot be put in force again");
-            }
+        if let Some(rules) = self.rules.take() {
+            self.take_up(&mut running, rules, start);
         }
         let (mut tick_at, mut save_at) = (start, start + SAVE_INTERVAL);
         loop {
@@ -210,6 +215,11 @@ impl Detecting {
                 Ok(Command::TryRule(rule, done)) => {
                     let _ = done.send(self.try_rule(&running, rule).map(|(_, status)| status));
                     false
+                }
+                Ok(Command::TakeUpRules(rules)) => {
+                    self.take_up(&mut running, rules, now);
+                    self.own_changed(&mut running, &[]);
+                    true
                 }
                 Ok(Command::Confirm(done)) => {
                     let _ = done.send(self.confirm(&mut running));
@@ -300,6 +310,9 @@ impl Detecting {
             self.record.minute(minute, counts);
             self.record.keep(record::COUNTERS, serde_json::to_string(&totals).unwrap_or_default());
         }
+        if running.step.follow(&self.shared.clock) {
+            self.keep_own(running);
+        }
         // Before those that have ended: in force they end with their deadline.
         self.undo_unconfirmed(running, now);
         let ended: Vec<RuleId> = running.own.expire(now).iter().map(|rule| rule.id).collect();
@@ -357,10 +370,36 @@ impl Detecting {
         Ok((own, added))
     }
 
+    /// Takes up the operator's rules of before.
+    fn take_up(&self, running: &mut Running, rules: Vec<OwnRule>, now: Timestamp) {
+        for mut rule in rules {
+            let step = running.step;
+            (rule.since, rule.expires) = carried_over(step.to_guard(rule.since), step.to_guard(rule.expires), now);
+            if rule.expires > now
+                && let Err(error) = running.own.take_up(rule, &self.shared.never_ban.load())
+            {
+                tracing::warn!(%error, "a rule of before cannot be put in force again");
+            }
+        }
+        running.are_own_complete = true;
+    }
+
+    /// Keeps the operator's rules over a restart.
+    fn keep_own(&self, running: &Running) {
+        if !running.are_own_complete {
+            return;
+        }
+        let mut rules = running.own.said();
+        for rule in &mut rules {
+            (rule.since, rule.expires) = (running.step.to_machine(rule.since), running.step.to_machine(rule.expires));
+        }
+        self.record.keep(record::RULES, serde_json::to_string(&rules).unwrap_or_default());
+    }
+
     /// The operator's rules have changed: they are kept, and published.
     fn own_changed(&self, running: &mut Running, gone: &[RuleId]) {
         gone.iter().for_each(|rule| running.pardoned.add(*rule));
-        self.record.keep(record::RULES, serde_json::to_string(&running.own.said()).unwrap_or_default());
+        self.keep_own(running);
         running.published = None;
         self.publish_rules(running);
     }

@@ -5,14 +5,16 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use arc_swap::ArcSwap;
-use seawall_engine::decision::{Innocent, OwnRule};
+use seawall_engine::decision::{Ban, BanCause, Innocent, OwnRule};
+use seawall_engine::units::Timestamp;
 
 use super::state::StateDirectory;
 use super::{Command, Snapshot, StartError, random_seed, spawn};
 use crate::config::Config;
-use crate::enforcement::{Edge, Enforcement, Enforcer, HandDown, Parts};
+use crate::enforcement::{Edge, Enforcement, Enforcer, HandDown, Order, Parts};
+use crate::host::clock::carried_over;
 use crate::privacy::KeyStore;
-use crate::record::{self, Record, Situation, Writer};
+use crate::record::{self, Late, Record, Situation, Writer};
 use crate::source::shared::Shared;
 
 /// The threads, which end in this order.
@@ -45,8 +47,8 @@ pub(super) struct Begun {
     pub(super) edge: Option<Edge>,
     pub(super) record: Record,
     pub(super) innocent: Arc<Mutex<Innocent>>,
-    /// The operator's rules of before.
-    pub(super) rules: Vec<OwnRule>,
+    /// The operator's rules of before; none while it is not known which.
+    pub(super) rules: Option<Vec<OwnRule>>,
     pub(super) threads: Threads,
 }
 
@@ -60,26 +62,37 @@ pub(super) fn start(
     ports: Vec<u16>,
     detector: Sender<Command>,
 ) -> Result<Begun, StartError> {
-    let keys = || match KeyStore::open(state.path(), config.privacy.key_retention_days) {
-        Ok(keys) => Some(keys),
-        Err(error) => {
-            tracing::warn!(%error, "bans of this run are not kept over a restart");
-            None
-        }
-    };
+    let (folder, retention_days) = (state.path().to_owned(), config.privacy.key_retention_days);
+    let open_keys = move || KeyStore::open(&folder, retention_days);
+    let keys = open_keys().ok();
     let (record, inbox) = Record::new(shared.clock);
     let seen = Arc::clone(snapshot);
     let situation = Box::new(move || Situation::of(&seen.load()));
     let path = record::path(state.path());
-    let (writer, restored) = Writer::open(inbox, path, config.record.clone(), keys(), shared.clock, situation);
-    let rules = writer.kept(record::RULES).and_then(|rules| serde_json::from_str(&rules).ok()).unwrap_or_default();
+    let (orders, received) = std::sync::mpsc::channel();
+    let (late_orders, late_rules) = (orders.clone(), detector.clone());
+    let clock = shared.clock;
+    let late = Box::new(move |late: Late| {
+        let rules = late.values.map(|values| own_rules(values.get(record::RULES).map(String::as_str)));
+        let bans =
+            late.bans.into_iter().filter(|ban| is_of_present_rules(ban, rules.as_deref(), clock.now())).collect();
+        // Threads that have ended end the guard with them.
+        let _ = late_orders.send(Order::TakeUp(bans));
+        if let Some(rules) = rules {
+            let _ = late_rules.send(Command::TakeUpRules(rules));
+        }
+    });
+    let retention = config.record.clone();
+    let (writer, mut restored) =
+        Writer::open(inbox, path, retention, Box::new(open_keys), shared.clock, situation, late);
+    let rules = writer.is_read().then(|| own_rules(writer.kept(record::RULES).as_deref()));
+    restored.retain(|ban| is_of_present_rules(ban, rules.as_deref(), clock.now()));
     let writer = spawn("record", move || writer.run())?;
     let seed = random_seed()?;
     let start_edge = |settings| Edge::start(settings, state.is_panicked(), shared.clock, seed);
     let edge = config.edge.as_ref().map(start_edge).transpose().map_err(StartError::Thread)?;
     let (status, hurry) = (Arc::<ArcSwap<_>>::default(), Arc::default());
     let innocent = Arc::<Mutex<Innocent>>::default();
-    let (orders, received) = std::sync::mpsc::channel();
     let parts = Parts {
         shared: Arc::clone(shared),
         queues,
@@ -92,7 +105,7 @@ pub(super) fn start(
         ports,
         record: record.clone(),
         restored,
-        keys: keys(),
+        keys,
         never_ban_changed: Box::new(move |never_ban| {
             // A detector that has ended ends the guard with it.
             let _ = detector.send(Command::NeverBan(never_ban.clone()));
@@ -107,6 +120,25 @@ pub(super) fn start(
     Ok(Begun { enforcement, edge, record, innocent, rules, threads: Threads { enforcer, writer } })
 }
 
+/// The operator's rules as they were kept.
+fn own_rules(kept: Option<&str>) -> Vec<OwnRule> {
+    let read = kept.map(serde_json::from_str).transpose().unwrap_or_else(|error| {
+        tracing::warn!(%error, "failed to read the operator's rules of before, which are not in force");
+        None
+    });
+    read.unwrap_or_default()
+}
+
+/// Whether what a ban was made for is still there. Rules that detection found end with the guard, and those of the operator by
+/// themselves; whom they had dropped is free then.
+fn is_of_present_rules(ban: &Ban, rules: Option<&[OwnRule]>, now: Timestamp) -> bool {
+    let is_in_force = |rule: &OwnRule| carried_over(rule.since, rule.expires, now).1 > now;
+    match ban.cause {
+        BanCause::Rule(id) => rules.unwrap_or_default().iter().any(|rule| rule.id == id && is_in_force(rule)),
+        BanCause::Limit | BanCause::ProxiedLimit | BanCause::Operator | BanCause::Import | BanCause::Merged => true,
+    }
+}
+
 impl Situation {
     fn of(snapshot: &Snapshot) -> Self {
         let rates = &snapshot.rates;
@@ -117,5 +149,40 @@ impl Situation {
             failed: rates.failed,
             cpu_used: snapshot.limits.cpu_used,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use seawall_engine::decision::{Action, RuleId};
+
+    use super::*;
+
+    #[test]
+    fn a_ban_for_a_rule_ends_with_it() {
+        let now = Timestamp::from_seconds(1_700_000_000);
+        let rule = |id: u32, seconds: u64| OwnRule {
+            id: RuleId(id),
+            text: "path = \"/x\"".to_owned(),
+            action: Action::Drop,
+            reason: None,
+            since: now,
+            expires: now + Duration::from_secs(seconds),
+            predicted: None,
+        };
+        let rules = [rule(10_001, 3_600), rule(10_002, 6)];
+        let comes_back = |cause: BanCause, rules: Option<&[OwnRule]>| {
+            let network = "192.0.2.7/32".parse().expect("a network");
+            let ban = Ban { network, since: now, expires: now + Duration::from_secs(240), cause, reason: None };
+            is_of_present_rules(&ban, rules, now + Duration::from_secs(60))
+        };
+        assert!(comes_back(BanCause::Rule(RuleId(10_001)), Some(&rules)));
+        // Its rule has ended meanwhile, was found by detection, or is not known.
+        assert!(!comes_back(BanCause::Rule(RuleId(10_002)), Some(&rules)));
+        assert!(!comes_back(BanCause::Rule(RuleId(1)), Some(&rules)));
+        assert!(!comes_back(BanCause::Rule(RuleId(10_001)), None));
+        assert!(comes_back(BanCause::Limit, None) && comes_back(BanCause::Operator, None));
     }
 }

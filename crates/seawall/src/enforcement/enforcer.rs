@@ -1,7 +1,8 @@
 //! The thread that enforces: takes in whom the workers hand down and what the operator says, and brings the gate and the kernel
-//! into line with it, in batches. What operators say is in [`operator`].
+//! into line with it, in batches. What operators say is in [`operator`], what the record is told in [`recorded`].
 
 mod operator;
+mod recorded;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -67,15 +68,8 @@ const AT_EDGE: Duration = Duration::from_secs(600);
 /// How often the edge is told of changes.
 const EDGE_INTERVAL: Duration = Duration::from_secs(2);
 
-/// A ban of a client by a rule that lasts at least this long is put into the record.
-const RECORDED_MIN: Duration = Duration::from_secs(60);
-
 /// How often room is made, at most.
 const ROOM_INTERVAL: Duration = Duration::from_secs(10);
-
-/// The longest that a client which went on before a restart stays banned after it: the gate no longer knows it, and looks at none
-/// of its connections.
-const RESTORED_MAX: Duration = Duration::from_secs(3_600);
 
 /// The share of innocent traffic that merged bans may hit, 0 to 1.
 const INNOCENT_SHARE_MAX: f32 = 0.001;
@@ -134,8 +128,9 @@ pub struct Enforcer {
     /// Before this no room is made: where nothing can be merged, trying for each ban would be all that is done.
     room_at: Timestamp,
     panicked: bool,
-    /// Whether the kernel may differ from the ports and the never-ban list, and whether the gate from the bans. Which bans have changed
-    /// the bans know themselves.
+    /// Networks whose bans have changed, of which the record knows and the kernel does not yet.
+    touched: BTreeSet<IpNet>,
+    /// Whether the kernel may differ from the ports and the never-ban list, and whether the gate from the bans.
     is_kernel_stale: bool,
     is_gate_stale: bool,
     /// Who has gone beyond limits, still to be said.
@@ -161,6 +156,7 @@ impl Enforcer {
             overflowed: 0,
             room_at: Timestamp::EPOCH,
             panicked: parts.panicked,
+            touched: BTreeSet::new(),
             is_kernel_stale: true,
             is_gate_stale: true,
             offences: Offences::default(),
@@ -173,9 +169,7 @@ impl Enforcer {
         let now = enforcer.parts.shared.clock.now();
         enforcer.kernel.open(now);
         enforcer.refresh_never_ban(now);
-        for ban in std::mem::take(&mut enforcer.parts.restored) {
-            enforcer.take(taken_up(ban, now));
-        }
+        enforcer.restore(now);
         if enforcer.panicked {
             // It says so, and it is tried again.
             let _ = enforcer.kernel.panic(true, now);
@@ -205,6 +199,7 @@ impl Enforcer {
                 self.is_kernel_stale = true;
             }
             self.kernel.keep_out(now);
+            self.tell_record(now);
             if now >= expire_at {
                 expire_at = now + EXPIRE_INTERVAL;
                 // The gate sees for itself that a ban has ended.
@@ -243,6 +238,7 @@ impl Enforcer {
         for undone in self.unconfirmed.undo_all() {
             self.undo(undone, self.parts.shared.clock.now());
         }
+        self.tell_record(self.parts.shared.clock.now());
         if self.parts.kernel.keep && !self.panicked {
             self.bring_into_line(self.parts.shared.clock.now());
             tracing::info!("the kernel's table stays, as [kernel] keep says; its entries end within ten minutes");
@@ -266,7 +262,7 @@ impl Enforcer {
 
     /// Makes the kernel what is decided. Costs nothing when nothing has changed.
     fn bring_into_line(&mut self, now: Timestamp) {
-        let touched = self.bans.take_changed();
+        let touched = std::mem::take(&mut self.touched);
         self.is_edge_stale |= !touched.is_empty();
         // A failure is tried again when its time has come.
         let is_asked = self.is_kernel_stale || self.kernel.is_failing() || self.kernel.is_due(now);
@@ -303,17 +299,13 @@ impl Enforcer {
                     continue;
                 }
                 let network = client_network(handed.client);
-                let ban = Ban {
+                self.take(Ban {
                     network,
                     since: now,
                     expires: now + whole.min(HANDED_DOWN_MAX),
                     cause: BanCause::Rule(rule),
                     reason: None,
-                };
-                if whole >= RECORDED_MIN {
-                    self.parts.record.ban(&Ban { expires: now + whole, ..ban.clone() });
-                }
-                self.take(ban);
+                });
             }
         }
     }
@@ -336,9 +328,7 @@ impl Enforcer {
             }
             let reason = Some(printable(&format!("{}: {limit}", limit.name)));
             let cause = if handed.is_proxied { BanCause::ProxiedLimit } else { BanCause::Limit };
-            let ban = Ban { network, since: now, expires: now + whole, cause, reason };
-            self.parts.record.ban(&ban);
-            self.take(ban);
+            self.take(Ban { network, since: now, expires: now + whole, cause, reason });
         }
         self.offences.add(limit, action, whole);
     }
@@ -414,7 +404,6 @@ impl Enforcer {
             self.bans.iter().map(|ban| ban.network).filter(|network| check_ban(*network, set).is_err()).collect();
         for network in protected {
             self.bans.remove(network);
-            self.parts.record.unban(network);
             self.is_gate_stale = true;
         }
         self.proxied.retain(|ban| check_ban(ban.network, set).is_ok());
@@ -464,38 +453,5 @@ impl Enforcer {
         if **self.parts.status.load() != status {
             self.parts.status.store(Arc::new(status));
         }
-    }
-}
-
-/// A ban of before a restart, as it goes on. The guard's clock does not step while it runs, but the machine's may have been set
-/// meanwhile: whatever it shows now, no ban lasts for longer than it was made for.
-fn taken_up(mut ban: Ban, now: Timestamp) -> Ban {
-    let whole = ban.expires.since(ban.since);
-    let longest = if matches!(ban.cause, BanCause::Rule(_)) { whole.min(RESTORED_MAX) } else { whole };
-    ban.expires = ban.expires.min(now + longest);
-    ban.since = ban.since.min(now);
-    ban
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_clock_that_was_set_makes_no_ban_longer() {
-        let made = Timestamp::from_seconds(1_700_000_000);
-        let after = |seconds: u64| made + Duration::from_secs(seconds);
-        let left = |cause: BanCause, now: Timestamp| {
-            let network = "192.0.2.7/32".parse().expect("a network");
-            let ban = Ban { network, since: made, expires: after(7_200), cause, reason: None };
-            taken_up(ban, now).expires.since(now).as_secs()
-        };
-        assert_eq!(left(BanCause::Operator, after(60)), 7_140);
-        // Set back by a day, a year, to the epoch; and forward.
-        for now in [Timestamp::from_seconds(1_700_000_000 - 86_400), Timestamp::from_seconds(1), Timestamp::EPOCH] {
-            assert_eq!(left(BanCause::Operator, now), 7_200);
-            assert_eq!(left(BanCause::Rule(RuleId(1)), now), 3_600);
-        }
-        assert_eq!(left(BanCause::Operator, after(86_400)), 0);
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
-use seawall_engine::decision::{BanCause, Collateral, Pardons};
+use seawall_engine::decision::{Ban, BanCause, Collateral, Pardons};
 use seawall_engine::network::CountryCode;
 use seawall_engine::units::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -62,6 +62,8 @@ pub enum Order {
     },
     /// Rules were taken back: whom they had dropped is free.
     Pardon(Pardons),
+    /// Bans of before the start that could be read only now.
+    TakeUp(Vec<Ban>),
     /// End.
     Stop,
 }

@@ -17,6 +17,11 @@ impl Day {
         Self(moment.as_seconds() / SECONDS)
     }
 
+    /// The day with a number.
+    pub const fn of_number(number: u64) -> Self {
+        Self(number)
+    }
+
     /// Its number, from 0 for the first of 1970.
     pub const fn number(self) -> u64 {
         self.0

@@ -166,9 +166,27 @@ impl KeyStore {
             None => today.age(day) == Some(1),
         };
         match &self.folder {
-            Some(folder) if is_kept => kept(folder, day),
+            Some(folder) if is_kept => kept_or_made(folder, day),
             _ => Ok(DayKey { secret: self.of_run.derive(Purpose::Day, day.number()) }),
         }
+    }
+
+    /// The key that is kept for a day, whatever the date is now; none when there is none, and none is made.
+    ///
+    /// # Errors
+    /// When the file cannot be read, is open to others, or is no key.
+    pub fn kept(&self, day: Day) -> Result<Option<DayKey>, KeyError> {
+        self.folder.as_deref().map_or(Ok(None), |folder| read(&path_of(folder, day)))
+    }
+
+    /// Whether keys are kept at all.
+    pub const fn keeps_any(&self) -> bool {
+        self.folder.is_some()
+    }
+
+    /// Whether the time of a day's key is over.
+    pub fn is_over(&self, day: Day, today: Day) -> bool {
+        day.age(today).is_some_and(|age| age >= u64::from(self.retention_days))
     }
 
     /// Deletes the keys whose time is over.
@@ -182,8 +200,7 @@ impl KeyStore {
             let entry = entry.map_err(failed)?;
             let name = entry.file_name();
             let day = name.to_str().and_then(|name| name.strip_suffix(ENDING)).and_then(|day| day.parse::<Day>().ok());
-            let is_over = |day: Day| day.age(today).is_some_and(|age| age >= u64::from(self.retention_days));
-            if !day.is_some_and(is_over) {
+            if !day.is_some_and(|day| self.is_over(day, today)) {
                 continue;
             }
             match fs::remove_file(entry.path()) {
@@ -198,9 +215,13 @@ impl KeyStore {
     }
 }
 
+fn path_of(folder: &Path, day: Day) -> PathBuf {
+    folder.join(format!("{day}{ENDING}"))
+}
+
 /// The key that is kept for a day, made if there is none.
-fn kept(folder: &Path, day: Day) -> Result<DayKey, KeyError> {
-    let path = folder.join(format!("{day}{ENDING}"));
+fn kept_or_made(folder: &Path, day: Day) -> Result<DayKey, KeyError> {
+    let path = path_of(folder, day);
     if let Some(key) = read(&path)? {
         return Ok(key);
     }
@@ -302,6 +323,11 @@ mod tests {
         assert_eq!(before, again, "also those that are not kept stay while the store does");
         let other = KeyStore::open(state.path(), 3).expect("a store").key(days[0], today).expect("a key");
         assert_ne!(other.secret, before[0], "and go with it");
+
+        // What is there can be read whatever the date, and nothing is made by asking.
+        let of_day = |day: Day| keys.kept(day).expect("it can be read").map(|key| key.secret);
+        assert_eq!((of_day(days[2]), of_day(days[1])), (Some(before[2]), None));
+        assert!(keys.is_over(days[1], today) && !keys.is_over(days[2], today) && !keys.is_over(today, days[0]));
 
         fs::write(state.path().join("keys/notes"), "not a key").expect("room");
         keys.forget(day("2024-05-18")).expect("deleted");

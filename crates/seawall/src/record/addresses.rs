@@ -5,7 +5,6 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use ipnet::IpNet;
 use seawall_engine::address::ClientAddress;
-use seawall_engine::units::Timestamp;
 
 use crate::privacy::{Cipher, Day, KeyError, KeyStore, Scheme};
 
@@ -27,47 +26,62 @@ impl Addresses {
     }
 
     /// Deletes the keys whose time is over.
-    pub(super) fn forget(&self, today: Day) -> Result<(), KeyError> {
+    pub(super) fn forget(&mut self, today: Day) -> Result<(), KeyError> {
+        self.days.retain(|(day, _)| *day == today);
         self.keys.forget(today)
     }
 
-    fn cipher(&mut self, day: Day, today: Day) -> Result<&Cipher, KeyError> {
-        if let Some(place) = self.days.iter().position(|(held, _)| *held == day) {
-            return Ok(&self.days[place].1);
+    /// Whether the time of a day's key is over.
+    pub(super) fn is_over(&self, day: Day, today: Day) -> bool {
+        self.keys.is_over(day, today)
+    }
+
+    /// Sees to it that today's key is there to write with.
+    ///
+    /// # Errors
+    /// When it cannot be read or made.
+    pub(super) fn begin(&mut self, today: Day) -> Result<(), KeyError> {
+        if self.held(today).is_none() {
+            let cipher = Cipher::new(&self.keys.key(today, today)?, Scheme::Deterministic);
+            self.hold(today, cipher);
         }
-        let cipher = Cipher::new(&self.keys.key(day, today)?, Scheme::Deterministic);
+        Ok(())
+    }
+
+    /// What proves the key of a day; none when there is no such key. None is made.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub(super) fn proof(&mut self, day: Day) -> Result<Option<[u8; 16]>, KeyError> {
+        if self.held(day).is_none() {
+            let Some(key) = self.keys.kept(day)? else { return Ok(None) };
+            self.hold(day, Cipher::new(&key, Scheme::Deterministic));
+        }
+        Ok(self.held(day).map(|cipher| bytes(cipher.pseudonym(ClientAddress::new(PROOF)))))
+    }
+
+    /// A network under the key of a day; none when that cannot be had.
+    pub(super) fn hide(&mut self, network: IpNet, day: Day) -> Option<[u8; 16]> {
+        self.proof(day).ok()??;
+        Some(bytes(self.held(day)?.pseudonym(ClientAddress::new(network.addr()))))
+    }
+
+    /// The network that was hidden under the key of a day, which is the one that `proof` is of.
+    pub(super) fn reveal(&mut self, hidden: [u8; 16], length: u8, day: Day, proof: &[u8]) -> Option<IpNet> {
+        self.proof(day).ok()?.filter(|held| held == proof)?;
+        let address = self.held(day)?.reveal(IpAddr::V6(Ipv6Addr::from(hidden)));
+        IpNet::new(address.ip(), length).ok().map(|network| network.trunc())
+    }
+
+    fn held(&self, day: Day) -> Option<&Cipher> {
+        self.days.iter().find(|(held, _)| *held == day).map(|(_, cipher)| cipher)
+    }
+
+    fn hold(&mut self, day: Day, cipher: Cipher) {
         if self.days.len() >= DAYS_MAX {
             self.days.remove(0);
         }
         self.days.push((day, cipher));
-        Ok(&self.days[self.days.len() - 1].1)
-    }
-
-    /// What proves the key of a day.
-    pub(super) fn proof(&mut self, day: Day, today: Day) -> Result<[u8; 16], KeyError> {
-        Ok(bytes(self.cipher(day, today)?.pseudonym(ClientAddress::new(PROOF))))
-    }
-
-    /// A network under today's key.
-    pub(super) fn hide(&mut self, network: IpNet, today: Day) -> Result<[u8; 16], KeyError> {
-        Ok(bytes(self.cipher(today, today)?.pseudonym(ClientAddress::new(network.addr()))))
-    }
-
-    /// The network that was hidden under the key of a day, if that key is still there.
-    pub(super) fn reveal(
-        &mut self,
-        hidden: [u8; 16],
-        length: u8,
-        day: Day,
-        proof: &[u8],
-        now: Timestamp,
-    ) -> Option<IpNet> {
-        let today = Day::of(now);
-        if self.proof(day, today).ok()? != *proof {
-            return None;
-        }
-        let address = self.cipher(day, today).ok()?.reveal(IpAddr::V6(Ipv6Addr::from(hidden)));
-        IpNet::new(address.ip(), length).ok().map(|network| network.trunc())
     }
 }
 

@@ -1,20 +1,24 @@
 //! The record: what was decided and done, in a database of its own in the state directory.
 //!
-//! Owns the file, its layout and its size. One thread writes ([`writer`]), in batches; everybody else hands it entries over a
-//! bounded queue and never waits. When the disk is full or the file locked, what cannot be written is kept for a while,
-//! then counted as lost, and shown; traffic goes on. A damaged file is set aside. Client addresses are written as pseudonyms that
-//! only the keys of [`crate::privacy`] can undo, and those are deleted in time.
+//! Owns the file, its layout and its size. One thread writes ([`writer`]), in batches; nobody else waits for it. What is journalled
+//! and counted goes over a bounded queue: when the disk is full or the file locked it is kept for a while, then counted as lost, and
+//! shown. State, which is who is banned and the values by name, is never lost: what of it is not yet written is kept
+//! ([`unwritten`]), and all of it is written again when the file was damaged, deleted or replaced. Traffic goes on in any case. Client
+//! addresses are written as pseudonyms that only the keys of [`crate::privacy`] can undo, and those are deleted in time.
 
 mod addresses;
+mod bans;
+mod bounds;
 mod read;
 pub mod rollup;
 mod schema;
+mod unwritten;
 mod writer;
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ipnet::IpNet;
 use seawall_engine::decision::{Ban, Event, Evidence, RuleId};
@@ -23,7 +27,9 @@ use serde::{Deserialize, Serialize};
 
 pub use read::{HourCount, JournalLine, Reader, RuleDecision};
 pub use schema::RecordError;
-pub use writer::Writer;
+pub use writer::{Late, OpenKeys, Writer};
+
+use unwritten::Unwritten;
 
 /// The file in the state directory.
 pub const FILE_NAME: &str = "record.db";
@@ -96,13 +102,15 @@ pub struct Situation {
     pub cpu_used: f32,
 }
 
-/// What is written.
+/// What is journalled and counted.
 #[derive(Debug)]
 enum Entry {
     Journal {
         at: Timestamp,
         actor: Actor,
         action: Action,
+        /// Whom it is about, where that is one network.
+        network: Option<IpNet>,
         detail: String,
     },
     Decision {
@@ -113,13 +121,7 @@ enum Entry {
         minute: u64,
         counts: Vec<MinuteCount>,
     },
-    Bans(Vec<Ban>),
-    Unban(IpNet),
-    State {
-        at: Timestamp,
-        name: &'static str,
-        value: String,
-    },
+    BansMade(Vec<(IpNet, Timestamp)>),
     /// Write what has come, and end.
     Stop,
 }
@@ -140,15 +142,15 @@ pub struct MinuteCount {
 /// How the record is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordStatus {
-    /// Entries written since the start.
+    /// Entries, bans and values written since the start.
     pub written: u64,
-    /// Entries that could not be written and are gone.
+    /// Those that could not be written and are gone.
     pub lost: u64,
     /// Attempts to write that failed.
     pub failures: u64,
-    /// The size of the file in bytes.
+    /// The size of the file in bytes, with what is still beside it.
     pub bytes: u64,
-    /// What is wrong at present, or was when the file was opened.
+    /// What is wrong at present, and which file was set aside.
     pub problem: Option<String>,
 }
 
@@ -157,37 +159,71 @@ pub struct RecordStatus {
 pub struct Record {
     entries: SyncSender<Entry>,
     lost: Arc<AtomicU64>,
-    status: Arc<Mutex<RecordStatus>>,
+    shared: Arc<Common>,
     clock: crate::host::clock::Clock,
+}
+
+/// What everybody and the writer share. Locks are held for no longer than it takes to copy something.
+#[derive(Debug, Default)]
+struct Common {
+    status: Mutex<RecordStatus>,
+    unwritten: Mutex<Unwritten>,
+    /// Whether all bans that there are have to be handed over.
+    wants_bans: AtomicBool,
+}
+
+impl Common {
+    fn unwritten(&self) -> MutexGuard<'_, Unwritten> {
+        self.unwritten.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn want_bans(&self) {
+        self.wants_bans.store(true, Ordering::Release);
+    }
 }
 
 impl Record {
     /// A record and what its writer takes from it.
     pub fn new(clock: crate::host::clock::Clock) -> (Self, Inbox) {
         let (entries, received) = sync_channel(QUEUE_ENTRIES);
-        let record = Self { entries, lost: Arc::default(), status: Arc::default(), clock };
-        let status = Arc::clone(&record.status);
-        (record, Inbox { received, status })
+        let shared = Arc::<Common>::default();
+        let inbox = Inbox { received, shared: Arc::clone(&shared) };
+        (Self { entries, lost: Arc::default(), shared, clock }, inbox)
     }
 
-    /// Notes that somebody is banned, in place of an earlier ban of the same network.
-    pub fn ban(&self, ban: &Ban) {
-        self.push(Entry::Bans(vec![ban.clone()]));
+    /// Notes what became of networks: the ban of each, or that it is over.
+    pub fn bans_changed(&self, changes: impl IntoIterator<Item = (IpNet, Option<Ban>)>) {
+        let mut unwritten = self.shared.unwritten();
+        for (network, ban) in changes {
+            if unwritten.change(network, ban) {
+                self.shared.want_bans();
+            }
+        }
     }
 
-    /// The same of many at once, which take one place in the queue.
-    pub fn bans(&self, bans: Vec<Ban>) {
-        self.push(Entry::Bans(bans));
+    /// Whether all bans that there are have to be handed over now: the file may hold others, or hold them otherwise. Says so once.
+    pub fn wants_bans(&self) -> bool {
+        self.shared.wants_bans.load(Ordering::Relaxed) && self.shared.wants_bans.swap(false, Ordering::Acquire)
     }
 
-    /// Notes that somebody is no longer banned.
-    pub fn unban(&self, network: IpNet) {
-        self.push(Entry::Unban(network));
+    /// Hands over all bans that there are.
+    pub fn all_bans(&self, bans: Vec<Ban>) {
+        self.shared.unwritten().replace(bans);
+    }
+
+    /// Notes that these were banned, and when, for those who rank clients by how often they were.
+    pub fn bans_made(&self, bans: Vec<(IpNet, Timestamp)>) {
+        self.push(Entry::BansMade(bans));
     }
 
     /// Notes what was done, by whom.
     pub fn journal(&self, actor: Actor, action: Action, detail: String) {
-        self.push(Entry::Journal { at: self.clock.now(), actor, action, detail });
+        self.push(Entry::Journal { at: self.clock.now(), actor, action, network: None, detail });
+    }
+
+    /// The same where it is about one network, which is written under the key of the day; `detail` follows it where it is shown.
+    pub fn journal_about(&self, network: IpNet, actor: Actor, action: Action, detail: String) {
+        self.push(Entry::Journal { at: self.clock.now(), actor, action, network: Some(network), detail });
     }
 
     /// Notes what detection decided.
@@ -202,7 +238,7 @@ impl Record {
 
     /// Keeps a value, as JSON, in place of the one of before: [`COUNTERS`], [`RULES`].
     pub fn keep(&self, name: &'static str, value: String) {
-        self.push(Entry::State { at: self.clock.now(), name, value });
+        self.shared.unwritten().values.insert(name, (self.clock.now(), value));
     }
 
     fn push(&self, entry: Entry) {
@@ -219,7 +255,7 @@ impl Record {
 
     /// How it is.
     pub fn status(&self) -> RecordStatus {
-        let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut status = self.shared.status.lock().unwrap_or_else(PoisonError::into_inner).clone();
         status.lost += self.lost.load(Ordering::Relaxed);
         status
     }
@@ -229,12 +265,17 @@ impl Record {
 #[derive(Debug)]
 pub struct Inbox {
     received: Receiver<Entry>,
-    status: Arc<Mutex<RecordStatus>>,
+    shared: Arc<Common>,
 }
 
 /// The file of a state directory.
 pub fn path(state_directory: &Path) -> PathBuf {
     state_directory.join(FILE_NAME)
+}
+
+/// A moment as it is written.
+fn micros(at: Timestamp) -> i64 {
+    i64::try_from(at.as_micros()).unwrap_or(i64::MAX)
 }
 
 /// The name that a value has in JSON, as it is written in the database.

@@ -72,23 +72,41 @@ impl Reader {
         Ok(Self { connection: schema::open_to_read(&path)?, path })
     }
 
-    /// The last `count` lines of the journal and of what was decided, oldest first.
+    /// The last `count` lines of the journal and of what was decided, oldest first. Whom one is about is told where the keys tell it.
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn journal(&self, count: u32) -> Result<Vec<JournalLine>, RecordError> {
-        let read = || -> rusqlite::Result<Vec<JournalLine>> {
-            let mut statement = self.connection.prepare(
-                "SELECT at, actor, action, detail, before, after FROM journal
-                 UNION ALL SELECT at, 'guard', kind, detail, NULL, NULL FROM decision ORDER BY at DESC LIMIT ?",
-            )?;
+    pub fn journal(&self, count: u32, keys: Option<KeyStore>) -> Result<Vec<JournalLine>, RecordError> {
+        let mut addresses = keys.map(Addresses::new);
+        let mut read = || -> rusqlite::Result<Vec<JournalLine>> {
+            // The record of a guard that has not been started with this version names nobody apart.
+            let about = if schema::has_addresses_in_journal(schema::layout(&self.connection)?) {
+                "address, length, journal.day, proof FROM journal LEFT JOIN day ON number = journal.day"
+            } else {
+                "NULL, NULL, NULL, NULL FROM journal"
+            };
+            let mut statement = self.connection.prepare(&format!(
+                "SELECT at, actor, action, detail, before, after, {about} UNION ALL
+                 SELECT at, 'guard', kind, detail, NULL, NULL, NULL, NULL, NULL, NULL FROM decision ORDER BY at DESC LIMIT ?",
+            ))?;
             let situation = |text: Option<String>| text.and_then(|text| serde_json::from_str(&text).ok());
             let lines = statement.query_map(params![count], |row| {
+                let mut detail: String = row.get(3)?;
+                if let Some(length) = row.get::<_, Option<u8>>(7)? {
+                    let hidden = (row.get::<_, Option<[u8; 16]>>(6)?, row.get::<_, Option<u32>>(8)?);
+                    let proof = row.get::<_, Option<Vec<u8>>>(9)?.unwrap_or_default();
+                    let network =
+                        addresses.as_mut().zip(hidden.0.zip(hidden.1)).and_then(|(addresses, (hidden, day))| {
+                            addresses.reveal(hidden, length, Day::of_number(day.into()), &proof)
+                        });
+                    let whom = network.map_or_else(|| format!("(a /{length} whose key is gone)"), |it| it.to_string());
+                    detail.insert_str(0, &whom);
+                }
                 Ok(JournalLine {
                     at: Timestamp::from_micros(row.get::<_, i64>(0)?.unsigned_abs()),
                     actor: row.get(1)?,
                     action: row.get(2)?,
-                    detail: row.get(3)?,
+                    detail,
                     before: situation(row.get(4)?),
                     after: situation(row.get(5)?),
                 })
@@ -150,7 +168,7 @@ impl Reader {
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn bans_made(&self, keys: KeyStore, now: Timestamp) -> Result<Vec<(Timestamp, IpNet)>, RecordError> {
+    pub fn bans_made(&self, keys: KeyStore) -> Result<Vec<(Timestamp, IpNet)>, RecordError> {
         let mut addresses = Addresses::new(keys);
         let mut read = || -> rusqlite::Result<Vec<(Timestamp, IpNet)>> {
             let mut statement = self
@@ -160,8 +178,8 @@ impl Reader {
             let mut bans = Vec::new();
             while let Some(row) = rows.next()? {
                 let (hidden, proof): ([u8; 16], Vec<u8>) = (row.get(1)?, row.get(4)?);
-                let day = Day::of(Timestamp::from_seconds(86_400 * u64::from(row.get::<_, u32>(3)?)));
-                if let Some(network) = addresses.reveal(hidden, row.get(2)?, day, &proof, now) {
+                let day = Day::of_number(row.get::<_, u32>(3)?.into());
+                if let Some(network) = addresses.reveal(hidden, row.get(2)?, day, &proof) {
                     bans.push((Timestamp::from_micros(row.get::<_, i64>(0)?.unsigned_abs()), network));
                 }
             }

@@ -2,14 +2,18 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 /// How long a statement waits for another process that reads or writes.
 const LOCKED_TIME_MAX: Duration = Duration::from_millis(500);
+
+/// What the log beside the file (`-wal`) is cut back to once it was carried over. It grows with the largest transaction.
+const LOG_BYTES: u32 = 1 << 20;
 
 /// What makes each layout of the one before; the number of those that were carried out is the file's `user_version`.
 const MIGRATIONS: &[&str] = &[
@@ -37,6 +41,10 @@ const MIGRATIONS: &[&str] = &[
          at INTEGER NOT NULL, site TEXT NOT NULL, outcome TEXT NOT NULL, rule INTEGER NOT NULL, requests REAL NOT NULL,
          PRIMARY KEY (at, site, outcome, rule)) STRICT, WITHOUT ROWID;
      INSERT INTO hour SELECT at / 60, site, outcome, rule, sum(requests) FROM minute GROUP BY 1, 2, 3, 4;",
+    // Whom a line is about, as bans are written.
+    "ALTER TABLE journal ADD COLUMN address BLOB;
+     ALTER TABLE journal ADD COLUMN length INTEGER;
+     ALTER TABLE journal ADD COLUMN day INTEGER;",
 ];
 
 /// Why the record cannot be used.
@@ -94,12 +102,7 @@ pub(super) fn open(path: &Path) -> Result<Connection, RecordError> {
     // Made here, so that nobody else may read it.
     let made = fs::OpenOptions::new().create(true).append(true).mode(0o600).open(path);
     made.map_err(|error| RecordError::File { path: path.to_owned(), error })?;
-    let failed = |error: rusqlite::Error| match error.sqlite_error_code() {
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
-            RecordError::Damaged { path: path.to_owned(), found: error.to_string() }
-        }
-        _ => RecordError::Database { action: "open", path: path.to_owned(), error },
-    };
+    let failed = |error| failure("open", path, error);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
     let mut connection = Connection::open_with_flags(path, flags).map_err(failed)?;
     connection.busy_timeout(LOCKED_TIME_MAX).map_err(failed)?;
@@ -108,13 +111,15 @@ pub(super) fn open(path: &Path) -> Result<Connection, RecordError> {
     connection.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
     // In WAL mode a killed process loses nothing that was committed, and a power cut nothing of the file.
     connection.pragma_update(None, "synchronous", "NORMAL").map_err(failed)?;
-    let found: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(failed)?;
-    if found != "ok" {
-        return Err(RecordError::Damaged { path: path.to_owned(), found });
-    }
-    let version: usize = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(failed)?;
+    connection.pragma_update(None, "journal_size_limit", LOG_BYTES).map_err(failed)?;
+    check(&connection, path)?;
+    let version = layout(&connection).map_err(failed)?;
     if version > MIGRATIONS.len() {
         return Err(RecordError::Newer { path: path.to_owned(), found: version, known: MIGRATIONS.len() });
+    }
+    // Where nothing has to be changed, nothing is written: the disk may be full.
+    if version == MIGRATIONS.len() {
+        return Ok(connection);
     }
     let transaction = connection.transaction().map_err(failed)?;
     for migration in MIGRATIONS.iter().skip(version) {
@@ -140,16 +145,134 @@ pub(super) fn open_to_read(path: &Path) -> Result<Connection, RecordError> {
     Ok(connection)
 }
 
+/// Opens the file to read it before it is known whether it can be written, and so that nothing is.
+///
+/// # Errors
+/// When there is none, or it cannot be read.
+pub(super) fn open_to_restore(path: &Path) -> Result<Connection, RecordError> {
+    let connection = open_to_read(path)?;
+    let Err(error) = layout(&connection) else { return Ok(connection) };
+    if is_damage(&error) {
+        return Err(failure("read", path, error));
+    }
+    drop(connection);
+    // What readers and writers share needs room on the disk. Alone, it can be in memory; and leaving, nothing is tidied up.
+    let failed = |error| failure("read", path, error);
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
+    connection.busy_timeout(LOCKED_TIME_MAX).map_err(failed)?;
+    leave_as_it_is(&connection);
+    connection.pragma_update(None, "locking_mode", "EXCLUSIVE").map_err(failed)?;
+    layout(&connection).map_err(failed)?;
+    Ok(connection)
+}
+
+/// The layout of the file; 0 when there is nothing in it.
+pub(super) fn layout(connection: &Connection) -> rusqlite::Result<usize> {
+    connection.query_row("PRAGMA user_version", [], |row| row.get(0))
+}
+
+/// Whether the present version can read a file of this layout.
+pub(super) const fn is_known(layout: usize) -> bool {
+    layout >= 1 && layout <= MIGRATIONS.len()
+}
+
+/// Whether the journal of this layout has addresses of its own.
+pub(super) const fn has_addresses_in_journal(layout: usize) -> bool {
+    layout >= 3
+}
+
+/// Looks through the file as it is on the disk.
+///
+/// # Errors
+/// When it is damaged, or cannot be read.
+pub(super) fn check_on_disk(path: &Path) -> Result<(), RecordError> {
+    check(&open_to_read(path)?, path)
+}
+
+fn check(connection: &Connection, path: &Path) -> Result<(), RecordError> {
+    let found: String = connection
+        .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
+        .map_err(|error| failure("read", path, error))?;
+    if found == "ok" { Ok(()) } else { Err(RecordError::Damaged { path: path.to_owned(), found }) }
+}
+
+/// Lets go of a file that is no longer the record's, so that nothing is written into what is there now or deleted beside it.
+pub(super) fn leave_as_it_is(connection: &Connection) {
+    // At worst the log beside it is carried over, as it would be without.
+    let _ = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+}
+
+/// Whether an error says that the file is damaged, and not only that it cannot be used at the moment.
+pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
+}
+
+fn failure(action: &'static str, path: &Path, error: rusqlite::Error) -> RecordError {
+    let path = path.to_owned();
+    if is_damage(&error) {
+        RecordError::Damaged { path, found: error.to_string() }
+    } else {
+        RecordError::Database { action, path, error }
+    }
+}
+
+/// Which file it is, and when it was last changed: others do neither while the guard has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Seen {
+    file: (u64, u64),
+    log: Option<(u64, u64)>,
+    changed: (i64, i64),
+    bytes: u64,
+    log_bytes: u64,
+}
+
+impl Seen {
+    /// The file as it is now; none when there is none.
+    pub(super) fn of(path: &Path) -> Option<Self> {
+        let metadata = fs::metadata(path).ok()?;
+        let log = fs::metadata(beside(path, "-wal")).ok();
+        Some(Self {
+            file: (metadata.dev(), metadata.ino()),
+            log: log.as_ref().map(|log| (log.dev(), log.ino())),
+            changed: (metadata.mtime(), metadata.mtime_nsec()),
+            bytes: metadata.len(),
+            log_bytes: log.map_or(0, |log| log.len()),
+        })
+    }
+
+    /// Whether it is still the same file, with the log that it had.
+    pub(super) fn is_same(&self, before: &Self) -> bool {
+        self.file == before.file && (before.log.is_none() || self.log == before.log)
+    }
+
+    /// Whether its content is what it was.
+    pub(super) const fn is_unchanged(&self, before: &Self) -> bool {
+        self.changed.0 == before.changed.0 && self.changed.1 == before.changed.1
+    }
+
+    /// Its bytes, with those of its log.
+    pub(super) const fn bytes(&self) -> u64 {
+        self.bytes + self.log_bytes
+    }
+
+    /// The bytes of its log alone.
+    pub(super) const fn log_bytes(&self) -> u64 {
+        self.log_bytes
+    }
+}
+
+fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    PathBuf::from(name)
+}
+
 /// Moves a file that cannot be used out of the way, where it can be looked at, with what belongs to it.
 pub(super) fn set_aside(path: &Path) -> io::Result<PathBuf> {
-    let beside = |ending: &str| {
-        let mut name = path.as_os_str().to_owned();
-        name.push(ending);
-        PathBuf::from(name)
-    };
-    let aside = beside(".damaged");
+    let aside = beside(path, ".damaged");
     for ending in ["-wal", "-shm"] {
-        match fs::rename(beside(ending), beside(&format!(".damaged{ending}"))) {
+        match fs::rename(beside(path, ending), beside(path, &format!(".damaged{ending}"))) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             Ok(()) | Err(_) => {}
         }

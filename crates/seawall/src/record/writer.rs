@@ -1,22 +1,25 @@
-//! The one thread that writes: takes entries in batches, each a transaction, and keeps the file within its bounds.
+//! The one thread that writes: takes what has come in batches, each a transaction ([`batch`]), and sees to it that the file is the
+//! one that it should be: read before it is written, set aside when it is damaged, made again when it is gone, within its bounds.
 
-use std::collections::VecDeque;
+mod batch;
+
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::PoisonError;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
-use ipnet::IpNet;
-use rusqlite::{Connection, OptionalExtension as _, params};
-use seawall_engine::decision::{Ban, BanCause};
+use rusqlite::Connection;
+use seawall_engine::decision::Ban;
 use seawall_engine::units::Timestamp;
 
-use super::addresses::Addresses;
-use super::schema::{self, RecordError};
-use super::{Entry, Inbox, Situation, name};
+use super::bans::BanTable;
+use super::schema::{self, RecordError, Seen};
+use super::{Entry, Inbox, Situation, bounds};
 use crate::config::Retention;
-use crate::host::clock::Clock;
-use crate::privacy::{Day, KeyStore};
+use crate::host::clock::{Clock, Step};
+use crate::privacy::{Day, KeyError, KeyStore};
+use batch::Failed;
 
 /// What comes within this time is one transaction. A killed guard loses no more than that.
 const BATCH_INTERVAL: Duration = Duration::from_millis(250);
@@ -24,112 +27,148 @@ const BATCH_INTERVAL: Duration = Duration::from_millis(250);
 /// Entries of one transaction, and those that are kept while nothing can be written.
 const BATCH_ENTRIES_MAX: usize = 4_096;
 
-/// How long it waits after a failure.
+/// How long it waits after the first failure, and after many in a row: each attempt may be a long one.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
+const RETRY_PAUSES_MAX: u32 = 10;
 
-/// How often the file is brought back within its bounds.
+/// How often it is tried to read what cannot be read at present.
+const READ_INTERVAL: Duration = Duration::from_secs(2);
+
+/// How often what is too old is deleted.
 const TRIM_INTERVAL: Duration = Duration::from_secs(600);
 
-/// The share of the oldest rows that goes when the file is too large: one in so many.
-const TRIM_SHARE: u32 = 8;
+/// The log beside the file is carried over when a large batch has made it larger than that.
+const LOG_BYTES_MAX: u64 = 4 << 20;
 
-/// How long after an action its effect is looked at.
-const AFTER: Duration = Duration::from_secs(60);
+/// What is read of the record only after the start, when it could not be read then.
+#[derive(Clone, Debug, Default)]
+pub struct Late {
+    /// Who was banned.
+    pub bans: Vec<Ban>,
+    /// The values by name; none when they had been read before.
+    pub values: Option<BTreeMap<String, String>>,
+}
 
-/// Actions whose effect is waited for at once.
-const PENDING_MAX: usize = 256;
+/// How the keys are opened.
+pub type OpenKeys = Box<dyn Fn() -> Result<KeyStore, KeyError> + Send>;
 
-/// Pages given back to the system at once.
-const VACUUM_PAGES: u32 = 4_096;
+/// Whether bans are written.
+enum Bans {
+    /// They are.
+    Kept(BanTable),
+    /// No keys are kept, and so no bans.
+    Forgotten,
+    /// The keys could not be had so far, for this reason.
+    Waiting(String),
+}
 
 /// The writer, until its guard ends.
 pub struct Writer {
     inbox: Inbox,
     path: PathBuf,
     retention: Retention,
-    /// None when the keys cannot be had; then no address is written.
-    addresses: Option<Addresses>,
-    connection: Option<Connection>,
     clock: Clock,
+    /// How far the machine's clock has been set since the start. What is written is in its time.
+    step: Step,
     situation: Box<dyn Fn() -> Situation + Send>,
+    /// Told what is read late.
+    late: Box<dyn Fn(Late) + Send>,
+    connection: Option<Connection>,
+    /// The file that is open, as it was after the last batch.
+    seen: Option<Seen>,
+    bans: Bans,
+    /// Opens the keys.
+    keys: OpenKeys,
+    /// The values as they are to be, with when each was last changed.
+    values: BTreeMap<String, (Timestamp, String)>,
+    /// Whether it is known what the file held at the start. Before that no value of before may be replaced.
+    is_read: bool,
+    read_at: Timestamp,
+    /// Whether another file was begun while the guard runs, into which the present state is still to be written.
+    is_another: bool,
+    /// The day for which bans were asked for, to be written under its key.
+    asked_for: Option<Day>,
     /// Actions whose effect is not known yet.
     pending: VecDeque<(Timestamp, i64)>,
-    proven: Option<Day>,
+    failures: u32,
+    retry_at: Timestamp,
+    trim_at: Timestamp,
+    /// What is wrong at present with the file and with the keys, and what was set aside.
+    problem: Option<String>,
+    keys_problem: Option<String>,
+    notice: Option<String>,
 }
 
 impl Writer {
-    /// Opens the file, or begins another when it is damaged, and reads who was banned. When nothing can be opened it is tried
-    /// again later; the guard goes on in any case.
+    /// Reads who was banned and the values, then opens the file for writing, or begins another when it is damaged. What cannot be
+    /// read now is read and handed to `late` when it can be; the guard goes on in any case.
     pub fn open(
         inbox: Inbox,
         path: PathBuf,
         retention: Retention,
-        keys: Option<KeyStore>,
+        keys: OpenKeys,
         clock: Clock,
         situation: Box<dyn Fn() -> Situation + Send>,
+        late: Box<dyn Fn(Late) + Send>,
     ) -> (Self, Vec<Ban>) {
-        let addresses = keys.map(Addresses::new);
+        let now = clock.now();
         let mut writer = Self {
             inbox,
             path,
             retention,
-            addresses,
-            connection: None,
             clock,
+            step: Step::default(),
             situation,
+            late,
+            connection: None,
+            seen: None,
+            bans: Bans::open(&keys),
+            keys,
+            values: BTreeMap::new(),
+            is_read: false,
+            read_at: now + READ_INTERVAL,
+            is_another: false,
+            asked_for: None,
             pending: VecDeque::new(),
-            proven: None,
+            failures: 0,
+            retry_at: now,
+            trim_at: now,
+            problem: None,
+            keys_problem: None,
+            notice: None,
         };
-        writer.reopen();
-        let bans = writer.restore();
+        let (mut bans, first) = match writer.read(now) {
+            Ok(read) => (read.bans, Ok(())),
+            Err(failed) => (Vec::new(), Err(failed)),
+        };
+        let opened = writer.reopen().and_then(|()| {
+            // Where it can be written it can be read in another way.
+            if !writer.is_read {
+                bans = writer.read(now)?.bans;
+            }
+            Ok(())
+        });
+        // What could not be read at first may have been read in the other way, or be set aside.
+        if let Err(failed) = opened.and(if writer.is_read { Ok(()) } else { first }) {
+            writer.fail(&failed, now);
+        }
+        writer.tell_status();
         (writer, bans)
     }
 
-    /// A value that was kept, as JSON.
+    /// A value as it was kept before the start, as JSON; none when there was none, or when it is not yet known.
     pub fn kept(&self, name: &str) -> Option<String> {
-        let connection = self.connection.as_ref()?;
-        connection.query_row("SELECT value FROM state WHERE name = ?", params![name], |row| row.get(0)).ok()
+        self.values.get(name).map(|(_, value)| value.clone())
     }
 
-    fn reopen(&mut self) {
-        let mut opened = schema::open(&self.path);
-        if let Err(error @ (RecordError::Damaged { .. } | RecordError::Newer { .. })) = &opened {
-            let aside = schema::set_aside(&self.path);
-            let problem = match &aside {
-                Ok(aside) => format!("{error}; it is kept as {} and another was begun", aside.display()),
-                Err(failed) => format!("{error}; failed to set it aside: {failed}"),
-            };
-            tracing::warn!("{problem}");
-            self.note(|status| status.problem = Some(problem));
-            if aside.is_ok() {
-                opened = schema::open(&self.path);
-            }
-        }
-        match opened {
-            Ok(connection) => self.connection = Some(connection),
-            Err(error) => self.fail(&error.to_string()),
-        }
-    }
-
-    fn note(&self, change: impl FnOnce(&mut super::RecordStatus)) {
-        change(&mut self.inbox.status.lock().unwrap_or_else(PoisonError::into_inner));
-    }
-
-    /// Notes a failure, and tells the log of each kind once.
-    fn fail(&self, problem: &str) {
-        self.note(|status| {
-            if status.problem.as_deref() != Some(problem) {
-                tracing::warn!("the record cannot be written, the guard goes on without: {problem}");
-            }
-            status.failures += 1;
-            status.problem = Some(problem.to_owned());
-        });
+    /// Whether it is known what the file held.
+    pub const fn is_read(&self) -> bool {
+        self.is_read
     }
 
     /// Writes until every [`super::Record`] is gone.
     pub fn run(mut self) {
         let mut batch: Vec<Entry> = Vec::new();
-        let mut trim_at = self.clock.now();
         loop {
             let received = self.inbox.received.recv_timeout(BATCH_INTERVAL);
             let mut is_over = matches!(received, Err(RecvTimeoutError::Disconnected) | Ok(Entry::Stop));
@@ -137,7 +176,7 @@ impl Writer {
             if !is_over && !batch.is_empty() {
                 std::thread::sleep(BATCH_INTERVAL);
             }
-            while batch.len() < BATCH_ENTRIES_MAX
+            while batch.len() < 2 * BATCH_ENTRIES_MAX
                 && let Ok(entry) = self.inbox.received.try_recv()
             {
                 is_over |= matches!(entry, Entry::Stop);
@@ -145,39 +184,21 @@ impl Writer {
             }
             batch.retain(|entry| !matches!(entry, Entry::Stop));
             let now = self.clock.now();
-            if self.connection.is_none() {
-                self.reopen();
+            let mut lost = 0;
+            if is_over || now >= self.retry_at {
+                match self.step(&mut batch, now) {
+                    Ok(()) => (self.failures, self.problem) = (0, None),
+                    Err(failed) => self.fail(&failed, now),
+                }
+                self.tell_status();
             }
-            let written = self.write(&batch, now);
-            match written {
-                Ok(()) => {
-                    let count = batch.len() as u64;
-                    batch.clear();
-                    if count > 0 {
-                        let bytes = std::fs::metadata(&self.path).map_or(0, |metadata| metadata.len());
-                        self.note(|status| {
-                            status.written += count;
-                            status.bytes = bytes;
-                            // A file that was set aside stays worth knowing.
-                            if status.failures > 0 {
-                                status.problem = None;
-                            }
-                        });
-                    }
-                    if now >= trim_at {
-                        trim_at = now + TRIM_INTERVAL;
-                        self.trim(now);
-                    }
-                }
-                Err(error) => {
-                    self.fail(&error);
-                    if is_over {
-                        let lost = batch.len() as u64;
-                        self.note(|status| status.lost += lost);
-                    } else {
-                        std::thread::sleep(RETRY_PAUSE);
-                    }
-                }
+            // The latest tell most of what is going on.
+            lost += batch.drain(..batch.len().saturating_sub(BATCH_ENTRIES_MAX)).count();
+            if is_over {
+                lost += batch.len() + self.inbox.shared.unwritten().len();
+            }
+            if lost > 0 {
+                self.note(|status| status.lost += lost as u64);
             }
             if is_over {
                 return;
@@ -185,209 +206,236 @@ impl Writer {
         }
     }
 
-    fn write(&mut self, batch: &[Entry], now: Timestamp) -> Result<(), String> {
-        let has_news = self.pending.front().is_some_and(|(due, _)| *due <= now);
-        if batch.is_empty() && !has_news {
-            return Ok(());
+    /// Writes a batch, which is empty then, and sees to what is to be seen to meanwhile.
+    fn step(&mut self, batch: &mut Vec<Entry>, now: Timestamp) -> Result<(), Failed> {
+        if self.step.follow(&self.clock) {
+            let at = self.step.to_machine(now).as_seconds();
+            tracing::info!(
+                "the machine's clock was set to {at} s after 1970; the record is written in its time from now on"
+            );
+            // Bans were written in the time of before.
+            self.inbox.shared.want_bans();
         }
-        let Some(mut connection) = self.connection.take() else { return Err("it is not open".to_owned()) };
-        let result = self.write_to(&mut connection, batch, now);
-        self.connection = Some(connection);
-        result
+        self.look_at_file()?;
+        if self.is_incomplete() && now >= self.read_at {
+            self.read_at = now + READ_INTERVAL;
+            self.read_late(now)?;
+        }
+        if self.connection.is_none() {
+            self.reopen()?;
+        }
+        let today = Day::of(self.step.to_machine(now));
+        if self.asked_for != Some(today) && self.bans.table().is_some_and(|bans| bans.is_of_another_day(today)) {
+            self.asked_for = Some(today);
+            self.inbox.shared.want_bans();
+        }
+        let has_written = self.write(batch, now)?;
+        batch.clear();
+        let kept = if has_written || now >= self.trim_at { self.keep_bounds(now) } else { Ok(()) };
+        self.seen = Seen::of(&self.path);
+        kept
     }
 
-    fn write_to(&mut self, connection: &mut Connection, batch: &[Entry], now: Timestamp) -> Result<(), String> {
-        let said = |error: rusqlite::Error| error.to_string();
-        let transaction = connection.transaction().map_err(said)?;
-        let situation = (self.situation)();
-        let situation = serde_json::to_string(&situation).unwrap_or_default();
-        let mut pending = Vec::new();
-        for entry in batch {
-            match entry {
-                Entry::Journal { at, actor, action, detail } => {
-                    let sql = "INSERT INTO journal (at, actor, action, detail, before) VALUES (?, ?, ?, ?, ?)";
-                    let values = params![micros(*at), name(actor), name(action), detail, situation];
-                    transaction.prepare_cached(sql).and_then(|mut sql| sql.execute(values)).map_err(said)?;
-                    pending.push((*at + AFTER, transaction.last_insert_rowid()));
-                }
-                Entry::Decision { event, evidence } => {
-                    let sql = "INSERT INTO decision (at, kind, detail, evidence) VALUES (?, ?, ?, ?)";
-                    let evidence = evidence.as_ref().and_then(|evidence| serde_json::to_string(evidence).ok());
-                    let values = params![micros(event.at), name(&event.kind), event.text, evidence];
-                    transaction.prepare_cached(sql).and_then(|mut sql| sql.execute(values)).map_err(said)?;
-                }
-                Entry::Minute { minute, counts } => {
-                    for (table, at) in [("minute", *minute), ("hour", *minute / 60)] {
-                        let sql = format!(
-                            "INSERT INTO {table} (at, site, outcome, rule, requests) VALUES (?1, ?2, ?3, ?4, ?5)
-                             ON CONFLICT DO UPDATE SET requests = requests + ?5"
-                        );
-                        for count in counts {
-                            let rule = count.rule.map_or(0, |rule| i64::from(rule.0));
-                            let values = params![at as i64, count.site, count.outcome, rule, count.requests];
-                            transaction.prepare_cached(&sql).and_then(|mut sql| sql.execute(values)).map_err(said)?;
-                        }
-                    }
-                }
-                Entry::Bans(bans) => {
-                    for ban in bans {
-                        self.write_ban(&transaction, ban, now, true).map_err(said)?;
-                    }
-                }
-                Entry::Stop => {}
-                Entry::Unban(network) => self.erase_ban(&transaction, *network, now).map_err(said)?,
-                Entry::State { at, name, value } => {
-                    let sql = "INSERT OR REPLACE INTO state (name, at, value) VALUES (?, ?, ?)";
-                    transaction.execute(sql, params![name, micros(*at), value]).map_err(said)?;
-                }
-            }
-        }
-        let due = self.pending.iter().take_while(|(due, _)| *due <= now).count();
-        for (_, id) in self.pending.iter().take(due) {
-            transaction.execute("UPDATE journal SET after = ? WHERE id = ?", params![situation, id]).map_err(said)?;
-        }
-        transaction.commit().map_err(said)?;
-        self.pending.drain(..due);
-        self.pending.extend(pending);
-        while self.pending.len() > PENDING_MAX {
-            self.pending.pop_front();
-        }
-        Ok(())
-    }
-
-    fn write_ban(&mut self, connection: &Connection, ban: &Ban, now: Timestamp, is_new: bool) -> rusqlite::Result<()> {
-        let today = Day::of(now);
-        // Without keys nobody could undo the pseudonym, and in the clear it is not written.
-        let Some(addresses) = &mut self.addresses else { return Ok(()) };
-        let (Ok(hidden), Ok(proof)) = (addresses.hide(ban.network, today), addresses.proof(today, today)) else {
-            return Ok(());
+    /// Whether something of before the start is still to be read.
+    fn is_incomplete(&self) -> bool {
+        let are_bans_incomplete = match &self.bans {
+            Bans::Kept(bans) => bans.has_unreadable(),
+            Bans::Forgotten => false,
+            Bans::Waiting(_) => true,
         };
-        if self.proven != Some(today) {
-            let sql = "INSERT OR REPLACE INTO day (number, proof) VALUES (?, ?)";
-            connection.execute(sql, params![today.number() as i64, proof])?;
-            self.proven = Some(today);
-        }
-        let sql = "INSERT OR REPLACE INTO ban (address, length, day, since, expires, cause, reason) VALUES (?, ?, ?, ?, ?, ?, ?)";
-        let cause = serde_json::to_string(&ban.cause).unwrap_or_default();
-        connection.prepare_cached(sql)?.execute(params![
-            hidden,
-            ban.network.prefix_len(),
-            today.number() as i64,
-            micros(ban.since),
-            micros(ban.expires),
-            cause,
-            ban.reason.as_deref(),
-        ])?;
-        if is_new {
-            let sql = "INSERT INTO ban_made (at, address, length, day) VALUES (?, ?, ?, ?)";
-            let values = params![micros(ban.since), hidden, ban.network.prefix_len(), today.number() as i64];
-            connection.prepare_cached(sql)?.execute(values)?;
-        }
-        Ok(())
+        (are_bans_incomplete || !self.is_read) && !self.is_another
     }
 
-    /// Erases the ban of a network under every key that it may have been written with.
-    fn erase_ban(&mut self, connection: &Connection, network: IpNet, now: Timestamp) -> rusqlite::Result<()> {
-        let Some(addresses) = &mut self.addresses else { return Ok(()) };
-        // Bans of earlier days are written anew under today's key at every start and every new day.
-        if let Ok(hidden) = addresses.hide(network, Day::of(now)) {
-            let sql = "DELETE FROM ban WHERE address = ? AND length = ?";
-            connection.prepare_cached(sql)?.execute(params![hidden, network.prefix_len()])?;
-        }
-        Ok(())
-    }
-
-    /// The bans that have not ended and whose keys are still there; they are written anew under today's key.
-    fn restore(&mut self) -> Vec<Ban> {
-        let now = self.clock.now();
-        let Some(mut connection) = self.connection.take() else { return Vec::new() };
-        let bans = self.read_bans(&connection, now).and_then(|bans| {
-            let transaction = connection.transaction()?;
-            transaction.execute("DELETE FROM ban", [])?;
-            self.proven = None;
-            for ban in &bans {
-                self.write_ban(&transaction, ban, now, false)?;
+    /// Sees whether the file is still there, and still what was written. Its owner may delete it, and put back another.
+    fn look_at_file(&mut self) -> Result<(), Failed> {
+        let (Some(before), Some(connection)) = (self.seen, &self.connection) else { return Ok(()) };
+        let path = self.path.display();
+        let now = Seen::of(&self.path);
+        if now.is_some_and(|now| now.is_same(&before)) {
+            if now.is_some_and(|now| now.is_unchanged(&before)) {
+                return Ok(());
             }
-            transaction.commit()?;
-            Ok(bans)
-        });
+            // Somebody else has written. Whoever did so by way of the database has left it whole.
+            let found = schema::check_on_disk(&self.path);
+            self.seen = now;
+            return match found {
+                Err(RecordError::Damaged { found, .. }) => Err(Failed::Damaged(found)),
+                Ok(()) | Err(_) => Ok(()),
+            };
+        }
+        let what = if now.is_some() { "replaced" } else { "deleted" };
+        let notice = format!("the record {path} was {what} while the guard ran; what is in force was written anew");
+        schema::leave_as_it_is(connection);
+        self.connection = None;
+        self.is_another = true;
+        self.say(notice);
+        Ok(())
+    }
+
+    /// Opens the file for writing; a damaged one is set aside.
+    fn reopen(&mut self) -> Result<(), Failed> {
+        let mut opened = schema::open(&self.path);
+        if let Err(error @ (RecordError::Damaged { .. } | RecordError::Newer { .. })) = &opened {
+            self.set_aside(&error.to_string());
+            opened = schema::open(&self.path);
+        }
+        let connection = opened.map_err(|error| Failed::Other(error.to_string()))?;
+        self.seen = Seen::of(&self.path);
+        if self.is_another {
+            if let Bans::Kept(bans) = &mut self.bans {
+                bans.begin_anew();
+                // What it holds is over: in its place comes what is in force.
+                bans.read(&connection, self.step.to_machine(self.clock.now()), self.step)?;
+            }
+            self.pending.clear();
+            self.inbox.shared.want_bans();
+            batch::write_values(&connection, &self.values, self.step)?;
+            self.is_another = false;
+        }
         self.connection = Some(connection);
-        bans.unwrap_or_else(|error| {
-            self.fail(&format!("failed to read who was banned: {error}"));
-            Vec::new()
-        })
+        Ok(())
     }
 
-    fn read_bans(&mut self, connection: &Connection, now: Timestamp) -> rusqlite::Result<Vec<Ban>> {
-        let Some(addresses) = &mut self.addresses else { return Ok(Vec::new()) };
-        let mut statement = connection.prepare(
-            "SELECT address, length, ban.day, proof, since, expires, cause, reason FROM ban JOIN day ON number = ban.day
-             WHERE expires > ? LIMIT 1000000",
-        )?;
-        let mut rows = statement.query(params![micros(now)])?;
-        let mut bans = Vec::new();
-        while let Some(row) = rows.next()? {
-            let (hidden, proof): ([u8; 16], Vec<u8>) = (row.get(0)?, row.get(3)?);
-            let day = Day::of(Timestamp::from_seconds(86_400 * u64::from(row.get::<_, u32>(2)?)));
-            let Some(network) = addresses.reveal(hidden, row.get(1)?, day, &proof, now) else { continue };
-            let Ok(cause) = serde_json::from_str::<BanCause>(&row.get::<_, String>(6)?) else { continue };
-            bans.push(Ban {
-                network,
-                since: Timestamp::from_micros(row.get::<_, i64>(4)?.unsigned_abs()),
-                expires: Timestamp::from_micros(row.get::<_, i64>(5)?.unsigned_abs()),
-                cause,
-                reason: row.get::<_, Option<String>>(7)?.map(Into::into),
-            });
+    fn set_aside(&mut self, found: &str) {
+        if let Some(connection) = self.connection.take() {
+            schema::leave_as_it_is(&connection);
         }
-        Ok(bans)
-    }
-
-    /// Deletes what is too old, and the oldest of the rest while the file is too large. Bans get today's key with each new day.
-    fn trim(&mut self, now: Timestamp) {
-        if self.proven.is_some_and(|day| day != Day::of(now)) {
-            self.restore();
-        }
-        // Only now, so that bans that last longer than their key have another.
-        if let Some(Err(error)) = self.addresses.as_ref().map(|addresses| addresses.forget(Day::of(now))) {
-            tracing::warn!(%error, "failed to delete the keys whose time is over");
-        }
-        let Some(connection) = &mut self.connection else { return };
-        let trimmed = || -> rusqlite::Result<()> {
-            let oldest = now.as_seconds().saturating_sub(86_400 * u64::from(self.retention.days));
-            let oldest_micros = micros(Timestamp::from_seconds(oldest));
-            let transaction = connection.transaction()?;
-            transaction.execute("DELETE FROM journal WHERE at < ?", params![oldest_micros])?;
-            transaction.execute("DELETE FROM decision WHERE at < ?", params![oldest_micros])?;
-            transaction.execute("DELETE FROM minute WHERE at < ?", params![(oldest / 60) as i64])?;
-            transaction.execute("DELETE FROM hour WHERE at < ?", params![(oldest / 3_600) as i64])?;
-            transaction.execute("DELETE FROM ban_made WHERE at < ?", params![oldest_micros])?;
-            transaction.execute("DELETE FROM ban WHERE expires < ?", params![micros(now)])?;
-            let pages = |name: &str| transaction.query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, i64>(0));
-            let used = (pages("page_count")? - pages("freelist_count")?) * pages("page_size")?;
-            if used > i64::try_from(self.retention.size_max).unwrap_or(i64::MAX) {
-                for table in ["journal", "decision", "minute", "hour", "ban_made"] {
-                    let middle = format!(
-                        "SELECT at FROM {table} ORDER BY at LIMIT 1 OFFSET (SELECT count(*) / {TRIM_SHARE} FROM {table})"
-                    );
-                    let until: Option<i64> = transaction.query_row(&middle, [], |row| row.get(0)).optional()?;
-                    if let Some(until) = until {
-                        transaction.execute(&format!("DELETE FROM {table} WHERE at <= ?"), params![until])?;
-                    }
-                }
-            }
-            transaction.commit()?;
-            connection
-                .execute_batch(&format!("PRAGMA incremental_vacuum({VACUUM_PAGES}); PRAGMA wal_checkpoint(TRUNCATE);"))
+        let notice = match schema::set_aside(&self.path) {
+            Ok(aside) => format!("{found}; it is kept as {} and another was begun", aside.display()),
+            Err(failed) => format!("{found}; failed to set it aside: {failed}"),
         };
-        let mut trimmed = trimmed;
-        if let Err(error) = trimmed() {
-            self.fail(&format!("failed to delete what is too old: {error}"));
+        // Nothing more can be read of it.
+        (self.is_read, self.is_another) = (true, true);
+        self.say(notice);
+    }
+
+    /// Reads what was not read before: who was banned, and the values.
+    fn read(&mut self, now: Timestamp) -> Result<Late, Failed> {
+        let opened;
+        let connection = match &self.connection {
+            Some(connection) => connection,
+            None => match schema::open_to_restore(&self.path) {
+                Ok(connection) => {
+                    opened = connection;
+                    &opened
+                }
+                Err(RecordError::Missing { .. }) => {
+                    self.is_read = true;
+                    return Ok(Late { values: Some(BTreeMap::new()), ..Late::default() });
+                }
+                Err(error) => return Err(Failed::Other(error.to_string())),
+            },
+        };
+        let mut late = Late::default();
+        if !schema::is_known(schema::layout(connection)?) {
+            // There is nothing in it yet, or it is of a later version and will be set aside.
+            late.values = (!self.is_read).then(BTreeMap::new);
+            self.is_read = true;
+            return Ok(late);
         }
+        if let Bans::Kept(bans) = &mut self.bans {
+            late.bans = bans.read(connection, self.step.to_machine(now), self.step)?;
+        }
+        if !self.is_read {
+            let values = batch::read_values(connection, self.step)?;
+            late.values = Some(values.iter().map(|(name, (_, value))| (name.clone(), value.clone())).collect());
+            // What was said since goes before it.
+            for (name, value) in values {
+                self.values.entry(name).or_insert(value);
+            }
+            self.is_read = true;
+        }
+        Ok(late)
+    }
+
+    fn read_late(&mut self, now: Timestamp) -> Result<(), Failed> {
+        if matches!(self.bans, Bans::Waiting(_)) {
+            self.bans = Bans::open(&self.keys);
+        }
+        let late = self.read(now)?;
+        if !late.bans.is_empty() || late.values.is_some() {
+            tracing::info!("what was in force before is taken up now: the record could not be read at the start");
+            (self.late)(late);
+        }
+        Ok(())
+    }
+
+    /// Deletes what is too old, and the oldest of the rest while the file is too large.
+    fn keep_bounds(&mut self, now: Timestamp) -> Result<(), Failed> {
+        let Some(connection) = &mut self.connection else { return Ok(()) };
+        if now >= self.trim_at {
+            self.trim_at = now + TRIM_INTERVAL;
+            let now = self.step.to_machine(now);
+            bounds::delete_old(connection, &self.retention, now)?;
+            if let Bans::Kept(bans) = &mut self.bans {
+                bans.forget(connection, now)?;
+            }
+        }
+        bounds::keep_within(connection, self.retention.size_max)?;
+        if Seen::of(&self.path).is_some_and(|seen| seen.log_bytes() > LOG_BYTES_MAX) {
+            bounds::carry_log_over(connection)?;
+        }
+        Ok(())
+    }
+
+    fn note(&self, change: impl FnOnce(&mut super::RecordStatus)) {
+        change(&mut self.inbox.shared.status.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Tells people of what was found, and keeps it to be seen.
+    fn say(&mut self, notice: String) {
+        tracing::warn!("{notice}");
+        self.notice = Some(notice);
+    }
+
+    /// Notes a failure, tells the log of each kind once, and puts a damaged file aside.
+    fn fail(&mut self, failed: &Failed, now: Timestamp) {
+        if let Failed::Damaged(found) = failed {
+            let damaged = RecordError::Damaged { path: self.path.clone(), found: found.clone() };
+            self.set_aside(&damaged.to_string());
+        }
+        let problem = failed.to_string();
+        if self.problem.as_ref() != Some(&problem) {
+            tracing::warn!("the record cannot be written, the guard goes on without: {problem}");
+        }
+        self.failures += 1;
+        self.retry_at = now + RETRY_PAUSE * self.failures.min(RETRY_PAUSES_MAX);
+        self.problem = Some(problem);
+        self.note(|status| status.failures += 1);
+    }
+
+    /// Publishes what is wrong and how large the file is.
+    fn tell_status(&mut self) {
+        let keys = match &self.bans {
+            Bans::Kept(bans) => bans.problem().map(str::to_owned),
+            Bans::Forgotten => None,
+            Bans::Waiting(why) => Some(format!("bans are not written: {why}")),
+        };
+        if keys.is_some() && keys != self.keys_problem {
+            tracing::warn!("{}", keys.as_deref().unwrap_or_default());
+        }
+        self.keys_problem.clone_from(&keys);
+        let problems = [&self.problem, &keys, &self.notice].into_iter().flatten();
+        let problem = problems.cloned().reduce(|all, problem| format!("{all}; {problem}"));
+        let bytes = Seen::of(&self.path).map_or(0, |seen| seen.bytes());
+        self.note(|status| (status.problem, status.bytes) = (problem, bytes));
     }
 }
 
-fn micros(at: Timestamp) -> i64 {
-    i64::try_from(at.as_micros()).unwrap_or(i64::MAX)
+impl Bans {
+    fn open(keys: &OpenKeys) -> Self {
+        match keys() {
+            Ok(keys) => BanTable::new(keys).map_or(Self::Forgotten, Self::Kept),
+            Err(error) => Self::Waiting(error.to_string()),
+        }
+    }
+
+    const fn table(&self) -> Option<&BanTable> {
+        match self {
+            Self::Kept(bans) => Some(bans),
+            Self::Forgotten | Self::Waiting(_) => None,
+        }
+    }
 }
 
 #[cfg(test)]

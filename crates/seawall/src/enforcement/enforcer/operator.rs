@@ -87,11 +87,11 @@ impl Enforcer {
                 self.proxied.retain(|ban| !is_pardoned(ban));
                 self.unconfirmed.forget_before(is_pardoned);
                 for network in pardoned {
-                    self.parts.record.unban(network);
                     self.bans.remove(network);
                 }
                 self.pardons = pardons;
             }
+            Order::TakeUp(bans) => self.take_up_late(bans, now),
             Order::Stop => {}
         }
     }
@@ -106,7 +106,7 @@ impl Enforcer {
         let mut banned = Banned { layers, networks: networks.len(), collateral, withheld, ..Banned::default() };
         let reason = request.reason.as_deref().map(printable);
         let until = request.confirm_seconds.map(|time| now + seconds(time));
-        let (mut added, mut recorded, mut asked) = (Vec::new(), Vec::new(), 0_usize);
+        let (mut added, mut asked) = (Vec::new(), 0_usize);
         if !request.dry_run && withheld.is_none() {
             self.make_way(request.cause, &networks, now);
         }
@@ -138,11 +138,8 @@ impl Enforcer {
                     banned.spared.extend(self.never_ban.entries().iter().filter(within).copied());
                     match until {
                         // In the kernel and in the record, too, it ends with the deadline, so that a killed guard undoes it.
-                        Some(until) => recorded.extend(self.bans.shorten(ban.network, until).cloned()),
-                        None => {
-                            self.unconfirmed.forget(ban.network);
-                            recorded.push(ban.clone());
-                        }
+                        Some(until) => drop(self.bans.shorten(ban.network, until)),
+                        None => self.unconfirmed.forget(ban.network),
                     }
                     added.push(Pending { ban, before: present });
                 }
@@ -150,19 +147,22 @@ impl Enforcer {
                 Err(error) => banned.refused.push(refuse(error.to_string())),
             }
         }
-        self.parts.record.bans(recorded);
         self.is_gate_stale = true;
         if banned.added > 0 {
             let actor = if request.cause == BanCause::Import { Actor::Import } else { Actor::Operator };
-            let whom = match added.as_slice() {
-                [one] => one.ban.network.to_string(),
-                networks => format!("{} of {asked} networks", networks.len()),
-            };
             let places = asked::places(&request.countries, &request.systems);
             let of_places = if places.is_empty() { String::new() } else { format!(" of {places}") };
             let reason = reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
-            let text = format!("{whom}{of_places}{reason}");
-            self.parts.record.journal(actor, Action::Ban, text);
+            match (added.as_slice(), actor) {
+                ([one], Actor::Operator) => {
+                    let text = format!("{of_places}{reason}");
+                    self.parts.record.journal_about(one.ban.network, actor, Action::Ban, text);
+                }
+                (networks, _) => {
+                    let text = format!("{} of {}{of_places}{reason}", networks.len(), counted(asked as u64, "network"));
+                    self.parts.record.journal(actor, Action::Ban, text);
+                }
+            }
             banned.confirm_until = until;
             if let Some(until) = until
                 && let Some(undone) = self.unconfirmed.add(until, added)
@@ -186,7 +186,6 @@ impl Enforcer {
         if gone.is_empty() {
             return;
         }
-        gone.iter().for_each(|network| self.parts.record.unban(*network));
         let bans = counted(gone.len() as u64, "ban");
         let text = format!("{bans} of lists or of the guard that were to end first gave way to what an operator says");
         tracing::info!("{text}");
@@ -230,25 +229,33 @@ impl Enforcer {
             let is_proxied = self.proxied.remove(*network).is_some();
             let here = self.bans.remove(*network);
             unbanned.removed += usize::from(here.is_some() || is_proxied);
-            if let Some(ban) = here {
-                if matches!(ban.cause, BanCause::Limit | BanCause::ProxiedLimit) {
-                    // It begins anew, or its next request would be too much again.
-                    rules.forget(ClientAddress::new(network.addr()), &self.parts.shared.allowances);
-                }
-                self.parts.record.unban(*network);
+            if here.is_some_and(|ban| matches!(ban.cause, BanCause::Limit | BanCause::ProxiedLimit)) {
+                // It begins anew, or its next request would be too much again.
+                rules.forget(ClientAddress::new(network.addr()), &self.parts.shared.allowances);
             }
         }
         if unbanned.removed > 0 {
+            let about = match (names.as_slice(), gone.as_slice()) {
+                // Whom a pseudonym means was not said.
+                ([name], [network]) if name.parse::<std::net::IpAddr>().is_ok() || name.parse::<IpNet>().is_ok() => {
+                    Some(*network)
+                }
+                _ => None,
+            };
             let text = match names.as_slice() {
                 [] if is_of_places => {
                     let places = asked::places(countries, systems);
                     format!("{} of {places}", counted(unbanned.removed as u64, "ban"))
                 }
                 [] => format!("all, {}", counted(unbanned.removed as u64, "ban")),
+                [_] if about.is_some() => String::new(),
                 [name] => name.chars().filter(|character| !character.is_control()).collect(),
                 _ => counted(unbanned.removed as u64, "ban"),
             };
-            self.parts.record.journal(Actor::Operator, Action::Unban, text);
+            match about {
+                Some(network) => self.parts.record.journal_about(network, Actor::Operator, Action::Unban, text),
+                None => self.parts.record.journal(Actor::Operator, Action::Unban, text),
+            }
             self.is_gate_stale = true;
         }
         unbanned
@@ -296,8 +303,7 @@ impl Enforcer {
             // What is in force until the deadline is the same but for its end; what is not was taken back, or has ended.
             let is_in_force = |ban: &Ban| self.bans.get(ban.network).is_some_and(|present| present.since == ban.since);
             let bans: Vec<Ban> = bans.into_iter().filter(is_in_force).collect();
-            bans.iter().for_each(|ban| self.take(ban.clone()));
-            self.parts.record.bans(bans);
+            bans.into_iter().for_each(|ban| self.take(ban));
             self.parts.record.journal(Actor::Operator, Action::Confirm, counted(changes as u64, "change"));
         }
         Confirmed { changes }
@@ -318,13 +324,8 @@ impl Enforcer {
             if self.bans.get(network).is_some_and(|ban| ban.since == since) {
                 self.bans.remove(network);
             }
-            match before.filter(|ban| ban.expires > now) {
-                Some(ban) => {
-                    self.parts.record.ban(&ban);
-                    self.take(ban);
-                }
-                None if self.bans.get(network).is_none() => self.parts.record.unban(network),
-                None => {}
+            if let Some(ban) = before.filter(|ban| ban.expires > now) {
+                self.take(ban);
             }
         }
         tracing::info!("not confirmed in time and so undone: {bans}");

@@ -1,0 +1,104 @@
+//! What the record is told: who is banned, so that it comes back after a restart.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use seawall_engine::decision::{Ban, BanCause};
+use seawall_engine::units::Timestamp;
+
+use super::{Enforcer, HANDED_DOWN_MAX};
+use crate::host::clock::carried_over;
+
+/// A ban of a client by a rule that lasts at least this long is put into the record; all others are.
+const RECORDED_MIN: Duration = Duration::from_secs(60);
+
+impl Enforcer {
+    /// Takes up the bans of before a restart. What goes on as it was is not written anew.
+    pub(super) fn restore(&mut self, now: Timestamp) {
+        let restored: Vec<Ban> = std::mem::take(&mut self.parts.restored);
+        let restored: Vec<Ban> = restored.into_iter().map(|ban| taken_up(ban, now)).collect();
+        restored.iter().for_each(|ban| self.take(ban.clone()));
+        let mut changed = self.bans.take_changed();
+        self.touched.extend(&changed);
+        for ban in restored {
+            if self.bans.get(ban.network) == Some(&ban) {
+                changed.remove(&ban.network);
+            } else {
+                changed.insert(ban.network);
+            }
+        }
+        self.tell_record_of(&changed);
+    }
+
+    /// Takes up bans of before that could be read only now.
+    pub(super) fn take_up_late(&mut self, bans: Vec<Ban>, now: Timestamp) {
+        bans.into_iter().for_each(|ban| self.take(taken_up(ban, now)));
+        self.is_gate_stale = true;
+    }
+
+    /// Brings the record into line with the bans, as the kernel is: whatever made or ended one, and however many at once.
+    pub(super) fn tell_record(&mut self, now: Timestamp) {
+        let changed = self.bans.take_changed();
+        if self.parts.record.wants_bans() {
+            self.parts.record.all_bans(self.bans.iter().filter(|ban| is_recorded(ban)).cloned().collect());
+        } else {
+            self.tell_record_of(&changed);
+        }
+        let is_made = |ban: &&Ban| ban.since >= now && ban.cause != BanCause::Merged && is_recorded(ban);
+        let made = changed.iter().filter_map(|network| self.bans.get(*network)).filter(is_made);
+        let made: Vec<(IpNet, Timestamp)> = made.map(|ban| (ban.network, ban.since)).collect();
+        if !made.is_empty() {
+            self.parts.record.bans_made(made);
+        }
+        self.touched.extend(changed);
+    }
+
+    fn tell_record_of(&self, changed: &BTreeSet<IpNet>) {
+        if changed.is_empty() {
+            return;
+        }
+        let ban = |network: &IpNet| self.bans.get(*network).filter(|ban| is_recorded(ban)).cloned();
+        self.parts.record.bans_changed(changed.iter().map(|network| (*network, ban(network))));
+    }
+}
+
+/// Whether a ban outlives the guard. Those of seconds by rules would only make work.
+fn is_recorded(ban: &Ban) -> bool {
+    !matches!(ban.cause, BanCause::Rule(_)) || ban.expires.since(ban.since) >= RECORDED_MIN
+}
+
+/// A ban of before a restart, as it goes on: of a client that went on after refusals no longer than for a new one, since the gate
+/// has to look at it again.
+fn taken_up(mut ban: Ban, now: Timestamp) -> Ban {
+    if matches!(ban.cause, BanCause::Rule(_)) {
+        ban.expires = ban.expires.min(ban.since + HANDED_DOWN_MAX);
+    }
+    (ban.since, ban.expires) = carried_over(ban.since, ban.expires, now);
+    ban
+}
+
+#[cfg(test)]
+mod tests {
+    use seawall_engine::decision::RuleId;
+
+    use super::*;
+
+    #[test]
+    fn a_clock_that_was_set_makes_no_ban_longer() {
+        let made = Timestamp::from_seconds(1_700_000_000);
+        let after = |seconds: u64| made + Duration::from_secs(seconds);
+        let left = |cause: BanCause, now: Timestamp| {
+            let network = "192.0.2.7/32".parse().expect("a network");
+            let ban = Ban { network, since: made, expires: after(7_200), cause, reason: None };
+            taken_up(ban, now).expires.since(now).as_secs()
+        };
+        assert_eq!(left(BanCause::Operator, after(60)), 7_140);
+        // Set back by a day, a year, to the epoch; and forward.
+        for now in [Timestamp::from_seconds(1_700_000_000 - 86_400), Timestamp::from_seconds(1), Timestamp::EPOCH] {
+            assert_eq!(left(BanCause::Operator, now), 7_200);
+            assert_eq!(left(BanCause::Rule(RuleId(1)), now), 240);
+        }
+        assert_eq!(left(BanCause::Operator, after(86_400)), 0);
+    }
+}

@@ -1,0 +1,92 @@
+//! Keeps the file within its bounds: what is too old goes, and the oldest of the rest while the file is too large. Bans and values
+//! are not touched: they end by themselves.
+
+use rusqlite::{Connection, OptionalExtension as _, params};
+use seawall_engine::units::Timestamp;
+
+use super::micros;
+use crate::config::Retention;
+use crate::host::clock::CLOCK_SET_MIN;
+
+/// The share of the oldest rows that goes at once when the file is too large: one in so many.
+const TRIM_SHARE: u32 = 8;
+
+/// How often that is done in a row at most, until what is left is another table's or nothing.
+const TRIMS_MAX: usize = 64;
+
+/// The share of the greatest size that is left free by it, so that not every batch has to trim: one in so many.
+const FREE_SHARE: u64 = 16;
+
+/// What is there for people to look at, with the column of its time.
+const HISTORY: [&str; 5] = ["journal", "decision", "minute", "hour", "ban_made"];
+
+/// Deletes what is older than it may get, and bans that have ended.
+pub(super) fn delete_old(connection: &mut Connection, retention: &Retention, now: Timestamp) -> rusqlite::Result<()> {
+    let oldest = now.as_seconds().saturating_sub(86_400 * u64::from(retention.days));
+    let transaction = connection.transaction()?;
+    for table in HISTORY {
+        let oldest = match table {
+            "minute" => (oldest / 60).cast_signed(),
+            "hour" => (oldest / 3_600).cast_signed(),
+            _ => micros(Timestamp::from_seconds(oldest)),
+        };
+        transaction.execute(&format!("DELETE FROM {table} WHERE at < ?"), params![oldest])?;
+    }
+    let sql = "DELETE FROM ban WHERE expires < ? AND since >= ?";
+    transaction.execute(sql, params![micros(now), micros(CLOCK_SET_MIN)])?;
+    transaction.commit()
+}
+
+/// Deletes the oldest while the file is larger than `size_max`, and gives what is free back to the system. Costs three look-ups when
+/// it is not.
+pub(super) fn keep_within(connection: &mut Connection, size_max: usize) -> rusqlite::Result<()> {
+    let size_max = size_max as u64;
+    let page = pages(connection, "page_size")?;
+    if pages(connection, "page_count")? * page <= size_max {
+        return Ok(());
+    }
+    let wanted = size_max - size_max / FREE_SHARE;
+    for _ in 0..TRIMS_MAX {
+        let used = (pages(connection, "page_count")? - pages(connection, "freelist_count")?) * page;
+        if used <= wanted || !delete_oldest(connection)? {
+            break;
+        }
+        vacuum(connection)?;
+    }
+    vacuum(connection)
+}
+
+/// Deletes an eighth of each table; says whether there was any.
+fn delete_oldest(connection: &mut Connection) -> rusqlite::Result<bool> {
+    let transaction = connection.transaction()?;
+    let mut deleted = 0;
+    for table in HISTORY {
+        let middle =
+            format!("SELECT at FROM {table} ORDER BY at LIMIT 1 OFFSET (SELECT count(*) / {TRIM_SHARE} FROM {table})");
+        let until: Option<i64> = transaction.query_row(&middle, [], |row| row.get(0)).optional()?;
+        if let Some(until) = until {
+            deleted += transaction.execute(&format!("DELETE FROM {table} WHERE at <= ?"), params![until])?;
+        }
+    }
+    transaction.commit()?;
+    Ok(deleted > 0)
+}
+
+/// Gives free pages back.
+fn vacuum(connection: &Connection) -> rusqlite::Result<()> {
+    // Each page that is given back is a row of the answer.
+    let mut statement = connection.prepare("PRAGMA incremental_vacuum")?;
+    let mut rows = statement.query([])?;
+    while rows.next()?.is_some() {}
+    carry_log_over(connection)
+}
+
+/// Writes into the file what is in the log beside it, which is empty then.
+pub(super) fn carry_log_over(connection: &Connection) -> rusqlite::Result<()> {
+    // Readers may hold it up; the next one gets further.
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+}
+
+fn pages(connection: &Connection, name: &str) -> rusqlite::Result<u64> {
+    connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, i64>(0)).map(i64::unsigned_abs)
+}

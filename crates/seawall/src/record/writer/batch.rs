@@ -1,0 +1,220 @@
+//! One transaction: what was journalled and counted, and what of the present state the file did not hold yet.
+
+use std::collections::BTreeMap;
+
+use rusqlite::{Connection, params};
+use seawall_engine::units::Timestamp;
+
+use super::super::bans::number;
+use super::super::schema::is_damage;
+use super::super::unwritten::Unwritten;
+use super::super::{Entry, micros, name};
+use super::{Bans, Writer};
+use crate::host::clock::Step;
+use crate::privacy::Day;
+
+/// How long after an action its effect is looked at.
+const AFTER: std::time::Duration = std::time::Duration::from_secs(60);
+
+/// Actions whose effect is waited for at once.
+const PENDING_MAX: usize = 256;
+
+/// Why nothing was written.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failed {
+    /// The file is damaged.
+    #[error("it is damaged: {0}")]
+    Damaged(String),
+    /// It cannot be used at the moment.
+    #[error("{0}")]
+    Other(String),
+}
+
+impl From<rusqlite::Error> for Failed {
+    fn from(error: rusqlite::Error) -> Self {
+        if is_damage(&error) { Self::Damaged(error.to_string()) } else { Self::Other(error.to_string()) }
+    }
+}
+
+/// Values by name, with when each was last changed.
+type Values = BTreeMap<&'static str, (Timestamp, String)>;
+
+impl Writer {
+    /// Writes a batch, and the state that has changed; says whether there was anything. What of the state cannot be written stays
+    /// unwritten.
+    pub(super) fn write(&mut self, batch: &[Entry], now: Timestamp) -> Result<bool, Failed> {
+        let mut unwritten = std::mem::take(&mut *self.inbox.shared.unwritten());
+        for (name, value) in &unwritten.values {
+            self.values.insert((*name).to_owned(), value.clone());
+        }
+        let has_news = self.pending.front().is_some_and(|(due, _)| *due <= now);
+        if batch.is_empty() && unwritten.is_empty() && !has_news {
+            return Ok(false);
+        }
+        let Some(mut connection) = self.connection.take() else {
+            self.put_back(unwritten);
+            return Err(Failed::Other("it is not open".to_owned()));
+        };
+        // Nothing takes the place of what was not read.
+        let values = if self.is_read { std::mem::take(&mut unwritten.values) } else { BTreeMap::new() };
+        let result = self.write_to(&mut connection, batch, (&unwritten, &values), now);
+        self.connection = Some(connection);
+        let mut written = batch.len() + values.len();
+        let left = match &result {
+            Ok(true) if matches!(self.bans, Bans::Forgotten) => None,
+            Ok(true) => {
+                written += unwritten.bans.len();
+                None
+            }
+            Ok(false) => Some(unwritten),
+            Err(_) => {
+                unwritten.values.extend(values);
+                Some(unwritten)
+            }
+        };
+        if let Some(left) = left {
+            self.put_back(left);
+        }
+        match result {
+            Ok(_) => {
+                self.note(|status| status.written += written as u64);
+                Ok(true)
+            }
+            Err(error) => {
+                if let Bans::Kept(bans) = &mut self.bans {
+                    bans.roll_back();
+                }
+                Err(error.into())
+            }
+        }
+    }
+
+    fn put_back(&self, unwritten: Unwritten) {
+        if self.inbox.shared.unwritten().put_back(unwritten) {
+            self.inbox.shared.want_bans();
+        }
+    }
+
+    /// Says whether bans were written, too: without today's key they cannot be, and in the clear they are not.
+    fn write_to(
+        &mut self,
+        connection: &mut Connection,
+        batch: &[Entry],
+        (unwritten, values): (&Unwritten, &Values),
+        now: Timestamp,
+    ) -> rusqlite::Result<bool> {
+        let step = self.step;
+        let today = Day::of(step.to_machine(now));
+        let transaction = connection.transaction()?;
+        let situation = serde_json::to_string(&(self.situation)()).unwrap_or_default();
+        let is_for_nothing = matches!(self.bans, Bans::Forgotten);
+        let mut bans = match &mut self.bans {
+            Bans::Kept(bans) => bans.begin(&transaction, today, unwritten.bans.len())?.then_some(bans),
+            Bans::Forgotten | Bans::Waiting(_) => None,
+        };
+        let mut pending = Vec::new();
+        for entry in batch {
+            match entry {
+                Entry::Journal { at, actor, action, network, detail } => {
+                    let sql = "INSERT INTO journal (at, actor, action, detail, before, address, length, day)
+                               VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
+                    let hidden = network.zip(bans.as_mut()).and_then(|(network, bans)| bans.hide(network, today));
+                    let length = network.map(|network| network.prefix_len());
+                    let day = hidden.map(|_| number(today));
+                    let at_machine = micros(step.to_machine(*at));
+                    let values = params![at_machine, name(actor), name(action), detail, situation, hidden, length, day];
+                    transaction.prepare_cached(sql)?.execute(values)?;
+                    pending.push((*at + AFTER, transaction.last_insert_rowid()));
+                }
+                Entry::Decision { event, evidence } => {
+                    let sql = "INSERT INTO decision (at, kind, detail, evidence) VALUES (?, ?, ?, ?)";
+                    let evidence = evidence.as_ref().and_then(|evidence| serde_json::to_string(evidence).ok());
+                    let values = params![micros(step.to_machine(event.at)), name(&event.kind), event.text, evidence];
+                    transaction.prepare_cached(sql)?.execute(values)?;
+                }
+                Entry::Minute { minute, counts } => {
+                    let minute = step.to_machine(Timestamp::from_seconds(60 * minute)).as_seconds() / 60;
+                    for (table, at) in [("minute", minute), ("hour", minute / 60)] {
+                        let sql = format!(
+                            "INSERT INTO {table} (at, site, outcome, rule, requests) VALUES (?1, ?2, ?3, ?4, ?5)
+                             ON CONFLICT DO UPDATE SET requests = requests + ?5"
+                        );
+                        for count in counts {
+                            let rule = count.rule.map_or(0, |rule| i64::from(rule.0));
+                            let values = params![at.cast_signed(), count.site, count.outcome, rule, count.requests];
+                            transaction.prepare_cached(&sql)?.execute(values)?;
+                        }
+                    }
+                }
+                Entry::BansMade(made) => {
+                    for (network, at) in made {
+                        if let Some(bans) = &mut bans {
+                            bans.note_made(&transaction, (*network, step.to_machine(*at)), today)?;
+                        }
+                    }
+                }
+                Entry::Stop => {}
+            }
+        }
+        for (name, value) in values {
+            write_value(&transaction, name, value, step)?;
+        }
+        let are_bans_written = bans.is_some() || is_for_nothing;
+        if let Some(bans) = &mut bans {
+            if unwritten.is_whole {
+                bans.clear(&transaction)?;
+            }
+            for (network, ban) in &unwritten.bans {
+                bans.put(&transaction, (*network, ban.as_ref()), today, step)?;
+            }
+        }
+        let due = self.pending.iter().take_while(|(due, _)| *due <= now).count();
+        for (_, id) in self.pending.iter().take(due) {
+            transaction.execute("UPDATE journal SET after = ? WHERE id = ?", params![situation, id])?;
+        }
+        transaction.commit()?;
+        if unwritten.is_whole
+            && let Some(bans) = &mut bans
+        {
+            bans.is_all_of(today);
+        }
+        self.pending.drain(..due);
+        self.pending.extend(pending);
+        while self.pending.len() > PENDING_MAX {
+            self.pending.pop_front();
+        }
+        Ok(are_bans_written)
+    }
+}
+
+/// Writes all values.
+pub(super) fn write_values(
+    connection: &Connection,
+    values: &BTreeMap<String, (Timestamp, String)>,
+    step: Step,
+) -> rusqlite::Result<()> {
+    values.iter().try_for_each(|(name, value)| write_value(connection, name, value, step))
+}
+
+fn write_value(
+    connection: &Connection,
+    name: &str,
+    (at, value): &(Timestamp, String),
+    step: Step,
+) -> rusqlite::Result<()> {
+    let sql = "INSERT OR REPLACE INTO state (name, at, value) VALUES (?, ?, ?)";
+    connection.execute(sql, params![name, micros(step.to_machine(*at)), value]).map(|_| ())
+}
+
+/// Reads all values.
+pub(super) fn read_values(
+    connection: &Connection,
+    step: Step,
+) -> rusqlite::Result<BTreeMap<String, (Timestamp, String)>> {
+    let mut statement = connection.prepare("SELECT name, at, value FROM state")?;
+    let values = statement.query_map([], |row| {
+        let at = Timestamp::from_micros(row.get::<_, i64>(1)?.unsigned_abs());
+        Ok((row.get(0)?, (step.to_guard(at), row.get(2)?)))
+    })?;
+    values.collect()
+}
