@@ -12,7 +12,7 @@ use crate::watch::{append, line};
 
 const RULE: &str = "path = \"/unwanted\" and user-agent = \"flood/1\"";
 const EXPRESSION: &str =
-    "(raw.http.request.uri.path eq \"/unwanted\" and http.user_agent eq \"flood/1\" and not ip.src in {";
+    "(((raw.http.request.uri.path eq \"/unwanted\") and (http.user_agent eq \"flood/1\")) and not ip.src in {";
 
 fn on(origin: &Origin, fake: &crate::support::edge::Fake<Cloudflare>) -> Guard {
     guard(origin, &format!("use = \"on\"\n{}", of_cloudflare(fake)))
