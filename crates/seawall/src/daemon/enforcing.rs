@@ -8,8 +8,9 @@ use arc_swap::ArcSwap;
 use seawall_engine::decision::{Innocent, OwnRule};
 
 use super::state::StateDirectory;
-use super::{Command, Snapshot, StartError, random_seed, spawn};
+use super::{Command, ConfigSource, Snapshot, StartError, random_seed, spawn};
 use crate::config::Config;
+use crate::enforcement::edge::Notes;
 use crate::enforcement::{Edge, Enforcement, Enforcer, HandDown, Parts};
 use crate::privacy::KeyStore;
 use crate::record::{self, Record, Situation, Writer};
@@ -22,10 +23,13 @@ pub(super) struct Threads {
 }
 
 impl Threads {
-    /// Waits for both, once the enforcing one was told to stop.
-    pub(super) fn join(self, record: &Record) {
+    /// Waits for all, once the enforcing one was told to stop. The record is the last, since the others write into its journal.
+    pub(super) fn join(self, edge: Option<&Edge>, record: &Record) {
         if self.enforcer.join().is_err() {
             tracing::error!("the enforcing thread had panicked");
+        }
+        if let Some(edge) = edge {
+            edge.stop();
         }
         record.stop();
         if self.writer.join().is_err() {
@@ -47,7 +51,7 @@ pub(super) struct Begun {
 
 /// Opens the record, takes up who was banned, and starts the threads.
 pub(super) fn start(
-    config: &Config,
+    (config, source): (&Config, &ConfigSource),
     state: &StateDirectory,
     shared: &Arc<Shared>,
     snapshot: &Arc<ArcSwap<Snapshot>>,
@@ -70,7 +74,12 @@ pub(super) fn start(
     let rules = writer.kept(record::RULES).and_then(|rules| serde_json::from_str(&rules).ok()).unwrap_or_default();
     let writer = spawn("record", move || writer.run())?;
     let seed = random_seed()?;
-    let start_edge = |settings| Edge::start(settings, state.is_panicked(), shared.clock, seed);
+    let config_file = match source {
+        ConfigSource::File { path, .. } => std::path::absolute(path).ok(),
+        ConfigSource::CommandLine => None,
+    };
+    let notes = Notes { record: record.clone(), state_directory: state.path().to_owned(), config: config_file };
+    let start_edge = |settings| Edge::start(settings, notes, state.is_panicked(), shared.clock, seed);
     let edge = config.edge.as_ref().map(start_edge).transpose().map_err(StartError::Thread)?;
     let status = Arc::<ArcSwap<_>>::default();
     let innocent = Arc::<Mutex<Innocent>>::default();

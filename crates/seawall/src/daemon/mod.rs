@@ -193,7 +193,7 @@ fn run_with(
     let notifications = Arc::new(ArcSwap::from_pointee(notifications));
     let (commands, received) = std::sync::mpsc::channel();
     let ports = intake.guarded_ports(&addresses.visitors);
-    let begun = enforcing::start(&config, &state, &shared, &snapshot, handed_down, ports, commands.clone())?;
+    let begun = enforcing::start((&config, &source), &state, &shared, &snapshot, handed_down, ports, commands.clone())?;
     let enforcing::Begun { enforcement, edge, record, innocent, rules, threads: enforcing_threads } = begun;
     record.journal(Actor::Guard, Action::Start, format!("version {}", env!("CARGO_PKG_VERSION")));
     let detecting = detector::Detecting {
@@ -434,10 +434,7 @@ impl Daemon {
         }
         self.record.journal(Actor::Guard, Action::Stop, String::new());
         let _ = self.enforcement.orders.send(Order::Stop);
-        enforcing.join(&self.record);
-        if let Some(edge) = &self.edge {
-            edge.stop();
-        }
+        enforcing.join(self.edge.as_ref(), &self.record);
     }
 }
 

@@ -13,7 +13,7 @@ use seawall_engine::units::Timestamp;
 
 use super::addresses::Addresses;
 use super::schema::{self, RecordError};
-use super::{Entry, Inbox, Situation, name};
+use super::{Action, Actor, Entry, Inbox, Situation, name};
 use crate::config::Retention;
 use crate::host::clock::Clock;
 use crate::privacy::{Day, KeyStore};
@@ -205,9 +205,7 @@ impl Writer {
         for entry in batch {
             match entry {
                 Entry::Journal { at, actor, action, detail } => {
-                    let sql = "INSERT INTO journal (at, actor, action, detail, before) VALUES (?, ?, ?, ?, ?)";
-                    let values = params![micros(*at), name(actor), name(action), detail, situation];
-                    transaction.prepare_cached(sql).and_then(|mut sql| sql.execute(values)).map_err(said)?;
+                    add_to_journal(&transaction, *at, *actor, *action, detail, Some(&situation)).map_err(said)?;
                     pending.push((*at + AFTER, transaction.last_insert_rowid()));
                 }
                 Entry::Decision { event, evidence } => {
@@ -384,6 +382,20 @@ impl Writer {
             self.fail(&format!("failed to delete what is too old: {error}"));
         }
     }
+}
+
+/// Adds a line to the journal, with how the traffic is where that is known.
+pub(super) fn add_to_journal(
+    connection: &Connection,
+    at: Timestamp,
+    actor: Actor,
+    action: Action,
+    detail: &str,
+    situation: Option<&str>,
+) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO journal (at, actor, action, detail, before) VALUES (?, ?, ?, ?, ?)";
+    let values = params![micros(at), name(&actor), name(&action), detail, situation];
+    connection.prepare_cached(sql)?.execute(values).map(|_| ())
 }
 
 fn micros(at: Timestamp) -> i64 {

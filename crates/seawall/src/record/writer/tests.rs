@@ -5,7 +5,7 @@ use std::sync::Arc;
 use seawall_engine::decision::{Event, EventKind};
 
 use super::*;
-use crate::record::{Action, Actor, MinuteCount, Reader, Record, RecordStatus};
+use crate::record::{MinuteCount, Reader, Record, RecordStatus};
 
 const RETENTION: Retention = Retention { days: 30, size_max: 1 << 30 };
 
