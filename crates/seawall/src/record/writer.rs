@@ -134,7 +134,9 @@ impl Writer {
             let received = self.inbox.received.recv_timeout(BATCH_INTERVAL);
             let mut is_over = matches!(received, Err(RecvTimeoutError::Disconnected) | Ok(Entry::Stop));
             batch.extend(received);
-            if !is_over && !batch.is_empty() {
+            // What is a batch in itself need not wait for more.
+            let is_full = matches!(batch.last(), Some(Entry::Bans(bans)) if bans.len() >= BATCH_ENTRIES_MAX);
+            if !is_over && !batch.is_empty() && !is_full {
                 std::thread::sleep(BATCH_INTERVAL);
             }
             while batch.len() < BATCH_ENTRIES_MAX
@@ -191,7 +193,12 @@ impl Writer {
             return Ok(());
         }
         let Some(mut connection) = self.connection.take() else { return Err("it is not open".to_owned()) };
+        let proven = self.proven;
         let result = self.write_to(&mut connection, batch, now);
+        if result.is_err() {
+            // What was rolled back proves nothing.
+            self.proven = proven;
+        }
         self.connection = Some(connection);
         result
     }
@@ -227,11 +234,7 @@ impl Writer {
                         }
                     }
                 }
-                Entry::Bans(bans) => {
-                    for ban in bans {
-                        self.write_ban(&transaction, ban, now, true).map_err(said)?;
-                    }
-                }
+                Entry::Bans(bans) => self.write_bans(&transaction, bans, now, true).map_err(said)?,
                 Entry::Stop => {}
                 Entry::Unban(network) => self.erase_ban(&transaction, *network, now).map_err(said)?,
                 Entry::State { at, name, value } => {
@@ -253,33 +256,40 @@ impl Writer {
         Ok(())
     }
 
-    fn write_ban(&mut self, connection: &Connection, ban: &Ban, now: Timestamp, is_new: bool) -> rusqlite::Result<()> {
+    /// Writes bans under today's key. In the order of their pseudonyms: in any other, each of a hundred thousand is put on another page
+    /// of the table, of which most would be written several times.
+    fn write_bans(
+        &mut self,
+        connection: &Connection,
+        bans: &[Ban],
+        now: Timestamp,
+        is_new: bool,
+    ) -> rusqlite::Result<()> {
         let today = Day::of(now);
         // Without keys nobody could undo the pseudonym, and in the clear it is not written.
-        let Some(addresses) = &mut self.addresses else { return Ok(()) };
-        let (Ok(hidden), Ok(proof)) = (addresses.hide(ban.network, today), addresses.proof(today, today)) else {
-            return Ok(());
-        };
+        let Some(addresses) = self.addresses.as_mut().filter(|_| !bans.is_empty()) else { return Ok(()) };
+        let Ok(proof) = addresses.proof(today, today) else { return Ok(()) };
         if self.proven != Some(today) {
             let sql = "INSERT OR REPLACE INTO day (number, proof) VALUES (?, ?)";
             connection.execute(sql, params![today.number() as i64, proof])?;
             self.proven = Some(today);
         }
+        let mut hidden: Vec<([u8; 16], &Ban)> =
+            bans.iter().filter_map(|ban| Some((addresses.hide(ban.network, today).ok()?, ban))).collect();
+        // Of two bans of one network the later stays.
+        hidden.sort_by_key(|(hidden, _)| *hidden);
         let sql = "INSERT OR REPLACE INTO ban (address, length, day, since, expires, cause, reason) VALUES (?, ?, ?, ?, ?, ?, ?)";
-        let cause = serde_json::to_string(&ban.cause).unwrap_or_default();
-        connection.prepare_cached(sql)?.execute(params![
-            hidden,
-            ban.network.prefix_len(),
-            today.number() as i64,
-            micros(ban.since),
-            micros(ban.expires),
-            cause,
-            ban.reason.as_deref(),
-        ])?;
-        if is_new {
-            let sql = "INSERT INTO ban_made (at, address, length, day) VALUES (?, ?, ?, ?)";
-            let values = params![micros(ban.since), hidden, ban.network.prefix_len(), today.number() as i64];
-            connection.prepare_cached(sql)?.execute(values)?;
+        let mut ban_now = connection.prepare_cached(sql)?;
+        let sql = "INSERT INTO ban_made (at, address, length, day) VALUES (?, ?, ?, ?)";
+        let mut ban_made = connection.prepare_cached(sql)?;
+        for (hidden, ban) in hidden {
+            let (length, day) = (ban.network.prefix_len(), today.number() as i64);
+            let cause = serde_json::to_string(&ban.cause).unwrap_or_default();
+            let (since, expires, reason) = (micros(ban.since), micros(ban.expires), ban.reason.as_deref());
+            ban_now.execute(params![hidden, length, day, since, expires, cause, reason])?;
+            if is_new {
+                ban_made.execute(params![since, hidden, length, day])?;
+            }
         }
         Ok(())
     }
@@ -295,17 +305,19 @@ impl Writer {
         Ok(())
     }
 
-    /// The bans that have not ended and whose keys are still there; they are written anew under today's key.
+    /// The bans that have not ended and whose keys are still there; they are written anew under today's key, unless all are under it.
     fn restore(&mut self) -> Vec<Ban> {
         let now = self.clock.now();
         let Some(mut connection) = self.connection.take() else { return Vec::new() };
-        let bans = self.read_bans(&connection, now).and_then(|bans| {
+        let bans = self.read_bans(&connection, now).and_then(|(bans, is_of_today)| {
+            self.proven = None;
+            if is_of_today {
+                self.proven = Some(Day::of(now)).filter(|_| !bans.is_empty());
+                return Ok(bans);
+            }
             let transaction = connection.transaction()?;
             transaction.execute("DELETE FROM ban", [])?;
-            self.proven = None;
-            for ban in &bans {
-                self.write_ban(&transaction, ban, now, false)?;
-            }
+            self.write_bans(&transaction, &bans, now, false)?;
             transaction.commit()?;
             Ok(bans)
         });
@@ -316,19 +328,25 @@ impl Writer {
         })
     }
 
-    fn read_bans(&mut self, connection: &Connection, now: Timestamp) -> rusqlite::Result<Vec<Ban>> {
-        let Some(addresses) = &mut self.addresses else { return Ok(Vec::new()) };
+    /// Who is banned, and whether all that are in the table could be read and are under today's key.
+    fn read_bans(&mut self, connection: &Connection, now: Timestamp) -> rusqlite::Result<(Vec<Ban>, bool)> {
+        let Some(addresses) = &mut self.addresses else { return Ok((Vec::new(), false)) };
         let mut statement = connection.prepare(
             "SELECT address, length, ban.day, proof, since, expires, cause, reason FROM ban JOIN day ON number = ban.day
              WHERE expires > ? LIMIT 1000000",
         )?;
         let mut rows = statement.query(params![micros(now)])?;
-        let mut bans = Vec::new();
+        let (mut bans, mut is_of_today) = (Vec::new(), true);
         while let Some(row) = rows.next()? {
             let (hidden, proof): ([u8; 16], Vec<u8>) = (row.get(0)?, row.get(3)?);
             let day = Day::of(Timestamp::from_seconds(86_400 * u64::from(row.get::<_, u32>(2)?)));
-            let Some(network) = addresses.reveal(hidden, row.get(1)?, day, &proof, now) else { continue };
-            let Ok(cause) = serde_json::from_str::<BanCause>(&row.get::<_, String>(6)?) else { continue };
+            let network = addresses.reveal(hidden, row.get(1)?, day, &proof, now);
+            let cause = serde_json::from_str::<BanCause>(&row.get::<_, String>(6)?).ok();
+            let Some((network, cause)) = network.zip(cause) else {
+                is_of_today = false;
+                continue;
+            };
+            is_of_today &= day == Day::of(now);
             bans.push(Ban {
                 network,
                 since: Timestamp::from_micros(row.get::<_, i64>(4)?.unsigned_abs()),
@@ -337,7 +355,7 @@ impl Writer {
                 reason: row.get::<_, Option<String>>(7)?.map(Into::into),
             });
         }
-        Ok(bans)
+        Ok((bans, is_of_today))
     }
 
     /// Deletes what is too old, and the oldest of the rest while the file is too large. Bans get today's key with each new day.
