@@ -14,6 +14,7 @@ mod export;
 mod limits;
 mod notify;
 mod proxy;
+mod record;
 mod report;
 mod report_inputs;
 mod support;
