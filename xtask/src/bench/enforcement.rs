@@ -1,6 +1,6 @@
 //! Enforcement: how long it takes until who is banned is dropped by the kernel, and until all are again after a kill. In a network
 //! namespace of its own, so that this machine's firewall is left alone. And what each costs: being there, and a dropped attempt to
-//! connect beside a refused request.
+//! connect beside a refused request. What is kept of it all is measured in [`record`].
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -14,9 +14,9 @@ use rustix::thread::UnshareFlags;
 use seawall::host::clock::Clock;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::Bench;
 use super::figure::{Figure, Goal, OURS, Series};
 use super::program::cpu_time;
+use super::{Bench, record};
 use crate::Failure;
 use crate::packages::{self, Needed};
 
@@ -71,10 +71,11 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// A packet on loopback that is not answered by then was dropped.
 const ANSWER_TIME_MAX: Duration = Duration::from_millis(30);
 
-/// Measures on a thread of its own: only that is moved into the namespace, with all that it starts.
+/// Measures the kernel on a thread of its own: only that is moved into the namespace, with all that it starts.
 pub(crate) fn run(bench: &Bench) -> Result<Vec<Figure>, Failure> {
     packages::install_missing(NEEDED)?;
-    std::thread::scope(|scope| {
+    let mut figures = record::measure(bench)?;
+    let of_kernel = std::thread::scope(|scope| {
         let measured = scope.spawn(|| {
             #[expect(
                 deprecated,
@@ -86,7 +87,9 @@ pub(crate) fn run(bench: &Bench) -> Result<Vec<Figure>, Failure> {
             measure(bench)
         });
         measured.join().unwrap_or_else(|_| Err(Failure::Bench("the measuring thread panicked".to_owned())))
-    })
+    });
+    figures.extend(of_kernel?);
+    Ok(figures)
 }
 
 fn measure(bench: &Bench) -> Result<Vec<Figure>, Failure> {

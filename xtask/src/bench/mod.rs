@@ -18,6 +18,7 @@ mod machine;
 mod past;
 mod program;
 mod proxied;
+mod record;
 mod refused;
 mod streams;
 mod watch;
@@ -71,7 +72,11 @@ const BENCHMARKS: &[Benchmark] = &[
     Benchmark { name: "memory", what: "memory of the engine, whatever the number of clients", run: engine::memory },
     Benchmark { name: "logs", what: "a report of a large log, and the reading of lines", run: logs::run },
     Benchmark { name: "watch", what: "lines of followed logs a second", run: watch::run },
-    Benchmark { name: "enforcement", what: "milliseconds until who is banned is dropped", run: enforcement::run },
+    Benchmark {
+        name: "enforcement",
+        what: "milliseconds until who is banned is dropped, and what the record takes",
+        run: enforcement::run,
+    },
     Benchmark { name: "drills", what: "seconds from onset to rule, and whom it hits", run: drills::run },
 ];
 

@@ -12,8 +12,9 @@ use super::guard::Guard;
 use super::output::print;
 use crate::config::{self, Environment};
 use crate::daemon::Snapshot;
-use crate::enforcement::edge::{self, PlanView, RuleView};
-use crate::host::clock::Clock;
+use crate::enforcement::edge::{self, Left, PlanView, RuleView};
+use crate::host::clock::{Clock, wall_clock};
+use crate::record::{self, Action};
 use crate::show::status;
 use crate::show::text::escape;
 
@@ -108,17 +109,50 @@ impl Doer {
     ) -> Result<T, Failure> {
         match &self.config {
             None => self.guard.ask(Method::POST, path),
-            Some(file) => from_here(&settings(file)?, Clock::start()).map_err(Failure::machine),
+            Some(file) => from_here(&settings(file)?.0, Clock::start()).map_err(Failure::machine),
         }
+    }
+
+    /// The same with what changes something there, which the journal of the guard's record is told; a running guard tells it itself.
+    fn act<T: serde::de::DeserializeOwned>(
+        &self,
+        path: &str,
+        action: Action,
+        from_here: impl FnOnce(&config::Edge, Clock) -> Result<T, String>,
+        words: impl FnOnce(&T) -> String,
+    ) -> Result<T, Failure> {
+        let done = self.ask(path, from_here)?;
+        if let Some(file) = &self.config {
+            let (_, state_directory) = settings(file)?;
+            journal(&state_directory, action, &words(&done));
+            if action == Action::EdgeClear {
+                Left::forget(&state_directory).map_err(Failure::machine)?;
+            }
+        }
+        Ok(done)
     }
 }
 
-fn settings(file: &Path) -> Result<config::Edge, Failure> {
+/// The CDN of a configuration, and its state directory.
+fn settings(file: &Path) -> Result<(config::Edge, PathBuf), Failure> {
     // It may be one for `watch`, which needs no site.
     let environment = Environment { beside: true, ..Environment::of_process() };
     let config = config::load_in(file, &environment)?;
     let off = || Failure::invalid(format!("{} names no CDN; add `provider` in [edge]", file.display()));
-    config.edge.ok_or_else(off)
+    Ok((config.edge.ok_or_else(off)?, config.state_directory))
+}
+
+/// Takes what is left at a CDN out, as a configuration says, and gives the words of it.
+pub(super) fn clear(file: &Path) -> Result<String, Failure> {
+    let gone = edge::clear_without_guard(&settings(file)?.0, Clock::start()).map_err(Failure::machine)?;
+    Ok(gone.done(0, 0))
+}
+
+/// Tells the journal of a guard that does not run what was done in its stead. It is done whether or not that can be written.
+pub(super) fn journal(state_directory: &Path, action: Action, detail: &str) {
+    if let Err(error) = record::journal_without_guard(state_directory, action, detail, wall_clock()) {
+        eprintln!("seawall: it is not in the journal: {error}");
+    }
 }
 
 /// Runs the command.
@@ -137,10 +171,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
             show(&snapshot.edge, *json, status::edge_in_full)?;
         }
         Command::Clear { doer, json } => {
-            let gone = doer.ask("/v1/edge/clear", edge::clear_without_guard)?;
+            let words = |gone: &PlanView| gone.done(0, 0);
+            let gone = doer.act("/v1/edge/clear", Action::EdgeClear, edge::clear_without_guard, words)?;
             show(&gone, *json, |plan| said(plan, ["added", "changed", "removed"]))?;
         }
-        Command::SetUp { doer } => print(&format!("{}\n", doer.ask("/v1/edge/set-up", edge::set_up_without_guard)?))?,
+        Command::SetUp { doer } => {
+            let done = doer.act("/v1/edge/set-up", Action::EdgeSetUp, edge::set_up_without_guard, String::clone)?;
+            print(&format!("{done}\n"))?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,6 +1,6 @@
 //! How a command fails: one clear message on standard error, and an exit code that scripts can rely on.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::process::ExitCode;
 
 use crate::config::{Place, Problems};
@@ -60,6 +60,12 @@ impl Failure {
     /// The exit code alone, for a command that has shown the failure in its own way.
     pub(crate) fn exit_code(&self) -> ExitCode {
         ExitCode::from(self.code)
+    }
+}
+
+impl Display for Failure {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.message)
     }
 }
 

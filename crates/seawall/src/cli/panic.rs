@@ -1,21 +1,26 @@
 //! `seawall panic`
 
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 use std::process::ExitCode;
 
 use seawall_engine::units::counted;
 
-use super::Failure;
 use super::guard::Guard;
 use super::output::print;
+use super::{Failure, edge};
 use crate::daemon::{LEFT_NAME, PANIC_NAME, PanicAsked};
+use crate::enforcement::edge::Left;
 use crate::enforcement::{Panicked, Removed, remove_tables};
+use crate::record::Action;
 use crate::show::text::escape;
 
 /// Take every rule and ban out of every layer, at once.
 ///
 /// For when the guard hurts the wrong ones and there is no time to find out why. Traffic is served as if there were no rules
-/// until you say that it goes on; also after a restart. Works without a running guard too: then what one left in the kernel
-/// is removed, and what another guard has that runs is left to it. What one left at a CDN `seawall edge clear --config FILE` removes.
+/// until you say that it goes on; also after a restart. Works without a running guard too: then what one left in the kernel and
+/// at the CDN is removed, and what another guard has that runs is left to it; where another user ran it, the command for the CDN is
+/// named instead.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -57,19 +62,21 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The guard does not answer: what it left in the kernel is removed, and it will find the panic noted when it starts.
+/// The guard does not answer: what it left in the kernel and at the CDN is removed, and it will find the panic noted when it starts.
 fn without_guard(arguments: &Arguments, unanswered: Failure) -> Result<ExitCode, Failure> {
-    let note = arguments.guard.state().join(PANIC_NAME);
+    let state = arguments.guard.state();
+    let note = state.join(PANIC_NAME);
     if arguments.over {
-        return match std::fs::remove_file(&note) {
-            Ok(()) => print("No guard is running; when one starts, rules and bans are in force.\n")
-                .map(|()| ExitCode::SUCCESS),
-            Err(_) => Err(unanswered),
-        };
+        if std::fs::remove_file(&note).is_err() {
+            return Err(unanswered);
+        }
+        edge::journal(state, Action::Resume, "no guard was running");
+        print("No guard is running; when one starts, rules and bans are in force.\n")?;
+        return Ok(ExitCode::SUCCESS);
     }
     let noted = std::fs::write(&note, "");
     let mut wrong = Vec::new();
-    match remove_tables(&arguments.table, arguments.guard.state()) {
+    let of_kernel = match remove_tables(&arguments.table, state) {
         Ok(Removed { removed, held, failed }) => {
             let names: Vec<String> = removed.iter().map(|table| format!("inet {table}")).collect();
             let removed = match names.as_slice() {
@@ -77,7 +84,6 @@ fn without_guard(arguments: &Arguments, unanswered: Failure) -> Result<ExitCode,
                 [] => "nothing was removed".to_owned(),
                 names => format!("removed {}", names.join(", ")),
             };
-            print(&format!("No guard answers. In the kernel: {removed}.\n"))?;
             wrong.extend(held.iter().map(|(table, state)| {
                 let state = escape(state.as_bytes());
                 format!(
@@ -85,17 +91,60 @@ fn without_guard(arguments: &Arguments, unanswered: Failure) -> Result<ExitCode,
                 )
             }));
             wrong.extend(failed);
+            removed
         }
-        Err(reason) => wrong.push(format!("failed to look at the kernel's tables: {reason}")),
+        Err(reason) => {
+            wrong.push(format!("failed to look at the kernel's tables: {reason}"));
+            "its tables could not be looked at".to_owned()
+        }
+    };
+    print(&format!("No guard answers. In the kernel: {of_kernel}.\n"))?;
+    // Last, since it may take its time.
+    let at_edge = at_edge(state);
+    if let Ok(Some(words)) = &at_edge {
+        print(&format!("At the CDN: {words}.\n"))?;
     }
-    if noted.is_err() {
-        return if wrong.is_empty() { Err(unanswered) } else { Err(Failure::negative(wrong.join("\n"))) };
+    let words = at_edge.as_ref().map(|words| words.as_ref().map(|words| format!("; {words}")).unwrap_or_default());
+    let words = words.unwrap_or_else(|_| "; what is at the CDN was left there".to_owned());
+    edge::journal(state, Action::Panic, &format!("no guard was running; in the kernel: {of_kernel}{words}"));
+    let is_noted = noted.is_ok();
+    if is_noted {
+        print("When a guard starts there, nothing is in force until `seawall panic --over`.\n")?;
+        if wrong.is_empty() {
+            // What a guard could not take out when it stopped is out now.
+            let _ = std::fs::remove_file(state.join(LEFT_NAME));
+        }
     }
-    print("When a guard starts there, nothing is in force until `seawall panic --over`.\n")?;
-    if !wrong.is_empty() {
-        return Err(Failure::negative(wrong.join("\n")));
+    if let Err(failure) = at_edge {
+        if wrong.is_empty() && is_noted {
+            return Err(failure);
+        }
+        failure.report();
     }
-    // What a guard could not take out when it stopped is out now.
-    let _ = std::fs::remove_file(arguments.guard.state().join(LEFT_NAME));
-    Ok(ExitCode::SUCCESS)
+    match wrong.is_empty() {
+        true if is_noted => Ok(ExitCode::SUCCESS),
+        true => Err(unanswered),
+        false => Err(Failure::negative(wrong.join("\n"))),
+    }
+}
+
+/// Takes out what the guard left at a CDN, and says what that was; nothing where it left nothing.
+fn at_edge(state: &Path) -> Result<Option<String>, Failure> {
+    let Some((Left { provider, config }, is_own)) = Left::of(state) else { return Ok(None) };
+    let (provider, file) = (escape(provider.as_bytes()), escape(config.as_os_str().as_bytes()));
+    let left = |why: &str| {
+        Failure::machine(format!(
+            "what the guard left at {provider} is still refused there: {why}; \
+             `seawall edge clear --config {file}` takes it out"
+        ))
+    };
+    if !is_own {
+        let note = "the note of it in the state directory is another user's, whose word this one does not follow";
+        return Err(left(note));
+    }
+    let words = edge::clear(&config).map_err(|failure| left(&failure.to_string()))?;
+    if let Err(error) = Left::forget(state) {
+        eprintln!("seawall: failed to note that nothing is left at {provider}: {error}");
+    }
+    Ok(Some(words))
 }

@@ -9,8 +9,9 @@ use seawall_engine::decision::{Ban, BanCause, Innocent, OwnRule};
 use seawall_engine::units::Timestamp;
 
 use super::state::StateDirectory;
-use super::{Command, Snapshot, StartError, random_seed, spawn};
+use super::{Command, ConfigSource, Snapshot, StartError, random_seed, spawn};
 use crate::config::Config;
+use crate::enforcement::edge::Notes;
 use crate::enforcement::{Edge, Enforcement, Enforcer, HandDown, Order, Parts};
 use crate::host::clock::carried_over;
 use crate::privacy::KeyStore;
@@ -24,15 +25,18 @@ pub(super) struct Threads {
 }
 
 impl Threads {
-    /// Waits for both, once the enforcing one was told to stop.
+    /// Waits for all, once the enforcing one was told to stop. The record is the last, since the others write into its journal.
     ///
     /// # Errors
     /// What is still in force, for people.
-    pub(super) fn join(self, record: &Record) -> Result<(), String> {
+    pub(super) fn join(self, edge: Option<&Edge>, record: &Record) -> Result<(), String> {
         let left = self.enforcer.join().unwrap_or_else(|_| {
             tracing::error!("the enforcing thread had panicked");
             Ok(())
         });
+        if let Some(edge) = edge {
+            edge.stop();
+        }
         record.stop();
         if self.writer.join().is_err() {
             tracing::error!("the thread that writes the record had panicked");
@@ -54,7 +58,7 @@ pub(super) struct Begun {
 
 /// Opens the record, takes up who was banned, and starts the threads.
 pub(super) fn start(
-    config: &Config,
+    (config, source): (&Config, &ConfigSource),
     state: &StateDirectory,
     shared: &Arc<Shared>,
     snapshot: &Arc<ArcSwap<Snapshot>>,
@@ -89,7 +93,12 @@ pub(super) fn start(
     restored.retain(|ban| is_of_present_rules(ban, rules.as_deref(), clock.now()));
     let writer = spawn("record", move || writer.run())?;
     let seed = random_seed()?;
-    let start_edge = |settings| Edge::start(settings, state.is_panicked(), shared.clock, seed);
+    let config_file = match source {
+        ConfigSource::File { path, .. } => std::path::absolute(path).ok(),
+        ConfigSource::CommandLine => None,
+    };
+    let notes = Notes { record: record.clone(), state_directory: state.path().to_owned(), config: config_file };
+    let start_edge = |settings| Edge::start(settings, notes, state.is_panicked(), shared.clock, seed);
     let edge = config.edge.as_ref().map(start_edge).transpose().map_err(StartError::Thread)?;
     let (status, hurry) = (Arc::<ArcSwap<_>>::default(), Arc::default());
     let innocent = Arc::<Mutex<Innocent>>::default();

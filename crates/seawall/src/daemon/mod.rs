@@ -197,7 +197,7 @@ fn run_with(
     let (commands, received) = std::sync::mpsc::channel();
     let ports = intake.guarded_ports(&addresses.visitors);
     state.note_left(None);
-    let begun = enforcing::start(&config, &state, &shared, &snapshot, handed_down, ports, commands.clone())?;
+    let begun = enforcing::start((&config, &source), &state, &shared, &snapshot, handed_down, ports, commands.clone())?;
     let enforcing::Begun { enforcement, edge, record, innocent, rules, threads: enforcing_threads } = begun;
     record.journal(Actor::Guard, Action::Start, format!("version {}", env!("CARGO_PKG_VERSION")));
     let detecting = detector::Detecting {
@@ -445,11 +445,8 @@ impl Daemon {
         self.record.journal(Actor::Guard, Action::Stop, String::new());
         // One that is gone needs not be told.
         let _ = self.enforcement.urge(Order::Stop);
-        let left = enforcing.join(&self.record);
+        let left = enforcing.join(self.edge.as_ref(), &self.record);
         self.state.note_left(left.as_ref().err().map(String::as_str));
-        if let Some(edge) = &self.edge {
-            edge.stop();
-        }
         left
     }
 }

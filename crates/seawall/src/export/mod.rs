@@ -34,6 +34,7 @@ use ipnet::IpNet;
 use seawall_engine::decision::expression::Expression;
 use seawall_engine::units::Timestamp;
 
+pub(crate) use networks::short;
 pub use networks::{Ban, of_client};
 
 /// Every system, in the order in which they are listed.
@@ -51,6 +52,10 @@ pub const SYSTEMS: [&System; 12] = [
     &cloudflare::SYSTEM,
     &fastly::SYSTEM,
 ];
+
+/// Those in whose language the edge is told rules.
+pub(crate) const CLOUDFLARE: &System = &cloudflare::SYSTEM;
+pub(crate) const FASTLY: &System = &fastly::SYSTEM;
 
 /// Why a rule cannot be said: a sentence without its beginning and end, in ASCII.
 type Why = String;
@@ -212,6 +217,18 @@ impl System {
         content.head = head::lines(self, &content, &unsaid, spared, &material.command);
         let (Kind::Web { body, .. } | Kind::Packets { body, .. }) = self.kind;
         Written { text: body(&content), rules: rule_count, bans: ban_count, unsaid }
+    }
+
+    /// What holds of the requests that a rule meets, for whoever writes the rest himself and has no place for anything before it.
+    ///
+    /// # Errors
+    /// Why it cannot be said exactly.
+    pub(crate) fn condition(&self, expression: &Expression) -> Result<String, Why> {
+        let Kind::Web { rule, .. } = self.kind else { return Err("packets have no requests".to_owned()) };
+        match rule(1, expression)? {
+            Block { before, condition } if before.is_empty() => Ok(condition),
+            Block { .. } => Err("a network in a rule would need an access list of its own".to_owned()),
+        }
     }
 
     const fn expires(&self) -> bool {

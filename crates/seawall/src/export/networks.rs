@@ -105,7 +105,7 @@ fn later(one: Option<Timestamp>, other: Option<Timestamp>) -> Option<Timestamp> 
 }
 
 /// A network as most systems write it: an address alone without its length.
-pub(super) fn short(network: IpNet) -> String {
+pub(crate) fn short(network: IpNet) -> String {
     if network.prefix_len() == network.max_prefix_len() { network.addr().to_string() } else { network.to_string() }
 }
 

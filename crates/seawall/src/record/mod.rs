@@ -79,6 +79,12 @@ pub enum Action {
     Confirm,
     /// What had a deadline was undone.
     Undo,
+    /// The edge was brought into line.
+    EdgeApply,
+    /// Everything was taken out of the edge.
+    EdgeClear,
+    /// What the edge needs was made there.
+    EdgeSetUp,
     /// The configuration was read again.
     Reload,
     /// The guard began.
@@ -266,6 +272,27 @@ impl Record {
 pub struct Inbox {
     received: Receiver<Entry>,
     shared: Arc<Common>,
+}
+
+/// Notes in the record of a guard that does not run what was done in its stead, by an operator. Where there is no record none is begun:
+/// it would belong to whoever says the command, and the guard could not write it.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn journal_without_guard(
+    state_directory: &Path,
+    action: Action,
+    detail: &str,
+    now: Timestamp,
+) -> Result<(), RecordError> {
+    let path = path(state_directory);
+    match schema::open_to_append(&path) {
+        Err(RecordError::Missing { .. }) => Ok(()),
+        opened => {
+            let added = writer::add_to_journal(&opened?, now, Actor::Operator, action, detail);
+            added.map_err(|error| RecordError::Database { action: "write", path, error })
+        }
+    }
 }
 
 /// The file of a state directory.

@@ -84,6 +84,16 @@ pub enum RecordError {
         /// The latest known.
         known: usize,
     },
+    /// It is of another version than whoever only adds to it.
+    #[error("the record {} has layout {found}, where this version writes {present}; the guard brings it there when it starts", path.display())]
+    Other {
+        /// The file.
+        path: PathBuf,
+        /// Its layout.
+        found: usize,
+        /// The present one.
+        present: usize,
+    },
     /// It is damaged.
     #[error("the record {} is damaged: {found}", path.display())]
     Damaged {
@@ -135,12 +145,30 @@ pub(super) fn open(path: &Path) -> Result<Connection, RecordError> {
 /// # Errors
 /// When there is none, or it cannot be read.
 pub(super) fn open_to_read(path: &Path) -> Result<Connection, RecordError> {
+    open_as_it_is(path, OpenFlags::SQLITE_OPEN_READ_ONLY)
+}
+
+/// Opens the file to add a few rows, also beside a guard: neither looked through nor brought into another layout.
+///
+/// # Errors
+/// When there is none, or it is of another layout than the present one.
+pub(super) fn open_to_append(path: &Path) -> Result<Connection, RecordError> {
+    let connection = open_as_it_is(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NOFOLLOW)?;
+    let found: usize = connection
+        .query_row("PRAGMA user_version", [], |row| row.get(0))
+        .map_err(|error| RecordError::Database { action: "read", path: path.to_owned(), error })?;
+    match found == MIGRATIONS.len() {
+        true => Ok(connection),
+        false => Err(RecordError::Other { path: path.to_owned(), found, present: MIGRATIONS.len() }),
+    }
+}
+
+fn open_as_it_is(path: &Path, flags: OpenFlags) -> Result<Connection, RecordError> {
     if !path.exists() {
         return Err(RecordError::Missing { path: path.to_owned() });
     }
     let failed = |error| RecordError::Database { action: "open", path: path.to_owned(), error };
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
+    let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(failed)?;
     connection.busy_timeout(LOCKED_TIME_MAX).map_err(failed)?;
     Ok(connection)
 }

@@ -21,6 +21,8 @@ use crate::host::clock::{Clock, Step};
 use crate::privacy::{Day, KeyError, KeyStore};
 use batch::Failed;
 
+pub(super) use batch::add_to_journal;
+
 /// What comes within this time is one transaction. A killed guard loses no more than that.
 const BATCH_INTERVAL: Duration = Duration::from_millis(250);
 

@@ -15,6 +15,7 @@ mod limits;
 mod notify;
 mod proxy;
 mod record;
+mod record_killed;
 mod report;
 mod report_inputs;
 mod support;

@@ -18,6 +18,7 @@ use super::http::{Answer, Api, Content, EdgeError, Manner};
 use super::plan::{Changes, Entry, Held, Installed, LeftOut, Note, Pool, Statement, Target};
 use super::target::{Lengths, Wanted, entries, rule_name, spared, statements};
 use super::{Limits, Provider, say};
+use crate::export::short;
 
 /// The phase of custom rules.
 const PHASE: &str = "http_request_firewall_custom";
@@ -228,8 +229,7 @@ impl Cloudflare {
         for added in changes.added.chunks(OPERATION_ITEMS_MAX) {
             let path = format!("{}/{}/items", self.lists(), self.ensure_list()?);
             // An item of the same address is merged with what is there, so a comment that changes is written in the same way.
-            let item =
-                |network: IpNet, note: Note| json!({ "ip": say::plain_network(network), "comment": note.to_string() });
+            let item = |network: IpNet, note: Note| json!({ "ip": short(network), "comment": note.to_string() });
             let items: Vec<Value> = added.iter().map(|added| item(added.network, added.note)).collect();
             let tried = format!("put {} entries into the list {}", added.len(), self.name);
             let begun = self.api.call(&Method::POST, &path, Content::Json(Value::Array(items)), &tried)?;
@@ -345,7 +345,7 @@ fn unless(condition: &str, spared: &[IpNet]) -> Option<String> {
     let text = if spared.is_empty() {
         format!("({condition})")
     } else {
-        let networks: Vec<String> = spared.iter().map(|network| say::plain_network(*network)).collect();
+        let networks: Vec<String> = spared.iter().map(|network| short(*network)).collect();
         format!("({condition} and not ip.src in {{{}}})", networks.join(" "))
     };
     (text.chars().count() <= EXPRESSION_CHARACTERS_MAX).then_some(text)

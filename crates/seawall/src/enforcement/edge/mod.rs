@@ -12,6 +12,7 @@
 mod cloudflare;
 mod fastly;
 mod http;
+mod left;
 mod plan;
 mod reconciler;
 mod say;
@@ -19,6 +20,7 @@ mod stop;
 mod target;
 mod view;
 
+use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -29,12 +31,14 @@ use tokio::sync::oneshot;
 
 use crate::config::{self, EdgePlace};
 use crate::host::clock::Clock;
+use crate::record::Record;
 use http::{Api, EdgeError};
 use plan::{Changes, Installed, Target};
 use reconciler::Reconciler;
 use stop::Stop;
 use target::Wanted;
 
+pub use left::Left;
 pub use plan::LeftOut;
 pub use target::{WantedBans, WantedRule};
 pub use view::{EdgeState, EdgeStatus, PlanView, RuleView};
@@ -115,6 +119,17 @@ struct Latest {
     generation: u64,
 }
 
+/// Where the thread notes what it does.
+#[derive(Clone, Debug)]
+pub struct Notes {
+    /// The record, for its journal.
+    pub record: Record,
+    /// The state directory, for [`Left`].
+    pub state_directory: PathBuf,
+    /// The configuration that says where the edge is; none where it comes from no file.
+    pub config: Option<PathBuf>,
+}
+
 /// How others reach the thread.
 #[derive(Clone, Debug)]
 pub struct Edge {
@@ -130,15 +145,21 @@ impl Edge {
     ///
     /// # Errors
     /// When the thread cannot be had.
-    pub fn start(settings: &config::Edge, is_panicked: bool, clock: Clock, seed: u64) -> std::io::Result<Self> {
+    pub fn start(
+        settings: &config::Edge,
+        notes: Notes,
+        is_panicked: bool,
+        clock: Clock,
+        seed: u64,
+    ) -> std::io::Result<Self> {
         let (orders, received) = sync_channel(ORDERS_MAX);
         let (end, ended) = sync_channel(1);
         let stop = Stop::default();
         let latest = Arc::new(Mutex::new(Latest { is_panicked, ..Latest::default() }));
         let status = Arc::new(ArcSwap::from_pointee(EdgeStatus::new(settings)));
         let provider = provider(settings, clock, stop.clone());
-        let reconciler =
-            Reconciler::new(provider, settings.clone(), clock, Arc::clone(&latest), Arc::clone(&status), seed);
+        let shared = (Arc::clone(&latest), Arc::clone(&status));
+        let reconciler = Reconciler::new(provider, settings.clone(), notes, clock, shared, seed);
         let told = stop.clone();
         std::thread::Builder::new().name("edge".to_owned()).spawn(move || {
             reconciler.run(&received, &told);

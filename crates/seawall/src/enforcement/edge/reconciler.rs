@@ -13,9 +13,10 @@ use super::plan::{Changes, Installed, Target, plan};
 use super::stop::Stop;
 use super::target::Wanted;
 use super::view::{EdgeState, EdgeStatus, PlanView, in_words};
-use super::{CLEAR_TIME_MAX, Latest, Order, Provider};
+use super::{CLEAR_TIME_MAX, Latest, Left, Notes, Order, Provider};
 use crate::config::{self, EdgeUse};
 use crate::host::clock::Clock;
+use crate::record::{Action, Actor};
 
 /// How long it waits after failures at most; after the first as long as between changes, each further one doubles it.
 const RETRY_MAX: Duration = Duration::from_secs(600);
@@ -34,6 +35,7 @@ const ATTEMPTS_MAX: usize = 2;
 pub(super) struct Reconciler {
     provider: Box<dyn Provider>,
     settings: config::Edge,
+    notes: Notes,
     clock: Clock,
     latest: Arc<Mutex<Latest>>,
     published: Arc<ArcSwap<EdgeStatus>>,
@@ -60,9 +62,9 @@ impl Reconciler {
     pub(super) fn new(
         provider: Box<dyn Provider>,
         settings: config::Edge,
+        notes: Notes,
         clock: Clock,
-        latest: Arc<Mutex<Latest>>,
-        published: Arc<ArcSwap<EdgeStatus>>,
+        (latest, published): (Arc<Mutex<Latest>>, Arc<ArcSwap<EdgeStatus>>),
         seed: u64,
     ) -> Self {
         let now = clock.now();
@@ -71,6 +73,7 @@ impl Reconciler {
             retry_pause: settings.interval,
             provider,
             settings,
+            notes,
             clock,
             latest,
             published,
@@ -102,7 +105,7 @@ impl Reconciler {
         }
         if self.has_applied && !self.settings.keep {
             self.provider.api().finish_by(self.clock.now() + CLEAR_TIME_MAX);
-            if let Err(error) = self.clear() {
+            if let Err(error) = self.clear_unasked() {
                 tracing::warn!("failed to take everything out of the edge; `seawall edge clear` does: {error}");
             }
         }
@@ -152,7 +155,7 @@ impl Reconciler {
         }
         let done = if is_panicked {
             self.seen = generation;
-            self.clear().map(|_| self.status.state = EdgeState::Panicked)
+            self.clear_unasked().map(|()| self.status.state = EdgeState::Panicked)
         } else {
             let Some(wanted) = self.wanted() else { return };
             self.seen = generation;
@@ -160,7 +163,12 @@ impl Reconciler {
                 self.known = None;
             }
             match self.settings.usage {
-                EdgeUse::On if !self.is_held => self.bring_into_line(&wanted).map(|_| ()),
+                EdgeUse::On if !self.is_held => self.bring_into_line(&wanted).map(|done| {
+                    // Who comes and goes is told by the bans; in a flood that is somebody in each round.
+                    if done.changes_rules() {
+                        self.journal(Actor::Guard, Action::EdgeApply, &done);
+                    }
+                }),
                 EdgeUse::On | EdgeUse::Propose => self.propose(&wanted).map(|_| ()),
             }
         };
@@ -182,11 +190,16 @@ impl Reconciler {
             }
             Order::Apply(done) => {
                 (self.known, self.is_held) = (None, false);
-                let applied = self.asked(|reconciler, wanted| reconciler.bring_into_line(&wanted));
+                let applied = self.asked(|reconciler, wanted| {
+                    let applied = reconciler.bring_into_line(&wanted);
+                    reconciler.journal_asked(Action::EdgeApply, applied.as_ref().ok());
+                    applied
+                });
                 let _ = done.send(applied);
             }
             Order::Clear(done) => {
                 let cleared = self.clear().map_err(|error| self.tell(&error));
+                self.journal_asked(Action::EdgeClear, cleared.as_ref().ok());
                 if cleared.is_ok() {
                     (self.is_held, self.status.state) = (true, EdgeState::Proposing);
                 }
@@ -195,6 +208,10 @@ impl Reconciler {
             Order::SetUp(done) => {
                 self.retry_at = self.clock.now();
                 let set_up = self.provider.set_up().map_err(|error| self.tell(&error));
+                match &set_up {
+                    Ok(text) => self.notes.record.journal(Actor::Operator, Action::EdgeSetUp, text.clone()),
+                    Err(_) => self.journal_asked(Action::EdgeSetUp, None),
+                }
                 // What was missing is there now.
                 self.read_at = self.clock.now();
                 let _ = done.send(set_up);
@@ -216,6 +233,25 @@ impl Reconciler {
             self.wanted().ok_or("the guard has only just begun, and what is wanted is not known yet; ask again")?;
         self.seen = generation;
         act(self, wanted).map_err(|error| self.tell(&error))
+    }
+
+    /// Puts into the journal what was done.
+    fn journal(&self, actor: Actor, action: Action, done: &PlanView) {
+        let text = done.done(self.status.entries, self.status.rules);
+        self.notes.record.journal(actor, action, text);
+    }
+
+    /// The same of what an operator asked for. The words of a failure are the provider's, and may name an address, which belongs into
+    /// no file.
+    fn journal_asked(&self, action: Action, done: Option<&PlanView>) {
+        match done {
+            Some(done) => self.journal(Actor::Operator, action, done),
+            None => {
+                let provider = self.settings.place.provider();
+                let text = format!("{provider}: failed, perhaps half way; the guard's log has the reason");
+                self.notes.record.journal(Actor::Operator, action, text);
+            }
+        }
     }
 
     /// Notes a failure, and gives its words.
@@ -284,6 +320,7 @@ impl Reconciler {
             }
             // Until it is read back it is not certain what is there, and nobody is blamed for it.
             (self.known, self.standing) = (None, None);
+            self.note_left();
             let applied = self.provider.apply(&changes);
             match applied {
                 // What was to be changed is no longer there: it is read again.
@@ -311,12 +348,33 @@ impl Reconciler {
         )))
     }
 
+    /// Notes that something may be there, before it is, so that no kill comes in between.
+    fn note_left(&self) {
+        let Some(config) = self.notes.config.clone() else { return };
+        let left = Left { provider: self.settings.place.provider().to_owned(), config };
+        if let Err(error) = left.note(&self.notes.state_directory) {
+            tracing::warn!(%error, "failed to note in the state directory that something is at the edge");
+        }
+    }
+
+    /// Takes away everything of ours, since all is over or out.
+    fn clear_unasked(&mut self) -> Result<(), EdgeError> {
+        let gone = self.clear()?;
+        if gone.entries > 0 || gone.rules > 0 {
+            self.journal(Actor::Guard, Action::EdgeClear, &gone);
+        }
+        Ok(())
+    }
+
     /// Takes away everything of ours.
     fn clear(&mut self) -> Result<PlanView, EdgeError> {
         (self.known, self.standing) = (None, None);
         let installed = self.provider.read()?;
         self.provider.clear(&installed)?;
         self.has_applied = false;
+        if let Err(error) = Left::forget(&self.notes.state_directory) {
+            tracing::warn!(%error, "failed to note in the state directory that nothing is at the edge");
+        }
         self.read_at = self.clock.now() + self.settings.verify_interval;
         self.status.proposed = 0;
         let view = PlanView::removed(&self.settings, &installed);

@@ -97,8 +97,10 @@ pub struct PlanView {
     pub entries_renewed: usize,
     /// Those that go: their bans are over, or somebody else put them there.
     pub entries_removed: usize,
-    /// How many there are of who is refused.
+    /// How many there were of who is refused.
     pub entries: usize,
+    /// How many rules of the guard's there were.
+    pub rules: usize,
     /// Rules that come.
     pub rules_added: Vec<RuleView>,
     /// Rules that become others.
@@ -132,6 +134,7 @@ impl PlanView {
             entries_renewed: renewed,
             entries_removed: changes.removed.len(),
             entries: installed.banned(),
+            rules: installed.rules,
             rules_added: changes.statements_added.iter().map(|added| rule(&added.name, &added.text)).collect(),
             rules_changed: changes.statements_changed.iter().map(|(_, to)| rule(&to.name, &to.text)).collect(),
             rules_removed: changes
@@ -152,6 +155,34 @@ impl PlanView {
             ..Changes::default()
         };
         Self::new(settings, &changes, &Target::default(), installed)
+    }
+
+    /// Whether rules come, change or go.
+    pub(super) const fn changes_rules(&self) -> bool {
+        !(self.rules_added.is_empty() && self.rules_changed.is_empty() && self.rules_removed.is_empty())
+    }
+
+    /// That this was done, in words, with how many entries and rules there were before and are now: for the journal.
+    pub fn done(&self, entries: u64, rules: u64) -> String {
+        let mut parts = Vec::new();
+        for (count, word) in
+            [(self.entries_added, "added"), (self.entries_renewed, "renewed"), (self.entries_removed, "removed")]
+        {
+            if count > 0 {
+                parts.push(format!("{word} {count} {}", if count == 1 { "entry" } else { "entries" }));
+            }
+        }
+        for (rules, word) in
+            [(&self.rules_added, "added"), (&self.rules_changed, "changed"), (&self.rules_removed, "removed")]
+        {
+            parts.extend(rules.iter().map(|rule| format!("{word} {}", rule.name)));
+        }
+        if parts.is_empty() {
+            parts.push("nothing to do".to_owned());
+        }
+        let Self { provider, entries: entries_before, rules: rules_before, .. } = self;
+        let parts = parts.join(", ");
+        format!("{provider}: {parts}; entries {entries_before} -> {entries}, rules {rules_before} -> {rules}")
     }
 }
 

@@ -8,7 +8,7 @@ use seawall_engine::units::Timestamp;
 use super::super::bans::number;
 use super::super::schema::is_damage;
 use super::super::unwritten::Unwritten;
-use super::super::{Entry, micros, name};
+use super::super::{Action, Actor, Entry, micros, name};
 use super::{Bans, Writer};
 use crate::host::clock::Step;
 use crate::privacy::Day;
@@ -164,7 +164,12 @@ impl Writer {
             if unwritten.is_whole {
                 bans.clear(&transaction)?;
             }
-            for (network, ban) in &unwritten.bans {
+            // In the order of their pseudonyms: in any other, each of a hundred thousand lies on another page of the table, of which
+            // most would be written several times.
+            let mut changes: Vec<_> =
+                unwritten.bans.iter().map(|(network, ban)| (bans.hide(*network, today), network, ban)).collect();
+            changes.sort_unstable_by_key(|(hidden, network, _)| (*hidden, *network));
+            for (_, network, ban) in changes {
                 bans.put(&transaction, (*network, ban.as_ref()), today, step)?;
             }
         }
@@ -185,6 +190,18 @@ impl Writer {
         }
         Ok(are_bans_written)
     }
+}
+
+/// Adds a line to the journal of a guard that does not run.
+pub(in crate::record) fn add_to_journal(
+    connection: &Connection,
+    at: Timestamp,
+    actor: Actor,
+    action: Action,
+    detail: &str,
+) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO journal (at, actor, action, detail) VALUES (?, ?, ?, ?)";
+    connection.execute(sql, params![micros(at), name(&actor), name(&action), detail]).map(|_| ())
 }
 
 /// Writes all values.

@@ -3,7 +3,8 @@
 use rustix::process::Signal;
 use seawall::host::clock::Clock;
 
-use super::{edge, guard, is_active, of_cloudflare, run, without_guard, write_token};
+use super::{edge, guard, is_active, journal, of_cloudflare, run, without_guard, write_token};
+use crate::support::edge::Fault;
 use crate::support::edge::cloudflare::{Cloudflare, Item};
 use crate::support::eventually;
 use crate::support::guard::{Guard, text};
@@ -12,7 +13,7 @@ use crate::watch::{append, line};
 
 const RULE: &str = "path = \"/unwanted\" and user-agent = \"flood/1\"";
 const EXPRESSION: &str =
-    "(raw.http.request.uri.path eq \"/unwanted\" and http.user_agent eq \"flood/1\" and not ip.src in {";
+    "(((raw.http.request.uri.path eq \"/unwanted\") and (http.user_agent eq \"flood/1\")) and not ip.src in {";
 
 fn on(origin: &Origin, fake: &crate::support::edge::Fake<Cloudflare>) -> Guard {
     guard(origin, &format!("use = \"on\"\n{}", of_cloudflare(fake)))
@@ -203,6 +204,113 @@ fn a_panic_and_a_clearing_take_everything_out() {
     assert!(is_gone(), "it stays out until it is applied");
     run(&guard, &["edge", "apply"]);
     assert_eq!(fake.api().ips(), ["203.0.113.7", "203.0.113.8"]);
+}
+
+#[test]
+fn what_an_operator_has_done_is_in_the_journal() {
+    let (origin, fake) = (Origin::echoing(), Cloudflare::start());
+    let guard = guard(&origin, &of_cloudflare(&fake));
+    run(&guard, &["bans", "add", "203.0.113.7", "--for", "1h"]);
+    run(&guard, &["rules", "add", RULE, "--for", "1h"]);
+    eventually("it is known what is wanted", || edge(&guard)["proposed"] == 3);
+    run(&guard, &["edge", "plan"]);
+    run(&guard, &["edge", "apply"]);
+    run(&guard, &["edge", "clear"]);
+    fake.fail("POST", Fault::Status(500));
+    assert!(!guard.command(&["edge", "apply"]).status.success());
+    let line = |action: &str, detail: &str| ("operator".to_owned(), action.to_owned(), detail.to_owned());
+    let expected = [
+        line(
+            "edge-apply",
+            "Cloudflare: added 1 entry, added seawall: bans, added seawall: R10001; entries 0 -> 1, rules 0 -> 1",
+        ),
+        line(
+            "edge-clear",
+            "Cloudflare: removed 1 entry, removed seawall: bans, removed seawall: R10001; entries 1 -> 0, rules 1 -> 0",
+        ),
+        line("edge-apply", "Cloudflare: failed, perhaps half way; the guard's log has the reason"),
+    ];
+    eventually("all is in the journal", || journal(&guard).len() == expected.len());
+    assert_eq!(journal(&guard), expected);
+    let all = run(&guard, &["journal", "--json"]);
+    let all: Vec<serde_json::Value> = serde_json::from_str(&all).expect("JSON");
+    let applied = all.iter().find(|line| line["action"] == "edge-apply").expect("it is there");
+    assert!(applied["before"]["requests"].is_number(), "how the traffic was: {applied}");
+}
+
+#[test]
+fn what_the_guard_does_by_itself_is_in_the_journal_to_its_end() {
+    let (origin, fake) = (Origin::echoing(), Cloudflare::start());
+    let mut guard = on(&origin, &fake);
+    run(&guard, &["rules", "add", RULE, "--for", "1h"]);
+    eventually("it is there", || fake.api().names() == ["seawall: R10001"]);
+    eventually("it is in the journal", || journal(&guard).len() == 1);
+    guard.signal(Signal::TERM);
+    assert!(guard.wait().success());
+    let line = |action: &str, detail: &str| ("guard".to_owned(), action.to_owned(), detail.to_owned());
+    let expected = [
+        line("edge-apply", "Cloudflare: added seawall: R10001; entries 0 -> 0, rules 0 -> 1"),
+        line("edge-clear", "Cloudflare: removed seawall: R10001; entries 0 -> 0, rules 1 -> 0"),
+    ];
+    assert_eq!(journal(&guard), expected);
+}
+
+/// A panic where no guard runs. This machine's own packet filter is left alone.
+fn panic(guard: &Guard) -> std::process::Output {
+    guard.command(&["panic", "--table", "seawall-of-no-guard"])
+}
+
+#[test]
+fn a_panic_without_a_guard_takes_out_what_one_left() {
+    let (origin, fake) = (Origin::echoing(), Cloudflare::start());
+    fake.api().with_others(&["first"]);
+    let mut guard = on(&origin, &fake);
+    run(&guard, &["bans", "add", "203.0.113.7", "--for", "1h"]);
+    eventually("it is there", || is_active(&guard) && edge(&guard)["entries"] == 1);
+    guard.signal(Signal::KILL);
+    guard.wait();
+
+    // What cannot be done is told with the command that does it.
+    fake.fail("", Fault::Status(500));
+    let output = panic(&guard);
+    let (said, config) = (text(&output.stderr), guard.config_path());
+    assert_eq!(output.status.code(), Some(4), "{said}");
+    let clear = format!("`seawall edge clear --config {}` takes it out", config.display());
+    assert!(said.contains("at Cloudflare is still refused there") && said.contains(&clear), "{said}");
+    assert!(text(&output.stdout).contains("until `seawall panic --over`"));
+    fake.mend();
+
+    let output = panic(&guard);
+    let removed = "Cloudflare: removed 1 entry, removed seawall: bans; entries 1 -> 0, rules 0 -> 0";
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).contains(&format!("At the CDN: {removed}.")), "{}", text(&output.stdout));
+    assert!(fake.api().list.is_none() && fake.api().names() == ["first"]);
+    // Nothing is left, so nobody is asked.
+    let asked = fake.count("");
+    let output = panic(&guard);
+    assert!(output.status.success() && !text(&output.stdout).contains("CDN"));
+    assert_eq!(fake.count(""), asked);
+    let lines: Vec<_> = journal(&guard).into_iter().filter(|(_, action, _)| action == "panic").collect();
+    assert!(lines.len() == 3 && lines[0].2.contains("at the CDN was left there"), "{lines:?}");
+    assert!(lines.iter().all(|(actor, _, _)| actor == "operator") && lines[1].2.contains(removed), "{lines:?}");
+}
+
+#[test]
+fn another_users_note_of_what_is_left_is_not_followed() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let (origin, fake) = (Origin::echoing(), Cloudflare::start());
+    let mut guard = on(&origin, &fake);
+    run(&guard, &["bans", "add", "203.0.113.7", "--for", "1h"]);
+    eventually("it is there", || fake.api().ips().len() == 1);
+    guard.signal(Signal::KILL);
+    guard.wait();
+    std::os::unix::fs::chown(guard.state_path().join("edge"), Some(65_534), None).expect("root may");
+    let asked = fake.count("");
+    let said = text(&panic(&guard).stderr);
+    assert!(said.contains("another user's") && said.contains("`seawall edge clear --config "), "{said}");
+    assert_eq!(fake.count(""), asked);
 }
 
 #[test]

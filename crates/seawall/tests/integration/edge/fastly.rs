@@ -62,7 +62,7 @@ fn bans_and_rules_come_and_go_without_a_new_version() {
     set_up(&fake);
     let mut guard = on(&origin, &fake);
     run(&guard, &["bans", "add", "203.0.113.7", "2001:db8:7::/48", "--for", "1h"]);
-    run(&guard, &["rules", "add", "path = \"/unwanted\" and user-agent-word = flood", "--for", "1h", "--anyway"]);
+    run(&guard, &["rules", "add", "path = \"/unwanted\" and referer-origin = none", "--for", "1h", "--anyway"]);
     eventually("all of it arrives", || {
         fake.api().list("seawall") == ["2001:db8:7::/48", "203.0.113.7/32"]
             && fake.api().snippet("seawall").contains("R10001")
@@ -81,7 +81,7 @@ fn bans_and_rules_come_and_go_without_a_new_version() {
         if (fastly.ff.visits_this_service == 0 && client.ip !~ seawall_never) {
           if (client.ip ~ seawall) { error 403 "Refused"; }
           # seawall: R10001
-          if (req.url.path == "/unwanted" && req.http.User-Agent ~ "(^|[^A-Za-z0-9\x80-\xff])flood([^A-Za-z0-9\x80-\xff]|$)") { error 403 "Refused"; }
+          if (((regsub(req.url, "^([^?]{0,256}).*", "\1") ~ "^/unwanted(?:\?|\z)") && (!req.http.Referer))) { error 403 "Refused"; }
         }
         "#);
         let id = fastly.active().lists["seawall"].clone();

@@ -65,9 +65,18 @@ fn reason(guard: &Guard) -> String {
     edge(guard)["reason"].as_str().unwrap_or_default().to_owned()
 }
 
+/// What the journal says of the edge and of panics: who, what, and about what.
+fn journal(guard: &Guard) -> Vec<(String, String, String)> {
+    let lines: Vec<Value> = serde_json::from_str(&run(guard, &["journal", "--json"])).expect("JSON");
+    let word = |line: &Value, name: &str| line[name].as_str().unwrap_or_default().to_owned();
+    let lines = lines.iter().map(|line| (word(line, "actor"), word(line, "action"), word(line, "detail")));
+    lines.filter(|(_, action, _)| action.starts_with("edge-") || action == "panic").collect()
+}
+
 /// Runs `seawall edge` with a configuration and without a guard; the token is in the environment.
 fn without_guard(folder: &Path, edge: &str, arguments: &[&str]) -> Output {
-    fs::write(folder.join("edge.toml"), format!("admin = \"off\"\n[edge]\n{edge}")).expect("written");
+    let config = format!("admin = \"off\"\nstate-directory = \"state\"\n[edge]\n{edge}");
+    fs::write(folder.join("edge.toml"), config).expect("written");
     let mut command = Command::new(env!("CARGO_BIN_EXE_seawall"));
     command.arg("edge").args(arguments).args(["--config", "edge.toml"]).current_dir(folder);
     command.env("SEAWALL_EDGE_TOKEN", TOKEN).output().expect("started")
@@ -81,7 +90,7 @@ fn a_token_that_others_can_read_is_refused_with_the_mode_that_is_right() {
         "provider = \"fastly\"\nservice = \"{SERVICE}\"\napi = \"http://127.0.0.1:1\"\ntoken-file = \"token\"\n"
     );
     let said = text(&without_guard(folder.path(), &section, &["plan"]).stderr);
-    assert!(said.contains("edge.toml:6:14: `token-file` in [edge]") && said.contains("chmod 0600"), "{said}");
+    assert!(said.contains("edge.toml:7:14: `token-file` in [edge]") && said.contains("chmod 0600"), "{said}");
     assert!(!said.contains(TOKEN), "{said}");
     // And while it runs, when somebody makes it so.
     write_token(folder.path(), 0o600);
