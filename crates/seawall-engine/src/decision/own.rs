@@ -146,6 +146,12 @@ impl OwnRules {
         Some(self.rules.remove(at).said)
     }
 
+    /// Has a rule end then, and says whether there is one; a year after it was made at the latest.
+    pub fn set_end(&mut self, id: RuleId, expires: Timestamp) -> bool {
+        let held = self.rules.iter_mut().find(|held| held.said.id == id);
+        held.map(|held| held.said.expires = expires.min(held.said.since + BAN_DURATION_MAX)).is_some()
+    }
+
     /// Lets time pass; returns the rules that have ended.
     pub fn expire(&mut self, now: Timestamp) -> Vec<OwnRule> {
         self.rules.extract_if(.., |held| held.said.expires <= now).map(|held| held.said).collect()

@@ -22,7 +22,9 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let Confirmed { changes } = arguments.guard.ask(http::Method::POST, "/v1/confirm")?;
     if changes == 0 {
-        return Err(Failure::negative("nothing waits to be confirmed; what was not confirmed in time is undone"));
+        return Err(Failure::negative(
+            "nothing waits to be confirmed; what was not confirmed in time, or before the guard stopped, is undone",
+        ));
     }
     print(&format!("Confirmed {changes} {}.\n", if changes == 1 { "change" } else { "changes" }))?;
     Ok(ExitCode::SUCCESS)

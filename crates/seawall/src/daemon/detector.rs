@@ -1,6 +1,8 @@
 //! The thread that detects: takes in what the workers saw, asks the engine four times a second, and publishes the rules
 //! and the state.
 
+mod unconfirmed;
+
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -30,6 +32,7 @@ use crate::show::notify::Notifications;
 use crate::source::proxy::traffic::{Traffic, TrafficTotals};
 use crate::source::record::Record;
 use crate::source::shared::{CLIENT_ENTRIES, Shared};
+use unconfirmed::Unconfirmed;
 
 /// How often the queues are emptied. They hold what a worker hands over in ten times as long.
 const TAKE_INTERVAL: Duration = Duration::from_millis(50);
@@ -118,7 +121,7 @@ struct Running {
     /// The operator's rules that were taken back.
     pardoned: Pardons,
     /// Rules that are taken back unless they are confirmed.
-    unconfirmed: Vec<(Timestamp, RuleId)>,
+    unconfirmed: Vec<Unconfirmed>,
     /// The rules that the edge was told of, and when it may be told again.
     at_edge: Option<Vec<WantedRule>>,
     edge_at: Timestamp,
@@ -209,7 +212,7 @@ impl Detecting {
                     false
                 }
                 Ok(Command::Confirm(done)) => {
-                    let _ = done.send(std::mem::take(&mut running.unconfirmed).len());
+                    let _ = done.send(self.confirm(&mut running));
                     false
                 }
                 Ok(Command::RuleTexts(done)) => {
@@ -219,6 +222,7 @@ impl Detecting {
                     false
                 }
                 Ok(Command::Withdraw(rule, done)) if running.own.remove(rule).is_some() => {
+                    running.unconfirmed.retain(|unconfirmed| unconfirmed.rule != rule);
                     self.own_changed(&mut running, &[rule]);
                     let _ = done.send(());
                     true
@@ -242,6 +246,8 @@ impl Detecting {
                 self.save(&running.detector);
             }
         }
+        // Nobody can confirm it any more.
+        self.undo_unconfirmed(&mut running, Timestamp::from_micros(u64::MAX));
         self.save(&running.detector);
     }
 
@@ -294,15 +300,9 @@ impl Detecting {
             self.record.minute(minute, counts);
             self.record.keep(record::COUNTERS, serde_json::to_string(&totals).unwrap_or_default());
         }
-        let mut ended: Vec<RuleId> = running.own.expire(now).iter().map(|rule| rule.id).collect();
-        let undone: Vec<(Timestamp, RuleId)> = running.unconfirmed.extract_if(.., |(until, _)| *until <= now).collect();
-        for (_, rule) in undone {
-            if running.own.remove(rule).is_some() {
-                self.record.journal(Actor::Guard, Action::Undo, format!("{rule} was not confirmed in time"));
-                tracing::info!("{rule} was not confirmed in time and is taken back");
-                ended.push(rule);
-            }
-        }
+        // Before those that have ended: in force they end with their deadline.
+        self.undo_unconfirmed(running, now);
+        let ended: Vec<RuleId> = running.own.expire(now).iter().map(|rule| rule.id).collect();
         if !ended.is_empty() {
             self.own_changed(running, &ended);
         }
@@ -336,7 +336,9 @@ impl Detecting {
     ) -> Result<RuleStatus, OwnRuleError> {
         let (own, added) = self.try_rule(running, rule)?;
         running.own = own;
-        running.unconfirmed.extend(until.map(|until| (until, added.id)));
+        if let Some(until) = until {
+            self.await_confirmation(running, &added, until);
+        }
         self.own_changed(running, &[]);
         self.record.journal(Actor::Operator, Action::AddRule, format!("{}: {}", added.id, added.text));
         Ok(added)

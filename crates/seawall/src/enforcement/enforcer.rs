@@ -23,6 +23,7 @@ use super::kernel::table::Desired;
 use super::limits::Offences;
 use super::never::{Configured, NeverBan};
 use super::orders::{EnforcementStatus, Order, seconds};
+use super::unconfirmed::Unconfirmed;
 use super::{Edge, HandDown, Why};
 use crate::config;
 use crate::privacy::KeyStore;
@@ -113,12 +114,6 @@ pub struct Parts {
     pub status: Arc<ArcSwap<EnforcementStatus>>,
 }
 
-/// A change that is undone unless it is confirmed.
-struct Unconfirmed {
-    until: Timestamp,
-    before: Vec<(IpNet, Option<Ban>)>,
-}
-
 /// The thread's state.
 pub struct Enforcer {
     parts: Parts,
@@ -127,7 +122,8 @@ pub struct Enforcer {
     proxied: Bans,
     never_ban: NeverBan,
     kernel: Kernel,
-    unconfirmed: Vec<Unconfirmed>,
+    /// Bans that end unless they are confirmed.
+    unconfirmed: Unconfirmed,
     pardons: Pardons,
     ports: BTreeSet<u16>,
     /// The never-ban list as the kernel has it.
@@ -157,7 +153,7 @@ impl Enforcer {
             proxied: Bans::new(parts.edge.as_ref().map_or(0, |(_, settings)| settings.entries_max)),
             never_ban: NeverBan::new(parts.never_ban.clone()),
             kernel,
-            unconfirmed: Vec::new(),
+            unconfirmed: Unconfirmed::default(),
             pardons: Pardons::default(),
             spared: BTreeSet::new(),
             nobody: Bans::new(0),
@@ -243,7 +239,12 @@ impl Enforcer {
             self.publish_status();
         }
         self.parts.hurry.store(false, Ordering::Release);
+        // Nobody can confirm it any more.
+        for undone in self.unconfirmed.undo_all() {
+            self.undo(undone, self.parts.shared.clock.now());
+        }
         if self.parts.kernel.keep && !self.panicked {
+            self.bring_into_line(self.parts.shared.clock.now());
             tracing::info!("the kernel's table stays, as [kernel] keep says; its entries end within ten minutes");
             return Ok(());
         }

@@ -16,6 +16,7 @@ mod kernel;
 mod limits;
 mod never;
 mod orders;
+mod unconfirmed;
 
 pub use edge::Edge;
 pub use enforcer::{Enforcer, Parts};

@@ -13,13 +13,11 @@ use super::super::never::Entry;
 use super::super::orders::{
     BanRequest, BanView, Banned, Confirmed, NeverBanView, Order, UnbanRequest, Unbannable, Unbanned, seconds,
 };
-use super::{Enforcer, Unconfirmed};
+use super::super::unconfirmed::{Pending, Undone};
+use super::Enforcer;
 use crate::networks::Networks;
 use crate::privacy::{Cipher, Day, Scheme};
 use crate::record::{Action, Actor};
-
-/// Changes that wait to be confirmed.
-const UNCONFIRMED_MAX: usize = 64;
 
 impl Enforcer {
     pub(super) fn obey(&mut self, order: Order, now: Timestamp) {
@@ -44,8 +42,10 @@ impl Enforcer {
                 self.panicked = is_on;
                 self.parts.hurry.store(false, Ordering::Release);
                 let kernel = self.kernel.panic(is_on, now);
-                self.bans
-                    .retain(|ban| !matches!(ban.cause, BanCause::Rule(_) | BanCause::Limit | BanCause::ProxiedLimit));
+                let is_guards =
+                    |ban: &Ban| matches!(ban.cause, BanCause::Rule(_) | BanCause::Limit | BanCause::ProxiedLimit);
+                self.bans.retain(|ban| !is_guards(ban));
+                self.unconfirmed.forget_before(is_guards);
                 self.proxied.retain(|_| false);
                 if let Some((edge, _)) = &self.parts.edge {
                     edge.set_panicked(is_on);
@@ -56,13 +56,7 @@ impl Enforcer {
                 self.parts.record.journal(Actor::Operator, action, String::new());
                 let _ = done.send(kernel);
             }
-            Order::Confirm(done) => {
-                let changes = std::mem::take(&mut self.unconfirmed).len();
-                if changes > 0 {
-                    self.parts.record.journal(Actor::Operator, Action::Confirm, format!("{changes} changes"));
-                }
-                let _ = done.send(Confirmed { changes });
-            }
+            Order::Confirm(done) => drop(done.send(self.confirm())),
             Order::Configure { never_ban, ports } => {
                 self.never_ban.configure(never_ban);
                 self.ports = ports.into_iter().chain(self.parts.kernel.ports.iter().copied()).collect();
@@ -80,6 +74,7 @@ impl Enforcer {
                 let pardoned: Vec<IpNet> =
                     self.bans.iter().filter(|ban| is_pardoned(ban)).map(|ban| ban.network).collect();
                 self.proxied.retain(|ban| !is_pardoned(ban));
+                self.unconfirmed.forget_before(is_pardoned);
                 for network in pardoned {
                     self.parts.record.unban(network);
                     self.bans.remove(network);
@@ -102,7 +97,8 @@ impl Enforcer {
         let layers = self.layers();
         let mut banned = Banned { layers, networks: networks.len(), collateral, withheld, ..Banned::default() };
         let reason = request.reason.as_deref().map(printable);
-        let (mut before, mut recorded, mut asked) = (Vec::new(), Vec::new(), 0_usize);
+        let until = request.confirm_seconds.map(|time| now + seconds(time));
+        let (mut added, mut recorded, mut asked) = (Vec::new(), Vec::new(), 0_usize);
         if !request.dry_run && !withheld {
             self.make_way(request.cause, &networks, now);
         }
@@ -130,10 +126,17 @@ impl Enforcer {
             match self.bans.add(ban.clone(), self.never_ban.set()) {
                 Ok(true) => {
                     banned.added += 1;
-                    recorded.push(ban.clone());
-                    before.push((ban.network, present));
                     let within = |entry: &&Entry| ban.network.contains(&entry.network);
                     banned.spared.extend(self.never_ban.entries().iter().filter(within).copied());
+                    match until {
+                        // In the kernel and in the record, too, it ends with the deadline, so that a killed guard undoes it.
+                        Some(until) => recorded.extend(self.bans.shorten(ban.network, until).cloned()),
+                        None => {
+                            self.unconfirmed.forget(ban.network);
+                            recorded.push(ban.clone());
+                        }
+                    }
+                    added.push(Pending { ban, before: present });
                 }
                 Ok(false) => banned.unchanged += 1,
                 Err(error) => banned.refused.push(refuse(error.to_string())),
@@ -143,8 +146,8 @@ impl Enforcer {
         self.is_gate_stale = true;
         if banned.added > 0 {
             let actor = if request.cause == BanCause::Import { Actor::Import } else { Actor::Operator };
-            let whom = match before.as_slice() {
-                [(network, _)] => network.to_string(),
+            let whom = match added.as_slice() {
+                [one] => one.ban.network.to_string(),
                 networks => format!("{} of {asked} networks", networks.len()),
             };
             let places = asked::places(&request.countries, &request.systems);
@@ -152,13 +155,11 @@ impl Enforcer {
             let reason = reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
             let text = format!("{whom}{of_places}{reason}");
             self.parts.record.journal(actor, Action::Ban, text);
-            if let Some(confirm) = request.confirm_seconds {
-                if self.unconfirmed.len() >= UNCONFIRMED_MAX {
-                    self.undo_first();
-                }
-                let until = now + seconds(confirm);
-                banned.confirm_until = Some(until);
-                self.unconfirmed.push(Unconfirmed { until, before });
+            banned.confirm_until = until;
+            if let Some(until) = until
+                && let Some(undone) = self.unconfirmed.add(until, added)
+            {
+                self.undo(undone, now);
             }
         }
         banned
@@ -217,6 +218,7 @@ impl Enforcer {
         }
         let rules = self.parts.shared.rules.load_full();
         for network in &gone {
+            self.unconfirmed.forget(*network);
             let is_proxied = self.proxied.remove(*network).is_some();
             let here = self.bans.remove(*network);
             unbanned.removed += usize::from(here.is_some() || is_proxied);
@@ -279,29 +281,44 @@ impl Enforcer {
         Some(Cipher::new(&key, Scheme::PrefixPreserving))
     }
 
+    /// What waits to be confirmed lasts for as long as was asked for.
+    fn confirm(&mut self) -> Confirmed {
+        let (bans, changes) = self.unconfirmed.confirm();
+        if changes > 0 {
+            // What is in force until the deadline is the same but for its end; what is not was taken back, or has ended.
+            let is_in_force = |ban: &Ban| self.bans.get(ban.network).is_some_and(|present| present.since == ban.since);
+            let bans: Vec<Ban> = bans.into_iter().filter(is_in_force).collect();
+            bans.iter().for_each(|ban| self.take(ban.clone()));
+            self.parts.record.bans(bans);
+            self.parts.record.journal(Actor::Operator, Action::Confirm, counted(changes as u64, "change"));
+        }
+        Confirmed { changes }
+    }
+
     pub(super) fn undo_unconfirmed(&mut self, now: Timestamp) {
-        while self.unconfirmed.first().is_some_and(|change| change.until <= now) {
-            self.undo_first();
+        for undone in self.unconfirmed.run_out(now) {
+            self.undo(undone, now);
         }
     }
 
-    fn undo_first(&mut self) {
-        if self.unconfirmed.is_empty() {
+    pub(super) fn undo(&mut self, undone: Vec<Undone>, now: Timestamp) {
+        if undone.is_empty() {
             return;
         }
-        let change = self.unconfirmed.remove(0);
-        let count = change.before.len();
-        for (network, before) in change.before {
-            self.bans.remove(network);
-            match before {
+        let bans = counted(undone.len() as u64, "ban");
+        for Undone { network, since, before } in undone {
+            if self.bans.get(network).is_some_and(|ban| ban.since == since) {
+                self.bans.remove(network);
+            }
+            match before.filter(|ban| ban.expires > now) {
                 Some(ban) => {
                     self.parts.record.ban(&ban);
                     self.take(ban);
                 }
-                None => self.parts.record.unban(network),
+                None if self.bans.get(network).is_none() => self.parts.record.unban(network),
+                None => {}
             }
         }
-        let bans = counted(count as u64, "ban");
         tracing::info!("not confirmed in time and so undone: {bans}");
         self.parts.record.journal(Actor::Guard, Action::Undo, format!("{bans} not confirmed in time"));
         self.is_gate_stale = true;

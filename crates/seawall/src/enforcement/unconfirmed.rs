@@ -1,0 +1,180 @@
+//! Bans that end unless they are confirmed, and what was there before each: so that nothing but what was confirmed outlives its
+//! deadline, in whatever order changes are made, taken back and run out.
+
+use std::collections::BTreeMap;
+
+use ipnet::IpNet;
+use seawall_engine::decision::Ban;
+use seawall_engine::units::Timestamp;
+
+/// Changes that wait to be confirmed; beyond that the oldest is undone.
+const CHANGES_MAX: usize = 64;
+
+/// What waits, in the order in which it was said.
+#[derive(Debug, Default)]
+pub(super) struct Unconfirmed {
+    changes: Vec<Change>,
+}
+
+/// One change.
+#[derive(Debug)]
+struct Change {
+    until: Timestamp,
+    /// By network: a country is a hundred thousand.
+    bans: BTreeMap<IpNet, Pending>,
+}
+
+/// A ban of a change. In force it ends with the change's deadline, here it is as it is to be once it is confirmed.
+#[derive(Clone, Debug)]
+pub(super) struct Pending {
+    /// As it is to be.
+    pub(super) ban: Ban,
+    /// What it took the place of.
+    pub(super) before: Option<Ban>,
+}
+
+/// A network whose ban has not been confirmed: its ban goes, and what was there before comes back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Undone {
+    pub(super) network: IpNet,
+    /// When the ban that goes was made: another one of the same network stays.
+    pub(super) since: Timestamp,
+    pub(super) before: Option<Ban>,
+}
+
+impl Unconfirmed {
+    /// How many changes wait.
+    pub(super) fn len(&self) -> usize {
+        self.changes.len()
+    }
+
+    /// One more change waits. Where there are too many, returns what is undone for it.
+    pub(super) fn add(&mut self, until: Timestamp, bans: Vec<Pending>) -> Option<Vec<Undone>> {
+        let oldest = if self.changes.len() >= CHANGES_MAX { Some(self.undo(0)) } else { None };
+        let bans = bans.into_iter().map(|pending| (pending.ban.network, pending)).collect();
+        self.changes.push(Change { until, bans });
+        oldest
+    }
+
+    /// Takes out the changes whose time is over, and says what is to be undone of each.
+    pub(super) fn run_out(&mut self, now: Timestamp) -> Vec<Vec<Undone>> {
+        let mut undone = Vec::new();
+        while let Some(index) = self.changes.iter().position(|change| change.until <= now) {
+            undone.push(self.undo(index));
+        }
+        undone
+    }
+
+    /// Takes every change out, the newest first.
+    pub(super) fn undo_all(&mut self) -> Vec<Vec<Undone>> {
+        (0..self.changes.len()).rev().map(|index| self.undo(index)).collect()
+    }
+
+    /// Everything is confirmed: the bans as they are to be, and how many changes that were.
+    pub(super) fn confirm(&mut self) -> (Vec<Ban>, usize) {
+        let changes = std::mem::take(&mut self.changes);
+        let count = changes.len();
+        (changes.into_iter().flat_map(|change| change.bans.into_values()).map(|pending| pending.ban).collect(), count)
+    }
+
+    /// A later word about a network stands, whatever becomes of what waits.
+    pub(super) fn forget(&mut self, network: IpNet) {
+        for change in &mut self.changes {
+            change.bans.remove(&network);
+        }
+        self.changes.retain(|change| !change.bans.is_empty());
+    }
+
+    /// Bans that are not to come back, since who made them has let go of them.
+    pub(super) fn forget_before(&mut self, is_gone: impl Fn(&Ban) -> bool) {
+        for pending in self.changes.iter_mut().flat_map(|change| change.bans.values_mut()) {
+            pending.before.take_if(|ban| is_gone(ban));
+        }
+    }
+
+    fn undo(&mut self, index: usize) -> Vec<Undone> {
+        let change = self.changes.remove(index);
+        let mut undone = Vec::new();
+        for (network, Pending { ban, before }) in change.bans {
+            match self.changes.iter_mut().skip(index).find_map(|change| change.bans.get_mut(&network)) {
+                // That one is in force, and took the place of what was never confirmed.
+                Some(later) => later.before = before,
+                None => undone.push(Undone { network, since: ban.since, before }),
+            }
+        }
+        undone
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use seawall_engine::decision::BanCause;
+
+    use super::*;
+
+    fn after(seconds: u64) -> Timestamp {
+        Timestamp::from_seconds(1_700_000_000) + Duration::from_secs(seconds)
+    }
+
+    fn ban(seconds: u64) -> Ban {
+        let network = "192.0.2.7/32".parse().expect("a network");
+        Ban { network, since: after(seconds), expires: after(3_600), cause: BanCause::Operator, reason: None }
+    }
+
+    fn change(unconfirmed: &mut Unconfirmed, until: u64, made: u64, before: Option<Ban>) {
+        assert_eq!(unconfirmed.add(after(until), vec![Pending { ban: ban(made), before }]), None);
+    }
+
+    #[test]
+    fn a_short_deadline_does_not_wait_behind_a_long_one() {
+        let mut unconfirmed = Unconfirmed::default();
+        let other = Ban { network: "192.0.2.8/32".parse().expect("a network"), ..ban(1) };
+        unconfirmed.add(after(600), vec![Pending { ban: other, before: None }]);
+        change(&mut unconfirmed, 2, 1, None);
+        let undone = unconfirmed.run_out(after(2));
+        assert_eq!(undone, [[Undone { network: ban(1).network, since: after(1), before: None }]]);
+        assert_eq!(unconfirmed.len(), 1);
+    }
+
+    #[test]
+    fn of_overlapping_changes_none_brings_back_what_was_not_confirmed() {
+        let first = ban(0);
+        for order in [[10, 20], [20, 10]] {
+            let mut unconfirmed = Unconfirmed::default();
+            change(&mut unconfirmed, order[0], 1, Some(first.clone()));
+            change(&mut unconfirmed, order[1], 2, Some(ban(1)));
+            let early = unconfirmed.run_out(after(10)).concat();
+            let late = unconfirmed.run_out(after(20)).concat();
+            // Whichever goes last brings back what was there before both.
+            if order[0] < order[1] {
+                assert!(early.is_empty(), "the second is in force");
+            } else {
+                assert_eq!(early[0].before, Some(ban(1)), "the first still waits");
+            }
+            assert_eq!(late[0].before, Some(first.clone()), "{order:?}");
+        }
+        let mut unconfirmed = Unconfirmed::default();
+        change(&mut unconfirmed, 10, 1, Some(first.clone()));
+        change(&mut unconfirmed, 20, 2, Some(ban(1)));
+        let all = unconfirmed.undo_all().concat();
+        assert_eq!(all.last().and_then(|undone| undone.before.clone()), Some(first));
+    }
+
+    #[test]
+    fn what_was_taken_back_meanwhile_stays_so() {
+        let mut unconfirmed = Unconfirmed::default();
+        change(&mut unconfirmed, 10, 1, Some(ban(0)));
+        unconfirmed.forget(ban(0).network);
+        assert_eq!(unconfirmed.len(), 0);
+        change(&mut unconfirmed, 10, 1, Some(ban(0)));
+        unconfirmed.forget_before(|_| true);
+        assert_eq!(unconfirmed.run_out(after(10)).concat()[0].before, None);
+        for number in 0..CHANGES_MAX as u64 {
+            change(&mut unconfirmed, 100, number, None);
+        }
+        assert!(unconfirmed.add(after(100), vec![Pending { ban: ban(99), before: None }]).is_some());
+        assert_eq!(unconfirmed.len(), CHANGES_MAX);
+    }
+}
