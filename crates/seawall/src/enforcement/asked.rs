@@ -3,17 +3,19 @@
 
 use ipnet::IpNet;
 use seawall_engine::address::{AddressSet, ClientAddress};
-use seawall_engine::decision::{BanCause, Collateral, Innocent, ban_network};
+use seawall_engine::decision::{BanCause, Collateral, Innocent, ban_network, check_ban};
 use seawall_engine::network::CountryCode;
 
 use super::orders::{BanRequest, COLLATERAL_MAX};
 use crate::networks::Networks;
 
 /// Networks with what an operator says of each. Those of lists and countries are as few as they can be written with; single
-/// clients stay as they are named, so that each can be taken back, and so does whatever a person names.
-pub(super) fn networks(request: &BanRequest, known: &Networks) -> Vec<(IpNet, Option<u64>)> {
+/// clients stay as they are named, so that each can be taken back, and so does whatever a person names. An address of IPv6 that may
+/// not be banned stays itself: its /64, which a ban of it would be about, may have nobody on the list but in part.
+pub(super) fn networks(request: &BanRequest, known: &Networks, never_ban: &AddressSet) -> Vec<(IpNet, Option<u64>)> {
     let is_list = request.cause == BanCause::Import;
-    let named = request.networks.iter().map(|(network, seconds)| (ban_network(*network), *seconds));
+    let as_banned = |network: IpNet| if check_ban(network, never_ban).is_ok() { ban_network(network) } else { network };
+    let named = request.networks.iter().map(|(network, seconds)| (as_banned(*network), *seconds));
     let (of_lists, mut others): (Vec<_>, Vec<_>) =
         named.partition(|(network, seconds)| is_list && seconds.is_none() && !is_client(*network));
     let mut large: Vec<IpNet> = of_lists.into_iter().map(|(network, _)| network).collect();
@@ -99,7 +101,8 @@ mod tests {
             ("192.0.2.0/25", Some(5)),
             ("2001:db8::7/128", None),
         ]);
-        let found = networks(&asked, &known);
+        let nobody = AddressSet::default();
+        let found = networks(&asked, &known, &nobody);
         let expected = [
             ("203.0.113.8/32", None),
             ("203.0.113.9/32", None),
@@ -109,7 +112,16 @@ mod tests {
         ];
         assert_eq!(found, expected.map(|(text, seconds)| (network(text), seconds)));
         let named = BanRequest { cause: BanCause::Operator, ..asked };
-        assert_eq!(networks(&named, &known).len(), 7, "a person's bans are taken back as they were said");
+        assert_eq!(networks(&named, &known, &nobody).len(), 7, "a person's bans are taken back as they were said");
+    }
+
+    #[test]
+    fn a_protected_address_of_ipv6_is_not_made_its_64() {
+        let known = Networks::load(&NetworkFiles::default()).expect("the built-in table");
+        let never_ban = AddressSet::new([network("2001:db8::7/128")]);
+        let asked = request(&[("2001:db8::7/128", None), ("2001:db8::8/128", None)]);
+        let found = networks(&asked, &known, &never_ban);
+        assert_eq!(found, [(network("2001:db8::7/128"), None), (network("2001:db8::/64"), None)]);
     }
 
     #[test]
@@ -117,7 +129,7 @@ mod tests {
         let known = Networks::load(&NetworkFiles::default()).expect("the built-in table");
         let liechtenstein: CountryCode = "LI".parse().expect("a country");
         let asked = BanRequest { countries: vec![liechtenstein], systems: vec![13335], ..request(&[]) };
-        let found = networks(&asked, &known);
+        let found = networks(&asked, &known, &AddressSet::default());
         assert!(found.len() > 50, "{}", found.len());
         let set = AddressSet::new(found.iter().map(|(network, _)| *network));
         assert!(set.contains(ClientAddress::new("1.1.1.1".parse().expect("an address"))));

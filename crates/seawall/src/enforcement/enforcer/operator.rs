@@ -90,7 +90,8 @@ impl Enforcer {
             self.never_ban.operator(operator, now);
             self.refresh_never_ban(now);
         }
-        let networks = asked::networks(request, &self.parts.shared.settings.load().networks);
+        let known = self.parts.shared.settings.load();
+        let networks = asked::networks(request, &known.networks, self.never_ban.set());
         let innocent = self.parts.innocent.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let collateral = asked::collateral(&networks, &innocent);
         let withheld = asked::is_too_much(request, collateral);

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use seawall_engine::address::{AddressSet, ClientAddress};
+use seawall_engine::decision::client_network;
 use seawall_engine::units::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -85,7 +86,8 @@ pub struct Configured {
 pub(crate) struct NeverBan {
     configured: Configured,
     sessions: Sessions,
-    operators: BTreeMap<IpAddr, Timestamp>,
+    /// Of an IPv6 address its /64: a machine changes its own address within it.
+    operators: BTreeMap<IpNet, Timestamp>,
     entries: Vec<Entry>,
     set: AddressSet,
 }
@@ -116,10 +118,10 @@ impl NeverBan {
         if address.is_loopback() {
             return;
         }
-        self.operators.insert(address.ip(), now);
+        self.operators.insert(client_network(address), now);
         while self.operators.len() > OPERATORS_MAX {
-            let oldest = self.operators.iter().min_by_key(|(_, seen)| **seen).map(|(address, _)| *address);
-            oldest.map(|address| self.operators.remove(&address));
+            let oldest = self.operators.iter().min_by_key(|(_, seen)| **seen).map(|(network, _)| *network);
+            oldest.map(|network| self.operators.remove(&network));
         }
     }
 
@@ -135,8 +137,7 @@ impl NeverBan {
     }
 
     fn build(&mut self, machine: Vec<Entry>) -> bool {
-        let operators =
-            self.operators.keys().map(|address| Entry { network: (*address).into(), reason: Reason::Session });
+        let operators = self.operators.keys().map(|network| Entry { network: *network, reason: Reason::Session });
         let mut entries: Vec<Entry> =
             self.configured.entries.iter().copied().chain(operators).chain(machine).map(canonical).collect();
         entries.sort_unstable();
@@ -186,6 +187,9 @@ mod tests {
         assert!(list.refresh(start));
         assert_eq!(list.reason(address.into()), Some(Reason::Session));
         assert!(list.set().contains(ClientAddress::new(address)));
+        list.operator("2001:db8:9:2::7".parse().expect("an address"), start);
+        list.refresh(start);
+        assert_eq!(list.reason("2001:db8:9:2:ffff::1/128".parse().expect("a network")), Some(Reason::Session));
         list.refresh(start + OPERATOR_LIFE);
         assert_eq!(list.reason(address.into()), None);
         for number in 0..1_000_u32 {
