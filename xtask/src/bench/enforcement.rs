@@ -349,7 +349,7 @@ impl Guard {
 
     /// Microseconds of the guard's processor time for each request that it refuses.
     fn refused(&self) -> Result<f64, Failure> {
-        self.seawall(&["rules", "add", "path = \"/unwanted\""])?;
+        self.seawall(&["rules", "add", "path = \"/unwanted\"", "--anyway"])?;
         let failed = |error: std::io::Error| Failure::Bench(format!("a request is not answered: {error}"));
         let target: SocketAddr = LISTEN.parse().map_err(|_| Failure::Bench("no address".to_owned()))?;
         let before = self.cpu_time();

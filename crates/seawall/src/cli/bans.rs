@@ -20,7 +20,7 @@ use super::output::{clients, print};
 use crate::config::{NetworkFiles, quantity};
 use crate::enforcement::import::fail2ban::{self, BansMade};
 use crate::enforcement::import::{Import, Imported, list};
-use crate::enforcement::{BanRequest, BanView, Banned, NeverBanView, UnbanRequest, Unbanned, own_session};
+use crate::enforcement::{BanRequest, BanView, Banned, NeverBanView, UnbanRequest, Unbanned, Withheld, own_session};
 use crate::host::clock::wall_clock;
 use crate::networks::Networks;
 use crate::privacy::{KeyStore, RETENTION_DAYS_MAX};
@@ -191,7 +191,10 @@ struct How {
     /// Only say what it would be and do; nobody is banned.
     #[arg(long, conflicts_with = "confirm")]
     dry_run: bool,
-    /// Do it even if it keeps away more than 1% of the traffic that is served in calm times.
+    /// Do it even if it keeps away more than 1% of the traffic that is served in calm times, or nobody knows how much.
+    ///
+    /// It is not known as long as fewer than 300 requests were served. Then more than a client's own network (a /24, of IPv6 a /48), a
+    /// country, an autonomous system or more than 64 networks need this or --confirm.
     #[arg(long)]
     anyway: bool,
 }
@@ -227,7 +230,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
             } else {
                 print(&outcome(&banned, how))?;
             }
-            return refused(&banned);
+            return refused(&banned, how);
         }
         Some(Command::Remove { names, places, guard, .. }) => {
             let request =
@@ -313,7 +316,12 @@ fn outcome(banned: &Banned, how: &How) -> String {
     if how.dry_run {
         let time = quantity::show_duration(how.duration);
         let count = banned.networks.saturating_sub(banned.refused.len());
-        text += &format!("Would ban {count} {} for {time}.\n", plural(count, "network"));
+        let need = match banned.withheld {
+            None => "",
+            Some(Withheld::TooMuch) => ", with --anyway",
+            Some(Withheld::Unknown) => ", with --anyway or --confirm",
+        };
+        text += &format!("Would ban {count} {} for {time}{need}.\n", plural(count, "network"));
     }
     if banned.added > 0 {
         let layers = if banned.layers.is_empty() {
@@ -337,11 +345,20 @@ fn outcome(banned: &Banned, how: &How) -> String {
 }
 
 /// The exit code of a request of which some may have been refused.
-fn refused(banned: &Banned) -> Result<ExitCode, Failure> {
-    if banned.withheld {
-        return Err(Failure::negative(
-            "nobody was banned: that keeps away more than 1% of the visitors; --anyway does it",
-        ));
+fn refused(banned: &Banned, how: &How) -> Result<ExitCode, Failure> {
+    match banned.withheld.filter(|_| !how.dry_run) {
+        Some(Withheld::TooMuch) => {
+            return Err(Failure::negative(
+                "nobody was banned: that keeps away more than 1% of the visitors; --anyway does it",
+            ));
+        }
+        Some(Withheld::Unknown) => {
+            return Err(Failure::negative(
+                "nobody was banned: whom it keeps away is not known, and it is about more than a client's own network; --confirm 60s \
+                 does it and undoes it unless you say `seawall confirm`, --anyway does it for good",
+            ));
+        }
+        None => {}
     }
     if banned.refused.is_empty() {
         return Ok(ExitCode::SUCCESS);
@@ -377,7 +394,12 @@ fn import(file: &Path, how: &How, guard: &Guard) -> Result<ExitCode, Failure> {
     let nowhere = Places { country: Vec::new(), asn: Vec::new() };
     let banned: Banned = guard.ask_with("/v1/bans", &how.request(networks, &nowhere, BanCause::Import))?;
     print(&outcome(&banned, how))?;
-    refused(&banned)
+    if banned.collateral.is_none() && banned.networks > 1 {
+        eprintln!(
+            "seawall: {name}: whom of your visitors this keeps away is not known; `seawall bans remove` takes it back"
+        );
+    }
+    refused(&banned, how)
 }
 
 pub(super) fn read_import(file: &Path) -> Result<Import, Failure> {

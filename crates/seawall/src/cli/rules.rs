@@ -12,7 +12,7 @@ use super::bans::duration;
 use super::guard::Guard;
 use super::output::print;
 use crate::config::quantity::show_duration;
-use crate::daemon::{RuleRequest, Snapshot};
+use crate::daemon::{RuleRequest, Snapshot, rule_withheld};
 use crate::enforcement::own_session;
 use crate::show::status;
 use crate::show::text::escape;
@@ -20,7 +20,7 @@ use crate::show::text::escape;
 /// Look at the rules of a running guard, put some of your own in force, and take them back.
 #[derive(clap::Args)]
 #[command(
-    after_help = "Examples:\n  seawall rules list\n  seawall rules add 'path = \"/xmlrpc.php\"' --for 2h\n  seawall rules explain R12\n  seawall rules remove R12"
+    after_help = "Examples:\n  seawall rules list\n  seawall rules add 'path = \"/xmlrpc.php\"' --for 2h --confirm 60s\n  seawall rules explain R12\n  seawall rules remove R12"
 )]
 pub(crate) struct Arguments {
     #[command(subcommand)]
@@ -41,12 +41,13 @@ enum Command {
     /// Put a rule of yours in force.
     ///
     /// The rule is conditions with `=` joined by `and`; docs/rules.md has the attributes. With --dry-run it is told how much of the
-    /// normal traffic that the guard has learned it would hit; `seawall backtest` tells the same from your logs.
+    /// normal traffic that the guard has learned it would hit; `seawall backtest` tells the same from your logs. One that would hit more
+    /// than 1%, or of which that is not known, is put in force with --confirm or with --anyway.
     #[command(after_help = "\
 Examples:
   seawall rules add 'path = \"/xmlrpc.php\"' --dry-run
   seawall rules add 'method = POST and path = \"/xmlrpc.php\"' --for 2h --confirm 60s
-  seawall rules add 'user-agent-word = \"BadBot\"' --action throttle --rate 2 --reason 'asks for everything'")]
+  seawall rules add 'user-agent-word = \"BadBot\"' --action throttle --rate 2 --reason 'asks for everything' --anyway")]
     Add {
         /// The rule, as in docs/rules.md.
         #[arg(value_name = "RULE")]
@@ -69,6 +70,9 @@ Examples:
         /// Only say what it would do to normal traffic; nothing is put in force.
         #[arg(long, conflicts_with = "confirm")]
         dry_run: bool,
+        /// Do it even if it hits more than 1% of normal traffic, or it is not known how much.
+        #[arg(long)]
+        anyway: bool,
         #[command(flatten)]
         guard: Guard,
     },
@@ -113,7 +117,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
                 }
             }
         }
-        Command::Add { text, action, rate, duration, reason, confirm, dry_run, guard } => {
+        Command::Add { text, action, rate, duration, reason, confirm, dry_run, anyway, guard } => {
             let request = RuleRequest {
                 text: text.clone(),
                 action: match action {
@@ -126,11 +130,15 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
                 confirm_seconds: confirm.map(|time| time.as_secs()),
                 operator: own_session(),
                 dry_run: *dry_run,
+                anyway: *anyway,
             };
             let added: RuleStatus = guard.ask_with("/v1/rules", &request)?;
             let done = if *dry_run { "would be" } else { "is" };
             print(&format!("{} {done} in force for {}: {}\n", added.id, show_duration(*duration), added.text))?;
             print(&format!("{}\n{SPARED}\n", predicted(&added)))?;
+            if *dry_run && rule_withheld(&added).is_some() {
+                print("It is put in force with --confirm or with --anyway.\n")?;
+            }
             if let Some(confirm) = confirm {
                 print(&format!("Say `seawall confirm` within {}, or it is taken back.\n", show_duration(*confirm)))?;
             }

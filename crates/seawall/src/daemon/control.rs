@@ -21,7 +21,8 @@ use super::state::{StateDirectory, StateError};
 use super::{Command, Daemon, Snapshot};
 use crate::enforcement::edge::{Edge, PlanView};
 use crate::enforcement::{
-    BanRequest, BanView, Banned, Confirmed, NeverBanView, Order, Panicked, UnbanRequest, Unbanned,
+    BanRequest, BanView, Banned, COLLATERAL_MAX, Confirmed, NeverBanView, Order, Panicked, UnbanRequest, Unbanned,
+    Withheld,
 };
 use crate::host::clock::Clock;
 use crate::record::{Action, Actor};
@@ -192,6 +193,17 @@ pub struct RuleRequest {
     /// Only say what it would be and do.
     #[serde(default)]
     pub dry_run: bool,
+    /// Do it even if it hits more than 1% of ordinary traffic, or it is not known how much.
+    #[serde(default)]
+    pub anyway: bool,
+}
+
+/// Why a rule is not put in force unless it is said that it is meant.
+pub fn rule_withheld(rule: &RuleStatus) -> Option<Withheld> {
+    match &rule.evidence {
+        evidence if evidence.collateral_upper >= 1.0 => Some(Withheld::Unknown),
+        evidence => (evidence.collateral > COLLATERAL_MAX).then_some(Withheld::TooMuch),
+    }
 }
 
 async fn add_rule(State(daemon): State<Arc<Daemon>>, Json(request): Json<RuleRequest>) -> Answer<RuleStatus> {
@@ -201,15 +213,28 @@ async fn add_rule(State(daemon): State<Arc<Daemon>>, Json(request): Json<RuleReq
     let now = daemon.shared.clock.now();
     let after = |seconds: u64| now + Duration::from_secs(seconds);
     let (expires, until) = (after(request.seconds), request.confirm_seconds.map(after));
+    let is_meant = request.anyway || until.is_some();
     let RuleRequest { text, action, reason, dry_run, .. } = request;
     let rule = OwnRule { id: RuleId(0), text, action, reason, since: now, expires, predicted: None };
-    let (done, is_done) = tokio::sync::oneshot::channel();
-    let gone = || problem(StatusCode::INTERNAL_SERVER_ERROR, "the detecting thread does not answer");
-    let command = if dry_run { Command::TryRule(rule, done) } else { Command::AddRule(rule, until, done) };
-    if !daemon.command(command) {
-        return Err(gone());
+    if dry_run || !is_meant {
+        let tried = detect(&daemon, |done| Command::TryRule(rule.clone(), done)).await?;
+        let tried = tried.map_err(|error| problem(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()))?;
+        let withheld = match rule_withheld(&tried) {
+            _ if dry_run => return Ok(Json(tried)),
+            Some(Withheld::TooMuch) => Some("it hits more than 1% of ordinary traffic"),
+            Some(Withheld::Unknown) => Some("what it hits of ordinary traffic is not known"),
+            None => None,
+        };
+        if let Some(why) = withheld {
+            let advice = "--confirm 60s does it and takes it back unless you say `seawall confirm`, --anyway does it for good, \
+                          --dry-run says what is known";
+            return Err(problem(
+                StatusCode::PRECONDITION_REQUIRED,
+                format!("the rule was not put in force: {why}; {advice}"),
+            ));
+        }
     }
-    let added = is_done.await.map_err(|_| gone())?;
+    let added = detect(&daemon, |done| Command::AddRule(rule, until, done)).await?;
     added.map(Json).map_err(|error| problem(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()))
 }
 
@@ -239,6 +264,16 @@ struct BansAsked {
 pub struct PanicAsked {
     /// Whether everything is to go out, or to go on.
     pub on: bool,
+}
+
+/// Asks the detecting thread for something.
+async fn detect<T>(
+    daemon: &Daemon,
+    command: impl FnOnce(tokio::sync::oneshot::Sender<T>) -> Command,
+) -> Result<T, (StatusCode, Json<Problem>)> {
+    let (done, is_done) = tokio::sync::oneshot::channel();
+    let gone = || problem(StatusCode::INTERNAL_SERVER_ERROR, "the detecting thread does not answer");
+    if daemon.command(command(done)) { is_done.await.map_err(|_| gone()) } else { Err(gone()) }
 }
 
 /// Asks the enforcing thread for something.

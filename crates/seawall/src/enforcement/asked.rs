@@ -6,8 +6,11 @@ use seawall_engine::address::{AddressSet, ClientAddress};
 use seawall_engine::decision::{BanCause, Collateral, Innocent, ban_network, check_ban};
 use seawall_engine::network::CountryCode;
 
-use super::orders::{BanRequest, COLLATERAL_MAX};
+use super::orders::{BanRequest, COLLATERAL_MAX, Withheld};
 use crate::networks::Networks;
+
+/// More than these are not looked at one by one by whoever types them.
+const BY_HAND_MAX: usize = 64;
 
 /// Networks with what an operator says of each. Those of lists and countries are as few as they can be written with; single
 /// clients stay as they are named, so that each can be taken back, and so does whatever a person names. An address of IPv6 that may
@@ -53,9 +56,29 @@ pub(super) fn collateral(networks: &[(IpNet, Option<u64>)], innocent: &Innocent)
     if large.is_empty() { None } else { innocent.within(&large) }
 }
 
-/// Whether a request has to say that it means it.
-pub(super) fn is_too_much(request: &BanRequest, collateral: Option<Collateral>) -> bool {
-    !request.anyway && collateral.is_some_and(|collateral| collateral.share > COLLATERAL_MAX)
+/// Whether a request has to say that it means it, and has not. A list was made by somebody who had a reason; of what is typed a
+/// slip may keep away everybody.
+pub(super) fn withheld(
+    request: &BanRequest,
+    networks: &[(IpNet, Option<u64>)],
+    collateral: Option<Collateral>,
+) -> Option<Withheld> {
+    let is_wide = || networks.len() > BY_HAND_MAX || networks.iter().any(|(network, _)| is_wide(*network));
+    let is_of_places = !request.countries.is_empty() || !request.systems.is_empty();
+    match collateral {
+        _ if request.anyway => None,
+        Some(collateral) => (collateral.share > COLLATERAL_MAX).then_some(Withheld::TooMuch),
+        None if request.cause == BanCause::Import || request.confirm_seconds.is_some() => None,
+        None => (is_of_places || is_wide()).then_some(Withheld::Unknown),
+    }
+}
+
+/// Whether it is more than the network of one client, household or office.
+fn is_wide(network: IpNet) -> bool {
+    match network {
+        IpNet::V4(network) => network.prefix_len() < 24,
+        IpNet::V6(network) => network.prefix_len() < 48,
+    }
 }
 
 fn is_client(network: IpNet) -> bool {
@@ -140,6 +163,35 @@ mod tests {
     }
 
     #[test]
+    fn what_may_keep_anybody_away_has_to_be_meant() {
+        let typed = BanRequest { cause: BanCause::Operator, ..request(&[]) };
+        let held = |asked: &BanRequest, networks: &[&str]| {
+            let networks: Vec<_> = networks.iter().map(|text| (network(text), None)).collect();
+            withheld(asked, &networks, None)
+        };
+        for (networks, expected) in [
+            (vec!["192.0.2.7/32"], None),
+            (vec!["192.0.2.0/24", "2001:db8::/48"], None),
+            (vec!["192.0.2.0/23"], Some(Withheld::Unknown)),
+            (vec!["2001:db8::/47"], Some(Withheld::Unknown)),
+            (vec!["192.0.2.7/32"; 64], None),
+            (vec!["192.0.2.7/32"; 65], Some(Withheld::Unknown)),
+        ] {
+            assert_eq!(held(&typed, &networks), expected, "{networks:?}");
+        }
+        let wide = ["10.0.0.0/8"];
+        assert_eq!(held(&BanRequest { anyway: true, ..typed.clone() }, &wide), None);
+        assert_eq!(held(&BanRequest { confirm_seconds: Some(60), ..typed.clone() }, &wide), None);
+        assert_eq!(held(&BanRequest { cause: BanCause::Import, ..typed.clone() }, &wide), None);
+        for asked in [
+            BanRequest { systems: vec![64_500], ..typed.clone() },
+            BanRequest { countries: vec!["US".parse().expect("a country")], ..typed },
+        ] {
+            assert_eq!(held(&asked, &[]), Some(Withheld::Unknown));
+        }
+    }
+
+    #[test]
     fn what_keeps_many_visitors_away_has_to_be_meant() {
         let mut innocent = Innocent::new();
         for number in 0..2_000_u32 {
@@ -150,9 +202,14 @@ mod tests {
         let of = |text: &str| collateral(&[(network(text), None)], &innocent);
         let collateral = of("198.51.100.0/24");
         assert!(collateral.is_some_and(|collateral| (0.04..0.06).contains(&collateral.share)), "{collateral:?}");
-        assert!(is_too_much(&asked, collateral));
-        assert!(!is_too_much(&BanRequest { anyway: true, ..asked.clone() }, collateral));
-        assert!(!is_too_much(&asked, of("203.0.113.0/24")));
+        let held = |asked: &BanRequest, collateral| withheld(asked, &[], collateral);
+        assert_eq!(held(&asked, collateral), Some(Withheld::TooMuch));
+        assert_eq!(
+            held(&BanRequest { confirm_seconds: Some(60), ..asked.clone() }, collateral),
+            Some(Withheld::TooMuch)
+        );
+        assert_eq!(held(&BanRequest { anyway: true, ..asked.clone() }, collateral), None);
+        assert_eq!(held(&asked, of("203.0.113.0/24")), None);
         assert_eq!(of("198.51.100.7/32"), None, "of a single client it is not asked");
         assert_eq!(super::collateral(&[(network("198.51.100.0/24"), None)], &Innocent::new()), None);
     }

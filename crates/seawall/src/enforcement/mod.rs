@@ -23,8 +23,8 @@ pub use enforcer::{Enforcer, Parts};
 pub use kernel::{Dropped, KernelState, KernelStatus, Removed, remove_tables};
 pub use never::{Configured, Entry, Reason};
 pub use orders::{
-    BanRequest, BanView, Banned, Confirmed, Enforcement, EnforcementStatus, NeverBanView, Order, Panicked,
-    UnbanRequest, Unbannable, Unbanned,
+    BanRequest, BanView, Banned, COLLATERAL_MAX, Confirmed, Enforcement, EnforcementStatus, NeverBanView, Order,
+    Panicked, UnbanRequest, Unbannable, Unbanned, Withheld,
 };
 
 use std::time::Duration;

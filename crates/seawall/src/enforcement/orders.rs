@@ -90,14 +90,24 @@ pub struct BanRequest {
     /// Only say what it would be and do.
     #[serde(default)]
     pub dry_run: bool,
-    /// Do it even if more than 1% of the visitors would be kept away.
+    /// Do it even if more than 1% of the visitors would be kept away, or it is not known how many.
     #[serde(default)]
     pub anyway: bool,
 }
 
 /// The share of the traffic served lately that an operator's bans may keep away unless it is said that they may, 0 to 1. The same
 /// as for rules that detection makes.
-pub(super) const COLLATERAL_MAX: f32 = 0.01;
+pub const COLLATERAL_MAX: f32 = 0.01;
+
+/// Why nothing was done that was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Withheld {
+    /// It keeps away more than [`COLLATERAL_MAX`].
+    TooMuch,
+    /// Whom it keeps away is not known, and it is about more than a client's own network.
+    Unknown,
+}
 
 /// What became of it.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -118,8 +128,9 @@ pub struct Banned {
     pub networks: usize,
     /// What of the traffic served lately comes from there; none when too little was served to tell.
     pub collateral: Option<Collateral>,
-    /// Whether nobody was banned, since that is too much.
-    pub withheld: bool,
+    /// Why nobody was banned, if that has to be meant and it was not said that it is.
+    #[serde(default)]
+    pub withheld: Option<Withheld>,
 }
 
 /// Who could not be banned, and why.

@@ -419,9 +419,20 @@ fn a_country_is_all_its_networks_and_is_taken_back_as_one() {
         let bans = |arguments: &[&str]| guard.command(&[&["bans"], arguments].concat());
         let tried = bans(&["add", "--country", "LI", "--asn", "AS13335", "--for", "2h", "--dry-run"]);
         assert!(tried.status.success() && text(&tried.stdout).contains("is not known"), "{tried:?}");
-        assert!(text(&tried.stdout).contains("Would ban "), "{tried:?}");
+        assert!(text(&tried.stdout).contains("for 2h, with --anyway or --confirm."), "{tried:?}");
+        for unknown in [&["--country", "LI"][..], &["--asn", "13335"], &["203.0.112.0/22"]] {
+            let withheld = bans(&[&["add"], unknown].concat());
+            let said = text(&withheld.stderr);
+            assert_eq!(withheld.status.code(), Some(1), "{withheld:?}");
+            assert!(
+                said.contains("is not known") && said.contains("--confirm 60s") && said.contains("--anyway"),
+                "{said}"
+            );
+        }
         assert_eq!(text(&bans(&["list"]).stdout), "Nobody is banned.\n");
-        assert!(bans(&["add", "--country", "LI"]).status.success());
+        assert!(bans(&["add", "--country", "LI", "--confirm", "30s"]).status.success());
+        assert!(bans(&["remove", "--all"]).status.success());
+        assert!(bans(&["add", "--country", "LI", "--anyway"]).status.success());
         assert!(bans(&["add", "203.0.113.7"]).status.success());
         let entries = || kernel(&guard, "networks").as_u64().unwrap_or_default();
         eventually("the kernel has it", || entries() > 50);
@@ -442,13 +453,19 @@ fn a_rule_of_the_operator_refuses_until_it_is_taken_back_and_outlives_the_guard(
     let origin = Origin::echoing();
     let mut first = Setup::to(&origin.url()).sections(SECTIONS).start();
     let add = |guard: &Guard, arguments: &[&str]| guard.command(&[&["rules", "add"], arguments].concat());
-    let added = add(&first, &["path = \"/login\"", "--for", "2h", "--reason", "guessing"]);
+    let withheld = add(&first, &["path = \"/login\""]);
+    assert_eq!(withheld.status.code(), Some(1), "nothing was learned: {withheld:?}");
+    let said = text(&withheld.stderr);
+    assert!(said.contains("is not known") && said.contains("--confirm 60s") && said.contains("--anyway"), "{said}");
+    assert_eq!(first.connect().fetch("/login").status, 200);
+    let added = add(&first, &["path = \"/login\"", "--for", "2h", "--reason", "guessing", "--anyway"]);
     assert!(text(&added.stdout).starts_with("R10001 is in force for 2h: path = \"/login\""), "{added:?}");
     assert_eq!(first.connect().fetch("/login").status, 403);
     assert_eq!(first.connect().fetch("/").status, 200);
     assert!(text(&added.stdout).contains("is not known"), "nothing was learned: {added:?}");
     let tried = add(&first, &["path = \"/tried\"", "--dry-run"]);
     assert!(text(&tried.stdout).starts_with("R10002 would be in force for 1h: path = \"/tried\""), "{tried:?}");
+    assert!(text(&tried.stdout).contains("with --confirm or with --anyway"), "{tried:?}");
     assert_eq!(first.connect().fetch("/tried").status, 200);
     let explained = text(&first.command(&["rules", "explain", "R10001"]).stdout);
     assert!(explained.contains("an operator said so: guessing"), "{explained}");
@@ -482,7 +499,7 @@ fn a_client_that_goes_on_after_refusals_is_dropped_by_the_kernel() {
     within(|| {
         let origin = Origin::echoing();
         let guard = guard(&origin);
-        assert!(guard.command(&["rules", "add", "path = \"/unwanted\""]).status.success());
+        assert!(guard.command(&["rules", "add", "path = \"/unwanted\"", "--anyway"]).status.success());
         let clock = seawall::host::clock::Clock::start();
         let mut tries = 0;
         // On connections of its own each, as a flood comes.
@@ -520,7 +537,7 @@ fn behind_a_trusted_proxy_nobody_is_dropped_by_the_kernel() {
         let origin = Origin::echoing();
         let sections = "[trust]\nproxies = [\"127.0.0.7\"]\n\n[policy]\nnever-ban-loopback = false\n";
         let guard = Setup::to(&origin.url()).kernel("").sections(sections).start();
-        assert!(guard.command(&["rules", "add", "path = \"/unwanted\""]).status.success());
+        assert!(guard.command(&["rules", "add", "path = \"/unwanted\"", "--anyway"]).status.success());
         for _ in 0..80 {
             let mut connection = connect(CLIENT, guard.address()).expect("the proxy is never dropped");
             let request = b"GET /unwanted HTTP/1.1\r\nHost: example.org\r\nUser-Agent: flood\r\nX-Forwarded-For: 203.0.113.5\r\nConnection: close\r\n\r\n";

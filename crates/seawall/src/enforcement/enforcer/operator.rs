@@ -94,13 +94,13 @@ impl Enforcer {
         let networks = asked::networks(request, &known.networks, self.never_ban.set());
         let innocent = self.parts.innocent.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let collateral = asked::collateral(&networks, &innocent);
-        let withheld = asked::is_too_much(request, collateral);
+        let withheld = asked::withheld(request, &networks, collateral);
         let layers = self.layers();
         let mut banned = Banned { layers, networks: networks.len(), collateral, withheld, ..Banned::default() };
         let reason = request.reason.as_deref().map(printable);
         let until = request.confirm_seconds.map(|time| now + seconds(time));
         let (mut added, mut recorded, mut asked) = (Vec::new(), Vec::new(), 0_usize);
-        if !request.dry_run && !withheld {
+        if !request.dry_run && withheld.is_none() {
             self.make_way(request.cause, &networks, now);
         }
         for (network, duration) in networks {
@@ -113,7 +113,7 @@ impl Enforcer {
                 banned.refused.push(refuse(format!("{error}{why}")));
                 continue;
             }
-            if request.dry_run || withheld {
+            if request.dry_run || withheld.is_some() {
                 continue;
             }
             let ban = Ban {

@@ -24,7 +24,7 @@ fn by_default_it_is_only_said_what_would_be_done() {
     fake.api().with_others(&["challenge bots", "seawalls of others"]);
     let guard = guard(&origin, &of_cloudflare(&fake));
     run(&guard, &["bans", "add", "203.0.113.7", "203.0.113.0/24", "2001:db8:7::/48", "--for", "1h"]);
-    run(&guard, &["rules", "add", RULE, "--for", "1h"]);
+    run(&guard, &["rules", "add", RULE, "--for", "1h", "--anyway"]);
     eventually("it is known what is wanted", || edge(&guard)["proposed"] == 5);
     assert_eq!((fake.changes(), edge(&guard)["state"].as_str()), (0, Some("proposing")));
     let said = run(&guard, &["edge", "plan"]);
@@ -58,7 +58,7 @@ fn bans_and_rules_come_and_go_and_what_others_have_stays_as_it_is() {
     let mut guard = on(&origin, &fake);
     run(&guard, &["bans", "add", "203.0.113.7", "--for", "1h"]);
     run(&guard, &["bans", "add", "198.51.100.0/24", "--for", "1h"]);
-    run(&guard, &["rules", "add", RULE, "--for", "1h"]);
+    run(&guard, &["rules", "add", RULE, "--for", "1h", "--anyway"]);
     eventually("all of it arrives", || fake.api().ips().len() == 2 && fake.api().names().len() == 4);
     eventually("it is in line", || is_active(&guard) && edge(&guard)["entries"] == 2 && edge(&guard)["rules"] == 1);
     // Who is never banned is spared within a banned network.
@@ -83,7 +83,7 @@ fn bans_and_rules_come_and_go_and_what_others_have_stays_as_it_is() {
 fn a_client_that_comes_through_the_cdn_and_goes_on_is_refused_there() {
     let (origin, fake) = (Origin::echoing(), Cloudflare::start());
     let guard = on(&origin, &fake);
-    run(&guard, &["rules", "add", RULE, "--for", "1h"]);
+    run(&guard, &["rules", "add", RULE, "--for", "1h", "--anyway"]);
     let ask = |client: &str| {
         let mut proxy = crate::support::client::Client::connect_from(super::PROXY, guard.address());
         proxy.send(format!(
@@ -127,7 +127,7 @@ fn beside_a_server_whom_its_log_says_that_the_cdn_named_is_refused_there() {
         write_token(folder, 0o600);
         append(&folder.join("access.log"), "");
     });
-    run(&guard, &["rules", "add", "path = \"/unwanted\"", "--for", "1h"]);
+    run(&guard, &["rules", "add", "path = \"/unwanted\"", "--for", "1h", "--anyway"]);
     let log = guard.folder().join("access.log");
     let unwanted = |client: &str, times: usize| {
         let line = line(&clock, "198.51.100.1", "GET /unwanted", "flood/1");
@@ -222,9 +222,9 @@ fn what_does_not_fit_and_what_cannot_be_said_is_told() {
     let (origin, fake) = (Origin::echoing(), Cloudflare::start());
     fake.api().with_others(&["first", "second", "third"]);
     let guard = guard(&origin, &format!("use = \"on\"\nentries-max = 2\n{}", of_cloudflare(&fake)));
-    run(&guard, &["bans", "add", "203.0.113.7", "203.0.113.8", "203.0.113.9", "64.0.0.0/6", "--for", "1h"]);
+    run(&guard, &["bans", "add", "203.0.113.7", "203.0.113.8", "203.0.113.9", "64.0.0.0/6", "--for", "1h", "--anyway"]);
     for rule in ["header-order = \"host,user-agent\"", "path = \"/a\"", "path = \"/b\""] {
-        run(&guard, &["rules", "add", rule, "--for", "1h"]);
+        run(&guard, &["rules", "add", rule, "--for", "1h", "--anyway"]);
     }
     eventually("there is room for five rules", || {
         let cloudflare = fake.api();

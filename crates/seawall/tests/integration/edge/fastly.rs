@@ -62,7 +62,7 @@ fn bans_and_rules_come_and_go_without_a_new_version() {
     set_up(&fake);
     let mut guard = on(&origin, &fake);
     run(&guard, &["bans", "add", "203.0.113.7", "2001:db8:7::/48", "--for", "1h"]);
-    run(&guard, &["rules", "add", "path = \"/unwanted\" and user-agent-word = flood", "--for", "1h"]);
+    run(&guard, &["rules", "add", "path = \"/unwanted\" and user-agent-word = flood", "--for", "1h", "--anyway"]);
     eventually("all of it arrives", || {
         fake.api().list("seawall") == ["2001:db8:7::/48", "203.0.113.7/32"]
             && fake.api().snippet("seawall").contains("R10001")

@@ -85,7 +85,7 @@ fn visitors_are_served_while_the_api_hangs_and_it_is_made_good_afterwards() {
         assert_eq!(visitor.fetch("/").status, 200);
     }
     // Bans, rules and panics do not wait for it either.
-    run(&guard, &["rules", "add", "path = \"/unwanted\"", "--for", "1h"]);
+    run(&guard, &["rules", "add", "path = \"/unwanted\"", "--for", "1h", "--anyway"]);
     run(&guard, &["panic"]);
     run(&guard, &["panic", "--over"]);
     assert!(clock.uptime() < Duration::from_secs(6), "{:?}", clock.uptime());

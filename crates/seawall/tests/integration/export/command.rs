@@ -77,8 +77,8 @@ fn the_rules_and_bans_of_a_guard_are_written_with_their_networks_until_a_panic()
         ends(&output, 0);
         text(&output.stdout)
     };
-    run(&["rules", "add", "client = 198.51.100.0/24 and path = \"/x\"", "--for", "1h"]);
-    run(&["rules", "add", "path = \"/slow\"", "--action", "throttle"]);
+    run(&["rules", "add", "client = 198.51.100.0/24 and path = \"/x\"", "--for", "1h", "--anyway"]);
+    run(&["rules", "add", "path = \"/slow\"", "--action", "throttle", "--anyway"]);
     run(&["bans", "add", "203.0.113.0/24", "2001:db8:1:2::3", "--for", "2h"]);
     let output = guard.command(&["export", "haproxy"]);
     let said = ends(&output, 0);

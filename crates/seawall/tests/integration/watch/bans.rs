@@ -18,7 +18,7 @@ const CONFIG: &str = "admin = \"off\"\n[policy]\nenforce = \"on-excess\"\nnever-
 /// A guard on `access.log` with a rule of the operator's in force, as there is none of detection's so soon.
 fn guard(arguments: &[&str], prepare: impl FnOnce(&Path)) -> Guard {
     let guard = Guard::watch_as(CONFIG, arguments, prepare);
-    let added = guard.command(&["rules", "add", "path = \"/unwanted\"", "--for", "1h"]);
+    let added = guard.command(&["rules", "add", "path = \"/unwanted\"", "--for", "1h", "--anyway"]);
     assert!(added.status.success(), "{}", text(&added.stderr));
     guard
 }

@@ -112,7 +112,7 @@ fn rules_that_ask_for_what_went_missing_are_named() {
     let log = guard.folder().join("access.log");
     let clock = Clock::start();
     for rule in ["user-agent = \"Mozilla/5.0 Firefox/121\"", "path = \"/page/1\"", "path = \"/never\""] {
-        let added = guard.command(&["rules", "add", rule, "--for", "1h"]);
+        let added = guard.command(&["rules", "add", rule, "--for", "1h", "--anyway"]);
         assert!(added.status.success(), "{}", text(&added.stderr));
     }
     let matched =
