@@ -20,7 +20,7 @@ use super::output::{clients, print};
 use crate::config::{NetworkFiles, quantity};
 use crate::enforcement::import::fail2ban::{self, BansMade};
 use crate::enforcement::import::{Import, Imported, list};
-use crate::enforcement::{BanRequest, BanView, Banned, NeverBanView, UnbanRequest, Unbanned, Withheld, own_session};
+use crate::enforcement::{BanRequest, BanView, Banned, NeverBanView, UnbanRequest, Unbanned, Withheld};
 use crate::host::clock::wall_clock;
 use crate::networks::Networks;
 use crate::privacy::{KeyStore, RETENTION_DAYS_MAX};
@@ -211,7 +211,6 @@ impl How {
             reason: self.reason.clone(),
             cause,
             confirm_seconds: self.confirm.map(|time| time.as_secs()),
-            operator: own_session(),
         }
     }
 }

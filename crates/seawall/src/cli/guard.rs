@@ -11,7 +11,8 @@ use tokio::net::UnixStream;
 
 use super::Failure;
 use crate::config::Environment;
-use crate::daemon::{Problem, SOCKET_NAME};
+use crate::daemon::{OPERATOR_HEADER, Problem, SOCKET_NAME};
+use crate::enforcement::own_session;
 
 /// Which guard.
 #[derive(clap::Args)]
@@ -81,6 +82,10 @@ impl Guard {
             let answer = async {
                 let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
                 let mut request = http::Request::builder().method(method).uri(path).header("host", "seawall");
+                // Whoever commands the guard must not be locked out by it.
+                if let Some(operator) = own_session() {
+                    request = request.header(OPERATOR_HEADER, operator.to_string());
+                }
                 if !content.is_empty() {
                     request = request.header("content-type", "application/json");
                 }

@@ -13,7 +13,6 @@ use super::guard::Guard;
 use super::output::print;
 use crate::config::quantity::show_duration;
 use crate::daemon::{RuleRequest, Snapshot, rule_withheld};
-use crate::enforcement::own_session;
 use crate::show::status;
 use crate::show::text::escape;
 
@@ -128,7 +127,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
                 reason: reason.clone(),
                 seconds: duration.as_secs(),
                 confirm_seconds: confirm.map(|time| time.as_secs()),
-                operator: own_session(),
                 dry_run: *dry_run,
                 anyway: *anyway,
             };

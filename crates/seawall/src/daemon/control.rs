@@ -3,15 +3,17 @@
 
 use std::fs;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{DefaultBodyLimit, Path, Query, State};
+use axum::extract::{DefaultBodyLimit, Path, Query, Request, State};
 use axum::http::StatusCode;
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::Response;
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use seawall_engine::decision::{Action as RuleAction, OwnRule, RuleId, RuleStatus};
@@ -30,6 +32,9 @@ use crate::show::notify::Trial;
 
 /// The name of the socket in the state directory.
 pub const SOCKET_NAME: &str = "control.sock";
+
+/// In which header a command says from where the operator is logged in who gives it, as SSH says.
+pub const OPERATOR_HEADER: &str = "seawall-operator";
 
 /// The largest request: a million networks at once, which one transaction is made of. Only the guard's user can send it.
 const REQUEST_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -108,6 +113,7 @@ pub(super) async fn serve(daemon: Arc<Daemon>, listener: UnixListener) {
         .route("/v1/edge/set-up", post(edge_set_up))
         .route("/v1/notify/test", post(try_notifications))
         .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))
+        .layer(from_fn_with_state(Arc::clone(&daemon), note_operator))
         .with_state(daemon);
     let served = match tokio::net::UnixListener::from_std(listener) {
         Ok(listener) => axum::serve(listener, router).await,
@@ -116,6 +122,15 @@ pub(super) async fn serve(daemon: Arc<Daemon>, listener: UnixListener) {
     if let Err(error) = served {
         tracing::error!(%error, "the control socket failed; the guard goes on without it");
     }
+}
+
+/// Has whoever gives a command put on the never-ban list before it is obeyed.
+async fn note_operator(State(daemon): State<Arc<Daemon>>, request: Request, next: Next) -> Response {
+    let address = request.headers().get(OPERATOR_HEADER).and_then(|value| value.to_str().ok()?.parse().ok());
+    if let Some(address) = address {
+        let _ = daemon.enforcement.orders.send(Order::Operator(address));
+    }
+    next.run(request).await
 }
 
 type Answer<T> = Result<Json<T>, (StatusCode, Json<Problem>)>;
@@ -188,8 +203,6 @@ pub struct RuleRequest {
     pub seconds: u64,
     /// Take it back after so many seconds unless it is confirmed.
     pub confirm_seconds: Option<u64>,
-    /// Where the operator is who asks, as SSH says.
-    pub operator: Option<IpAddr>,
     /// Only say what it would be and do.
     #[serde(default)]
     pub dry_run: bool,
@@ -207,9 +220,6 @@ pub fn rule_withheld(rule: &RuleStatus) -> Option<Withheld> {
 }
 
 async fn add_rule(State(daemon): State<Arc<Daemon>>, Json(request): Json<RuleRequest>) -> Answer<RuleStatus> {
-    if let Some(operator) = request.operator {
-        let _ = daemon.enforcement.orders.send(Order::Operator(operator));
-    }
     let now = daemon.shared.clock.now();
     let after = |seconds: u64| now + Duration::from_secs(seconds);
     let (expires, until) = (after(request.seconds), request.confirm_seconds.map(after));

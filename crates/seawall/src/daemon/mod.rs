@@ -43,7 +43,7 @@ use proxying::Proxying;
 use state::StateDirectory;
 use watching::Watching;
 
-pub use control::{PanicAsked, Problem, Reloaded, RuleRequest, SOCKET_NAME, rule_withheld};
+pub use control::{OPERATOR_HEADER, PanicAsked, Problem, Reloaded, RuleRequest, SOCKET_NAME, rule_withheld};
 pub use detector::Command;
 pub use snapshot::{Limits, Rates, Sensor, SiteState, SiteStatus, Snapshot};
 pub use state::{LEFT_NAME, PANIC_NAME};

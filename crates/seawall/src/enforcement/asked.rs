@@ -106,7 +106,6 @@ mod tests {
             reason: None,
             cause: BanCause::Import,
             confirm_seconds: None,
-            operator: None,
             dry_run: false,
             anyway: false,
         }

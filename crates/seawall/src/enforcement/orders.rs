@@ -85,8 +85,6 @@ pub struct BanRequest {
     pub cause: BanCause,
     /// Undo it after so many seconds unless it is confirmed.
     pub confirm_seconds: Option<u64>,
-    /// Where the operator is who asks, as SSH says.
-    pub operator: Option<IpAddr>,
     /// Only say what it would be and do.
     #[serde(default)]
     pub dry_run: bool,

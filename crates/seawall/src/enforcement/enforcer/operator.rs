@@ -35,8 +35,10 @@ impl Enforcer {
                 drop(done.send(self.never_ban.entries().iter().map(view).collect()));
             }
             Order::Operator(address) => {
-                self.never_ban.operator(address, now);
-                self.refresh_never_ban(now);
+                // Of one that is known nothing changes, and this comes with every command.
+                if self.never_ban.operator(address, now) {
+                    self.refresh_never_ban(now);
+                }
             }
             Order::Panic(is_on, done) => {
                 self.panicked = is_on;
@@ -86,10 +88,6 @@ impl Enforcer {
     }
 
     fn ban(&mut self, request: &BanRequest, now: Timestamp) -> Banned {
-        if let Some(operator) = request.operator {
-            self.never_ban.operator(operator, now);
-            self.refresh_never_ban(now);
-        }
         let known = self.parts.shared.settings.load();
         let networks = asked::networks(request, &known.networks, self.never_ban.set());
         let innocent = self.parts.innocent.lock().unwrap_or_else(PoisonError::into_inner).clone();

@@ -4,6 +4,7 @@
 //! from which somebody is logged in. Those stay for half a day after they were last seen.
 
 mod sessions;
+mod sshd;
 mod system;
 
 use std::collections::BTreeMap;
@@ -111,18 +112,19 @@ impl NeverBan {
         self.configured = configured;
     }
 
-    /// Notes that an operator is at this address.
-    pub(crate) fn operator(&mut self, address: IpAddr, now: Timestamp) {
+    /// Notes that an operator is at this address, and says whether that was not known.
+    pub(crate) fn operator(&mut self, address: IpAddr, now: Timestamp) -> bool {
         let address = ClientAddress::new(address);
         // A command from this machine itself tells nothing, and in a drill all clients are there.
         if address.is_loopback() {
-            return;
+            return false;
         }
-        self.operators.insert(client_network(address), now);
+        let is_new = self.operators.insert(client_network(address), now).is_none();
         while self.operators.len() > OPERATORS_MAX {
             let oldest = self.operators.iter().min_by_key(|(_, seen)| **seen).map(|(network, _)| *network);
             oldest.map(|network| self.operators.remove(&network));
         }
+        is_new
     }
 
     /// Looks at the machine again, and says whether the list has changed.

@@ -2,7 +2,7 @@
 //!
 //! Whom the system has written down as logged in (utmp) is believed at once, as is whoever started the guard. A mere connection
 //! to the SSH port is anybody's, so a flooder could buy immunity with one; it counts only when it has lasted for longer
-//! than sshd bears anybody who has not logged in (`LoginGraceTime`, two minutes).
+//! than sshd bears anybody who has not logged in (`LoginGraceTime`, two minutes unless its configuration says otherwise).
 
 use std::collections::HashMap;
 use std::fs;
@@ -13,15 +13,14 @@ use std::time::Duration;
 use seawall_engine::address::ClientAddress;
 use seawall_engine::units::Timestamp;
 
-/// Half a minute more than sshd's default grace time.
-const SETTLED: Duration = Duration::from_secs(150);
+use super::sshd::Sshd;
+
+/// By how much a connection must outlast the time that sshd bears somebody who has not logged in.
+const SETTLED_BEYOND: Duration = Duration::from_secs(30);
 
 /// Connections that are watched, and bytes of each file that are read.
 const CONNECTIONS_MAX: usize = 1024;
 const BYTES_MAX: usize = 8 * 1024 * 1024;
-
-/// Where SSH listens unless sshd's configuration says otherwise.
-const SSH_PORT: u16 = 22;
 
 /// `struct utmp` of Linux: its size, where it says what an entry is and from which address, and the kind of a user's.
 const UTMP_BYTES: usize = 384;
@@ -41,8 +40,7 @@ impl Sessions {
     /// Addresses from which somebody is logged in on the machine whose root folder is `root`.
     pub(super) fn look(&mut self, root: &Path, now: Timestamp) -> Vec<IpAddr> {
         let text = |path: &str| fs::read(root.join(path)).unwrap_or_default();
-        let config = text("etc/ssh/sshd_config");
-        let ports = ports(&String::from_utf8_lossy(&config));
+        let Sshd { ports, login_grace_time } = Sshd::read(root);
         let mut open = Vec::new();
         for path in ["proc/net/tcp", "proc/net/tcp6"] {
             let bytes = text(path);
@@ -53,7 +51,8 @@ impl Sessions {
         let mut found = Vec::new();
         for connection in open.into_iter().take(CONNECTIONS_MAX) {
             let since = *self.since.entry(connection).or_insert(now);
-            if now.since(since) >= SETTLED {
+            // Where it bears anybody for ever, a connection tells nothing.
+            if login_grace_time.is_some_and(|grace| now.since(since) >= grace + SETTLED_BEYOND) {
                 found.push(connection.0);
             }
         }
@@ -76,17 +75,6 @@ pub(crate) fn own_session() -> Option<IpAddr> {
 fn client_of(connection: &str) -> Option<IpAddr> {
     let address = connection.split_ascii_whitespace().next()?.split('%').next()?;
     address.parse().ok().map(|address: IpAddr| address.to_canonical())
-}
-
-fn ports(sshd_config: &str) -> Vec<u16> {
-    let port = |line: &str| {
-        let mut words = line.split_ascii_whitespace();
-        let is_port = words.next()?.eq_ignore_ascii_case("port");
-        words.next()?.parse().ok().filter(|_| is_port)
-    };
-    let mut ports: Vec<u16> = sshd_config.lines().filter_map(port).collect();
-    ports.push(SSH_PORT);
-    ports
 }
 
 /// Peers of established connections to one of `ports`: `sl local_address rem_address st …` with addresses in hexadecimal, each
@@ -147,8 +135,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         fs::create_dir_all(folder.path().join("proc/net")).expect("room");
         fs::create_dir_all(folder.path().join("etc/ssh")).expect("room");
-        fs::write(folder.path().join("etc/ssh/sshd_config"), "# Port 9\nport 2222\nPermitRootLogin no\n")
-            .expect("room");
+        fs::write(folder.path().join("etc/ssh/sshd_config"), "port 2222\nLoginGraceTime 5m\n").expect("room");
         let mut table = "  sl  local_address rem_address   st\n".to_owned();
         table += &line(([192, 0, 2, 1], 2222), ([198, 51, 100, 7], 50_000), "01");
         table += &line(([192, 0, 2, 1], 22), ([198, 51, 100, 8], 50_000), "03");
@@ -161,10 +148,10 @@ mod tests {
             found.iter().filter(|ip| Some(**ip) != own_session()).map(ToString::to_string).collect()
         };
         assert!(peers(sessions.look(folder.path(), start)).is_empty());
-        assert!(peers(sessions.look(folder.path(), start + Duration::from_secs(149))).is_empty());
-        assert_eq!(peers(sessions.look(folder.path(), start + SETTLED)), ["198.51.100.7"]);
+        assert!(peers(sessions.look(folder.path(), start + Duration::from_secs(329))).is_empty());
+        assert_eq!(peers(sessions.look(folder.path(), start + Duration::from_secs(330))), ["198.51.100.7"]);
         fs::write(folder.path().join("proc/net/tcp"), "").expect("room");
-        assert!(peers(sessions.look(folder.path(), start + SETTLED)).is_empty());
+        assert!(peers(sessions.look(folder.path(), start + Duration::from_secs(330))).is_empty());
     }
 
     #[test]
