@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::program::{export, find};
 use crate::support::namespace::{connect, is_dropped, nft, run, within};
+use crate::support::skip;
 
 /// Bans that overlap, the inner of one lasting longer, and one without end.
 const BANS: &str = "add x 127.0.3.0/24 timeout 3000\nadd x 127.0.4.7\nadd x 127.0.6.0/24 timeout 300\nadd x 127.0.6.7 timeout 9000\n\
@@ -71,12 +72,12 @@ fn nft_drops_who_is_banned_and_nobody_else() {
 #[test]
 fn ipset_holds_who_is_banned_and_nobody_else() {
     if find("ipset").is_none() {
-        return eprintln!("skipped: ipset is not installed (Debian's package ipset)");
+        return skip("ipset is not installed (Debian's package ipset)");
     }
     within(|| {
         let (has_ipset, said) = run("ipset", &["list", "-name"]);
         if !has_ipset {
-            return eprintln!("skipped: ipset cannot be used here: {said}");
+            return skip(&format!("ipset cannot be used here: {said}"));
         }
         let folder = tempfile::tempdir().expect("a folder");
         let file = written(folder.path(), "ipset", 80);

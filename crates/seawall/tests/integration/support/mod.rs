@@ -7,6 +7,7 @@ pub(crate) mod message;
 pub(crate) mod namespace;
 pub(crate) mod origin;
 
+use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread;
@@ -16,6 +17,16 @@ use seawall::host::clock::Clock;
 
 /// How long a test waits for something that should come at once; only a failing test waits so long.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Says that a test is skipped for want of something, also where the output of tests is captured. A green test that has tried
+/// nothing is a lie: root can have all that is needed, and so for root it fails unless `SEAWALL_MAY_SKIP` is 1.
+pub(crate) fn skip(why: &str) {
+    let may_skip = std::env::var("SEAWALL_MAY_SKIP").is_ok_and(|value| value == "1");
+    let is_root = rustix::process::geteuid().is_root();
+    assert!(may_skip || !is_root, "this test cannot be run: {why}; SEAWALL_MAY_SKIP=1 has it skipped");
+    // If nobody can be told, the test is no different.
+    let _ = writeln!(std::io::stderr(), "skipped: {why}");
+}
 
 /// Waits until `condition` holds.
 pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {

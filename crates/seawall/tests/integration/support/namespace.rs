@@ -8,8 +8,10 @@ use std::time::Duration;
 use rustix::thread::UnshareFlags;
 use socket2::{Domain, Socket, Type};
 
-/// Runs `test` in a network namespace of its own, with loopback up; what it starts is in there, too. Says so and does nothing
-/// where that is not allowed, or where the kernel or `nft` is missing.
+use super::skip;
+
+/// Runs `test` in a network namespace of its own, with loopback up; what it starts is in there, too. It is [skipped](skip) where
+/// that is not allowed, or where the kernel or `nft` is missing.
 pub(crate) fn within(test: impl FnOnce() + Send + 'static) {
     // Only a thread is moved; the other tests stay where they are.
     let moved = std::thread::spawn(|| {
@@ -19,12 +21,12 @@ pub(crate) fn within(test: impl FnOnce() + Send + 'static) {
         )]
         let unshared = rustix::thread::unshare(UnshareFlags::NEWNET);
         if let Err(error) = unshared {
-            return eprintln!("skipped: a network namespace of its own needs CAP_SYS_ADMIN ({error})");
+            return skip(&format!("a network namespace of its own needs CAP_SYS_ADMIN ({error})"));
         }
         assert!(run("ip", &["link", "set", "lo", "up"]).0, "iproute2 is needed");
         let (has_nft, said) = run("nft", &["list", "ruleset"]);
         if !has_nft {
-            return eprintln!("skipped: nft cannot be used here: {said}");
+            return skip(&format!("nft cannot be used here: {said}"));
         }
         test();
     });
