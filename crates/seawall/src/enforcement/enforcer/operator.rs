@@ -23,8 +23,17 @@ impl Enforcer {
     pub(super) fn obey(&mut self, order: Order, now: Timestamp) {
         // Whoever asked may have gone; what was ordered is done all the same.
         match order {
-            Order::Ban(request, done) => drop(done.send(self.ban(&request, now))),
-            Order::Unban(names, done) => drop(done.send(self.unban(&names, now))),
+            Order::Ban(request, done) => {
+                let banned = self.ban(&request, now);
+                // What is said to be in force is so in the proxy.
+                self.publish_gate();
+                drop(done.send(banned));
+            }
+            Order::Unban(names, done) => {
+                let unbanned = self.unban(&names, now);
+                self.publish_gate();
+                drop(done.send(unbanned));
+            }
             Order::List(in_clear, done) => drop(done.send(self.list(in_clear, now))),
             Order::NeverBan(done) => {
                 let view = |entry: &Entry| NeverBanView {
