@@ -136,7 +136,7 @@ fn a_kill_loses_at_most_the_last_second_and_never_the_file() {
         assert_eq!(found(folder.path(), run), count, "of run {run} some have gone since");
     }
     assert!(!folder.path().join("record.db.damaged").exists(), "a file was set aside");
-    assert_eq!(Reader::open(folder.path()).expect("a record").journal(10).expect("lines").len(), 10);
+    assert_eq!(Reader::open(folder.path()).expect("a record").journal(10, None).expect("lines").len(), 10);
 }
 
 #[test]
