@@ -62,6 +62,9 @@ const COUNTERS: usize = 1 << 13;
 /// The share of the believed findings that may be chance.
 const FALSE_DISCOVERY_RATE: f64 = 0.01;
 
+/// A value that this share of normal traffic has tells nobody apart.
+const COMMON_SHARE: f64 = 0.5;
+
 /// Votes of normal traffic from which on what none of them has is nobody's.
 const VOTES_ENOUGH: f64 = 500.0;
 
@@ -338,7 +341,11 @@ impl<'a> Mining<'a> {
             if rows < ROWS_MIN {
                 continue;
             }
-            let Some(risk) = shared_address_risk(&items, users) else { continue };
+            // What most of normal traffic has adds nothing to an address.
+            let is_telling =
+                |item: &Item| item.attribute.is_network() || self.column.normal.share(*item) < COMMON_SHARE;
+            let telling: Vec<Item> = items.iter().copied().filter(is_telling).collect();
+            let Some(risk) = shared_address_risk(&telling, users) else { continue };
             let votes = (matches.votes.count(), matches.votes.count_and(self.column.normal.returning()));
             let (collateral, effective) = self.collateral(&items, matches.normal.count(), votes);
             let chance = g_test((f64::from(rows), self.evidence as f64), (collateral * effective, effective));

@@ -61,7 +61,7 @@ fn writer() {
 
 fn start(folder: &Path, run: &str) -> Child {
     let mut command = Command::new(env::current_exe().expect("this program"));
-    command.args(["--exact", "record::writer", "--ignored"]).env(FOLDER, folder).env(RUN, run);
+    command.args(["--exact", "record_killed::writer", "--ignored"]).env(FOLDER, folder).env(RUN, run);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("started")
 }
 

@@ -152,17 +152,17 @@ fn a_sender_that_goes_on_all_day_is_not_normal_but_a_popular_page_is() {
 }
 
 #[test]
-fn addresses_that_take_turns_cover_all_and_do_not_stay() {
+fn a_few_addresses_that_take_turns_cover_all_and_do_not_stay() {
     let mut log = Log::ordinary();
     log.entries.iter_mut().for_each(|entry| entry.agent = None);
     for number in 0..20_000_u64 {
         let path = format!("/x{}", log.below(1 << 20));
-        log.add(50_000 + number / 10, 0xAC10_0500 + (number / 500) as u32, &path, None, 200);
+        log.add(50_000 + number / 10, 0xAC10_0500 + (number / 7_000) as u32, &path, None, 200);
     }
     let rule = log.rule();
-    assert_eq!(rule.rule.text_with_networks(), "client-prefix = \"172.16.5.0/24\"");
+    assert!(rule.rule.text_with_networks().ends_with("client-prefix = \"172.16.5.0/24\""), "{rule:#?}");
     assert!(rule.steady > 0.9, "{rule:#?}");
-    assert!(rule.turnover.is_some_and(|turnover| turnover > 0.9), "{rule:#?}");
+    assert!(rule.turnover.is_some_and(|turnover| turnover > 0.5), "{rule:#?}");
 }
 
 #[test]

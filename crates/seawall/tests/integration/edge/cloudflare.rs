@@ -211,7 +211,7 @@ fn what_an_operator_has_done_is_in_the_journal() {
     let (origin, fake) = (Origin::echoing(), Cloudflare::start());
     let guard = guard(&origin, &of_cloudflare(&fake));
     run(&guard, &["bans", "add", "203.0.113.7", "--for", "1h"]);
-    run(&guard, &["rules", "add", RULE, "--for", "1h"]);
+    run(&guard, &["rules", "add", RULE, "--for", "1h", "--anyway"]);
     eventually("it is known what is wanted", || edge(&guard)["proposed"] == 3);
     run(&guard, &["edge", "plan"]);
     run(&guard, &["edge", "apply"]);
@@ -242,7 +242,7 @@ fn what_an_operator_has_done_is_in_the_journal() {
 fn what_the_guard_does_by_itself_is_in_the_journal_to_its_end() {
     let (origin, fake) = (Origin::echoing(), Cloudflare::start());
     let mut guard = on(&origin, &fake);
-    run(&guard, &["rules", "add", RULE, "--for", "1h"]);
+    run(&guard, &["rules", "add", RULE, "--for", "1h", "--anyway"]);
     eventually("it is there", || fake.api().names() == ["seawall: R10001"]);
     eventually("it is in the journal", || journal(&guard).len() == 1);
     guard.signal(Signal::TERM);
