@@ -81,6 +81,7 @@ fn merged_bans_are_taken_back_with_what_was_merged() {
         let first = guard(&origin);
         // Nothing is merged before it is known who else is served.
         (0..400).for_each(|_| ask("127.0.9.1", &first, "/"));
+        std::thread::sleep(std::time::Duration::from_secs(2));
         (0..62).for_each(|host| ask(&format!("127.0.1.{}", 4 * host + 1), &first, "/u"));
         eventually("bans were merged", || {
             text(&first.command(&["bans", "list"]).stdout).contains("merged to make room")
