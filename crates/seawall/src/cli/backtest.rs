@@ -10,10 +10,9 @@ use seawall_engine::decision::expression::{Lists, NamedExpression, Use};
 use seawall_engine::observation::log::FormatChoice;
 
 use super::Failure;
-use super::logs::{Unreadable, expression, files};
+use super::logs::{Unreadable, expression, files, networks_and_lists};
 use super::output::{clients, print, screen};
 use super::rule_file;
-use crate::config::{self, NetworkFiles};
 use crate::networks::Networks;
 use crate::show::backtest::terminal::render;
 use crate::show::backtest::{Backtest, Candidate, RULES_MAX};
@@ -79,14 +78,7 @@ pub(crate) struct Arguments {
 
 /// Runs the command.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let (network_files, lists) = match &arguments.config {
-        Some(path) => {
-            let config = config::load(path)?;
-            let lists = config.lists();
-            (config.networks, lists)
-        }
-        None => (NetworkFiles::default(), Lists::default()),
-    };
+    let (network_files, lists) = networks_and_lists(arguments.config.as_deref())?;
     let mut backtest = Backtest::new(candidates(arguments, &lists)?, clients(arguments.show_addresses)?);
     let networks = backtest.asks_for_networks().then(|| Networks::load(&network_files)).transpose();
     let networks = networks.map_err(Failure::machine)?;

@@ -1,15 +1,23 @@
 //! What the commands that read logs share: which files they read, and what they say when one cannot be read.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use seawall_engine::decision::expression::{Expression, ExpressionError, Lists, Problem, Use};
 
 use super::Failure;
-use crate::config::SITES;
+use crate::config::{self, NetworkFiles, SITES};
 use crate::show::excerpt::excerpt;
 use crate::show::log::files::Files;
 use crate::show::text::escape;
 use crate::source::follow::InputError;
+
+/// What rules on logs ask of a configuration: the files of networks, and the lists. Without one it is what is built in.
+pub(crate) fn networks_and_lists(config: Option<&Path>) -> Result<(NetworkFiles, Lists), Failure> {
+    let Some(path) = config else { return Ok((NetworkFiles::default(), Lists::default())) };
+    let config = config::load(path)?;
+    let lists = config.lists();
+    Ok((config.networks, lists))
+}
 
 /// The files that these arguments stand for, in the order of time. A file that is named twice is said to be, and read once.
 pub(crate) fn files(arguments: &[PathBuf]) -> Vec<PathBuf> {

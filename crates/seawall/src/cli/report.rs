@@ -13,9 +13,9 @@ use serde::Serialize;
 
 use super::Failure;
 use super::journal;
-use super::logs::{Unreadable, expression, files};
+use super::logs::{Unreadable, expression, files, networks_and_lists};
 use super::output::{clients, print, screen};
-use crate::config::{self, Environment, NetworkFiles};
+use crate::config::Environment;
 use crate::host::clock::wall_clock;
 use crate::networks::Networks;
 use crate::show::log::{Filter, Logs, Progress};
@@ -128,14 +128,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     if arguments.files.is_empty() {
         return of_record(arguments);
     }
-    let (network_files, lists) = match &arguments.config {
-        Some(path) => {
-            let config = config::load(path)?;
-            let lists = config.lists();
-            (config.networks, lists)
-        }
-        None => (NetworkFiles::default(), Lists::default()),
-    };
+    let (network_files, lists) = networks_and_lists(arguments.config.as_deref())?;
     let filter = arguments.filter.as_ref().map(|text| expression("--where", text, Use::Filter, &lists)).transpose()?;
     let filter = filter.map(Filter::new);
     let (view, paths) = view(arguments, &lists)?;

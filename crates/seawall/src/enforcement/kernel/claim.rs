@@ -121,8 +121,13 @@ fn path(folder: &Path, table: &str) -> PathBuf {
 
 fn open(path: &Path, is_made: bool) -> io::Result<File> {
     let mut options = OpenOptions::new();
-    // A link would have it make or empty another file.
-    options.read(true).write(true).create(is_made).mode(0o600).custom_flags(OFlags::NOFOLLOW.bits() as i32);
+    // A link would have it make or empty another file, and a pipe in its place would have it wait for ever.
+    options
+        .read(true)
+        .write(true)
+        .create(is_made)
+        .mode(0o600)
+        .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32);
     options.open(path)
 }
 
