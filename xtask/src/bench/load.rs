@@ -168,15 +168,18 @@ impl<'l> Run<'l> {
         loop {
             let now = self.clock.now();
             let is_sending = now < end;
+            if let Some(rate) = self.load.rate {
+                // To the very end, however late it is noticed: what a busy machine could not send was due all the same.
+                let until = now.min(end).since(start).as_secs_f64() * rate;
+                while (planned as f64) < until {
+                    let is_beside = self.load.beside.is_some_and(|beside| planned.is_multiple_of(beside.one_in));
+                    let queue = if is_beside { &mut due_beside } else { &mut due };
+                    queue.push_back(start + Duration::from_secs_f64(planned as f64 / rate));
+                    planned += 1;
+                }
+            }
             match self.load.rate {
-                Some(rate) if is_sending => {
-                    let until = now.since(start).as_secs_f64() * rate;
-                    while (planned as f64) < until {
-                        let is_beside = self.load.beside.is_some_and(|beside| planned.is_multiple_of(beside.one_in));
-                        let queue = if is_beside { &mut due_beside } else { &mut due };
-                        queue.push_back(start + Duration::from_secs_f64(planned as f64 / rate));
-                        planned += 1;
-                    }
+                Some(_) if is_sending => {
                     while !due.is_empty() && !self.idle.is_empty() {
                         if let (Some(due), Some(index)) = (due.pop_front(), self.idle.pop_front()) {
                             self.begin(index, due)?;
@@ -445,6 +448,9 @@ mod tests {
         address
     }
 
+    /// What [`load`] has to send at 1,000/s. A busy machine sends fewer of them in time, and no test may depend on that.
+    const PLANNED: u64 = 200;
+
     fn load(target: SocketAddr, rate: f64) -> Load {
         Load {
             target,
@@ -462,9 +468,8 @@ mod tests {
     #[test]
     fn a_constant_rate_is_kept_and_every_answer_is_counted() {
         let outcome = load(server(usize::MAX), 1_000.0).run().expect("a run");
-        assert_eq!(outcome.failed + outcome.unsent, 0);
-        // The last few may fall past the end by rounding.
-        assert!((195..=200).contains(&outcome.with_status(200)), "{outcome:?}");
+        assert_eq!(outcome.failed, 0);
+        assert_eq!(outcome.with_status(200) + outcome.unsent, PLANNED, "{outcome:?}");
         assert_eq!(outcome.delays.len() as u64, outcome.answers());
     }
 
@@ -472,7 +477,7 @@ mod tests {
     fn what_is_cut_off_counts_as_failed() {
         let outcome = load(server(9), 1_000.0).run().expect("a run");
         let sent = outcome.answers() + outcome.failed;
-        assert!((195..=200).contains(&sent), "{outcome:?}");
+        assert_eq!(sent + outcome.unsent, PLANNED, "{outcome:?}");
         assert!(outcome.failed.abs_diff(sent / 10) <= 4, "{outcome:?}");
     }
 
@@ -480,9 +485,11 @@ mod tests {
     fn some_go_to_the_other_server() {
         let beside = Beside { target: server(usize::MAX), one_in: 10, connections: 2 };
         let outcome = Load { beside: Some(beside), ..load(server(usize::MAX), 1_000.0) }.run().expect("a run");
-        assert_eq!(outcome.failed + outcome.unsent, 0);
-        assert!((19..=20).contains(&outcome.delays_beside.len()), "{}", outcome.delays_beside.len());
-        assert!((175..=180).contains(&outcome.delays.len()), "{}", outcome.delays.len());
+        assert_eq!(outcome.failed, 0);
+        assert_eq!(outcome.answers() + outcome.unsent, PLANNED, "{outcome:?}");
+        let (target, other) = (outcome.delays.len() as u64, outcome.delays_beside.len() as u64);
+        assert!(other <= PLANNED / 10 && other + outcome.unsent >= PLANNED / 10, "{outcome:?}");
+        assert!(target <= PLANNED * 9 / 10 && target + outcome.unsent >= PLANNED * 9 / 10, "{outcome:?}");
     }
 
     #[test]
@@ -490,8 +497,8 @@ mod tests {
         let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
         let address = address.expect("a free port");
         let outcome = Load { answers_at: Some(address), ..load(address, 1_000.0) }.run().expect("a run");
-        assert_eq!(outcome.failed + outcome.unsent, 0);
-        assert!((195..=200).contains(&outcome.with_status(200)), "{outcome:?}");
+        assert_eq!(outcome.failed, 0);
+        assert_eq!(outcome.with_status(200) + outcome.unsent, PLANNED, "{outcome:?}");
     }
 
     #[test]
