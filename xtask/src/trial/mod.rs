@@ -101,7 +101,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         .chain(recorded()?.into_iter().map(Subject::Recorded))
         .filter(|subject| is_asked_for(subject.name()))
         .collect();
-    let mut runs = run_all(arguments, &backgrounds, &subjects);
+    if subjects.is_empty() || backgrounds.is_empty() {
+        let asked = [&arguments.only, &arguments.background].into_iter().flatten().map(String::as_str);
+        let asked = asked.collect::<Vec<_>>().join(", ");
+        return Err(Failure::Bench(format!("nothing of the trial has this name: {asked}")));
+    }
+    let mut runs = run_all(arguments, &backgrounds, &subjects)?;
     runs.sort_by_key(|run| (run.background, run.subject, run.seed));
     let mut missed = false;
     for (at, background) in backgrounds.iter().enumerate() {
@@ -148,7 +153,7 @@ fn recorded() -> Result<Vec<control::Recorded>, Failure> {
 }
 
 /// Every seed on every background, on all cores.
-fn run_all(arguments: &Arguments, backgrounds: &[Background], subjects: &[Subject]) -> Vec<Run> {
+fn run_all(arguments: &Arguments, backgrounds: &[Background], subjects: &[Subject]) -> Result<Vec<Run>, Failure> {
     let next = AtomicU64::new(0);
     let work = || {
         let mut runs = Vec::new();
@@ -178,8 +183,10 @@ fn run_all(arguments: &Arguments, backgrounds: &[Background], subjects: &[Subjec
     let threads = thread::available_parallelism().map_or(1, usize::from);
     let runs = thread::scope(|scope| {
         let working: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        working.into_iter().flat_map(|thread| thread.join().unwrap_or_default()).collect()
+        working.into_iter().map(|thread| thread.join()).collect::<Result<Vec<_>, _>>()
     });
     eprintln!();
-    runs
+    // A run that panicked is no run that came to nothing.
+    let runs = runs.map_err(|_| Failure::Bench("the engine panicked in a run; what it said is above".to_owned()))?;
+    Ok(runs.into_iter().flatten().collect())
 }

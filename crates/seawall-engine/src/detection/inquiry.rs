@@ -130,6 +130,9 @@ struct View<'a> {
 struct Choice {
     candidate: Candidate,
     crowd: Crowd,
+    /// The share of the whole excess of its cost that it explains. The candidate's own is of what was searched, which may be what
+    /// other choices have left.
+    share: f64,
 }
 
 impl<'a> Inquiry<'a> {
@@ -138,6 +141,7 @@ impl<'a> Inquiry<'a> {
         let mut choices: Vec<Choice> = Vec::new();
         let mut covered = 0.0_f64;
         let mut external = false;
+        let mut excess_of_requests = 0.0;
         // Requests are searched twice: beside a large part of an excess, one that would be an excess by itself looks small.
         for cost in self.mined_costs().flat_map(|cost| [cost].repeat(if cost == CostKind::Requests { 2 } else { 1 })) {
             let is_rest = cost == CostKind::Requests && !choices.is_empty();
@@ -152,10 +156,12 @@ impl<'a> Inquiry<'a> {
             }
             let mining = Mining::new(&column);
             let chosen = self.mine(cost, &mining, &view);
-            if !is_rest {
-                covered = covered.max(joint_coverage(&chosen, &mining));
+            if cost == CostKind::Requests && !is_rest {
+                excess_of_requests = mining.excess();
             }
+            let part = if is_rest && excess_of_requests > 0.0 { mining.excess() / excess_of_requests } else { 1.0 };
             let is_slight = is_rest && !self.is_rest_beyond(&column, REST_UNEVEN);
+            let mut against = Vec::new();
             for candidate in chosen.into_iter().filter(|candidate| !is_slight || candidate.is_unheard_of) {
                 if cost != CostKind::Requests && !self.asks_more(&candidate, &view) {
                     external = true;
@@ -163,8 +169,15 @@ impl<'a> Inquiry<'a> {
                 }
                 if choices.len() < super::cover::RULES_MAX {
                     let crowd = self.crowd_of(&candidate, &view);
-                    choices.push(Choice { candidate, crowd });
+                    if crowd == Crowd::No {
+                        against.push(candidate.clone());
+                    }
+                    let share = candidate.score.coverage * part;
+                    choices.push(Choice { candidate, crowd, share });
                 }
+            }
+            if !is_rest {
+                covered = covered.max(joint_coverage(&against, &mining));
             }
         }
 
@@ -505,7 +518,7 @@ impl<'a> Inquiry<'a> {
 
     fn verdict(&self, choices: &[Choice], covered: f64, is_answered: bool, external: bool, whole: Crowd) -> Verdict {
         let coverage = |wanted: fn(&Crowd) -> bool| -> f64 {
-            choices.iter().filter(|choice| wanted(&choice.crowd)).map(|choice| choice.candidate.score.coverage).sum()
+            choices.iter().filter(|choice| wanted(&choice.crowd)).map(|choice| choice.share).sum()
         };
         let crowd = coverage(|crowd| matches!(crowd, Crowd::Yes(_)));
         let early = coverage(|crowd| *crowd == Crowd::TooEarly);

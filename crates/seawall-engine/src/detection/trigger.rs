@@ -55,6 +55,9 @@ const FLOOR_SECOND: [f64; SERIES] = [15.0, 2e6, 2.0, 50.0, 9.0, 35.0];
 const HEAVY_SECOND_MIN: f64 = 20.0;
 const HEAVY_MIN: f64 = 70.0;
 
+/// What a client has asked for fades by itself, so fewer ticks suffice.
+const HEAVY_HELD: u32 = 2;
+
 /// So many clients who arrive with one agent, or word of it, that ordinary visitors do not have, those of two seconds ago counting half. Since
 /// this fades by itself, fewer ticks suffice, and it began longer ago than what is seen in a second.
 pub(crate) const NEWCOMERS_MIN: f64 = 6.0;
@@ -100,6 +103,7 @@ pub(crate) struct Trigger {
     fast: [u32; COSTS],
     fast_since: [Option<Timestamp>; COSTS],
     newcomers: u32,
+    heavy: u32,
     slow_since: [Option<Timestamp>; COSTS],
     creep: [f64; COSTS],
     last: Timestamp,
@@ -207,6 +211,8 @@ impl Trigger {
         let is_heavy = is_at_once && is_beyond_second(now, half[HEAVIEST], HEAVIEST, seasonal);
         let ten_seconds = series.last_of_many(10 * STEPS_PER_SECOND);
         self.newcomers = ((self.newcomers << 1) | u32::from(newcomers)) & HELD_OF;
+        self.heavy = ((self.heavy << 1) | u32::from(is_heavy)) & HELD_OF;
+        let heavy_held = self.heavy.count_ones() >= HEAVY_HELD;
         let newcomers_held = self.newcomers.count_ones() >= NEWCOMERS_HELD;
         let together = series.last_of_many(TOGETHER_SECONDS * STEPS_PER_SECOND);
         let since_together = now - Duration::from_secs(TOGETHER_SECONDS);
@@ -237,8 +243,8 @@ impl Trigger {
             } else if surge {
                 self.fast_since[cost].get_or_insert(now);
             }
-            let is_of_newcomers = kind == CostKind::Requests && newcomers_held;
-            let fast = self.fast[cost].count_ones() >= HELD || is_of_newcomers;
+            let is_of_clients = kind == CostKind::Requests && (newcomers_held || heavy_held);
+            let fast = self.fast[cost].count_ones() >= HELD || is_of_clients;
 
             let normal = self.normal.1[cost];
             let most = most(normal, UPPER_FACTOR, FLOOR_TEN_SECONDS[cost]);

@@ -40,7 +40,7 @@ const USUAL: Control = Control {
 };
 
 /// Every kind.
-pub const ALL: [Control; 14] = [
+pub const ALL: [Control; 15] = [
     Control {
         name: "crowd",
         what: "a link on a big site: readers grow within a minute to ten a second, then fade",
@@ -81,6 +81,12 @@ pub const ALL: [Control; 14] = [
         name: "CGNAT burst",
         what: "two hundred people behind one address, loading pages",
         traffic: || Box::new(shared::Shared::cgnat()),
+        ..USUAL
+    },
+    Control {
+        name: "office",
+        what: "people with six browsers behind one address, two visits a second",
+        traffic: || Box::new(shared::Shared::office()),
         ..USUAL
     },
     Control {

@@ -18,6 +18,11 @@ impl Shared {
         Self { addresses: 1, agents: browsers(), rate: 4.0 }
     }
 
+    /// An office: a handful of browsers behind one address.
+    pub(super) fn office() -> Self {
+        Self { addresses: 1, agents: browsers().into_iter().step_by(5).collect(), rate: 2.0 }
+    }
+
     /// A CDN that the operator has not told the guard of.
     pub(super) fn cdn() -> Self {
         Self { addresses: 6, agents: browsers(), rate: 8.0 }

@@ -39,6 +39,8 @@ pub struct Family {
     /// For one that grows, its requests a second by the seconds since its beginning. What counts then is how strong it was
     /// when the right rules were in force, not how long that took.
     pub growth: Option<fn(f64) -> f64>,
+    /// Seconds to the right rules that half of the runs, and nineteen of twenty, may take.
+    pub time_max: (f64, f64),
     /// It is run with one seed in so many: those that last for hours.
     pub one_seed_in: u64,
     /// How long the guard has known the site.
@@ -56,6 +58,7 @@ const USUAL: Family = Family {
     seconds: 60,
     onset: 0.0,
     growth: None,
+    time_max: (3.0, 10.0),
     one_seed_in: 1,
     known: Known::Week,
     needs_headers: false,
@@ -63,7 +66,7 @@ const USUAL: Family = Family {
 };
 
 /// Every kind.
-pub const ALL: [Family; 24] = [
+pub const ALL: [Family; 25] = [
     Family {
         name: "single address",
         what: "40/s from one address with the commonest agent, over all pages",
@@ -199,6 +202,13 @@ pub const ALL: [Family; 24] = [
         ..USUAL
     },
     Family {
+        name: "beside a picture",
+        what: "60/s of posts to one page, each with an address of its own and an ordinary agent, while another site's readers load one \
+               picture 15 times a second",
+        traffic: || Box::new(timing::BesidePicture::default()),
+        ..USUAL
+    },
+    Family {
         name: "cold start",
         what: "50/s with one agent, ten minutes after the guard first saw the site",
         known: Known::TenMinutes,
@@ -211,6 +221,8 @@ pub const ALL: [Family; 24] = [
                a request in three seconds",
         right: Right::Address,
         seconds: 120,
+        // At half the rate at which one client is heavy at once, a visitor who opens one page after another does as much for seconds.
+        time_max: (10.0, 10.0),
         known: Known::TenMinutesOfLittle,
         traffic: || Box::new(Flood::steady(20.0, senders::single_address_busy_page)),
         ..USUAL

@@ -53,6 +53,11 @@ pub(super) fn large_files(scene: &mut Scene<'_>, _: usize) -> Sent {
     sent
 }
 
+pub(super) fn posts_to_page(scene: &mut Scene<'_>, number: usize) -> Sent {
+    let agent = scene.dice.pick(&browsers()).clone();
+    Sent { method: "POST".to_owned(), ..Sent::get(address(BOTS.0, number), "/wiki/SandBox", agent) }
+}
+
 pub(super) fn slow_form(scene: &mut Scene<'_>, number: usize) -> Sent {
     let agent = scene.dice.pick(&browsers()).clone();
     let mut sent = Sent::get(address(BOTS.0, number), "/wiki/edit", agent);

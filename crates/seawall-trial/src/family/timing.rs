@@ -3,6 +3,7 @@
 use super::{senders, targets};
 use crate::background::{Plan, browsers};
 use crate::control::Link;
+use crate::dice::address;
 use crate::request::Sent;
 use crate::world::{Scene, Traffic};
 
@@ -46,6 +47,35 @@ impl Default for DuringCrowd {
 impl Traffic for DuringCrowd {
     fn send(&mut self, scene: &mut Scene<'_>, plan: &mut Plan) {
         self.link.send(scene, plan);
+        self.flood.send(scene, plan);
+    }
+}
+
+/// Posts to one page, and beside them readers of a page elsewhere that shows one of the site's pictures.
+pub(super) struct BesidePicture {
+    flood: super::Flood,
+    agents: Vec<String>,
+    number: usize,
+}
+
+/// Readers a second.
+const PICTURE_READERS: f64 = 15.0;
+
+impl Default for BesidePicture {
+    fn default() -> Self {
+        Self { flood: super::Flood::steady(60.0, targets::posts_to_page), agents: browsers(), number: 0 }
+    }
+}
+
+impl Traffic for BesidePicture {
+    fn send(&mut self, scene: &mut Scene<'_>, plan: &mut Plan) {
+        for _ in 0..scene.count(PICTURE_READERS) {
+            self.number += 1;
+            let agent = scene.dice.pick(&self.agents).clone();
+            let picture = Sent::get(address(150, self.number), "/images/7.png", agent);
+            let referer = Some("https://forum.example/".to_owned());
+            plan.push((scene.moment(), Sent { wanted: true, referer, ..picture }));
+        }
         self.flood.send(scene, plan);
     }
 }
