@@ -86,6 +86,34 @@ fn a_restored_guard_is_warm_and_finds_a_flood() {
 }
 
 #[test]
+fn what_the_operator_took_back_stays_so_over_a_restart() {
+    let flood = |world: &mut World| {
+        world.pressure = stressed();
+        world.begin();
+        world.run(Duration::from_secs(20), |dice, _| {
+            (0..8).map(|_| Sent::get(dice.address(120, 5000), "/ca/cacert.pem", "QQGameHall")).collect()
+        });
+        let rules = world.status().rules.into_iter().filter(|rule| rule.stage == Stage::Enforced);
+        rules.map(|rule| (rule.id, rule.text)).collect::<Vec<_>>()
+    };
+    let mut world = World::warm(4, Enforce::UnderStress);
+    let made = flood(&mut world);
+    let now = world.now;
+    made.iter().for_each(|(id, _)| assert!(world.detector().withdraw(*id, now).is_some(), "{id}"));
+    let saved = world.detector().save();
+    for hours in [0, 25] {
+        let mut world = World::new(4, Enforce::UnderStress);
+        world.now = now + Duration::from_secs(hours * 3600);
+        world.detector().restore(&saved).expect("what was just saved");
+        world.pressure = seawall_engine::detection::Pressure::default();
+        world.run(Duration::from_secs(120), |_, _| Vec::new());
+        let again = flood(&mut world);
+        let same = again.iter().filter(|(_, text)| made.iter().any(|(_, before)| before == text)).count();
+        assert_eq!(same > 0, hours > 24, "{again:?}, where there were {made:?}");
+    }
+}
+
+#[test]
 fn a_guard_that_is_restarted_on_its_first_day_has_something_to_compare_with() {
     let mut first = World::new(4, Enforce::UnderStress);
     first.run(Duration::from_secs(3600), |_, _| Vec::new());

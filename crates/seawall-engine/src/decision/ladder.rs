@@ -253,6 +253,17 @@ impl Ladder {
         self.take_back(id, now, BARRED_BY_OPERATOR, "by the operator")
     }
 
+    /// What may not be tried again, and until when.
+    pub(crate) fn barred(&self) -> &[(Vec<Condition>, Timestamp)] {
+        &self.barred
+    }
+
+    /// Takes up what was barred before a restart.
+    pub(crate) fn bar_again(&mut self, barred: Vec<(Vec<Condition>, Timestamp)>) {
+        self.barred = barred;
+        self.barred.truncate(BARRED_MAX);
+    }
+
     /// Turns every rule in force or in shadow into a proposal: the operator wants none enforced.
     pub(crate) fn suspend(&mut self) {
         self.pardons.add_everyone();

@@ -336,7 +336,8 @@ impl Detector {
         Some(Collateral { share: share as f32, upper: upper as f32 })
     }
 
-    /// Takes a rule back at the operator's word. Its conditions are not tried again for a day.
+    /// Takes a rule back at the operator's word. Its conditions are not tried again for a day, also over a restart, unless
+    /// they name a network of clients.
     pub fn withdraw(&mut self, rule: RuleId, now: Timestamp) -> Option<Event> {
         self.ladder.withdraw(rule, now)
     }
@@ -344,7 +345,8 @@ impl Detector {
     /// What has been learned, to be kept over a restart. It holds no address, and nothing from which one could be
     /// worked out: neither clients nor their networks, not even hashed.
     pub fn save(&self) -> Vec<u8> {
-        saved::save(&self.keys, &self.seasonal, &self.baseline, &self.seen, &self.composition)
+        let Self { keys, seasonal, baseline, seen, composition, ladder, .. } = self;
+        saved::save(keys, seasonal, baseline, seen, composition, ladder.barred())
     }
 
     /// Takes up what was saved, in place of everything learned so far.
@@ -354,7 +356,7 @@ impl Detector {
     /// When the data is damaged, of another kind or version, or larger than anything that [`Self::save`] makes. Nothing
     /// is changed then.
     pub fn restore(&mut self, saved: &[u8]) -> Result<(), RestoreError> {
-        let (values, seasonal, baseline, seen, composition) = saved::restore(saved)?;
+        let (values, seasonal, baseline, seen, composition, barred) = saved::restore(saved)?;
         self.keys.values = values;
         self.marked = Marked::new(&self.keys);
         self.texts = Texts::new();
@@ -363,6 +365,7 @@ impl Detector {
         self.baseline = baseline;
         self.seen = seen;
         self.composition = composition;
+        self.ladder.bar_again(barred);
         self.trigger.reset();
         self.reference = None;
         Ok(())

@@ -12,8 +12,9 @@ use siphasher::sip::SipHasher13;
 
 use rustc_hash::FxHashMap;
 
-use crate::decision::CostKind;
+use crate::decision::{Condition, CostKind};
 use crate::observation::attribute::Attribute;
+use crate::units::Timestamp;
 
 use super::baseline::{Baseline, NormalRow, STRATA, STRATUM_ROWS_MAX};
 use super::composition::Composition;
@@ -25,7 +26,7 @@ use super::values::{Keys, Marks, UNUSED, ValueHash};
 const MAGIC: &[u8; 8] = b"SEAWALLB";
 
 /// The version of the layout.
-const VERSION: u32 = 4;
+const VERSION: u32 = 5;
 
 const HEAD_BYTES: usize = MAGIC.len() + 4 + 8;
 
@@ -83,6 +84,14 @@ struct Saved {
     strata: Vec<SavedStratum>,
     seen: SavedSeen,
     composition: Composition,
+    barred: Vec<SavedBar>,
+}
+
+/// Conditions that may not be tried again, and until which second. None that names a network of clients is saved.
+#[derive(Serialize, Deserialize)]
+struct SavedBar {
+    conditions: Vec<(Attribute, Option<Box<[u8]>>)>,
+    until: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -102,9 +111,11 @@ struct SavedRow {
     returning: bool,
 }
 
-/// What is restored: the keys of values, how much is normal, what normal requests look like, which values were seen, and the mix
-/// of them.
-type Restored = ([u64; 2], Seasonal, Baseline, Seen, Composition);
+/// What is restored: the keys of values, how much is normal, what normal requests look like, which values were seen, the mix
+/// of them, and what may not be tried again.
+type Restored = ([u64; 2], Seasonal, Baseline, Seen, Composition, Vec<Barred>);
+
+type Barred = (Vec<Condition>, Timestamp);
 
 pub(super) fn save(
     keys: &Keys,
@@ -112,6 +123,7 @@ pub(super) fn save(
     baseline: &Baseline,
     seen: &Seen,
     composition: &Composition,
+    barred: &[Barred],
 ) -> Vec<u8> {
     let mut agents = Dictionary::default();
     let mut paths = Dictionary::default();
@@ -140,6 +152,7 @@ pub(super) fn save(
         strata,
         seen: seen.saved(),
         composition: composition.clone(),
+        barred: barred.iter().filter_map(saved_bar).collect(),
     };
     // Writing plain numbers to memory cannot fail; were it to, an empty baseline is what is restored as damaged.
     let body = postcard::to_allocvec(&saved).unwrap_or_default();
@@ -193,7 +206,19 @@ pub(super) fn restore(bytes: &[u8]) -> Result<Restored, RestoreError> {
     if !saved.composition.is_sound() {
         return Err(RestoreError::Damaged("an impossible mix"));
     }
-    Ok((saved.keys, seasonal, baseline, seen, saved.composition))
+    let barred = saved.barred.into_iter().map(restored_bar).collect();
+    Ok((saved.keys, seasonal, baseline, seen, saved.composition, barred))
+}
+
+fn saved_bar((conditions, until): &Barred) -> Option<SavedBar> {
+    let of_networks = conditions.iter().any(|condition| condition.attribute == Attribute::ClientPrefix);
+    let parts = || conditions.iter().map(|condition| (condition.attribute, condition.value.clone())).collect();
+    (!of_networks).then(|| SavedBar { conditions: parts(), until: until.as_seconds() })
+}
+
+fn restored_bar(bar: SavedBar) -> Barred {
+    let conditions = bar.conditions.into_iter().map(|(attribute, value)| Condition { attribute, value });
+    (conditions.collect(), Timestamp::from_seconds(bar.until))
 }
 
 /// Against damage, not against forgery: who can write the file can write anything into it.

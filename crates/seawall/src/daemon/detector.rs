@@ -243,6 +243,8 @@ impl Detecting {
                     self.publish_rules(&mut running);
                     // Whoever asked may have gone; the rule is withdrawn all the same.
                     let _ = done.send(());
+                    // A guard that is killed now does not bring it back.
+                    self.save(&running.detector);
                     true
                 }
                 Err(RecvTimeoutError::Timeout) => false,
