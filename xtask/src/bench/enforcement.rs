@@ -16,7 +16,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::figure::{Figure, Goal, OURS, Series};
 use super::program::cpu_time;
-use super::{Bench, record};
+use super::{Bench, kernel_drills, record};
 use crate::Failure;
 use crate::packages::{self, Needed};
 
@@ -89,6 +89,7 @@ pub(crate) fn run(bench: &Bench) -> Result<Vec<Figure>, Failure> {
         measured.join().unwrap_or_else(|_| Err(Failure::Bench("the measuring thread panicked".to_owned())))
     });
     figures.extend(of_kernel?);
+    figures.extend(kernel_drills::measure(bench)?);
     Ok(figures)
 }
 

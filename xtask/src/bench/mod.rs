@@ -12,6 +12,7 @@ mod enforcement;
 mod engine;
 mod figure;
 mod frame;
+mod kernel_drills;
 mod load;
 mod logs;
 mod machine;

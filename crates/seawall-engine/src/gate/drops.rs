@@ -2,8 +2,8 @@
 //!
 //! At first for seconds, since whoever else comes from the address waits as long to be seen. Longer only for those that come
 //! back after it ([`Revisit`](super::revisit::Revisit)), and then now and then a connection is read all the same: another user
-//! agent ends the ban at once. Addresses from which several agents come, or from which anything was just served, are not
-//! dropped at all.
+//! agent ends the ban at once. Addresses from which several agents come, or from which anything was served since they were refused,
+//! are not dropped at all.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use super::revisit::Revisit;
 use crate::decision::RuleId;
 use crate::units::Timestamp;
 
-/// This many refusals in about a minute, all to one user agent and nothing served, and the client is dropped.
+/// This many refusals in about a minute, all to one user agent and nothing served between them, and the client is dropped.
 const REFUSED_MIN: u16 = 32;
 
 /// This many suffice for one that was dropped before, went away, and came back to the same.
@@ -128,6 +128,7 @@ mod tests {
         refuse(&mut table, client, 1_000, START);
         assert_eq!(table.turn_away(client, START), None);
         let (mut table, client) = self::table();
+        refuse(&mut table, client, 1, START);
         table.request(client, b"a/1", START);
         table.served(client, START);
         refuse(&mut table, client, 1_000, START);
@@ -136,6 +137,17 @@ mod tests {
         let later = START + Duration::from_secs(90);
         refuse(&mut table, client, 1_000, later);
         assert!(table.turn_away(client, later).is_some());
+    }
+
+    #[test]
+    fn what_was_served_before_any_rule_met_it_does_not_spare_a_flood() {
+        let (mut table, client) = table();
+        for _ in 0..100 {
+            table.request(client, b"a/1", START);
+            table.served(client, START);
+        }
+        refuse(&mut table, client, REFUSED_MIN, START);
+        assert!(table.turn_away(client, START).is_some());
     }
 
     #[test]

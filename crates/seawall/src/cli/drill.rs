@@ -16,6 +16,7 @@ Examples:
   seawall drill list                              what there is
   seawall drill cacert                            one program asks for one file, again and again
   seawall drill cacert --without-guard            the same without a guard, to see the difference
+  sudo seawall drill announce --kernel            the guard may drop clients in nftables
   seawall drill clock --json                      one object, for scripts
   seawall drill --scenario examples/scenario.toml your own
 
@@ -41,6 +42,9 @@ pub(crate) struct Arguments {
     /// Send straight to the origin, to see what happens without a guard
     #[arg(long)]
     without_guard: bool,
+    /// Let the guard use nftables, in a network namespace of the drill's own; needs root
+    #[arg(long, conflicts_with = "without_guard")]
+    kernel: bool,
     /// Leave the folder with the guard's configuration, log and state behind, and say where
     #[arg(long)]
     keep: bool,
@@ -60,7 +64,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     };
     let program = std::env::current_exe()
         .map_err(|error| Failure::machine(format!("failed to find the program itself, which is the guard: {error}")))?;
-    let options = Options { seed: arguments.seed, guarded: !arguments.without_guard, keep: arguments.keep, program };
+    let options = Options {
+        seed: arguments.seed,
+        guarded: !arguments.without_guard,
+        kernel: arguments.kernel,
+        keep: arguments.keep,
+        program,
+    };
     let bar = progress_bar(&drill);
     let mut kept = None;
     let outcome = drill.hold(&options, |progress| match progress {

@@ -15,6 +15,7 @@ use seawall_engine::decision::{Event, Status};
 use serde::Deserialize;
 
 use super::DrillError;
+use super::kernel::KernelSaid;
 use super::scenario::{OriginKind, Scenario};
 
 /// How long a guard may take until it answers.
@@ -42,6 +43,15 @@ pub(crate) struct GuardStatus {
     pub(crate) detection: Status,
     #[serde(default)]
     pub(crate) events: Vec<Event>,
+    #[serde(default)]
+    pub(crate) enforcement: EnforcementSaid,
+}
+
+/// What it says of enforcement.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub(crate) struct EnforcementSaid {
+    #[serde(default)]
+    pub(crate) kernel: KernelSaid,
 }
 
 /// What a process has used.
@@ -52,12 +62,14 @@ pub(crate) struct Usage {
     pub(crate) resident_peak: u64,
 }
 
-/// Writes the guard's configuration. `upstream` is `None` where the guard itself is the origin.
+/// Writes the guard's configuration. `upstream` is `None` where the guard itself is the origin; `kernel` says whether it may use
+/// the packet filter.
 pub(crate) fn configuration(
     scenario: &Scenario,
     directory: &Path,
     listen: SocketAddr,
     upstream: Option<SocketAddr>,
+    kernel: bool,
 ) -> String {
     use toml::Value;
     let text = |text: &str| Value::String(text.to_owned());
@@ -85,8 +97,9 @@ pub(crate) fn configuration(
     }
     top.insert("site".into(), Value::Array(vec![Value::Table(site)]));
     top.insert("policy".into(), Value::Table(policy));
-    // A drill is about the guard alone, and never touches the firewall of the machine that it is tried on.
-    let kernel = toml::Table::from_iter([("use".to_owned(), text("never"))]);
+    // A drill never touches the firewall of the machine that it is tried on, but only one in a namespace of its own.
+    let used = if kernel { "auto" } else { "never" };
+    let kernel = toml::Table::from_iter([("use".to_owned(), text(used))]);
     top.insert("kernel".into(), Value::Table(kernel));
     if !scenario.guard.limits.is_empty() {
         top.insert("limits".into(), Value::Table(scenario.guard.limits.clone()));
@@ -107,12 +120,13 @@ impl Guard {
         scenario: &Scenario,
         directory: &Path,
         upstream: Option<SocketAddr>,
+        kernel: bool,
         mut pause: impl FnMut(Duration) -> bool,
     ) -> Result<Self, DrillError> {
         let machine = |what: &'static str| move |error: io::Error| DrillError::Machine(what, error);
         let address = free_address().map_err(machine("find a free port"))?;
         let file = directory.join("seawall.toml");
-        fs::write(&file, configuration(scenario, directory, address, upstream))
+        fs::write(&file, configuration(scenario, directory, address, upstream, kernel))
             .map_err(machine("write the guard's configuration"))?;
         let log = File::create(directory.join("guard.log")).map_err(machine("create the guard's log"))?;
         let log_too = log.try_clone().map_err(machine("create the guard's log"))?;

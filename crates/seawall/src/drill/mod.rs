@@ -12,6 +12,7 @@ mod gif;
 mod guard;
 mod history;
 mod interrupt;
+mod kernel;
 mod load;
 mod origin;
 mod population;
@@ -38,6 +39,7 @@ use population::{Population, Visit, mix, visits};
 use scenario::{CLIENTS_AT_ONCE_MAX, OriginKind, Scenario};
 use tally::{Seen, Watched};
 
+pub use kernel::Escalation;
 pub use tally::{Generator, Outcome, RuleFound, Share, Streams, Target, Traffic};
 
 /// Between the end of the preparations and the first request.
@@ -109,6 +111,8 @@ pub struct Options {
     pub seed: Option<u64>,
     /// Whether a guard stands before the origin.
     pub guarded: bool,
+    /// Whether the guard may use the kernel's packet filter, in a network namespace of the drill's own.
+    pub kernel: bool,
     /// Whether the folder with the guard's configuration, log and state is left behind.
     pub keep: bool,
     /// The program whose `serve` is the guard.
@@ -191,6 +195,9 @@ impl Drill {
                 "this scenario's origin is the guard's own clock, so it cannot be held without a guard",
             ));
         }
+        if options.kernel {
+            kernel::enter_namespace()?;
+        }
         let seed = options.seed.unwrap_or(scenario.seed);
         let mut remarks = Vec::new();
         let open_files = raise_open_files();
@@ -249,7 +256,7 @@ impl Drill {
             progress(Progress::Preparing("guard"));
             let upstream = origin.as_ref().map(|origin| origin.address);
             let pause = |time| interrupts.pause(&runtime, time);
-            guard = Some(Guard::start(&options.program, scenario, directory, upstream, pause)?);
+            guard = Some(Guard::start(&options.program, scenario, directory, upstream, options.kernel, pause)?);
         }
         let target = guard.as_ref().map(|guard| guard.address).or(origin.as_ref().map(|origin| origin.address));
         let load = Arc::new(Load {
@@ -268,6 +275,12 @@ impl Drill {
         let arrivals = origin.as_ref().map(RunningOrigin::arrivals);
         if let Some(guard) = guard {
             guard.stop();
+        }
+        let mut remarks = remarks;
+        if let Some(reason) =
+            watched.as_ref().and_then(|watched| watched.kernel.reason.as_ref()).filter(|_| options.kernel)
+        {
+            remarks.push(format!("the kernel was not used: {reason}"));
         }
         let seen = Seen {
             starts: load.starts,
@@ -325,6 +338,7 @@ async fn watch(
             // A guard too busy to answer now is asked again in a moment.
             if let Ok(status) = guard.status() {
                 watched.update(status);
+                watched.sample(load.clock.now(), usage(guard.process()).cpu);
             }
         }
         let now = load.clock.now();

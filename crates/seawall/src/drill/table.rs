@@ -49,6 +49,18 @@ fn write_outcome(text: &mut String, outcome: &Outcome) -> std::fmt::Result {
             outcome.guard_resident_bytes_peak as f64 / f64::from(1 << 20)
         )?;
     }
+    if let Some(escalation) = outcome.escalation {
+        writeln!(
+            text,
+            "kernel             drops {} clients, from {:.1} to {:.1} s after the rule; the guard took {:.0} ms of a processor in a second \
+             before, {:.0} after",
+            escalation.clients,
+            escalation.begins_seconds,
+            escalation.settled_seconds,
+            escalation.cpu_before,
+            escalation.cpu_after
+        )?;
+    }
     if let Some(streams) = outcome.streams {
         writeln!(
             text,

@@ -9,6 +9,7 @@ use seawall_engine::units::Timestamp;
 use serde::Serialize;
 
 use super::guard::{GuardStatus, Usage};
+use super::kernel::{Escalation, KernelSaid, Sample, escalation};
 use super::load::{End, Harvest, Sent};
 use super::origin::Arrival;
 use super::population::Population;
@@ -58,6 +59,8 @@ pub struct Outcome {
     pub streams: Option<Streams>,
     /// CPU time of the guard, in seconds.
     pub guard_cpu_seconds: f64,
+    /// What handing clients down to the kernel has saved the guard, where it did.
+    pub escalation: Option<Escalation>,
     /// The most memory that the guard held, in bytes.
     pub guard_resident_bytes_peak: u64,
     /// The drill itself.
@@ -185,12 +188,15 @@ pub(crate) struct Watched {
     pub(crate) usage: Usage,
     /// When each rule was first in force, and when it was first seen not to be any more.
     pub(crate) in_force: HashMap<u32, (Timestamp, Option<Timestamp>)>,
+    pub(crate) kernel: KernelSaid,
+    samples: Vec<Sample>,
 }
 
 impl Watched {
     /// Takes what the guard says now.
     pub(crate) fn update(&mut self, now: GuardStatus) {
-        let GuardStatus { detection: mut status, events } = now;
+        let GuardStatus { detection: mut status, events, enforcement } = now;
+        self.kernel = enforcement.kernel;
         for event in events {
             if !self.events.contains(&event) {
                 self.events.push(event);
@@ -214,6 +220,11 @@ impl Watched {
         }
         status.rules.extend(gone);
         self.status = status;
+    }
+
+    /// Notes how much processor time it has used by now.
+    pub(crate) fn sample(&mut self, at: Timestamp, cpu: Duration) {
+        self.samples.push(Sample { at, cpu, clients: self.kernel.clients });
     }
 }
 
@@ -289,6 +300,7 @@ pub(crate) fn tally(scenario: &Scenario, seed: u64, population: &Population, see
         incidents: watched.status.incidents,
         events: watched.events,
         streams: streams(&harvest.sent, connections_peak),
+        escalation: escalation(&watched.samples, first_rule, ended, watched.kernel.dropped.packets),
         guard_cpu_seconds: watched.usage.cpu.as_secs_f64(),
         guard_resident_bytes_peak: watched.usage.resident_peak,
         generator,
