@@ -53,8 +53,7 @@ impl Enforcer {
                 self.panicked = is_on;
                 self.parts.hurry.store(false, Ordering::Release);
                 let kernel = self.kernel.panic(is_on, now);
-                let is_guards =
-                    |ban: &Ban| matches!(ban.cause, BanCause::Rule(_) | BanCause::Limit | BanCause::ProxiedLimit);
+                let is_guards = |ban: &Ban| ban.cause.is_guards();
                 self.bans.retain(|ban| !is_guards(ban));
                 self.unconfirmed.forget_before(is_guards);
                 self.proxied.retain(|_| false);
@@ -147,7 +146,6 @@ impl Enforcer {
                 Err(error) => banned.refused.push(refuse(error.to_string())),
             }
         }
-        self.is_gate_stale = true;
         if banned.added > 0 {
             let actor = if request.cause == BanCause::Import { Actor::Import } else { Actor::Operator };
             let places = asked::places(&request.countries, &request.systems);
@@ -256,7 +254,6 @@ impl Enforcer {
                 Some(network) => self.parts.record.journal_about(network, Actor::Operator, Action::Unban, text),
                 None => self.parts.record.journal(Actor::Operator, Action::Unban, text),
             }
-            self.is_gate_stale = true;
         }
         unbanned
     }
@@ -265,7 +262,7 @@ impl Enforcer {
         let cipher = self.cipher(now);
         let settings = self.parts.shared.settings.load();
         let view = |ban: &Ban| {
-            let is_given = matches!(ban.cause, BanCause::Operator | BanCause::Import);
+            let is_given = !ban.cause.is_guards();
             let shown = if is_given || in_clear { None } else { Some(pseudonym(cipher.as_ref(), ban.network)) };
             BanView {
                 is_pseudonym: shown.is_some(),
@@ -330,7 +327,6 @@ impl Enforcer {
         }
         tracing::info!("not confirmed in time and so undone: {bans}");
         self.parts.record.journal(Actor::Guard, Action::Undo, format!("{bans} not confirmed in time"));
-        self.is_gate_stale = true;
     }
 }
 

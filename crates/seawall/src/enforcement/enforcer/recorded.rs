@@ -34,7 +34,6 @@ impl Enforcer {
     /// Takes up bans of before that could be read only now.
     pub(super) fn take_up_late(&mut self, bans: Vec<Ban>, now: Timestamp) {
         bans.into_iter().for_each(|ban| self.take(taken_up(ban, now)));
-        self.is_gate_stale = true;
     }
 
     /// Brings the record into line with the bans, as the kernel is: whatever made or ended one, and however many at once.
