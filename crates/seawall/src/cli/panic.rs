@@ -44,16 +44,17 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let asked: Result<Panicked, Failure> = arguments.guard.ask_with("/v1/panic", &PanicAsked { on: !arguments.over });
     match asked {
         Ok(_) if arguments.over => print("Rules and bans are in force again.\n")?,
-        Ok(Panicked { rules, bans, milliseconds, remains }) => {
+        Ok(Panicked { rules, bans, milliseconds, edge_milliseconds, remains }) => {
             let (rules, bans) = (counted(rules as u64, "rule"), counted(bans as u64, "ban"));
             if let Some(remains) = remains {
                 return Err(Failure::machine(format!(
                     "the proxy refuses nobody any more ({rules}, {bans}), but {remains}; the guard goes on trying, and `seawall \
-                     status` shows when it is gone. By hand: nft delete table inet NAME"
+                     status` shows when it is gone"
                 )));
             }
+            let at_edge = edge_milliseconds.map(|time| format!(", at the CDN after {time} ms")).unwrap_or_default();
             print(&format!(
-                "Everything is out, after {milliseconds} ms: {rules} and {bans} no longer in force.\n\
+                "Everything is out, after {milliseconds} ms{at_edge}: {rules} and {bans} no longer in force.\n\
                  It stays so until `seawall panic --over`.\n"
             ))?;
         }

@@ -176,9 +176,12 @@ pub struct Panicked {
     pub rules: usize,
     /// Bans that were in force.
     pub bans: usize,
-    /// How long it took, in milliseconds.
+    /// How long it took here, in milliseconds.
     pub milliseconds: u64,
-    /// What is still in force and why, if anything is.
+    /// How long it took at the CDN, in milliseconds; none where there is none, or it is not out there.
+    #[serde(default)]
+    pub edge_milliseconds: Option<u64>,
+    /// What is still in force, why, and what takes it out by hand, if anything is.
     #[serde(default)]
     pub remains: Option<String>,
 }

@@ -57,9 +57,6 @@ impl Enforcer {
                 self.bans.retain(|ban| !is_guards(ban));
                 self.unconfirmed.forget_before(is_guards);
                 self.proxied.retain(|_| false);
-                if let Some((edge, _)) = &self.parts.edge {
-                    edge.set_panicked(is_on);
-                }
                 (self.is_gate_stale, self.is_kernel_stale) = (true, true);
                 self.publish_gate();
                 let action = if is_on { Action::Panic } else { Action::Resume };
