@@ -215,7 +215,8 @@ mod tests {
             state: state.path().to_owned(),
         };
         let (record, _inbox) = Record::new(Clock::start());
-        for (fails, expected) in [(false, &[][..]), (true, &["the enforcing thread", "the thread that writes the record"])]
+        for (fails, expected) in
+            [(false, &[][..]), (true, &["the enforcing thread", "the thread that writes the record"])]
         {
             let mut failed = Vec::new();
             assert_eq!(threads(fails).join(None, &record, &mut failed), Ok(()));

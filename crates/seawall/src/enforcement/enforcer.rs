@@ -1,8 +1,9 @@
 //! The thread that enforces: takes in whom the workers hand down and what the operator says, and brings the gate and the kernel
-//! into line with it, in batches. What operators say is in [`operator`], what the record is told in [`recorded`].
+//! into line with it, in batches. What operators say is in [`operator`] and [`unban`], what the record is told in [`recorded`].
 
 mod operator;
 mod recorded;
+mod unban;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;

@@ -160,6 +160,21 @@ pub struct Unbanned {
     pub removed: usize,
     /// Those of which there was none.
     pub unknown: Vec<String>,
+    /// Of the first of them that lie in larger networks that are banned: in which.
+    #[serde(default)]
+    pub within: Vec<Within>,
+    /// How many were not looked at, since everything was taken out meanwhile.
+    #[serde(default)]
+    pub left: usize,
+}
+
+/// Who is not banned himself, but with others.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Within {
+    /// Who, as he was named.
+    pub name: String,
+    /// The bans of larger networks that he is in.
+    pub around: Vec<BanView>,
 }
 
 /// What was confirmed.

@@ -157,14 +157,10 @@ fn when_it_fills_clients_are_merged_and_the_operators_bans_stay() {
     let (mut bans, never_ban) = (Bans::new(64), AddressSet::default());
     bans.add(ban("198.51.100.1/32", 60, BanCause::Operator), &never_ban).expect("room");
     for host in 0..62 {
-        bans.add(ban(&format!("192.0.2.{host}/32"), 60 + host, BanCause::Rule(RuleId(1))), &never_ban)
-            .expect("room");
+        bans.add(ban(&format!("192.0.2.{host}/32"), 60 + host, BanCause::Rule(RuleId(1))), &never_ban).expect("room");
     }
     assert!(bans.is_tight());
-    assert!(
-        bans.make_room(&Innocent::new(), 1.0, &never_ban, NOW).networks.is_empty(),
-        "nobody knows who is served"
-    );
+    assert!(bans.make_room(&Innocent::new(), 1.0, &never_ban, NOW).networks.is_empty(), "nobody knows who is served");
     assert_eq!(bans.len(), 63);
     let merged = bans.make_room(&served(), 0.0, &never_ban, NOW);
     assert!(!merged.networks.is_empty());

@@ -4,15 +4,13 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use ipnet::IpNet;
-use seawall_engine::address::{AddressSet, ClientAddress};
+use seawall_engine::address::ClientAddress;
 use seawall_engine::decision::{Ban, BanCause, BanError, REASON_CHARACTERS_MAX, ban_network, check_ban};
 use seawall_engine::units::{Timestamp, counted};
 
 use super::super::asked;
 use super::super::never::Entry;
-use super::super::orders::{
-    BanRequest, BanView, Banned, Confirmed, NeverBanView, Order, UnbanRequest, Unbannable, Unbanned, seconds,
-};
+use super::super::orders::{BanRequest, BanView, Banned, Confirmed, NeverBanView, Order, Unbannable, seconds};
 use super::super::unconfirmed::{Pending, Undone};
 use super::Enforcer;
 use crate::networks::Networks;
@@ -34,7 +32,7 @@ impl Enforcer {
                 self.publish_gate();
                 drop(done.send(unbanned));
             }
-            Order::List(in_clear, done) => drop(done.send(self.list(in_clear, now))),
+            Order::List(in_clear, done) => drop(done.send(self.views(self.shown(), in_clear, now))),
             Order::NeverBan(done) => {
                 let view = |entry: &Entry| NeverBanView {
                     network: entry.network,
@@ -109,6 +107,11 @@ impl Enforcer {
         for (network, duration) in networks {
             asked += 1;
             let refuse = |reason: String| Unbannable { network, reason };
+            // Whoever calls a panic does not wait for the end of a long list.
+            if self.parts.hurry.load(Ordering::Acquire) {
+                banned.refused.push(refuse("a panic or the end of the guard came first".to_owned()));
+                continue;
+            }
             // An address of an operator is refused by what it is, and by whose it is.
             if let Err(error) = check_ban(network, self.never_ban.set()) {
                 let why = self.never_ban.reason(network).filter(|_| matches!(error, BanError::Protected { .. }));
@@ -187,75 +190,13 @@ impl Enforcer {
         self.parts.record.journal(Actor::Guard, Action::Merge, text);
     }
 
-    fn unban(&mut self, request: &UnbanRequest, now: Timestamp) -> Unbanned {
-        let UnbanRequest { names, countries, systems } = request;
-        let mut unbanned = Unbanned::default();
-        let mut gone = Vec::new();
-        let is_of_places = !countries.is_empty() || !systems.is_empty();
-        if is_of_places {
-            let settings = self.parts.shared.settings.load();
-            let places = AddressSet::new(asked::of_places(countries, systems, &settings.networks));
-            let is_there = |ban: &&Ban| places.contains(ClientAddress::new(ban.network.addr()));
-            gone.extend(self.bans.iter().chain(self.proxied.iter()).filter(is_there).map(|ban| ban.network));
-        } else if names.is_empty() {
-            gone.extend(self.bans.iter().chain(self.proxied.iter()).map(|ban| ban.network));
-        }
-        let cipher = self.cipher(now);
-        for name in names {
-            let address = name.parse::<std::net::IpAddr>().ok().map(IpNet::from);
-            let network = address.or_else(|| name.parse().ok()).map(ban_network);
-            let is_banned = |network: &IpNet| self.bans.get(*network).or_else(|| self.proxied.get(*network)).is_some();
-            let named = network.filter(is_banned);
-            let by_pseudonym = || {
-                self.bans
-                    .iter()
-                    .chain(self.proxied.iter())
-                    .find(|ban| pseudonym(cipher.as_ref(), ban.network).as_ref() == Some(name))
-                    .map(|ban| ban.network)
-            };
-            match named.or_else(by_pseudonym) {
-                Some(network) => gone.push(network),
-                None => unbanned.unknown.push(name.clone()),
-            }
-        }
-        let rules = self.parts.shared.rules.load_full();
-        for network in &gone {
-            self.unconfirmed.forget(*network);
-            let is_proxied = self.proxied.remove(*network).is_some();
-            let here = self.bans.remove(*network);
-            unbanned.removed += usize::from(here.is_some() || is_proxied);
-            if here.is_some_and(|ban| matches!(ban.cause, BanCause::Limit | BanCause::ProxiedLimit)) {
-                // It begins anew, or its next request would be too much again.
-                rules.forget(ClientAddress::new(network.addr()), &self.parts.shared.allowances);
-            }
-        }
-        if unbanned.removed > 0 {
-            let about = match (names.as_slice(), gone.as_slice()) {
-                // Whom a pseudonym means was not said.
-                ([name], [network]) if name.parse::<std::net::IpAddr>().is_ok() || name.parse::<IpNet>().is_ok() => {
-                    Some(*network)
-                }
-                _ => None,
-            };
-            let text = match names.as_slice() {
-                [] if is_of_places => {
-                    let places = asked::places(countries, systems);
-                    format!("{} of {places}", counted(unbanned.removed as u64, "ban"))
-                }
-                [] => format!("all, {}", counted(unbanned.removed as u64, "ban")),
-                [_] if about.is_some() => String::new(),
-                [name] => name.chars().filter(|character| !character.is_control()).collect(),
-                _ => counted(unbanned.removed as u64, "ban"),
-            };
-            match about {
-                Some(network) => self.parts.record.journal_about(network, Actor::Operator, Action::Unban, text),
-                None => self.parts.record.journal(Actor::Operator, Action::Unban, text),
-            }
-        }
-        unbanned
-    }
-
-    fn list(&self, in_clear: bool, now: Timestamp) -> Vec<BanView> {
+    /// Bans as they are shown.
+    pub(super) fn views<'b>(
+        &self,
+        bans: impl Iterator<Item = &'b Ban>,
+        in_clear: bool,
+        now: Timestamp,
+    ) -> Vec<BanView> {
         let cipher = self.cipher(now);
         let settings = self.parts.shared.settings.load();
         let view = |ban: &Ban| {
@@ -274,7 +215,7 @@ impl Enforcer {
                 country: country(&settings.networks, ban.network),
             }
         };
-        self.shown().filter(|ban| ban.expires > now).map(view).collect()
+        bans.filter(|ban| ban.expires > now).map(view).collect()
     }
 
     /// The bans that are in force anywhere. Where the edge only proposes, those for it alone are not.
@@ -284,7 +225,7 @@ impl Enforcer {
     }
 
     /// What pseudonyms of today are made with.
-    fn cipher(&self, now: Timestamp) -> Option<Cipher> {
+    pub(super) fn cipher(&self, now: Timestamp) -> Option<Cipher> {
         let today = Day::of(now);
         let key = self.parts.keys.as_ref()?.key(today, today).ok()?;
         Some(Cipher::new(&key, Scheme::PrefixPreserving))

@@ -2,6 +2,7 @@
 
 use tokio::sync::oneshot;
 
+use super::super::orders::{BanRequest, UnbanRequest, Unbanned};
 use super::*;
 use crate::config::{Config, KernelUse};
 use crate::host::clock::Clock;
@@ -95,10 +96,80 @@ fn whom_limits_had_banned_is_free_in_the_gate_once_nothing_is_to_be_enforced() {
 fn after_a_panic_nothing_that_the_guard_came_to_before_is_in_force_again() {
     let now = Clock::start().now();
     let bans = [BanCause::Limit, BanCause::Merged, BanCause::Operator].into_iter().zip(["1", "2", "3"]);
-    let mut set = Set::restored(64, bans.map(|(cause, host)| ban(&format!("203.0.113.{host}/32"), now, cause)).collect());
+    let mut set =
+        Set::restored(64, bans.map(|(cause, host)| ban(&format!("203.0.113.{host}/32"), now, cause)).collect());
     for is_on in [true, false] {
         set.ask(|done| Order::Panic(is_on, done)).expect("there is no kernel layer");
         assert!(!set.refuses("203.0.113.1") && !set.refuses("203.0.113.2"));
         assert_eq!(set.refuses("203.0.113.3"), !is_on);
     }
+}
+
+fn unban(names: &[&str]) -> impl FnOnce(oneshot::Sender<Unbanned>) -> Order {
+    let request = UnbanRequest { names: names.iter().map(|name| (*name).to_owned()).collect(), ..Default::default() };
+    |done| Order::Unban(request, done)
+}
+
+#[test]
+fn a_pseudonym_names_a_client_or_a_network_at_no_more_cost_than_an_address() {
+    let mut set = Set::new(70_000);
+    let networks = ["203.0.113.7/32", "203.0.113.64/26", "2001:db8:7:7::/64", "2001:db8:70::/44"];
+    for text in networks {
+        set.enforcer.take(ban(text, set.now, BanCause::Limit));
+    }
+    let views = set.ask(|done| Order::List(false, done));
+    let names: Vec<&str> = views.iter().map(|ban| ban.network.as_str()).collect();
+    assert!(views.iter().all(|ban| ban.is_pseudonym) && names.iter().all(|name| !networks.contains(name)));
+    let unbanned = set.ask(unban(&names));
+    assert_eq!((unbanned.removed, unbanned.unknown.len()), (4, 0));
+    // Who is not banned costs nothing for each who is.
+    for host in 0..60_000_u32 {
+        let address = std::net::Ipv4Addr::from_bits(0xC612_0000 | host).into();
+        set.enforcer
+            .take(Ban { network: IpNet::new(address, 32).expect("a client"), ..ban("::/0", set.now, BanCause::Limit) });
+    }
+    let strangers: Vec<String> = (0..2_000).map(|host| format!("100.64.{}.{}", host / 256, host % 256)).collect();
+    let strangers: Vec<&str> = strangers.iter().map(String::as_str).collect();
+    let clock = Clock::start();
+    let unbanned = set.ask(unban(&strangers));
+    assert!(unbanned.unknown.len() >= 1_990, "a few are somebody's pseudonym by chance");
+    assert!(clock.uptime() < Duration::from_secs(5), "{:?}", clock.uptime());
+}
+
+#[test]
+fn a_long_order_ends_for_a_panic() {
+    let mut set = Set::new(64);
+    set.enforcer.parts.hurry.store(true, Ordering::Release);
+    let asked = BanRequest {
+        networks: vec![(network("203.0.113.7/32"), None)],
+        countries: vec![],
+        systems: vec![],
+        seconds: 60,
+        reason: None,
+        cause: BanCause::Operator,
+        confirm_seconds: None,
+        dry_run: false,
+        anyway: false,
+    };
+    let banned = set.ask(|done| Order::Ban(asked, done));
+    assert_eq!((banned.added, banned.refused.len()), (0, 1));
+    assert!(banned.refused[0].reason.contains("a panic"), "{:?}", banned.refused);
+    assert_eq!(set.ask(unban(&["203.0.113.7", "203.0.113.8"])).left, 2);
+}
+
+#[test]
+fn of_whom_is_banned_with_a_network_around_it_is_said_which() {
+    let mut set = Set::new(64);
+    set.enforcer.take(ban("203.0.113.0/24", set.now, BanCause::Import));
+    set.enforcer.take(ban("203.0.113.0/28", set.now, BanCause::Merged));
+    let unbanned = set.ask(unban(&["203.0.113.7", "198.51.100.7"]));
+    assert_eq!((unbanned.removed, unbanned.unknown.len(), unbanned.within.len()), (0, 2, 1));
+    let [list, merged] = unbanned.within[0].around.as_slice() else { panic!("{:?}", unbanned.within) };
+    assert_eq!(
+        (list.network.as_str(), list.cause, merged.cause),
+        ("203.0.113.0/24", BanCause::Import, BanCause::Merged)
+    );
+    // As the list shows it, by which it can be taken back.
+    assert!(merged.is_pseudonym);
+    assert_eq!(set.ask(unban(&[&merged.network, "203.0.113.0/24"])).removed, 2);
 }

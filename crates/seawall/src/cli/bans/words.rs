@@ -1,0 +1,48 @@
+//! What is said of bans.
+
+use std::time::Duration;
+
+use seawall_engine::decision::BanCause;
+use seawall_engine::units::Timestamp;
+
+use crate::config::quantity;
+use crate::enforcement::{BanView, Unbanned, Within};
+use crate::show::text::escape;
+
+/// Who or what made a ban.
+pub(super) fn cause(cause: BanCause) -> String {
+    match cause {
+        BanCause::Rule(rule) => format!("goes on although {rule} refuses it"),
+        BanCause::Limit | BanCause::ProxiedLimit => "beyond a limit".to_owned(),
+        BanCause::Operator => "banned by an operator".to_owned(),
+        BanCause::Import => "imported".to_owned(),
+        BanCause::Merged => "merged".to_owned(),
+    }
+}
+
+/// Of whom there was no ban to take back, and with whom he is banned all the same; none when there were all.
+pub(super) fn not_banned(unbanned: &Unbanned, now: Timestamp) -> Option<String> {
+    let is_within = |name: &String| unbanned.within.iter().any(|within| within.name == *name);
+    let nowhere: Vec<String> =
+        unbanned.unknown.iter().filter(|name| !is_within(name)).map(|name| escape(name.as_bytes())).collect();
+    let mut lines = Vec::new();
+    if !nowhere.is_empty() {
+        lines.push(format!("there is no ban of {}; `seawall bans list` shows them all", nowhere.join(", ")));
+    }
+    for Within { name, around } in &unbanned.within {
+        let left = |ban: &BanView| quantity::show_duration(Duration::from_secs(ban.expires.since(now).as_secs()));
+        let ban = |ban: &BanView| format!("{} ({}, {} left)", ban.network, cause(ban.cause), left(ban));
+        let bans: Vec<String> = around.iter().map(ban).collect();
+        let networks: Vec<&str> = around.iter().map(|ban| ban.network.as_str()).collect();
+        lines.push(format!(
+            "there is no ban of {} alone, which is in {}; `seawall bans remove {}` frees all of it",
+            escape(name.as_bytes()),
+            bans.join(" and "),
+            networks.join(" ")
+        ));
+    }
+    if unbanned.left > 0 {
+        lines.push(format!("{} more were not looked at: a panic or the end of the guard came first", unbanned.left));
+    }
+    (!lines.is_empty()).then(|| lines.join("\n"))
+}
