@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use arc_swap::ArcSwap;
-use seawall_engine::decision::{Ban, BanCause, Innocent, OwnRule};
+use seawall_engine::decision::{Ban, Innocent, OwnRule};
 use seawall_engine::units::Timestamp;
 use tokio::sync::Notify;
 
@@ -175,10 +175,8 @@ fn own_rules(kept: Option<&str>) -> Vec<OwnRule> {
 /// themselves; whom they had dropped is free then.
 fn is_of_present_rules(ban: &Ban, rules: Option<&[OwnRule]>, now: Timestamp) -> bool {
     let is_in_force = |rule: &OwnRule| carried_over(rule.since, rule.expires, now).1 > now;
-    match ban.cause {
-        BanCause::Rule(id) => rules.unwrap_or_default().iter().any(|rule| rule.id == id && is_in_force(rule)),
-        BanCause::Limit | BanCause::ProxiedLimit | BanCause::Operator | BanCause::Import | BanCause::Merged => true,
-    }
+    let is_there = |id| rules.unwrap_or_default().iter().any(|rule| rule.id == id && is_in_force(rule));
+    ban.cause.rule().is_none_or(is_there)
 }
 
 impl Situation {
@@ -198,7 +196,7 @@ impl Situation {
 mod tests {
     use std::time::Duration;
 
-    use seawall_engine::decision::{Action, RuleId};
+    use seawall_engine::decision::{Action, BanCause, RuleId};
 
     use super::*;
     use crate::host::clock::Clock;
@@ -246,7 +244,10 @@ mod tests {
         // Its rule has ended meanwhile, was found by detection, or is not known.
         assert!(!comes_back(BanCause::Rule(RuleId(10_002)), Some(&rules)));
         assert!(!comes_back(BanCause::Rule(RuleId(1)), Some(&rules)));
+        assert!(!comes_back(BanCause::Merged(Some(RuleId(1))), Some(&rules)));
         assert!(!comes_back(BanCause::Rule(RuleId(10_001)), None));
+        assert!(comes_back(BanCause::Merged(Some(RuleId(10_001))), Some(&rules)));
+        assert!(comes_back(BanCause::Merged(None), None));
         assert!(comes_back(BanCause::Limit, None) && comes_back(BanCause::Operator, None));
     }
 }

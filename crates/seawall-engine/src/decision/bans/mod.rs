@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::RuleId;
 use crate::address::{AddressSet, ClientAddress, canonical_network};
-use crate::units::{Timestamp, counted};
+use crate::units::Timestamp;
 
 pub use innocent::Innocent;
 pub use merge::{Merged, merge};
@@ -48,8 +48,8 @@ pub enum BanCause {
     Operator,
     /// It was read from another program's file.
     Import,
-    /// Bans of clients, merged to make room.
-    Merged,
+    /// Bans of clients, merged to make room: of those that went on although this rule refused them, or by one limit.
+    Merged(Option<RuleId>),
 }
 
 impl BanCause {
@@ -65,7 +65,15 @@ impl BanCause {
 
     /// Whether the gate refuses for it. Whom a rule's refusals sent down to the kernel it judges itself, again and again.
     pub const fn is_for_gate(self) -> bool {
-        !matches!(self, Self::Rule(_))
+        self.rule().is_none()
+    }
+
+    /// The rule that it ends with.
+    pub const fn rule(self) -> Option<RuleId> {
+        match self {
+            Self::Rule(rule) | Self::Merged(Some(rule)) => Some(rule),
+            Self::Limit | Self::ProxiedLimit | Self::Operator | Self::Import | Self::Merged(None) => None,
+        }
     }
 }
 
@@ -286,7 +294,8 @@ impl Bans {
     }
 
     /// Merges bans of single clients that rules and limits made, until half of the table is free or nothing more can be merged within
-    /// `innocent_share_max` of `innocent` traffic. Says what was merged into what: nothing as long as it is not known who is served,
+    /// `innocent_share_max` of `innocent` traffic. Only what one rule or one limit made is merged with each other, so that it lasts no
+    /// longer than that bans anybody, and ends with it. Says what was merged into what: nothing as long as it is not known who is served,
     /// since any network might be full of visitors.
     pub fn make_room(
         &mut self,
@@ -298,27 +307,57 @@ impl Bans {
         if !innocent.is_known() {
             return Merged { entries: self.bans.len(), ..Merged::default() };
         }
-        let mergeable = |ban: &&Ban| matches!(ban.cause, BanCause::Rule(_) | BanCause::Limit | BanCause::Merged);
-        let networks: Vec<IpNet> = self.iter().filter(mergeable).map(|ban| ban.network).collect();
+        let mut groups: BTreeMap<Group, u32> = BTreeMap::new();
+        let mut networks = Vec::new();
+        for ban in self.bans.values() {
+            if let Some(group) = Group::of(ban) {
+                let number = groups.len() as u32;
+                networks.push((*groups.entry(group).or_insert(number), ban.network));
+            }
+        }
         let others = self.bans.len() - networks.len();
         let wanted = (self.entries_max / 2).saturating_sub(others);
         let mut merged = merge(networks, wanted, innocent, innocent_share_max, never_ban);
-        // What an operator or a list says of exactly that network stays as it was said, and the clients' bans beside it.
-        merged.networks.retain(|network| self.bans.get(network).as_ref().is_none_or(mergeable));
-        for network in &merged.networks {
+        let groups: BTreeMap<u32, Group> = groups.into_iter().map(|(group, number)| (number, group)).collect();
+        merged.networks.retain(|(number, network)| {
+            let Some(group) = groups.get(number) else { return false };
+            let is_of_group = |ban: &&Ban| Group::of(ban).as_ref() == Some(group);
+            // What is said of exactly that network for another reason stays as it was said, and the clients' bans beside it.
+            if !self.bans.get(network).as_ref().is_none_or(is_of_group) {
+                return false;
+            }
             // In their order those within a network follow each other.
             let start = network.network();
             let after = self.bans.range(IpNet::from(start).min(*network)..).map(|(_, ban)| ban);
             let inside = after.skip_while(|ban| ban.network.addr() < start);
             let inside = inside.take_while(|ban| ban.network.addr() <= network.broadcast());
-            let within: Vec<IpNet> = inside.filter(mergeable).map(|ban| ban.network).collect();
+            let within: Vec<IpNet> = inside.filter(is_of_group).map(|ban| ban.network).collect();
             let gone: Vec<Ban> = within.into_iter().filter_map(|network| self.remove(network)).collect();
             let expires = gone.iter().map(|ban| ban.expires).max().unwrap_or(now);
-            let reason = format!("{} of clients, merged to make room", counted(gone.len() as u64, "ban"));
-            let (cause, reason) = (BanCause::Merged, Some(reason.into()));
-            self.put(Ban { network: *network, since: now, expires, cause, reason });
-        }
+            let cause = BanCause::Merged(group.rule);
+            self.put(Ban { network: *network, since: now, expires, cause, reason: group.limit.clone() });
+            true
+        });
         merged
+    }
+}
+
+/// What made a ban: of the same, bans can stand for each other.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Group {
+    rule: Option<RuleId>,
+    /// The reason that a limit gives, which names it.
+    limit: Option<Arc<str>>,
+}
+
+impl Group {
+    /// The group of a ban that the guard made of clients whose packets come here.
+    fn of(ban: &Ban) -> Option<Self> {
+        match ban.cause {
+            BanCause::Rule(rule) | BanCause::Merged(Some(rule)) => Some(Self { rule: Some(rule), limit: None }),
+            BanCause::Limit | BanCause::Merged(None) => Some(Self { rule: None, limit: ban.reason.clone() }),
+            BanCause::ProxiedLimit | BanCause::Operator | BanCause::Import => None,
+        }
     }
 }
 

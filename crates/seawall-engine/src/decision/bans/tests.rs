@@ -90,11 +90,20 @@ fn the_gate_is_told_of_what_it_refuses_for_and_of_nothing_else() {
     assert!(changed(&add("192.0.2.7/32", BanCause::Limit)));
     assert!(!changed(&add("192.0.2.7/32", BanCause::Limit)), "it was there");
     assert!(!changed(&add("192.0.2.8/32", BanCause::Rule(RuleId(1)))));
-    assert!(!changed(&|bans| drop(bans.retain(|ban| ban.cause == BanCause::Limit))));
+    assert!(!changed(&|bans| {
+        bans.retain(|ban| ban.cause == BanCause::Limit);
+    }));
     assert!(changed(&|bans| drop(bans.remove(network("192.0.2.7/32")))));
     assert!(changed(&add("192.0.2.9/32", BanCause::Operator)));
-    assert!(changed(&|bans| drop(bans.shorten(network("192.0.2.9/32"), NOW + Duration::from_secs(9)))));
-    assert!(!changed(&|bans| drop(bans.expire(NOW + Duration::from_secs(60)))), "it sees the end by itself");
+    assert!(changed(&|bans| {
+        bans.shorten(network("192.0.2.9/32"), NOW + Duration::from_secs(9));
+    }));
+    assert!(
+        !changed(&|bans| {
+            bans.expire(NOW + Duration::from_secs(60));
+        }),
+        "it sees the end by itself"
+    );
 }
 
 /// Enough to know who is served, none of whom is banned.
@@ -170,5 +179,51 @@ fn when_it_fills_clients_are_merged_and_the_operators_bans_stay() {
         let client = network(&format!("192.0.2.{host}/32"));
         let ban = bans.iter().find(|ban| ban.network.contains(&client)).expect("still banned");
         assert!(ban.expires >= NOW + Duration::from_secs(60 + host));
+    }
+}
+
+#[test]
+fn what_different_rules_and_limits_made_is_not_merged_and_nothing_lasts_longer_for_it() {
+    let (mut bans, never_ban) = (Bans::new(64), AddressSet::default());
+    let limit =
+        |name: &str, text: &str, seconds: u64| Ban { reason: Some(name.into()), ..ban(text, seconds, BanCause::Limit) };
+    for host in 0..15 {
+        let client = |of: u32| format!("192.0.2.{}/32", 4 * host + of);
+        for made in [
+            ban(&client(0), 240, BanCause::Rule(RuleId(1))),
+            ban(&client(1), 240, BanCause::Rule(RuleId(2))),
+            limit("pages: 10 in 10s", &client(2), 600),
+            limit("logins: 5 in 1m", &client(3), 86_400),
+        ] {
+            bans.add(made, &never_ban).expect("room");
+        }
+    }
+    let merged = bans.make_room(&served(), 0.0, &never_ban, NOW);
+    assert!(merged.networks.len() >= 4, "{merged:?}");
+    for ban in bans.iter().filter(|ban| matches!(ban.cause, BanCause::Merged(_))) {
+        let lasting = match (ban.cause.rule(), ban.reason.as_deref()) {
+            (Some(RuleId(1 | 2)), None) => 240,
+            (None, Some("pages: 10 in 10s")) => 600,
+            (None, Some("logins: 5 in 1m")) => 86_400,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(ban.expires, NOW + Duration::from_secs(lasting), "{ban:?}");
+    }
+    // Merged once more, each goes on as what it is.
+    bans.make_room(&served(), 0.0, &never_ban, NOW);
+    bans.retain(|ban| ban.cause.rule() != Some(RuleId(1)));
+    let is_banned = |host: u32| {
+        let client = network(&format!("192.0.2.{host}/32"));
+        bans.iter().any(|ban| ban.cause.rule() == Some(RuleId(2)) && ban.network.contains(&client))
+    };
+    assert!((0..15).all(|host| is_banned(4 * host + 1)));
+}
+
+#[test]
+fn a_merged_ban_is_read_as_it_was_written_before_it_knew_its_rule() {
+    let read = |text: &str| serde_json::from_str::<BanCause>(text).expect("a cause");
+    assert_eq!(read(r#"{"kind":"merged"}"#), BanCause::Merged(None));
+    for cause in [BanCause::Merged(None), BanCause::Merged(Some(RuleId(3)))] {
+        assert_eq!(read(&serde_json::to_string(&cause).expect("text")), cause);
     }
 }

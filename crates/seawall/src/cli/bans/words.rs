@@ -16,7 +16,8 @@ pub(super) fn cause(cause: BanCause) -> String {
         BanCause::Limit | BanCause::ProxiedLimit => "beyond a limit".to_owned(),
         BanCause::Operator => "banned by an operator".to_owned(),
         BanCause::Import => "imported".to_owned(),
-        BanCause::Merged => "merged".to_owned(),
+        BanCause::Merged(Some(rule)) => format!("merged of clients that go on although {rule} refuses them"),
+        BanCause::Merged(None) => "merged of clients beyond a limit".to_owned(),
     }
 }
 

@@ -71,10 +71,8 @@ impl Enforcer {
             Order::Pardon(pardons) => {
                 let everyone = pardons.everyone != self.pardons.everyone;
                 let rules: Vec<_> = pardons.rules_since(&self.pardons).collect();
-                let is_pardoned = |ban: &Ban| match ban.cause {
-                    BanCause::Rule(rule) => everyone || rules.contains(&rule),
-                    BanCause::Limit | BanCause::ProxiedLimit | BanCause::Merged => everyone,
-                    BanCause::Operator | BanCause::Import => false,
+                let is_pardoned = |ban: &Ban| {
+                    (everyone && ban.cause.is_guards()) || ban.cause.rule().is_some_and(|rule| rules.contains(&rule))
                 };
                 let pardoned: Vec<IpNet> =
                     self.bans.iter().filter(|ban| is_pardoned(ban)).map(|ban| ban.network).collect();

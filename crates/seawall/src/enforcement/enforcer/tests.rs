@@ -82,7 +82,7 @@ fn ban(text: &str, since: Timestamp, cause: BanCause) -> Ban {
 #[test]
 fn whom_limits_had_banned_is_free_in_the_gate_once_nothing_is_to_be_enforced() {
     let now = Clock::start().now();
-    let bans = [BanCause::Limit, BanCause::ProxiedLimit, BanCause::Merged].into_iter().zip(["1", "2", "3"]);
+    let bans = [BanCause::Limit, BanCause::ProxiedLimit, BanCause::Merged(None)].into_iter().zip(["1", "2", "3"]);
     let bans = bans.map(|(cause, host)| ban(&format!("203.0.113.{host}/32"), now, cause));
     let mut set = Set::restored(64, bans.chain([ban("203.0.113.4/32", now, BanCause::Operator)]).collect());
     assert!(["203.0.113.1", "203.0.113.2", "203.0.113.3", "203.0.113.4"].iter().all(|client| set.refuses(client)));
@@ -95,7 +95,7 @@ fn whom_limits_had_banned_is_free_in_the_gate_once_nothing_is_to_be_enforced() {
 #[test]
 fn after_a_panic_nothing_that_the_guard_came_to_before_is_in_force_again() {
     let now = Clock::start().now();
-    let bans = [BanCause::Limit, BanCause::Merged, BanCause::Operator].into_iter().zip(["1", "2", "3"]);
+    let bans = [BanCause::Limit, BanCause::Merged(None), BanCause::Operator].into_iter().zip(["1", "2", "3"]);
     let mut set =
         Set::restored(64, bans.map(|(cause, host)| ban(&format!("203.0.113.{host}/32"), now, cause)).collect());
     for is_on in [true, false] {
@@ -161,15 +161,28 @@ fn a_long_order_ends_for_a_panic() {
 fn of_whom_is_banned_with_a_network_around_it_is_said_which() {
     let mut set = Set::new(64);
     set.enforcer.take(ban("203.0.113.0/24", set.now, BanCause::Import));
-    set.enforcer.take(ban("203.0.113.0/28", set.now, BanCause::Merged));
+    set.enforcer.take(ban("203.0.113.0/28", set.now, BanCause::Merged(None)));
     let unbanned = set.ask(unban(&["203.0.113.7", "198.51.100.7"]));
     assert_eq!((unbanned.removed, unbanned.unknown.len(), unbanned.within.len()), (0, 2, 1));
     let [list, merged] = unbanned.within[0].around.as_slice() else { panic!("{:?}", unbanned.within) };
     assert_eq!(
         (list.network.as_str(), list.cause, merged.cause),
-        ("203.0.113.0/24", BanCause::Import, BanCause::Merged)
+        ("203.0.113.0/24", BanCause::Import, BanCause::Merged(None))
     );
     // As the list shows it, by which it can be taken back.
     assert!(merged.is_pseudonym);
     assert_eq!(set.ask(unban(&[&merged.network, "203.0.113.0/24"])).removed, 2);
+}
+
+#[test]
+fn whose_bans_were_merged_is_free_with_the_rule() {
+    let mut set = Set::new(64);
+    for (text, rule) in [("203.0.113.0/28", 1), ("203.0.113.64/28", 2)] {
+        set.enforcer.take(ban(text, set.now, BanCause::Merged(Some(RuleId(rule)))));
+    }
+    let mut pardons = Pardons::default();
+    pardons.add(RuleId(1));
+    set.obey(Order::Pardon(pardons));
+    let left: Vec<IpNet> = set.enforcer.bans.iter().map(|ban| ban.network).collect();
+    assert_eq!(left, [network("203.0.113.64/28")]);
 }
