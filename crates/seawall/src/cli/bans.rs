@@ -238,6 +238,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
                 UnbanRequest { names: names.clone(), countries: places.country.clone(), systems: places.asn.clone() };
             let unbanned: Unbanned = guard.ask_with("/v1/bans/remove", &request)?;
             print(&format!("Took back {} {}.\n", unbanned.removed, plural(unbanned.removed, "ban")))?;
+            if let Some(remains) = &unbanned.remains {
+                return Err(Failure::machine(format!("it is out of the proxy, but {remains}")));
+            }
             words::not_banned(&unbanned, wall_clock()).map_or(Ok(()), |why| Err(Failure::negative(why)))?;
         }
         Some(Command::Import { file, how, guard }) => return import(file, how, guard),

@@ -34,9 +34,9 @@ pub(crate) struct Arguments {
     #[arg(long)]
     over: bool,
 
-    /// The nftables table, if the configuration names another.
-    #[arg(long, value_name = "NAME", default_value = "seawall")]
-    table: String,
+    /// The nftables table, where no guard answers and none has noted in its state directory which one it had.
+    #[arg(long, value_name = "NAME")]
+    table: Option<String>,
 }
 
 /// Runs the command.
@@ -77,7 +77,7 @@ fn without_guard(arguments: &Arguments, unanswered: Failure) -> Result<ExitCode,
     }
     let noted = std::fs::write(&note, "");
     let mut wrong = Vec::new();
-    let of_kernel = match remove_tables(&arguments.table, state) {
+    let of_kernel = match remove_tables(arguments.table.as_deref(), state) {
         Ok(Removed { removed, held, failed }) => {
             let names: Vec<String> = removed.iter().map(|table| format!("inet {table}")).collect();
             let removed = match names.as_slice() {

@@ -61,7 +61,7 @@ fn leave_nothing(kernel: &config::Kernel, state: &Path) -> Result<(), String> {
     if kernel.keep || kernel.usage == KernelUse::Never {
         return Ok(());
     }
-    match remove_tables(&kernel.table, state) {
+    match remove_tables(Some(&kernel.table), state) {
         Ok(Removed { failed, .. }) if !failed.is_empty() => Err(failed.join("; ")),
         // Without the right it had no table either.
         Ok(_) | Err(_) => Ok(()),

@@ -166,6 +166,9 @@ pub struct Unbanned {
     /// How many were not looked at, since everything was taken out meanwhile.
     #[serde(default)]
     pub left: usize,
+    /// What is still in force all the same and why, if anything is.
+    #[serde(default)]
+    pub remains: Option<String>,
 }
 
 /// Who is not banned himself, but with others.

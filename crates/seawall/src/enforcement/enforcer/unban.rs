@@ -20,7 +20,7 @@ const WITHIN_MAX: usize = 32;
 impl Enforcer {
     pub(super) fn unban(&mut self, request: &UnbanRequest, now: Timestamp) -> Unbanned {
         let UnbanRequest { names, countries, systems } = request;
-        let mut unbanned = Unbanned::default();
+        let mut unbanned = Unbanned { remains: self.kernel.left(now), ..Unbanned::default() };
         let mut gone = Vec::new();
         let is_of_places = !countries.is_empty() || !systems.is_empty();
         if is_of_places {
