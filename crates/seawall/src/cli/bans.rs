@@ -325,7 +325,7 @@ fn outcome(banned: &Banned, how: &How) -> String {
         text += &format!("Banned {} {} for {time}, {layers}.\n", banned.added, plural(banned.added, "network"));
     }
     if banned.unchanged > 0 {
-        text += &format!("{} were banned for longer already.\n", banned.unchanged);
+        text += &format!("{} were banned for as long or longer already.\n", banned.unchanged);
     }
     for entry in &banned.spared {
         text += &format!("Within it {} stays free: it is {}.\n", shown(entry.network), entry.reason.words());

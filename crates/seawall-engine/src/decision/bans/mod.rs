@@ -175,8 +175,8 @@ impl Bans {
         self.bans.get(&ban_network(network))
     }
 
-    /// Takes a ban in. One of the same network is replaced by whichever lasts longer; the operator's word goes before
-    /// others'. Says whether anything changed.
+    /// Takes a ban in. One of the same network is replaced by whichever lasts longer; what the operator says of it goes before all, and
+    /// gives way to nothing but a list of his that names it for longer. Says whether anything changed.
     ///
     /// # Errors
     /// When nobody may ban that network, or there is no room. Nothing has changed then.
@@ -184,8 +184,12 @@ impl Bans {
         ban.network = check(ban.network, never_ban)?;
         ban.expires = ban.expires.min(ban.since + BAN_DURATION_MAX);
         if let Some(present) = self.bans.get(&ban.network) {
-            let is_operators = ban.cause == BanCause::Operator;
-            let is_stronger = is_operators || (present.cause != BanCause::Operator && ban.expires > present.expires);
+            let is_stronger = match (ban.cause, present.cause) {
+                (BanCause::Operator, _) => true,
+                (BanCause::Import, _) => ban.expires > present.expires,
+                (_, BanCause::Operator) => false,
+                _ => ban.expires > present.expires,
+            };
             if !is_stronger || *present == ban {
                 return Ok(false);
             }
@@ -207,7 +211,7 @@ impl Bans {
 
     /// Makes room for `count` bans of the operator: those give way that end first, of an imported list before what the guard made.
     /// Returns them; there are fewer than needed where all that is left is the operator's own.
-    pub fn make_way(&mut self, count: usize) -> Vec<IpNet> {
+    pub fn make_way(&mut self, count: usize) -> Vec<Ban> {
         let needed = (self.bans.len() + count).saturating_sub(self.entries_max);
         if needed == 0 {
             return Vec::new();
@@ -221,9 +225,7 @@ impl Bans {
                 Some(_) => made.push(*network),
             }
         }
-        let gone: Vec<IpNet> = imported.into_iter().chain(made).take(needed).collect();
-        gone.iter().for_each(|network| drop(self.remove(*network)));
-        gone
+        imported.into_iter().chain(made).take(needed).filter_map(|network| self.remove(network)).collect()
     }
 
     fn put(&mut self, ban: Ban) {

@@ -11,7 +11,7 @@ use seawall_engine::units::{Timestamp, counted};
 use super::super::asked;
 use super::super::never::Entry;
 use super::super::orders::{BanRequest, BanView, Banned, Confirmed, NeverBanView, Order, Unbannable, seconds};
-use super::super::unconfirmed::{Pending, Undone};
+use super::super::unconfirmed::{Pending, Undoing, Undone};
 use super::Enforcer;
 use crate::networks::Networks;
 use crate::privacy::{Cipher, Day, Scheme};
@@ -99,8 +99,9 @@ impl Enforcer {
         let reason = request.reason.as_deref().map(printable);
         let until = request.confirm_seconds.map(|time| now + seconds(time));
         let (mut added, mut asked) = (Vec::new(), 0_usize);
+        let mut gave_way = Vec::new();
         if !request.dry_run && withheld.is_none() {
-            self.make_way(request.cause, &networks, now);
+            gave_way = self.make_way(request.cause, &networks, now);
         }
         for (network, duration) in networks {
             asked += 1;
@@ -127,6 +128,11 @@ impl Enforcer {
                 cause: request.cause,
                 reason: reason.clone(),
             };
+            if request.cause == BanCause::Import && until.is_none() && self.unconfirmed.stand_behind(&ban) {
+                banned.added += 1;
+                added.push(Pending { ban, before: None });
+                continue;
+            }
             let present = self.bans.get(network).cloned();
             match self.bans.add(ban.clone(), self.never_ban.set()) {
                 Ok(true) => {
@@ -144,7 +150,9 @@ impl Enforcer {
                 Err(error) => banned.refused.push(refuse(error.to_string())),
             }
         }
-        if banned.added > 0 {
+        if banned.added == 0 {
+            std::mem::take(&mut gave_way).into_iter().for_each(|ban| self.take(ban));
+        } else {
             let actor = if request.cause == BanCause::Import { Actor::Import } else { Actor::Operator };
             let places = asked::places(&request.countries, &request.systems);
             let of_places = if places.is_empty() { String::new() } else { format!(" of {places}") };
@@ -161,7 +169,7 @@ impl Enforcer {
             }
             banned.confirm_until = until;
             if let Some(until) = until
-                && let Some(undone) = self.unconfirmed.add(until, added)
+                && let Some(undone) = self.unconfirmed.add(until, added, gave_way)
             {
                 self.undo(undone, now);
             }
@@ -169,23 +177,24 @@ impl Enforcer {
         banned
     }
 
-    /// Makes room for an operator's bans: first by merging what the guard made, then others give way, imported ones first.
-    fn make_way(&mut self, cause: BanCause, networks: &[(IpNet, Option<u64>)], now: Timestamp) {
+    /// Makes room for an operator's bans: first by merging what the guard made, then others give way, imported ones first. Returns those.
+    fn make_way(&mut self, cause: BanCause, networks: &[(IpNet, Option<u64>)], now: Timestamp) -> Vec<Ban> {
         let is_new =
             |network: &IpNet| self.bans.get(*network).is_none() && check_ban(*network, self.never_ban.set()).is_ok();
         let count = networks.iter().map(|(network, _)| *network).filter(is_new).count();
         if cause != BanCause::Operator || self.bans.len() + count <= self.parts.kernel.entries_max {
-            return;
+            return Vec::new();
         }
         self.make_room(now);
         let gone = self.bans.make_way(count);
         if gone.is_empty() {
-            return;
+            return gone;
         }
         let bans = counted(gone.len() as u64, "ban");
         let text = format!("{bans} of lists or of the guard that were to end first gave way to what an operator says");
         tracing::info!("{text}");
         self.parts.record.journal(Actor::Guard, Action::Merge, text);
+        gone
     }
 
     /// Bans as they are shown.
@@ -248,11 +257,10 @@ impl Enforcer {
         }
     }
 
-    pub(super) fn undo(&mut self, undone: Vec<Undone>, now: Timestamp) {
-        if undone.is_empty() {
-            return;
-        }
+    pub(super) fn undo(&mut self, undoing: Undoing, now: Timestamp) {
+        let Undoing { bans: undone, mut gave_way } = undoing;
         let bans = counted(undone.len() as u64, "ban");
+        let is_said = !undone.is_empty();
         for Undone { network, since, before } in undone {
             if self.bans.get(network).is_some_and(|ban| ban.since == since) {
                 self.bans.remove(network);
@@ -260,6 +268,13 @@ impl Enforcer {
             if let Some(ban) = before.filter(|ban| ban.expires > now) {
                 self.take(ban);
             }
+        }
+        gave_way.retain(|ban| ban.expires > now);
+        gave_way.iter().for_each(|ban| self.take(ban.clone()));
+        gave_way.retain(|ban| self.bans.get(ban.network).is_none());
+        self.unconfirmed.wait_for_room(gave_way);
+        if !is_said {
+            return;
         }
         tracing::info!("not confirmed in time and so undone: {bans}");
         self.parts.record.journal(Actor::Guard, Action::Undo, format!("{bans} not confirmed in time"));

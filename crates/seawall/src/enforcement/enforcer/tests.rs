@@ -2,7 +2,7 @@
 
 use tokio::sync::oneshot;
 
-use super::super::orders::{BanRequest, UnbanRequest, Unbanned};
+use super::super::orders::{BanRequest, Banned, UnbanRequest, Unbanned};
 use super::*;
 use crate::config::{Config, KernelUse};
 use crate::host::clock::Clock;
@@ -105,6 +105,26 @@ fn after_a_panic_nothing_that_the_guard_came_to_before_is_in_force_again() {
     }
 }
 
+fn asked(
+    clients: &[&str],
+    cause: BanCause,
+    seconds: u64,
+    confirm_seconds: Option<u64>,
+) -> impl FnOnce(oneshot::Sender<Banned>) -> Order {
+    let request = BanRequest {
+        networks: clients.iter().map(|client| (network(&format!("{client}/32")), None)).collect(),
+        countries: vec![],
+        systems: vec![],
+        seconds,
+        reason: None,
+        cause,
+        confirm_seconds,
+        dry_run: false,
+        anyway: false,
+    };
+    |done| Order::Ban(request, done)
+}
+
 fn unban(names: &[&str]) -> impl FnOnce(oneshot::Sender<Unbanned>) -> Order {
     let request = UnbanRequest { names: names.iter().map(|name| (*name).to_owned()).collect(), ..Default::default() };
     |done| Order::Unban(request, done)
@@ -140,18 +160,7 @@ fn a_pseudonym_names_a_client_or_a_network_at_no_more_cost_than_an_address() {
 fn a_long_order_ends_for_a_panic() {
     let mut set = Set::new(64);
     set.enforcer.parts.hurry.store(true, Ordering::Release);
-    let asked = BanRequest {
-        networks: vec![(network("203.0.113.7/32"), None)],
-        countries: vec![],
-        systems: vec![],
-        seconds: 60,
-        reason: None,
-        cause: BanCause::Operator,
-        confirm_seconds: None,
-        dry_run: false,
-        anyway: false,
-    };
-    let banned = set.ask(|done| Order::Ban(asked, done));
+    let banned = set.ask(asked(&["203.0.113.7"], BanCause::Operator, 60, None));
     assert_eq!((banned.added, banned.refused.len()), (0, 1));
     assert!(banned.refused[0].reason.contains("a panic"), "{:?}", banned.refused);
     assert_eq!(set.ask(unban(&["203.0.113.7", "203.0.113.8"])).left, 2);
@@ -185,4 +194,75 @@ fn whose_bans_were_merged_is_free_with_the_rule() {
     set.obey(Order::Pardon(pardons));
     let left: Vec<IpNet> = set.enforcer.bans.iter().map(|ban| ban.network).collect();
     assert_eq!(left, [network("203.0.113.64/28")]);
+}
+
+/// How the only ban goes on after so many seconds: who made it, and how long it lasts then.
+fn after(set: &mut Set, time: u64) -> Option<(BanCause, u64)> {
+    let now = set.now + seconds(time);
+    set.enforcer.bans.expire(now);
+    set.enforcer.undo_unconfirmed(now);
+    set.enforcer.bans.iter().next().map(|ban| (ban.cause, ban.expires.since(now).as_secs()))
+}
+
+#[test]
+fn of_what_an_operator_and_a_list_say_the_later_end_counts() {
+    use BanCause::{Import, Operator};
+    let client = &["203.0.113.7"][..];
+    let mut set = Set::new(64);
+    set.ask(asked(client, Operator, 5, None));
+    assert_eq!(set.ask(asked(client, Import, 600, None)).added, 1);
+    assert_eq!(after(&mut set, 10), Some((Import, 590)));
+    assert_eq!(set.ask(asked(client, Import, 60, None)).unchanged, 1);
+
+    // Over a ban that is not confirmed, whose end leaves the list's alone: whether it would be the longer one or not.
+    for (time, confirmed) in [(60, (Import, 590)), (6_000, (Operator, 5_990))] {
+        for is_confirmed in [false, true] {
+            let mut set = Set::new(64);
+            set.ask(asked(client, Operator, time, Some(5)));
+            assert_eq!(set.ask(asked(client, Import, 600, None)).added, 1);
+            if is_confirmed {
+                set.ask(Order::Confirm);
+            }
+            let expected = if is_confirmed { confirmed } else { (Import, 590) };
+            assert_eq!(after(&mut set, 10), Some(expected), "{time} s, confirmed: {is_confirmed}");
+        }
+    }
+
+    // A list's that is not confirmed gives the operator's back.
+    let mut set = Set::new(64);
+    set.ask(asked(client, Operator, 60, None));
+    set.ask(asked(client, Import, 600, Some(5)));
+    assert_eq!(after(&mut set, 10), Some((Operator, 50)));
+}
+
+#[test]
+fn whose_bans_gave_way_to_what_is_not_confirmed_is_banned_again() {
+    let address = |host: usize| format!("203.0.113.{host}");
+    let (lists, ours): (Vec<String>, Vec<String>) = ((0..60).map(address).collect(), (100..130).map(address).collect());
+    let (lists, ours): (Vec<&str>, Vec<&str>) =
+        (lists.iter().map(String::as_str).collect(), ours.iter().map(String::as_str).collect());
+    let full = || {
+        let mut set = Set::new(64);
+        assert_eq!(set.ask(asked(&lists, BanCause::Import, 600, None)).added, 60);
+        assert_eq!(set.ask(asked(&ours, BanCause::Operator, 600, Some(5))).added, 30);
+        assert_eq!(set.enforcer.bans.iter().filter(|ban| ban.cause == BanCause::Import).count(), 34);
+        set
+    };
+    let left = |set: &mut Set| {
+        let now = set.now + seconds(5);
+        set.enforcer.undo_unconfirmed(now);
+        let listed = set.enforcer.bans.iter().filter(|ban| ban.cause == BanCause::Import).count();
+        (listed, set.enforcer.bans.len() - listed)
+    };
+    assert_eq!(left(&mut full()), (60, 0));
+    let mut set = full();
+    set.ask(Order::Confirm);
+    assert_eq!(left(&mut set), (34, 30));
+    // What was taken back meanwhile does not come back.
+    let mut set = full();
+    let unknown = set.ask(unban(&lists[..10])).unknown.len();
+    assert_eq!((unknown > 0, left(&mut set)), (true, (50, 0)));
+    let mut set = full();
+    set.ask(unban(&[]));
+    assert_eq!(left(&mut set), (0, 0));
 }

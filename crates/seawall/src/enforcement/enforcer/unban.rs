@@ -23,12 +23,15 @@ impl Enforcer {
         let mut unbanned = Unbanned { remains: self.kernel.left(now), ..Unbanned::default() };
         let mut gone = Vec::new();
         let is_of_places = !countries.is_empty() || !systems.is_empty();
+        // What has given way to what waits to be confirmed is not to come back either.
         if is_of_places {
             let settings = self.parts.shared.settings.load();
             let places = AddressSet::new(asked::of_places(countries, systems, &settings.networks));
             let is_there = |ban: &&Ban| places.contains(ClientAddress::new(ban.network.addr()));
             gone.extend(self.bans.iter().chain(self.proxied.iter()).filter(is_there).map(|ban| ban.network));
+            self.unconfirmed.forget_before(|ban| is_there(&ban));
         } else if names.is_empty() {
+            self.unconfirmed.forget_before(|_| true);
             gone.extend(self.bans.iter().chain(self.proxied.iter()).map(|ban| ban.network));
         }
         let cipher = self.cipher(now);
@@ -44,6 +47,9 @@ impl Enforcer {
             if let Some(network) = network.map(ban_network).filter(is_banned).or_else(by_pseudonym) {
                 gone.push(network);
                 continue;
+            }
+            if let Some(network) = network {
+                self.unconfirmed.forget(ban_network(network));
             }
             unbanned.unknown.push(name.clone());
             if unbanned.within.len() < WITHIN_MAX {
