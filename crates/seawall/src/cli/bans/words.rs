@@ -16,8 +16,10 @@ pub(super) fn cause(cause: BanCause) -> String {
         BanCause::Limit | BanCause::ProxiedLimit => "beyond a limit".to_owned(),
         BanCause::Operator => "banned by an operator".to_owned(),
         BanCause::Import => "imported".to_owned(),
-        BanCause::Merged(Some(rule)) => format!("merged of clients that go on although {rule} refuses them"),
-        BanCause::Merged(None) => "merged of clients beyond a limit".to_owned(),
+        BanCause::Merged(Some(rule)) => {
+            format!("merged to make room, of clients that go on although {rule} refuses them")
+        }
+        BanCause::Merged(None) => "merged to make room, of clients beyond a limit".to_owned(),
     }
 }
 
@@ -69,7 +71,7 @@ mod tests {
         let said = not_banned(&Unbanned { unknown, within, left: 3, ..Unbanned::default() }, now);
         insta::assert_snapshot!(said.expect("something to say"), @r"
         there is no ban of x\x1b; `seawall bans list` shows them all
-        there is no ban of 203.0.113.7 alone, which is in 198.18.7.0/28 (merged of clients beyond a limit, 4m left); `seawall bans remove 198.18.7.0/28` frees all of it
+        there is no ban of 203.0.113.7 alone, which is in 198.18.7.0/28 (merged to make room, of clients beyond a limit, 4m left); `seawall bans remove 198.18.7.0/28` frees all of it
         3 more were not looked at: a panic or the end of the guard came first
         ");
         assert_eq!(not_banned(&Unbanned { removed: 2, ..Unbanned::default() }, now), None);
