@@ -1,5 +1,7 @@
 //! `seawall bans`
 
+mod words;
+
 use std::fs::File;
 use std::io::{BufReader, Read as _};
 use std::net::IpAddr;
@@ -236,13 +238,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
                 UnbanRequest { names: names.clone(), countries: places.country.clone(), systems: places.asn.clone() };
             let unbanned: Unbanned = guard.ask_with("/v1/bans/remove", &request)?;
             print(&format!("Took back {} {}.\n", unbanned.removed, plural(unbanned.removed, "ban")))?;
-            if !unbanned.unknown.is_empty() {
-                let unknown: Vec<String> = unbanned.unknown.iter().map(|name| escape(name.as_bytes())).collect();
-                return Err(Failure::negative(format!(
-                    "there is no ban of {}; `seawall bans list` shows them all",
-                    unknown.join(", ")
-                )));
+            if let Some(remains) = &unbanned.remains {
+                return Err(Failure::machine(format!("it is out of the proxy, but {remains}")));
             }
+            words::not_banned(&unbanned, wall_clock()).map_or(Ok(()), |why| Err(Failure::negative(why)))?;
         }
         Some(Command::Import { file, how, guard }) => return import(file, how, guard),
         Some(Command::Export { guard }) => export(guard)?,
@@ -284,13 +283,7 @@ fn show(guard: &Guard, show_addresses: bool, json: bool) -> Result<(), Failure> 
     let mut text = String::new();
     for ban in &bans {
         let left = quantity::show_duration(Duration::from_secs(ban.expires.since(now).as_secs()));
-        let cause = match ban.cause {
-            BanCause::Rule(rule) => format!("goes on although {rule} refuses it"),
-            BanCause::Limit | BanCause::ProxiedLimit => "beyond a limit".to_owned(),
-            BanCause::Operator => "banned by an operator".to_owned(),
-            BanCause::Import => "imported".to_owned(),
-            BanCause::Merged => "merged".to_owned(),
-        };
+        let cause = words::cause(ban.cause);
         let reason = ban.reason.as_deref().map(|reason| format!(": {}", escape(reason.as_bytes()))).unwrap_or_default();
         let country = ban.country.as_deref().unwrap_or("--");
         text += &format!("{:width$}  {country:2}  {left:>9} left  {cause}{reason}\n", ban.network);
@@ -332,7 +325,7 @@ fn outcome(banned: &Banned, how: &How) -> String {
         text += &format!("Banned {} {} for {time}, {layers}.\n", banned.added, plural(banned.added, "network"));
     }
     if banned.unchanged > 0 {
-        text += &format!("{} were banned for longer already.\n", banned.unchanged);
+        text += &format!("{} were banned for as long or longer already.\n", banned.unchanged);
     }
     for entry in &banned.spared {
         text += &format!("Within it {} stays free: it is {}.\n", shown(entry.network), entry.reason.words());

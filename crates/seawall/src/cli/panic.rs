@@ -34,9 +34,9 @@ pub(crate) struct Arguments {
     #[arg(long)]
     over: bool,
 
-    /// The nftables table, if the configuration names another.
-    #[arg(long, value_name = "NAME", default_value = "seawall")]
-    table: String,
+    /// The nftables table, where no guard answers and none has noted in its state directory which one it had.
+    #[arg(long, value_name = "NAME")]
+    table: Option<String>,
 }
 
 /// Runs the command.
@@ -44,16 +44,17 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let asked: Result<Panicked, Failure> = arguments.guard.ask_with("/v1/panic", &PanicAsked { on: !arguments.over });
     match asked {
         Ok(_) if arguments.over => print("Rules and bans are in force again.\n")?,
-        Ok(Panicked { rules, bans, milliseconds, remains }) => {
+        Ok(Panicked { rules, bans, milliseconds, edge_milliseconds, remains }) => {
             let (rules, bans) = (counted(rules as u64, "rule"), counted(bans as u64, "ban"));
             if let Some(remains) = remains {
                 return Err(Failure::machine(format!(
                     "the proxy refuses nobody any more ({rules}, {bans}), but {remains}; the guard goes on trying, and `seawall \
-                     status` shows when it is gone. By hand: nft delete table inet NAME"
+                     status` shows when it is gone"
                 )));
             }
+            let at_edge = edge_milliseconds.map(|time| format!(", at the CDN after {time} ms")).unwrap_or_default();
             print(&format!(
-                "Everything is out, after {milliseconds} ms: {rules} and {bans} no longer in force.\n\
+                "Everything is out, after {milliseconds} ms{at_edge}: {rules} and {bans} no longer in force.\n\
                  It stays so until `seawall panic --over`.\n"
             ))?;
         }
@@ -76,7 +77,7 @@ fn without_guard(arguments: &Arguments, unanswered: Failure) -> Result<ExitCode,
     }
     let noted = std::fs::write(&note, "");
     let mut wrong = Vec::new();
-    let of_kernel = match remove_tables(&arguments.table, state) {
+    let of_kernel = match remove_tables(arguments.table.as_deref(), state) {
         Ok(Removed { removed, held, failed }) => {
             let names: Vec<String> = removed.iter().map(|table| format!("inet {table}")).collect();
             let removed = match names.as_slice() {

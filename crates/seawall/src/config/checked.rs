@@ -262,6 +262,9 @@ pub enum KernelUse {
     Never,
 }
 
+/// The nftables table, unless the configuration names another.
+pub(crate) const KERNEL_TABLE: &str = "seawall";
+
 /// What is dropped in the kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kernel {

@@ -29,6 +29,7 @@ use std::path::Path;
 
 use toml::de::DeTable;
 
+pub(crate) use checked::KERNEL_TABLE;
 pub use checked::{
     ClientAddressSource, Config, Edge, EdgePlace, EdgeUse, HostPattern, Kernel, KernelUse, Limits, NetworkFiles,
     Notify, Origin, Policy, Privacy, Retention, SITES, Secret, Site, Trust, Upstream, UrlForm, Way,

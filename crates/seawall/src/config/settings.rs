@@ -11,8 +11,8 @@ use toml::Spanned;
 use super::address::{Network, SocketAddress};
 use super::checked;
 use super::checked::{
-    ClientAddressSource, Config, Kernel, KernelUse, Limits, NetworkFiles, Origin, Policy, Privacy, Retention, Site,
-    Trust,
+    ClientAddressSource, Config, KERNEL_TABLE, Kernel, KernelUse, Limits, NetworkFiles, Origin, Policy, Privacy,
+    Retention, Site, Trust,
 };
 use super::consistency::{self, SiteFound};
 use super::defaults::Environment;
@@ -473,7 +473,7 @@ fn kernel(table: &mut Section<'_, '_>) -> Kernel {
             "The nftables table, of the family inet, that is the guard's alone. A second guard on the same machine takes \
              the same name with -2.",
         )
-        .default("seawall".to_owned());
+        .default(KERNEL_TABLE.to_owned());
     let ports = table
         .setting("ports", List { of: Count { of: "ports", range: 1..=u16::MAX }, filled: false })
         .example("[80, 443]")

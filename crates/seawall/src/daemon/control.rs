@@ -346,10 +346,27 @@ async fn edge_set_up(State(daemon): State<Arc<Daemon>>) -> Answer<String> {
     of_edge(edge(&daemon)?.set_up().await)
 }
 
+/// How long a panic waits for the CDN, once everything is out here. Its API takes some seconds for a long list.
+const EDGE_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// What is still refused at the CDN and why, if anything is.
+async fn out_of_edge(is_out: tokio::sync::oneshot::Receiver<Result<(), String>>) -> Option<String> {
+    let why = match tokio::time::timeout(EDGE_TIME_MAX, is_out).await {
+        Ok(Ok(Ok(()))) => return None,
+        Ok(Ok(Err(why))) => why,
+        // Somebody else has ended the panic meanwhile.
+        Ok(Err(_)) => "its thread does not answer".to_owned(),
+        Err(_) => format!("its API was not done within {} s", EDGE_TIME_MAX.as_secs()),
+    };
+    Some(format!("what is at the CDN may still be refused there: {why} (by hand: seawall edge clear)"))
+}
+
 /// Takes every rule and ban out of every layer, or goes on.
 async fn panic(State(daemon): State<Arc<Daemon>>, Json(asked): Json<PanicAsked>) -> Answer<Panicked> {
     let clock = Clock::start();
     let bans = daemon.enforcement.status.load().bans as usize;
+    // The slowest begins first, and is waited for last.
+    let edge = daemon.edge.as_ref().filter(|_| asked.on).map(Edge::take_out);
     let (done, is_done) = tokio::sync::oneshot::channel();
     let is_told = daemon.command(Command::Panic(asked.on, done));
     let (done, is_out) = tokio::sync::oneshot::channel();
@@ -362,7 +379,21 @@ async fn panic(State(daemon): State<Arc<Daemon>>, Json(asked): Json<PanicAsked>)
     }
     let gone =
         |thread: &str| problem(StatusCode::INTERNAL_SERVER_ERROR, format!("the {thread} thread does not answer"));
-    let remains = kernel.ok_or_else(|| gone("enforcing"))?.err();
+    if let Some(edge) = daemon.edge.as_ref().filter(|_| !asked.on) {
+        edge.go_on();
+    }
+    let kernel = kernel.ok_or_else(|| gone("enforcing"))?;
     let rules = rules.ok_or_else(|| gone("detecting"))?;
-    Ok(Json(Panicked { rules, bans, milliseconds: clock.uptime().as_millis() as u64, remains }))
+    let milliseconds = || clock.uptime().as_millis() as u64;
+    let mut panicked = Panicked { rules, bans, milliseconds: milliseconds(), ..Panicked::default() };
+    let mut remains: Vec<String> =
+        kernel.err().map(|why| format!("{why} (by hand: nft delete table inet NAME)")).into_iter().collect();
+    if let Some(is_out) = edge {
+        match out_of_edge(is_out).await {
+            None => panicked.edge_milliseconds = Some(milliseconds()),
+            Some(left) => remains.push(left),
+        }
+    }
+    panicked.remains = (!remains.is_empty()).then(|| remains.join("; and "));
+    Ok(Json(panicked))
 }

@@ -1,18 +1,21 @@
 //! Starts the threads that enforce, here and at the CDN, and that write the record, and tells them of each other.
 
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use arc_swap::ArcSwap;
-use seawall_engine::decision::{Ban, BanCause, Innocent, OwnRule};
+use seawall_engine::decision::{Ban, Innocent, OwnRule};
 use seawall_engine::units::Timestamp;
+use tokio::sync::Notify;
 
 use super::state::StateDirectory;
-use super::{Command, ConfigSource, Snapshot, StartError, random_seed, spawn};
-use crate::config::Config;
+use super::threads::{spawn, spawn_vital};
+use super::{Command, ConfigSource, Snapshot, StartError, random_seed};
+use crate::config::{self, Config, KernelUse};
 use crate::enforcement::edge::Notes;
-use crate::enforcement::{Edge, Enforcement, Enforcer, HandDown, Order, Parts};
+use crate::enforcement::{Edge, Enforcement, Enforcer, HandDown, Order, Parts, Removed, remove_tables};
 use crate::host::clock::carried_over;
 use crate::privacy::KeyStore;
 use crate::record::{self, Late, Record, Situation, Writer};
@@ -22,27 +25,57 @@ use crate::source::shared::Shared;
 pub(super) struct Threads {
     enforcer: JoinHandle<Result<(), String>>,
     writer: JoinHandle<()>,
+    kernel: config::Kernel,
+    state: PathBuf,
 }
 
 impl Threads {
-    /// Waits for all, once the enforcing one was told to stop. The record is the last, since the others write into its journal.
+    /// Waits for all, once the enforcing one was told to stop, and names those that had failed. The record is the last, since the
+    /// others write into its journal.
     ///
     /// # Errors
     /// What is still in force, for people.
-    pub(super) fn join(self, edge: Option<&Edge>, record: &Record) -> Result<(), String> {
+    pub(super) fn join(
+        self,
+        edge: Option<&Edge>,
+        record: &Record,
+        failed: &mut Vec<&'static str>,
+    ) -> Result<(), String> {
         let left = self.enforcer.join().unwrap_or_else(|_| {
-            tracing::error!("the enforcing thread had panicked");
-            Ok(())
+            failed.push("the enforcing thread");
+            leave_nothing(&self.kernel, &self.state)
         });
         if let Some(edge) = edge {
             edge.stop();
         }
         record.stop();
         if self.writer.join().is_err() {
-            tracing::error!("the thread that writes the record had panicked");
+            failed.push("the thread that writes the record");
         }
         left
     }
+}
+
+/// Takes out of the kernel what an enforcing thread that failed has in force there; its claim has gone with it.
+fn leave_nothing(kernel: &config::Kernel, state: &Path) -> Result<(), String> {
+    if kernel.keep || kernel.usage == KernelUse::Never {
+        return Ok(());
+    }
+    match remove_tables(Some(&kernel.table), state) {
+        Ok(Removed { failed, .. }) if !failed.is_empty() => Err(failed.join("; ")),
+        // Without the right it had no table either.
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+/// Who tells these threads what, and whom they tell.
+pub(super) struct Ways {
+    /// Clients that are to be dropped further down.
+    pub(super) handed_down: Vec<rtrb::Consumer<HandDown>>,
+    /// To the detecting thread.
+    pub(super) detector: Sender<Command>,
+    /// Ends the guard.
+    pub(super) stop: Arc<Notify>,
 }
 
 /// What was started.
@@ -62,9 +95,8 @@ pub(super) fn start(
     state: &StateDirectory,
     shared: &Arc<Shared>,
     snapshot: &Arc<ArcSwap<Snapshot>>,
-    queues: Vec<rtrb::Consumer<HandDown>>,
     ports: Vec<u16>,
-    detector: Sender<Command>,
+    Ways { handed_down, detector, stop }: Ways,
 ) -> Result<Begun, StartError> {
     let (folder, retention_days) = (state.path().to_owned(), config.privacy.key_retention_days);
     let open_keys = move || KeyStore::open(&folder, retention_days);
@@ -80,7 +112,7 @@ pub(super) fn start(
         let rules = late.values.map(|values| own_rules(values.get(record::RULES).map(String::as_str)));
         let bans =
             late.bans.into_iter().filter(|ban| is_of_present_rules(ban, rules.as_deref(), clock.now())).collect();
-        // Threads that have ended end the guard with them.
+        // A thread that has ended ends the guard with it.
         let _ = late_orders.send(Order::TakeUp(bans));
         if let Some(rules) = rules {
             let _ = late_rules.send(Command::TakeUpRules(rules));
@@ -104,7 +136,7 @@ pub(super) fn start(
     let innocent = Arc::<Mutex<Innocent>>::default();
     let parts = Parts {
         shared: Arc::clone(shared),
-        queues,
+        queues: handed_down,
         innocent: Arc::clone(&innocent),
         kernel: config.kernel.clone(),
         // Told to whoever looks for the guard from elsewhere.
@@ -124,9 +156,10 @@ pub(super) fn start(
         status: Arc::clone(&status),
     };
     // The right is a thread's own, so it is asked for where it is used.
-    let enforcer = spawn("enforcer", move || Enforcer::new(parts).run(&received))?;
+    let enforcer = spawn_vital("enforcer", &stop, move || Enforcer::new(parts).run(&received))?;
     let enforcement = Enforcement { orders, status, hurry };
-    Ok(Begun { enforcement, edge, record, innocent, rules, threads: Threads { enforcer, writer } })
+    let threads = Threads { enforcer, writer, kernel: config.kernel.clone(), state: state.path().to_owned() };
+    Ok(Begun { enforcement, edge, record, innocent, rules, threads })
 }
 
 /// The operator's rules as they were kept.
@@ -142,10 +175,8 @@ fn own_rules(kept: Option<&str>) -> Vec<OwnRule> {
 /// themselves; whom they had dropped is free then.
 fn is_of_present_rules(ban: &Ban, rules: Option<&[OwnRule]>, now: Timestamp) -> bool {
     let is_in_force = |rule: &OwnRule| carried_over(rule.since, rule.expires, now).1 > now;
-    match ban.cause {
-        BanCause::Rule(id) => rules.unwrap_or_default().iter().any(|rule| rule.id == id && is_in_force(rule)),
-        BanCause::Limit | BanCause::ProxiedLimit | BanCause::Operator | BanCause::Import | BanCause::Merged => true,
-    }
+    let is_there = |id| rules.unwrap_or_default().iter().any(|rule| rule.id == id && is_in_force(rule));
+    ban.cause.rule().is_none_or(is_there)
 }
 
 impl Situation {
@@ -165,9 +196,31 @@ impl Situation {
 mod tests {
     use std::time::Duration;
 
-    use seawall_engine::decision::{Action, RuleId};
+    use seawall_engine::decision::{Action, BanCause, RuleId};
 
     use super::*;
+    use crate::host::clock::Clock;
+
+    #[test]
+    fn a_thread_that_failed_is_named_at_the_end() {
+        let state = tempfile::tempdir().expect("a folder");
+        let kernel = config::Kernel { usage: KernelUse::Never, ..Config::default().kernel };
+        let threads = |fails: bool| Threads {
+            enforcer: spawn("enforcer", move || if fails { panic!("a fault of the test") } else { Ok(()) })
+                .expect("a thread"),
+            writer: spawn("record", move || assert!(!fails, "a fault of the test")).expect("a thread"),
+            kernel: kernel.clone(),
+            state: state.path().to_owned(),
+        };
+        let (record, _inbox) = Record::new(Clock::start());
+        for (fails, expected) in
+            [(false, &[][..]), (true, &["the enforcing thread", "the thread that writes the record"])]
+        {
+            let mut failed = Vec::new();
+            assert_eq!(threads(fails).join(None, &record, &mut failed), Ok(()));
+            assert_eq!(failed, expected);
+        }
+    }
 
     #[test]
     fn a_ban_for_a_rule_ends_with_it() {
@@ -191,7 +244,10 @@ mod tests {
         // Its rule has ended meanwhile, was found by detection, or is not known.
         assert!(!comes_back(BanCause::Rule(RuleId(10_002)), Some(&rules)));
         assert!(!comes_back(BanCause::Rule(RuleId(1)), Some(&rules)));
+        assert!(!comes_back(BanCause::Merged(Some(RuleId(1))), Some(&rules)));
         assert!(!comes_back(BanCause::Rule(RuleId(10_001)), None));
+        assert!(comes_back(BanCause::Merged(Some(RuleId(10_001))), Some(&rules)));
+        assert!(comes_back(BanCause::Merged(None), None));
         assert!(comes_back(BanCause::Limit, None) && comes_back(BanCause::Operator, None));
     }
 }

@@ -12,6 +12,7 @@ mod proxying;
 mod silences;
 mod snapshot;
 mod state;
+mod threads;
 mod watching;
 
 use std::cell::RefCell;
@@ -41,6 +42,7 @@ use crate::source::watch::{Watch, WatchError};
 use intake::Intake;
 use proxying::Proxying;
 use state::StateDirectory;
+use threads::{spawn, spawn_vital};
 use watching::Watching;
 
 pub use control::{OPERATOR_HEADER, PanicAsked, Problem, Reloaded, RuleRequest, SOCKET_NAME, rule_withheld};
@@ -88,6 +90,9 @@ pub enum StartError {
     /// It ran and has stopped, and something of it is still in force.
     #[error("stopped, but {0}")]
     Left(String),
+    /// It had to stop, since a part of it had failed.
+    #[error("stopped: {} failed, and the log has the reason", .0.join(" and "))]
+    Failed(Vec<&'static str>),
 }
 
 fn port_hint(address: SocketAddr, error: &std::io::Error) -> String {
@@ -197,7 +202,8 @@ fn run_with(
     let (commands, received) = std::sync::mpsc::channel();
     let ports = intake.guarded_ports(&addresses.visitors);
     state.note_left(None);
-    let begun = enforcing::start((&config, &source), &state, &shared, &snapshot, handed_down, ports, commands.clone())?;
+    let ways = enforcing::Ways { handed_down, detector: commands.clone(), stop: Arc::clone(&stop) };
+    let begun = enforcing::start((&config, &source), &state, &shared, &snapshot, ports, ways)?;
     let enforcing::Begun { enforcement, edge, record, innocent, rules, threads: enforcing_threads } = begun;
     record.journal(Actor::Guard, Action::Start, format!("version {}", env!("CARGO_PKG_VERSION")));
     let detecting = detector::Detecting {
@@ -218,7 +224,7 @@ fn run_with(
         notifications: Arc::clone(&notifications),
         seed,
     };
-    let detector_thread = spawn("detector", move || detecting.run(&received))?;
+    let detector_thread = spawn_vital("detector", &stop, move || detecting.run(&received))?;
     let daemon = Arc::new(Daemon {
         shared,
         source,
@@ -251,7 +257,7 @@ fn run_with(
         }
         Ok(drained.await?)
     });
-    served.map_err(StartError::Thread)?.map_err(StartError::Left)
+    served.map_err(StartError::Thread)?
 }
 
 /// The signals that the guard obeys.
@@ -424,13 +430,13 @@ impl Daemon {
         self.intake.cut();
     }
 
-    /// Ends everything. What could not be taken out of the kernel is an error, for people.
+    /// Ends everything. What could not be taken out of the kernel is an error, and so is a part that had failed.
     fn drain(
         &self,
         threads: Vec<JoinHandle<()>>,
         detector: JoinHandle<()>,
         enforcing: enforcing::Threads,
-    ) -> Result<(), String> {
+    ) -> Result<(), StartError> {
         let time = self.config.lock().unwrap_or_else(PoisonError::into_inner).limits.drain_time_max;
         self.intake.drain(time);
         for thread in threads {
@@ -439,15 +445,17 @@ impl Daemon {
             }
         }
         let _ = self.detector.send(Command::Stop);
+        let mut failed = Vec::new();
         if detector.join().is_err() {
-            tracing::error!("the detecting thread had panicked");
+            failed.push("the detecting thread");
         }
         self.record.journal(Actor::Guard, Action::Stop, String::new());
         // One that is gone needs not be told.
         let _ = self.enforcement.urge(Order::Stop);
-        let left = enforcing.join(self.edge.as_ref(), &self.record);
+        let left = enforcing.join(self.edge.as_ref(), &self.record, &mut failed);
         self.state.note_left(left.as_ref().err().map(String::as_str));
-        left
+        left.map_err(StartError::Left)?;
+        if failed.is_empty() { Ok(()) } else { Err(StartError::Failed(failed)) }
     }
 }
 
@@ -461,10 +469,6 @@ fn connections_max(config: &Config, open_files: usize) -> usize {
         }
     }
     open_files::connections_max(open_files, upstreams.len() * config.limits.upstream_connections_max)
-}
-
-fn spawn<T: Send + 'static>(name: &str, run: impl FnOnce() -> T + Send + 'static) -> Result<JoinHandle<T>, StartError> {
-    std::thread::Builder::new().name(name.to_owned()).spawn(run).map_err(StartError::Thread)
 }
 
 /// The key of all tables that outsiders' values are hashed into. From the kernel, so that nobody can guess it.

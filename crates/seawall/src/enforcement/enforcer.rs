@@ -1,8 +1,9 @@
 //! The thread that enforces: takes in whom the workers hand down and what the operator says, and brings the gate and the kernel
-//! into line with it, in batches. What operators say is in [`operator`], what the record is told in [`recorded`].
+//! into line with it, in batches. What operators say is in [`operator`] and [`unban`], what the record is told in [`recorded`].
 
 mod operator;
 mod recorded;
+mod unban;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -130,7 +131,8 @@ pub struct Enforcer {
     panicked: bool,
     /// Networks whose bans have changed, of which the record knows and the kernel does not yet.
     touched: BTreeSet<IpNet>,
-    /// Whether the kernel may differ from the ports and the never-ban list, and whether the gate from the bans.
+    /// Whether the kernel may differ from the ports and the never-ban list, and whether the gate has not been told that everything
+    /// is out, or in force again. Of bans that change both hear from the bans.
     is_kernel_stale: bool,
     is_gate_stale: bool,
     /// Who has gone beyond limits, still to be said.
@@ -358,15 +360,12 @@ impl Enforcer {
 
     /// Takes a ban in; when there is no room, some is made.
     fn take(&mut self, ban: Ban) {
-        let is_for_gate = !matches!(ban.cause, BanCause::Rule(_));
         let now = ban.since;
         if self.bans.is_tight() && now >= self.room_at {
             self.make_room(now);
         }
         match self.bans.add(ban, self.never_ban.set()) {
-            Ok(is_new) => {
-                self.is_gate_stale |= is_new && is_for_gate;
-            }
+            Ok(_) => {}
             Err(BanError::Full { .. }) => self.overflowed += 1,
             // A protected client is not even turned away by the gate; this is one that has just become so.
             Err(BanError::Protected { .. } | BanError::TooLarge { .. }) => {}
@@ -386,7 +385,6 @@ impl Enforcer {
             );
             tracing::info!("{text}");
             self.parts.record.journal(Actor::Guard, Action::Merge, text);
-            self.is_gate_stale = true;
         }
     }
 
@@ -404,7 +402,6 @@ impl Enforcer {
             self.bans.iter().map(|ban| ban.network).filter(|network| check_ban(*network, set).is_err()).collect();
         for network in protected {
             self.bans.remove(network);
-            self.is_gate_stale = true;
         }
         self.proxied.retain(|ban| check_ban(ban.network, set).is_ok());
         (self.is_kernel_stale, self.is_edge_stale) = (true, true);
@@ -429,11 +426,11 @@ impl Enforcer {
     /// Hands the bans to the workers when they have changed. Clients that a rule's refusals sent down are not among them: the
     /// gate has its own say about those.
     fn publish_gate(&mut self) {
-        if !self.is_gate_stale {
+        let is_changed = self.bans.take_gate_changed();
+        if !std::mem::take(&mut self.is_gate_stale) && !is_changed {
             return;
         }
-        self.is_gate_stale = false;
-        let is_for_gate = |ban: &&Ban| !matches!(ban.cause, BanCause::Rule(_)) && !self.panicked;
+        let is_for_gate = |ban: &&Ban| ban.cause.is_for_gate() && !self.panicked;
         self.parts.shared.bans.store(Arc::new(BanSet::new(self.bans.iter().filter(is_for_gate))));
         self.parts.shared.generation.fetch_add(1, Ordering::Release);
     }
@@ -455,3 +452,6 @@ impl Enforcer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

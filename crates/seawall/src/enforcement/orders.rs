@@ -160,6 +160,24 @@ pub struct Unbanned {
     pub removed: usize,
     /// Those of which there was none.
     pub unknown: Vec<String>,
+    /// Of the first of them that lie in larger networks that are banned: in which.
+    #[serde(default)]
+    pub within: Vec<Within>,
+    /// How many were not looked at, since everything was taken out meanwhile.
+    #[serde(default)]
+    pub left: usize,
+    /// What is still in force all the same and why, if anything is.
+    #[serde(default)]
+    pub remains: Option<String>,
+}
+
+/// Who is not banned himself, but with others.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Within {
+    /// Who, as he was named.
+    pub name: String,
+    /// The bans of larger networks that he is in.
+    pub around: Vec<BanView>,
 }
 
 /// What was confirmed.
@@ -176,9 +194,12 @@ pub struct Panicked {
     pub rules: usize,
     /// Bans that were in force.
     pub bans: usize,
-    /// How long it took, in milliseconds.
+    /// How long it took here, in milliseconds.
     pub milliseconds: u64,
-    /// What is still in force and why, if anything is.
+    /// How long it took at the CDN, in milliseconds; none where there is none, or it is not out there.
+    #[serde(default)]
+    pub edge_milliseconds: Option<u64>,
+    /// What is still in force, why, and what takes it out by hand, if anything is.
     #[serde(default)]
     pub remains: Option<String>,
 }

@@ -22,6 +22,8 @@ struct Change {
     until: Timestamp,
     /// By network: a country is a hundred thousand.
     bans: BTreeMap<IpNet, Pending>,
+    /// Bans of other networks that gave way to these.
+    gave_way: BTreeMap<IpNet, Ban>,
 }
 
 /// A ban of a change. In force it ends with the change's deadline, here it is as it is to be once it is confirmed.
@@ -42,6 +44,14 @@ pub(super) struct Undone {
     pub(super) before: Option<Ban>,
 }
 
+/// What is to be undone of a change.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Undoing {
+    pub(super) bans: Vec<Undone>,
+    /// Bans that gave way, and come back as far as there is room.
+    pub(super) gave_way: Vec<Ban>,
+}
+
 impl Unconfirmed {
     /// How many changes wait.
     pub(super) fn len(&self) -> usize {
@@ -49,15 +59,16 @@ impl Unconfirmed {
     }
 
     /// One more change waits. Where there are too many, returns what is undone for it.
-    pub(super) fn add(&mut self, until: Timestamp, bans: Vec<Pending>) -> Option<Vec<Undone>> {
+    pub(super) fn add(&mut self, until: Timestamp, bans: Vec<Pending>, gave_way: Vec<Ban>) -> Option<Undoing> {
         let oldest = if self.changes.len() >= CHANGES_MAX { Some(self.undo(0)) } else { None };
         let bans = bans.into_iter().map(|pending| (pending.ban.network, pending)).collect();
-        self.changes.push(Change { until, bans });
+        let gave_way = gave_way.into_iter().map(|ban| (ban.network, ban)).collect();
+        self.changes.push(Change { until, bans, gave_way });
         oldest
     }
 
     /// Takes out the changes whose time is over, and says what is to be undone of each.
-    pub(super) fn run_out(&mut self, now: Timestamp) -> Vec<Vec<Undone>> {
+    pub(super) fn run_out(&mut self, now: Timestamp) -> Vec<Undoing> {
         let mut undone = Vec::new();
         while let Some(index) = self.changes.iter().position(|change| change.until <= now) {
             undone.push(self.undo(index));
@@ -66,7 +77,7 @@ impl Unconfirmed {
     }
 
     /// Takes every change out, the newest first.
-    pub(super) fn undo_all(&mut self) -> Vec<Vec<Undone>> {
+    pub(super) fn undo_all(&mut self) -> Vec<Undoing> {
         (0..self.changes.len()).rev().map(|index| self.undo(index)).collect()
     }
 
@@ -81,8 +92,27 @@ impl Unconfirmed {
     pub(super) fn forget(&mut self, network: IpNet) {
         for change in &mut self.changes {
             change.bans.remove(&network);
+            change.gave_way.remove(&network);
         }
-        self.changes.retain(|change| !change.bans.is_empty());
+        self.changes.retain(|change| !change.bans.is_empty() || !change.gave_way.is_empty());
+    }
+
+    /// A list names somebody whose ban waits to be confirmed: where that would last for longer, the list's ban comes after it if it is
+    /// undone. False where there is none such.
+    pub(super) fn stand_behind(&mut self, ban: &Ban) -> bool {
+        let waiting = self.changes.iter_mut().rev().find_map(|change| change.bans.get_mut(&ban.network));
+        let Some(pending) = waiting.filter(|pending| pending.ban.expires > ban.expires) else { return false };
+        if pending.before.as_ref().is_none_or(|before| before.expires < ban.expires) {
+            pending.before = Some(ban.clone());
+        }
+        true
+    }
+
+    /// Bans that there is no room for as long as another change waits come back with that.
+    pub(super) fn wait_for_room(&mut self, bans: Vec<Ban>) {
+        if let Some(last) = self.changes.last_mut() {
+            last.gave_way.extend(bans.into_iter().map(|ban| (ban.network, ban)));
+        }
     }
 
     /// Bans that are not to come back, since who made them has let go of them.
@@ -90,16 +120,18 @@ impl Unconfirmed {
         for pending in self.changes.iter_mut().flat_map(|change| change.bans.values_mut()) {
             pending.before.take_if(|ban| is_gone(ban));
         }
+        self.changes.iter_mut().for_each(|change| change.gave_way.retain(|_, ban| !is_gone(ban)));
+        self.changes.retain(|change| !change.bans.is_empty() || !change.gave_way.is_empty());
     }
 
-    fn undo(&mut self, index: usize) -> Vec<Undone> {
+    fn undo(&mut self, index: usize) -> Undoing {
         let change = self.changes.remove(index);
-        let mut undone = Vec::new();
+        let mut undone = Undoing { gave_way: change.gave_way.into_values().collect(), ..Undoing::default() };
         for (network, Pending { ban, before }) in change.bans {
             match self.changes.iter_mut().skip(index).find_map(|change| change.bans.get_mut(&network)) {
                 // That one is in force, and took the place of what was never confirmed.
                 Some(later) => later.before = before,
-                None => undone.push(Undone { network, since: ban.since, before }),
+                None => undone.bans.push(Undone { network, since: ban.since, before }),
             }
         }
         undone
@@ -124,17 +156,21 @@ mod tests {
     }
 
     fn change(unconfirmed: &mut Unconfirmed, until: u64, made: u64, before: Option<Ban>) {
-        assert_eq!(unconfirmed.add(after(until), vec![Pending { ban: ban(made), before }]), None);
+        assert_eq!(unconfirmed.add(after(until), vec![Pending { ban: ban(made), before }], vec![]), None);
+    }
+
+    fn flat(undone: Vec<Undoing>) -> Vec<Undone> {
+        undone.into_iter().flat_map(|undoing| undoing.bans).collect()
     }
 
     #[test]
     fn a_short_deadline_does_not_wait_behind_a_long_one() {
         let mut unconfirmed = Unconfirmed::default();
         let other = Ban { network: "192.0.2.8/32".parse().expect("a network"), ..ban(1) };
-        unconfirmed.add(after(600), vec![Pending { ban: other, before: None }]);
+        unconfirmed.add(after(600), vec![Pending { ban: other, before: None }], vec![]);
         change(&mut unconfirmed, 2, 1, None);
-        let undone = unconfirmed.run_out(after(2));
-        assert_eq!(undone, [[Undone { network: ban(1).network, since: after(1), before: None }]]);
+        let undone = flat(unconfirmed.run_out(after(2)));
+        assert_eq!(undone, [Undone { network: ban(1).network, since: after(1), before: None }]);
         assert_eq!(unconfirmed.len(), 1);
     }
 
@@ -145,8 +181,8 @@ mod tests {
             let mut unconfirmed = Unconfirmed::default();
             change(&mut unconfirmed, order[0], 1, Some(first.clone()));
             change(&mut unconfirmed, order[1], 2, Some(ban(1)));
-            let early = unconfirmed.run_out(after(10)).concat();
-            let late = unconfirmed.run_out(after(20)).concat();
+            let early = flat(unconfirmed.run_out(after(10)));
+            let late = flat(unconfirmed.run_out(after(20)));
             // Whichever goes last brings back what was there before both.
             if order[0] < order[1] {
                 assert!(early.is_empty(), "the second is in force");
@@ -158,7 +194,7 @@ mod tests {
         let mut unconfirmed = Unconfirmed::default();
         change(&mut unconfirmed, 10, 1, Some(first.clone()));
         change(&mut unconfirmed, 20, 2, Some(ban(1)));
-        let all = unconfirmed.undo_all().concat();
+        let all = flat(unconfirmed.undo_all());
         assert_eq!(all.last().and_then(|undone| undone.before.clone()), Some(first));
     }
 
@@ -170,11 +206,11 @@ mod tests {
         assert_eq!(unconfirmed.len(), 0);
         change(&mut unconfirmed, 10, 1, Some(ban(0)));
         unconfirmed.forget_before(|_| true);
-        assert_eq!(unconfirmed.run_out(after(10)).concat()[0].before, None);
+        assert_eq!(flat(unconfirmed.run_out(after(10)))[0].before, None);
         for number in 0..CHANGES_MAX as u64 {
             change(&mut unconfirmed, 100, number, None);
         }
-        assert!(unconfirmed.add(after(100), vec![Pending { ban: ban(99), before: None }]).is_some());
+        assert!(unconfirmed.add(after(100), vec![Pending { ban: ban(99), before: None }], vec![]).is_some());
         assert_eq!(unconfirmed.len(), CHANGES_MAX);
     }
 }

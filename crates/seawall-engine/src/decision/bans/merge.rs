@@ -17,8 +17,8 @@ const LENGTH_MIN_V6: u8 = 40;
 /// What was merged.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Merged {
-    /// The networks that stand for two or more of before. None of them lies in another.
-    pub networks: Vec<IpNet>,
+    /// The networks that stand for two or more of before, each with the number of its group. None of them lies in another of its group.
+    pub networks: Vec<(u32, IpNet)>,
     /// How many entries there are after it, those not merged among them.
     pub entries: usize,
     /// The share of all innocent traffic that comes from the new networks, 0 to 1.
@@ -54,10 +54,10 @@ impl Ord for Candidate {
     }
 }
 
-/// Merges neighbours among `networks` until at most `entries_max` are left, the least harmful merge first, and stops before
+/// Merges neighbours of one group among `networks`, each of which has the number of its group, until at most `entries_max` are left, the least harmful merge first, and stops before
 /// the new networks hold more than `innocent_share_max` of all innocent traffic, or anybody on the never-ban list.
 pub fn merge(
-    mut networks: Vec<IpNet>,
+    mut networks: Vec<(u32, IpNet)>,
     entries_max: usize,
     innocent: &Innocent,
     innocent_share_max: f32,
@@ -65,6 +65,7 @@ pub fn merge(
 ) -> Merged {
     networks.sort_unstable();
     networks.dedup();
+    let (groups, mut networks): (Vec<u32>, Vec<IpNet>) = networks.into_iter().unzip();
     let mut shares: Vec<(IpNet, f32)> = innocent.shares().collect();
     shares.sort_unstable_by_key(|(network, _)| *network);
     let within = |network: IpNet| -> f32 {
@@ -72,8 +73,11 @@ pub fn merge(
         let inside = shares.iter().skip(from).take_while(|(share, _)| share.network() <= network.broadcast());
         inside.filter(|(share, _)| share.addr().is_ipv4() == network.addr().is_ipv4()).map(|(_, share)| share).sum()
     };
-    let candidate = |left: IpNet, right: IpNet| -> Option<(Candidate, IpNet)> {
-        let around = around(left, right)?;
+    let candidate = |(left, right): (usize, usize), networks: &[IpNet]| -> Option<(Candidate, IpNet)> {
+        if groups.get(left) != groups.get(right) {
+            return None;
+        }
+        let around = around(*networks.get(left)?, *networks.get(right)?)?;
         (!never_ban.overlaps(around)).then(|| {
             let open_bits = around.max_prefix_len() - around.prefix_len();
             (Candidate { innocent: within(around), open_bits }, around)
@@ -85,8 +89,8 @@ pub fn merge(
     let mut merged = vec![false; networks.len()];
     let mut gone = vec![false; networks.len()];
     let mut heap = BinaryHeap::new();
-    for (index, pair) in networks.windows(2).enumerate() {
-        if let Some((cost, around)) = candidate(pair[0], pair[1]) {
+    for index in 0..networks.len() {
+        if let Some((cost, around)) = candidate((index, index + 1), &networks) {
             heap.push(Reverse((cost, index, index + 1, around)));
         }
     }
@@ -116,14 +120,12 @@ pub fn merge(
         entries -= 1;
         let neighbours = [(previous[left], left), (left, next[left])];
         for (one, other) in neighbours {
-            if let (Some(first), Some(second)) = (networks.get(one), networks.get(other))
-                && let Some((cost, around)) = candidate(*first, *second)
-            {
+            if let Some((cost, around)) = candidate((one, other), &networks) {
                 heap.push(Reverse((cost, one, other, around)));
             }
         }
     }
-    let kept = networks.into_iter().zip(merged).zip(gone).filter(|((_, merged), gone)| *merged && !gone);
+    let kept = groups.into_iter().zip(networks).zip(merged).zip(gone).filter(|((_, merged), gone)| *merged && !gone);
     Merged { networks: kept.map(|((network, _), _)| network).collect(), entries, innocent_share: spent }
 }
 
@@ -158,8 +160,9 @@ mod tests {
         text.parse().expect("a network")
     }
 
-    fn networks(texts: &[&str]) -> Vec<IpNet> {
-        texts.iter().map(|text| network(text)).collect()
+    /// These, of one group.
+    fn networks(texts: &[&str]) -> Vec<(u32, IpNet)> {
+        texts.iter().map(|text| (0, network(text))).collect()
     }
 
     #[test]
@@ -170,6 +173,17 @@ mod tests {
         // Those too far apart stay.
         let merged = merge(bans, 1, &Innocent::new(), 1.0, &AddressSet::default());
         assert_eq!((merged.networks, merged.entries), (networks(&["192.0.0.0/20"]), 2));
+    }
+
+    #[test]
+    fn only_what_is_of_one_group_is_merged() {
+        let bans: Vec<(u32, IpNet)> = (0..8)
+            .map(|host| (host % 2, network(&format!("192.0.2.{host}/32"))))
+            .chain([(2, network("192.0.2.9/32"))])
+            .collect();
+        let merged = merge(bans, 1, &Innocent::new(), 1.0, &AddressSet::default());
+        assert_eq!(merged.networks, [(0, network("192.0.2.0/29")), (1, network("192.0.2.0/29"))]);
+        assert_eq!(merged.entries, 3);
     }
 
     #[test]
@@ -202,12 +216,14 @@ mod tests {
             let bans: Vec<IpNet> =
                 hosts.iter().map(|bits| ClientAddress::new(Ipv4Addr::from_bits(*bits).into()).prefix(32)).collect();
             let distinct: std::collections::BTreeSet<IpNet> = bans.iter().copied().collect();
-            let merged = merge(bans, entries_max, &Innocent::new(), 1.0, &AddressSet::default());
-            let left = distinct.iter().filter(|ban| !merged.networks.iter().any(|network| network.contains(*ban)));
-            prop_assert_eq!(left.count() + merged.networks.len(), merged.entries);
-            prop_assert!(merged.networks.iter().all(|network| network.prefix_len() >= LENGTH_MIN_V4));
-            for (index, one) in merged.networks.iter().enumerate() {
-                prop_assert!(!merged.networks[..index].iter().any(|other| other.contains(one) || one.contains(other)));
+            let bans = bans.into_iter().map(|ban| (0, ban)).collect();
+            let mut merged = merge(bans, entries_max, &Innocent::new(), 1.0, &AddressSet::default());
+            let networks: Vec<IpNet> = merged.networks.drain(..).map(|(_, network)| network).collect();
+            let left = distinct.iter().filter(|ban| !networks.iter().any(|network| network.contains(*ban)));
+            prop_assert_eq!(left.count() + networks.len(), merged.entries);
+            prop_assert!(networks.iter().all(|network| network.prefix_len() >= LENGTH_MIN_V4));
+            for (index, one) in networks.iter().enumerate() {
+                prop_assert!(!networks[..index].iter().any(|other| other.contains(one) || one.contains(other)));
                 prop_assert!(distinct.iter().filter(|ban| one.contains(*ban)).count() >= 2);
             }
         }

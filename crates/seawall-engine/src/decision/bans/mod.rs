@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::RuleId;
 use crate::address::{AddressSet, ClientAddress, canonical_network};
-use crate::units::{Timestamp, counted};
+use crate::units::Timestamp;
 
 pub use innocent::Innocent;
 pub use merge::{Merged, merge};
@@ -48,14 +48,32 @@ pub enum BanCause {
     Operator,
     /// It was read from another program's file.
     Import,
-    /// Bans of clients, merged to make room.
-    Merged,
+    /// Bans of clients, merged to make room: of those that went on although this rule refused them, or by one limit.
+    Merged(Option<RuleId>),
 }
 
 impl BanCause {
     /// Whether packets of whom it is about can come here with their own address.
     pub const fn is_for_packets(self) -> bool {
         !matches!(self, Self::ProxiedLimit)
+    }
+
+    /// Whether the guard came to it by itself, and nobody else said so.
+    pub const fn is_guards(self) -> bool {
+        !matches!(self, Self::Operator | Self::Import)
+    }
+
+    /// Whether the gate refuses for it. Whom a rule's refusals sent down to the kernel it judges itself, again and again.
+    pub const fn is_for_gate(self) -> bool {
+        self.rule().is_none()
+    }
+
+    /// The rule that it ends with.
+    pub const fn rule(self) -> Option<RuleId> {
+        match self {
+            Self::Rule(rule) | Self::Merged(Some(rule)) => Some(rule),
+            Self::Limit | Self::ProxiedLimit | Self::Operator | Self::Import | Self::Merged(None) => None,
+        }
     }
 }
 
@@ -120,13 +138,21 @@ pub struct Bans {
     ends: BTreeSet<(Timestamp, IpNet)>,
     /// Networks whose bans came, went or changed since they were last [taken](Self::take_changed).
     changed: BTreeSet<IpNet>,
+    /// Whether one that the gate refuses for came, went before its end or changed since that was last [asked](Self::take_gate_changed).
+    is_gate_changed: bool,
     entries_max: usize,
 }
 
 impl Bans {
     /// An empty table for at most `entries_max` bans.
     pub const fn new(entries_max: usize) -> Self {
-        Self { bans: BTreeMap::new(), ends: BTreeSet::new(), changed: BTreeSet::new(), entries_max }
+        Self {
+            bans: BTreeMap::new(),
+            ends: BTreeSet::new(),
+            changed: BTreeSet::new(),
+            is_gate_changed: false,
+            entries_max,
+        }
     }
 
     /// How many there are.
@@ -149,8 +175,8 @@ impl Bans {
         self.bans.get(&ban_network(network))
     }
 
-    /// Takes a ban in. One of the same network is replaced by whichever lasts longer; the operator's word goes before
-    /// others'. Says whether anything changed.
+    /// Takes a ban in. One of the same network is replaced by whichever lasts longer; what the operator says of it goes before all, and
+    /// gives way to nothing but a list of his that names it for longer. Says whether anything changed.
     ///
     /// # Errors
     /// When nobody may ban that network, or there is no room. Nothing has changed then.
@@ -158,8 +184,12 @@ impl Bans {
         ban.network = check(ban.network, never_ban)?;
         ban.expires = ban.expires.min(ban.since + BAN_DURATION_MAX);
         if let Some(present) = self.bans.get(&ban.network) {
-            let is_operators = ban.cause == BanCause::Operator;
-            let is_stronger = is_operators || (present.cause != BanCause::Operator && ban.expires > present.expires);
+            let is_stronger = match (ban.cause, present.cause) {
+                (BanCause::Operator, _) => true,
+                (BanCause::Import, _) => ban.expires > present.expires,
+                (_, BanCause::Operator) => false,
+                _ => ban.expires > present.expires,
+            };
             if !is_stronger || *present == ban {
                 return Ok(false);
             }
@@ -181,7 +211,7 @@ impl Bans {
 
     /// Makes room for `count` bans of the operator: those give way that end first, of an imported list before what the guard made.
     /// Returns them; there are fewer than needed where all that is left is the operator's own.
-    pub fn make_way(&mut self, count: usize) -> Vec<IpNet> {
+    pub fn make_way(&mut self, count: usize) -> Vec<Ban> {
         let needed = (self.bans.len() + count).saturating_sub(self.entries_max);
         if needed == 0 {
             return Vec::new();
@@ -195,15 +225,15 @@ impl Bans {
                 Some(_) => made.push(*network),
             }
         }
-        let gone: Vec<IpNet> = imported.into_iter().chain(made).take(needed).collect();
-        gone.iter().for_each(|network| drop(self.remove(*network)));
-        gone
+        imported.into_iter().chain(made).take(needed).filter_map(|network| self.remove(network)).collect()
     }
 
     fn put(&mut self, ban: Ban) {
         let (network, expires) = (ban.network, ban.expires);
         self.changed.insert(network);
+        self.is_gate_changed |= ban.cause.is_for_gate();
         if let Some(before) = self.bans.insert(network, ban) {
+            self.is_gate_changed |= before.cause.is_for_gate();
             self.ends.remove(&(before.expires, network));
         }
         self.ends.insert((expires, network));
@@ -220,6 +250,12 @@ impl Bans {
 
     /// Takes a ban back.
     pub fn remove(&mut self, network: IpNet) -> Option<Ban> {
+        let ban = self.take_out(network)?;
+        self.is_gate_changed |= ban.cause.is_for_gate();
+        Some(ban)
+    }
+
+    fn take_out(&mut self, network: IpNet) -> Option<Ban> {
         let ban = self.bans.remove(&ban_network(network))?;
         self.ends.remove(&(ban.expires, ban.network));
         self.changed.insert(ban.network);
@@ -237,7 +273,8 @@ impl Bans {
     pub fn expire(&mut self, now: Timestamp) -> usize {
         let mut gone = 0;
         while let Some((_, network)) = self.ends.first().copied().filter(|(expires, _)| *expires <= now) {
-            self.remove(network);
+            // The gate sees by itself that it has ended.
+            self.take_out(network);
             gone += 1;
         }
         gone
@@ -248,13 +285,19 @@ impl Bans {
         std::mem::take(&mut self.changed)
     }
 
+    /// Whether anything changed for the gate since this was last asked.
+    pub const fn take_gate_changed(&mut self) -> bool {
+        std::mem::replace(&mut self.is_gate_changed, false)
+    }
+
     /// Whether the table is so full that clients should be merged into networks.
     pub fn is_tight(&self) -> bool {
         self.bans.len() >= self.entries_max - self.entries_max / 8
     }
 
     /// Merges bans of single clients that rules and limits made, until half of the table is free or nothing more can be merged within
-    /// `innocent_share_max` of `innocent` traffic. Says what was merged into what: nothing as long as it is not known who is served,
+    /// `innocent_share_max` of `innocent` traffic. Only what one rule or one limit made is merged with each other, so that it lasts no
+    /// longer than that bans anybody, and ends with it. Says what was merged into what: nothing as long as it is not known who is served,
     /// since any network might be full of visitors.
     pub fn make_room(
         &mut self,
@@ -266,27 +309,57 @@ impl Bans {
         if !innocent.is_known() {
             return Merged { entries: self.bans.len(), ..Merged::default() };
         }
-        let mergeable = |ban: &&Ban| matches!(ban.cause, BanCause::Rule(_) | BanCause::Limit | BanCause::Merged);
-        let networks: Vec<IpNet> = self.iter().filter(mergeable).map(|ban| ban.network).collect();
+        let mut groups: BTreeMap<Group, u32> = BTreeMap::new();
+        let mut networks = Vec::new();
+        for ban in self.bans.values() {
+            if let Some(group) = Group::of(ban) {
+                let number = groups.len() as u32;
+                networks.push((*groups.entry(group).or_insert(number), ban.network));
+            }
+        }
         let others = self.bans.len() - networks.len();
         let wanted = (self.entries_max / 2).saturating_sub(others);
         let mut merged = merge(networks, wanted, innocent, innocent_share_max, never_ban);
-        // What an operator or a list says of exactly that network stays as it was said, and the clients' bans beside it.
-        merged.networks.retain(|network| self.bans.get(network).as_ref().is_none_or(mergeable));
-        for network in &merged.networks {
+        let groups: BTreeMap<u32, Group> = groups.into_iter().map(|(group, number)| (number, group)).collect();
+        merged.networks.retain(|(number, network)| {
+            let Some(group) = groups.get(number) else { return false };
+            let is_of_group = |ban: &&Ban| Group::of(ban).as_ref() == Some(group);
+            // What is said of exactly that network for another reason stays as it was said, and the clients' bans beside it.
+            if !self.bans.get(network).as_ref().is_none_or(is_of_group) {
+                return false;
+            }
             // In their order those within a network follow each other.
             let start = network.network();
             let after = self.bans.range(IpNet::from(start).min(*network)..).map(|(_, ban)| ban);
             let inside = after.skip_while(|ban| ban.network.addr() < start);
             let inside = inside.take_while(|ban| ban.network.addr() <= network.broadcast());
-            let within: Vec<IpNet> = inside.filter(mergeable).map(|ban| ban.network).collect();
+            let within: Vec<IpNet> = inside.filter(is_of_group).map(|ban| ban.network).collect();
             let gone: Vec<Ban> = within.into_iter().filter_map(|network| self.remove(network)).collect();
             let expires = gone.iter().map(|ban| ban.expires).max().unwrap_or(now);
-            let reason = format!("{} of clients, merged to make room", counted(gone.len() as u64, "ban"));
-            let (cause, reason) = (BanCause::Merged, Some(reason.into()));
-            self.put(Ban { network: *network, since: now, expires, cause, reason });
-        }
+            let cause = BanCause::Merged(group.rule);
+            self.put(Ban { network: *network, since: now, expires, cause, reason: group.limit.clone() });
+            true
+        });
         merged
+    }
+}
+
+/// What made a ban: of the same, bans can stand for each other.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Group {
+    rule: Option<RuleId>,
+    /// The reason that a limit gives, which names it.
+    limit: Option<Arc<str>>,
+}
+
+impl Group {
+    /// The group of a ban that the guard made of clients whose packets come here.
+    fn of(ban: &Ban) -> Option<Self> {
+        match ban.cause {
+            BanCause::Rule(rule) | BanCause::Merged(Some(rule)) => Some(Self { rule: Some(rule), limit: None }),
+            BanCause::Limit | BanCause::Merged(None) => Some(Self { rule: None, limit: ban.reason.clone() }),
+            BanCause::ProxiedLimit | BanCause::Operator | BanCause::Import => None,
+        }
     }
 }
 
@@ -311,162 +384,4 @@ pub fn check(network: IpNet, never_ban: &AddressSet) -> Result<IpNet, BanError> 
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const NOW: Timestamp = Timestamp::from_seconds(1_700_000_000);
-
-    fn network(text: &str) -> IpNet {
-        text.parse().expect("a network")
-    }
-
-    fn ban(text: &str, seconds: u64, cause: BanCause) -> Ban {
-        let expires = NOW + Duration::from_secs(seconds);
-        Ban { network: network(text), since: NOW, expires, cause, reason: None }
-    }
-
-    #[test]
-    fn an_ipv6_client_is_its_64_and_a_mapped_address_is_ipv4() {
-        assert_eq!(ban_network(network("2001:db8:1:2:3:4:5:6/128")), network("2001:db8:1:2::/64"));
-        assert_eq!(ban_network(network("2001:db8:1:2::/56")), network("2001:db8:1::/56"));
-        assert_eq!(ban_network(network("::ffff:192.0.2.7/128")), network("192.0.2.7/32"));
-    }
-
-    #[test]
-    fn who_is_protected_is_not_banned_but_a_network_around_is() {
-        let never_ban = AddressSet::new(["192.0.2.7/32", "2001:db8:7::1/128"].map(network));
-        let mut bans = Bans::new(8);
-        let protected = |text: &str| Err(BanError::Protected { entry: network(text) });
-        let mut add = |text: &str| bans.add(ban(text, 60, BanCause::Operator), &never_ban);
-        assert_eq!(add("192.0.2.7/32"), protected("192.0.2.7/32"));
-        assert_eq!(add("::ffff:192.0.2.7/128"), protected("192.0.2.7/32"));
-        assert_eq!(add("2001:db8:7::1/128"), protected("2001:db8:7::1/128"));
-        assert_eq!(add("192.0.2.0/24"), Ok(true));
-        assert_eq!(add("0.0.0.0/0"), Err(BanError::TooLarge { length: 0, least: 4 }));
-        assert_eq!(bans.len(), 1);
-    }
-
-    #[test]
-    fn a_ban_is_only_made_longer_unless_the_operator_says_otherwise() {
-        let (mut bans, never_ban) = (Bans::new(2), AddressSet::default());
-        let rule = BanCause::Rule(RuleId(1));
-        assert_eq!(bans.add(ban("192.0.2.7/32", 60, rule), &never_ban), Ok(true));
-        assert_eq!(bans.add(ban("192.0.2.7/32", 30, rule), &never_ban), Ok(false));
-        assert_eq!(bans.add(ban("192.0.2.7/32", 90, rule), &never_ban), Ok(true));
-        assert_eq!(bans.add(ban("192.0.2.7/32", 30, BanCause::Operator), &never_ban), Ok(true));
-        assert_eq!(bans.add(ban("192.0.2.7/32", 900, rule), &never_ban), Ok(false));
-        assert_eq!(bans.add(ban("192.0.2.8/32", 30, rule), &never_ban), Ok(true));
-        assert_eq!(bans.add(ban("192.0.2.9/32", 30, rule), &never_ban), Err(BanError::Full { entries_max: 2 }));
-    }
-
-    #[test]
-    fn one_that_is_made_shorter_ends_sooner() {
-        let mut bans = Bans::new(8);
-        bans.add(ban("192.0.2.7/32", 60, BanCause::Operator), &AddressSet::default()).expect("room");
-        let until = NOW + Duration::from_secs(10);
-        assert_eq!(bans.shorten(network("192.0.2.7/32"), until).map(|ban| ban.expires), Some(until));
-        bans.shorten(network("192.0.2.7/32"), NOW + Duration::from_secs(30));
-        assert_eq!(bans.expire(until), 1);
-        assert_eq!(bans.shorten(network("192.0.2.8/32"), until), None);
-    }
-
-    #[test]
-    fn what_has_ended_goes_and_what_was_touched_is_told_once() {
-        let (mut bans, never_ban) = (Bans::new(8), AddressSet::default());
-        let rule = BanCause::Rule(RuleId(1));
-        for (text, seconds) in [("192.0.2.7/32", 60), ("192.0.2.8/32", 60), ("192.0.2.9/32", 90)] {
-            bans.add(ban(text, seconds, rule), &never_ban).expect("room");
-        }
-        // A longer one goes by its new end.
-        bans.add(ban("192.0.2.8/32", 120, rule), &never_ban).expect("the same");
-        assert_eq!(bans.take_changed().len(), 3);
-        assert_eq!(bans.expire(NOW + Duration::from_secs(59)), 0);
-        assert!(bans.take_changed().is_empty());
-        assert_eq!(bans.expire(NOW + Duration::from_secs(90)), 2);
-        assert_eq!(bans.take_changed(), ["192.0.2.7/32", "192.0.2.9/32"].map(network).into());
-        assert_eq!(bans.add(ban("192.0.2.8/32", 120, rule), &never_ban), Ok(false));
-        assert!(bans.take_changed().is_empty(), "nothing has changed");
-        assert_eq!(bans.expire(NOW + Duration::from_secs(120)), 1);
-        assert!(bans.is_empty());
-    }
-
-    /// Enough to know who is served, none of whom is banned.
-    fn served() -> Innocent {
-        let mut innocent = Innocent::new();
-        innocent.serve(ClientAddress::new("203.0.113.7".parse().expect("an address")), 1_000.0);
-        innocent
-    }
-
-    #[test]
-    fn what_an_operator_or_a_list_says_of_a_network_is_never_replaced_by_what_was_merged() {
-        for cause in [BanCause::Operator, BanCause::Import] {
-            let (mut bans, never_ban) = (Bans::new(16), AddressSet::default());
-            // Merging the first two makes exactly these networks.
-            for text in ["192.0.2.0/31", "192.0.2.0/30", "192.0.2.0/29"] {
-                bans.add(ban(text, 7_200, cause), &never_ban).expect("room");
-            }
-            for host in 0..8 {
-                bans.add(ban(&format!("192.0.2.{host}/32"), 60, BanCause::Limit), &never_ban).expect("room");
-            }
-            bans.make_room(&served(), 1.0, &never_ban, NOW);
-            for text in ["192.0.2.0/31", "192.0.2.0/30", "192.0.2.0/29"] {
-                let held = bans.get(network(text)).expect("it stays");
-                assert_eq!((held.cause, held.expires), (cause, NOW + Duration::from_secs(7_200)), "{text}");
-            }
-            for host in 0..8 {
-                let client = network(&format!("192.0.2.{host}/32"));
-                let is_held = bans.iter().any(|ban| ban.cause != cause && ban.network.contains(&client));
-                assert!(is_held, "{client} is banned for itself as well");
-            }
-        }
-    }
-
-    #[test]
-    fn a_full_table_has_room_for_the_operator() {
-        let (mut bans, never_ban) = (Bans::new(128), AddressSet::default());
-        let client = |number: u64| format!("10.0.0.{number}/32");
-        for number in 0..126 {
-            let cause = if number % 2 == 0 { BanCause::Import } else { BanCause::Limit };
-            bans.add(ban(&client(number), 1_000 - number, cause), &never_ban).expect("room");
-        }
-        for cause in [BanCause::Import, BanCause::Limit, BanCause::Rule(RuleId(1))] {
-            assert_eq!(bans.add(ban("192.0.2.1/32", 60, cause), &never_ban), Err(BanError::Full { entries_max: 126 }));
-        }
-        for text in ["192.0.2.1/32", "192.0.2.2/32"] {
-            assert_eq!(bans.add(ban(text, 60, BanCause::Operator), &never_ban), Ok(true));
-        }
-        // Imports that end first give way, and nobody who need not.
-        assert_eq!(bans.make_way(2), [network(&client(124)), network(&client(122))]);
-        assert!(bans.make_way(2).is_empty());
-        assert_eq!(bans.make_way(64 + 2).len(), 64);
-        assert!(bans.iter().all(|ban| ban.cause != BanCause::Import || ban.expires > NOW + Duration::from_secs(1_000)));
-        // Then what the guard made; what the operator said never does.
-        bans.make_way(1_000);
-        assert!(bans.iter().all(|ban| ban.cause == BanCause::Operator) && bans.len() == 2);
-    }
-
-    #[test]
-    fn when_it_fills_clients_are_merged_and_the_operators_bans_stay() {
-        let (mut bans, never_ban) = (Bans::new(64), AddressSet::default());
-        bans.add(ban("198.51.100.1/32", 60, BanCause::Operator), &never_ban).expect("room");
-        for host in 0..62 {
-            bans.add(ban(&format!("192.0.2.{host}/32"), 60 + host, BanCause::Rule(RuleId(1))), &never_ban)
-                .expect("room");
-        }
-        assert!(bans.is_tight());
-        assert!(
-            bans.make_room(&Innocent::new(), 1.0, &never_ban, NOW).networks.is_empty(),
-            "nobody knows who is served"
-        );
-        assert_eq!(bans.len(), 63);
-        let merged = bans.make_room(&served(), 0.0, &never_ban, NOW);
-        assert!(!merged.networks.is_empty());
-        assert!(bans.len() <= 32, "{}", bans.len());
-        assert!(bans.get(network("198.51.100.1/32")).is_some());
-        for host in 0..62 {
-            let client = network(&format!("192.0.2.{host}/32"));
-            let ban = bans.iter().find(|ban| ban.network.contains(&client)).expect("still banned");
-            assert!(ban.expires >= NOW + Duration::from_secs(60 + host));
-        }
-    }
-}
+mod tests;

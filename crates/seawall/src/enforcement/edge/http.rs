@@ -64,8 +64,8 @@ pub(super) enum EdgeError {
     /// Something is there or missing that only the operator can change.
     #[error("{0}")]
     NotReady(String),
-    /// The guard stops.
-    #[error("the guard stops")]
+    /// The guard stops, or is to take everything out at once.
+    #[error("it was left, since the guard stops or everything is taken out")]
     Stopped,
 }
 
@@ -120,6 +120,8 @@ pub(super) struct Api {
     not_before: Timestamp,
     /// Before this nothing is changed: what is left of the provider's allowance is left to others.
     no_changes_before: Timestamp,
+    /// Whether what the guard leaves to others may be used: to let somebody in again.
+    uses_reserves: bool,
     /// When all has to be done, once the guard stops.
     deadline: Option<Timestamp>,
     requests: u64,
@@ -137,6 +139,7 @@ impl Api {
             sent: VecDeque::new(),
             not_before: Timestamp::EPOCH,
             no_changes_before: Timestamp::EPOCH,
+            uses_reserves: false,
             deadline: None,
             requests: 0,
         }
@@ -145,6 +148,11 @@ impl Api {
     /// Requests since the start.
     pub(super) const fn requests(&self) -> u64 {
         self.requests
+    }
+
+    /// Whether requests may be sent that the guard leaves to others at other times. A pause that the API asks for is kept all the same.
+    pub(super) const fn use_reserves(&mut self, is_used: bool) {
+        self.uses_reserves = is_used;
     }
 
     /// From now on all has to be done by then, though the guard stops.
@@ -157,7 +165,7 @@ impl Api {
         self.clock.now()
     }
 
-    /// Waits, unless the guard stops meanwhile.
+    /// Waits, unless that is cut short meanwhile.
     pub(super) fn pause(&self, time: Duration) -> Result<(), EdgeError> {
         match self.deadline {
             None if self.stop.wait(time) => Err(EdgeError::Stopped),
@@ -253,7 +261,7 @@ impl Api {
     /// How long a request may take, if there is time for one.
     fn time_left(&self, now: Timestamp) -> Result<Duration, EdgeError> {
         match self.deadline {
-            None if self.stop.is_told() => Err(EdgeError::Stopped),
+            None if self.stop.is_cut() => Err(EdgeError::Stopped),
             None => Ok(CALL_TIME_MAX),
             Some(deadline) if deadline <= now => Err(EdgeError::Stopped),
             Some(deadline) => Ok(deadline.since(now).min(CALL_TIME_MAX)),
@@ -267,7 +275,7 @@ impl Api {
         if now < self.not_before {
             return limited(self.not_before, "the API has asked for a pause");
         }
-        if is_change && now < self.no_changes_before {
+        if is_change && now < self.no_changes_before && !self.uses_reserves {
             return limited(self.no_changes_before, "little is left of the changes that the provider allows");
         }
         let Some((requests, window)) = self.manner.budget() else {
@@ -277,7 +285,7 @@ impl Api {
         while self.sent.front().is_some_and(|sent| now.since(*sent) >= window) {
             self.sent.pop_front();
         }
-        match self.sent.front().filter(|_| self.sent.len() >= requests) {
+        match self.sent.front().filter(|_| self.sent.len() >= requests && !self.uses_reserves) {
             Some(first) => limited(*first + window, "as many requests were sent as the provider allows a guard"),
             None => Ok(()),
         }
@@ -392,6 +400,18 @@ mod tests {
             assert_eq!(seconds, expected);
             assert!(matches!(ask(&mut api, &Method::GET), EdgeError::Limited { .. }));
         }
+    }
+
+    #[test]
+    fn to_let_somebody_in_again_all_is_sent_that_the_api_itself_takes() {
+        let mut api = api(Some((1, Duration::from_secs(300))), "token");
+        ask(&mut api, &Method::GET);
+        api.no_changes_before = api.now() + Duration::from_secs(60);
+        assert!(matches!(ask(&mut api, &Method::PUT), EdgeError::Limited { .. }));
+        api.use_reserves(true);
+        assert!(matches!(ask(&mut api, &Method::PUT), EdgeError::Unreachable { .. }), "it is sent");
+        let _ = api.too_many(&HeaderMap::new(), "look");
+        assert!(matches!(ask(&mut api, &Method::PUT), EdgeError::Limited { .. }), "it asked for a pause");
     }
 
     #[test]

@@ -115,6 +115,8 @@ struct Latest {
     bans: Option<Arc<WantedBans>>,
     rules: Option<Arc<Vec<WantedRule>>>,
     is_panicked: bool,
+    /// Who waits to be told what the first attempt to take everything out came to.
+    waiting: Vec<oneshot::Sender<Result<(), String>>>,
     /// Raised with each change.
     generation: u64,
 }
@@ -184,9 +186,24 @@ impl Edge {
         self.change(|latest| latest.rules = Some(Arc::new(rules)));
     }
 
-    /// Whether the operator has taken everything out.
-    pub fn set_panicked(&self, is_panicked: bool) {
-        self.change(|latest| latest.is_panicked = is_panicked);
+    /// The operator takes everything out: whatever is under way is left for it. The answer says what may still be refused there and
+    /// why; it comes once that was tried, and never if the guard goes on before.
+    pub fn take_out(&self) -> oneshot::Receiver<Result<(), String>> {
+        let (done, is_done) = oneshot::channel();
+        self.change(|latest| {
+            latest.is_panicked = true;
+            latest.waiting.push(done);
+        });
+        self.stop.urge();
+        is_done
+    }
+
+    /// The operator lets it go on.
+    pub fn go_on(&self) {
+        self.change(|latest| {
+            latest.is_panicked = false;
+            latest.waiting.clear();
+        });
     }
 
     fn change(&self, change: impl FnOnce(&mut Latest)) {
@@ -280,6 +297,7 @@ pub fn plan_without_guard(settings: &config::Edge, clock: Clock) -> Result<PlanV
 /// Why not.
 pub fn clear_without_guard(settings: &config::Edge, clock: Clock) -> Result<PlanView, String> {
     let mut provider = provider(settings, clock, Stop::default());
+    provider.api().use_reserves(true);
     let installed = provider.read().map_err(|error| error.to_string())?;
     provider.clear(&installed).map_err(|error| error.to_string())?;
     Ok(PlanView::removed(settings, &installed))

@@ -45,8 +45,10 @@ pub(super) struct Reconciler {
     known: Option<Installed>,
     /// What the edge was left with: whatever else is there later, somebody else has put there.
     standing: Option<Target>,
-    /// Whether anything that is there is this guard's to take away.
+    /// Whether anything that is there is this guard's to take away,
     has_applied: bool,
+    /// or may have been left there by one that was killed.
+    has_left: bool,
     /// Whether the operator has cleared it, and it is left alone until he has it applied.
     is_held: bool,
     /// The generation of what is wanted that was last looked at.
@@ -68,6 +70,7 @@ impl Reconciler {
         seed: u64,
     ) -> Self {
         let now = clock.now();
+        let has_left = Left::of(&notes.state_directory).is_some();
         Self {
             status: EdgeStatus::new(&settings),
             retry_pause: settings.interval,
@@ -81,6 +84,7 @@ impl Reconciler {
             known: None,
             standing: None,
             has_applied: false,
+            has_left,
             is_held: false,
             seen: 0,
             round_at: now,
@@ -99,7 +103,7 @@ impl Reconciler {
                 Err(RecvTimeoutError::Disconnected) => break,
             }
             if !stop.is_told() {
-                self.look();
+                self.look(stop);
             }
             self.publish();
         }
@@ -115,6 +119,9 @@ impl Reconciler {
     /// How long nothing is due.
     fn wait(&self, now: Timestamp) -> Duration {
         let (generation, is_panicked) = self.asked_for();
+        if is_panicked && generation != self.seen {
+            return WAIT_MIN;
+        }
         let mut due = self.read_at;
         if generation != self.seen {
             due = due.min(self.round_at);
@@ -145,17 +152,29 @@ impl Reconciler {
     }
 
     /// Has a round if one is due.
-    fn look(&mut self) {
+    fn look(&mut self, stop: &Stop) {
+        // Before it is asked what for: one that comes later has what follows begin anew.
+        stop.answer_urge();
         let now = self.clock.now();
         let (generation, is_panicked) = self.asked_for();
-        let is_changed = generation != self.seen && (now >= self.round_at || is_panicked);
-        let is_due = is_changed || now >= self.read_at || (now >= self.expire_at && !is_panicked);
-        if !is_due || now < self.retry_at {
+        let is_changed = generation != self.seen;
+        // Somebody has just been told that he is let in again.
+        let is_urgent = is_changed && is_panicked;
+        let is_due =
+            (is_changed && now >= self.round_at) || now >= self.read_at || (now >= self.expire_at && !is_panicked);
+        if !is_urgent && (!is_due || now < self.retry_at) {
             return;
         }
         let done = if is_panicked {
-            self.seen = generation;
-            self.clear_unasked().map(|()| self.status.state = EdgeState::Panicked)
+            if is_urgent {
+                self.retry_pause = self.settings.interval;
+            }
+            let cleared = self.clear_unasked().map(|()| self.status.state = EdgeState::Panicked);
+            if cleared != Err(EdgeError::Stopped) {
+                self.seen = generation;
+                self.answer_waiting(&cleared);
+            }
+            cleared
         } else {
             let Some(wanted) = self.wanted() else { return };
             self.seen = generation;
@@ -177,6 +196,17 @@ impl Reconciler {
         if let Err(error) = done {
             self.fail(&error);
         }
+    }
+
+    /// Tells who took everything out what came of it here.
+    fn answer_waiting(&self, cleared: &Result<(), EdgeError>) {
+        let answer = match cleared {
+            Err(error) if self.has_applied || self.has_left => Err(error.to_string()),
+            // Whatever went wrong: nothing was put there.
+            Ok(()) | Err(_) => Ok(()),
+        };
+        let waiting = std::mem::take(&mut self.latest().waiting);
+        waiting.into_iter().for_each(|done| drop(done.send(answer.clone())));
     }
 
     fn obey(&mut self, order: Order) {
@@ -369,9 +399,11 @@ impl Reconciler {
     /// Takes away everything of ours.
     fn clear(&mut self) -> Result<PlanView, EdgeError> {
         (self.known, self.standing) = (None, None);
-        let installed = self.provider.read()?;
-        self.provider.clear(&installed)?;
-        self.has_applied = false;
+        self.provider.api().use_reserves(true);
+        let cleared = self.provider.read().and_then(|installed| self.provider.clear(&installed).map(|()| installed));
+        self.provider.api().use_reserves(false);
+        let installed = cleared?;
+        (self.has_applied, self.has_left) = (false, false);
         if let Err(error) = Left::forget(&self.notes.state_directory) {
             tracing::warn!(%error, "failed to note in the state directory that nothing is at the edge");
         }

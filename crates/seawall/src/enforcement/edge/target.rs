@@ -73,10 +73,7 @@ pub(super) fn entries(
         });
         bans.truncate(entries_max);
     }
-    let note = |ban: &Ban| Note {
-        until: Some(ban.expires),
-        rule: if let BanCause::Rule(rule) = ban.cause { Some(rule) } else { None },
-    };
+    let note = |ban: &Ban| Note { until: Some(ban.expires), rule: ban.cause.rule() };
     bans.into_iter().map(|ban| ((Pool::Banned, ban.network), note(ban))).collect()
 }
 
@@ -85,7 +82,7 @@ const fn rank(cause: BanCause) -> u8 {
     match cause {
         BanCause::Operator => 0,
         BanCause::Rule(_) | BanCause::Limit | BanCause::ProxiedLimit => 1,
-        BanCause::Merged => 2,
+        BanCause::Merged(_) => 2,
         BanCause::Import => 3,
     }
 }

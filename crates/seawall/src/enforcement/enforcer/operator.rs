@@ -4,16 +4,14 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use ipnet::IpNet;
-use seawall_engine::address::{AddressSet, ClientAddress};
+use seawall_engine::address::ClientAddress;
 use seawall_engine::decision::{Ban, BanCause, BanError, REASON_CHARACTERS_MAX, ban_network, check_ban};
 use seawall_engine::units::{Timestamp, counted};
 
 use super::super::asked;
 use super::super::never::Entry;
-use super::super::orders::{
-    BanRequest, BanView, Banned, Confirmed, NeverBanView, Order, UnbanRequest, Unbannable, Unbanned, seconds,
-};
-use super::super::unconfirmed::{Pending, Undone};
+use super::super::orders::{BanRequest, BanView, Banned, Confirmed, NeverBanView, Order, Unbannable, seconds};
+use super::super::unconfirmed::{Pending, Undoing, Undone};
 use super::Enforcer;
 use crate::networks::Networks;
 use crate::privacy::{Cipher, Day, Scheme};
@@ -34,7 +32,7 @@ impl Enforcer {
                 self.publish_gate();
                 drop(done.send(unbanned));
             }
-            Order::List(in_clear, done) => drop(done.send(self.list(in_clear, now))),
+            Order::List(in_clear, done) => drop(done.send(self.views(self.shown(), in_clear, now))),
             Order::NeverBan(done) => {
                 let view = |entry: &Entry| NeverBanView {
                     network: entry.network,
@@ -53,14 +51,10 @@ impl Enforcer {
                 self.panicked = is_on;
                 self.parts.hurry.store(false, Ordering::Release);
                 let kernel = self.kernel.panic(is_on, now);
-                let is_guards =
-                    |ban: &Ban| matches!(ban.cause, BanCause::Rule(_) | BanCause::Limit | BanCause::ProxiedLimit);
+                let is_guards = |ban: &Ban| ban.cause.is_guards();
                 self.bans.retain(|ban| !is_guards(ban));
                 self.unconfirmed.forget_before(is_guards);
                 self.proxied.retain(|_| false);
-                if let Some((edge, _)) = &self.parts.edge {
-                    edge.set_panicked(is_on);
-                }
                 (self.is_gate_stale, self.is_kernel_stale) = (true, true);
                 self.publish_gate();
                 let action = if is_on { Action::Panic } else { Action::Resume };
@@ -77,10 +71,8 @@ impl Enforcer {
             Order::Pardon(pardons) => {
                 let everyone = pardons.everyone != self.pardons.everyone;
                 let rules: Vec<_> = pardons.rules_since(&self.pardons).collect();
-                let is_pardoned = |ban: &Ban| match ban.cause {
-                    BanCause::Rule(rule) => everyone || rules.contains(&rule),
-                    BanCause::Limit | BanCause::ProxiedLimit | BanCause::Merged => everyone,
-                    BanCause::Operator | BanCause::Import => false,
+                let is_pardoned = |ban: &Ban| {
+                    (everyone && ban.cause.is_guards()) || ban.cause.rule().is_some_and(|rule| rules.contains(&rule))
                 };
                 let pardoned: Vec<IpNet> =
                     self.bans.iter().filter(|ban| is_pardoned(ban)).map(|ban| ban.network).collect();
@@ -107,12 +99,18 @@ impl Enforcer {
         let reason = request.reason.as_deref().map(printable);
         let until = request.confirm_seconds.map(|time| now + seconds(time));
         let (mut added, mut asked) = (Vec::new(), 0_usize);
+        let mut gave_way = Vec::new();
         if !request.dry_run && withheld.is_none() {
-            self.make_way(request.cause, &networks, now);
+            gave_way = self.make_way(request.cause, &networks, now);
         }
         for (network, duration) in networks {
             asked += 1;
             let refuse = |reason: String| Unbannable { network, reason };
+            // Whoever calls a panic does not wait for the end of a long list.
+            if self.parts.hurry.load(Ordering::Acquire) {
+                banned.refused.push(refuse("a panic or the end of the guard came first".to_owned()));
+                continue;
+            }
             // An address of an operator is refused by what it is, and by whose it is.
             if let Err(error) = check_ban(network, self.never_ban.set()) {
                 let why = self.never_ban.reason(network).filter(|_| matches!(error, BanError::Protected { .. }));
@@ -130,6 +128,11 @@ impl Enforcer {
                 cause: request.cause,
                 reason: reason.clone(),
             };
+            if request.cause == BanCause::Import && until.is_none() && self.unconfirmed.stand_behind(&ban) {
+                banned.added += 1;
+                added.push(Pending { ban, before: None });
+                continue;
+            }
             let present = self.bans.get(network).cloned();
             match self.bans.add(ban.clone(), self.never_ban.set()) {
                 Ok(true) => {
@@ -147,8 +150,9 @@ impl Enforcer {
                 Err(error) => banned.refused.push(refuse(error.to_string())),
             }
         }
-        self.is_gate_stale = true;
-        if banned.added > 0 {
+        if banned.added == 0 {
+            std::mem::take(&mut gave_way).into_iter().for_each(|ban| self.take(ban));
+        } else {
             let actor = if request.cause == BanCause::Import { Actor::Import } else { Actor::Operator };
             let places = asked::places(&request.countries, &request.systems);
             let of_places = if places.is_empty() { String::new() } else { format!(" of {places}") };
@@ -165,7 +169,7 @@ impl Enforcer {
             }
             banned.confirm_until = until;
             if let Some(until) = until
-                && let Some(undone) = self.unconfirmed.add(until, added)
+                && let Some(undone) = self.unconfirmed.add(until, added, gave_way)
             {
                 self.undo(undone, now);
             }
@@ -173,99 +177,37 @@ impl Enforcer {
         banned
     }
 
-    /// Makes room for an operator's bans: first by merging what the guard made, then others give way, imported ones first.
-    fn make_way(&mut self, cause: BanCause, networks: &[(IpNet, Option<u64>)], now: Timestamp) {
+    /// Makes room for an operator's bans: first by merging what the guard made, then others give way, imported ones first. Returns those.
+    fn make_way(&mut self, cause: BanCause, networks: &[(IpNet, Option<u64>)], now: Timestamp) -> Vec<Ban> {
         let is_new =
             |network: &IpNet| self.bans.get(*network).is_none() && check_ban(*network, self.never_ban.set()).is_ok();
         let count = networks.iter().map(|(network, _)| *network).filter(is_new).count();
         if cause != BanCause::Operator || self.bans.len() + count <= self.parts.kernel.entries_max {
-            return;
+            return Vec::new();
         }
         self.make_room(now);
         let gone = self.bans.make_way(count);
         if gone.is_empty() {
-            return;
+            return gone;
         }
         let bans = counted(gone.len() as u64, "ban");
         let text = format!("{bans} of lists or of the guard that were to end first gave way to what an operator says");
         tracing::info!("{text}");
         self.parts.record.journal(Actor::Guard, Action::Merge, text);
+        gone
     }
 
-    fn unban(&mut self, request: &UnbanRequest, now: Timestamp) -> Unbanned {
-        let UnbanRequest { names, countries, systems } = request;
-        let mut unbanned = Unbanned::default();
-        let mut gone = Vec::new();
-        let is_of_places = !countries.is_empty() || !systems.is_empty();
-        if is_of_places {
-            let settings = self.parts.shared.settings.load();
-            let places = AddressSet::new(asked::of_places(countries, systems, &settings.networks));
-            let is_there = |ban: &&Ban| places.contains(ClientAddress::new(ban.network.addr()));
-            gone.extend(self.bans.iter().chain(self.proxied.iter()).filter(is_there).map(|ban| ban.network));
-        } else if names.is_empty() {
-            gone.extend(self.bans.iter().chain(self.proxied.iter()).map(|ban| ban.network));
-        }
-        let cipher = self.cipher(now);
-        for name in names {
-            let address = name.parse::<std::net::IpAddr>().ok().map(IpNet::from);
-            let network = address.or_else(|| name.parse().ok()).map(ban_network);
-            let is_banned = |network: &IpNet| self.bans.get(*network).or_else(|| self.proxied.get(*network)).is_some();
-            let named = network.filter(is_banned);
-            let by_pseudonym = || {
-                self.bans
-                    .iter()
-                    .chain(self.proxied.iter())
-                    .find(|ban| pseudonym(cipher.as_ref(), ban.network).as_ref() == Some(name))
-                    .map(|ban| ban.network)
-            };
-            match named.or_else(by_pseudonym) {
-                Some(network) => gone.push(network),
-                None => unbanned.unknown.push(name.clone()),
-            }
-        }
-        let rules = self.parts.shared.rules.load_full();
-        for network in &gone {
-            self.unconfirmed.forget(*network);
-            let is_proxied = self.proxied.remove(*network).is_some();
-            let here = self.bans.remove(*network);
-            unbanned.removed += usize::from(here.is_some() || is_proxied);
-            if here.is_some_and(|ban| matches!(ban.cause, BanCause::Limit | BanCause::ProxiedLimit)) {
-                // It begins anew, or its next request would be too much again.
-                rules.forget(ClientAddress::new(network.addr()), &self.parts.shared.allowances);
-            }
-        }
-        if unbanned.removed > 0 {
-            let about = match (names.as_slice(), gone.as_slice()) {
-                // Whom a pseudonym means was not said.
-                ([name], [network]) if name.parse::<std::net::IpAddr>().is_ok() || name.parse::<IpNet>().is_ok() => {
-                    Some(*network)
-                }
-                _ => None,
-            };
-            let text = match names.as_slice() {
-                [] if is_of_places => {
-                    let places = asked::places(countries, systems);
-                    format!("{} of {places}", counted(unbanned.removed as u64, "ban"))
-                }
-                [] => format!("all, {}", counted(unbanned.removed as u64, "ban")),
-                [_] if about.is_some() => String::new(),
-                [name] => name.chars().filter(|character| !character.is_control()).collect(),
-                _ => counted(unbanned.removed as u64, "ban"),
-            };
-            match about {
-                Some(network) => self.parts.record.journal_about(network, Actor::Operator, Action::Unban, text),
-                None => self.parts.record.journal(Actor::Operator, Action::Unban, text),
-            }
-            self.is_gate_stale = true;
-        }
-        unbanned
-    }
-
-    fn list(&self, in_clear: bool, now: Timestamp) -> Vec<BanView> {
+    /// Bans as they are shown.
+    pub(super) fn views<'b>(
+        &self,
+        bans: impl Iterator<Item = &'b Ban>,
+        in_clear: bool,
+        now: Timestamp,
+    ) -> Vec<BanView> {
         let cipher = self.cipher(now);
         let settings = self.parts.shared.settings.load();
         let view = |ban: &Ban| {
-            let is_given = matches!(ban.cause, BanCause::Operator | BanCause::Import);
+            let is_given = !ban.cause.is_guards();
             let shown = if is_given || in_clear { None } else { Some(pseudonym(cipher.as_ref(), ban.network)) };
             BanView {
                 is_pseudonym: shown.is_some(),
@@ -280,7 +222,7 @@ impl Enforcer {
                 country: country(&settings.networks, ban.network),
             }
         };
-        self.shown().filter(|ban| ban.expires > now).map(view).collect()
+        bans.filter(|ban| ban.expires > now).map(view).collect()
     }
 
     /// The bans that are in force anywhere. Where the edge only proposes, those for it alone are not.
@@ -290,7 +232,7 @@ impl Enforcer {
     }
 
     /// What pseudonyms of today are made with.
-    fn cipher(&self, now: Timestamp) -> Option<Cipher> {
+    pub(super) fn cipher(&self, now: Timestamp) -> Option<Cipher> {
         let today = Day::of(now);
         let key = self.parts.keys.as_ref()?.key(today, today).ok()?;
         Some(Cipher::new(&key, Scheme::PrefixPreserving))
@@ -315,11 +257,10 @@ impl Enforcer {
         }
     }
 
-    pub(super) fn undo(&mut self, undone: Vec<Undone>, now: Timestamp) {
-        if undone.is_empty() {
-            return;
-        }
+    pub(super) fn undo(&mut self, undoing: Undoing, now: Timestamp) {
+        let Undoing { bans: undone, mut gave_way } = undoing;
         let bans = counted(undone.len() as u64, "ban");
+        let is_said = !undone.is_empty();
         for Undone { network, since, before } in undone {
             if self.bans.get(network).is_some_and(|ban| ban.since == since) {
                 self.bans.remove(network);
@@ -328,9 +269,15 @@ impl Enforcer {
                 self.take(ban);
             }
         }
+        gave_way.retain(|ban| ban.expires > now);
+        gave_way.iter().for_each(|ban| self.take(ban.clone()));
+        gave_way.retain(|ban| self.bans.get(ban.network).is_none());
+        self.unconfirmed.wait_for_room(gave_way);
+        if !is_said {
+            return;
+        }
         tracing::info!("not confirmed in time and so undone: {bans}");
         self.parts.record.journal(Actor::Guard, Action::Undo, format!("{bans} not confirmed in time"));
-        self.is_gate_stale = true;
     }
 }
 

@@ -34,7 +34,6 @@ impl Enforcer {
     /// Takes up bans of before that could be read only now.
     pub(super) fn take_up_late(&mut self, bans: Vec<Ban>, now: Timestamp) {
         bans.into_iter().for_each(|ban| self.take(taken_up(ban, now)));
-        self.is_gate_stale = true;
     }
 
     /// Brings the record into line with the bans, as the kernel is: whatever made or ended one, and however many at once.
@@ -45,7 +44,7 @@ impl Enforcer {
         } else {
             self.tell_record_of(&changed);
         }
-        let is_made = |ban: &&Ban| ban.since >= now && ban.cause != BanCause::Merged && is_recorded(ban);
+        let is_made = |ban: &&Ban| ban.since >= now && !matches!(ban.cause, BanCause::Merged(_)) && is_recorded(ban);
         let made = changed.iter().filter_map(|network| self.bans.get(*network)).filter(is_made);
         let made: Vec<(IpNet, Timestamp)> = made.map(|ban| (ban.network, ban.since)).collect();
         if !made.is_empty() {
@@ -65,13 +64,13 @@ impl Enforcer {
 
 /// Whether a ban outlives the guard. Those of seconds by rules would only make work.
 fn is_recorded(ban: &Ban) -> bool {
-    !matches!(ban.cause, BanCause::Rule(_)) || ban.expires.since(ban.since) >= RECORDED_MIN
+    ban.cause.rule().is_none() || ban.expires.since(ban.since) >= RECORDED_MIN
 }
 
 /// A ban of before a restart, as it goes on: of a client that went on after refusals no longer than for a new one, since the gate
 /// has to look at it again.
 fn taken_up(mut ban: Ban, now: Timestamp) -> Ban {
-    if matches!(ban.cause, BanCause::Rule(_)) {
+    if ban.cause.rule().is_some() {
         ban.expires = ban.expires.min(ban.since + HANDED_DOWN_MAX);
     }
     (ban.since, ban.expires) = carried_over(ban.since, ban.expires, now);
@@ -98,6 +97,7 @@ mod tests {
         for now in [Timestamp::from_seconds(1_700_000_000 - 86_400), Timestamp::from_seconds(1), Timestamp::EPOCH] {
             assert_eq!(left(BanCause::Operator, now), 7_200);
             assert_eq!(left(BanCause::Rule(RuleId(1)), now), 240);
+            assert_eq!(left(BanCause::Merged(Some(RuleId(1))), now), 240);
         }
         assert_eq!(left(BanCause::Operator, after(86_400)), 0);
     }

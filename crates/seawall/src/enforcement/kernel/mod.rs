@@ -11,6 +11,7 @@
 mod claim;
 mod elements;
 mod ending;
+mod left;
 mod listing;
 mod netlink;
 mod nft;
@@ -31,6 +32,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::{Kernel as Settings, KernelUse};
 use crate::host::clock::Clock;
 use claim::Claim;
+use left::Left;
 use listing::Layout;
 use nft::{Nft, NftError};
 use table::{Changes, Desired, Installed, plan, plan_of};
@@ -132,6 +134,10 @@ pub(super) struct Kernel {
     ending: BTreeSet<IpNet>,
     /// Whether the operator took everything out.
     is_out: bool,
+    /// Whether it is noted that there may be a table.
+    is_noted: bool,
+    /// What the guard before this one has left.
+    left: Left,
     status: KernelStatus,
 }
 
@@ -143,6 +149,7 @@ impl Kernel {
         let reason = (!is_wanted).then(|| "[kernel] use is \"never\"".to_owned());
         Self {
             wanted: is_wanted.then(|| settings.table.clone()),
+            left: Left::of(&state),
             state,
             hurry,
             open_at: Timestamp::EPOCH,
@@ -159,6 +166,7 @@ impl Kernel {
             retry_pause: RETRY_MIN,
             ending: BTreeSet::new(),
             is_out: false,
+            is_noted: false,
             status: KernelStatus { reason, ..KernelStatus::default() },
         }
     }
@@ -166,11 +174,18 @@ impl Kernel {
     /// Opens the layer if it is wanted, not open yet, and time to try again: what was missing may have come. Says whether it is open
     /// from now on.
     pub(super) fn open(&mut self, now: Timestamp) -> bool {
-        let Some(table) = self.wanted.clone().filter(|_| self.nft.is_none() && now >= self.open_at) else {
+        if self.nft.is_some() || now < self.open_at {
             return false;
-        };
+        }
         self.open_at = now + OPEN_INTERVAL;
-        match self.start(&table) {
+        let is_open = self.wanted.clone().is_some_and(|table| self.try_open(&table));
+        // Nobody would take anybody out of it.
+        self.left.remove(&self.state, now);
+        is_open
+    }
+
+    fn try_open(&mut self, table: &str) -> bool {
+        match self.start(table) {
             Ok(()) => {
                 if self.status.reason.take().is_some() {
                     tracing::info!("what the kernel layer needs is there now");
@@ -202,6 +217,7 @@ impl Kernel {
         }
         // One that a killed guard left behind is replaced at the first chance.
         self.exists = tables.iter().any(|found| found == claim.table());
+        self.left.take_over(claim.table());
         self.status.table = Some(claim.table().to_owned());
         self.status.state = if self.is_out { KernelState::Panicked } else { KernelState::Ready };
         self.nft = Some((nft, claim));
@@ -245,6 +261,12 @@ impl Kernel {
             return;
         }
         let Some((nft, claim)) = &self.nft else { return };
+        if !self.is_noted {
+            self.is_noted = true;
+            if let Err(error) = left::note(&self.state, claim.table()) {
+                tracing::warn!(%error, "failed to note in the state directory that the kernel has a table of the guard's");
+            }
+        }
         let before = netlink::generation().ok();
         let clock = Clock::start();
         let result = if self.is_unknown {
@@ -399,7 +421,8 @@ impl Kernel {
         self.is_unknown = true;
         self.ending.clear();
         self.count();
-        let Some((nft, claim)) = self.nft.as_ref() else { return Ok(()) };
+        self.left.remove(&self.state, now);
+        let Some((nft, claim)) = self.nft.as_ref() else { return self.left.words(now).map_or(Ok(()), Err) };
         if let Err(error) = removal::remove(Some(nft), claim.table()) {
             self.exists = true;
             self.retry_at = now + RETRY_MIN;
@@ -411,7 +434,8 @@ impl Kernel {
             self.status.state = KernelState::Failing;
             return Err(error);
         }
-        (self.exists, self.generation) = (false, None);
+        left::forget(&self.state);
+        (self.exists, self.generation, self.is_noted) = (false, None, false);
         self.status.reason = None;
         self.status.state = if self.is_out { KernelState::Panicked } else { KernelState::Ready };
         Ok(())
@@ -423,9 +447,6 @@ impl Kernel {
     /// Why it is still there, for people; [`Self::keep_out`] goes on trying.
     pub(super) fn panic(&mut self, is_on: bool, now: Timestamp) -> Result<(), String> {
         self.is_out = is_on;
-        if self.nft.is_none() {
-            return Ok(());
-        }
         self.retry_at = now;
         if is_on {
             return self.clear(now);
@@ -434,6 +455,11 @@ impl Kernel {
             self.status.state = KernelState::Ready;
         }
         Ok(())
+    }
+
+    /// What a guard before has in force here, which this one cannot change.
+    pub(super) fn left(&self, now: Timestamp) -> Option<String> {
+        self.left.words(now)
     }
 
     /// Tries again what a panic could not do.

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use super::claim::{self, Holder};
 use super::nft::Nft;
-use super::{elements, netlink, right};
+use super::{elements, left, netlink, right};
+use crate::config::KERNEL_TABLE;
 
 /// Removes a table that is ours, first by a message to the kernel, which needs no program.
 pub(super) fn remove(nft: Option<&Nft>, table: &str) -> Result<(), String> {
@@ -32,20 +33,40 @@ pub struct Removed {
 }
 
 /// Removes every table that guards told `name` make and that no running guard has: for when the guard of this state directory does
-/// not answer.
+/// not answer. Without a name those of the default one, and what is noted in the state directory.
 ///
 /// # Errors
 /// When the right is missing, or the kernel has no nf_tables.
-pub fn remove_tables(name: &str, state: &Path) -> Result<Removed, String> {
+pub fn remove_tables(name: Option<&str>, state: &Path) -> Result<Removed, String> {
     right::obtain().map_err(|missing| missing.to_string())?;
     let tables = netlink::tables().map_err(|error| format!("the kernel's nf_tables does not answer: {error}"))?;
     let (mut done, folders) = (Removed::default(), claim::folders(state));
-    for table in tables.into_iter().filter(|table| claim::is_of(table, name)) {
+    let noted = left::noted(state);
+    let is_told = |table: &str| claim::is_of(table, name.unwrap_or(KERNEL_TABLE));
+    for table in tables {
+        let noted = noted.as_ref().filter(|(noted, _)| *noted == table && name.is_none());
+        match noted {
+            _ if is_told(&table) => {}
+            None => continue,
+            Some((_, true)) => {}
+            Some((_, false)) => {
+                done.failed.push(format!(
+                    "the table inet {table} was left, since only another user's note in the state directory says that it is the \
+                     guard's: seawall panic --table {table}"
+                ));
+                continue;
+            }
+        }
         match claim::holder(&table, &folders) {
             // It would be made anew at once.
             Holder::Guard { state } => done.held.push((table, state)),
             Holder::Nobody { .. } => match remove(None, &table) {
-                Ok(()) => done.removed.push(table),
+                Ok(()) => {
+                    if left::noted(state).is_some_and(|(noted, is_own)| is_own && noted == table) {
+                        left::forget(state);
+                    }
+                    done.removed.push(table);
+                }
                 Err(error) => done.failed.push(error),
             },
         }

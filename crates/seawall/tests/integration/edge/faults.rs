@@ -9,7 +9,7 @@ use super::{edge, guard, is_active, of_cloudflare, reason, run};
 use crate::support::edge::cloudflare::{Cloudflare, Item};
 use crate::support::edge::{Fake, Fault, TOKEN};
 use crate::support::eventually;
-use crate::support::guard::Guard;
+use crate::support::guard::{Guard, text};
 use crate::support::origin::Origin;
 
 fn on(origin: &Origin, fake: &Fake<Cloudflare>) -> Guard {
@@ -86,11 +86,46 @@ fn visitors_are_served_while_the_api_hangs_and_it_is_made_good_afterwards() {
     }
     // Bans, rules and panics do not wait for it either.
     run(&guard, &["rules", "add", "path = \"/unwanted\"", "--for", "1h", "--anyway"]);
-    run(&guard, &["panic"]);
-    run(&guard, &["panic", "--over"]);
     assert!(clock.uptime() < Duration::from_secs(6), "{:?}", clock.uptime());
+    let clock = Clock::start();
+    let panicked = guard.command(&["panic"]);
+    let said = text(&panicked.stderr);
+    assert_eq!(panicked.status.code(), Some(4), "{said}");
+    assert!(said.contains("may still be refused there: its API was not done within 5 s"), "{said}");
+    run(&guard, &["panic", "--over"]);
+    assert!(clock.uptime() < Duration::from_secs(9), "{:?}", clock.uptime());
     fake.mend();
     is_in_line(&guard, &fake);
+}
+
+#[test]
+fn a_panic_does_not_wait_until_a_failure_would_be_tried_again() {
+    let (origin, fake) = (Origin::echoing(), Cloudflare::start());
+    let mut guard = on(&origin, &fake);
+    ban(&guard);
+    is_in_line(&guard, &fake);
+    guard.signal(Signal::KILL);
+    guard.wait();
+    // From the first failure on nothing would be asked for half a minute.
+    fake.fail("", Fault::Status(500));
+    let config = std::fs::read_to_string(guard.config_path()).expect("a configuration");
+    let config = config.replace("interval = \"100ms\"", "interval = \"60s\"");
+    let state = guard.state_path();
+    let guard = Guard::start(&config, |folder| {
+        super::write_token(folder, 0o600);
+        let copied = std::process::Command::new("cp").arg("-a").args([&state, folder]).status();
+        assert!(copied.expect("started").success());
+    });
+    eventually("it has failed", || reason(&guard).contains("answered 500"));
+    // What is left there is told, with the code of what the machine refuses.
+    let panicked = guard.command(&["panic"]);
+    let said = text(&panicked.stderr);
+    assert_eq!(panicked.status.code(), Some(4), "{said}");
+    assert!(said.contains("may still be refused there") && said.contains("answered 500"), "{said}");
+    fake.mend();
+    let said = run(&guard, &["panic"]);
+    assert!(said.contains("at the CDN after"), "{said}");
+    assert!(fake.api().items.is_empty() && fake.api().rules.as_ref().is_none_or(Vec::is_empty));
 }
 
 #[test]

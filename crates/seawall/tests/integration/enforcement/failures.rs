@@ -93,6 +93,63 @@ fn what_a_panic_or_the_end_cannot_take_out_is_told_and_tried_again() {
 }
 
 #[test]
+fn a_table_of_before_that_the_next_guard_cannot_use_is_removed_or_told() {
+    within(|| {
+        let origin = Origin::echoing();
+        let setup = |kernel: &str| Setup::to(&origin.url()).kernel(kernel).sections(SECTIONS);
+        let mut first = setup("").start();
+        let kill = |guard: &mut crate::support::guard::Guard| {
+            ban(guard, &[CLIENT, "--for", "1h"]);
+            eventually("it is in the kernel", || nft(&["list", "ruleset"]).contains(CLIENT));
+            guard.signal(rustix::process::Signal::KILL);
+            guard.wait();
+        };
+        kill(&mut first);
+        let second = setup("use = \"never\"").start_after(&first);
+        eventually("it is gone", || !nft(&["list", "tables"]).contains("seawall"));
+        ban(&second, &[CLIENT]);
+        assert!(second.command(&["bans", "remove", CLIENT]).status.success(), "nothing remains of it");
+
+        let mut third = setup("").start();
+        kill(&mut third);
+        let fourth = setup("").without_right().start_after(&third);
+        for (arguments, told) in [
+            (&["bans", "remove", CLIENT][..], "out of the proxy, but the table inet seawall"),
+            (&["panic"], "nft delete table inet"),
+        ] {
+            let output = fourth.command(arguments);
+            let said = text(&output.stderr);
+            assert_eq!(output.status.code(), Some(4), "{said}");
+            assert!(said.contains(told) && said.contains("may still drop") && said.contains("CAP_NET_ADMIN"), "{said}");
+        }
+    });
+}
+
+#[test]
+fn a_panic_without_a_guard_finds_a_table_of_another_name() {
+    within(|| {
+        let origin = Origin::echoing();
+        let mut guard = Setup::to(&origin.url()).kernel("table = \"gate\"").sections(SECTIONS).start();
+        ban(&guard, &[CLIENT]);
+        eventually("it is dropped", || is_dropped(CLIENT, guard.address()));
+        guard.signal(rustix::process::Signal::KILL);
+        guard.wait();
+        nft(&["add", "table", "inet", "theirs"]);
+        // What another user notes is not followed, but named.
+        let note = guard.state_path().join("kernel-table");
+        std::os::unix::fs::chown(&note, Some(65_534), None).expect("root makes the namespace");
+        let output = guard.command(&["panic"]);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert!(text(&output.stderr).contains("seawall panic --table gate"), "{output:?}");
+        std::os::unix::fs::chown(&note, Some(0), None).expect("root makes the namespace");
+        let output = guard.command(&["panic"]);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        assert_eq!(nft(&["list", "tables"]), "table inet theirs\n");
+        assert!(!note.exists());
+    });
+}
+
+#[test]
 fn a_panic_that_does_not_find_the_guard_leaves_its_table_and_says_so() {
     within(|| {
         let origin = Origin::echoing();

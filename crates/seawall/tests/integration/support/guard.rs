@@ -105,6 +105,16 @@ impl Setup {
         )
     }
 
+    /// Starts it after `other`, with the state that it left.
+    pub(crate) fn start_after(&self, other: &Guard) -> Guard {
+        let state = other.state_path();
+        let copy = |folder: &Path| {
+            let copied = Command::new("cp").arg("-a").args([&state, folder]).status().expect("cp can be started");
+            assert!(copied.success());
+        };
+        Guard::launch(self.program, &self.text(), copy, "state", &["serve", "--config", "seawall.toml"])
+    }
+
     /// Starts it and waits until visitors can come.
     pub(crate) fn start(&self) -> Guard {
         let Some(folder) = &self.programs else {

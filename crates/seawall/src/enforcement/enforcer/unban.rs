@@ -1,0 +1,116 @@
+//! Takes bans back: by network, by pseudonym, or by where they are.
+
+use std::net::IpAddr;
+use std::sync::atomic::Ordering;
+
+use ipnet::IpNet;
+use seawall_engine::address::{AddressSet, ClientAddress};
+use seawall_engine::decision::{Ban, BanCause, ban_network};
+use seawall_engine::units::{Timestamp, counted};
+
+use super::super::asked;
+use super::super::orders::{BanView, UnbanRequest, Unbanned, Within};
+use super::Enforcer;
+use crate::privacy::Cipher;
+use crate::record::{Action, Actor};
+
+/// Of so many names that are not banned themselves it is said which networks they are banned with.
+const WITHIN_MAX: usize = 32;
+
+impl Enforcer {
+    pub(super) fn unban(&mut self, request: &UnbanRequest, now: Timestamp) -> Unbanned {
+        let UnbanRequest { names, countries, systems } = request;
+        let mut unbanned = Unbanned { remains: self.kernel.left(now), ..Unbanned::default() };
+        let mut gone = Vec::new();
+        let is_of_places = !countries.is_empty() || !systems.is_empty();
+        // What has given way to what waits to be confirmed is not to come back either.
+        if is_of_places {
+            let settings = self.parts.shared.settings.load();
+            let places = AddressSet::new(asked::of_places(countries, systems, &settings.networks));
+            let is_there = |ban: &&Ban| places.contains(ClientAddress::new(ban.network.addr()));
+            gone.extend(self.bans.iter().chain(self.proxied.iter()).filter(is_there).map(|ban| ban.network));
+            self.unconfirmed.forget_before(|ban| is_there(&ban));
+        } else if names.is_empty() {
+            self.unconfirmed.forget_before(|_| true);
+            gone.extend(self.bans.iter().chain(self.proxied.iter()).map(|ban| ban.network));
+        }
+        let cipher = self.cipher(now);
+        for (index, name) in names.iter().enumerate() {
+            // Whoever calls a panic does not wait for the end of a long list.
+            if self.parts.hurry.load(Ordering::Acquire) {
+                unbanned.left = names.len() - index;
+                break;
+            }
+            let network = read(name);
+            let is_banned = |network: &IpNet| self.bans.get(*network).or_else(|| self.proxied.get(*network)).is_some();
+            let by_pseudonym = || Some(revealed(cipher.as_ref()?, network?)).filter(is_banned);
+            if let Some(network) = network.map(ban_network).filter(is_banned).or_else(by_pseudonym) {
+                gone.push(network);
+                continue;
+            }
+            if let Some(network) = network {
+                self.unconfirmed.forget(ban_network(network));
+            }
+            unbanned.unknown.push(name.clone());
+            if unbanned.within.len() < WITHIN_MAX {
+                let around = network.map(|network| self.around(network, now)).unwrap_or_default();
+                unbanned.within.extend((!around.is_empty()).then(|| Within { name: name.clone(), around }));
+            }
+        }
+        let rules = self.parts.shared.rules.load_full();
+        for network in &gone {
+            self.unconfirmed.forget(*network);
+            let is_proxied = self.proxied.remove(*network).is_some();
+            let here = self.bans.remove(*network);
+            unbanned.removed += usize::from(here.is_some() || is_proxied);
+            if here.is_some_and(|ban| matches!(ban.cause, BanCause::Limit | BanCause::ProxiedLimit)) {
+                // It begins anew, or its next request would be too much again.
+                rules.forget(ClientAddress::new(network.addr()), &self.parts.shared.allowances);
+            }
+        }
+        if unbanned.removed > 0 {
+            let about = match (names.as_slice(), gone.as_slice()) {
+                // Whom a pseudonym means was not said.
+                ([name], [network]) if read(name).map(ban_network) == Some(*network) => Some(*network),
+                _ => None,
+            };
+            let text = match names.as_slice() {
+                [] if is_of_places => {
+                    let places = asked::places(countries, systems);
+                    format!("{} of {places}", counted(unbanned.removed as u64, "ban"))
+                }
+                [] => format!("all, {}", counted(unbanned.removed as u64, "ban")),
+                [_] if about.is_some() => String::new(),
+                [name] => name.chars().filter(|character| !character.is_control()).collect(),
+                _ => counted(unbanned.removed as u64, "ban"),
+            };
+            match about {
+                Some(network) => self.parts.record.journal_about(network, Actor::Operator, Action::Unban, text),
+                None => self.parts.record.journal(Actor::Operator, Action::Unban, text),
+            }
+        }
+        unbanned
+    }
+
+    /// The bans of larger networks that this one lies in.
+    fn around(&self, network: IpNet, now: Timestamp) -> Vec<BanView> {
+        let network = ban_network(network);
+        let larger = (0..network.prefix_len()).filter_map(|length| IpNet::new(network.addr(), length).ok());
+        let around: Vec<&Ban> = larger.filter_map(|larger| self.bans.get(larger.trunc())).collect();
+        self.views(around.into_iter(), false, now)
+    }
+}
+
+/// An address or a network as people write it.
+fn read(name: &str) -> Option<IpNet> {
+    name.parse::<IpAddr>().ok().map(IpNet::from).or_else(|| name.parse().ok())
+}
+
+/// Whom a pseudonym of today stands for. The pseudonym of a network is the same part of the one of its first address, so that the part
+/// stands for the network again, whatever comes behind it.
+fn revealed(cipher: &Cipher, pseudonym: IpNet) -> IpNet {
+    let address = IpNet::from(cipher.reveal(pseudonym.addr()).ip());
+    // An address of IPv6 may stand for one of IPv4.
+    let length = pseudonym.prefix_len().min(address.max_prefix_len());
+    ban_network(IpNet::new(address.addr(), length).unwrap_or(address).trunc())
+}
