@@ -16,6 +16,9 @@ use crate::units::Timestamp;
 /// This many refusals in about a minute, all to one user agent and nothing served between them, and the client is dropped.
 const REFUSED_MIN: u16 = 32;
 
+/// This many suffice for one that was dropped just before, and goes on with the same as soon as it is heard again.
+const REFUSED_ON_MIN: u16 = 8;
+
 /// This many suffice for one that was dropped before, went away, and came back to the same.
 const REFUSED_AGAIN_MIN: u16 = 4;
 
@@ -32,7 +35,11 @@ impl Entry {
     /// Drops the client if it has gone on for long enough and little speaks for it.
     pub(super) fn drop_if_due(&mut self, rule: RuleId, now: u32) {
         let refused = self.refused.saturating_add(self.refused_before);
-        let enough = if self.revisit.is_repeated() { REFUSED_AGAIN_MIN } else { REFUSED_MIN };
+        let enough = match self.drops {
+            _ if self.revisit.is_repeated() => REFUSED_AGAIN_MIN,
+            0 => REFUSED_MIN,
+            _ => REFUSED_ON_MIN,
+        };
         if refused < enough || self.reputation.sum(now) <= BAN_MIN {
             return;
         }
@@ -110,8 +117,10 @@ mod tests {
     fn whoever_goes_on_after_refusals_is_dropped_for_longer_and_longer() {
         let (mut table, client) = table();
         let mut now = START;
-        for expected in [10, 20, 40, 40] {
-            for _ in 0..REFUSED_MIN {
+        for (refusals, expected) in
+            [(REFUSED_MIN, 10), (REFUSED_ON_MIN, 20), (REFUSED_ON_MIN, 40), (REFUSED_ON_MIN, 40)]
+        {
+            for _ in 0..refusals {
                 assert_eq!(table.turn_away(client, now), None);
                 refuse(&mut table, client, 1, now);
             }
