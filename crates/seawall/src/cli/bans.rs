@@ -443,13 +443,15 @@ fn export(guard: &Guard) -> Result<(), Failure> {
 
 fn report(file: Option<&Path>, top: usize, show_addresses: bool, guard: &Guard) -> Result<BanReport, Failure> {
     let networks = Networks::load(&NetworkFiles::default()).map_err(Failure::machine)?;
+    let mut keyless = 0;
     let made = match file {
         None => {
             let reader = journal::open(guard.state())?;
             // Which keys are there decides of whom it can be told; none is deleted here.
             let keys = KeyStore::open(guard.state(), RETENTION_DAYS_MAX).map_err(Failure::machine)?;
-            let bans = reader.bans_made(keys).map_err(Failure::machine)?;
-            BansMade { bans, ..BansMade::default() }
+            let made = reader.bans_made(keys).map_err(Failure::machine)?;
+            keyless = made.keyless;
+            BansMade { bans: made.bans, ..BansMade::default() }
         }
         Some(path) => {
             let shown = escape(path.to_string_lossy().as_bytes());
@@ -467,7 +469,7 @@ fn report(file: Option<&Path>, top: usize, show_addresses: bool, guard: &Guard) 
         if show_addresses { format!("line {line}: {}", escape(text.as_bytes())) } else { format!("line {line}") }
     });
     let report = BanReport::new(bans, top, &networks, &clients(show_addresses)?);
-    Ok(BanReport { unreadable, first_unreadable, ..report })
+    Ok(BanReport { keyless, unreadable, first_unreadable, ..report })
 }
 
 fn system(text: &str) -> Result<u32, String> {

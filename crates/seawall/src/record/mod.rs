@@ -25,7 +25,7 @@ use seawall_engine::decision::{Ban, Event, Evidence, RuleId};
 use seawall_engine::units::Timestamp;
 use serde::{Deserialize, Serialize};
 
-pub use read::{HourCount, JournalLine, Reader, RuleDecision};
+pub use read::{HourCount, JournalLine, Reader, RecordedBans, RuleDecision};
 pub use schema::RecordError;
 pub use writer::{Late, OpenKeys, Writer};
 
@@ -130,6 +130,13 @@ enum Entry {
     BansMade(Vec<(IpNet, Timestamp)>),
     /// Write what has come, and end.
     Stop,
+}
+
+impl Entry {
+    /// How many bans it says were made.
+    fn bans_made(&self) -> usize {
+        if let Self::BansMade(made) = self { made.len() } else { 0 }
+    }
 }
 
 /// What happened in a minute.
