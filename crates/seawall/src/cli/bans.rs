@@ -232,7 +232,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
             if *json {
                 print(&format!("{}\n", serde_json::to_string_pretty(&banned).map_err(Failure::machine)?))?;
             } else {
-                print(&outcome(&banned, how))?;
+                print(&outcome(&banned, how, &quantity::show_duration(how.duration)))?;
             }
             return refused(&banned, how);
         }
@@ -306,8 +306,8 @@ fn show(guard: &Guard, show_addresses: bool, json: bool) -> Result<(), Failure> 
     print(&text)
 }
 
-/// What became of a request, for people.
-fn outcome(banned: &Banned, how: &How) -> String {
+/// What became of a request, for people; `time` is for how long it is about.
+fn outcome(banned: &Banned, how: &How, time: &str) -> String {
     let mut text = String::new();
     if let Some(collateral) = banned.collateral {
         let (share, upper) = (100.0 * collateral.share, 100.0 * collateral.upper);
@@ -318,7 +318,6 @@ fn outcome(banned: &Banned, how: &How) -> String {
         text += "What of the traffic served in calm times comes from there is not known.\n";
     }
     if how.dry_run {
-        let time = quantity::show_duration(how.duration);
         let count = banned.networks.saturating_sub(banned.refused.len());
         let need = match banned.withheld {
             None => "",
@@ -333,7 +332,6 @@ fn outcome(banned: &Banned, how: &How) -> String {
         } else {
             format!("in the {}", banned.layers.join(" and the "))
         };
-        let time = quantity::show_duration(how.duration);
         text += &format!("Banned {} {} for {time}, {layers}.\n", banned.added, plural(banned.added, "network"));
     }
     if banned.unchanged > 0 {

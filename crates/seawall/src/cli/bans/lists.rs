@@ -1,17 +1,21 @@
 //! `seawall bans import` and `export`: lists of bans, and those of other programs.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use http::Method;
-use seawall_engine::decision::BanCause;
+use ipnet::IpNet;
+use seawall_engine::decision::{BAN_DURATION_MAX, BanCause};
 
 use super::{How, Places, network, outcome, plural, refused};
 use crate::cli::Failure;
 use crate::cli::guard::Guard;
 use crate::cli::output::print;
+use crate::config::quantity;
 use crate::enforcement::import::ipset::WhichSet;
 use crate::enforcement::import::{Import, Imported, fail2ban, list};
 use crate::enforcement::{BanView, Banned};
@@ -45,13 +49,38 @@ pub(super) fn import(file: &Path, sets: &[String], how: &How, guard: &Guard) -> 
     let networks = import.networks.iter().map(|Imported { network, seconds }| (*network, *seconds)).collect();
     let nowhere = Places { country: Vec::new(), asn: Vec::new() };
     let banned: Banned = guard.ask_with("/v1/bans", &how.request(networks, &nowhere, BanCause::Import))?;
-    print(&outcome(&banned, how))?;
+    let refusals: HashSet<IpNet> = banned.refused.iter().map(|refused| refused.network).collect();
+    let taken = import.networks.iter().filter(|one| !refusals.contains(&one.network));
+    print(&outcome(&banned, how, &times(taken, how.duration)))?;
     if banned.collateral.is_none() && banned.networks > 1 {
         eprintln!(
             "seawall: {name}: whom of your visitors this keeps away is not known; `seawall bans remove` takes it back"
         );
     }
     refused(&banned, how)
+}
+
+/// For how long those of a file are banned: what it says of each, and `duration` where it says nothing.
+fn times<'a>(networks: impl Iterator<Item = &'a Imported>, duration: Duration) -> String {
+    let (mut shortest, mut longest, mut own, mut endless) = (Duration::MAX, Duration::ZERO, 0_u64, 0_u64);
+    for one in networks {
+        let Some(seconds) = one.seconds else {
+            endless += 1;
+            continue;
+        };
+        let time = Duration::from_secs(seconds).min(BAN_DURATION_MAX);
+        (shortest, longest, own) = (shortest.min(time), longest.max(time), own + 1);
+    }
+    let (shortest, longest) = (quantity::show_duration(shortest), quantity::show_duration(longest));
+    let of_file = if shortest == longest { shortest } else { format!("{shortest} to {longest}") };
+    let duration = quantity::show_duration(duration);
+    match (own, endless) {
+        (0, _) => format!("{duration} (--for; the file names no end)"),
+        (_, 0) => of_file,
+        (_, endless) => {
+            format!("{of_file}, and {duration} (--for) the {endless} of which the file names no end")
+        }
+    }
 }
 
 /// Reads whom a file of another program bans. When it is not clear which of its sets is meant, the error ends with `how`.
@@ -103,4 +132,24 @@ pub(super) fn export(guard: &Guard) -> Result<(), Failure> {
         }
     }
     print(&text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_times_of_a_list_are_its_own() {
+        for (seconds, expected) in [
+            (&[Some(30)][..], "30s"),
+            (&[Some(30), Some(3_600), Some(60)], "30s to 1h"),
+            (&[Some(30), None, None], "30s, and 2h (--for) the 2 of which the file names no end"),
+            (&[None], "2h (--for; the file names no end)"),
+            (&[Some(u64::MAX)], "8784h"),
+        ] {
+            let network = "192.0.2.7/32".parse().expect("a network");
+            let networks: Vec<_> = seconds.iter().map(|seconds| Imported { network, seconds: *seconds }).collect();
+            assert_eq!(times(networks.iter(), Duration::from_secs(7_200)), expected);
+        }
+    }
 }

@@ -98,7 +98,10 @@ fn the_rules_and_bans_of_a_guard_are_written_with_their_networks_until_a_panic()
         assert!(file.contains(expected), "{expected}: {file}");
     }
     let file = run(&["export", "ipset"]);
-    assert!(file.contains(&format!(" root seawall export ipset --state {} > ", guard.state_path().display())), "{file}");
+    assert!(
+        file.contains(&format!(" root seawall export ipset --state {} > ", guard.state_path().display())),
+        "{file}"
+    );
     assert!(file.contains("add seawall4_new 203.0.113.9 timeout 0 nomatch"), "{file}");
     run(&["panic"]);
     eventually("nothing is in force", || {
