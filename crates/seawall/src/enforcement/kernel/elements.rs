@@ -150,22 +150,22 @@ impl Batch {
 
 fn element(bytes: &mut Vec<u8>, network: IpNet, duration: Option<Duration>) {
     nested(bytes, NFTA_SET_ELEM_KEY, |bytes| match network.addr() {
-        IpAddr::V4(address) => attribute(bytes, NFTA_DATA_VALUE, &address.octets()),
-        IpAddr::V6(address) => attribute(bytes, NFTA_DATA_VALUE, &address.octets()),
+        IpAddr::V4(address) => put(bytes, NFTA_DATA_VALUE, &address.octets()),
+        IpAddr::V6(address) => put(bytes, NFTA_DATA_VALUE, &address.octets()),
     });
     if let Some(duration) = duration {
         let milliseconds = duration.as_secs().max(1).saturating_mul(1_000);
-        attribute(bytes, NFTA_SET_ELEM_TIMEOUT, &milliseconds.to_be_bytes());
+        put(bytes, NFTA_SET_ELEM_TIMEOUT, &milliseconds.to_be_bytes());
     }
 }
 
 /// A text with the NUL that ends it.
-fn text(bytes: &mut Vec<u8>, kind: u16, value: &str) {
-    attribute(bytes, kind, &[value.as_bytes(), &[0]].concat());
+pub(super) fn text(bytes: &mut Vec<u8>, kind: u16, value: &str) {
+    put(bytes, kind, &[value.as_bytes(), &[0]].concat());
 }
 
 /// An attribute: its length and kind, its value, and zeros up to a multiple of four.
-fn attribute(bytes: &mut Vec<u8>, kind: u16, value: &[u8]) {
+pub(super) fn put(bytes: &mut Vec<u8>, kind: u16, value: &[u8]) {
     bytes.extend_from_slice(&(4 + value.len() as u16).to_ne_bytes());
     bytes.extend_from_slice(&kind.to_ne_bytes());
     bytes.extend_from_slice(value);
@@ -175,7 +175,7 @@ fn attribute(bytes: &mut Vec<u8>, kind: u16, value: &[u8]) {
 /// An attribute made of others.
 fn nested(bytes: &mut Vec<u8>, kind: u16, fill: impl FnOnce(&mut Vec<u8>)) {
     let start = bytes.len();
-    attribute(bytes, kind | NLA_F_NESTED, &[]);
+    put(bytes, kind | NLA_F_NESTED, &[]);
     fill(bytes);
     let length = (bytes.len() - start) as u16;
     if let Some(place) = bytes.get_mut(start..start + 2) {
