@@ -206,7 +206,9 @@ impl Record {
 
     /// Notes what became of networks: the ban of each, or that it is over.
     pub fn bans_changed(&self, changes: impl IntoIterator<Item = (IpNet, Option<Ban>)>) {
+        let changes = changes.into_iter();
         let mut unwritten = self.shared.unwritten();
+        unwritten.expect(changes.size_hint().0);
         for (network, ban) in changes {
             if unwritten.change(network, ban) {
                 self.shared.want_bans();
