@@ -46,7 +46,7 @@ pub fn read(text: &str, wanted: &[String]) -> Result<Import, WhichSet> {
 fn add(import: &mut Import, line: usize, entry: &str) {
     match networks(entry) {
         Some(networks) => {
-            import.networks.extend(networks.into_iter().map(|network| Imported { network, seconds: None }))
+            import.networks.extend(networks.into_iter().map(|network| Imported { network, seconds: None }));
         }
         None => {
             let shown: String = entry.chars().take(60).collect();
