@@ -223,8 +223,6 @@ impl Enforcer {
             if now >= batch_at && (self.bring_into_line(now) || has_changed) {
                 batch_at = now + BATCH_INTERVAL;
             }
-            // Whoever is to be dropped is dropped before it is written down.
-            self.tell_record(&changed, now);
             if now >= edge_at {
                 edge_at = now + EDGE_INTERVAL;
                 self.tell_edge();
@@ -235,6 +233,8 @@ impl Enforcer {
                 kernel.verify(desired, now);
             }
             self.publish_status();
+            // Whoever is to be dropped is dropped before it is written down.
+            self.tell_record(&changed, now);
         }
         self.parts.hurry.store(false, Ordering::Release);
         // Nobody can confirm it any more.
