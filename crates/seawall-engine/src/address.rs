@@ -106,6 +106,12 @@ impl AddressSet {
         }
     }
 
+    /// The entry that holds all of `network`, if any.
+    pub fn around(&self, network: IpNet) -> Option<IpNet> {
+        let network = canonical_network(network);
+        self.find(ClientAddress::new(network.addr())).filter(|entry| entry.contains(&network))
+    }
+
     /// Whether `address` is in the set.
     pub fn contains(&self, address: ClientAddress) -> bool {
         self.find(address).is_some()
@@ -198,6 +204,10 @@ mod tests {
             ["10.0.0.0/8", "10.1.0.0/16", "192.0.2.1/32", "::ffff:198.51.100.0/120", "2001:db8::/32"].map(network),
         );
         assert_eq!(set.find(address("10.1.2.3")), Some(network("10.0.0.0/8")));
+        assert_eq!(set.around(network("10.1.0.0/16")), Some(network("10.0.0.0/8")));
+        assert_eq!(set.around(network("::ffff:198.51.100.9/128")), Some(network("198.51.100.0/24")));
+        assert_eq!(set.around(network("10.0.0.0/7")), None, "a part of it is not");
+        assert_eq!(set.around(network("2001:db8:7::/48")), Some(network("2001:db8::/32")));
         assert!(set.contains(address("192.0.2.1")));
         assert!(!set.contains(address("192.0.2.2")));
         assert!(set.contains(address("198.51.100.9")));

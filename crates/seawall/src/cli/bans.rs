@@ -1,9 +1,10 @@
 //! `seawall bans`
 
+mod lists;
 mod words;
 
 use std::fs::File;
-use std::io::{BufReader, Read as _};
+use std::io::BufReader;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -15,22 +16,20 @@ use ipnet::IpNet;
 use seawall_engine::decision::{BAN_DURATION_MAX, BanCause};
 use seawall_engine::network::CountryCode;
 
+pub(super) use lists::read_import;
+
 use super::Failure;
 use super::guard::Guard;
 use super::journal;
 use super::output::{clients, print};
 use crate::config::{NetworkFiles, quantity};
 use crate::enforcement::import::fail2ban::{self, BansMade};
-use crate::enforcement::import::{Import, Imported, list};
 use crate::enforcement::{BanRequest, BanView, Banned, NeverBanView, UnbanRequest, Unbanned, Withheld};
 use crate::host::clock::wall_clock;
 use crate::networks::Networks;
 use crate::privacy::{KeyStore, RETENTION_DAYS_MAX};
 use crate::show::ban_report::BanReport;
 use crate::show::text::escape;
-
-/// The largest list that is read.
-const LIST_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
 /// For how long somebody is banned unless it is said: long enough for a flood, and short enough to be forgotten without harm.
 const DURATION_DEFAULT: &str = "24h";
@@ -127,11 +126,16 @@ Examples:
     #[command(after_help = "\
 Examples:
   seawall bans import /var/lib/fail2ban/fail2ban.sqlite3
-  ipset save | seawall bans import -")]
+  ipset save bad | seawall bans import -
+  seawall bans import /etc/ipset.conf --set bad4 --set bad6")]
     Import {
         /// The file; standard input for `-`.
         #[arg(value_name = "FILE")]
         file: PathBuf,
+        /// Of what `ipset save` wrote, this set; may be given several times. A file with one set, or with one of IPv4 and the same of
+        /// IPv6, needs none. Exceptions (`nomatch`) are left out.
+        #[arg(long = "set", value_name = "NAME")]
+        sets: Vec<String>,
         #[command(flatten)]
         how: How,
         #[command(flatten)]
@@ -229,7 +233,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
             if *json {
                 print(&format!("{}\n", serde_json::to_string_pretty(&banned).map_err(Failure::machine)?))?;
             } else {
-                print(&outcome(&banned, how))?;
+                print(&outcome(&banned, how, &quantity::show_duration(how.duration)))?;
             }
             return refused(&banned, how);
         }
@@ -243,8 +247,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
             }
             words::not_banned(&unbanned, wall_clock()).map_or(Ok(()), |why| Err(Failure::negative(why)))?;
         }
-        Some(Command::Import { file, how, guard }) => return import(file, how, guard),
-        Some(Command::Export { guard }) => export(guard)?,
+        Some(Command::Import { file, sets, how, guard }) => return lists::import(file, sets, how, guard),
+        Some(Command::Export { guard }) => lists::export(guard)?,
         Some(Command::Report { file, top, show_addresses, json, guard }) => {
             let report = report(file.as_deref(), *top, *show_addresses, guard)?;
             if *json {
@@ -294,8 +298,8 @@ fn show(guard: &Guard, show_addresses: bool, json: bool) -> Result<(), Failure> 
     print(&text)
 }
 
-/// What became of a request, for people.
-fn outcome(banned: &Banned, how: &How) -> String {
+/// What became of a request, for people; `time` is for how long it is about.
+fn outcome(banned: &Banned, how: &How, time: &str) -> String {
     let mut text = String::new();
     if let Some(collateral) = banned.collateral {
         let (share, upper) = (100.0 * collateral.share, 100.0 * collateral.upper);
@@ -306,7 +310,6 @@ fn outcome(banned: &Banned, how: &How) -> String {
         text += "What of the traffic served in calm times comes from there is not known.\n";
     }
     if how.dry_run {
-        let time = quantity::show_duration(how.duration);
         let count = banned.networks.saturating_sub(banned.refused.len());
         let need = match banned.withheld {
             None => "",
@@ -321,7 +324,6 @@ fn outcome(banned: &Banned, how: &How) -> String {
         } else {
             format!("in the {}", banned.layers.join(" and the "))
         };
-        let time = quantity::show_duration(how.duration);
         text += &format!("Banned {} {} for {time}, {layers}.\n", banned.added, plural(banned.added, "network"));
     }
     if banned.unchanged > 0 {
@@ -366,83 +368,17 @@ fn refused(banned: &Banned, how: &How) -> Result<ExitCode, Failure> {
     Err(Failure::negative(format!("{}{more}", reasons.join("\n"))))
 }
 
-fn import(file: &Path, how: &How, guard: &Guard) -> Result<ExitCode, Failure> {
-    let import = read_import(file)?;
-    let name = escape(file.to_string_lossy().as_bytes());
-    for (line, why) in &import.unreadable {
-        eprintln!("seawall: {name}:{line}: {why}");
-    }
-    let more = import.unreadable_count.saturating_sub(import.unreadable.len());
-    if more > 0 {
-        eprintln!("seawall: {name}: and {more} more that cannot be read");
-    }
-    if import.networks.is_empty() {
-        return Err(Failure::invalid(format!("{name} names nobody to ban ({} bans in it have ended)", import.ended)));
-    }
-    if import.ended > 0 {
-        print(&format!("{} have ended and are left out.\n", import.ended))?;
-    }
-    let networks = import.networks.iter().map(|Imported { network, seconds }| (*network, *seconds)).collect();
-    let nowhere = Places { country: Vec::new(), asn: Vec::new() };
-    let banned: Banned = guard.ask_with("/v1/bans", &how.request(networks, &nowhere, BanCause::Import))?;
-    print(&outcome(&banned, how))?;
-    if banned.collateral.is_none() && banned.networks > 1 {
-        eprintln!(
-            "seawall: {name}: whom of your visitors this keeps away is not known; `seawall bans remove` takes it back"
-        );
-    }
-    refused(&banned, how)
-}
-
-pub(super) fn read_import(file: &Path) -> Result<Import, Failure> {
-    let name = escape(file.to_string_lossy().as_bytes());
-    let failed = |error: &dyn std::fmt::Display| Failure::machine(format!("failed to read {name}: {error}"));
-    let mut bytes = Vec::new();
-    if file == Path::new("-") {
-        std::io::stdin().lock().take(LIST_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(|error| failed(&error))?;
-    } else {
-        let mut opened = File::open(file).map_err(|error| failed(&error))?;
-        let mut beginning = [0; 16];
-        let length = opened.read(&mut beginning).map_err(|error| failed(&error))?;
-        if fail2ban::is_database(beginning.get(..length).unwrap_or_default()) {
-            return fail2ban::read_database(file, wall_clock()).map_err(|error| {
-                Failure::invalid(format!("{name} is a database, but none of fail2ban's that can be read: {error}"))
-            });
-        }
-        bytes.extend_from_slice(beginning.get(..length).unwrap_or_default());
-        opened.take(LIST_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(|error| failed(&error))?;
-    }
-    if bytes.len() as u64 > LIST_BYTES_MAX {
-        return Err(Failure::invalid(format!("{name} is larger than 256 MiB, so it is no list of bans")));
-    }
-    Ok(list::read(&String::from_utf8_lossy(&bytes)))
-}
-
-fn export(guard: &Guard) -> Result<(), Failure> {
-    let bans: Vec<BanView> = guard.ask(Method::GET, "/v1/bans?addresses=true")?;
-    let now = wall_clock();
-    let mut text = format!("# {} bans of seawall; `ipset restore` and `seawall bans import` read this\n", bans.len());
-    for (set, family) in [("seawall4", "inet"), ("seawall6", "inet6")] {
-        let is_v4 = family == "inet";
-        let of_family = bans.iter().filter(|ban| ban.network.contains('.') == is_v4);
-        text += &format!("create {set} hash:net family {family} maxelem 1000000 timeout 0 -exist\n");
-        for ban in of_family {
-            let seconds = ban.expires.since(now).as_secs().max(1);
-            text += &format!("add {set} {} timeout {seconds} -exist\n", ban.network);
-        }
-    }
-    print(&text)
-}
-
 fn report(file: Option<&Path>, top: usize, show_addresses: bool, guard: &Guard) -> Result<BanReport, Failure> {
     let networks = Networks::load(&NetworkFiles::default()).map_err(Failure::machine)?;
+    let mut keyless = 0;
     let made = match file {
         None => {
             let reader = journal::open(guard.state())?;
             // Which keys are there decides of whom it can be told; none is deleted here.
             let keys = KeyStore::open(guard.state(), RETENTION_DAYS_MAX).map_err(Failure::machine)?;
-            let bans = reader.bans_made(keys).map_err(Failure::machine)?;
-            BansMade { bans, ..BansMade::default() }
+            let made = reader.bans_made(keys).map_err(Failure::machine)?;
+            keyless = made.keyless;
+            BansMade { bans: made.bans, ..BansMade::default() }
         }
         Some(path) => {
             let shown = escape(path.to_string_lossy().as_bytes());
@@ -460,7 +396,7 @@ fn report(file: Option<&Path>, top: usize, show_addresses: bool, guard: &Guard) 
         if show_addresses { format!("line {line}: {}", escape(text.as_bytes())) } else { format!("line {line}") }
     });
     let report = BanReport::new(bans, top, &networks, &clients(show_addresses)?);
-    Ok(BanReport { unreadable, first_unreadable, ..report })
+    Ok(BanReport { keyless, unreadable, first_unreadable, ..report })
 }
 
 fn system(text: &str) -> Result<u32, String> {

@@ -202,7 +202,7 @@ fn of_files(
 /// The networks of a list, and for how many seconds each is still banned, if it says so. Of who is to be refused or spared none may
 /// be passed over.
 fn networks(path: &Path) -> Result<Vec<(IpNet, Option<u64>)>, Failure> {
-    let import = read_import(path)?;
+    let import = read_import(path, &[], "`ipset save NAME` writes one of them")?;
     let name = escape(path.to_string_lossy().as_bytes());
     if let Some((line, why)) = import.unreadable.first() {
         let more = import.unreadable_count - 1;
@@ -212,19 +212,19 @@ fn networks(path: &Path) -> Result<Vec<(IpNet, Option<u64>)>, Failure> {
     Ok(import.networks.into_iter().map(|one| (one.network, one.seconds)).collect())
 }
 
-/// The command that makes the file anew, for its head. Of a path only what needs no quotes.
+/// The command that makes the file anew, for its head: wherever it is run from, and whoever runs it.
 fn command(arguments: &Arguments, system: &System) -> String {
     let mut words = vec!["seawall export".to_owned(), system.name.to_owned()];
+    let is_of_guard = arguments.rules.is_none() && arguments.bans.is_none();
     let files = [
-        ("--rules", &arguments.rules),
-        ("--bans", &arguments.bans),
-        ("--never", &arguments.never),
-        ("--config", &arguments.config),
+        ("--state", is_of_guard.then_some(arguments.guard.state()), "DIR"),
+        ("--rules", arguments.rules.as_deref(), "FILE"),
+        ("--bans", arguments.bans.as_deref(), "FILE"),
+        ("--never", arguments.never.as_deref(), "FILE"),
+        ("--config", arguments.config.as_deref(), "FILE"),
     ];
-    for (option, path) in files.into_iter().filter_map(|(option, path)| Some((option, path.as_ref()?))) {
-        let path = path.to_string_lossy();
-        let is_plain = path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte));
-        words.push(format!("{option} {}", if is_plain { &*path } else { "FILE" }));
+    for (option, path, kind) in files.into_iter().filter_map(|(option, path, kind)| Some((option, path?, kind))) {
+        words.push(format!("{option} {}", plain(path).unwrap_or_else(|| kind.to_owned())));
     }
     if arguments.proposed {
         words.push("--proposed".to_owned());
@@ -233,6 +233,14 @@ fn command(arguments: &Arguments, system: &System) -> String {
         words.extend(arguments.ports.iter().map(|port| format!("--port {port}")));
     }
     words.join(" ")
+}
+
+/// A path from the root, if it is one and needs no quotes.
+fn plain(path: &Path) -> Option<String> {
+    // Standard input is no file to come back to.
+    let path = (path != Path::new("-")).then(|| std::path::absolute(path).ok()).flatten()?;
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-".contains(byte);
+    path.into_os_string().into_string().ok().filter(|path| path.as_bytes().iter().all(is_plain))
 }
 
 fn names() -> Vec<PossibleValue> {

@@ -509,7 +509,8 @@ fn record(table: &mut Section<'_, '_>) -> Retention {
         .default(90);
     let size_max = table
         .setting("size-max", Size { range: MIB..=1024 * 1024 * MIB })
-        .why("The largest that the file becomes. When it is reached, the oldest goes first.")
+        .why("The largest that the file becomes. When it is reached, the oldest goes first; bans stay, and a quarter of it is always for the \
+             rest.")
         .default(256 * MIB);
     Retention { days, size_max }
 }

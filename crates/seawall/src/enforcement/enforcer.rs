@@ -201,7 +201,7 @@ impl Enforcer {
                 self.is_kernel_stale = true;
             }
             self.kernel.keep_out(now);
-            self.tell_record(now);
+            let changed = self.note_changed();
             if now >= expire_at {
                 expire_at = now + EXPIRE_INTERVAL;
                 // The gate sees for itself that a ban has ended.
@@ -217,12 +217,13 @@ impl Enforcer {
                 fade_at = now + FADE_INTERVAL;
                 self.parts.innocent.lock().unwrap_or_else(PoisonError::into_inner).fade();
             }
+            let mut has_changed = false;
             if now >= batch_at || self.bans.len() <= PUBLISH_FREELY_MAX {
-                self.publish_gate();
+                has_changed = self.publish_gate();
             }
-            if now >= batch_at {
+            // After a while without any the first change goes at once, and what comes next is collected.
+            if now >= batch_at && (self.bring_into_line(now) || has_changed) {
                 batch_at = now + BATCH_INTERVAL;
-                self.bring_into_line(now);
             }
             if now >= edge_at {
                 edge_at = now + EDGE_INTERVAL;
@@ -234,13 +235,16 @@ impl Enforcer {
                 kernel.verify(desired, now);
             }
             self.publish_status();
+            // Whoever is to be dropped is dropped before it is written down.
+            self.tell_record(&changed, now);
         }
         self.parts.hurry.store(false, Ordering::Release);
         // Nobody can confirm it any more.
         for undone in self.unconfirmed.undo_all() {
             self.undo(undone, self.parts.shared.clock.now());
         }
-        self.tell_record(self.parts.shared.clock.now());
+        let changed = self.note_changed();
+        self.tell_record(&changed, self.parts.shared.clock.now());
         if self.parts.kernel.keep && !self.panicked {
             self.bring_into_line(self.parts.shared.clock.now());
             tracing::info!("the kernel's table stays, as [kernel] keep says; its entries end within ten minutes");
@@ -262,8 +266,8 @@ impl Enforcer {
         left
     }
 
-    /// Makes the kernel what is decided. Costs nothing when nothing has changed.
-    fn bring_into_line(&mut self, now: Timestamp) {
+    /// Makes the kernel what is decided, and says whether anything was to be done. Costs nothing when nothing has changed.
+    fn bring_into_line(&mut self, now: Timestamp) -> bool {
         let touched = std::mem::take(&mut self.touched);
         self.is_edge_stale |= !touched.is_empty();
         // A failure is tried again when its time has come.
@@ -272,13 +276,15 @@ impl Enforcer {
             if self.kernel.is_ending() {
                 let (desired, kernel) = self.desired();
                 kernel.end_connections(desired);
+                return true;
             }
-            return;
+            return false;
         }
         self.is_kernel_stale = false;
         let (desired, kernel) = self.desired();
         kernel.reconcile(desired, touched, now);
         kernel.end_connections(desired);
+        true
     }
 
     fn take_handed_down(&mut self, now: Timestamp) {
@@ -425,14 +431,15 @@ impl Enforcer {
 
     /// Hands the bans to the workers when they have changed. Clients that a rule's refusals sent down are not among them: the
     /// gate has its own say about those.
-    fn publish_gate(&mut self) {
+    fn publish_gate(&mut self) -> bool {
         let is_changed = self.bans.take_gate_changed();
         if !std::mem::take(&mut self.is_gate_stale) && !is_changed {
-            return;
+            return false;
         }
         let is_for_gate = |ban: &&Ban| ban.cause.is_for_gate() && !self.panicked;
         self.parts.shared.bans.store(Arc::new(BanSet::new(self.bans.iter().filter(is_for_gate))));
         self.parts.shared.generation.fetch_add(1, Ordering::Release);
+        true
     }
 
     fn publish_status(&self) {

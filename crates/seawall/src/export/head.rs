@@ -69,7 +69,8 @@ pub(super) fn lines(
     lines.push(format!("  */5 * * * * root {command} > {file}.new && mv {file}.new {file} && {}", system.reload));
     lines.push(String::new());
     lines.push("To use it:".to_owned());
-    lines.extend(system.usage.iter().map(|line| format!("  {line}")));
+    let ports = content.port_list(",");
+    lines.extend(system.usage.iter().map(|line| format!("  {}", line.replace("PORTS", &ports))));
     lines.push(String::new());
     if unsaid.is_empty() {
         lines.push("Everything is said.".to_owned());

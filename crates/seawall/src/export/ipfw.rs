@@ -1,4 +1,4 @@
-//! ipfw of FreeBSD: a table in which the smallest network that holds an address decides, and one rule.
+//! ipfw of FreeBSD: a table in which the smallest network that holds an address decides, and two rules.
 
 use std::fmt::Write as _;
 
@@ -6,12 +6,12 @@ use super::{Content, Kind, System};
 
 pub(super) const SYSTEM: System = System {
     name: "ipfw",
-    about: "the table `seawall` and rule 400, for FreeBSD's `ipfw`",
+    about: "the table `seawall` and the rules 400, for FreeBSD's `ipfw`",
     title: "ipfw",
     file: "/usr/local/etc/seawall.ipfw",
     usage: &[
         "ipfw -q /usr/local/etc/seawall.ipfw",
-        "Rule 400 has to come before those of yours that let web traffic in; it needs FreeBSD 12 or later.",
+        "The rules 400 have to come before those of yours that let web traffic in; it needs FreeBSD 12 or later.",
         "Networks with the value 1 are refused, those with 0 are exceptions within them.",
     ],
     reload: "ipfw -q /usr/local/etc/seawall.ipfw",
@@ -29,6 +29,10 @@ fn body(content: &Content) -> String {
         let _ = writeln!(text, "table seawall add {never} 0");
     }
     let ports = content.port_list(",");
-    let _ = write!(text, "delete 400\nadd 400 deny tcp from table(seawall,1) to me {ports} in\n");
+    let _ = writeln!(text, "delete 400");
+    // HTTP/3 comes over UDP. Both rules have the number, and one deletion takes both.
+    for protocol in ["tcp", "udp"] {
+        let _ = writeln!(text, "add 400 deny {protocol} from table(seawall,1) to me {ports} in");
+    }
     text
 }

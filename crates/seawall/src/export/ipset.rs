@@ -14,8 +14,11 @@ pub(super) const SYSTEM: System = System {
     file: "/etc/ipset.d/seawall",
     usage: &[
         "1. ipset -exist restore -file /etc/ipset.d/seawall",
-        "2. once: iptables -I INPUT -p tcp -m multiport --dports 80,443 -m set --match-set seawall4 src -j DROP",
-        "   and:  ip6tables -I INPUT -p tcp -m multiport --dports 80,443 -m set --match-set seawall6 src -j DROP",
+        "2. once, before the ports of containers are translated, with TCP and with UDP (HTTP/3):",
+        "   iptables -t raw -I PREROUTING -p tcp -m multiport --dports PORTS -m set --match-set seawall4 src -j DROP",
+        "   iptables -t raw -I PREROUTING -p udp -m multiport --dports PORTS -m set --match-set seawall4 src -j DROP",
+        "   ip6tables -t raw -I PREROUTING -p tcp -m multiport --dports PORTS -m set --match-set seawall6 src -j DROP",
+        "   ip6tables -t raw -I PREROUTING -p udp -m multiport --dports PORTS -m set --match-set seawall6 src -j DROP",
         "The smallest network that holds an address decides; one marked `nomatch` is not in the set.",
     ],
     reload: "ipset -exist restore -file /etc/ipset.d/seawall",
@@ -23,7 +26,7 @@ pub(super) const SYSTEM: System = System {
 };
 
 /// The longest timeout of a set, in seconds: nearly 25 days.
-const TIMEOUT_MAX: u64 = 2_147_483;
+pub(crate) const TIMEOUT_MAX: u64 = 2_147_483;
 
 /// The size that a set has at least.
 const ENTRIES: usize = 65_536;
@@ -54,7 +57,7 @@ fn body(content: &Content) -> String {
 }
 
 /// A network, but that of everybody as its two halves: sets do not take it.
-fn halves(network: IpNet) -> Vec<IpNet> {
+pub(crate) fn halves(network: IpNet) -> Vec<IpNet> {
     match network.prefix_len() {
         0 => network.subnets(1).into_iter().flatten().collect(),
         _ => vec![network],

@@ -34,8 +34,9 @@ use ipnet::IpNet;
 use seawall_engine::decision::expression::Expression;
 use seawall_engine::units::Timestamp;
 
-pub(crate) use networks::short;
+pub(crate) use ipset::{TIMEOUT_MAX as IPSET_TIMEOUT_MAX, halves as ipset_halves};
 pub use networks::{Ban, of_client};
+pub(crate) use networks::{carve, short};
 
 /// Every system, in the order in which they are listed.
 pub const SYSTEMS: [&System; 12] = [
@@ -71,7 +72,7 @@ pub struct System {
     title: &'static str,
     /// Where the file is put, as an example.
     file: &'static str,
-    /// How it is taken into use, in lines.
+    /// How it is taken into use, in lines, in which `PORTS` stands for those on which is dropped.
     usage: &'static [&'static str],
     /// The command that takes a new file into use.
     reload: &'static str,

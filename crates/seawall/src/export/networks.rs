@@ -85,7 +85,7 @@ pub(super) fn disjoint(bans: &[Ban]) -> Vec<Ban> {
 }
 
 /// What of `network` is in none of `holes`, which all lie within it.
-fn carve(network: IpNet, holes: &[IpNet], piece: &mut impl FnMut(IpNet)) {
+pub(crate) fn carve(network: IpNet, holes: &[IpNet], piece: &mut impl FnMut(IpNet)) {
     let within: Vec<IpNet> = holes.iter().copied().filter(|hole| network.contains(hole)).collect();
     if within.is_empty() && !holes.iter().any(|hole| hole.contains(&network)) {
         return piece(network);

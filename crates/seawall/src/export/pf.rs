@@ -36,6 +36,6 @@ fn body(content: &Content) -> String {
         text += "}\n";
     }
     let ports = content.port_list(", ");
-    let _ = writeln!(text, "block drop in quick proto tcp from <seawall> to any port {{ {ports} }}");
+    let _ = writeln!(text, "block drop in quick proto {{ tcp, udp }} from <seawall> to any port {{ {ports} }}");
     text
 }

@@ -526,3 +526,31 @@ fn what_cannot_be_said_is_known() {
     let text: String = table.iter().map(|(system, unsaid)| format!("{system}: {}\n", unsaid.join(", "))).collect();
     insta::assert_snapshot!(text);
 }
+
+/// HTTP/3 comes over UDP.
+#[test]
+fn packet_filters_drop_both_protocols() {
+    for (name, rules) in [
+        ("nftables", &["meta l4proto { tcp, udp } th dport { 8080, 8443 }"][..]),
+        (
+            "ipset",
+            &[
+                "PREROUTING -p tcp -m multiport --dports 8080,8443 ",
+                "PREROUTING -p udp -m multiport --dports 8080,8443 ",
+            ],
+        ),
+        ("pf", &["proto { tcp, udp } from <seawall> to any port { 8080, 8443 }"]),
+        (
+            "ipfw",
+            &[
+                "\nadd 400 deny tcp from table(seawall,1) to me 8080,8443 in\n",
+                "\nadd 400 deny udp from table(seawall,1) to me 8080,8443 in\n",
+            ],
+        ),
+    ] {
+        let written = system(name).expect("a system").write(&Material { ports: vec![8080, 8443], ..sample() });
+        for rule in rules {
+            assert!(written.text.contains(rule), "{rule}: {}", written.text);
+        }
+    }
+}

@@ -151,7 +151,8 @@ impl BanTable {
         } else if found.as_deref() != Some(&proof) {
             // The key of today was lost, and with it whom these were about; under the new proof they would be others.
             let gone = connection.execute("DELETE FROM ban WHERE day = ?", params![number(today)])?;
-            connection.execute("DELETE FROM ban_made WHERE day = ?", params![number(today)])?;
+            // That they were made still counts; of no day, they are of whom no key tells.
+            connection.execute("UPDATE ban_made SET day = -1 WHERE day = ?", params![number(today)])?;
             connection.execute("UPDATE journal SET day = NULL WHERE day = ?", params![number(today)])?;
             if gone > 0 {
                 let gone = counted(gone as u64, "ban");

@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use seawall_engine::units::Timestamp;
 
 use super::micros;
-use crate::config::Retention;
+use crate::config::{Retention, quantity};
 use crate::host::clock::CLOCK_SET_MIN;
 
 /// The share of the oldest rows that goes at once when the file is too large: one in so many.
@@ -16,6 +16,10 @@ const TRIMS_MAX: usize = 64;
 
 /// The share of the greatest size that is left free by it, so that not every batch has to trim: one in so many.
 const FREE_SHARE: u64 = 16;
+
+/// The share of the greatest size that history keeps even if bans take more than the rest: one in so many. Were it to make room for them,
+/// it would be gone, and the file still too large.
+const HISTORY_SHARE: u64 = 4;
 
 /// What is there for people to look at, with the column of its time.
 const HISTORY: [&str; 5] = ["journal", "decision", "minute", "hour", "ban_made"];
@@ -37,23 +41,53 @@ pub(super) fn delete_old(connection: &mut Connection, retention: &Retention, now
     transaction.commit()
 }
 
-/// Deletes the oldest while the file is larger than `size_max`, and gives what is free back to the system. Costs three look-ups when
-/// it is not.
-pub(super) fn keep_within(connection: &mut Connection, size_max: usize) -> rusqlite::Result<()> {
-    let size_max = size_max as u64;
+/// Deletes the oldest while the file is larger than `size_max`, and gives what is free back to the system. Says what is wrong when it
+/// stays larger. Costs three look-ups when it is not.
+pub(super) fn keep_within(connection: &mut Connection, size_max: usize) -> rusqlite::Result<Option<String>> {
+    let size = size_max as u64;
     let page = pages(connection, "page_size")?;
-    if pages(connection, "page_count")? * page <= size_max {
-        return Ok(());
+    let used = |connection: &Connection| -> rusqlite::Result<u64> {
+        Ok((pages(connection, "page_count")? - pages(connection, "freelist_count")?) * page)
+    };
+    if pages(connection, "page_count")? * page <= size {
+        return Ok(None);
     }
-    let wanted = size_max - size_max / FREE_SHARE;
-    for _ in 0..TRIMS_MAX {
-        let used = (pages(connection, "page_count")? - pages(connection, "freelist_count")?) * page;
-        if used <= wanted || !delete_oldest(connection)? {
-            break;
+    let lasting = lasting_bytes(connection)?;
+    let room = size.saturating_sub(lasting).max(size / HISTORY_SHARE);
+    if used(connection)? - lasting > room {
+        let wanted = room - room / FREE_SHARE;
+        for _ in 0..TRIMS_MAX {
+            if used(connection)?.saturating_sub(lasting) <= wanted || !delete_oldest(connection)? {
+                break;
+            }
+            vacuum(connection)?;
         }
+    }
+    if pages(connection, "freelist_count")? > 0 {
         vacuum(connection)?;
     }
-    vacuum(connection)
+    let used = used(connection)?;
+    let is_beyond = used > size && lasting + room > size;
+    Ok(is_beyond.then(|| {
+        format!(
+            "the file has {:.1} MiB, more than `[record] size-max` ({}), since the bans in it take {:.1} MiB and a part of the history \
+             is kept beside them; make it {:.0} MiB or more",
+            mebibytes(used),
+            quantity::show_size(size_max),
+            mebibytes(lasting),
+            (2.0 * mebibytes(lasting)).ceil()
+        )
+    }))
+}
+
+fn mebibytes(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
+}
+
+/// How much of the file is bans and values, which stay.
+fn lasting_bytes(connection: &Connection) -> rusqlite::Result<u64> {
+    let sql = "SELECT coalesce(sum(pgsize), 0) FROM dbstat WHERE aggregate = TRUE AND name IN ('ban', 'day', 'state')";
+    connection.query_row(sql, [], |row| row.get::<_, i64>(0)).map(i64::unsigned_abs)
 }
 
 /// Deletes an eighth of each table; says whether there was any.

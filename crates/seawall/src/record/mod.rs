@@ -25,7 +25,7 @@ use seawall_engine::decision::{Ban, Event, Evidence, RuleId};
 use seawall_engine::units::Timestamp;
 use serde::{Deserialize, Serialize};
 
-pub use read::{HourCount, JournalLine, Reader, RuleDecision};
+pub use read::{HourCount, JournalLine, Reader, RecordedBans, RuleDecision};
 pub use schema::RecordError;
 pub use writer::{Late, OpenKeys, Writer};
 
@@ -132,6 +132,13 @@ enum Entry {
     Stop,
 }
 
+impl Entry {
+    /// How many bans it says were made.
+    fn bans_made(&self) -> usize {
+        if let Self::BansMade(made) = self { made.len() } else { 0 }
+    }
+}
+
 /// What happened in a minute.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MinuteCount {
@@ -199,7 +206,9 @@ impl Record {
 
     /// Notes what became of networks: the ban of each, or that it is over.
     pub fn bans_changed(&self, changes: impl IntoIterator<Item = (IpNet, Option<Ban>)>) {
+        let changes = changes.into_iter();
         let mut unwritten = self.shared.unwritten();
+        unwritten.expect(changes.size_hint().0);
         for (network, ban) in changes {
             if unwritten.change(network, ban) {
                 self.shared.want_bans();

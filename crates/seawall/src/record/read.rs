@@ -55,6 +55,15 @@ pub struct RuleDecision {
     pub detail: String,
 }
 
+/// The bans that were made.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RecordedBans {
+    /// When each was made, and of whom, oldest first.
+    pub bans: Vec<(Timestamp, IpNet)>,
+    /// How many more there were, of whom no key tells any more.
+    pub keyless: u64,
+}
+
 /// A record, opened for reading.
 #[derive(Debug)]
 pub struct Reader {
@@ -164,26 +173,30 @@ impl Reader {
         read().map_err(|error| self.failed(error))
     }
 
-    /// Every ban that was made of whom the keys still tell, oldest first: when, and whom it was about.
+    /// Every ban that was made, with whom it was about where the keys still tell it.
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn bans_made(&self, keys: KeyStore) -> Result<Vec<(Timestamp, IpNet)>, RecordError> {
+    pub fn bans_made(&self, keys: KeyStore) -> Result<RecordedBans, RecordError> {
         let mut addresses = Addresses::new(keys);
-        let mut read = || -> rusqlite::Result<Vec<(Timestamp, IpNet)>> {
-            let mut statement = self
-                .connection
-                .prepare("SELECT at, address, length, day, proof FROM ban_made JOIN day ON number = day ORDER BY at")?;
+        let mut read = || -> rusqlite::Result<RecordedBans> {
+            let mut statement = self.connection.prepare(
+                "SELECT at, address, length, day, proof FROM ban_made LEFT JOIN day ON number = day ORDER BY at",
+            )?;
             let mut rows = statement.query([])?;
-            let mut bans = Vec::new();
+            let mut made = RecordedBans::default();
             while let Some(row) = rows.next()? {
-                let (hidden, proof): ([u8; 16], Vec<u8>) = (row.get(1)?, row.get(4)?);
-                let day = Day::of_number(row.get::<_, u32>(3)?.into());
-                if let Some(network) = addresses.reveal(hidden, row.get(2)?, day, &proof) {
-                    bans.push((Timestamp::from_micros(row.get::<_, i64>(0)?.unsigned_abs()), network));
-                }
+                let (hidden, length) = (row.get(1)?, row.get(2)?);
+                let proof = row.get::<_, Option<Vec<u8>>>(4)?;
+                let day = u64::try_from(row.get::<_, i64>(3)?).ok().map(Day::of_number);
+                let network = day.zip(proof).and_then(|(day, proof)| addresses.reveal(hidden, length, day, &proof));
+                let Some(network) = network else {
+                    made.keyless += 1;
+                    continue;
+                };
+                made.bans.push((Timestamp::from_micros(row.get::<_, i64>(0)?.unsigned_abs()), network));
             }
-            Ok(bans)
+            Ok(made)
         };
         read().map_err(|error| self.failed(error))
     }

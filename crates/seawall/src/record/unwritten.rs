@@ -32,6 +32,11 @@ impl Unwritten {
         !self.is_whole && self.len() == 0
     }
 
+    /// Makes room for so many changes at once.
+    pub(super) fn expect(&mut self, changes: usize) {
+        self.bans.reserve(changes.min(CHANGES_MAX));
+    }
+
     /// Takes in what became of a network. Says whether these are now more changes than are kept: then none is, and all bans there are
     /// have to be asked for.
     pub(super) fn change(&mut self, network: IpNet, ban: Option<Ban>) -> bool {

@@ -98,6 +98,8 @@ pub struct Writer {
     /// What is wrong at present with the file and with the keys, and what was set aside.
     problem: Option<String>,
     keys_problem: Option<String>,
+    /// That the file is larger than it may become.
+    size_problem: Option<String>,
     notice: Option<String>,
 }
 
@@ -137,6 +139,7 @@ impl Writer {
             trim_at: now,
             problem: None,
             keys_problem: None,
+            size_problem: None,
             notice: None,
         };
         let (mut bans, first) = match writer.read(now) {
@@ -373,7 +376,11 @@ impl Writer {
                 bans.forget(connection, now)?;
             }
         }
-        bounds::keep_within(connection, self.retention.size_max)?;
+        let problem = bounds::keep_within(connection, self.retention.size_max)?;
+        if let (Some(problem), None) = (&problem, &self.size_problem) {
+            tracing::warn!("the record: {problem}");
+        }
+        self.size_problem = problem;
         if Seen::of(&self.path).is_some_and(|seen| seen.log_bytes() > LOG_BYTES_MAX) {
             bounds::carry_log_over(connection)?;
         }
@@ -417,7 +424,7 @@ impl Writer {
             tracing::warn!("{}", keys.as_deref().unwrap_or_default());
         }
         self.keys_problem.clone_from(&keys);
-        let problems = [&self.problem, &keys, &self.notice].into_iter().flatten();
+        let problems = [&self.problem, &keys, &self.size_problem, &self.notice].into_iter().flatten();
         let problem = problems.cloned().reduce(|all, problem| format!("{all}; {problem}"));
         let bytes = Seen::of(&self.path).map_or(0, |seen| seen.bytes());
         self.note(|status| (status.problem, status.bytes) = (problem, bytes));

@@ -23,6 +23,8 @@ pub struct BanReport {
     pub clients: u64,
     /// The most often banned, at most as many as were asked for.
     pub lines: Vec<BanLine>,
+    /// Bans that the guard made besides, which its record has under keys that are gone.
+    pub keyless: u64,
     /// Lines of the log that tell of a ban which cannot be read.
     pub unreadable: u64,
     /// The first of these, with its number, escaped.
@@ -97,7 +99,7 @@ impl BanReport {
             }
         };
         let lines = clients.into_iter().map(line).collect();
-        Self { bans: total, clients: found, lines, unreadable: 0, first_unreadable: None }
+        Self { bans: total, clients: found, lines, keyless: 0, unreadable: 0, first_unreadable: None }
     }
 
     /// As a table for a terminal.
@@ -105,6 +107,10 @@ impl BanReport {
         let mut text = format!("{} of {}\n", counted(self.bans, "ban"), counted(self.clients, "client"));
         if let Some(first) = &self.first_unreadable {
             text += &format!("{} lines tell of a ban that cannot be read; the first is {first}\n", self.unreadable);
+        }
+        if self.keyless > 0 {
+            let bans = counted(self.keyless, "older ban");
+            text += &format!("and {bans} of whom nobody can tell any more: the keys are gone\n");
         }
         if self.lines.is_empty() {
             return text;
@@ -180,5 +186,8 @@ mod tests {
         assert!(report.render().contains("2.00h"), "{}", report.render());
         let none = BanReport::new([], 5, &networks, &Clients::by_address());
         assert_eq!(none.render(), "0 bans of 0 clients\n");
+        let keyless = BanReport { keyless: 2, ..none };
+        let said = "0 bans of 0 clients\nand 2 older bans of whom nobody can tell any more: the keys are gone\n";
+        assert_eq!(keyless.render(), said);
     }
 }

@@ -376,8 +376,7 @@ pub fn check(network: IpNet, never_ban: &AddressSet) -> Result<IpNet, BanError> 
     }
     // A protected address within a larger network is spared by the allow set, which is asked first; it does not make the
     // whole network exempt. An IPv6 address is asked for as itself: its /64 is the client.
-    let whole = never_ban.networks().find(|entry| entry.contains(&network) || entry.contains(&asked));
-    match whole {
+    match never_ban.around(network).or_else(|| never_ban.around(asked)) {
         Some(entry) => Err(BanError::Protected { entry }),
         None => Ok(network),
     }

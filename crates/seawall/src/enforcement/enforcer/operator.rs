@@ -144,7 +144,10 @@ impl Enforcer {
                         Some(until) => drop(self.bans.shorten(ban.network, until)),
                         None => self.unconfirmed.forget(ban.network),
                     }
-                    added.push(Pending { ban, before: present });
+                    // Of a list that needs no confirmation none is ever looked at again.
+                    if until.is_some() || added.is_empty() {
+                        added.push(Pending { ban, before: present });
+                    }
                 }
                 Ok(false) => banned.unchanged += 1,
                 Err(error) => banned.refused.push(refuse(error.to_string())),
@@ -158,12 +161,12 @@ impl Enforcer {
             let of_places = if places.is_empty() { String::new() } else { format!(" of {places}") };
             let reason = reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
             match (added.as_slice(), actor) {
-                ([one], Actor::Operator) => {
+                ([one], Actor::Operator) if banned.added == 1 => {
                     let text = format!("{of_places}{reason}");
                     self.parts.record.journal_about(one.ban.network, actor, Action::Ban, text);
                 }
-                (networks, _) => {
-                    let text = format!("{} of {}{of_places}{reason}", networks.len(), counted(asked as u64, "network"));
+                _ => {
+                    let text = format!("{} of {}{of_places}{reason}", banned.added, counted(asked as u64, "network"));
                     self.parts.record.journal(actor, Action::Ban, text);
                 }
             }

@@ -36,13 +36,20 @@ impl Enforcer {
         bans.into_iter().for_each(|ban| self.take(taken_up(ban, now)));
     }
 
-    /// Brings the record into line with the bans, as the kernel is: whatever made or ended one, and however many at once.
-    pub(super) fn tell_record(&mut self, now: Timestamp) {
+    /// Takes note of what has changed since this was last asked, for the kernel, and returns it for the record: whatever made or ended
+    /// a ban, and however many at once.
+    pub(super) fn note_changed(&mut self) -> BTreeSet<IpNet> {
         let changed = self.bans.take_changed();
+        self.touched.append(&mut changed.clone());
+        changed
+    }
+
+    /// Brings the record into line with the bans, of which these have changed.
+    pub(super) fn tell_record(&mut self, changed: &BTreeSet<IpNet>, now: Timestamp) {
         if self.parts.record.wants_bans() {
             self.parts.record.all_bans(self.bans.iter().filter(|ban| is_recorded(ban)).cloned().collect());
         } else {
-            self.tell_record_of(&changed);
+            self.tell_record_of(changed);
         }
         let is_made = |ban: &&Ban| ban.since >= now && !matches!(ban.cause, BanCause::Merged(_)) && is_recorded(ban);
         let made = changed.iter().filter_map(|network| self.bans.get(*network)).filter(is_made);
@@ -50,7 +57,6 @@ impl Enforcer {
         if !made.is_empty() {
             self.parts.record.bans_made(made);
         }
-        self.touched.extend(changed);
     }
 
     fn tell_record_of(&self, changed: &BTreeSet<IpNet>) {

@@ -1,10 +1,11 @@
-//! Bans that other programs have written down: ipset's save files and plain lists ([`list`]), fail2ban's database
+//! Bans that other programs have written down: ipset's save files ([`ipset`]) and plain lists ([`list`]), fail2ban's database
 //! ([`fail2ban`]) and its log, for the report.
 //!
 //! What is read here comes from files that anybody may have written: every one has a largest size, and what cannot be read is
 //! counted and named, never guessed.
 
 pub mod fail2ban;
+pub mod ipset;
 pub mod list;
 
 use ipnet::IpNet;
@@ -28,6 +29,8 @@ pub struct Import {
     pub networks: Vec<Imported>,
     /// Entries that have ended already.
     pub ended: usize,
+    /// Exceptions within sets. What of the networks is in them is left out.
+    pub exempt: usize,
     /// Lines that are none that can be imported: their number and what was found, for the first few.
     pub unreadable: Vec<(usize, String)>,
     /// How many of those there are.

@@ -2,7 +2,6 @@
 //! time that `nft` needs for a few thousand, and the removal of a table, which must not depend on whether a program can be run. As
 //! with `nft`, a change is made whole or not at all.
 
-use std::collections::BTreeSet;
 use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -38,6 +37,7 @@ const NFTA_DATA_VALUE: u16 = 1;
 
 /// Elements of one message: their list has a length of 16 bits, and one of IPv6 takes 44 bytes.
 const MESSAGE_ELEMENTS: usize = 1_000;
+const ELEMENT_BYTES: usize = 44;
 
 /// Makes the changes to the hashes in one transaction; whether there were any.
 ///
@@ -45,17 +45,16 @@ const MESSAGE_ELEMENTS: usize = 1_000;
 /// What the kernel says; nothing is changed then. `NotFound` when the table is not there.
 pub(super) fn change(table: &str, changes: &Changes) -> io::Result<bool> {
     let mut batch = Batch::begin();
+    batch.bytes.reserve(ELEMENT_BYTES * (changes.added.len() + 2 * (changes.removed.len() + changes.renewed.len())));
     for place in [Place::Clients4, Place::Clients6] {
         let of_place = |network: &&IpNet| Place::of(**network) == place;
         // What is added first can be removed whether it was there or not, and what is removed first can be added with a new
         // time: an element may end at any moment by itself, and one failure would fail all.
-        let touched: BTreeSet<IpNet> = changes.removed.union(&changes.renewed).filter(of_place).copied().collect();
-        let untimed: Vec<(IpNet, Option<Duration>)> = touched.into_iter().map(|network| (network, None)).collect();
-        batch.push(NFT_MSG_NEWSETELEM, table, place, &untimed);
-        batch.push(NFT_MSG_DELSETELEM, table, place, &untimed);
+        let untimed = || changes.removed.union(&changes.renewed).filter(of_place).map(|network| (*network, None));
+        batch.push(NFT_MSG_NEWSETELEM, table, place, untimed());
+        batch.push(NFT_MSG_DELSETELEM, table, place, untimed());
         let added = changes.added.iter().filter(|(network, _)| of_place(network));
-        let added: Vec<_> = added.map(|(network, duration)| (*network, Some(*duration))).collect();
-        batch.push(NFT_MSG_NEWSETELEM, table, place, &added);
+        batch.push(NFT_MSG_NEWSETELEM, table, place, added.map(|(network, duration)| (*network, Some(*duration))));
     }
     if batch.last.is_none() {
         return Ok(false);
@@ -112,15 +111,22 @@ impl Batch {
         self.bytes
     }
 
-    fn push(&mut self, kind: u16, table: &str, place: Place, elements: &[(IpNet, Option<Duration>)]) {
-        for elements in elements.chunks(MESSAGE_ELEMENTS) {
+    fn push(
+        &mut self,
+        kind: u16,
+        table: &str,
+        place: Place,
+        elements: impl IntoIterator<Item = (IpNet, Option<Duration>)>,
+    ) {
+        let mut elements = elements.into_iter().peekable();
+        while elements.peek().is_some() {
             self.last = Some(self.bytes.len());
             self.message(kind, NLM_F_REQUEST | NLM_F_CREATE, NFPROTO_INET, 0, |bytes| {
                 text(bytes, NFTA_SET_ELEM_LIST_TABLE, table);
                 text(bytes, NFTA_SET_ELEM_LIST_SET, place.name());
                 nested(bytes, NFTA_SET_ELEM_LIST_ELEMENTS, |bytes| {
-                    for (network, duration) in elements {
-                        nested(bytes, NFTA_LIST_ELEM, |bytes| element(bytes, *network, *duration));
+                    for (network, duration) in elements.by_ref().take(MESSAGE_ELEMENTS) {
+                        nested(bytes, NFTA_LIST_ELEM, |bytes| element(bytes, network, duration));
                     }
                 });
             });
@@ -150,22 +156,22 @@ impl Batch {
 
 fn element(bytes: &mut Vec<u8>, network: IpNet, duration: Option<Duration>) {
     nested(bytes, NFTA_SET_ELEM_KEY, |bytes| match network.addr() {
-        IpAddr::V4(address) => attribute(bytes, NFTA_DATA_VALUE, &address.octets()),
-        IpAddr::V6(address) => attribute(bytes, NFTA_DATA_VALUE, &address.octets()),
+        IpAddr::V4(address) => put(bytes, NFTA_DATA_VALUE, &address.octets()),
+        IpAddr::V6(address) => put(bytes, NFTA_DATA_VALUE, &address.octets()),
     });
     if let Some(duration) = duration {
         let milliseconds = duration.as_secs().max(1).saturating_mul(1_000);
-        attribute(bytes, NFTA_SET_ELEM_TIMEOUT, &milliseconds.to_be_bytes());
+        put(bytes, NFTA_SET_ELEM_TIMEOUT, &milliseconds.to_be_bytes());
     }
 }
 
 /// A text with the NUL that ends it.
-fn text(bytes: &mut Vec<u8>, kind: u16, value: &str) {
-    attribute(bytes, kind, &[value.as_bytes(), &[0]].concat());
+pub(super) fn text(bytes: &mut Vec<u8>, kind: u16, value: &str) {
+    put(bytes, kind, &[value.as_bytes(), &[0]].concat());
 }
 
 /// An attribute: its length and kind, its value, and zeros up to a multiple of four.
-fn attribute(bytes: &mut Vec<u8>, kind: u16, value: &[u8]) {
+pub(super) fn put(bytes: &mut Vec<u8>, kind: u16, value: &[u8]) {
     bytes.extend_from_slice(&(4 + value.len() as u16).to_ne_bytes());
     bytes.extend_from_slice(&kind.to_ne_bytes());
     bytes.extend_from_slice(value);
@@ -175,7 +181,7 @@ fn attribute(bytes: &mut Vec<u8>, kind: u16, value: &[u8]) {
 /// An attribute made of others.
 fn nested(bytes: &mut Vec<u8>, kind: u16, fill: impl FnOnce(&mut Vec<u8>)) {
     let start = bytes.len();
-    attribute(bytes, kind | NLA_F_NESTED, &[]);
+    put(bytes, kind | NLA_F_NESTED, &[]);
     fill(bytes);
     let length = (bytes.len() - start) as u16;
     if let Some(place) = bytes.get_mut(start..start + 2) {
@@ -201,9 +207,9 @@ mod tests {
             ..Changes::default()
         };
         let mut batch = Batch::begin();
-        batch.push(NFT_MSG_NEWSETELEM, "seawall", Place::Clients4, &[(network("192.0.2.1/32"), None)]);
-        let added: Vec<_> = changes.added.iter().map(|(network, duration)| (*network, Some(*duration))).collect();
-        batch.push(NFT_MSG_NEWSETELEM, "seawall", Place::Clients4, &added);
+        batch.push(NFT_MSG_NEWSETELEM, "seawall", Place::Clients4, [(network("192.0.2.1/32"), None)]);
+        let added = changes.added.iter().map(|(network, duration)| (*network, Some(*duration)));
+        batch.push(NFT_MSG_NEWSETELEM, "seawall", Place::Clients4, added);
         let bytes = batch.end();
         let (mut rest, mut kinds) = (bytes.as_slice(), Vec::new());
         while let Some((length, after)) = rest.split_first_chunk::<4>() {

@@ -9,6 +9,7 @@
 //! The table is made when there is first somebody to drop: a machine that is never flooded has none.
 
 mod claim;
+mod counters;
 mod elements;
 mod ending;
 mod left;
@@ -37,7 +38,7 @@ use listing::Layout;
 use nft::{Nft, NftError};
 use table::{Changes, Desired, Installed, plan, plan_of};
 
-pub use nft::Dropped;
+pub use counters::Dropped;
 pub use removal::{Removed, remove_tables};
 
 /// How long it waits after a failure; each further one doubles it, up to the most.
@@ -54,7 +55,7 @@ const ENDING: Duration = Duration::from_secs(5);
 const READ_FREELY_MAX: usize = 1_000;
 const READ_INTERVAL: Duration = Duration::from_secs(10);
 
-/// How often the counters are read, for which a program is started.
+/// How often the counters are read.
 const COUNT_INTERVAL: Duration = Duration::from_secs(3);
 
 /// Connections that are ended in one go; the rest in the next.
@@ -368,8 +369,8 @@ impl Kernel {
             }
         }
         if now >= self.count_at
-            && let Some((nft, claim)) = &self.nft
-            && let Ok(dropped) = nft.dropped(claim.table())
+            && let Some((_, claim)) = &self.nft
+            && let Ok(dropped) = counters::dropped(claim.table())
         {
             self.status.dropped = dropped;
             self.count_at = now + COUNT_INTERVAL;

@@ -22,7 +22,7 @@ const MESSAGE_BYTES: usize = 32 * 1024;
 pub(super) const HEADER_BYTES: usize = 16;
 pub(super) const NLM_F_REQUEST: u16 = 0x1;
 pub(super) const NLM_F_ACK: u16 = 0x4;
-const NLM_F_DUMP: u16 = 0x300;
+pub(super) const NLM_F_DUMP: u16 = 0x300;
 const NLMSG_ERROR: u16 = 0x2;
 const NLMSG_DONE: u16 = 0x3;
 const NFT_MSG_NEWTABLE: u16 = 10 << 8;
@@ -123,7 +123,7 @@ pub(super) fn open(protocol: Protocol) -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
-fn send(socket: &OwnedFd, kind: u16, flags: u16, payload: &[u8]) -> io::Result<()> {
+pub(super) fn send(socket: &OwnedFd, kind: u16, flags: u16, payload: &[u8]) -> io::Result<()> {
     let mut message = Vec::with_capacity(HEADER_BYTES + payload.len());
     message.extend_from_slice(&((HEADER_BYTES + payload.len()) as u32).to_ne_bytes());
     message.extend_from_slice(&kind.to_ne_bytes());
@@ -169,7 +169,7 @@ fn message(bytes: &[u8]) -> Option<(u16, &[u8], &[u8])> {
 }
 
 /// The value of the first attribute of a kind.
-fn attribute(mut bytes: &[u8], wanted: u16) -> Option<Vec<u8>> {
+pub(super) fn attribute(mut bytes: &[u8], wanted: u16) -> Option<Vec<u8>> {
     loop {
         let length = usize::from(u16::from_ne_bytes(bytes.get(..2)?.try_into().ok()?));
         let kind = u16::from_ne_bytes(bytes.get(2..4)?.try_into().ok()?);

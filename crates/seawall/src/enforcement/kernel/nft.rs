@@ -12,7 +12,6 @@ use std::time::Duration;
 use ipnet::IpNet;
 use rustix::process::{Pid, Signal};
 use seawall_engine::units::Timestamp;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::listing::{Found, read};
@@ -82,15 +81,6 @@ impl NftError {
     }
 }
 
-/// Packets and bytes that were dropped.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, Deserialize)]
-pub struct Dropped {
-    /// Packets.
-    pub packets: u64,
-    /// Bytes.
-    pub bytes: u64,
-}
-
 impl Nft {
     /// Finds the program.
     pub(crate) fn find(hurry: Arc<AtomicBool>) -> Result<Self, NftError> {
@@ -138,19 +128,6 @@ impl Nft {
             Err(error) if error.is_absence() => Ok(None),
             Err(error) => Err(error),
         }
-    }
-
-    /// What was dropped since the table was made. Unlike [`Self::read`] this costs the same however many are banned.
-    pub(crate) fn dropped(&self, table: &str) -> Result<Dropped, NftError> {
-        let listing = self.run(&["-j", "list", "counters", "table", "inet", table], None, TIME_MAX)?;
-        let listing: Listing = serde_json::from_slice(&listing).map_err(NftError::Listing)?;
-        let mut dropped = Dropped::default();
-        for counter in listing.nftables.iter().filter_map(|object| object.get("counter")) {
-            let number = |key: &str| counter.get(key).and_then(Value::as_u64).unwrap_or_default();
-            dropped.packets += number("packets");
-            dropped.bytes += number("bytes");
-        }
-        Ok(dropped)
     }
 
     fn transact(&self, batch: Batch) -> Result<(), NftError> {
@@ -357,11 +334,6 @@ fn layout(table: &str, size: usize) -> Vec<Value> {
         drop(lookup("ip6", "networks6"), networks),
     ]);
     objects
-}
-
-#[derive(Deserialize)]
-struct Listing {
-    nftables: Vec<Value>,
 }
 
 #[cfg(test)]

@@ -14,8 +14,14 @@ const DEPTH_MAX: usize = 16;
 
 /// Units of systemd that listen for sshd, each with what its folders of changes are called after.
 const SOCKET_UNITS: [&str; 2] = ["ssh.socket", "sshd.socket"];
-const UNIT_FOLDERS: [&str; 4] =
-    ["etc/systemd/system", "run/systemd/system", "usr/lib/systemd/system", "lib/systemd/system"];
+/// Folders of units; what is in one goes before the same in those behind it. What generators made (`sshd-socket-generator`) only changes.
+const UNIT_FOLDERS: [&str; 5] = [
+    "etc/systemd/system",
+    "run/systemd/system",
+    "run/systemd/generator",
+    "usr/lib/systemd/system",
+    "lib/systemd/system",
+];
 
 /// What sshd was told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,9 +34,22 @@ pub(super) struct Sshd {
 impl Sshd {
     /// As the files say of the machine whose root folder is `root`.
     pub(super) fn read(root: &Path) -> Self {
-        let mut reading = Reading { root, ports: vec![PORT], grace: None, files: 0 };
+        let mut reading = Reading {
+            root,
+            ports: Vec::new(),
+            is_port_said: false,
+            is_default_listened_on: false,
+            grace: None,
+            files: 0,
+        };
         reading.file(&root.join("etc/ssh/sshd_config"), 0);
-        reading.units();
+        let of_units: Vec<Unit> = SOCKET_UNITS.into_iter().filter_map(|unit| reading.unit(unit)).collect();
+        // What a unit that is in use listens on takes the place of what sshd would by itself. One that is not may yet be started.
+        let is_default = reading.ports.is_empty() || (reading.is_default_listened_on && !reading.is_port_said);
+        if is_default && !of_units.iter().any(|unit| unit.is_enabled && !unit.ports.is_empty()) {
+            reading.ports.push(PORT);
+        }
+        reading.ports.extend(of_units.into_iter().flat_map(|unit| unit.ports));
         reading.ports.sort_unstable();
         reading.ports.dedup();
         let grace = reading.grace.unwrap_or(LOGIN_GRACE_TIME);
@@ -41,8 +60,18 @@ impl Sshd {
 struct Reading<'r> {
     root: &'r Path,
     ports: Vec<u16>,
+    /// Whether there is a line `Port`.
+    is_port_said: bool,
+    /// Whether there is an address to listen on without a port: it is listened on those of `Port`.
+    is_default_listened_on: bool,
     grace: Option<Duration>,
     files: usize,
+}
+
+/// A unit of systemd that listens in sshd's place.
+struct Unit {
+    ports: Vec<u16>,
+    is_enabled: bool,
 }
 
 impl Reading<'_> {
@@ -63,8 +92,15 @@ impl Reading<'_> {
                     .collect::<Vec<_>>()
                     .iter()
                     .for_each(|file| self.file(file, depth + 1)),
-                "port" => self.ports.extend(words.next().and_then(|port| port.parse::<u16>().ok())),
-                "listenaddress" => self.ports.extend(words.next().and_then(port_of)),
+                "port" => {
+                    let port = words.next().and_then(|port| port.parse::<u16>().ok());
+                    self.is_port_said |= port.is_some();
+                    self.ports.extend(port);
+                }
+                "listenaddress" => match words.next().and_then(port_of) {
+                    Some(port) => self.ports.push(port),
+                    None => self.is_default_listened_on = true,
+                },
                 // The first word counts, as it does for sshd.
                 "logingracetime" if self.grace.is_none() => self.grace = words.next().and_then(time),
                 _ => {}
@@ -92,23 +128,49 @@ impl Reading<'_> {
         files
     }
 
-    /// `ListenStream=` of the units that listen in sshd's place, and of what changes them.
-    fn units(&mut self) {
-        for folder in UNIT_FOLDERS {
-            for unit in SOCKET_UNITS {
-                let unit = self.root.join(folder).join(unit);
-                let changes = fs::read_dir(unit.with_extension("socket.d")).into_iter().flatten().flatten();
-                for file in changes.map(|entry| entry.path()).chain([unit]) {
-                    let Ok(text) = fs::read_to_string(file) else { continue };
-                    let values = text
-                        .lines()
-                        .filter_map(|line| line.trim().strip_prefix("ListenStream")?.trim_start().strip_prefix('='));
-                    let ports = values.map(str::trim).filter_map(|value| value.parse().ok().or_else(|| port_of(value)));
-                    self.ports.extend(ports);
+    /// What a unit listens on after all that changes it (systemd.unit(5)); none where neither it is in use nor anybody changed it, as
+    /// where a package only brings it along.
+    fn unit(&self, name: &str) -> Option<Unit> {
+        let folders = || UNIT_FOLDERS.iter().map(|folder| self.root.join(folder));
+        let is_enabled = folders().any(|folder| is_wanted(&folder, name));
+        let own = folders().map(|folder| folder.join(name)).find(|file| file.symlink_metadata().is_ok());
+        let mut changes: Vec<PathBuf> = folders()
+            .flat_map(|folder| fs::read_dir(folder.join(format!("{name}.d"))).into_iter().flatten().flatten())
+            .map(|entry| entry.path())
+            .filter(|path| path.extension().is_some_and(|extension| extension == "conf"))
+            .collect();
+        // By name, wherever they are; of two with one name the first folder's counts.
+        changes.sort_by(|one, other| one.file_name().cmp(&other.file_name()));
+        changes.dedup_by(|later, earlier| later.file_name() == earlier.file_name());
+        let is_operators = own.as_ref().is_some_and(|own| own.starts_with(self.root.join("etc")));
+        if !is_enabled && !is_operators && changes.is_empty() {
+            return None;
+        }
+        let mut ports = Vec::new();
+        for file in own.into_iter().chain(changes) {
+            let text = fs::read_to_string(file).unwrap_or_default();
+            for line in text.lines() {
+                let value = line.trim().strip_prefix("ListenStream");
+                let Some(value) = value.and_then(|rest| rest.trim_start().strip_prefix('=')).map(str::trim) else {
+                    continue;
+                };
+                // Nothing takes back all that was said before.
+                if value.is_empty() {
+                    ports.clear();
                 }
+                ports.extend(value.parse().ok().or_else(|| port_of(value)));
             }
         }
+        Some(Unit { ports, is_enabled })
     }
+}
+
+/// Whether something in this folder of units wants or requires the unit, as `systemctl enable` has it.
+fn is_wanted(folder: &Path, unit: &str) -> bool {
+    let folders = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let of_others =
+        |path: &PathBuf| path.extension().is_some_and(|extension| extension == "wants" || extension == "requires");
+    folders.filter(of_others).any(|path| path.join(unit).symlink_metadata().is_ok())
 }
 
 /// The port of `host:port`, `[v6]:port` or `v4:port`; none where only an address is given.
@@ -160,7 +222,11 @@ mod tests {
     fn ports_are_found_wherever_they_are_said() {
         for (files, expected) in [
             (&[][..], vec![22]),
-            (&[("etc/ssh/sshd_config", "# Port 9\nport 2222\nPort=2223\nPermitRootLogin no\n")], vec![22, 2222, 2223]),
+            (&[("etc/ssh/sshd_config", "# Port 9\nport 2222\nPort=2223\nPermitRootLogin no\n")], vec![2222, 2223]),
+            // Somebody else's may be on port 22.
+            (&[("etc/ssh/sshd_config", "ListenAddress 192.0.2.1:2022\n")], vec![2022]),
+            (&[("etc/ssh/sshd_config", "Port 2222\nListenAddress ::\n")], vec![2222]),
+            (&[("etc/ssh/sshd_config", "Port none\n")], vec![22]),
             (
                 &[(
                     "etc/ssh/sshd_config",
@@ -175,7 +241,31 @@ mod tests {
                     ("etc/ssh/sshd_config.d/b.txt", "Port 2025\n"),
                     ("etc/ssh/other", "Port 2026\nInclude other\n"),
                 ],
-                vec![22, 2024, 2026],
+                vec![2024, 2026],
+            ),
+            // As Debian brings it, not in use.
+            (
+                &[
+                    ("lib/systemd/system/ssh.socket", "[Socket]\nListenStream=22\n"),
+                    ("etc/ssh/sshd_config", "Port 2222\n"),
+                ],
+                vec![2222],
+            ),
+            (
+                &[
+                    ("lib/systemd/system/ssh.socket", "[Socket]\nListenStream=22\n"),
+                    ("etc/systemd/system/sockets.target.wants/ssh.socket", ""),
+                    ("etc/ssh/sshd_config", "Port 2222\n"),
+                ],
+                vec![22, 2222],
+            ),
+            (
+                &[
+                    ("lib/systemd/system/ssh.socket", "[Socket]\nListenStream=22\n"),
+                    ("etc/systemd/system/ssh.service.requires/ssh.socket", ""),
+                    ("run/systemd/generator/ssh.socket.d/a.conf", "[Socket]\nListenStream=\nListenStream=[::]:2028\n"),
+                ],
+                vec![2028],
             ),
             (
                 &[

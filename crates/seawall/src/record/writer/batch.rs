@@ -60,6 +60,11 @@ impl Writer {
         let result = self.write_to(&mut connection, batch, (&unwritten, &values), now);
         self.connection = Some(connection);
         let mut written = batch.len() + values.len();
+        if matches!(result, Ok(false)) {
+            // Without a key they cannot be written, and unlike the bans that there are nobody has them any more.
+            let lost: usize = batch.iter().map(Entry::bans_made).sum();
+            self.note(|status| status.lost += lost as u64);
+        }
         let left = match &result {
             Ok(true) if matches!(self.bans, Bans::Forgotten) => None,
             Ok(true) => {

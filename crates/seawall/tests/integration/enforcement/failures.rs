@@ -33,12 +33,13 @@ fn a_panic_does_not_wait_for_an_nft_that_hangs_or_fails() {
         let (origin, programs) = (Origin::echoing(), unreliable_nft());
         let setup = Setup::to(&origin.url()).kernel("").sections(SECTIONS).programs(programs.path());
         let mut guard = setup.start();
-        for how in ["hangs", "fails"] {
+        for (how, network) in [("hangs", "127.0.60.0/24"), ("fails", "127.0.61.0/24")] {
             ban(&guard, &[CLIENT]);
             eventually("it is dropped", || is_dropped(CLIENT, guard.address()));
             fs::write(programs.path().join(how), "").expect("room");
-            // By now it reads the counters, and waits for that.
-            std::thread::sleep(Duration::from_millis(3_500));
+            // Networks are put in by the program, and soon that is waited for.
+            ban(&guard, &[network]);
+            std::thread::sleep(Duration::from_millis(500));
             let clock = seawall::host::clock::Clock::start();
             let done = guard.command(&["panic"]);
             assert!(done.status.success(), "{done:?}");
@@ -50,7 +51,8 @@ fn a_panic_does_not_wait_for_an_nft_that_hangs_or_fails() {
         }
         eventually("it is dropped again", || is_dropped(CLIENT, guard.address()));
         fs::write(programs.path().join("hangs"), "").expect("room");
-        std::thread::sleep(Duration::from_millis(3_500));
+        ban(&guard, &["127.0.62.0/24"]);
+        std::thread::sleep(Duration::from_millis(500));
         let stopped = guard.command(&["stop"]);
         assert!(stopped.status.success(), "{stopped:?}");
         assert!(guard.wait().success());
@@ -201,6 +203,22 @@ fn what_the_kernel_layer_lacks_at_the_start_may_come_later() {
         eventually("it is dropped once there is a table for it", || is_dropped(CLIENT, guard.address()));
         assert_eq!(guard.log().matches("failed to claim the table").count(), 1, "{}", guard.log());
         assert!(guard.log().contains("what the kernel layer needs is there now"), "{}", guard.log());
+    });
+}
+
+/// The program would read a hundred thousand elements to tell of two counters.
+#[test]
+fn what_is_dropped_is_counted_without_a_program() {
+    within(|| {
+        let (origin, programs) = (Origin::echoing(), unreliable_nft());
+        let guard = Setup::to(&origin.url()).kernel("").sections(SECTIONS).programs(programs.path()).start();
+        ban(&guard, &[CLIENT]);
+        eventually("it is dropped", || is_dropped(CLIENT, guard.address()));
+        fs::write(programs.path().join("hangs"), "").expect("room");
+        let packets = || kernel(&guard, "dropped")["packets"].as_u64().unwrap_or_default();
+        let before = packets();
+        assert!(is_dropped(CLIENT, guard.address()));
+        eventually("it is counted", || packets() > before);
     });
 }
 

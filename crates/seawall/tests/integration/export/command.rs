@@ -36,7 +36,10 @@ fn what_cannot_be_said_is_listed_and_named() {
         file.contains("#   b: country = \"CN\" and path = \"/b\"\n#     not said, since `country` comes from a table"),
         "{file}"
     );
-    assert!(file.contains("/etc/crontab:\n#   */5 * * * * root seawall export nginx --rules rules.txt > "), "{file}");
+    // Cron runs it from elsewhere.
+    let rules = folder.path().join("rules.txt");
+    let line = format!("/etc/crontab:\n#   */5 * * * * root seawall export nginx --rules {} > ", rules.display());
+    assert!(file.contains(&line), "{line}: {file}");
     assert!(!file.contains("\\x43N\" 1;") && file.contains("127.0.0.0/8 1;"), "{file}");
     let output = export(folder.path(), &["nginx", "--rules", "rules.txt", "--strict"]);
     let said = ends(&output, 1);
@@ -95,6 +98,10 @@ fn the_rules_and_bans_of_a_guard_are_written_with_their_networks_until_a_panic()
         assert!(file.contains(expected), "{expected}: {file}");
     }
     let file = run(&["export", "ipset"]);
+    assert!(
+        file.contains(&format!(" root seawall export ipset --state {} > ", guard.state_path().display())),
+        "{file}"
+    );
     assert!(file.contains("add seawall4_new 203.0.113.9 timeout 0 nomatch"), "{file}");
     run(&["panic"]);
     eventually("nothing is in force", || {

@@ -10,7 +10,7 @@ use std::process::{Child, Command, Output, Stdio};
 use socket2::{Domain, Socket, Type};
 use tempfile::TempDir;
 
-use crate::support::{PATIENCE, eventually, free_address};
+use crate::support::{PATIENCE, eventually, free_address, skip};
 
 /// How a program is run with a file.
 pub(super) struct Program {
@@ -40,21 +40,23 @@ pub(super) fn export(folder: &Path, arguments: &[&str]) -> Output {
     command.arg("export").args(arguments).current_dir(folder).output().expect("seawall can be started")
 }
 
-/// The program of this name, where it is installed.
-pub(super) fn find(program: &str) -> Option<PathBuf> {
+/// The program of this name, of this package of Debian. A test without it is [skipped](skip), which root has to allow: there
+/// `cargo xtask test` installs it.
+pub(super) fn find(program: &str, package: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
-    folders.map(|folder| folder.join(program)).find(|program| program.is_file())
+    let found = folders.map(|folder| folder.join(program)).find(|program| program.is_file());
+    if found.is_none() {
+        skip(&format!("{program} is not installed (apt-get install {package}, or cargo xtask test as root)"));
+    }
+    found
 }
 
 impl Program {
-    /// Starts it with these files for `seawall export` and their options; says so and does nothing when it is not installed. Also
+    /// Starts it with these files for `seawall export` and their options, if it is there. Also
     /// returns what was not said.
     pub(super) fn start(&self, inputs: &[(&str, &str)], options: &[&str]) -> Option<(Running, Vec<String>)> {
-        let Some(program) = find(self.program) else {
-            eprintln!("skipped: {} is not installed (Debian's package {})", self.program, self.package);
-            return None;
-        };
+        let program = find(self.program, self.package)?;
         let (folder, address) = (tempfile::tempdir().expect("a folder"), free_address());
         // Servers give up their rights before they look for files.
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("a folder of ours");
@@ -125,6 +127,21 @@ impl Drop for Running {
                 let said = fs::read_to_string(self.folder.path().join(name)).unwrap_or_default();
                 eprintln!("{name}:\n{}", said.chars().take(4_000).collect::<String>());
             }
+        }
+    }
+}
+
+/// Nothing that was not tried looks as if it was.
+#[test]
+fn a_missing_program_fails_the_test_where_it_could_have_been_installed() {
+    let may_skip = std::env::var("SEAWALL_MAY_SKIP").is_ok_and(|value| value == "1");
+    let found = std::panic::catch_unwind(|| find("seawall-has-no-such-program", "no-such-package"));
+    match found {
+        Ok(found) => assert!(found.is_none() && (may_skip || !rustix::process::geteuid().is_root())),
+        Err(panic) => {
+            let said = panic.downcast::<String>().expect("words");
+            assert!(said.contains("apt-get install no-such-package"), "{said}");
+            assert!(!may_skip && rustix::process::geteuid().is_root(), "{said}");
         }
     }
 }
