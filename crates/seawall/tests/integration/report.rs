@@ -249,6 +249,24 @@ fn a_list_of_addresses_in_place_of_the_client_is_shown_nowhere() {
 }
 
 #[test]
+fn a_page_replaces_an_older_one_and_no_log() {
+    let folder = folder();
+    let log = file(&folder, "access.log.1", b"192.0.2.1 - - [17/May/2015:10:05:03 +0000] \"GET / HTTP/1.1\" 200 5\n");
+    // As the shell hands over `--html access.log*`.
+    let live = file(&folder, "access.log", b"a line\n");
+    let output = run(&["--html", &live, &log]);
+    assert_eq!((output.status.code(), text(&output.stdout)), (Some(2), ""));
+    assert!(text(&output.stderr).contains("is no report of seawall"), "{}", text(&output.stderr));
+    assert_eq!(fs::read(&live).expect("it is there"), b"a line\n");
+    let page = format!("{}/report.html", folder.path().display());
+    for arguments in [&[][..], &["--view", "leech"]] {
+        let output = run(&[arguments, &["--html", &page, &log]].concat());
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    }
+    assert!(fs::read_to_string(&page).expect("it is there").contains("leech"));
+}
+
+#[test]
 fn pseudonyms_are_new_in_each_run() {
     let clients = || {
         let report = json(&run(&["--json", &test_data("combined.log")]));
