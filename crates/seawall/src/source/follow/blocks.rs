@@ -136,24 +136,29 @@ impl<R: Read> Blocks<R> {
     }
 
     fn find_directive(&mut self, text: &[u8]) {
-        // Most logs have none, which is known soonest from the front: only that search is vectorised.
-        if memchr::memmem::find(text, DIRECTIVE).is_none() {
-            return;
-        }
-        let finder = memchr::memmem::FinderRev::new(DIRECTIVE);
-        let mut before = text;
-        while let Some(at) = finder.rfind(before) {
-            if at == 0 || text.get(at - 1) == Some(&b'\n') {
-                let line = text.get(at..).unwrap_or_default().split(|byte| *byte == b'\n').next().unwrap_or_default();
-                let line = line.strip_suffix(b"\r").unwrap_or(line);
-                if names_columns(line) {
-                    self.directive = Some(line.into());
-                    return;
-                }
-            }
-            before = text.get(..at).unwrap_or_default();
+        if let Some(line) = last_directive(text) {
+            self.directive = Some(line.into());
         }
     }
+}
+
+/// The last line of `text` that names the columns of those that follow it, without its break.
+pub fn last_directive(text: &[u8]) -> Option<&[u8]> {
+    // Most logs have none, which is known soonest from the front: only that search is vectorised.
+    memchr::memmem::find(text, DIRECTIVE)?;
+    let finder = memchr::memmem::FinderRev::new(DIRECTIVE);
+    let mut before = text;
+    while let Some(at) = finder.rfind(before) {
+        if at == 0 || text.get(at - 1) == Some(&b'\n') {
+            let line = text.get(at..).unwrap_or_default().split(|byte| *byte == b'\n').next().unwrap_or_default();
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            if names_columns(line) {
+                return Some(line);
+            }
+        }
+        before = text.get(..at).unwrap_or_default();
+    }
+    None
 }
 
 #[cfg(test)]

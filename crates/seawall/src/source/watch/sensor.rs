@@ -63,9 +63,14 @@ impl Sensor {
             self.reader.know(&recognition);
         }
         for line in lines().filter(|line| line.first() == Some(&b'#')) {
-            // Only what it remembers of the line counts.
-            let _ = self.reader.read(line);
+            self.remember(line);
         }
+    }
+
+    /// Shows it a line that is counted with none, for what it says of those that follow.
+    pub(super) fn remember(&mut self, line: &[u8]) {
+        // Only what the reader remembers counts.
+        let _ = self.reader.read(line);
     }
 
     /// Counts what came in place of a line and is none.
