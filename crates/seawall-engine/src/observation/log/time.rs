@@ -115,7 +115,8 @@ pub(crate) fn in_calendar(seconds: u64) -> String {
 }
 
 /// The moment of a number of seconds since 1970, with a fraction or without; or of milli-, micro- or nanoseconds when it is
-/// that large: as seconds it would lie beyond the year 5138.
+/// that large: as seconds it would lie beyond the year 5138. One before March 1973 is none: numbers as small are durations, or what
+/// somebody counted.
 pub(super) fn epoch(text: &[u8]) -> Option<Timestamp> {
     let (whole, fraction) = match memchr::memchr(b'.', text) {
         Some(point) => (&text[..point], micros(&text[point + 1..])?),
@@ -126,7 +127,8 @@ pub(super) fn epoch(text: &[u8]) -> Option<Timestamp> {
     }
     let number = u64::try_from(digits(whole)?).ok()?;
     let micros = match number {
-        0..100_000_000_000 => number * 1_000_000 + fraction,
+        0..100_000_000 => return None,
+        100_000_000..100_000_000_000 => number * 1_000_000 + fraction,
         100_000_000_000..100_000_000_000_000 => number * 1_000,
         100_000_000_000_000..100_000_000_000_000_000 => number,
         _ => number / 1_000,
@@ -269,6 +271,9 @@ mod tests {
             ("1693840791756", Some(1_693_840_791_756_000)),
             ("1693840791756499", Some(1_693_840_791_756_499)),
             ("1693840791756499123", Some(1_693_840_791_756_499)),
+            ("100000000", Some(100_000_000_000_000)),
+            ("99999999.9", None),
+            ("0.005", None),
             ("", None),
             ("-1", None),
             ("1e9", None),
