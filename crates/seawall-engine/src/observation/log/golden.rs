@@ -209,6 +209,54 @@ fn nginx_in_json() {
 }
 
 #[test]
+fn json_says_what_the_client_asked_for_in_the_field_that_is_nearest_to_it() {
+    let read = |members: &str, expected: &str| {
+        let line = format!(r#"{{"time":"2024-05-01T10:00:01Z","remote_addr":"192.0.2.1",{members},"status":200}}"#);
+        let shown = show(&[&line]);
+        let fields: Vec<&str> = shown.split(" | ").collect();
+        assert_eq!(fields.get(4..9).map(|fields| fields.join(" ")).as_deref(), Some(expected), "{line}");
+    };
+    let asked = "GET  /wp-login.php a=b HTTP/1.1";
+    read(r#""request":"GET /wp-login.php?a=b HTTP/1.1","uri":"/index.php","args":"a=b""#, asked);
+    read(r#""uri":"/index.php","args":"a=b","request":"GET /wp-login.php?a=b HTTP/1.1""#, asked);
+    read(r#""request_uri":"/wp-login.php?a=b","uri":"/index.php","request_method":"GET""#, asked);
+    read(r#""url":"/x","request_uri":"/wp-login.php?a=b","path":"/y","method":"GET""#, asked);
+    read(r#""uri":"/a","path":"/b","args":"c","method":"GET""#, "GET  /a c HTTP/1.1");
+    read(r#""request":"-","path":"/b","method":"GET""#, "GET  /b - HTTP/0.9");
+    // As some who write JSON do, with a backslash before each slash.
+    read(r#""request":"GET \/wp-login.php?a=b HTTP\/1.1""#, asked);
+    read(r#""request":"GET http:\/\/a.example:80\/x?y HTTP\/2.0""#, "GET a.example /x y HTTP/2.0");
+    read(r#""request_uri":"\/wp-login.php?a=b","method":"GET","server_protocol":"HTTP\/1.1""#, asked);
+    // A backslash of the client's.
+    read(r#""request":"GET /a\\/b HTTP/1.1""#, r"GET  /a\/b - HTTP/1.1");
+}
+
+#[test]
+fn the_time_in_json_is_the_first_that_is_one() {
+    let at = |members: &str| {
+        let line = format!(r#"{{{members},"remote_addr":"192.0.2.1","request":"GET / HTTP/1.1","status":200}}"#);
+        show(&[&line]).split(" | ").nth(1).unwrap_or("none").to_owned()
+    };
+    for members in [
+        r#""ts":1714557601,"time":"2024-05-01T12:00:01+02:00""#,
+        r#""time":12,"timestamp":"2024-05-01T12:00:01+02:00""#,
+        r#""time":"0.005","msec":1714557601.000"#,
+        r#""time_local":"01\/May\/2024:10:00:01 +0000""#,
+    ] {
+        assert_eq!(at(members), "1714557601.000000", "{members}");
+    }
+    assert_eq!(at(r#""time":12"#), "none");
+}
+
+#[test]
+fn a_duration_in_json_has_a_unit_only_where_its_maker_is_known() {
+    let line = r#"{"method":"GET","path":"/orders","format":"html","controller":"OrdersController","status":200,"duration":58.33,"time":"2025-05-17T10:05:03Z","ip":"192.0.2.1"}"#;
+    let mut reader = Reader::default();
+    let entry = reader.read(line.as_bytes()).expect("a request");
+    assert!(!entry.is_timed && entry.observation.cost.connection_time.is_zero());
+}
+
+#[test]
 fn caddy() {
     check(
         &[
@@ -337,12 +385,39 @@ fn directives_are_those_that_name_what_is_needed() {
     {
         check(&[directive], "directive");
     }
-    for directive in ["#Fields: date time c-ip", "#Fields: c-ip cs-uri-stem", "#Fields:"] {
-        check(&[directive], "directive");
-        check(&[directive, line], "no-timestamp");
+    let whole = "#Fields: date time c-ip cs-method cs-uri-stem";
+    for (directive, reason) in [
+        ("#Fields: date time c-ip", "no-target-column"),
+        ("#Fields: c-ip cs-uri-stem", "no-time-column"),
+        ("#Fields:", "no-time-column"),
+        ("#Fields: time c-ip cs-method cs-uri-stem", "no-date-column"),
+    ] {
+        check(&[directive], reason);
+        check(&[directive, line], reason);
+        // The columns of before hold no longer, and later ones hold again.
+        check(&[whole, directive, line], reason);
+        assert!(show(&[directive, whole, line]).starts_with("w3c | "), "{directive}");
     }
     check(&["#Fields: date time 5 cs-uri-stem"], "no-timestamp");
     check(&["#Fields: date time cs-uri-stem \"x\""], "no-timestamp");
+}
+
+#[test]
+fn the_day_of_a_directive_is_that_of_lines_that_name_none() {
+    let read = |directives: &[&str], line: &str| {
+        let shown = show(&[directives, &[line]].concat());
+        shown.split(" | ").skip(1).step_by(3).take(3).map(str::to_owned).collect::<Vec<_>>().join(" ")
+    };
+    let columns = "#Fields: time c-ip cs-method cs-uri sc-status";
+    let line = "12:00:01 192.0.2.1 GET /a?b=c 200";
+    assert_eq!(read(&["#Date: 2024-05-01 00:00:00", columns], line), "1714564801.000000 GET b=c");
+    assert_eq!(
+        read(&["#Date: 2024-05-01 00:00:00", columns, "#Date: 2024-05-02 00:00:00"], line),
+        "1714651201.000000 GET b=c"
+    );
+    let absolute = "12:00:01 192.0.2.1 GET http://a.example/a?b=c 200";
+    assert_eq!(read(&["#Date: 2024-05-01 00:00:00", columns], absolute), "1714564801.000000 GET b=c");
+    check(&["#Date: yesterday", columns, line], "no-date-column");
 }
 
 #[test]

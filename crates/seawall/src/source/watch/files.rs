@@ -158,7 +158,7 @@ impl Files {
                     watcher.line(sensor, line.strip_suffix(b"\r").unwrap_or(line), arrival);
                 }
                 Given::Piece(_) => {}
-                Given::Directive(line) => sensor.remember(line),
+                Given::Directive(lines) => lines.split(|byte| *byte == b'\n').for_each(|line| sensor.remember(line)),
             });
         }
         has_more

@@ -57,7 +57,7 @@ pub(super) struct Arrival {
 pub(super) enum Given<'p> {
     /// The next line, or a piece of one.
     Piece(Piece<'p>),
-    /// A line before those that follow, which names their columns and was passed over.
+    /// A line or two before those that follow, which name their columns and perhaps their day, and were passed over.
     Directive(&'p [u8]),
 }
 

@@ -32,7 +32,7 @@ pub(super) struct Followed {
     pub(super) grown: Timestamp,
     /// Whether the next piece is the rest of a line that was passed over.
     pub(super) is_cut: bool,
-    /// The line that names the columns of what comes next, if it was passed over and is to be given first.
+    /// What names the columns of what comes next, if it was passed over and is to be given first.
     directive: Option<Vec<u8>>,
 }
 
@@ -126,7 +126,7 @@ impl Followed {
     }
 }
 
-/// The last line between `from` and `offset` that names the columns of those that follow it. Only a log that begins with a
+/// The last line between `from` and `offset` that names the columns of those that follow it, as [`last_directive`] gives it. Only a log that begins with a
 /// directive has any: others are not read twice.
 fn directive_before(file: &File, from: u64, offset: u64) -> io::Result<Option<Vec<u8>>> {
     let mut text = vec![0; 1];
