@@ -169,14 +169,14 @@ fn its_rules_replace_those_of_an_earlier_run_and_nothing_else() {
     let (output, folder) = run(line, &["--rules-out", "rules.txt"]);
     assert_eq!(output.status.code(), Some(0));
     let live = folder.path().join("live.log");
-    std::fs::write(&live, line).expect("room");
+    fs::write(&live, line).expect("room");
     for (target, code) in [("rules.txt", 0), ("live.log", 2), ("access.log", 2)] {
         let mut again = Command::new(env!("CARGO_BIN_EXE_seawall"));
         again.args(["explain", "--rules-out", target, "access.log"]).current_dir(folder.path());
         let output = again.output().expect("the program runs");
         assert_eq!(output.status.code(), Some(code), "{target}: {}", String::from_utf8_lossy(&output.stderr));
     }
-    assert_eq!(std::fs::read_to_string(&live).expect("it is there"), line);
+    assert_eq!(fs::read_to_string(&live).expect("it is there"), line);
 }
 
 #[test]
