@@ -66,6 +66,14 @@ fn what_never_matched_is_said_to() {
 }
 
 #[test]
+fn one_is_not_said_as_many_are() {
+    let first = view(rule("path starts-with \"/wiki/\""), &["combined.log"], 1);
+    let path = first.rows.first().and_then(|row| row.cells.get(6)).map(|cell| cell.label.clone()).expect("a path");
+    let one = view(rule(&format!("path = \"{path}\"")), &["combined.log"], 1);
+    assert!(one.notes.iter().any(|note| note.contains(" to one client, from ")), "{:?}", one.notes);
+}
+
+#[test]
 fn no_line_is_wider_than_the_screen() {
     for view in [view(View::Leech, &["combined.log"], 10), view(rule("status = 200"), &["combined.log"], 10)] {
         for columns in 60..=200 {
