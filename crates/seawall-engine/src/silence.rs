@@ -162,9 +162,9 @@ pub struct Elsewhere {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Trouble {
-    /// Lines come, and none can be read.
+    /// Lines come, and none or few can be read.
     Unread,
-    /// Lines can be read, and this is in none of them.
+    /// Lines can be read, and this is in none of them, or in few.
     Missing(Field),
     /// No lines come while the server goes on.
     Stopped,

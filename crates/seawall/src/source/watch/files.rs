@@ -258,6 +258,13 @@ mod tests {
             saved = Positions::default();
             files.note_positions(&mut saved);
         }
+        // As if both had been read.
+        let position = saved.files.values().flatten().next().cloned().expect("one is read");
+        saved.files.values_mut().for_each(|positions| *positions = vec![position.clone()]);
+        let mut files = Files::new(None);
+        files.add_pattern(pattern);
+        files.begin(&saved, false, NOW);
+        assert_eq!(read(&files), (1, 2));
     }
 
     #[test]
