@@ -178,6 +178,8 @@ struct Values<'a> {
     date: Option<&'a [u8]>,
     clock: Option<&'a [u8]>,
     calendar: Option<Calendar>,
+    /// Whether the target is known as the client sent it: a path or a query by itself may be what the server made of it.
+    has_target: bool,
     is_escaped: bool,
 }
 
@@ -202,10 +204,15 @@ impl<'a> Values<'a> {
                 let (host, user_agent, referer) = (request.host, request.user_agent, request.referer);
                 let named = request_line::read(text);
                 let host = if named.host.is_empty() { host } else { named.host };
+                self.has_target |= !named.path.is_empty();
                 *request = Request { host, user_agent, referer, ..named };
             }
             Field::Method => request.method = text,
-            Field::Target => (request.path, request.query) = Request::split_target(text),
+            Field::Target => {
+                self.has_target = true;
+                (request.path, request.query) = Request::split_target(text);
+            }
+            Field::Path | Field::Query if self.has_target => {}
             Field::Path => request.path = text,
             // Apache writes the question mark too.
             Field::Query => request.query = fields::present(text.strip_prefix(b"?").unwrap_or(text)),
@@ -312,6 +319,24 @@ mod tests {
                 entry.observation.cost.connection_time.as_micros()
             });
             assert_eq!(read, Ok(micros), "{format}");
+        }
+    }
+
+    #[test]
+    fn what_the_client_sent_goes_before_what_the_server_made_of_it() {
+        let request = r#""GET /wp-login.php?a HTTP/1.1""#;
+        for (format, line) in [
+            (r#""$request" $uri $args $msec"#, format!("{request} /index.php q=1 1431857103.250")),
+            (r#"$uri $args "$request" $msec"#, format!("/index.php q=1 {request} 1431857103.250")),
+            ("$request_uri $uri $msec", "/wp-login.php?a /index.php 1431857103.250".to_owned()),
+            (r#"%U%q "%r" %{sec}t"#, format!("/index.php?q=1 {request} 1431857103")),
+        ] {
+            let path = read(format, &line, |entry| {
+                let request = entry.observation.request;
+                assert_eq!(request.query, Some(&b"a"[..]), "{format}");
+                request.path.to_vec()
+            });
+            assert_eq!(path.as_deref(), Ok(&b"/wp-login.php"[..]), "{format}");
         }
     }
 
