@@ -141,7 +141,7 @@ mod tests {
         let written = output.and_then(|output| output.write("<page>new"));
         match (written, expected) {
             (Ok(()), Ok(target)) => {
-                assert_eq!(fs::read_to_string(path(target)).expect("written"), "<page>new", "{name}")
+                assert_eq!(fs::read_to_string(path(target)).expect("written"), "<page>new", "{name}");
             }
             (Err(error), Err(expected)) => {
                 assert!(error.to_string().contains(expected), "{name}: {error}");

@@ -140,6 +140,7 @@ impl Viewer for FirstSeen {
             Some(((first, ..), _)) => {
                 let time = |at: Timestamp| moment(at.as_seconds()).strftime("%F %T").to_string();
                 let clients = match self.clients.estimate() {
+                    0 => "nobody whose address is known".to_owned(),
                     1 => "one client".to_owned(),
                     clients => format!("about {} clients", grouped(clients)),
                 };

@@ -67,9 +67,13 @@ fn what_never_matched_is_said_to() {
 
 #[test]
 fn one_is_not_said_as_many_are() {
-    let one = view(rule("path = \"/x\""), &["combined.log"], 1);
-    let expected = |note: &String| note.starts_with("1 request matches, ") && note.contains(" to one client, from ");
-    assert!(one.notes.iter().any(expected), "{:?}", one.notes);
+    for (text, expected) in [
+        ("path = \"/x\"", "1 request matches, 0 B to nobody whose address is known, from "),
+        ("path starts-with \"/say\"", "2 requests match, 306 B to one client, from "),
+    ] {
+        let view = view(rule(text), &["combined.log"], 1);
+        assert!(view.notes.iter().any(|note| note.starts_with(expected)), "{:?}", view.notes);
+    }
 }
 
 #[test]
