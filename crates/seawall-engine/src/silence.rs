@@ -4,6 +4,8 @@
 //! its format was changed, or it is no longer written at all. A [`Silence`] watches one sensor by its counts, once a second, and
 //! raises an [`Alarm`] that names what went missing. It knows nothing of files.
 
+mod share;
+
 use std::fmt;
 use std::time::Duration;
 
@@ -12,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::observation::attribute::Attribute;
 use crate::observation::log::Reason;
 use crate::units::Timestamp;
+use share::RecentShare;
 
 /// So many lines one after the other of which none could be read are no accident.
 const UNREAD_LINES: u64 = 10;
@@ -159,9 +162,9 @@ pub struct Elsewhere {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Trouble {
-    /// Lines come, and none can be read.
+    /// Lines come, and none or few can be read.
     Unread,
-    /// Lines can be read, and this is in none of them.
+    /// Lines can be read, and this is in none of them, or in few.
     Missing(Field),
     /// No lines come while the server goes on.
     Stopped,
@@ -200,6 +203,10 @@ pub struct Silence {
     /// When a client's vote last had each field, and how many had it a second, usually.
     voted: [Option<Timestamp>; Field::ALL.len()],
     vote_rates: [f64; Field::ALL.len()],
+    /// Of the last lines those that could not be read, and of the last requests those without a client's address: a sensor that is
+    /// mostly blind has no long run of either.
+    unread: RecentShare,
+    without_address: RecentShare,
     alarms: Vec<Alarm>,
 }
 
@@ -213,6 +220,14 @@ impl Silence {
         let lines = reading.lines.saturating_sub(before.lines);
         let read = reading.read.saturating_sub(before.read);
         let votes = reading.votes.saturating_sub(before.votes);
+        self.unread.add(lines, lines.saturating_sub(read));
+        let address = Field::ALL
+            .iter()
+            .zip(reading.with)
+            .zip(before.with)
+            .find(|((field, _), _)| **field == Field::ClientAddress);
+        let with_address = address.map_or(0, |((_, now), before)| now.saturating_sub(before));
+        self.without_address.add(read, read.saturating_sub(with_address));
         if lines > 0 {
             let (heard, _) = self.heard.replace((now, elsewhere)).unwrap_or((looked, elsewhere));
             learn(&mut self.rate, lines, now.since(heard));
@@ -223,7 +238,7 @@ impl Silence {
             let trouble = Trouble::Missing(field);
             let (run, share) = (reading.runs[index], self.shares[index]);
             let is_missing = match field {
-                Field::ClientAddress => run >= NO_ADDRESS_REQUESTS,
+                Field::ClientAddress => run >= NO_ADDRESS_REQUESTS || self.without_address.is_most(),
                 Field::Query => {
                     let (rate, voted) = (self.vote_rates[index], self.voted[index].unwrap_or(now));
                     let is_expected = rate * now.since(voted).as_secs_f64() >= EXPECTED_LINES;
@@ -235,18 +250,28 @@ impl Silence {
                     run >= FIELD_REQUESTS && is_shared && share.is_some_and(|share| share >= FIELD_SHARE)
                 }
             };
-            let vote_rate = self.vote_rates[index];
+            let is_back = match field {
+                Field::ClientAddress => self.without_address.is_little(),
+                _ => with > 0,
+            };
+            let (vote_rate, missing) = (self.vote_rates[index], self.without_address.percent());
             let text = || {
                 let used_to = match share {
                     Some(_) if field == Field::Query => {
                         format!("{:.0} clients a minute came with one before", 60.0 * vote_rate)
                     }
-                    Some(share) if share >= 0.01 => format!("it was in {:.0}% before", 100.0 * share),
+                    Some(share) if share >= FIELD_SHARE => format!("it was in {:.0}% before", 100.0 * share),
+                    _ if run < NO_ADDRESS_REQUESTS => "those without it cannot be told from anybody else".to_owned(),
                     _ => "this log does not record it, so nobody can be told from anybody else".to_owned(),
                 };
-                format!("the {field} is in none of the last {run} requests; {used_to}")
+                match field {
+                    Field::ClientAddress if run < NO_ADDRESS_REQUESTS => {
+                        format!("{missing}% of the last requests came without a {field}; {used_to}")
+                    }
+                    _ => format!("the {field} is in none of the last {run} requests; {used_to}"),
+                }
             };
-            self.set(now, trouble, is_missing, with > 0 && !is_missing, text, &mut changes);
+            self.set(now, trouble, is_missing, is_back && !is_missing, text, &mut changes);
             // What is usual is not unlearned from what is missing.
             let votes_with = reading.votes_with[index].saturating_sub(before.votes_with[index]);
             if votes_with > 0
@@ -261,13 +286,18 @@ impl Silence {
                 self.shares[index] = Some(learned);
             }
         }
-        let run = reading.unread_run;
+        let (run, unread) = (reading.unread_run, self.unread.percent());
         let text = || {
             let reason = reading.reason.map(|reason| format!(": {reason}")).unwrap_or_default();
-            format!("none of the last {run} lines could be read{reason}; --format names the format")
+            let which = if run >= UNREAD_LINES {
+                format!("none of the last {run} lines could be read")
+            } else {
+                format!("{unread}% of the last lines could not be read")
+            };
+            format!("{which}{reason}; --format names the format")
         };
-        let is_unread = run >= UNREAD_LINES;
-        self.set(now, Trouble::Unread, is_unread, read > 0 && !is_unread, text, &mut changes);
+        let is_unread = run >= UNREAD_LINES || self.unread.is_most();
+        self.set(now, Trouble::Unread, is_unread, self.unread.is_little() && !is_unread, text, &mut changes);
         self.look_for_stop(now, lines, elsewhere, &mut changes);
         changes
     }
@@ -331,246 +361,4 @@ fn learn(rate: &mut f64, count: u64, passed: Duration) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const START: Timestamp = Timestamp::from_seconds(1_700_000_000);
-
-    /// A sensor of so many lines a second, and what is told of it.
-    struct Watched {
-        silence: Silence,
-        reading: Reading,
-        elsewhere: Elsewhere,
-        second: u64,
-    }
-
-    impl Watched {
-        fn new() -> Self {
-            let (silence, reading, elsewhere) = (Silence::default(), Reading::default(), Elsewhere::default());
-            Self { silence, reading, elsewhere, second: 0 }
-        }
-
-        /// Goes on for so many seconds; what is told, with the second from the beginning of this.
-        fn run(&mut self, seconds: u64, step: impl Fn(&mut Reading, &mut Elsewhere)) -> Vec<(u64, Change)> {
-            let mut told = Vec::new();
-            for second in 0..seconds {
-                let before = self.reading;
-                step(&mut self.reading, &mut self.elsewhere);
-                let read = self.reading.read - before.read;
-                self.reading.unread_run =
-                    if read > 0 { 0 } else { before.unread_run + self.reading.lines - before.lines };
-                for (index, run) in self.reading.runs.iter_mut().enumerate() {
-                    *run = if self.reading.with[index] > before.with[index] { 0 } else { before.runs[index] + read };
-                }
-                self.second += 1;
-                let changes =
-                    self.silence.look(START + Duration::from_secs(self.second), &self.reading, self.elsewhere);
-                told.extend(changes.into_iter().map(|change| (second, change)));
-            }
-            told
-        }
-    }
-
-    fn whole(lines: u64) -> impl Fn(&mut Reading, &mut Elsewhere) {
-        move |reading, elsewhere| {
-            reading.lines += lines;
-            reading.read += lines;
-            reading.votes += lines;
-            reading.with.iter_mut().chain(&mut reading.votes_with).for_each(|with| *with += lines);
-            reading.clients_without = [0; Field::ALL.len()];
-            elsewhere.accepted += lines;
-        }
-    }
-
-    fn raised(told: &[(u64, Change)]) -> Vec<(u64, Trouble)> {
-        let alarms = told.iter().filter_map(|(second, change)| match change {
-            Change::Raised(alarm) => Some((*second, alarm.trouble)),
-            Change::Cleared(_) => None,
-        });
-        alarms.collect()
-    }
-
-    #[test]
-    fn nothing_is_said_of_a_sensor_that_does_its_work() {
-        let mut watched = Watched::new();
-        assert_eq!(watched.run(600, whole(3)), []);
-        // A quiet night, with the odd visitor.
-        for _ in 0..20 {
-            assert_eq!(watched.run(60, |_, _| {}), []);
-            assert_eq!(watched.run(1, whole(1)), []);
-        }
-    }
-
-    #[test]
-    fn a_format_that_nobody_knows_is_told_with_the_reason() {
-        let mut watched = Watched::new();
-        watched.run(60, whole(5));
-        let told = watched.run(60, |reading, _| {
-            reading.lines += 5;
-            reading.reason = Some(Reason::NoTimestamp);
-        });
-        assert_eq!(raised(&told), [(1, Trouble::Unread)]);
-        assert!(watched.silence.alarms()[0].text.contains("no time stamp"), "{:?}", watched.silence.alarms());
-        let told = watched.run(1, whole(5));
-        assert!(matches!(told.as_slice(), [(0, Change::Cleared(_))]), "{told:?}");
-        assert_eq!(watched.silence.alarms(), []);
-    }
-
-    #[test]
-    fn what_goes_wrong_within_the_second_of_the_last_good_line_is_told() {
-        let mut watched = Watched::new();
-        watched.run(5, whole(5));
-        let (before, now) = (watched.reading, START + Duration::from_secs(6));
-        let reading = Reading { lines: before.lines + 20, read: before.read + 5, unread_run: 15, ..before };
-        let told = watched.silence.look(now, &reading, Elsewhere::default());
-        assert!(matches!(told.as_slice(), [Change::Raised(Alarm { trouble: Trouble::Unread, .. })]), "{told:?}");
-        // Nothing more comes, and it is said all the same.
-        assert_eq!(watched.silence.look(now + Duration::from_secs(1), &reading, Elsewhere::default()), []);
-        assert_eq!(watched.silence.alarms().len(), 1);
-    }
-
-    #[test]
-    fn addresses_that_go_missing_are_told_and_so_are_any_other_fields() {
-        for (index, field) in Field::ALL.into_iter().enumerate() {
-            let mut watched = Watched::new();
-            watched.run(60, whole(5));
-            let told = watched.run(60, |reading, elsewhere| {
-                let before = *reading;
-                whole(5)(reading, elsewhere);
-                (reading.with[index], reading.votes_with[index]) = (before.with[index], before.votes_with[index]);
-                reading.clients_without[index] = before.clients_without[index] + 5;
-            });
-            let found = raised(&told);
-            let latest = if field == Field::Query { 30 } else { 10 };
-            assert!(
-                matches!(found.as_slice(), [(second, trouble)] if *trouble == Trouble::Missing(field) && *second <= latest),
-                "{found:?}"
-            );
-            let used_to = if field == Field::Query { "clients a minute came" } else { "it was in 100% before" };
-            assert!(watched.silence.alarms()[0].text.contains(used_to), "{:?}", watched.silence.alarms());
-        }
-    }
-
-    #[test]
-    fn one_client_that_leaves_a_field_out_is_no_alarm() {
-        let referer = Field::ALL.iter().position(|field| *field == Field::Referer).expect("a field");
-        let mut watched = Watched::new();
-        watched.run(60, whole(5));
-        // At night it is alone with the site, however much it asks for.
-        let told = watched.run(600, |reading, elsewhere| {
-            let before = *reading;
-            whole(50)(reading, elsewhere);
-            reading.votes = before.votes + u64::from(before.read.is_multiple_of(60));
-            (reading.with[referer], reading.votes_with[referer]) = (before.with[referer], before.votes_with[referer]);
-            reading.clients_without[referer] = 1;
-        });
-        assert_eq!(told, []);
-        // The next visitors have it as ever; then the log has it no more.
-        assert_eq!(watched.run(60, whole(5)), []);
-        let told = watched.run(60, |reading, elsewhere| {
-            let before = *reading;
-            whole(5)(reading, elsewhere);
-            (reading.with[referer], reading.votes_with[referer]) = (before.with[referer], before.votes_with[referer]);
-            reading.clients_without[referer] = before.clients_without[referer] + 1;
-        });
-        assert_eq!(raised(&told), [(9, Trouble::Missing(Field::Referer))]);
-    }
-
-    /// Requests of as many clients, of which so many a second have a query.
-    fn with_queries(lines: u64, queries: u64) -> impl Fn(&mut Reading, &mut Elsewhere) {
-        move |reading, elsewhere| {
-            let before = *reading;
-            whole(lines)(reading, elsewhere);
-            let query = Field::ALL.len() - 1;
-            assert_eq!(Field::ALL[query], Field::Query);
-            (reading.with[query], reading.votes_with[query]) =
-                (before.with[query] + queries, before.votes_with[query] + queries);
-            let clients = before.clients_without[query] + u32::try_from(lines).expect("few");
-            reading.clients_without[query] = if queries > 0 { 0 } else { clients };
-        }
-    }
-
-    #[test]
-    fn a_log_that_loses_its_queries_is_told_although_few_requests_have_one() {
-        let mut watched = Watched::new();
-        assert_eq!(watched.run(600, with_queries(10, 1)), []);
-        let told = watched.run(120, with_queries(10, 0));
-        assert!(matches!(raised(&told).as_slice(), [(20..=40, Trouble::Missing(Field::Query))]), "{told:?}");
-        assert!(watched.silence.alarms()[0].text.contains("clients a minute came with one before"));
-        let told = watched.run(1, with_queries(10, 1));
-        assert!(matches!(told.as_slice(), [(0, Change::Cleared(_))]), "{told:?}");
-    }
-
-    #[test]
-    fn a_flood_without_queries_is_no_loss_of_them() {
-        let mut watched = Watched::new();
-        watched.run(600, with_queries(10, 1));
-        for _ in 0..60 {
-            assert_eq!(watched.run(3, with_queries(5_000, 0)), []);
-            assert_eq!(watched.run(1, with_queries(5_000, 4)), []);
-        }
-        // Nor is it one when the only client that had one has gone.
-        let mut watched = Watched::new();
-        for _ in 0..10 {
-            watched.run(59, with_queries(10, 0));
-            watched.run(1, with_queries(10, 1));
-        }
-        assert_eq!(watched.run(3_600, with_queries(10, 0)), []);
-    }
-
-    #[test]
-    fn a_log_that_never_had_addresses_is_told_and_one_without_referers_is_not() {
-        let mut watched = Watched::new();
-        let told = watched.run(60, |reading, _| {
-            reading.lines += 1;
-            reading.read += 1;
-        });
-        assert_eq!(raised(&told), [(19, Trouble::Missing(Field::ClientAddress))]);
-    }
-
-    #[test]
-    fn a_log_that_is_no_longer_written_is_told_while_the_server_goes_on() {
-        let mut watched = Watched::new();
-        watched.run(120, whole(5));
-        let told = watched.run(60, |_, elsewhere| elsewhere.accepted += 1);
-        assert_eq!(raised(&told), [(19, Trouble::Stopped)]);
-        assert!(matches!(watched.run(1, whole(1)).as_slice(), [(0, Change::Cleared(_))]));
-        // Nothing goes on anywhere: the server is down, or nobody comes.
-        assert_eq!(watched.run(600, |_, _| {}), []);
-    }
-
-    #[test]
-    fn a_log_that_was_never_written_is_told_while_connections_are_accepted() {
-        let mut watched = Watched::new();
-        let told = watched.run(60, |_, elsewhere| elsewhere.accepted += 2);
-        assert_eq!(raised(&told), [(45, Trouble::Stopped)]);
-        assert!(watched.silence.alarms()[0].text.contains("is it the log that the server writes?"));
-        assert!(matches!(watched.run(1, whole(1)).as_slice(), [(0, Change::Cleared(_))]));
-    }
-
-    #[test]
-    fn a_log_that_nobody_has_need_to_write_is_no_alarm() {
-        // A shell and a watch over this machine.
-        assert_eq!(
-            Watched::new().run(600, |_, elsewhere| elsewhere.accepted += u64::from(elsewhere.accepted < 40)),
-            []
-        );
-        // The connections are those of another log.
-        let others = |_: &mut Reading, elsewhere: &mut Elsewhere| {
-            elsewhere.accepted += 5;
-            elsewhere.lines += 5;
-        };
-        assert_eq!(Watched::new().run(600, others), []);
-    }
-
-    #[test]
-    fn a_site_of_few_visitors_may_be_silent_for_longer() {
-        let mut watched = Watched::new();
-        for _ in 0..60 {
-            watched.run(9, |_, elsewhere| elsewhere.accepted += 1);
-            watched.run(1, whole(1));
-        }
-        let told = watched.run(600, |_, elsewhere| elsewhere.accepted += 1);
-        assert!(matches!(raised(&told).as_slice(), [(150..=260, Trouble::Stopped)]), "{told:?}");
-    }
-}
+mod tests;

@@ -1,14 +1,11 @@
 //! `seawall anonymize`
 
-use std::fs::{self, File};
 use std::io::{self, IsTerminal as _, Write};
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use tempfile::NamedTempFile;
-
 use super::Failure;
+use super::output_file::OutputFile;
 use super::treatment::{self, shown};
 use crate::config::{self, Environment};
 use crate::host::clock::Clock;
@@ -104,47 +101,18 @@ enum Output {
     Standard(io::StdoutLock<'static>),
     /// On a terminal, which a line could act on, nothing is shown as it came.
     Terminal(io::StdoutLock<'static>),
-    /// A file that takes its name when it is whole.
-    File {
-        unfinished: NamedTempFile,
-        path: PathBuf,
-    },
-    /// A device or a pipe.
-    Device(File),
+    File(OutputFile),
 }
 
 impl Output {
     fn open(path: Option<&Path>, inputs: &[PathBuf]) -> Result<Self, Failure> {
-        let Some(path) = path else {
-            let output = io::stdout();
-            let is_terminal = output.is_terminal();
-            let output = output.lock();
-            return Ok(if is_terminal { Self::Terminal(output) } else { Self::Standard(output) });
-        };
-        let failed = |error: io::Error| shown(format_args!("cannot write {}: {error}", path.display()));
-        let mut path = path.to_owned();
-        if let Ok(metadata) = fs::metadata(&path) {
-            let is_same = |input: &&PathBuf| {
-                fs::metadata(input).is_ok_and(|input| (input.dev(), input.ino()) == (metadata.dev(), metadata.ino()))
-            };
-            if metadata.is_file() && inputs.iter().any(|input| is_same(&input)) {
-                let path = escape(path.to_string_lossy().as_bytes());
-                // What a server writes into it meanwhile would be lost.
-                return Err(Failure::usage(format!(
-                    "--output {path} is one of the logs; name another, and move it then"
-                )));
-            }
-            if !metadata.is_file() {
-                let file = File::options().write(true).open(&path).map_err(failed)?;
-                return Ok(Self::Device(file));
-            }
-            // A link stays one.
-            path = fs::canonicalize(&path).map_err(failed)?;
+        if let Some(path) = path {
+            return OutputFile::open("--output", path, inputs, None).map(Self::File);
         }
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let everybody = fs::Permissions::from_mode(0o666);
-        let unfinished = tempfile::Builder::new().prefix(".seawall-").permissions(everybody).tempfile_in(folder);
-        Ok(Self::File { unfinished: unfinished.map_err(failed)?, path })
+        let output = io::stdout();
+        let is_terminal = output.is_terminal();
+        let output = output.lock();
+        Ok(if is_terminal { Self::Terminal(output) } else { Self::Standard(output) })
     }
 
     fn is_terminal(&self) -> bool {
@@ -153,11 +121,7 @@ impl Output {
 
     /// Whether everything was written.
     fn finish(self) -> Result<(), Failure> {
-        let Self::File { unfinished, path } = self else { return Ok(()) };
-        unfinished
-            .persist(&path)
-            .map(|_| ())
-            .map_err(|error| shown(format_args!("cannot write {}: {}", path.display(), error.error)))
+        if let Self::File(file) = self { file.finish() } else { Ok(()) }
     }
 }
 
@@ -173,16 +137,14 @@ impl Write for Output {
                 }
                 Ok(bytes.len())
             }
-            Self::File { unfinished, .. } => unfinished.write(bytes),
-            Self::Device(file) => file.write(bytes),
+            Self::File(file) => file.write(bytes),
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
         match self {
             Self::Standard(output) | Self::Terminal(output) => output.flush(),
-            Self::File { unfinished, .. } => unfinished.flush(),
-            Self::Device(file) => file.flush(),
+            Self::File(file) => file.flush(),
         }
     }
 }

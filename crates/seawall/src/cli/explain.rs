@@ -9,15 +9,19 @@ use seawall_engine::observation::log::FormatChoice;
 use super::Failure;
 use super::logs::{Unreadable, files};
 use super::output::{clients, print, screen};
+use super::output_file::{Kind, OutputFile};
 use crate::config::{self, NetworkFiles};
 use crate::networks::Networks;
 use crate::show::explain::explain;
 use crate::show::explain::terminal::render;
 use crate::show::log::{Logs, Progress};
-use crate::show::text::escape;
 
 /// Sampling is the same in each run, so that the same logs are explained in the same way.
 const SEED: u64 = 1;
+
+/// What `--rules-out` may replace. Rules that somebody wrote by hand begin otherwise.
+const RULES_FILE: Kind =
+    Kind { name: "file of rules of an earlier run", beginning: "# Rules that explain the surges of a log." };
 
 const EXAMPLES: &str = "\
 Examples:
@@ -79,16 +83,16 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     };
     let networks = Networks::load(&network_files).map_err(Failure::machine)?;
     let logs = files(&arguments.logs);
+    let rules_out = arguments.rules_out.as_ref();
+    let rules_out =
+        rules_out.map(|path| OutputFile::open("--rules-out", path, &logs, Some(&RULES_FILE))).transpose()?;
     let mut unreadable = Unreadable::default();
     let explanation =
         explain(&Logs::new(&logs, arguments.format.as_ref()), &networks, SEED, &mut Progress::on_terminal(), |error| {
             unreadable.say(error);
         });
-    if let Some(path) = &arguments.rules_out {
-        std::fs::write(path, explanation.rules_file()).map_err(|error| {
-            let name = escape(path.to_string_lossy().as_bytes());
-            Failure::machine(format!("failed to write the rules to {name}: {error}"))
-        })?;
+    if let Some(file) = rules_out {
+        file.write(&explanation.rules_file())?;
     }
     let summary = explanation.summary(&networks, &clients(arguments.show_addresses)?, arguments.show_addresses);
     if arguments.json {

@@ -16,6 +16,7 @@ mod journal;
 mod logs;
 mod notify;
 mod output;
+mod output_file;
 mod panic;
 pub(crate) mod reference;
 mod reload;

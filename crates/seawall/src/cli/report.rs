@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal as _;
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::builder::PossibleValue;
@@ -15,6 +15,7 @@ use super::Failure;
 use super::journal;
 use super::logs::{Unreadable, expression, files, networks_and_lists};
 use super::output::{clients, print, screen};
+use super::output_file::{Kind, OutputFile};
 use crate::config::Environment;
 use crate::host::clock::wall_clock;
 use crate::networks::Networks;
@@ -22,7 +23,6 @@ use crate::show::log::{Filter, Logs, Progress};
 use crate::show::record_report::RecordReport;
 use crate::show::report::views::{self, VIEWS, View};
 use crate::show::report::{Options, Report, csv, html, panel_names, terminal};
-use crate::show::text::escape;
 
 /// The most memory that a compiled --match may take, in bytes: what people write takes a few KiB.
 const MATCH_BYTES_MAX: usize = 1 << 20;
@@ -133,6 +133,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let filter = filter.map(Filter::new);
     let (view, paths) = view(arguments, &lists)?;
     let paths = files(paths);
+    let kind = Kind { name: "report of seawall", beginning: html::BEGINNING };
+    let page = arguments.html.as_ref().map(|path| OutputFile::open("--html", path, &paths, Some(&kind)));
+    let page = page.transpose()?;
     let networks = Networks::load(&network_files).map_err(Failure::machine)?;
     let logs =
         Logs { filter: filter.as_ref(), networks: Some(&networks), ..Logs::new(&paths, arguments.format.as_ref()) };
@@ -149,24 +152,24 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let failed = |error: &_| unreadable.say(error);
     let text = if let Some(view) = view {
         let summary = view.read(&logs, &options, top, &mut progress, failed);
+        if let Some(page) = page {
+            write(page, &html::render(&summary.page()).map_err(Failure::machine)?)?;
+            return Ok(unreadable.exit_code());
+        }
         match arguments {
             Arguments { json: true, .. } => json(&summary)?,
             Arguments { csv: true, .. } => summary.csv().map_err(Failure::machine)?,
-            Arguments { html: Some(path), .. } => {
-                write(path, &html::render(&summary.page()).map_err(Failure::machine)?)?;
-                return Ok(unreadable.exit_code());
-            }
             _ => views::render(&summary, screen(&std::io::stdout())),
         }
     } else {
         let summary = Report::read(&logs, options, &mut progress, failed).summary(top);
+        if let Some(page) = page {
+            write(page, &html::render(&summary).map_err(Failure::machine)?)?;
+            return Ok(unreadable.exit_code());
+        }
         match arguments {
             Arguments { json: true, .. } => json(&summary)?,
             Arguments { csv: true, .. } => csv::render(&summary).map_err(Failure::machine)?,
-            Arguments { html: Some(path), .. } => {
-                write(path, &html::render(&summary).map_err(Failure::machine)?)?;
-                return Ok(unreadable.exit_code());
-            }
             _ => terminal::render(&summary, screen(&std::io::stdout())),
         }
     };
@@ -231,10 +234,9 @@ fn json(summary: &impl Serialize) -> Result<String, Failure> {
 }
 
 /// Writes the page, and says where to whoever watches.
-fn write(path: &Path, page: &str) -> Result<(), Failure> {
-    let name = escape(path.to_string_lossy().as_bytes());
-    std::fs::write(path, page)
-        .map_err(|error| Failure::machine(format!("failed to write the report to {name}: {error}")))?;
+fn write(file: OutputFile, page: &str) -> Result<(), Failure> {
+    let name = file.name();
+    file.write(page)?;
     if std::io::stderr().is_terminal() {
         eprintln!("seawall: wrote {name}");
     }

@@ -164,6 +164,22 @@ fn its_rules_are_read_by_backtest() {
 }
 
 #[test]
+fn its_rules_replace_those_of_an_earlier_run_and_nothing_else() {
+    let line = "192.0.2.1 - - [17/May/2015:10:05:03 +0000] \"GET / HTTP/1.1\" 200 5\n";
+    let (output, folder) = run(line, &["--rules-out", "rules.txt"]);
+    assert_eq!(output.status.code(), Some(0));
+    let live = folder.path().join("live.log");
+    fs::write(&live, line).expect("room");
+    for (target, code) in [("rules.txt", 0), ("live.log", 2), ("access.log", 2)] {
+        let mut again = Command::new(env!("CARGO_BIN_EXE_seawall"));
+        again.args(["explain", "--rules-out", target, "access.log"]).current_dir(folder.path());
+        let output = again.output().expect("the program runs");
+        assert_eq!(output.status.code(), Some(code), "{target}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    assert_eq!(fs::read_to_string(&live).expect("it is there"), line);
+}
+
+#[test]
 fn people_read_when_what_whom_and_what_to_do() {
     let (output, _folder) = run(&turns(), &[]);
     let shown = String::from_utf8_lossy(&output.stdout);

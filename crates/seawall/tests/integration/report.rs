@@ -10,6 +10,8 @@ use flate2::write::GzEncoder;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::support::say_skipped;
+
 pub(crate) fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_seawall"));
     command.arg("report").args(arguments).env_remove("COLUMNS").env_remove("NO_COLOR");
@@ -249,6 +251,25 @@ fn a_list_of_addresses_in_place_of_the_client_is_shown_nowhere() {
 }
 
 #[test]
+fn a_page_replaces_an_older_one_and_no_log() {
+    let folder = folder();
+    let log = file(&folder, "access.log.1", b"192.0.2.1 - - [17/May/2015:10:05:03 +0000] \"GET / HTTP/1.1\" 200 5\n");
+    // As the shell hands over `--html access.log*`.
+    let live = file(&folder, "access.log", b"a line\n");
+    let output = run(&["--html", &live, &log]);
+    assert_eq!((output.status.code(), text(&output.stdout)), (Some(2), ""));
+    assert!(text(&output.stderr).contains("is no report of seawall"), "{}", text(&output.stderr));
+    assert_eq!(fs::read(&live).expect("it is there"), b"a line\n");
+    let page = format!("{}/report.html", folder.path().display());
+    let pages = [&[][..], &["--view", "leech"]].map(|arguments| {
+        let output = run(&[arguments, &["--html", &page, &log]].concat());
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        fs::read_to_string(&page).expect("it is there")
+    });
+    assert_ne!(pages[0], pages[1]);
+}
+
+#[test]
 fn pseudonyms_are_new_in_each_run() {
     let clients = || {
         let report = json(&run(&["--json", &test_data("combined.log")]));
@@ -304,7 +325,7 @@ pub(crate) fn panel<'a>(report: &'a Value, name: &str) -> &'a Value {
 /// A real log, from the folder that SEAWALL_CORPUS names.
 fn corpus(name: &str) -> Option<String> {
     let Some(folder) = std::env::var_os("SEAWALL_CORPUS") else {
-        eprintln!("skipped: SEAWALL_CORPUS is unset; it names the folder with real logs");
+        say_skipped("SEAWALL_CORPUS is unset; it names the folder with real logs");
         return None;
     };
     let path = PathBuf::from(folder).join("logs").join(name);

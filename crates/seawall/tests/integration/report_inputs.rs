@@ -215,7 +215,7 @@ fn the_web_page_is_one_file_in_which_nothing_of_a_log_is_markup() {
     }
     let output = run(&["--html", "/nonexistent/report.html", &log]);
     assert_eq!(output.status.code(), Some(4));
-    assert!(text(&output.stderr).contains("failed to write the report to /nonexistent/report.html"));
+    assert!(text(&output.stderr).contains("failed to write /nonexistent/report.html"));
 }
 
 #[test]

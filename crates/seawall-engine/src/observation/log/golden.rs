@@ -2,54 +2,6 @@
 
 use super::*;
 
-/// The real logs, the format of each, and the lines in it that are no requests: messages of servers, and one line that is cut off.
-const CORPUS: [(&str, Format, usize); 16] = [
-    ("apache-combined-10k.log", Format::Combined, 1),
-    ("hub-apache2-logs.log", Format::Combined, 2),
-    ("hub-apache2-malformed.log", Format::Combined, 0),
-    ("hub-aws-alb-logs.log", Format::AwsLoadBalancer, 0),
-    ("hub-caddy-logs.log", Format::Caddy, 1),
-    ("hub-envoy-logs.log", Format::Envoy, 0),
-    ("hub-haproxy-logs.log", Format::Haproxy, 3),
-    ("hub-http-dos-bypass-cache.log", Format::Combined, 0),
-    ("hub-litespeed-logs.log", Format::Combined, 2),
-    ("hub-nginx-http-malformed.log", Format::Combined, 0),
-    ("hub-nginx-proxy-manager-logs.log", Format::ProxyManager, 2),
-    ("hub-traefik_clf.log", Format::Combined, 0),
-    ("hub-traefik_json.log", Format::Traefik, 1),
-    ("lnav-caddy_log.0.log", Format::Caddy, 35),
-    ("lnav-haproxy.0.log", Format::Haproxy, 4),
-    ("lnav-shop_access_log.0.log", Format::Combined, 0),
-];
-
-/// Every line of real logs that is a request is read, at a moment of our time, and the format of each log is
-/// known.
-#[test]
-fn the_corpus_is_read() {
-    let Some(folder) = std::env::var_os("SEAWALL_CORPUS") else {
-        return eprintln!("skipped: SEAWALL_CORPUS names no folder of real logs");
-    };
-    for (name, format, others) in CORPUS {
-        let content = std::fs::read(std::path::Path::new(&folder).join("logs").join(name)).expect(name);
-        let lines = || content.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii_end).filter(|line| !line.is_empty());
-        assert_eq!(recognise(lines()).map(|found| found.format), Some(format), "{name}");
-        let mut reader = Reader::default();
-        let mut unread = Vec::new();
-        for line in lines() {
-            match reader.read(line) {
-                Ok(entry) => {
-                    assert!(entry.observation.at.as_seconds() > 1_400_000_000, "{name}: {}", line.escape_ascii());
-                }
-                Err(reason) => unread.push((reason, line.escape_ascii().to_string())),
-            }
-        }
-        assert_eq!(unread.len(), others, "{name}: {unread:#?}");
-        // Of what looks like requests, nothing but the line that is cut off.
-        let requests = unread.iter().filter(|(reason, _)| !matches!(reason, Reason::NoTimestamp | Reason::NotARequest));
-        assert!(requests.count() * 100 <= lines().count(), "{name}: {unread:#?}");
-    }
-}
-
 /// What the last of `lines` says.
 fn show(lines: &[&str]) -> String {
     let mut reader = Reader::default();
@@ -209,6 +161,54 @@ fn nginx_in_json() {
 }
 
 #[test]
+fn json_says_what_the_client_asked_for_in_the_field_that_is_nearest_to_it() {
+    let read = |members: &str, expected: &str| {
+        let line = format!(r#"{{"time":"2024-05-01T10:00:01Z","remote_addr":"192.0.2.1",{members},"status":200}}"#);
+        let shown = show(&[&line]);
+        let fields: Vec<&str> = shown.split(" | ").collect();
+        assert_eq!(fields.get(4..9).map(|fields| fields.join(" ")).as_deref(), Some(expected), "{line}");
+    };
+    let asked = "GET  /wp-login.php a=b HTTP/1.1";
+    read(r#""request":"GET /wp-login.php?a=b HTTP/1.1","uri":"/index.php","args":"a=b""#, asked);
+    read(r#""uri":"/index.php","args":"a=b","request":"GET /wp-login.php?a=b HTTP/1.1""#, asked);
+    read(r#""request_uri":"/wp-login.php?a=b","uri":"/index.php","request_method":"GET""#, asked);
+    read(r#""url":"/x","request_uri":"/wp-login.php?a=b","path":"/y","method":"GET""#, asked);
+    read(r#""uri":"/a","path":"/b","args":"c","method":"GET""#, "GET  /a c HTTP/1.1");
+    read(r#""request":"-","path":"/b","method":"GET""#, "GET  /b - HTTP/0.9");
+    // As some who write JSON do, with a backslash before each slash.
+    read(r#""request":"GET \/wp-login.php?a=b HTTP\/1.1""#, asked);
+    read(r#""request":"GET http:\/\/a.example:80\/x?y HTTP\/2.0""#, "GET a.example /x y HTTP/2.0");
+    read(r#""request_uri":"\/wp-login.php?a=b","method":"GET","server_protocol":"HTTP\/1.1""#, asked);
+    // A backslash of the client's.
+    read(r#""request":"GET /a\\/b HTTP/1.1""#, r"GET  /a\/b - HTTP/1.1");
+}
+
+#[test]
+fn the_time_in_json_is_the_first_that_is_one() {
+    let at = |members: &str| {
+        let line = format!(r#"{{{members},"remote_addr":"192.0.2.1","request":"GET / HTTP/1.1","status":200}}"#);
+        show(&[&line]).split(" | ").nth(1).unwrap_or("none").to_owned()
+    };
+    for members in [
+        r#""ts":1714557601,"time":"2024-05-01T12:00:01+02:00""#,
+        r#""time":12,"timestamp":"2024-05-01T12:00:01+02:00""#,
+        r#""time":"0.005","msec":1714557601.000"#,
+        r#""time_local":"01\/May\/2024:10:00:01 +0000""#,
+    ] {
+        assert_eq!(at(members), "1714557601.000000", "{members}");
+    }
+    assert_eq!(at(r#""time":12"#), "none");
+}
+
+#[test]
+fn a_duration_in_json_has_a_unit_only_where_its_maker_is_known() {
+    let line = r#"{"method":"GET","path":"/orders","format":"html","controller":"OrdersController","status":200,"duration":58.33,"time":"2025-05-17T10:05:03Z","ip":"192.0.2.1"}"#;
+    let mut reader = Reader::default();
+    let entry = reader.read(line.as_bytes()).expect("a request");
+    assert!(!entry.is_timed && entry.observation.cost.connection_time.is_zero());
+}
+
+#[test]
 fn caddy() {
     check(
         &[
@@ -246,6 +246,28 @@ fn envoy_in_both_ways() {
 }
 
 #[test]
+fn envoy_as_istio_has_it() {
+    let line = |forwarded: &str| {
+        format!(
+            r#"[2020-11-25T21:26:18.409Z] "GET /status/418?a HTTP/1.1" 418 - via_upstream - "-" 0 135 4 3 "{forwarded}" "curl/7.73" "84961386" "httpbin:8000" "198.51.100.23:80" inbound|8000|| 127.0.0.1:41854 198.51.100.23:80 192.0.2.27:37652 outbound_.8000 default"#
+        )
+    };
+    let read = |client: &str, forwarded: &str| {
+        format!(
+            "envoy | 1606339578.409000 | {client} | {forwarded} | GET | httpbin | /status/418 | a | HTTP/1.1 | 418 | 135 | 4ms | 3ms | curl/7.73 | -"
+        )
+    };
+    check(&[&line("-")], &read("192.0.2.27", "-"));
+    check(&[&line("203.0.113.7,192.0.2.1")], &read("192.0.2.1", "203.0.113.7,192.0.2.1"));
+    check(
+        &[
+            r#"{"authority":"httpbin:8000","bytes_received":0,"bytes_sent":135,"downstream_remote_address":"192.0.2.27:37652","duration":4,"method":"GET","path":"/status/418?a","protocol":"HTTP/1.1","response_code":418,"start_time":"2020-11-25T21:26:18.409Z","upstream_service_time":"3","user_agent":"curl/7.73","x_forwarded_for":null}"#,
+        ],
+        &read("192.0.2.27", "-"),
+    );
+}
+
+#[test]
 fn haproxy() {
     check(
         &[
@@ -258,6 +280,12 @@ fn haproxy() {
             r#"[2001:db8::1]:53332 [25/Feb/2019:16:19:48.143] in bk/<NOSRV> -1/-1/-1/-1/5 503 +212 - - SC-- 2/1/0/0/0 0/0 "GET / HTTP/1.0""#,
         ],
         "haproxy | 1551111588.143000 | 2001:db8::1 | - | GET |  | / | - | HTTP/1.0 | 503 | 212 | 5ms | 5ms | - | -",
+    );
+    check(
+        &[
+            r#"unix:1 [25/Feb/2019:16:19:48.143] in bk/srv 0/0/7/1457/1487 200 11394 - - ---- 2/1/0/0/0 0/0 {|A/1#7C} "GET /a#22?b#23 HTTP/1.1""#,
+        ],
+        "haproxy | 1551111588.143000 | - | - | GET |  | /a\" | b# | HTTP/1.1 | 200 | 11394 | 1.487s | 1.457s | A/1| | -",
     );
     check(&["192.0.2.1:50033 [28/Feb/2025:02:43:10.123] in/1: SSL handshake failure"], "not-a-request");
 }
@@ -337,12 +365,39 @@ fn directives_are_those_that_name_what_is_needed() {
     {
         check(&[directive], "directive");
     }
-    for directive in ["#Fields: date time c-ip", "#Fields: c-ip cs-uri-stem", "#Fields:"] {
-        check(&[directive], "directive");
-        check(&[directive, line], "no-timestamp");
+    let whole = "#Fields: date time c-ip cs-method cs-uri-stem";
+    for (directive, reason) in [
+        ("#Fields: date time c-ip", "no-target-column"),
+        ("#Fields: c-ip cs-uri-stem", "no-time-column"),
+        ("#Fields:", "no-time-column"),
+        ("#Fields: time c-ip cs-method cs-uri-stem", "no-date-column"),
+    ] {
+        check(&[directive], reason);
+        check(&[directive, line], reason);
+        // The columns of before hold no longer, and later ones hold again.
+        check(&[whole, directive, line], reason);
+        assert!(show(&[directive, whole, line]).starts_with("w3c | "), "{directive}");
     }
     check(&["#Fields: date time 5 cs-uri-stem"], "no-timestamp");
     check(&["#Fields: date time cs-uri-stem \"x\""], "no-timestamp");
+}
+
+#[test]
+fn the_day_of_a_directive_is_that_of_lines_that_name_none() {
+    let read = |directives: &[&str], line: &str| {
+        let shown = show(&[directives, &[line]].concat());
+        shown.split(" | ").skip(1).step_by(3).take(3).map(str::to_owned).collect::<Vec<_>>().join(" ")
+    };
+    let columns = "#Fields: time c-ip cs-method cs-uri sc-status";
+    let line = "12:00:01 192.0.2.1 GET /a?b=c 200";
+    assert_eq!(read(&["#Date: 2024-05-01 00:00:00", columns], line), "1714564801.000000 GET b=c");
+    assert_eq!(
+        read(&["#Date: 2024-05-01 00:00:00", columns, "#Date: 2024-05-02 00:00:00"], line),
+        "1714651201.000000 GET b=c"
+    );
+    let absolute = "12:00:01 192.0.2.1 GET http://a.example/a?b=c 200";
+    assert_eq!(read(&["#Date: 2024-05-01 00:00:00", columns], absolute), "1714564801.000000 GET b=c");
+    check(&["#Date: yesterday", columns, line], "no-date-column");
 }
 
 #[test]

@@ -16,7 +16,11 @@ const FIELDS_BEFORE_CAPTURES: usize = 5;
 
 pub(super) fn read(line: &[u8]) -> Result<Entry<'_>, Reason> {
     let mut cursor = Cursor { rest: line, escaped: false };
-    let client = cursor.word().and_then(fields::address_with_port).ok_or(Reason::NoTimestamp)?;
+    // Over a socket of this machine come clients without an address.
+    let client = match cursor.word() {
+        Some(word) if word.starts_with(b"unix:") => None,
+        word => Some(word.and_then(fields::address_with_port).ok_or(Reason::NoTimestamp)?),
+    };
     let accepted = cursor.word().and_then(|word| word.strip_prefix(b"[")?.strip_suffix(b"]"));
     let at = time::zoneless(accepted.ok_or(Reason::NoTimestamp)?).ok_or(Reason::WrongTimestamp)?;
     let (_frontend, _backend) = (cursor.word(), cursor.word().ok_or(Reason::NotARequest)?);
@@ -37,7 +41,7 @@ pub(super) fn read(line: &[u8]) -> Result<Entry<'_>, Reason> {
     let named = request_line::read(cursor.quoted(Reason::NoRequest)?);
     let parts = Parts {
         at: Some(at),
-        client: Some(client),
+        client,
         request: Request { user_agent, ..named },
         outcome,
         bytes,
@@ -45,7 +49,10 @@ pub(super) fn read(line: &[u8]) -> Result<Entry<'_>, Reason> {
         upstream_time: fields::duration(answer, Unit::Milliseconds),
         ..Parts::default()
     };
-    parts.into_entry(Format::Haproxy, if cursor.escaped { Encoding::Backslash } else { Encoding::Plain })
+    let Request { path, query, user_agent, .. } = parts.request;
+    let texts = [Some(path), query, user_agent];
+    let is_escaped = texts.into_iter().flatten().any(|text| memchr::memchr(b'#', text).is_some());
+    parts.into_entry(Format::Haproxy, if is_escaped { Encoding::Hash } else { Encoding::Plain })
 }
 
 /// What looks like a user agent among the headers that the configuration captures, which have no names here: `{a|b} {c}`.

@@ -7,6 +7,7 @@
 use super::fields::{self, Unit};
 use super::{Encoding, Entry, Format, Parts, Reason, request_line, time};
 use crate::observation::{Outcome, Request, Version};
+use crate::units::Timestamp;
 
 /// The formats that [`read`] tells apart.
 pub(super) const FORMATS: &[Format] = &[Format::Json, Format::Caddy, Format::Traefik, Format::Envoy];
@@ -112,9 +113,13 @@ fn nested_end(text: &[u8]) -> Option<usize> {
 struct Found<'a> {
     format: Option<Format>,
     parts: Parts<'a>,
-    time: Option<&'a [u8]>,
+    /// Whether there is a time, though it may name no moment.
+    has_time: bool,
     status: Option<&'a [u8]>,
+    /// The target as the client sent it.
     target: Option<&'a [u8]>,
+    /// What is called a path or the like: the server may have put another in its place (nginx's `$uri`).
+    location: Option<&'a [u8]>,
     query: Option<&'a [u8]>,
     duration: Option<&'a [u8]>,
 }
@@ -141,9 +146,13 @@ impl<'a> Found<'a> {
         match key {
             b"ts" | b"time" | b"timestamp" | b"@timestamp" | b"time_iso8601" | b"time_local" | b"msec"
             | b"start_time" | b"StartLocal" => {
-                self.time = self.time.or(Some(text));
+                self.has_time = true;
+                self.parts.at = self.parts.at.or_else(|| moment(text));
             }
-            b"StartUTC" => self.time = Some(text),
+            b"StartUTC" => {
+                self.has_time = true;
+                self.parts.at = moment(text).or(self.parts.at);
+            }
             b"remote_addr"
             | b"client_ip"
             | b"clientip"
@@ -164,20 +173,21 @@ impl<'a> Found<'a> {
             }
             b"request" => {
                 let (host, user_agent, referer) = (request.host, request.user_agent, request.referer);
-                let named = request_line::read(text);
+                let named = escaped_request_line(text).unwrap_or_else(|| request_line::read(text));
                 let host = if named.host.is_empty() { host } else { named.host };
                 *request = Request { host, user_agent, referer, ..named };
             }
             b"request_method" | b"method" | b"RequestMethod" | b"verb" => request.method = text,
-            b"request_uri" | b"uri" | b"RequestPath" | b"x-envoy-origin-path" | b"url" => self.target = Some(text),
-            b"path" => self.target = self.target.or(Some(text)),
+            b"request_uri" | b"RequestPath" | b"x-envoy-origin-path" => self.target = Some(text),
+            b"uri" | b"url" => self.location = Some(text),
+            b"path" => self.location = self.location.or(Some(text)),
             b"args" | b"query_string" | b"query" => self.query = fields::present(text),
-            b"host" | b"http_host" | b"RequestHost" | b":authority" | b"vhost" => {
+            b"host" | b"http_host" | b"RequestHost" | b":authority" | b"authority" | b"vhost" => {
                 request.host = request_line::without_port(text);
             }
             b"server_name" if request.host.is_empty() => request.host = text,
             b"server_protocol" | b"protocol" | b"proto" | b"RequestProtocol" | b"request_protocol" => {
-                request.version = Version::parse(text).unwrap_or(request.version);
+                request.version = version(text).unwrap_or(request.version);
             }
             b"status" | b"response_code" | b"DownstreamStatus" | b"status_code" => self.status = Some(text),
             b"body_bytes_sent" | b"bytes_sent" | b"size" | b"bytes" | b"DownstreamContentSize" | b"response_size" => {
@@ -194,7 +204,7 @@ impl<'a> Found<'a> {
             b"Duration" => self.parts.request_time = fields::duration(text, Unit::Nanoseconds),
             b"upstream_response_time" => self.parts.upstream_time = fields::duration(text, Unit::Seconds),
             b"OriginDuration" => self.parts.upstream_time = fields::duration(text, Unit::Nanoseconds),
-            b"x-envoy-upstream-service-time" => {
+            b"x-envoy-upstream-service-time" | b"upstream_service_time" => {
                 self.parts.upstream_time = fields::duration(text, Unit::Milliseconds);
             }
             _ => {}
@@ -224,7 +234,7 @@ impl<'a> Found<'a> {
             (b"remote_addr", Value::Text(text)) => {
                 self.parts.client = self.parts.client.or_else(|| fields::address_with_port(text));
             }
-            (b"proto", Value::Text(text)) => request.version = Version::parse(text).unwrap_or_default(),
+            (b"proto", Value::Text(text)) => request.version = version(text).unwrap_or_default(),
             (b"method", Value::Text(text)) => request.method = text,
             (b"host", Value::Text(text)) => request.host = request_line::without_port(text),
             (b"uri", Value::Text(text)) => self.target = Some(text),
@@ -246,12 +256,12 @@ impl<'a> Found<'a> {
 
     fn finish(mut self) -> Result<Entry<'a>, Reason> {
         let format = self.format.unwrap_or(Format::Json);
-        let time = self.time.ok_or(Reason::NoTimestamp)?;
-        let common = || time.try_into().ok().and_then(time::common);
-        let at = time::iso(time).or_else(|| time::epoch(time)).or_else(common);
-        self.parts.at = Some(at.ok_or(Reason::WrongTimestamp)?);
+        if self.parts.at.is_none() {
+            return Err(if self.has_time { Reason::WrongTimestamp } else { Reason::NoTimestamp });
+        }
         let request = &mut self.parts.request;
-        if let Some(target) = self.target {
+        let location = self.location.filter(|_| request.path.is_empty());
+        if let Some(target) = self.target.or(location) {
             let (path, query) = Request::split_target(target);
             (request.path, request.query) = (path, query.or(self.query));
         }
@@ -260,8 +270,12 @@ impl<'a> Found<'a> {
         }
         self.parts.outcome = self.status.map_or(Ok(Outcome::Arrived), fields::status)?;
         if let Some(duration) = self.duration {
-            let unit = if format == Format::Envoy { Unit::Milliseconds } else { Unit::Seconds };
-            self.parts.request_time = fields::duration(duration, unit);
+            // Others mean seconds or milliseconds, and do not say which.
+            self.parts.request_time = match format {
+                Format::Envoy => fields::duration(duration, Unit::Milliseconds),
+                Format::Caddy => fields::duration(duration, Unit::Seconds),
+                _ => self.parts.request_time,
+            };
         }
         let is_escaped = |text: &[u8]| memchr::memchr(b'\\', text).is_some();
         let request = &self.parts.request;
@@ -270,6 +284,50 @@ impl<'a> Found<'a> {
         let has_escapes = texts.into_iter().chain(optional.into_iter().flatten()).any(is_escaped);
         self.parts.into_entry(format, if has_escapes { Encoding::Json } else { Encoding::Plain })
     }
+}
+
+fn moment(text: &[u8]) -> Option<Timestamp> {
+    let common = |text: &[u8]| text.try_into().ok().and_then(time::common);
+    if memchr::memchr(b'\\', text).is_some() {
+        // Some who write JSON put a backslash before each slash.
+        let mut plain = [0; time::COMMON_BYTES];
+        let mut length = 0;
+        for byte in text.iter().filter(|byte| **byte != b'\\') {
+            *plain.get_mut(length)? = *byte;
+            length += 1;
+        }
+        return common(plain.get(..length)?);
+    }
+    time::iso(text).or_else(|| time::epoch(text)).or_else(|| common(text))
+}
+
+/// Also with a backslash before its slash.
+fn version(text: &[u8]) -> Option<Version> {
+    Version::parse(text).or_else(|| {
+        let number = text.strip_prefix(br"HTTP\/")?;
+        let mut plain = *b"HTTP/0.0";
+        plain.get_mut(5..5 + number.len())?.copy_from_slice(number);
+        Version::parse(plain.get(..5 + number.len())?)
+    })
+}
+
+/// A request line with a backslash before each slash; none if it is none.
+fn escaped_request_line(line: &[u8]) -> Option<Request<'_>> {
+    let (target, protocol) = line.split_at_checked(memchr::memrchr(b' ', line)?)?;
+    let protocol = protocol.strip_prefix(b" ").filter(|protocol| protocol.starts_with(br"HTTP\/"))?;
+    let version = version(protocol)?;
+    let (method, target) = target.split_at_checked(memchr::memchr(b' ', target)?)?;
+    let target = target.trim_ascii();
+    let (host, target) = match memchr::memmem::find(target, br":\/\/") {
+        Some(at) if !target.starts_with(br"\/") => {
+            let rest = &target[at + 5..];
+            rest.split_at(rest.iter().position(|byte| matches!(byte, b'\\' | b'?')).unwrap_or(rest.len()))
+        }
+        _ => (&target[..0], target),
+    };
+    let (path, query) = Request::split_target(target);
+    let path = if path.is_empty() { b"/" } else { path };
+    Some(Request { method, host: request_line::without_port(host), path, query, version, ..Request::default() })
 }
 
 /// The first value of a list, whose bracket is taken off.

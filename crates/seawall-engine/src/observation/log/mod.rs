@@ -82,6 +82,8 @@ pub enum Encoding {
     Backslash,
     /// As JSON has it.
     Json,
+    /// With `#22` and the like for what could end a field (HAProxy).
+    Hash,
     /// With `+` for each space in headers (IIS).
     PlusHeaders,
     /// With `%20` and the like in headers (CloudFront).
@@ -185,6 +187,8 @@ fn read_by_itself<'a>(line: &'a [u8], expected: Option<Format>, layout: &mut Lay
     Err(furthest)
 }
 
+#[cfg(test)]
+mod corpus;
 #[cfg(test)]
 mod golden;
 #[cfg(test)]

@@ -48,8 +48,12 @@ impl Queries {
         if begins_line {
             self.open = None;
             let line = text.trim_ascii_end();
-            if let Ok(entry) = self.reader.read(line) {
-                of_entry(line, &entry, found);
+            match self.reader.read(line) {
+                Ok(entry) => of_entry(line, &entry, found),
+                Err(_) => {
+                    let query = self.reader.query(line).and_then(|query| place(line, query));
+                    found.extend(query.map(|range| FoundQuery { range, is_field: true }));
+                }
             }
             of_members(line, found);
         }
@@ -261,6 +265,12 @@ mod tests {
             &["#Fields: date time c-ip cs-method cs-uri-stem cs-uri-query sc-status cs(Referer)"],
             "2024-05-01 12:00:01 192.0.2.1 GET /a «b=c» 200 https://a.example/‹?q›",
         );
+        check(
+            &["#Date: 2024-05-01 00:00:00", "#Fields: time c-ip cs-method cs-uri"],
+            "12:00:01 192.0.2.1 GET /a‹?b=c›",
+        );
+        // Also of lines that cannot be read.
+        check(&["#Fields: time cs-method cs-uri-query"], "12:00:01 GET «b=c»");
     }
 
     #[test]

@@ -60,6 +60,8 @@ pub struct Reader {
     template: Option<Template>,
     /// As the last directive named them.
     columns: Option<Columns>,
+    /// The day of lines that name none, as the last directive named it.
+    date: Option<[u8; 10]>,
     /// Whether the last line had these columns, so that the next is read by them first. Else it could be read by itself, and is.
     is_by_columns: bool,
     /// The order of the fields before the time stamp, as the lines so far have told.
@@ -112,14 +114,15 @@ impl Reader {
         if line.trim_ascii().is_empty() {
             return Err(Reason::Empty);
         }
-        let Self { expected, is_strict, template, columns, is_by_columns, layout, is_wrapped, unwrapped } = self;
+        let Self { expected, is_strict, template, columns, date, is_by_columns, layout, is_wrapped, unwrapped } = self;
+        let day = *date;
         let mut read = |line: &'a [u8]| {
             let result = match (&*template, &*columns) {
                 (Some(template), _) => template.read(line),
                 (None, None) => read_by_itself(line, *expected, layout),
                 (None, Some(columns)) => {
                     let mut one_way = |by_columns| {
-                        if by_columns { columns.read(line) } else { read_by_itself(line, *expected, layout) }
+                        if by_columns { columns.read(line, day) } else { read_by_itself(line, *expected, layout) }
                     };
                     one_way(*is_by_columns).or_else(|reason| {
                         let other = one_way(!*is_by_columns).map_err(|other| reason.max(other))?;
@@ -156,10 +159,20 @@ impl Reader {
         };
         // Only what cannot be read is a directive: a client may have sent how a line begins.
         match w3c::directive(line).filter(|_| result.is_err()) {
-            Some(Directive::Columns(named)) => (*columns, *is_by_columns) = (Some(named), true),
+            Some(Directive::Columns(named)) => {
+                let missing = named.missing(*date);
+                (*columns, *is_by_columns) = (Some(named), true);
+                return Err(missing.unwrap_or(Reason::Directive));
+            }
+            Some(Directive::Date(day)) => *date = Some(day),
             Some(Directive::Other) => {}
             None => return result,
         }
         Err(Reason::Directive)
+    }
+
+    /// The query of a line that cannot be read, where the last directive named its column.
+    pub(super) fn query<'a>(&self, line: &'a [u8]) -> Option<&'a [u8]> {
+        self.columns.as_ref().filter(|_| !line.starts_with(b"#"))?.query(line)
     }
 }

@@ -18,6 +18,12 @@ pub enum Reason {
     Directive,
     /// No time stamp where any known format has one.
     NoTimestamp,
+    /// The last `#Fields` names no column `date`, and no `#Date` came before it.
+    NoDateColumn,
+    /// The last `#Fields` names no column `time`.
+    NoTimeColumn,
+    /// The last `#Fields` names neither `cs-uri-stem` nor `cs-uri`.
+    NoTargetColumn,
     /// A time stamp of the right shape that names no moment, or one before 1970.
     WrongTimestamp,
     /// Fewer fields than the format has.
@@ -40,13 +46,16 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in order.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 18] = [
         Self::Empty,
         Self::TooLong,
         Self::DamagedEntry,
         Self::OtherFormat,
         Self::Directive,
         Self::NoTimestamp,
+        Self::NoDateColumn,
+        Self::NoTimeColumn,
+        Self::NoTargetColumn,
         Self::WrongTimestamp,
         Self::TooFewFields,
         Self::NotARequest,
@@ -67,6 +76,9 @@ impl Reason {
             Self::OtherFormat => "other-format",
             Self::Directive => "directive",
             Self::NoTimestamp => "no-timestamp",
+            Self::NoDateColumn => "no-date-column",
+            Self::NoTimeColumn => "no-time-column",
+            Self::NoTargetColumn => "no-target-column",
             Self::WrongTimestamp => "wrong-timestamp",
             Self::TooFewFields => "too-few-fields",
             Self::NotARequest => "not-a-request",
@@ -88,6 +100,9 @@ impl Reason {
             Self::OtherFormat => "line in a format other than the one named",
             Self::Directive => "directive",
             Self::NoTimestamp => "no time stamp of a known format",
+            Self::NoDateColumn => "#Fields names no column `date`, and no #Date came before it",
+            Self::NoTimeColumn => "#Fields names no column `time`",
+            Self::NoTargetColumn => "#Fields names no column `cs-uri-stem`",
             Self::WrongTimestamp => "time stamp names no moment since 1970",
             Self::TooFewFields => "fewer fields than the format has",
             Self::NotARequest => "message about something else than a request",

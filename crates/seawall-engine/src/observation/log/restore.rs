@@ -11,6 +11,7 @@ pub fn restore<'b>(request: &Request<'_>, encoding: Encoding, buffer: &'b mut Ve
         Encoding::Plain => (keep, keep),
         Encoding::Backslash => (unescape, unescape),
         Encoding::Json => (unescape_json, unescape_json),
+        Encoding::Hash => (unescape_hash, unescape_hash),
         Encoding::PlusHeaders => (keep, spaces_for_plus),
         Encoding::PercentHeaders => (keep, unescape_percent),
     };
@@ -57,14 +58,24 @@ fn spaces_for_plus(field: &[u8], buffer: &mut Vec<u8>) {
 
 /// Undoes `%20` and the like.
 fn unescape_percent(field: &[u8], buffer: &mut Vec<u8>) {
+    unescape_hex(field, b'%', buffer);
+}
+
+/// Undoes `#22` and the like.
+fn unescape_hash(field: &[u8], buffer: &mut Vec<u8>) {
+    unescape_hex(field, b'#', buffer);
+}
+
+/// Undoes two digits behind a mark.
+fn unescape_hex(field: &[u8], mark: u8, buffer: &mut Vec<u8>) {
     let mut rest = field;
-    while let Some(at) = memchr::memchr(b'%', rest) {
+    while let Some(at) = memchr::memchr(mark, rest) {
         buffer.extend_from_slice(&rest[..at]);
         let code = match &rest[at..] {
             [_, high, low, ..] => hex(*high).zip(hex(*low)),
             _ => None,
         };
-        buffer.push(code.map_or(b'%', |(high, low)| high << 4 | low));
+        buffer.push(code.map_or(mark, |(high, low)| high << 4 | low));
         rest = &rest[at + if code.is_some() { 3 } else { 1 }..];
     }
     buffer.extend_from_slice(rest);
@@ -179,6 +190,11 @@ mod tests {
         ] {
             let mut buffer = Vec::new();
             unescape_json(logged.as_bytes(), &mut buffer);
+            assert_eq!(String::from_utf8_lossy(&buffer), sent, "{logged}");
+        }
+        for (logged, sent) in [("a#22b#7Cc#2", "a\"b|c#2"), ("#zz#", "#zz#"), ("#23", "#")] {
+            let mut buffer = Vec::new();
+            unescape_hash(logged.as_bytes(), &mut buffer);
             assert_eq!(String::from_utf8_lossy(&buffer), sent, "{logged}");
         }
         for (logged, sent) in [("a%20b%2", "a b%2"), ("%zz%", "%zz%"), ("%25", "%")] {

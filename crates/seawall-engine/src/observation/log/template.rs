@@ -6,6 +6,7 @@
 //! %h %^[%d:%t %^] "%r" %s %b "%R" "%u"
 //! ```
 
+mod calendar;
 mod compile;
 
 use thiserror::Error;
@@ -14,6 +15,7 @@ use super::fields::{self, Unit};
 use super::{Encoding, Entry, Format, Parts, Reason, request_line, time};
 use crate::observation::{Request, Version};
 use crate::units::Timestamp;
+use calendar::{Calendar, Part};
 
 /// Pieces of one format string.
 const PIECES_MAX: usize = 128;
@@ -32,6 +34,8 @@ enum Field {
     Date,
     /// `10:05:03`
     Clock,
+    /// A part of a time.
+    Calendar(Part),
     RequestLine,
     Method,
     /// Path and query.
@@ -48,6 +52,16 @@ enum Field {
     UpstreamTime(Unit),
     /// Whatever it is, it is passed over.
     Other,
+}
+
+impl Field {
+    /// In bytes, where it is the same in every line.
+    const fn length(self) -> Option<usize> {
+        match self {
+            Self::Calendar(part) => Some(part.length()),
+            _ => None,
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,6 +104,15 @@ pub enum TemplateError {
         /// Where it begins, from 1.
         column: usize,
     },
+    /// A time that is written in a way in which it cannot be read.
+    #[error(
+        "column {column}: of the time that begins here not all can be read; there are %a %b %c %d %D %e %F %H %m %M %R %s %S %T %y %Y %z, or \
+         sec, msec, usec, msec_frac, usec_frac"
+    )]
+    UnknownTime {
+        /// Where it begins, from 1.
+        column: usize,
+    },
     /// It has more parts than any log.
     #[error("the format has more than {PIECES_MAX} parts")]
     TooLong,
@@ -114,8 +137,8 @@ impl Template {
             match piece {
                 Piece::Text(text) => rest = rest.strip_prefix(text.as_slice()).ok_or(Reason::TooFewFields)?,
                 Piece::Field(field) => {
-                    let stamp = common_length(rest).filter(|_| *field == Field::Moment);
-                    let end = match (stamp, pieces.peek()) {
+                    let stamp = || common_length(rest).filter(|_| *field == Field::Moment);
+                    let end = match (field.length().or_else(stamp), pieces.peek()) {
                         (Some(length), _) => length,
                         (None, Some(Piece::Text(text))) => find_end(rest, text).ok_or(Reason::TooFewFields)?,
                         (None, _) => rest.len(),
@@ -154,6 +177,9 @@ struct Values<'a> {
     parts: Parts<'a>,
     date: Option<&'a [u8]>,
     clock: Option<&'a [u8]>,
+    calendar: Option<Calendar>,
+    /// Whether the target is known as the client sent it: a path or a query by itself may be what the server made of it.
+    has_target: bool,
     is_escaped: bool,
 }
 
@@ -171,14 +197,22 @@ impl<'a> Values<'a> {
             Field::Moment => self.parts.at = Some(moment(text).ok_or(Reason::WrongTimestamp)?),
             Field::Date => self.date = Some(text),
             Field::Clock => self.clock = Some(text),
+            Field::Calendar(part) => {
+                self.calendar.get_or_insert_default().take(part, text).ok_or(Reason::WrongTimestamp)?;
+            }
             Field::RequestLine => {
                 let (host, user_agent, referer) = (request.host, request.user_agent, request.referer);
                 let named = request_line::read(text);
                 let host = if named.host.is_empty() { host } else { named.host };
+                self.has_target |= !named.path.is_empty();
                 *request = Request { host, user_agent, referer, ..named };
             }
             Field::Method => request.method = text,
-            Field::Target => (request.path, request.query) = Request::split_target(text),
+            Field::Target => {
+                self.has_target = true;
+                (request.path, request.query) = Request::split_target(text);
+            }
+            Field::Path | Field::Query if self.has_target => {}
             Field::Path => request.path = text,
             // Apache writes the question mark too.
             Field::Query => request.query = fields::present(text.strip_prefix(b"?").unwrap_or(text)),
@@ -198,6 +232,10 @@ impl<'a> Values<'a> {
     fn finish(mut self) -> Result<Entry<'a>, Reason> {
         if let (Some(date), Some(clock)) = (self.date, self.clock) {
             self.parts.at = Some(date_and_clock(date, clock).ok_or(Reason::WrongTimestamp)?);
+        }
+        // Where there is a whole moment as well, the parts are those of another.
+        if let (None, Some(calendar)) = (self.parts.at, self.calendar) {
+            self.parts.at = Some(calendar.moment().ok_or(Reason::WrongTimestamp)?);
         }
         let encoding = if self.is_escaped { Encoding::Backslash } else { Encoding::Plain };
         self.parts.into_entry(Format::Custom, encoding)
@@ -262,6 +300,18 @@ mod tests {
             ("%{%Y-%m-%dT%H:%M:%S%z}t %m %U%q %D", "2015-05-17T10:05:03+0000 GET /a?b 5000", 5_000),
             ("%t %m %U %T", "[17/May/2015:10:05:03 +0000] GET /a 2", 2_000_000),
             ("%t %m %U %{ms}T", "[17/May/2015:10:05:03 +0000] GET /a 2", 2_000),
+            ("[%{%d/%b/%Y:%H:%M:%S}t.%{msec_frac}t] %m %U %D", "[17/May/2015:10:05:03.250] GET /a 5000", 5_000),
+            // The example of mod_log_config.
+            ("[%{%d/%b/%Y %T}t.%{msec_frac}t %{%z}t] %m %U %D", "[17/May/2015 12:05:03.250 +0200] GET /a 5000", 5_000),
+            ("%{%F}t %{%T}t.%{usec_frac}t%{%z}t %m %U %D", "2015-05-17 10:05:03.250000+0000 GET /a 5000", 5_000),
+            ("%{begin:%c}t %m %U %D", "Sun May 17 10:05:03 2015 GET /a 5000", 5_000),
+            ("%{%y%m%d%H%M%S}t %m %U %D", "150517100503 GET /a 5000", 5_000),
+            ("%{sec}t %m %U %D", "1431857103 GET /a 5000", 5_000),
+            ("%{msec}t %m %U %D", "1431857103250 GET /a 5000", 5_000),
+            ("%{usec}t %m %U %D", "1431857103250000 GET /a 5000", 5_000),
+            ("%{%s}t.%{msec_frac}t %m %U %D", "1431857103.250 GET /a 5000", 5_000),
+            (r"%t\t%m\t%U\t%D", "[17/May/2015:10:05:03 +0000]\tGET\t/a\t5000", 5_000),
+            (r#"%t %m "%U" \\ %D\n"#, r#"[17/May/2015:10:05:03 +0000] GET "/a" \ 5000"#, 5_000),
             ("%x %m %U %L", "2015-05-17T10:05:03Z GET /a 7", 7_000),
         ] {
             let read = read(format, line, |entry| {
@@ -269,6 +319,24 @@ mod tests {
                 entry.observation.cost.connection_time.as_micros()
             });
             assert_eq!(read, Ok(micros), "{format}");
+        }
+    }
+
+    #[test]
+    fn what_the_client_sent_goes_before_what_the_server_made_of_it() {
+        let request = r#""GET /wp-login.php?a HTTP/1.1""#;
+        for (format, line) in [
+            (r#""$request" $uri $args $msec"#, format!("{request} /index.php q=1 1431857103.250")),
+            (r#"$uri $args "$request" $msec"#, format!("/index.php q=1 {request} 1431857103.250")),
+            ("$request_uri $uri $msec", "/wp-login.php?a /index.php 1431857103.250".to_owned()),
+            (r#"%U%q "%r" %{sec}t"#, format!("/index.php?q=1 {request} 1431857103")),
+        ] {
+            let path = read(format, &line, |entry| {
+                let request = entry.observation.request;
+                assert_eq!(request.query, Some(&b"a"[..]), "{format}");
+                request.path.to_vec()
+            });
+            assert_eq!(path.as_deref(), Ok(&b"/wp-login.php"[..]), "{format}");
         }
     }
 
@@ -281,6 +349,10 @@ mod tests {
             ("$remote_addr [$time_local]", TemplateError::NoRequest),
             ("$time_local$request", TemplateError::NothingBetween { column: 12 }),
             ("%t %r %{Referer", TemplateError::Unfinished { column: 7 }),
+            ("%r %{%I:%M %p}t", TemplateError::UnknownTime { column: 4 }),
+            ("%r %{%d/%b/%Y}t", TemplateError::NoTime),
+            ("%r %{msec_frac}t", TemplateError::NoTime),
+            (r"%r\t%{%Z}t", TemplateError::UnknownTime { column: 5 }),
             ("%t %r %", TemplateError::Unfinished { column: 7 }),
         ] {
             assert_eq!(Template::parse(format), Err(error), "{format}");

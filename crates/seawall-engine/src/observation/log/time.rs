@@ -65,15 +65,7 @@ pub(super) fn iso(text: &[u8]) -> Option<Timestamp> {
     };
     let offset = match zone {
         [] | b"Z" | b"z" => 0,
-        [sign @ (b'+' | b'-'), h1, h2, b':', m1, m2] | [sign @ (b'+' | b'-'), h1, h2, m1, m2] => {
-            let (hours, minutes) = (digits(&[*h1, *h2])?, digits(&[*m1, *m2])?);
-            let offset = hours * 3600 + minutes * 60;
-            if hours > 23 || minutes > 59 {
-                return None;
-            }
-            if *sign == b'-' { -offset } else { offset }
-        }
-        _ => return None,
+        zone => self::zone(zone)?,
     };
     moment(seconds - offset, fraction)
 }
@@ -87,6 +79,21 @@ pub(super) fn date_and_time(date: &[u8], time: &[u8]) -> Option<Timestamp> {
         _ => return None,
     };
     moment(seconds_of(date.try_into().ok()?, time)?, fraction)
+}
+
+/// The moment of a year, month and day, and of an hour, minute and second in a zone that is so many seconds ahead of UTC.
+pub(super) fn of_calendar(date: [i64; 3], clock: [i64; 3], zone_seconds: i64, micros: u64) -> Option<Timestamp> {
+    moment(seconds_since_epoch(date, clock)? - zone_seconds, micros)
+}
+
+/// By how many seconds a zone is ahead of UTC: `+0200`, `-02:30`.
+pub(super) fn zone(text: &[u8]) -> Option<i64> {
+    let ([sign @ (b'+' | b'-'), h1, h2, b':', m1, m2] | [sign @ (b'+' | b'-'), h1, h2, m1, m2]) = text else {
+        return None;
+    };
+    let (hours, minutes) = (digits(&[*h1, *h2])?, digits(&[*m1, *m2])?);
+    let seconds = hours * 3600 + minutes * 60;
+    (hours <= 23 && minutes <= 59).then_some(if *sign == b'-' { -seconds } else { seconds })
 }
 
 /// The moment that somebody wrote by hand: a day, or a day and a time to the hour, the minute or the second, in UTC unless it says
@@ -115,7 +122,8 @@ pub(crate) fn in_calendar(seconds: u64) -> String {
 }
 
 /// The moment of a number of seconds since 1970, with a fraction or without; or of milli-, micro- or nanoseconds when it is
-/// that large: as seconds it would lie beyond the year 5138.
+/// that large: as seconds it would lie beyond the year 5138. One before March 1973 is none: numbers as small are durations, or what
+/// somebody counted.
 pub(super) fn epoch(text: &[u8]) -> Option<Timestamp> {
     let (whole, fraction) = match memchr::memchr(b'.', text) {
         Some(point) => (&text[..point], micros(&text[point + 1..])?),
@@ -126,7 +134,8 @@ pub(super) fn epoch(text: &[u8]) -> Option<Timestamp> {
     }
     let number = u64::try_from(digits(whole)?).ok()?;
     let micros = match number {
-        0..100_000_000_000 => number * 1_000_000 + fraction,
+        0..100_000_000 => return None,
+        100_000_000..100_000_000_000 => number * 1_000_000 + fraction,
         100_000_000_000..100_000_000_000_000 => number * 1_000,
         100_000_000_000_000..100_000_000_000_000_000 => number,
         _ => number / 1_000,
@@ -140,6 +149,10 @@ fn seconds_of(date: &[u8; 10], time: &[u8; 8]) -> Option<i64> {
     let [h1, h2, b':', i1, i2, b':', s1, s2] = *time else { return None };
     let (year, month, day) = (digits(&[y1, y2, y3, y4])?, digits(&[m1, m2])?, digits(&[d1, d2])?);
     let (hour, minute, second) = (digits(&[h1, h2])?, digits(&[i1, i2])?, digits(&[s1, s2])?);
+    seconds_since_epoch([year, month, day], [hour, minute, second])
+}
+
+fn seconds_since_epoch([year, month, day]: [i64; 3], [hour, minute, second]: [i64; 3]) -> Option<i64> {
     let is_day = (1..=12).contains(&month) && day >= 1 && day <= days_in_month(year, month);
     let is_time = hour <= 23 && minute <= 59 && second <= 60;
     (is_day && is_time).then(|| days_since_epoch(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second)
@@ -158,11 +171,12 @@ fn micros(fraction: &[u8]) -> Option<u64> {
     Some(six.fold(0, |number, byte| number * 10 + u64::from(byte - b'0')))
 }
 
-fn digits(text: &[u8]) -> Option<i64> {
+pub(super) fn digits(text: &[u8]) -> Option<i64> {
     text.iter().try_fold(0, |number, byte| byte.is_ascii_digit().then(|| number * 10 + i64::from(byte - b'0')))
 }
 
-fn month(name: &[u8; 3]) -> Option<i64> {
+/// The number of a month by its English name.
+pub(super) fn month(name: &[u8; 3]) -> Option<i64> {
     Some(match name {
         b"Jan" => 1,
         b"Feb" => 2,
@@ -269,6 +283,9 @@ mod tests {
             ("1693840791756", Some(1_693_840_791_756_000)),
             ("1693840791756499", Some(1_693_840_791_756_499)),
             ("1693840791756499123", Some(1_693_840_791_756_499)),
+            ("100000000", Some(100_000_000_000_000)),
+            ("99999999.9", None),
+            ("0.005", None),
             ("", None),
             ("-1", None),
             ("1e9", None),

@@ -22,6 +22,8 @@ enum Column {
     ForwardedFor,
     Method,
     Path,
+    /// Path and query in one.
+    Target,
     Query,
     Host,
     Version,
@@ -36,8 +38,10 @@ enum Column {
 /// A line that says something of the lines which follow it.
 #[derive(Clone, Debug)]
 pub(super) enum Directive {
-    /// Their columns.
+    /// Their columns, whether they are enough or not: what was named before holds no longer.
     Columns(Columns),
+    /// The day of those that name none, as `2024-05-01`.
+    Date([u8; 10]),
     /// Nothing that is needed to read them.
     Other,
 }
@@ -54,7 +58,13 @@ pub(super) fn directive(line: &[u8]) -> Option<Directive> {
     if name == b"Fields" {
         let words = rest[1..].split(|byte| byte.is_ascii_whitespace()).filter(|word| !word.is_empty());
         let is_directive = words.clone().all(is_name);
-        return is_directive.then(|| Columns::new(words).map_or(Directive::Other, Directive::Columns));
+        return is_directive.then(|| Directive::Columns(Columns::new(words)));
+    }
+    if name == b"Date"
+        && let Some(date) = rest[1..].trim_ascii_start().first_chunk()
+        && time::date_and_time(date, b"00:00:00").is_some()
+    {
+        return Some(Directive::Date(*date));
     }
     let is_directive = OTHER_DIRECTIVES.contains(&name) && memchr::memchr(b'"', rest).is_none();
     is_directive.then_some(Directive::Other)
@@ -75,36 +85,72 @@ fn is_name(word: &[u8]) -> bool {
 #[derive(Clone, Debug)]
 pub(super) struct Columns {
     columns: Vec<Column>,
+    /// Why lines of these columns cannot be read.
+    missing: Option<Reason>,
     /// CloudFront parts them by tabs, writes headers as URLs are written, and times in seconds.
     is_cloudfront: bool,
 }
 
 impl Columns {
-    /// The columns of these names; none without those that every line needs.
-    fn new<'n>(names: impl Iterator<Item = &'n [u8]> + Clone) -> Option<Self> {
+    fn new<'n>(names: impl Iterator<Item = &'n [u8]> + Clone) -> Self {
         let columns: Vec<Column> = names.clone().take(COLUMNS_MAX).map(column).collect();
         let is_cloudfront = names.into_iter().any(|name| name == b"x-edge-location");
-        let is_whole = [Column::Date, Column::Time, Column::Path].iter().all(|needed| columns.contains(needed));
-        is_whole.then_some(Self { columns, is_cloudfront })
+        let missing = if !columns.contains(&Column::Time) {
+            Some(Reason::NoTimeColumn)
+        } else if !columns.contains(&Column::Path) && !columns.contains(&Column::Target) {
+            Some(Reason::NoTargetColumn)
+        } else {
+            None
+        };
+        Self { columns, missing, is_cloudfront }
     }
 
-    /// Reads a line.
-    pub(super) fn read<'a>(&self, line: &'a [u8]) -> Result<Entry<'a>, Reason> {
+    /// Why lines of these columns cannot be read, if so, where `date` is the day of those that name none.
+    pub(super) fn missing(&self, date: Option<[u8; 10]>) -> Option<Reason> {
+        let has_date = date.is_some() || self.columns.contains(&Column::Date);
+        self.missing.or((!has_date).then_some(Reason::NoDateColumn))
+    }
+
+    /// The query of a line, also of one that cannot be read.
+    pub(super) fn query<'a>(&self, line: &'a [u8]) -> Option<&'a [u8]> {
+        let column = self.columns.iter().position(|column| *column == Column::Query)?;
+        self.words(line).nth(column).and_then(fields::present)
+    }
+
+    fn words<'a>(&self, line: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
         let separator = if self.is_cloudfront { b'\t' } else { b' ' };
-        let words = line.split(|byte| *byte == separator);
+        line.split(move |byte| *byte == separator)
+    }
+
+    /// Reads a line; `date` is the day of those that name none.
+    pub(super) fn read<'a>(&self, line: &'a [u8], date: Option<[u8; 10]>) -> Result<Entry<'a>, Reason> {
+        if let Some(missing) = self.missing {
+            return Err(missing);
+        }
         let mut parts = Parts { is_peer: !self.is_cloudfront, ..Parts::default() };
-        let (mut date, mut clock, mut status) = (None, None, None);
+        let (mut own_date, mut clock, mut status) = (None, None, None);
         let mut count = 0;
-        for (column, word) in self.columns.iter().zip(words) {
+        for (column, word) in self.columns.iter().zip(self.words(line)) {
             count += 1;
             let request = &mut parts.request;
             match column {
-                Column::Date => date = Some(word),
+                Column::Date => own_date = Some(word),
                 Column::Time => clock = Some(word),
                 Column::Client => parts.client = fields::address(word),
                 Column::ForwardedFor => parts.forwarded_for = fields::present(word),
                 Column::Method => request.method = word,
                 Column::Path => request.path = word,
+                Column::Target => {
+                    let (host, target) = match word {
+                        [b'/', ..] => (&word[..0], word),
+                        _ => request_line::split_authority(request.method, word),
+                    };
+                    let (path, query) = Request::split_target(target);
+                    (request.path, request.query) = (if path.is_empty() { b"/" } else { path }, query);
+                    if !host.is_empty() {
+                        request.host = host;
+                    }
+                }
                 Column::Query => request.query = fields::present(word),
                 Column::Host => request.host = request_line::without_port(fields::present(word).unwrap_or_default()),
                 Column::Version => request.version = Version::parse(word).unwrap_or_default(),
@@ -122,7 +168,8 @@ impl Columns {
         if count < self.columns.len() {
             return Err(Reason::TooFewFields);
         }
-        let (Some(date), Some(clock)) = (date, clock) else { return Err(Reason::NoTimestamp) };
+        let date = own_date.or(date.as_ref().map(<[u8; 10]>::as_slice)).ok_or(Reason::NoDateColumn)?;
+        let clock = clock.ok_or(Reason::NoTimeColumn)?;
         parts.at = Some(time::date_and_time(date, clock).ok_or(Reason::WrongTimestamp)?);
         if parts.request.path.is_empty() {
             return Err(Reason::NoRequest);
@@ -143,6 +190,7 @@ fn column(name: &[u8]) -> Column {
         b"x-forwarded-for" | b"cs(x-forwarded-for)" => Column::ForwardedFor,
         b"cs-method" => Column::Method,
         b"cs-uri-stem" => Column::Path,
+        b"cs-uri" => Column::Target,
         b"cs-uri-query" => Column::Query,
         // CloudFront's own `cs(Host)` names the distribution, not what visitors ask for.
         b"x-host-header" | b"cs-host" => Column::Host,

@@ -308,8 +308,10 @@ impl<V: Visitor> Taker for Part<'_, V> {
         let Self { logs, inputs, reader, directive, restored, visitor } = self;
         if *directive != block.directive {
             directive.clone_from(&block.directive);
-            // It is no request, and is counted where it stands.
-            let _ = reader.read(directive.as_deref().unwrap_or_default());
+            for line in directive.as_deref().unwrap_or_default().split(|byte| *byte == b'\n') {
+                // It is no request, and is counted where it stands.
+                let _ = reader.read(line.strip_suffix(b"\r").unwrap_or(line));
+            }
         }
         let input = inputs.inputs.len().saturating_sub(1);
         for (number, (line, line_break)) in (block.first_line..).zip(lines(block)) {

@@ -10,6 +10,10 @@ const PAGE: &str = include_str!("html/page.html");
 const STYLE: &str = include_str!("html/report.css");
 const SCRIPT: &str = include_str!("html/report.js");
 
+/// How every page begins, so that it can be told from what else a file holds.
+pub const BEGINNING: &str =
+    "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<meta name=\"generator\" content=\"Seawall\">\n";
+
 /// The page of a [`Summary`](super::Summary), or of a view's [`ViewPage`](super::views::ViewPage).
 ///
 /// # Errors
@@ -65,6 +69,7 @@ mod tests {
         for place in ["{policy}", "{style}", "{data}", "{script}"] {
             assert_eq!(PAGE.matches(place).count(), 1, "{place}");
         }
+        assert!(PAGE.starts_with(BEGINNING));
         // An element ends at its end tag, wherever that stands.
         assert!(!SCRIPT.contains("</script") && !STYLE.contains("</style"));
         // The test vector of the policy's specification is of another text; this one is from `openssl dgst -sha256`.

@@ -16,6 +16,9 @@ pub(super) const BLOCK_BYTES: usize = 512 * 1024;
 /// what a client sent.
 const DIRECTIVE: &[u8] = b"#Fields";
 
+/// Begins a line that says of which day those are that name none.
+const DAY: &[u8] = b"#Date";
+
 /// Some lines of an input, one after the other.
 #[derive(Debug, Default)]
 pub struct Block {
@@ -25,7 +28,7 @@ pub struct Block {
     pub first_line: u64,
     /// The length of the one line, in bytes, when it is too long for a block.
     pub too_long: Option<u64>,
-    /// The last directive before this block, which says how its lines are to be read.
+    /// The last directive before this block, which says how its lines are to be read; see [`last_directive`].
     pub directive: Option<Arc<[u8]>>,
 }
 
@@ -136,24 +139,33 @@ impl<R: Read> Blocks<R> {
     }
 
     fn find_directive(&mut self, text: &[u8]) {
-        // Most logs have none, which is known soonest from the front: only that search is vectorised.
-        if memchr::memmem::find(text, DIRECTIVE).is_none() {
-            return;
-        }
-        let finder = memchr::memmem::FinderRev::new(DIRECTIVE);
-        let mut before = text;
-        while let Some(at) = finder.rfind(before) {
-            if at == 0 || text.get(at - 1) == Some(&b'\n') {
-                let line = text.get(at..).unwrap_or_default().split(|byte| *byte == b'\n').next().unwrap_or_default();
-                let line = line.strip_suffix(b"\r").unwrap_or(line);
-                if names_columns(line) {
-                    self.directive = Some(line.into());
-                    return;
-                }
-            }
-            before = text.get(..at).unwrap_or_default();
+        if let Some(line) = last_directive(text) {
+            self.directive = Some(line.into());
         }
     }
+}
+
+/// The last line of `text` that names the columns of those that follow it, without its break; behind the line before it where that
+/// names their day.
+pub fn last_directive(text: &[u8]) -> Option<&[u8]> {
+    // Most logs have none, which is known soonest from the front: only that search is vectorised.
+    memchr::memmem::find(text, DIRECTIVE)?;
+    let finder = memchr::memmem::FinderRev::new(DIRECTIVE);
+    let mut before = text;
+    while let Some(at) = finder.rfind(before) {
+        if at == 0 || text.get(at - 1) == Some(&b'\n') {
+            let line = text.get(at..).unwrap_or_default().split(|byte| *byte == b'\n').next().unwrap_or_default();
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            if names_columns(line) {
+                let before = text.get(..at.saturating_sub(1)).unwrap_or_default();
+                let start = memchr::memrchr(b'\n', before).map_or(0, |last| last + 1);
+                let has_day = before.get(start..).is_some_and(|line| line.starts_with(DAY));
+                return text.get(if has_day { start } else { at }..at + line.len());
+            }
+        }
+        before = text.get(..at).unwrap_or_default();
+    }
+    None
 }
 
 #[cfg(test)]
@@ -229,7 +241,7 @@ mod tests {
     #[test]
     fn each_block_knows_the_directive_before_it() {
         let filling = "2024-06-01 12:00:00\n".repeat(BLOCK_BYTES / 20);
-        let one = "#Fields: date time cs-uri-stem";
+        let one = "#Date: 2024-06-01 00:00:00\n#Fields: date time cs-uri-stem";
         let three = "#Fields: date time cs-uri-stem sc-status";
         let forged = "#Fields: 192.0.2.1 - - [17/May/2015:10:05:03 +0000] \"GET / HTTP/1.1\" 200 5";
         let content = format!("{one}\r\n{filling}no {three}\n{three}\n{forged}\n{filling}{filling}");

@@ -2,12 +2,12 @@
 
 use std::cell::Cell;
 use std::fs::File;
-use std::io::{self, BufReader, Chain, Cursor, Read};
+use std::io::{self, BufRead, BufReader, Chain, Cursor, Read};
 use std::path::Path;
 use std::rc::Rc;
 
 use bzip2::bufread::MultiBzDecoder;
-use flate2::bufread::MultiGzDecoder;
+use flate2::bufread::GzDecoder;
 use liblzma::bufread::XzDecoder;
 use liblzma::stream::Stream;
 
@@ -217,7 +217,7 @@ fn decompressed(compression: Compression, raw: Raw) -> io::Result<Content> {
     let buffered = |raw| BufReader::with_capacity(READ_BYTES, raw);
     Ok(match compression {
         Compression::None => Content::Plain(raw),
-        Compression::Gzip => Content::Compressed(Box::new(MultiGzDecoder::new(buffered(raw)))),
+        Compression::Gzip => Content::Compressed(Box::new(Members::new(buffered(raw)))),
         Compression::Bzip2 => Content::Compressed(Box::new(MultiBzDecoder::new(buffered(raw)))),
         Compression::Xz => {
             let stream = Stream::new_stream_decoder(DECOMPRESSION_MEMORY_MAX, liblzma::stream::CONCATENATED)?;
@@ -229,6 +229,46 @@ fn decompressed(compression: Compression, raw: Raw) -> io::Result<Content> {
             Content::Compressed(Box::new(decoder))
         }
     })
+}
+
+/// The members of a gzip file, one after the other. Zeros behind the last are padding, as tapes and some disks leave it.
+struct Members<R> {
+    member: Option<GzDecoder<R>>,
+}
+
+impl<R: BufRead> Members<R> {
+    fn new(input: R) -> Self {
+        Self { member: Some(GzDecoder::new(input)) }
+    }
+}
+
+impl<R: BufRead> Read for Members<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while let Some(member) = &mut self.member {
+            let read = member.read(buffer)?;
+            if read > 0 || buffer.is_empty() {
+                return Ok(read);
+            }
+            self.member = self.member.take().map(GzDecoder::into_inner).map(next_member).transpose()?.flatten();
+        }
+        Ok(0)
+    }
+}
+
+/// The member that comes next, behind any padding; none at the end.
+fn next_member<R: BufRead>(mut input: R) -> io::Result<Option<GzDecoder<R>>> {
+    loop {
+        let filled = input.fill_buf()?;
+        if filled.is_empty() {
+            return Ok(None);
+        }
+        let zeros = filled.iter().take_while(|byte| **byte == 0).count();
+        let is_padding = zeros == filled.len();
+        input.consume(zeros);
+        if !is_padding {
+            return Ok(Some(GzDecoder::new(input)));
+        }
+    }
 }
 
 /// Counts what is read through it.
@@ -282,6 +322,10 @@ mod tests {
         assert_eq!(read(&gzip(b"one\n")), (Compression::Gzip, b"one\n".to_vec(), None));
         let members = [gzip(b"one\n"), gzip(b""), gzip(b"two\n")].concat();
         assert_eq!(read(&members), (Compression::Gzip, b"one\ntwo\n".to_vec(), None));
+        for zeros in [1, 511, 300_000] {
+            let padded = [&members[..], &vec![0; zeros]].concat();
+            assert_eq!(read(&padded), (Compression::Gzip, b"one\ntwo\n".to_vec(), None), "{zeros}");
+        }
     }
 
     /// The same content compressed in every way.

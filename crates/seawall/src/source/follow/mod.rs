@@ -10,7 +10,7 @@ pub mod rotated;
 #[cfg(test)]
 mod trickle;
 
-pub use blocks::{Block, Blocks};
+pub use blocks::{Block, Blocks, last_directive};
 pub use input::{Compression, Input, InputError};
 pub use lines::{Line, LineBreak, lines};
 pub use pieces::{Piece, Pieces};

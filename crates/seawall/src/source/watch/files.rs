@@ -11,7 +11,7 @@ use super::fingerprint::FileId;
 use super::positions::{Position, Positions};
 use super::report::Report;
 use super::sensor::Sensor;
-use super::tail::{Start, Tail, is_compressed};
+use super::tail::{Given, Start, Tail, is_compressed};
 use super::wake::Wake;
 use super::watcher::Watcher;
 
@@ -32,6 +32,19 @@ pub(super) struct Files {
     is_full: bool,
 }
 
+/// All files that are followed but one.
+struct Others<'f> {
+    before: &'f [(Tail, Sensor)],
+    after: &'f [(Tail, Sensor)],
+}
+
+impl Others<'_> {
+    /// Whether the one at `path` is read under another name.
+    fn knows(&self, path: &Path, id: FileId, file: &File) -> bool {
+        self.before.iter().chain(self.after).any(|(other, _)| other.knows(path, id, file))
+    }
+}
+
 impl Files {
     pub(super) fn new(format: Option<FormatChoice>) -> Self {
         Self {
@@ -44,9 +57,19 @@ impl Files {
         }
     }
 
-    /// Follows a file.
+    /// Follows a file. However often and in whatever way one is named, it is followed once.
     pub(super) fn add(&mut self, path: &Path) {
-        self.named.push(path.to_owned());
+        if !self.is_named(path) {
+            self.named.push(path.to_owned());
+        }
+    }
+
+    fn is_named(&self, path: &Path) -> bool {
+        let is_same = |named: &PathBuf| {
+            named == path
+                || (named.file_name() == path.file_name() && canonical_folder(named) == canonical_folder(path))
+        };
+        self.named.iter().any(is_same)
     }
 
     /// Follows the files whose paths match.
@@ -63,8 +86,10 @@ impl Files {
         };
         self.find(start);
         // At once: what is written after somebody was told that they are watched is new.
-        for (tail, _) in &mut self.followed {
-            tail.begin(now, &|_, _| false);
+        for index in 0..self.followed.len() {
+            let Some(((tail, _), others)) = self.one_and_others(index) else { continue };
+            let path = tail.path().to_owned();
+            tail.begin(now, &|id, file| others.knows(&path, id, file));
         }
     }
 
@@ -79,7 +104,7 @@ impl Files {
         let matching =
             self.patterns.iter().flat_map(|pattern| glob::glob(pattern.as_str()).into_iter().flatten().flatten());
         let matching: BTreeSet<PathBuf> = matching.filter(|path| !is_compressed(path) && path.is_file()).collect();
-        let mut paths: Vec<PathBuf> = matching.into_iter().filter(|path| !self.named.contains(path)).collect();
+        let mut paths: Vec<PathBuf> = matching.into_iter().filter(|path| !self.is_named(path)).collect();
         let room = FILES_MAX.saturating_sub(self.named.len());
         if paths.len() > room {
             self.choose(&mut paths, room);
@@ -120,23 +145,29 @@ impl Files {
     pub(super) fn look(&mut self, watcher: &mut Watcher, now: Timestamp) -> bool {
         let mut has_more = false;
         for index in 0..self.followed.len() {
-            let (before, rest) = self.followed.split_at_mut(index);
-            let Some(((tail, sensor), after)) = rest.split_first_mut() else { continue };
+            let Some(((tail, sensor), others)) = self.one_and_others(index) else { continue };
             let path = tail.path().to_owned();
-            let is_others =
-                |id: FileId, file: &File| before.iter().chain(&*after).any(|(other, _)| other.knows(&path, id, file));
+            let is_others = |id: FileId, file: &File| others.knows(&path, id, file);
             tail.begin(now, &is_others);
             if !sensor.is_primed() {
                 sensor.prime(&tail.beginning());
             }
-            has_more |= tail.look(now, &is_others, &mut |piece, arrival| {
-                if piece.begins_line {
+            has_more |= tail.look(now, &is_others, &mut |given, arrival| match given {
+                Given::Piece(piece) if piece.begins_line => {
                     let line = piece.text.strip_suffix(b"\n").unwrap_or(piece.text);
                     watcher.line(sensor, line.strip_suffix(b"\r").unwrap_or(line), arrival);
                 }
+                Given::Piece(_) => {}
+                Given::Directive(lines) => lines.split(|byte| *byte == b'\n').for_each(|line| sensor.remember(line)),
             });
         }
         has_more
+    }
+
+    fn one_and_others(&mut self, index: usize) -> Option<(&mut (Tail, Sensor), Others<'_>)> {
+        let (before, rest) = self.followed.split_at_mut(index);
+        let (one, after) = rest.split_first_mut()?;
+        Some((one, Others { before, after }))
     }
 
     /// The folders in which something may change.
@@ -183,8 +214,85 @@ impl Files {
     }
 
     pub(super) fn note_positions(&self, positions: &mut Positions) {
-        for (tail, _) in &self.followed {
+        // Of one that has not begun there is nothing to go on from: it begins at its end in the next process as well.
+        for (tail, _) in self.followed.iter().filter(|(tail, _)| tail.has_begun()) {
             positions.files.insert(tail.path().to_string_lossy().into_owned(), tail.positions());
         }
+    }
+}
+
+/// The folder that a file is in, by its one name; none if there is no such folder. The file itself may be a link that is changed with
+/// each rotation.
+fn canonical_folder(path: &Path) -> Option<PathBuf> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    fs::canonicalize(folder.unwrap_or(Path::new("."))).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_seconds(1_700_000_000);
+
+    /// How many files are read of those that are followed.
+    fn read(files: &Files) -> (usize, usize) {
+        let read = files.followed.iter().filter(|(tail, _)| !tail.positions().is_empty()).count();
+        (read, files.followed.len())
+    }
+
+    #[test]
+    fn a_file_of_several_names_is_read_under_one() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = |name: &str| directory.path().join(name);
+        fs::write(path("access.2026-11-27.log"), "line\n").expect("written");
+        // As rotatelogs keeps a name for the present log.
+        fs::hard_link(path("access.2026-11-27.log"), path("current.log")).expect("linked");
+        let pattern = format!("{}/*.log", directory.path().display());
+        let pattern = glob::Pattern::new(&pattern).expect("a pattern");
+        let mut saved = Positions::default();
+        for _ in 0..2 {
+            let mut files = Files::new(None);
+            files.add_pattern(pattern.clone());
+            files.begin(&saved, false, NOW);
+            assert_eq!(read(&files), (1, 2));
+            saved = Positions::default();
+            files.note_positions(&mut saved);
+        }
+        // As if both had been read.
+        let position = saved.files.values().flatten().next().cloned().expect("one is read");
+        saved.files.values_mut().for_each(|positions| *positions = vec![position.clone()]);
+        let mut files = Files::new(None);
+        files.add_pattern(pattern);
+        files.begin(&saved, false, NOW);
+        assert_eq!(read(&files), (1, 2));
+    }
+
+    #[test]
+    fn a_file_that_is_named_in_two_ways_is_followed_once() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let folder = directory.path().display();
+        fs::write(directory.path().join("a.log"), "line\n").expect("written");
+        let mut files = Files::new(None);
+        for path in [format!("{folder}/a.log"), format!("{folder}/./a.log"), format!("{folder}//a.log")] {
+            files.add(Path::new(&path));
+        }
+        fs::create_dir(directory.path().join("other")).expect("made");
+        files.add_pattern(glob::Pattern::new(&format!("{folder}/other/../*.log")).expect("a pattern"));
+        files.begin(&Positions::default(), false, NOW);
+        assert_eq!(read(&files), (1, 1));
+    }
+
+    #[test]
+    fn what_has_not_begun_is_not_taken_for_read() {
+        let directory = tempfile::tempdir().expect("a directory");
+        // A folder is no log, as long as it is one.
+        let log = directory.path().join("access.log");
+        fs::create_dir(&log).expect("made");
+        let mut files = Files::new(None);
+        files.add(&log);
+        files.begin(&Positions::default(), false, NOW);
+        let mut positions = Positions::default();
+        files.note_positions(&mut positions);
+        assert_eq!(positions, Positions::default());
     }
 }

@@ -29,6 +29,9 @@ const PAUSE: Duration = Duration::from_secs(5);
 /// can do nothing with what is twelve seconds old.
 const BEHIND_MAX: Duration = Duration::from_secs(5);
 
+/// When nothing has come for this long, all that there was had been read.
+const PAUSE_BETWEEN: Duration = Duration::from_secs(2);
+
 /// An entry that is no older than this is of now.
 const FRESH: Duration = Duration::from_secs(2);
 
@@ -55,7 +58,7 @@ pub(super) struct Journal {
 struct Lag {
     /// When the last entry was written, and when it came.
     last: Option<(Timestamp, Timestamp)>,
-    /// Since when all that came were old.
+    /// Since when all that came were old, and came without a pause.
     behind_since: Option<Timestamp>,
 }
 
@@ -123,20 +126,22 @@ impl Journal {
             passed_from: None,
             passed_over: 0,
         };
-        journal.start(false)?;
+        journal.start(None)?;
         Ok(journal)
     }
 
-    /// Starts `journalctl` where it was left, or with what is written from now on.
-    fn start(&mut self, at_newest: bool) -> io::Result<()> {
+    /// Starts `journalctl` where it was left, with what is written from now on where nothing was left, or with what is no older than
+    /// `newest`.
+    fn start(&mut self, newest: Option<Timestamp>) -> io::Result<()> {
         let mut command = Command::new("journalctl");
         command.args(["--output=json", "--follow", "--all", "--quiet"]);
         if let Some(unit) = &self.unit {
             command.arg(format!("--unit={unit}"));
         }
-        match self.cursor.as_ref().filter(|_| !at_newest) {
-            Some(cursor) => command.arg(format!("--after-cursor={cursor}")),
-            None => command.arg("--lines=0"),
+        match (newest, &self.cursor) {
+            (Some(newest), _) => command.arg("--lines=all").arg(format!("--since=@{}", newest.as_seconds())),
+            (None, Some(cursor)) => command.arg(format!("--after-cursor={cursor}")),
+            (None, None) => command.arg("--lines=0"),
         };
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
         let output = child.stdout.take().ok_or_else(|| io::Error::other("it has no output"))?;
@@ -159,7 +164,7 @@ impl Journal {
         let Some(running) = &mut self.running else {
             if now.since(self.started) >= PAUSE {
                 self.started = now;
-                self.trouble = self.start(false).err().map(|error| format!("journalctl cannot be started: {error}"));
+                self.trouble = self.start(None).err().map(|error| format!("journalctl cannot be started: {error}"));
             }
             return false;
         };
@@ -184,14 +189,14 @@ impl Journal {
                 }
                 entries += 1;
             }
-            if self.lag.is_lasting(now) {
-                self.pass_over(now);
-                return true;
-            }
             if entries >= TURN_ENTRIES {
                 return true;
             }
             match running.pieces.fill() {
+                Ok(true) if self.lag.is_lasting() => {
+                    self.pass_over(now);
+                    return true;
+                }
                 Ok(true) => {}
                 Ok(false) => break "it has ended".to_owned(),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
@@ -217,7 +222,9 @@ impl Journal {
         // Entries that are passed over before the first of those has come are counted with it.
         self.passed_from = self.passed_from.take().or_else(|| self.cursor.clone());
         (self.lag, self.started) = (Lag::default(), now);
-        self.trouble = self.start(true).err().map(|error| format!("journalctl cannot be started: {error}"));
+        // All that was read so far is older than what is fresh, so nothing comes twice, and nothing that is written meanwhile is lost.
+        self.trouble =
+            self.start(Some(now - FRESH)).err().map(|error| format!("journalctl cannot be started: {error}"));
     }
 
     pub(super) fn report(&mut self, now: Timestamp) -> Report {
@@ -254,13 +261,16 @@ impl Running {
 impl Lag {
     /// An entry that was written at `at` has come.
     fn note(&mut self, at: Timestamp, now: Timestamp) {
+        let has_paused = self.last.is_none_or(|(_, came)| now.since(came) > PAUSE_BETWEEN);
         self.last = Some((at, now));
         let is_old = now.since(at) > BEHIND_MAX;
-        self.behind_since = is_old.then(|| self.behind_since.unwrap_or(now));
+        self.behind_since = is_old.then(|| self.behind_since.filter(|_| !has_paused).unwrap_or(now));
     }
 
-    fn is_lasting(&self, now: Timestamp) -> bool {
-        self.behind_since.is_some_and(|since| now.since(since) > BEHIND_MAX)
+    /// Whether old entries have come for so long that they will not end by themselves. What did not come in the meantime says nothing.
+    fn is_lasting(&self) -> bool {
+        let (Some(since), Some((_, came))) = (self.behind_since, self.last) else { return false };
+        came.since(since) > BEHIND_MAX
     }
 
     /// By how much the entries that come now are late.
@@ -340,14 +350,19 @@ mod tests {
         for seconds in 0..=5 {
             let now = start + seconds * second;
             lag.note(start - 20 * second, now);
-            assert!(!lag.is_lasting(now) && lag.of(now) == (20 + seconds) * second, "{lag:?}");
+            assert!(!lag.is_lasting() && lag.of(now) == (20 + seconds) * second, "{lag:?}");
         }
         lag.note(start - 20 * second, start + 6 * second);
-        assert!(lag.is_lasting(start + 6 * second));
+        assert!(lag.is_lasting());
         // Nothing more came: it was the last that there is.
         assert_eq!(lag.of(start + 9 * second), Duration::ZERO);
         lag.note(start + 6 * second, start + 7 * second);
-        assert!(!lag.is_lasting(start + 60 * second) && lag.of(start + 7 * second) == Duration::ZERO);
+        assert!(!lag.is_lasting() && lag.of(start + 7 * second) == Duration::ZERO);
+        // Old ones that come now and then are all that there is each time.
+        for times in 0..5 {
+            lag.note(start, start + (20 + 3 * times) * second);
+            assert!(!lag.is_lasting(), "{lag:?}");
+        }
     }
 
     #[test]

@@ -62,10 +62,13 @@ impl Sensor {
         if let Some(recognition) = recognise(lines()) {
             self.reader.know(&recognition);
         }
-        for line in lines().filter(|line| line.first() == Some(&b'#')) {
-            // Only what it remembers of the line counts.
-            let _ = self.reader.read(line);
-        }
+        lines().filter(|line| line.first() == Some(&b'#')).for_each(|line| self.remember(line));
+    }
+
+    /// Shows it a line that is counted with none, for what it says of those that follow.
+    pub(super) fn remember(&mut self, line: &[u8]) {
+        // Only what the reader remembers counts.
+        let _ = self.reader.read(line.strip_suffix(b"\r").unwrap_or(line));
     }
 
     /// Counts what came in place of a line and is none.

@@ -3,11 +3,12 @@
 //! A file that was renamed is read on before the new one, as long as its server still writes to it. One that was emptied is read to
 //! the end of the copy that was made of it, if there is one. What cannot be read in time is passed over, oldest first, and counted.
 
+mod followed;
 mod resume;
 
 use std::collections::VecDeque;
 use std::fs::{self, File, Metadata};
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,8 +19,9 @@ use seawall_engine::units::Timestamp;
 use super::access::denied;
 use super::fingerprint::{FileId, Fingerprint};
 use super::positions::Position;
+use crate::source::follow::Piece;
 use crate::source::follow::rotated::are_one_log;
-use crate::source::follow::{Piece, Pieces};
+use followed::{Followed, Place};
 
 /// A renamed file is read on for this long after something was last written to it.
 const OLD_TIME_MAX: Duration = Duration::from_secs(90);
@@ -50,6 +52,15 @@ pub(super) struct Arrival {
     pub(super) weight: f32,
 }
 
+/// What is given of a file.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Given<'p> {
+    /// The next line, or a piece of one.
+    Piece(Piece<'p>),
+    /// A line or two before those that follow, which name their columns and perhaps their day, and were passed over.
+    Directive(&'p [u8]),
+}
+
 /// Where to begin with a file.
 #[derive(Clone, Debug)]
 pub(super) enum Start {
@@ -78,104 +89,6 @@ pub(super) struct Tail {
     at_end: Option<Timestamp>,
     passed_over: u64,
     start: Option<Start>,
-}
-
-/// An open file and how far it was read.
-struct Followed {
-    pieces: Pieces<Place>,
-    id: FileId,
-    fingerprint: Fingerprint,
-    /// The end of the last piece that was given.
-    taken: u64,
-    /// When something was last read from it.
-    grown: Timestamp,
-    /// Whether the next piece is the rest of a line that was passed over.
-    is_cut: bool,
-}
-
-/// A file read from a place, whatever others do with it.
-struct Place {
-    file: File,
-    offset: u64,
-}
-
-impl Read for Place {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.file.read_at(buffer, self.offset)?;
-        self.offset += read as u64;
-        Ok(read)
-    }
-}
-
-impl Followed {
-    fn new(file: File, metadata: &Metadata, offset: u64, now: Timestamp) -> io::Result<Self> {
-        let (id, fingerprint) = (FileId::of(metadata), Fingerprint::of(&file)?);
-        let pieces = Pieces::growing(Place { file, offset });
-        Ok(Self { pieces, id, fingerprint, taken: offset, grown: now, is_cut: false })
-    }
-
-    fn file(&self) -> &File {
-        &self.pieces.input().file
-    }
-
-    /// Reads at most about `budget` bytes; whether the end was reached.
-    fn read(
-        &mut self,
-        budget: u64,
-        arrival: Arrival,
-        deliver: &mut dyn FnMut(&Piece<'_>, Arrival),
-    ) -> io::Result<bool> {
-        let stop = self.pieces.input().offset.saturating_add(budget);
-        loop {
-            self.give(arrival, deliver);
-            if self.pieces.input().offset >= stop {
-                return Ok(false);
-            }
-            if !self.pieces.fill()? {
-                return Ok(true);
-            }
-            self.grown = arrival.at;
-        }
-    }
-
-    fn give(&mut self, arrival: Arrival, deliver: &mut dyn FnMut(&Piece<'_>, Arrival)) {
-        while let Some(piece) = self.pieces.ready() {
-            self.taken += piece.text.len() as u64;
-            if self.is_cut {
-                self.is_cut = !piece.text.ends_with(b"\n");
-            } else {
-                deliver(&piece, arrival);
-            }
-        }
-    }
-
-    /// Gives what is left as a line: nothing more will come.
-    fn finish(mut self, arrival: Arrival, deliver: &mut dyn FnMut(&Piece<'_>, Arrival)) {
-        self.pieces.finish();
-        self.give(arrival, deliver);
-    }
-
-    /// Goes on at a place further on, which may be in the middle of a line.
-    fn jump(&mut self, offset: u64) -> io::Result<u64> {
-        let file = self.file().try_clone()?;
-        let passed = offset.saturating_sub(self.taken);
-        self.pieces = Pieces::growing(Place { file, offset });
-        self.taken = offset;
-        self.is_cut = true;
-        Ok(passed)
-    }
-
-    /// Whether the file no longer is what it was: it was emptied, and may have grown since.
-    fn is_emptied(&self, metadata: &Metadata) -> io::Result<bool> {
-        if metadata.len() < self.pieces.input().offset {
-            return Ok(true);
-        }
-        Ok(!self.fingerprint.is_empty() && !self.fingerprint.matches(self.file())?)
-    }
-
-    fn position(&self) -> Position {
-        Position { id: self.id, fingerprint: self.fingerprint, offset: self.taken }
-    }
 }
 
 impl Tail {
@@ -238,6 +151,11 @@ impl Tail {
         self.foreign.iter().any(|(known, fingerprint)| *known == id && fingerprint.matches(file).unwrap_or(false))
     }
 
+    /// Whether the place where it is to begin was found.
+    pub(super) fn has_begun(&self) -> bool {
+        self.start.is_none()
+    }
+
     /// Whether nothing is left of it: its file is gone and was read to its end.
     pub(super) fn is_gone(&self) -> bool {
         self.current.is_none() && self.old.is_empty() && self.start.is_none() && !self.path.exists()
@@ -265,8 +183,11 @@ impl Tail {
         &mut self,
         now: Timestamp,
         is_others: &dyn Fn(FileId, &File) -> bool,
-        deliver: &mut dyn FnMut(&Piece<'_>, Arrival),
+        deliver: &mut dyn FnMut(Given<'_>, Arrival),
     ) -> bool {
+        if !self.has_begun() {
+            return false;
+        }
         let behind = self.behind_since.map(|since| now.since(since));
         let is_fresh = self.at_end.is_some_and(|at_end| now.since(at_end) <= FRESH);
         let mut arrival = Arrival { at: now, is_fresh, weight: 1.0 };
@@ -306,9 +227,13 @@ impl Tail {
         let begun = match self.start.take() {
             Some(Start::Saved(positions)) => self.resume(positions, now, is_others),
             Some(Start::End) => {
-                // What appears later is new.
                 self.at_end = Some(now);
-                self.open(now, is_others, |metadata| metadata.len())
+                let begun = self.open(now, is_others, |metadata| metadata.len());
+                // What appears later is new. What is there and cannot be read yet is not.
+                if begun.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::NotFound) {
+                    self.start = Some(Start::End);
+                }
+                begun
             }
             Some(Start::Beginning) | None => Ok(()),
         };
@@ -323,7 +248,7 @@ impl Tail {
         now: Timestamp,
         arrival: Arrival,
         is_others: &dyn Fn(FileId, &File) -> bool,
-        deliver: &mut dyn FnMut(&Piece<'_>, Arrival),
+        deliver: &mut dyn FnMut(Given<'_>, Arrival),
     ) -> io::Result<bool> {
         while self.old.len() > OLD_MAX {
             if let Some(followed) = self.old.pop_front() {

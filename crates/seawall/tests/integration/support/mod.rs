@@ -24,6 +24,11 @@ pub(crate) fn skip(why: &str) {
     let may_skip = std::env::var("SEAWALL_MAY_SKIP").is_ok_and(|value| value == "1");
     let is_root = rustix::process::geteuid().is_root();
     assert!(may_skip || !is_root, "this test cannot be run: {why}; SEAWALL_MAY_SKIP=1 has it skipped");
+    say_skipped(why);
+}
+
+/// Says that a test is skipped for want of something that comes neither with the source nor with root's rights.
+pub(crate) fn say_skipped(why: &str) {
     // If nobody can be told, the test is no different.
     let _ = writeln!(std::io::stderr(), "skipped: {why}");
 }

@@ -28,8 +28,10 @@ fn refused(folder: &Path, arguments: &[&str]) -> Output {
 fn what_cannot_be_watched_is_refused_with_the_reason() {
     let directory = tempfile::tempdir().expect("a directory");
     fs::create_dir(directory.path().join("logs")).expect("made");
+    fs::write(directory.path().join("access.log.1.gz"), "").expect("made");
     for (arguments, code, expected) in [
         (&["logs"][..], 4, "it is a directory; name the log files in it, as 'logs/*.log'"),
+        (&["access.log.1.gz"], 4, "it is compressed, so nothing is written to it any more; `seawall report` reads it"),
         (&["/dev/null"], 4, "neither a file nor a named pipe"),
         (&["udp://localhost:5514"], 2, "expected an IP address and a port"),
         (&["udp://192.0.2.1:5514"], 4, "cannot watch udp://192.0.2.1:5514"),
@@ -489,7 +491,8 @@ done
         journal.sensor()["passed_over_entries"].as_u64().is_some_and(|count| count > 3_000)
     });
     let asked = fs::read_to_string(journal.directory.path().join("asked")).expect("it was asked");
-    assert!(asked.lines().count() == 2 && asked.lines().all(|asked| asked.ends_with("--lines=0")), "{asked}");
+    let asked: Vec<&str> = asked.lines().collect();
+    assert!(asked.len() == 2 && asked[0].ends_with("--lines=0") && asked[1].contains("--since=@"), "{asked:?}");
     let late = journal.sensor()["late"].as_u64().expect("a count");
     let read = journal.sensor()["read"].as_u64().expect("a count");
     assert!(late > 0, "{:#}", journal.sensor());
@@ -499,5 +502,30 @@ done
     let shown = text(&journal.seawall(&["status"]).output().expect("started").stdout);
     let shown = shown.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(shown.contains("entries passed over"), "{shown}");
+    journal.stop(child);
+}
+
+#[test]
+fn one_old_entry_of_the_journal_is_no_flood() {
+    // What was written while nobody watched, and six seconds later what is new.
+    let program = r#"#!/bin/sh
+echo "$@" >> "$(dirname "$0")/asked"
+entry() {
+  now=$(($(date +%s) - $2))
+  at=$(date -u -d "@$now" '+%d/%b/%Y:%H:%M:%S +0000')
+  printf '{"__CURSOR":"s=1;i=%s","__REALTIME_TIMESTAMP":"%s000000","MESSAGE":"192.0.2.1 - - [%s] \\"GET / HTTP/1.1\\" 200 5 \\"-\\" \\"a\\""}\n' "$1" "$now" "$at"
+}
+entry 1 20
+sleep 6
+entry 2 0
+entry 3 0
+exec sleep 60
+"#;
+    let journal = Journalctl::new(program);
+    let child = journal.watch();
+    eventually("every entry", || journal.sensor()["read"] == 3);
+    assert_eq!(journal.sensor()["passed_over_entries"].as_u64().unwrap_or_default(), 0);
+    let asked = fs::read_to_string(journal.directory.path().join("asked")).expect("it was asked");
+    assert_eq!(asked.lines().count(), 1, "{asked}");
     journal.stop(child);
 }

@@ -1,26 +1,32 @@
 //! From a format string to its pieces.
 
 use super::super::fields::Unit;
+use super::calendar::{self, Part};
 use super::{Field, PIECES_MAX, Piece, Template, TemplateError};
 
 /// Compiles a format string of whichever of the three.
 pub(super) fn compile(format: &str) -> Result<Template, TemplateError> {
-    // As it stands in a configuration, quotes are escaped.
-    let format = format.replace("\\\"", "\"");
     let pieces = if format.contains('$') {
-        split(&format, nginx)?
-    } else if is_goaccess(&format) {
+        split(format, nginx)?
+    } else if is_goaccess(format) {
         // The whole of a time stamp with its zone, of which GoAccess knows the first two parts.
         split(&format.replace("%d:%t %^", "%x").replace("%dT%t%^", "%x"), goaccess)?
     } else {
-        split(&format, apache)?
+        split(format, apache)?
     };
     let has =
         |wanted: &[Field]| pieces.iter().any(|piece| matches!(piece, Piece::Field(field) if wanted.contains(field)));
     if !pieces.iter().any(|piece| matches!(piece, Piece::Field(_))) {
         return Err(TemplateError::NoField);
     }
-    let has_time = has(&[Field::Moment]) || (has(&[Field::Date]) && has(&[Field::Clock]));
+    let has_part = |part| match part {
+        Part::Month => has(&[Field::Calendar(Part::Month), Field::Calendar(Part::MonthName)]),
+        Part::Year => has(&[Field::Calendar(Part::Year), Field::Calendar(Part::ShortYear)]),
+        part => has(&[Field::Calendar(part)]),
+    };
+    let has_time = has(&[Field::Moment])
+        || (has(&[Field::Date]) && has(&[Field::Clock]))
+        || Part::NEEDED.into_iter().all(has_part);
     if !has_time {
         return Err(TemplateError::NoTime);
     }
@@ -36,8 +42,15 @@ fn is_goaccess(format: &str) -> bool {
     has(&["%^", "~h"]) || (has(&["%d", "%x"]) && !has(&["%{", "%>s", "%l"]))
 }
 
-/// A directive that was found: its field, and how long it is. None where there is none.
-type Directive = fn(&str) -> Result<Option<(Field, usize)>, ()>;
+/// What a directive stands for.
+enum Found<'f> {
+    Field(Field),
+    /// A time in Apache's own language.
+    Time(&'f str),
+}
+
+/// A directive that was found, and how long it is. None where there is none.
+type Directive = for<'f> fn(&'f str) -> Result<Option<(Found<'f>, usize)>, ()>;
 
 fn split(format: &str, directive: Directive) -> Result<Vec<Piece>, TemplateError> {
     let mut pieces: Vec<Piece> = Vec::new();
@@ -45,26 +58,22 @@ fn split(format: &str, directive: Directive) -> Result<Vec<Piece>, TemplateError
     while let Some(rest) = format.get(at..).filter(|rest| !rest.is_empty()) {
         let column = format[..at].chars().count() + 1;
         match directive(rest).map_err(|()| TemplateError::Unfinished { column })? {
-            Some((field, length)) => {
-                // Apache's %q begins with the question mark that ends its %U.
-                let is_query = matches!((pieces.last(), field), (Some(Piece::Field(Field::Path)), Field::Query));
-                if is_query {
-                    pieces.pop();
-                    pieces.push(Piece::Field(Field::Target));
-                } else if matches!(pieces.last(), Some(Piece::Field(_))) {
-                    return Err(TemplateError::NothingBetween { column });
-                } else {
-                    pieces.push(Piece::Field(field));
+            Some((Found::Field(field), length)) => {
+                push_field(&mut pieces, field, column)?;
+                at += length;
+            }
+            Some((Found::Time(format), length)) => {
+                for piece in calendar::pieces(format).ok_or(TemplateError::UnknownTime { column })? {
+                    match piece {
+                        Piece::Field(field) => push_field(&mut pieces, field, column)?,
+                        Piece::Text(text) => push_text(&mut pieces, &text),
+                    }
                 }
                 at += length;
             }
             None => {
-                let length = rest.chars().next().map_or(1, char::len_utf8);
-                let text = &rest.as_bytes()[..length];
-                match pieces.last_mut() {
-                    Some(Piece::Text(before)) => before.extend_from_slice(text),
-                    _ => pieces.push(Piece::Text(text.to_vec())),
-                }
+                let (text, length) = literal(rest);
+                push_text(&mut pieces, text);
                 at += length;
             }
         }
@@ -72,11 +81,54 @@ fn split(format: &str, directive: Directive) -> Result<Vec<Piece>, TemplateError
             return Err(TemplateError::TooLong);
         }
     }
+    // A line comes without its break.
+    if let Some(Piece::Text(text)) = pieces.last_mut() {
+        let kept = text.iter().rposition(|byte| *byte != b'\n').map_or(0, |last| last + 1);
+        text.truncate(kept);
+        if kept == 0 {
+            pieces.pop();
+        }
+    }
     Ok(pieces)
 }
 
+fn push_field(pieces: &mut Vec<Piece>, field: Field, column: usize) -> Result<(), TemplateError> {
+    match pieces.last() {
+        // Apache's %q begins with the question mark that ends its %U.
+        Some(Piece::Field(Field::Path)) if field == Field::Query => {
+            pieces.pop();
+            pieces.push(Piece::Field(Field::Target));
+        }
+        Some(Piece::Field(before)) if before.length().is_none() => {
+            return Err(TemplateError::NothingBetween { column });
+        }
+        _ => pieces.push(Piece::Field(field)),
+    }
+    Ok(())
+}
+
+fn push_text(pieces: &mut Vec<Piece>, text: &[u8]) {
+    match pieces.last_mut() {
+        Some(Piece::Text(before)) => before.extend_from_slice(text),
+        _ => pieces.push(Piece::Text(text.to_vec())),
+    }
+}
+
+/// The character that is next and no directive, and how long it is in the format: some are escaped in a configuration.
+fn literal(rest: &str) -> (&[u8], usize) {
+    match rest.as_bytes() {
+        [b'\\', b't', ..] => (b"\t", 2),
+        [b'\\', b'n', ..] => (b"\n", 2),
+        [b'\\', character @ (b'\\' | b'"'), ..] => (std::slice::from_ref(character), 2),
+        bytes => {
+            let length = rest.chars().next().map_or(1, char::len_utf8);
+            (bytes.get(..length).unwrap_or_default(), length)
+        }
+    }
+}
+
 /// `$name` or `${name}`
-fn nginx(rest: &str) -> Result<Option<(Field, usize)>, ()> {
+fn nginx(rest: &str) -> Result<Option<(Found<'_>, usize)>, ()> {
     let Some(after) = rest.strip_prefix('$') else { return Ok(None) };
     let (name, length) = match after.strip_prefix('{') {
         Some(braced) => {
@@ -110,11 +162,11 @@ fn nginx(rest: &str) -> Result<Option<(Field, usize)>, ()> {
         "upstream_response_time" => Field::UpstreamTime(Unit::Seconds),
         _ => Field::Other,
     };
-    Ok(Some((field, length)))
+    Ok(Some((Found::Field(field), length)))
 }
 
 /// `%h`, `%>s`, `%{Name}i`
-fn apache(rest: &str) -> Result<Option<(Field, usize)>, ()> {
+fn apache(rest: &str) -> Result<Option<(Found<'_>, usize)>, ()> {
     let Some(after) = rest.strip_prefix('%') else { return Ok(None) };
     // Statuses for which it is written (`%400,501{…}`), and whether before or after a redirect.
     let modifiers = after.bytes().take_while(|byte| matches!(byte, b'0'..=b'9' | b',' | b'!' | b'<' | b'>')).count();
@@ -134,7 +186,9 @@ fn apache(rest: &str) -> Result<Option<(Field, usize)>, ()> {
         "x-forwarded-for" => Field::ForwardedFor,
         _ => Field::Other,
     };
+    let length = 1 + modifiers + braces + letter.len_utf8();
     let field = match (letter, name) {
+        ('t', Some(format)) => return Ok(Some((Found::Time(format), length))),
         ('h' | 'a', _) => Field::Client,
         ('t', _) => Field::Moment,
         ('r', _) => Field::RequestLine,
@@ -152,14 +206,14 @@ fn apache(rest: &str) -> Result<Option<(Field, usize)>, ()> {
         ('T', _) => Field::RequestTime(Unit::Seconds),
         _ => Field::Other,
     };
-    Ok(Some((field, 1 + modifiers + braces + letter.len_utf8())))
+    Ok(Some((Found::Field(field), length)))
 }
 
 /// `%h`, `%^`, `~h`
-fn goaccess(rest: &str) -> Result<Option<(Field, usize)>, ()> {
+fn goaccess(rest: &str) -> Result<Option<(Found<'_>, usize)>, ()> {
     if let Some(list) = rest.strip_prefix("~h{") {
         let end = list.find('}').ok_or(())?;
-        return Ok(Some((Field::ForwardedFor, end + 4)));
+        return Ok(Some((Found::Field(Field::ForwardedFor), end + 4)));
     }
     let Some(after) = rest.strip_prefix('%') else { return Ok(None) };
     let letter = after.chars().next().ok_or(())?;
@@ -184,5 +238,5 @@ fn goaccess(rest: &str) -> Result<Option<(Field, usize)>, ()> {
         'n' => Field::RequestTime(Unit::Nanoseconds),
         _ => Field::Other,
     };
-    Ok(Some((field, 1 + letter.len_utf8())))
+    Ok(Some((Found::Field(field), 1 + letter.len_utf8())))
 }

@@ -139,11 +139,16 @@ impl Viewer for FirstSeen {
             None => notes.push("No request matches.".to_owned()),
             Some(((first, ..), _)) => {
                 let time = |at: Timestamp| moment(at.as_seconds()).strftime("%F %T").to_string();
+                let clients = match self.clients.estimate() {
+                    0 => "nobody whose address is known".to_owned(),
+                    1 => "one client".to_owned(),
+                    clients => format!("about {} clients", grouped(clients)),
+                };
                 notes.push(format!(
-                    "{} match, {} to about {} clients, from {} to {} UTC.",
+                    "{} {}, {} to {clients}, from {} to {} UTC.",
                     requests_text(self.requests),
+                    if self.requests == 1 { "matches" } else { "match" },
                     byte_count(self.bytes),
-                    grouped(self.clients.estimate()),
                     time(*first),
                     time(self.last)
                 ));

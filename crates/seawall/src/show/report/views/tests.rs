@@ -66,6 +66,17 @@ fn what_never_matched_is_said_to() {
 }
 
 #[test]
+fn one_is_not_said_as_many_are() {
+    for (text, expected) in [
+        ("path = \"/x\"", "1 request matches, 0 B to nobody whose address is known, from "),
+        ("path starts-with \"/say\"", "2 requests match, 306 B to one client, from "),
+    ] {
+        let view = view(rule(text), &["combined.log"], 1);
+        assert!(view.notes.iter().any(|note| note.starts_with(expected)), "{:?}", view.notes);
+    }
+}
+
+#[test]
 fn no_line_is_wider_than_the_screen() {
     for view in [view(View::Leech, &["combined.log"], 10), view(rule("status = 200"), &["combined.log"], 10)] {
         for columns in 60..=200 {

@@ -41,6 +41,13 @@ impl Tail {
         siblings.sort_by_key(|(_, metadata)| metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH));
         let mut newest_old = None;
         for position in &positions {
+            // It has come to be read under another name.
+            let is_foreign = |(file, metadata): &(File, Metadata)| {
+                FileId::of(metadata) == position.id && is_others(position.id, file)
+            };
+            if present.as_ref().is_some_and(is_foreign) {
+                continue;
+            }
             if let Some((file, metadata)) = &present
                 && FileId::of(metadata) == position.id
                 && (position.fingerprint.is_empty() || position.fingerprint.matches(file)?)

@@ -65,8 +65,9 @@ impl Log {
         let Self { tail, found, now, .. } = self;
         tail.begin(*now, &|_, _| false);
         for _ in 0..100 {
-            let has_more = tail.look(*now, &|_, _| false, &mut |piece, _| {
-                found.push(String::from_utf8_lossy(piece.text).trim_end().to_owned());
+            let has_more = tail.look(*now, &|_, _| false, &mut |given, _| {
+                let (Given::Piece(Piece { text, .. }) | Given::Directive(text)) = given;
+                found.push(String::from_utf8_lossy(text).trim_end().to_owned());
             });
             if !has_more {
                 return;
@@ -111,6 +112,47 @@ fn a_file_that_comes_later_is_read_from_its_beginning() {
     log.look();
     assert_eq!(log.tail.trouble(), None);
     log.check();
+}
+
+#[test]
+fn what_is_there_and_cannot_be_read_yet_is_not_new() {
+    let mut log = Log::new(Start::End);
+    fs::create_dir(log.path("access.log")).expect("made");
+    log.look();
+    log.look();
+    assert!(log.tail.trouble().is_some() && !log.tail.has_begun());
+    fs::remove_dir(log.path("access.log")).expect("ours");
+    log.append("access.log", b"old\n");
+    log.look();
+    log.write("access.log", 10);
+    log.look();
+    assert_eq!(log.tail.trouble(), None);
+    log.check();
+}
+
+#[test]
+fn the_columns_of_what_is_read_come_first() {
+    let columns = |fields: &str| format!("#Fields: date time {fields}\n");
+    let mut log = Log::new(Start::End);
+    log.append("access.log", (columns("cs-uri-stem") + &"of before\n".repeat(20_000)).as_bytes());
+    log.append("access.log", (columns("cs-uri-stem sc-status") + "of before\n").as_bytes());
+    log.look();
+    log.append("access.log", b"new\n");
+    log.look();
+    log.restart();
+    log.append("access.log", b"newer\n");
+    log.look();
+    let directive = "#Fields: date time cs-uri-stem sc-status";
+    assert_eq!(log.found, [directive, "new", directive, "newer"]);
+    // And of what comes after lines that were passed over.
+    log.found.clear();
+    log.append("access.log", columns("sc-status cs-uri-stem").as_bytes());
+    let filling = "filling of a line that is passed over, and of one that is not\n".repeat(40_000);
+    (0..4).for_each(|_| log.append("access.log", filling.as_bytes()));
+    log.tail.pass_over().expect("there");
+    log.look();
+    assert_eq!(log.found.first().map(String::as_str), Some("#Fields: date time sc-status cs-uri-stem"));
+    assert!(log.tail.passed_over() > 0 && !log.found.iter().skip(1).any(|line| line.starts_with('#')));
 }
 
 #[test]
@@ -386,7 +428,8 @@ fn what_comes_too_fast_is_passed_over_oldest_first_and_counted() {
     let mut last = String::new();
     let mut now = NOW;
     // Each look takes three seconds: that is too slow.
-    while log.tail.look(now, &|_, _| false, &mut |piece, arrival| {
+    while log.tail.look(now, &|_, _| false, &mut |given, arrival| {
+        let Given::Piece(piece) = given else { panic!("no columns are named: {given:?}") };
         assert!(piece.text.starts_with(b"line "), "no half line");
         lines += 1.0;
         weight += f64::from(arrival.weight);

@@ -1,0 +1,296 @@
+//! A sensor of so many lines a second, whose counts go wrong in every way.
+
+use super::*;
+
+const START: Timestamp = Timestamp::from_seconds(1_700_000_000);
+
+/// A sensor of so many lines a second, and what is told of it.
+struct Watched {
+    silence: Silence,
+    reading: Reading,
+    elsewhere: Elsewhere,
+    second: u64,
+}
+
+impl Watched {
+    fn new() -> Self {
+        let (silence, reading, elsewhere) = (Silence::default(), Reading::default(), Elsewhere::default());
+        Self { silence, reading, elsewhere, second: 0 }
+    }
+
+    /// Goes on for so many seconds; what is told, with the second from the beginning of this.
+    fn run(&mut self, seconds: u64, step: impl Fn(&mut Reading, &mut Elsewhere)) -> Vec<(u64, Change)> {
+        let mut told = Vec::new();
+        for second in 0..seconds {
+            let before = self.reading;
+            step(&mut self.reading, &mut self.elsewhere);
+            let read = self.reading.read - before.read;
+            self.reading.unread_run = if read > 0 { 0 } else { before.unread_run + self.reading.lines - before.lines };
+            for (index, run) in self.reading.runs.iter_mut().enumerate() {
+                *run = if self.reading.with[index] > before.with[index] { 0 } else { before.runs[index] + read };
+            }
+            self.second += 1;
+            let changes = self.silence.look(START + Duration::from_secs(self.second), &self.reading, self.elsewhere);
+            told.extend(changes.into_iter().map(|change| (second, change)));
+        }
+        told
+    }
+}
+
+fn whole(lines: u64) -> impl Fn(&mut Reading, &mut Elsewhere) {
+    move |reading, elsewhere| {
+        reading.lines += lines;
+        reading.read += lines;
+        reading.votes += lines;
+        reading.with.iter_mut().chain(&mut reading.votes_with).for_each(|with| *with += lines);
+        reading.clients_without = [0; Field::ALL.len()];
+        elsewhere.accepted += lines;
+    }
+}
+
+fn raised(told: &[(u64, Change)]) -> Vec<(u64, Trouble)> {
+    let alarms = told.iter().filter_map(|(second, change)| match change {
+        Change::Raised(alarm) => Some((*second, alarm.trouble)),
+        Change::Cleared(_) => None,
+    });
+    alarms.collect()
+}
+
+#[test]
+fn nothing_is_said_of_a_sensor_that_does_its_work() {
+    let mut watched = Watched::new();
+    assert_eq!(watched.run(600, whole(3)), []);
+    // A quiet night, with the odd visitor.
+    for _ in 0..20 {
+        assert_eq!(watched.run(60, |_, _| {}), []);
+        assert_eq!(watched.run(1, whole(1)), []);
+    }
+}
+
+#[test]
+fn a_format_that_nobody_knows_is_told_with_the_reason() {
+    let mut watched = Watched::new();
+    watched.run(60, whole(5));
+    let told = watched.run(60, |reading, _| {
+        reading.lines += 5;
+        reading.reason = Some(Reason::NoTimestamp);
+    });
+    assert_eq!(raised(&told), [(1, Trouble::Unread)]);
+    assert!(watched.silence.alarms()[0].text.contains("no time stamp"), "{:?}", watched.silence.alarms());
+    // A few lines that can be read are not the end of it.
+    let told = watched.run(10, whole(5));
+    assert!(matches!(told.as_slice(), [(3, Change::Cleared(_))]), "{told:?}");
+    assert_eq!(watched.silence.alarms(), []);
+}
+
+#[test]
+fn what_goes_wrong_within_the_second_of_the_last_good_line_is_told() {
+    let mut watched = Watched::new();
+    watched.run(5, whole(5));
+    let (before, now) = (watched.reading, START + Duration::from_secs(6));
+    let reading = Reading { lines: before.lines + 20, read: before.read + 5, unread_run: 15, ..before };
+    let told = watched.silence.look(now, &reading, Elsewhere::default());
+    assert!(matches!(told.as_slice(), [Change::Raised(Alarm { trouble: Trouble::Unread, .. })]), "{told:?}");
+    // Nothing more comes, and it is said all the same.
+    assert_eq!(watched.silence.look(now + Duration::from_secs(1), &reading, Elsewhere::default()), []);
+    assert_eq!(watched.silence.alarms().len(), 1);
+}
+
+#[test]
+fn addresses_that_go_missing_are_told_and_so_are_any_other_fields() {
+    for (index, field) in Field::ALL.into_iter().enumerate() {
+        let mut watched = Watched::new();
+        watched.run(60, whole(5));
+        let told = watched.run(60, |reading, elsewhere| {
+            let before = *reading;
+            whole(5)(reading, elsewhere);
+            (reading.with[index], reading.votes_with[index]) = (before.with[index], before.votes_with[index]);
+            reading.clients_without[index] = before.clients_without[index] + 5;
+        });
+        let found = raised(&told);
+        let latest = if field == Field::Query { 30 } else { 10 };
+        assert!(
+            matches!(found.as_slice(), [(second, trouble)] if *trouble == Trouble::Missing(field) && *second <= latest),
+            "{found:?}"
+        );
+        let used_to = if field == Field::Query { "clients a minute came" } else { "it was in 100% before" };
+        assert!(watched.silence.alarms()[0].text.contains(used_to), "{:?}", watched.silence.alarms());
+    }
+}
+
+#[test]
+fn one_client_that_leaves_a_field_out_is_no_alarm() {
+    let referer = Field::ALL.iter().position(|field| *field == Field::Referer).expect("a field");
+    let mut watched = Watched::new();
+    watched.run(60, whole(5));
+    // At night it is alone with the site, however much it asks for.
+    let told = watched.run(600, |reading, elsewhere| {
+        let before = *reading;
+        whole(50)(reading, elsewhere);
+        reading.votes = before.votes + u64::from(before.read.is_multiple_of(60));
+        (reading.with[referer], reading.votes_with[referer]) = (before.with[referer], before.votes_with[referer]);
+        reading.clients_without[referer] = 1;
+    });
+    assert_eq!(told, []);
+    // The next visitors have it as ever; then the log has it no more.
+    assert_eq!(watched.run(60, whole(5)), []);
+    let told = watched.run(60, |reading, elsewhere| {
+        let before = *reading;
+        whole(5)(reading, elsewhere);
+        (reading.with[referer], reading.votes_with[referer]) = (before.with[referer], before.votes_with[referer]);
+        reading.clients_without[referer] = before.clients_without[referer] + 1;
+    });
+    assert_eq!(raised(&told), [(9, Trouble::Missing(Field::Referer))]);
+}
+
+/// Requests of as many clients, of which so many a second have a query.
+fn with_queries(lines: u64, queries: u64) -> impl Fn(&mut Reading, &mut Elsewhere) {
+    move |reading, elsewhere| {
+        let before = *reading;
+        whole(lines)(reading, elsewhere);
+        let query = Field::ALL.len() - 1;
+        assert_eq!(Field::ALL[query], Field::Query);
+        (reading.with[query], reading.votes_with[query]) =
+            (before.with[query] + queries, before.votes_with[query] + queries);
+        let clients = before.clients_without[query] + u32::try_from(lines).expect("few");
+        reading.clients_without[query] = if queries > 0 { 0 } else { clients };
+    }
+}
+
+#[test]
+fn a_log_that_loses_its_queries_is_told_although_few_requests_have_one() {
+    let mut watched = Watched::new();
+    assert_eq!(watched.run(600, with_queries(10, 1)), []);
+    let told = watched.run(120, with_queries(10, 0));
+    assert!(matches!(raised(&told).as_slice(), [(20..=40, Trouble::Missing(Field::Query))]), "{told:?}");
+    assert!(watched.silence.alarms()[0].text.contains("clients a minute came with one before"));
+    let told = watched.run(1, with_queries(10, 1));
+    assert!(matches!(told.as_slice(), [(0, Change::Cleared(_))]), "{told:?}");
+}
+
+#[test]
+fn a_flood_without_queries_is_no_loss_of_them() {
+    let mut watched = Watched::new();
+    watched.run(600, with_queries(10, 1));
+    for _ in 0..60 {
+        assert_eq!(watched.run(3, with_queries(5_000, 0)), []);
+        assert_eq!(watched.run(1, with_queries(5_000, 4)), []);
+    }
+    // Nor is it one when the only client that had one has gone.
+    let mut watched = Watched::new();
+    for _ in 0..10 {
+        watched.run(59, with_queries(10, 0));
+        watched.run(1, with_queries(10, 1));
+    }
+    assert_eq!(watched.run(3_600, with_queries(10, 0)), []);
+}
+
+#[test]
+fn a_log_that_never_had_addresses_is_told_and_one_without_referers_is_not() {
+    let mut watched = Watched::new();
+    let told = watched.run(60, |reading, _| {
+        reading.lines += 1;
+        reading.read += 1;
+    });
+    assert_eq!(raised(&told), [(19, Trouble::Missing(Field::ClientAddress))]);
+}
+
+#[test]
+fn a_log_that_is_no_longer_written_is_told_while_the_server_goes_on() {
+    let mut watched = Watched::new();
+    watched.run(120, whole(5));
+    let told = watched.run(60, |_, elsewhere| elsewhere.accepted += 1);
+    assert_eq!(raised(&told), [(19, Trouble::Stopped)]);
+    assert!(matches!(watched.run(1, whole(1)).as_slice(), [(0, Change::Cleared(_))]));
+    // Nothing goes on anywhere: the server is down, or nobody comes.
+    assert_eq!(watched.run(600, |_, _| {}), []);
+}
+
+#[test]
+fn a_log_that_was_never_written_is_told_while_connections_are_accepted() {
+    let mut watched = Watched::new();
+    let told = watched.run(60, |_, elsewhere| elsewhere.accepted += 2);
+    assert_eq!(raised(&told), [(45, Trouble::Stopped)]);
+    assert!(watched.silence.alarms()[0].text.contains("is it the log that the server writes?"));
+    assert!(matches!(watched.run(1, whole(1)).as_slice(), [(0, Change::Cleared(_))]));
+}
+
+#[test]
+fn a_log_that_nobody_has_need_to_write_is_no_alarm() {
+    // A shell and a watch over this machine.
+    assert_eq!(Watched::new().run(600, |_, elsewhere| elsewhere.accepted += u64::from(elsewhere.accepted < 40)), []);
+    // The connections are those of another log.
+    let others = |_: &mut Reading, elsewhere: &mut Elsewhere| {
+        elsewhere.accepted += 5;
+        elsewhere.lines += 5;
+    };
+    assert_eq!(Watched::new().run(600, others), []);
+}
+
+#[test]
+fn a_site_of_few_visitors_may_be_silent_for_longer() {
+    let mut watched = Watched::new();
+    for _ in 0..60 {
+        watched.run(9, |_, elsewhere| elsewhere.accepted += 1);
+        watched.run(1, whole(1));
+    }
+    let told = watched.run(600, |_, elsewhere| elsewhere.accepted += 1);
+    assert!(matches!(raised(&told).as_slice(), [(150..=260, Trouble::Stopped)]), "{told:?}");
+}
+
+/// Seconds of so many lines, of which one in `one_in` lacks `what`, or only one has it.
+#[track_caller]
+fn check_share(seconds: u64, is_bad: impl Fn(u64) -> bool, what: Trouble, expected: usize) {
+    let mut watched = Watched::new();
+    let told = watched.run(seconds, |reading, elsewhere| {
+        elsewhere.accepted += 1;
+        for _ in 0..5 {
+            reading.lines += 1;
+            let number = reading.lines;
+            let before = *reading;
+            if what != Trouble::Unread || !is_bad(number) {
+                reading.read += 1;
+                reading.votes += 1;
+                reading.with.iter_mut().chain(&mut reading.votes_with).for_each(|with| *with += 1);
+            }
+            if what != Trouble::Unread && is_bad(number) {
+                (reading.with[0], reading.votes_with[0]) = (before.with[0], before.votes_with[0]);
+            }
+        }
+    });
+    assert_eq!(raised(&told).len(), expected, "{told:?}");
+    assert_eq!(told.len(), expected, "{told:?}");
+    assert!(raised(&told).iter().all(|(second, trouble)| *second < 20 && *trouble == what), "{told:?}");
+}
+
+#[test]
+fn a_sensor_that_is_mostly_blind_is_one_steady_alarm() {
+    let address = Trouble::Missing(Field::ClientAddress);
+    for what in [Trouble::Unread, address] {
+        check_share(600, |number| number % 9 != 0, what, 1);
+        check_share(600, |number| number % 10 != 3, what, 1);
+        check_share(600, |number| number % 5 < 3, what, 1);
+        // A good part is no alarm, nor is what comes and goes around a half of it.
+        check_share(600, |number| number % 4 == 0, what, 0);
+        check_share(600, |number| number % 5 < 2, what, 0);
+    }
+}
+
+#[test]
+fn what_share_is_missing_is_said_and_when_it_is_less_it_is_over() {
+    let mut watched = Watched::new();
+    watched.run(60, whole(9));
+    let one_in_nine = |reading: &mut Reading, _: &mut Elsewhere| {
+        (reading.lines, reading.read) = (reading.lines + 9, reading.read + 1);
+        (reading.votes, reading.reason) = (reading.votes + 1, Some(Reason::NoTimestamp));
+        reading.with.iter_mut().chain(&mut reading.votes_with).for_each(|with| *with += 1);
+    };
+    assert_eq!(raised(&watched.run(60, one_in_nine)).len(), 1);
+    let text = &watched.silence.alarms()[0].text;
+    assert!(text.contains("% of the last lines could not be read: no time stamp"), "{text}");
+    let told = watched.run(60, |reading, elsewhere| {
+        whole(8)(reading, elsewhere);
+        reading.lines += 1;
+    });
+    assert!(matches!(told.as_slice(), [(5..=20, Change::Cleared(_))]), "{told:?}");
+}

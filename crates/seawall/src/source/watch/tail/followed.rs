@@ -1,0 +1,189 @@
+//! One open file, and how far it was read.
+
+use std::fs::{File, Metadata};
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt as _;
+
+use seawall_engine::units::Timestamp;
+
+use super::super::fingerprint::{FileId, Fingerprint};
+use super::super::positions::Position;
+use super::{Arrival, Given};
+use crate::source::follow::{Pieces, last_directive};
+
+/// How far back the line is looked for that names the columns, in bytes: servers write it when they start, and the log of a day of
+/// a busy one is not read whole for it. Farther back only the log's beginning is looked at.
+const DIRECTIVE_DISTANCE_MAX: u64 = 256 << 20;
+
+/// What is looked through at once, in bytes.
+const SEARCH_BYTES: u64 = 1 << 20;
+
+/// The longest line that names columns, in bytes: names of sixty-four take two thousand.
+const DIRECTIVE_BYTES_MAX: u64 = 8 << 10;
+
+/// An open file and how far it was read.
+pub(super) struct Followed {
+    pub(super) pieces: Pieces<Place>,
+    pub(super) id: FileId,
+    pub(super) fingerprint: Fingerprint,
+    /// The end of the last piece that was given.
+    pub(super) taken: u64,
+    /// When something was last read from it.
+    pub(super) grown: Timestamp,
+    /// Whether the next piece is the rest of a line that was passed over.
+    pub(super) is_cut: bool,
+    /// What names the columns of what comes next, if it was passed over and is to be given first.
+    directive: Option<Vec<u8>>,
+}
+
+/// A file read from a place, whatever others do with it.
+pub(super) struct Place {
+    pub(super) file: File,
+    pub(super) offset: u64,
+}
+
+impl Read for Place {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read_at(buffer, self.offset)?;
+        self.offset += read as u64;
+        Ok(read)
+    }
+}
+
+impl Followed {
+    pub(super) fn new(file: File, metadata: &Metadata, offset: u64, now: Timestamp) -> io::Result<Self> {
+        let (id, fingerprint) = (FileId::of(metadata), Fingerprint::of(&file)?);
+        let directive = directive_before(&file, 0, offset)?;
+        let pieces = Pieces::growing(Place { file, offset });
+        Ok(Self { pieces, id, fingerprint, taken: offset, grown: now, is_cut: false, directive })
+    }
+
+    pub(super) fn file(&self) -> &File {
+        &self.pieces.input().file
+    }
+
+    /// Reads at most about `budget` bytes; whether the end was reached.
+    pub(super) fn read(
+        &mut self,
+        budget: u64,
+        arrival: Arrival,
+        deliver: &mut dyn FnMut(Given<'_>, Arrival),
+    ) -> io::Result<bool> {
+        let stop = self.pieces.input().offset.saturating_add(budget);
+        loop {
+            self.give(arrival, deliver);
+            if self.pieces.input().offset >= stop {
+                return Ok(false);
+            }
+            if !self.pieces.fill()? {
+                return Ok(true);
+            }
+            self.grown = arrival.at;
+        }
+    }
+
+    fn give(&mut self, arrival: Arrival, deliver: &mut dyn FnMut(Given<'_>, Arrival)) {
+        if let Some(directive) = self.directive.take() {
+            deliver(Given::Directive(&directive), arrival);
+        }
+        while let Some(piece) = self.pieces.ready() {
+            self.taken += piece.text.len() as u64;
+            if self.is_cut {
+                self.is_cut = !piece.text.ends_with(b"\n");
+            } else {
+                deliver(Given::Piece(piece), arrival);
+            }
+        }
+    }
+
+    /// Gives what is left as a line: nothing more will come.
+    pub(super) fn finish(mut self, arrival: Arrival, deliver: &mut dyn FnMut(Given<'_>, Arrival)) {
+        self.pieces.finish();
+        self.give(arrival, deliver);
+    }
+
+    /// Goes on at a place further on, which may be in the middle of a line.
+    pub(super) fn jump(&mut self, offset: u64) -> io::Result<u64> {
+        let file = self.file().try_clone()?;
+        let passed = offset.saturating_sub(self.taken);
+        self.directive = directive_before(&file, self.taken, offset)?.or_else(|| self.directive.take());
+        self.pieces = Pieces::growing(Place { file, offset });
+        self.taken = offset;
+        self.is_cut = true;
+        Ok(passed)
+    }
+
+    /// Whether the file no longer is what it was: it was emptied, and may have grown since.
+    pub(super) fn is_emptied(&self, metadata: &Metadata) -> io::Result<bool> {
+        if metadata.len() < self.pieces.input().offset {
+            return Ok(true);
+        }
+        Ok(!self.fingerprint.is_empty() && !self.fingerprint.matches(self.file())?)
+    }
+
+    pub(super) fn position(&self) -> Position {
+        Position { id: self.id, fingerprint: self.fingerprint, offset: self.taken }
+    }
+}
+
+/// The last line between `from` and `offset` that names the columns of those that follow it, as [`last_directive`] gives it. Only a log that begins with a
+/// directive has any: others are not read twice.
+fn directive_before(file: &File, from: u64, offset: u64) -> io::Result<Option<Vec<u8>>> {
+    let mut text = vec![0; 1];
+    if offset == 0 || file.read_at(&mut text, 0)? == 0 || text != b"#" {
+        return Ok(None);
+    }
+    let from = from.max(offset.saturating_sub(DIRECTIVE_DISTANCE_MAX));
+    let mut end = offset;
+    while end > from {
+        let start = end.saturating_sub(SEARCH_BYTES).max(from);
+        // A line that begins in this part may end in the next.
+        let length = (end + DIRECTIVE_BYTES_MAX).min(offset) - start;
+        text.resize(usize::try_from(length).unwrap_or_default(), 0);
+        let read = file.read_at(&mut text, start)?;
+        let whole = text.get(..read).unwrap_or_default();
+        let whole = memchr::memrchr(b'\n', whole).and_then(|last| whole.get(..=last)).unwrap_or_default();
+        // What comes before the first break began in the part before, which reaches as far.
+        let begun = if start == from { Some(0) } else { memchr::memchr(b'\n', whole).map(|first| first + 1) };
+        let lines = begun.and_then(|begun| whole.get(begun..)).unwrap_or_default();
+        if let Some(directive) = last_directive(lines) {
+            return Ok(Some(directive.to_owned()));
+        }
+        end = start;
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_directive_before_a_place_is_found() {
+        let file = tempfile::tempfile().expect("a file");
+        let part = |fields: &str, bytes: usize| {
+            format!("#Fields: {fields}\r\n{}", "2024-06-01 12:00:00 /\n".repeat(bytes / 22))
+        };
+        // One lies across the border of two parts that are looked through.
+        let parts = [part("date time cs-uri-stem", 3 << 20), part("time date cs-uri-stem", (1 << 20) - 10)];
+        let text = parts.concat() + "#Fields: date time cs-ur";
+        file.write_all_at(text.as_bytes(), 0).expect("written");
+        let (first, length) = (parts[0].len() as u64, text.len() as u64);
+        let one = Some(b"#Fields: date time cs-uri-stem".to_vec());
+        let other = Some(b"#Fields: time date cs-uri-stem".to_vec());
+        for (from, offset, expected) in [
+            (0, 0, &None),
+            (0, first, &one),
+            (0, first + 10, &one),
+            (0, first + 200, &other),
+            (0, length, &other),
+            (first, length, &other),
+            (first + 40, length, &None),
+        ] {
+            assert_eq!(&directive_before(&file, from, offset).expect("read"), expected, "{from} {offset}");
+        }
+        // A line of a client may begin in this way as well, and a log that begins otherwise has no columns.
+        file.write_all_at(b"1", 0).expect("written");
+        assert_eq!(directive_before(&file, 0, length).expect("read"), None);
+    }
+}
