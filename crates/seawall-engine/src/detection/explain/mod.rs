@@ -12,11 +12,14 @@ mod found;
 mod own;
 mod parts;
 mod prevalent;
+mod runs;
 mod senders;
 mod settled;
+mod stretches;
 mod surges;
 mod time_zone;
 mod trace;
+mod usual;
 
 use crate::address::{AddressSet, ClientAddress};
 use crate::decision::{Condition, CostKind, Evidence, Shape, Verdict};

@@ -1,0 +1,103 @@
+//! What is usual in a stretch of time, and how much it may be: told by the log itself, for each hour of the day or for all.
+
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use super::super::COSTS;
+use super::stretches::{LONGEST_SECONDS, Stretches};
+
+/// From this many days on each hour of the day is compared with itself.
+const DAYS_MIN: u64 = 3;
+
+/// A stretch exceeds what is usual at the median and this many median absolute deviations (made comparable with a standard
+/// deviation), at this many times the ordinary maximum, and at the floor.
+const SPREADS: f64 = 6.0 * 1.4826;
+const MAXIMUM_FACTOR: f64 = 2.0;
+
+/// The ordinary maximum is the median of the maxima of this many parts of the log (of its days, where hours are compared): a
+/// flood in fewer than half of them does not change it.
+const BLOCKS: u64 = 24;
+
+/// What is usual in a stretch.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Typical {
+    pub(super) median: [f64; COSTS],
+    /// What it may be.
+    pub(super) most: [f64; COSTS],
+}
+
+/// What is usual, for each hour of the day or for all.
+pub(super) struct Usual {
+    hours: Vec<Typical>,
+    seconds: u64,
+}
+
+impl Usual {
+    pub(super) fn new(log: &Stretches) -> Self {
+        let (first, last) = log.span();
+        let days = (last - first) * log.seconds / 86_400;
+        let hours = if days >= DAYS_MIN { 24 } else { 1 };
+        let mut usual = Self { hours: vec![Typical::default(); hours], seconds: log.seconds };
+        let written = log.written_hours();
+        let stretches = |hour: usize| match &written {
+            Some(written) => {
+                let like = written.iter().filter(|number| **number as usize % hours == hour);
+                like.count() as u64 * log.an_hour()
+            }
+            None => (last - first + 1).div_ceil(hours as u64),
+        };
+        let span = last - first + 1;
+        let (blocks, block): (u64, Box<dyn Fn(u64) -> u64>) = if hours > 1 {
+            let written_days =
+                written.as_ref().map(|hours| hours.iter().map(|hour| hour / 24).collect::<FxHashSet<u64>>());
+            (
+                written_days.map_or(days + 1, |days| days.len() as u64),
+                Box::new(|stretch| stretch.saturating_sub(first) * log.seconds / 86_400),
+            )
+        } else {
+            (
+                BLOCKS.min(span),
+                Box::new(|stretch| stretch.saturating_sub(first).saturating_mul(BLOCKS.min(span)) / span),
+            )
+        };
+        for hour in 0..hours {
+            let of_hour: Vec<(u64, &[f64; COSTS])> = log
+                .sums
+                .iter()
+                .map(|(stretch, sums)| (*stretch, sums))
+                .filter(|(stretch, _)| usual.hour(*stretch) == hour)
+                .collect();
+            for cost in 0..COSTS {
+                let mut sums: Vec<f64> = of_hour.iter().map(|(_, sums)| sums[cost]).collect();
+                let median = quantile(&mut sums, stretches(hour), 0.5);
+                let mut deviations: Vec<f64> = sums.iter().map(|sum| (sum - median).abs()).collect();
+                let spread = quantile(&mut deviations, sums.len() as u64, 0.5);
+                let mut maxima: FxHashMap<u64, f64> = FxHashMap::default();
+                for (stretch, sums) in &of_hour {
+                    let maximum = maxima.entry(block(*stretch)).or_default();
+                    *maximum = maximum.max(sums[cost]);
+                }
+                let maximum = quantile(&mut maxima.into_values().collect::<Vec<f64>>(), blocks, 0.5);
+                let most = (median + SPREADS * spread).max(MAXIMUM_FACTOR * maximum).max(median + log.floor(cost));
+                usual.hours[hour].median[cost] = median;
+                usual.hours[hour].most[cost] = most;
+            }
+        }
+        usual
+    }
+
+    fn hour(&self, stretch: u64) -> usize {
+        (stretch * self.seconds / LONGEST_SECONDS) as usize % self.hours.len()
+    }
+
+    pub(super) fn at(&self, stretch: u64) -> Typical {
+        self.hours.get(self.hour(stretch)).copied().unwrap_or_default()
+    }
+}
+
+/// The value that this share of `count` values does not exceed, of which those that are not listed are zero. Sorts them.
+pub(super) fn quantile(values: &mut [f64], count: u64, share: f64) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let at = (share * count.saturating_sub(1) as f64).round() as u64;
+    let zeros = count.saturating_sub(values.len() as u64);
+    at.checked_sub(zeros).and_then(|at| values.get(at as usize)).copied().unwrap_or_default()
+}
