@@ -15,6 +15,9 @@ use crate::units::Timestamp;
 /// A stretch is long enough when half of them have this many requests.
 const REQUESTS_MIN: f64 = 3.0;
 
+/// Where fewer come, a page with its parts is most of what there is in a shorter one than this, in seconds.
+const QUIET_SECONDS_MIN: u64 = 60;
+
 /// Surges that are explained; of more, the strongest.
 const SURGES_MAX: usize = 8;
 
@@ -89,20 +92,27 @@ impl SurgeFinder {
     }
 
     /// The surges. They are looked for at every scale at which there are requests enough: a burst shows at ten seconds, and what
-    /// is weaker and lasts for hours only where the bursts of ordinary traffic have levelled out.
+    /// is weaker and lasts for hours only where the bursts of ordinary traffic have levelled out. Where there are not enough,
+    /// hours say what is usual in a minute.
     pub fn find(self) -> Found {
         let finest = self.stretches;
         let mut stretches = finest.clone();
         let mut found = Runs::default();
+        let mut of_hours = None;
         let coarser = COARSER_SECONDS.into_iter().filter(|coarser| *coarser > finest.seconds);
         for seconds in [finest.seconds].into_iter().chain(coarser) {
             if seconds > stretches.seconds {
                 stretches.coarsen(seconds);
             }
-            if stretches.median_requests() < REQUESTS_MIN && seconds < LONGEST_SECONDS {
+            let is_quiet = stretches.median_requests() < REQUESTS_MIN && seconds < LONGEST_SECONDS;
+            if is_quiet && seconds < QUIET_SECONDS_MIN {
                 continue;
             }
-            let usual = Usual::new(&stretches);
+            let usual = if is_quiet {
+                Usual::quiet(&stretches, of_hours.get_or_insert_with(|| Usual::new(&hours(&stretches))))
+            } else {
+                Usual::new(&stretches)
+            };
             for cost in CostKind::ALL {
                 for run in runs(&stretches, &usual, cost) {
                     found.join(run, &finest, stretches.floor(cost as usize));
@@ -232,6 +242,13 @@ impl Edges<'_> {
             })
             .collect()
     }
+}
+
+/// What came by the hour.
+fn hours(stretches: &Stretches) -> Stretches {
+    let mut hours = stretches.clone();
+    hours.coarsen(LONGEST_SECONDS);
+    hours
 }
 
 /// When a surge was and none of the others, in seconds.
@@ -446,5 +463,34 @@ mod tests {
         };
         assert_eq!(when(41_400..46_000), [(41_400, 46_000)]);
         assert_eq!(when(47_000..51_000), [(44_000, 44_300), (47_000, 51_000)]);
+    }
+
+    #[test]
+    fn a_minute_of_much_is_found_where_hours_have_little_and_a_visit_is_not() {
+        let mut random = 7_u64;
+        let mut below = |bound: u64| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (random >> 33) % bound
+        };
+        let mut finder = SurgeFinder::default();
+        for day in 0..5 {
+            // Five visits of a page with fifty parts, then a few pages more.
+            for _ in 0..5 {
+                let second = day * 86_400 + below(86_000);
+                for request in 0..80 {
+                    add(&mut finder, second + if request < 50 { request / 10 } else { request }, 5_000);
+                }
+            }
+            add(&mut finder, day * 86_400 + below(86_000), 60_000_000);
+        }
+        let mut flooded = SurgeFinder { stretches: finder.stretches.clone() };
+        assert_eq!(finder.find().surges, Vec::new());
+        for number in 0..300 {
+            add(&mut flooded, 200_000 + number / 5, 300);
+        }
+        let surges = flooded.find().surges;
+        assert_eq!(surges.len(), 1, "{surges:#?}");
+        assert_eq!(surges[0].from, Timestamp::from_seconds(START + 200_000));
+        assert_eq!(surges[0].until, Timestamp::from_seconds(START + 200_060));
     }
 }

@@ -4,6 +4,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::super::COSTS;
 use super::stretches::{LONGEST_SECONDS, Stretches};
+use crate::decision::CostKind;
 
 /// From this many days on each hour of the day is compared with itself.
 const DAYS_MIN: u64 = 3;
@@ -12,6 +13,11 @@ const DAYS_MIN: u64 = 3;
 /// deviation), at this many times the ordinary maximum, and at the floor.
 const SPREADS: f64 = 6.0 * 1.4826;
 const MAXIMUM_FACTOR: f64 = 2.0;
+
+/// The same in standard deviations.
+const DEVIATIONS: f64 = 6.0;
+
+const REQUESTS: usize = CostKind::Requests as usize;
 
 /// The ordinary maximum is the median of the maxima of this many parts of the log (of its days, where hours are compared): a
 /// flood in fewer than half of them does not change it.
@@ -83,6 +89,30 @@ impl Usual {
             }
         }
         usual
+    }
+
+    /// Where most stretches are empty: the rate of an hour says what is usual of requests, and chance (Poisson) what they may be. The
+    /// ordinary maximum is that of parts of the log in which anything came, since a single visit may be all of one. Of other costs
+    /// it says nothing: one large file is many megabytes at once.
+    pub(super) fn quiet(log: &Stretches, of_hours: &Self) -> Self {
+        let (first, last) = log.span();
+        let span = last - first + 1;
+        let mut maxima: FxHashMap<u64, f64> = FxHashMap::default();
+        for (stretch, sums) in &log.sums {
+            let maximum = maxima.entry(stretch.saturating_sub(first).saturating_mul(BLOCKS) / span).or_default();
+            *maximum = maximum.max(sums[REQUESTS]);
+        }
+        let parts = maxima.len() as u64;
+        let maximum = quantile(&mut maxima.into_values().collect::<Vec<f64>>(), parts, 0.5);
+        let part = log.seconds as f64 / of_hours.seconds as f64;
+        let of_hour = |hour: &Typical| {
+            let median = hour.median.map(|median| median * part);
+            let mut most = [f64::INFINITY; COSTS];
+            let chance = median[REQUESTS] + DEVIATIONS * median[REQUESTS].sqrt();
+            most[REQUESTS] = chance.max(MAXIMUM_FACTOR * maximum).max(median[REQUESTS] + log.floor(REQUESTS));
+            Typical { median, most }
+        };
+        Self { hours: of_hours.hours.iter().map(of_hour).collect(), seconds: log.seconds }
     }
 
     fn hour(&self, stretch: u64) -> usize {
