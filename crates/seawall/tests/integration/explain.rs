@@ -240,6 +240,32 @@ fn odd_logs_are_explained_as_far_as_they_go() {
 }
 
 #[test]
+fn logs_of_the_same_time_do_not_run_backwards_and_a_wrong_date_does_once() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let log = Log::ordinary().text();
+    for name in ["a.log", "b.log"] {
+        fs::write(folder.path().join(name), &log).expect("room for a log");
+    }
+    let mut command = Command::new(env!("CARGO_BIN_EXE_seawall"));
+    let output = command.args(["explain", "--json", "a.log", "b.log"]).current_dir(folder.path()).output();
+    let found: Value = serde_json::from_slice(&output.expect("the program runs").stdout).expect("JSON");
+    assert_eq!(found["notes"].to_string(), "[]");
+    let line = log.lines().next().expect("a line").replace("2024", "2034");
+    let notes = json(&format!("{line}\n{log}"))["notes"].to_string();
+    assert!(notes.contains("at 1 line; it is counted"), "{notes}");
+}
+
+#[test]
+fn lines_of_a_clock_that_was_wrong_hide_no_flood_and_are_told() {
+    let log = turns();
+    let wrong: String = log.lines().take(30).map(|line| line.replace("/2024:", "/1970:") + "\n").collect();
+    let found = json(&(wrong + &log));
+    assert_eq!(found["surges"][0]["verdict"], "explained", "{found:#}");
+    let notes = found["notes"].to_string();
+    assert!(notes.contains("30 requests are dated far from all others, between 1970-06-01 12:00"), "{notes}");
+}
+
+#[test]
 fn what_cannot_be_read_is_said() {
     let (output, _folder) = run("", &["missing.log"]);
     assert_eq!(output.status.code(), Some(4));

@@ -46,7 +46,7 @@ use senders::Senders;
 use settled::{settled, signs};
 
 pub use counted::Counted;
-pub use found::{Found, Zone};
+pub use found::{FarRequests, Found, Zone};
 pub use prevalent::{Majority, Prevalence, Prevalent};
 pub use senders::Heaviest;
 pub use surges::{Level, Surge, SurgeFinder};

@@ -24,8 +24,29 @@ pub(super) const FLOORS: [f64; COSTS] = [10.0, 2e6, 3.0, 100.0];
 /// the site was down: what is usual is told by the hours in which something came.
 const HOURS_MIN: usize = 24;
 
+/// A silence is one of the log, and not of the site, when it is this much longer than all that was written, and this long, in
+/// hours.
+const SILENCE_FACTOR: u64 = 4;
+const SILENCE_HOURS_MIN: u64 = 72;
+
+/// What lies beyond such a silence with at most this share of all requests has a wrong date.
+const FAR_SHARE_MAX: f64 = 0.01;
+
 /// The share of requests at either end of a log that may have strayed there.
 const STRAYS: f64 = 0.001;
+
+/// What is dated far from nearly all else, in seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Far {
+    pub(super) from: u64,
+    pub(super) until: u64,
+    pub(super) requests: u64,
+}
+
+/// How many hours of silence are one of a log that was written in so many.
+fn silence_min(hours: usize) -> u64 {
+    (hours as u64).saturating_mul(SILENCE_FACTOR).max(SILENCE_HOURS_MIN)
+}
 
 /// Sums over stretches of the same length; those without any request are not listed.
 #[derive(Clone, Debug)]
@@ -107,12 +128,59 @@ impl Stretches {
         quantile(&mut requests, stretches.unwrap_or(last - first + 1), 0.5)
     }
 
+    /// Sets aside what is dated far from nearly all else, as by a clock that was wrong: years of silence would be usual.
+    pub(super) fn set_aside_far(&mut self) -> Vec<Far> {
+        let mut hours: Vec<u64> = self.hours().into_iter().collect();
+        hours.sort_unstable();
+        let silence = silence_min(hours.len());
+        let mut parts: Vec<(u64, u64)> = Vec::new();
+        for hour in hours {
+            match parts.last_mut() {
+                Some(part) if hour - part.1 <= silence => part.1 = hour,
+                _ => parts.push((hour, hour)),
+            }
+        }
+        if parts.len() < 2 {
+            return Vec::new();
+        }
+        let mut requests = vec![0.0; parts.len()];
+        let part_of = |hour: u64| parts.partition_point(|(_, last)| *last < hour);
+        for (stretch, sums) in &self.sums {
+            requests[part_of(self.hour(*stretch))] += sums[0];
+        }
+        let all: f64 = requests.iter().sum();
+        let is_far = |part: usize| requests.get(part).is_some_and(|requests| *requests <= FAR_SHARE_MAX * all);
+        let seconds = self.seconds;
+        self.sums.retain(|stretch, _| !is_far(part_of(stretch * seconds / LONGEST_SECONDS)));
+        let far = |(part, (first, last)): (usize, &(u64, u64))| Far {
+            from: first * LONGEST_SECONDS,
+            until: last * LONGEST_SECONDS + LONGEST_SECONDS.max(seconds),
+            requests: requests[part] as u64,
+        };
+        parts.iter().enumerate().filter(|(part, _)| is_far(*part)).map(far).collect()
+    }
+
+    /// The hour in which a stretch is or begins, from the Unix epoch.
+    fn hour(&self, stretch: u64) -> u64 {
+        stretch * self.seconds / LONGEST_SECONDS
+    }
+
+    /// The hours in which anything came.
+    fn hours(&self) -> FxHashSet<u64> {
+        self.sums.keys().map(|stretch| self.hour(*stretch)).collect()
+    }
+
     /// The hours in which the log was written, when in most of its span it was not; they are numbered from the Unix epoch.
     pub(super) fn written_hours(&self) -> Option<FxHashSet<u64>> {
         let (first, last) = self.span();
-        let hours: FxHashSet<u64> = self.sums.keys().map(|stretch| stretch * self.seconds / LONGEST_SECONDS).collect();
+        let hours = self.hours();
         let all = ((last - first + 1) * self.seconds / LONGEST_SECONDS) as usize;
-        (hours.len() >= HOURS_MIN && hours.len() < all / 2).then_some(hours)
+        let is_cut = || {
+            let mut hours: Vec<u64> = hours.iter().copied().collect();
+            hours.sort_unstable();
+            hours.windows(2).any(|pair| pair[1] - pair[0] > silence_min(hours.len()))
+        };
+        (hours.len() < all / 2 && (hours.len() >= HOURS_MIN || is_cut())).then_some(hours)
     }
 
     /// The first and the last stretch, without the few requests at either end that may have strayed there: one line with a

@@ -95,7 +95,8 @@ impl SurgeFinder {
     /// is weaker and lasts for hours only where the bursts of ordinary traffic have levelled out. Where there are not enough,
     /// hours say what is usual in a minute.
     pub fn find(self) -> Found {
-        let finest = self.stretches;
+        let mut finest = self.stretches;
+        let far = finest.set_aside_far();
         let mut stretches = finest.clone();
         let mut found = Runs::default();
         let mut of_hours = None;
@@ -125,7 +126,7 @@ impl SurgeFinder {
         let at = |stretch: u64| Timestamp::from_seconds(stretch * finest.seconds);
         let amounts: Vec<(Timestamp, f64)> =
             finest.sums.iter().map(|(stretch, sums)| (at(*stretch), sums[CostKind::Requests as usize])).collect();
-        Found::new(surges, left_out, &amounts)
+        Found::new(surges, left_out, &amounts, &far)
     }
 }
 
@@ -492,5 +493,44 @@ mod tests {
         assert_eq!(surges.len(), 1, "{surges:#?}");
         assert_eq!(surges[0].from, Timestamp::from_seconds(START + 200_000));
         assert_eq!(surges[0].until, Timestamp::from_seconds(START + 200_060));
+    }
+
+    #[test]
+    fn a_clock_that_was_wrong_hides_nothing() {
+        let mut finder = SurgeFinder::default();
+        for second in 0..12 * 3600 {
+            for _ in 0..if (30_000..30_300).contains(&second) { 30 } else { 1 } {
+                add(&mut finder, second, 300);
+            }
+        }
+        let at = |finder: &mut SurgeFinder, second: u64| {
+            finder.stretches.sums.entry(second / 10).or_default()[0] += 1.0;
+        };
+        for number in 0..40 {
+            at(&mut finder, 60 + number * 20);
+            at(&mut finder, START + 5 * 86_400 + number);
+            at(&mut finder, 253_370_764_800);
+        }
+        let found = finder.find();
+        assert_eq!(found.surges.len(), 1, "{found:#?}");
+        assert_eq!(found.surges[0].from, Timestamp::from_seconds(START + 30_000));
+        let far = found.far.expect("three kinds");
+        assert_eq!((far.requests, far.from), (120, Timestamp::EPOCH));
+        assert_eq!(found.zone(Timestamp::from_seconds(100)), super::super::Zone::Beside);
+    }
+
+    #[test]
+    fn two_mornings_with_days_between_have_a_flood_in_one() {
+        let mut finder = SurgeFinder::default();
+        for start in [0, 4 * 86_400_u64] {
+            for second in 0..6 * 3600 {
+                for _ in 0..if (start + second).abs_diff(4 * 86_400 + 7_300) < 150 { 30 } else { 1 } {
+                    add(&mut finder, start + second, 300);
+                }
+            }
+        }
+        let found = finder.find();
+        assert_eq!((found.surges.len(), found.far), (1, None), "{found:#?}");
+        assert_eq!(found.surges[0].from, Timestamp::from_seconds(START + 4 * 86_400 + 7_150));
     }
 }

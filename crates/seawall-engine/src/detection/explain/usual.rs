@@ -40,30 +40,34 @@ pub(super) struct Usual {
 impl Usual {
     pub(super) fn new(log: &Stretches) -> Self {
         let (first, last) = log.span();
-        let days = (last - first) * log.seconds / 86_400;
+        let span = last - first + 1;
+        let written = log.written_hours();
+        let days = match &written {
+            Some(hours) => hours.iter().map(|hour| hour / 24).collect::<FxHashSet<u64>>().len() as u64,
+            None => (last - first) * log.seconds / 86_400,
+        };
         let hours = if days >= DAYS_MIN { 24 } else { 1 };
         let mut usual = Self { hours: vec![Typical::default(); hours], seconds: log.seconds };
-        let written = log.written_hours();
         let stretches = |hour: usize| match &written {
             Some(written) => {
                 let like = written.iter().filter(|number| **number as usize % hours == hour);
                 like.count() as u64 * log.an_hour()
             }
-            None => (last - first + 1).div_ceil(hours as u64),
+            None => span.div_ceil(hours as u64),
         };
-        let span = last - first + 1;
-        let (blocks, block): (u64, Box<dyn Fn(u64) -> u64>) = if hours > 1 {
-            let written_days =
-                written.as_ref().map(|hours| hours.iter().map(|hour| hour / 24).collect::<FxHashSet<u64>>());
-            (
-                written_days.map_or(days + 1, |days| days.len() as u64),
-                Box::new(|stretch| stretch.saturating_sub(first) * log.seconds / 86_400),
-            )
-        } else {
-            (
-                BLOCKS.min(span),
-                Box::new(|stretch| stretch.saturating_sub(first).saturating_mul(BLOCKS.min(span)) / span),
-            )
+        let block = |stretch: u64| {
+            let place = stretch.saturating_sub(first);
+            if hours > 1 { place * log.seconds / 86_400 } else { place.saturating_mul(BLOCKS.min(span)) / span }
+        };
+        let blocks = match &written {
+            Some(_) if hours > 1 => days,
+            // Those in which nothing was written have no maximum.
+            Some(written) => {
+                let of_hour = |hour: &u64| block(hour * LONGEST_SECONDS / log.seconds);
+                written.iter().map(of_hour).collect::<FxHashSet<u64>>().len() as u64
+            }
+            None if hours > 1 => days + 1,
+            None => BLOCKS.min(span),
         };
         for hour in 0..hours {
             let of_hour: Vec<(u64, &[f64; COSTS])> = log
