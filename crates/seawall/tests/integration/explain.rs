@@ -163,6 +163,71 @@ fn its_rules_are_read_by_backtest() {
     assert_eq!(tried["rules"][0]["requests"], 9600);
 }
 
+/// The lines of the file of rules that are no rules.
+#[track_caller]
+fn comments_of_rules(log: &str, rule: &str) -> String {
+    let (output, folder) = run(log, &["--rules-out", "rules.txt"]);
+    assert_eq!(output.status.code(), Some(0));
+    let rules = fs::read_to_string(folder.path().join("rules.txt")).expect("a file of rules");
+    assert!(rules.contains(rule), "{rules}");
+    let is_comment = |line: &&str| line.is_empty() || line.starts_with('#');
+    assert!(rules.lines().all(|line| is_comment(&line)), "{rules}");
+    rules
+}
+
+#[test]
+fn a_rule_that_is_not_advised_is_a_comment_in_the_file_of_rules() {
+    // All as visitors do, but with one of their agents.
+    let mut log = Log::ordinary();
+    for number in 0..6000 {
+        let address = format!("{}.{}.{}.7", 20 + number % 180, number / 180 * 7, number % 250);
+        let page = format!("GET /blog/{}.html", log.below(40));
+        log.line(4000 + number / 20, &address, &page, 200, AGENTS[0]);
+    }
+    let rules = comments_of_rules(&log.text(), "# surge-1: user-agent");
+    assert!(rules.contains("# not advised: it also hits"), "{rules}");
+}
+
+/// A search engine that reads all pages in ten minutes.
+fn crawled() -> String {
+    let mut log = Log::ordinary();
+    for number in 0..4800 {
+        let (address, page) = (format!("203.0.113.{}", log.below(60)), format!("GET /blog/{}.html", log.below(40)));
+        let agent = "Mozilla/5.0 (compatible; Searcher/2.1; +http://search.example/bot.html)";
+        log.line(4000 + number / 8, &address, &page, 200, agent);
+    }
+    log.text()
+}
+
+#[test]
+fn who_says_where_it_comes_from_is_looked_at_before_it_is_refused() {
+    let found = json(&crawled());
+    let advice = found["surges"][0]["advice"].to_string();
+    assert!(advice.contains("Slow down what the rules match rather than refuse it"), "{advice}");
+    assert!(advice.contains("check who it is first"), "{advice}");
+    comments_of_rules(&crawled(), "# surge-1: user-agent");
+}
+
+#[test]
+fn a_short_log_says_that_it_is_and_advises_no_rule() {
+    let log = turns();
+    let short: Vec<&str> = log
+        .lines()
+        .filter(|line| {
+            ["12:57", "12:58", "12:59", "13:00"].iter().any(|minute| line.contains(&format!("2024:{minute}")))
+        })
+        .collect();
+    let found = json(&short.join("\n"));
+    assert!(found["notes"].to_string().contains("The logs span 4 min"), "{found:#}");
+    let surge = &found["surges"][0];
+    assert_eq!(
+        (&surge["verdict"], &surge["rules"][0]["text"]),
+        (&"undecided".into(), &"user-agent = \"zgrab/0.x\"".into()),
+        "{surge:#}"
+    );
+    assert!(surge["advice"].to_string().contains("Add earlier logs"), "{surge:#}");
+}
+
 #[test]
 fn people_read_when_what_whom_and_what_to_do() {
     let (output, _folder) = run(&turns(), &[]);

@@ -137,12 +137,17 @@ impl Explanation {
             for traced in &surge.rules {
                 let when = super::log::moment(surge.explained.surge.from.as_seconds());
                 text += &format!(
-                    "\n# {when}: {:.0}% of the excess, {} requests from {}; at most {:.2}% of normal traffic\n\
-                     surge-{}: {}\n",
+                    "\n# {when}: {:.0}% of the excess, {} requests from {}; at most {:.2}% of normal traffic\n",
                     traced.coverage * 100.0,
                     traced.within.requests,
                     clients_text(traced.within.clients, traced.within.clients_exact),
                     traced.outside_share_upper * 100.0,
+                );
+                // Whoever puts the file to use as it is refuses nothing that the advice says not to.
+                let objection = advice::objection(surge, traced).map(|why| format!("# not advised: {why}\n# "));
+                text += &format!(
+                    "{}surge-{}: {}\n",
+                    objection.unwrap_or_default(),
                     traced.rule.id.0,
                     traced.rule.text_with_networks(),
                 );

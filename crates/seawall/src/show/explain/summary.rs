@@ -10,8 +10,12 @@ use super::Explanation;
 use super::advice::advice;
 use super::origins::Origins;
 use crate::networks::Networks;
+use crate::show::log::page::span;
 use crate::show::log::summary::{InputSummary, UnreadSummary};
 use crate::show::log::{Clients, moment};
+
+/// A log that is shorter than this does not say what is usual.
+const SECONDS_MIN: u64 = 3600;
 
 /// The surges of some logs.
 #[derive(Debug, Serialize)]
@@ -157,15 +161,16 @@ impl Summary {
         let inputs = &explanation.inputs;
         let time = |at: Option<Timestamp>| at.map(|at| moment(at.as_seconds()).to_string());
         let unread = inputs.unread_summaries(clients);
+        let seconds = inputs.first.zip(inputs.last).map_or(0, |(first, last)| last.since(first).as_secs());
         Self {
             requests: inputs.total.hits,
             from: time(inputs.first),
             to: time(inputs.last),
-            seconds: inputs.first.zip(inputs.last).map_or(0, |(first, last)| last.since(first).as_secs()),
+            seconds,
             surges: surges(&explanation.surges, networks, show_addresses),
             left_out: explanation.left_out.iter().map(span_of).collect(),
             prevalent: explanation.prevalent.iter().map(prevalent).collect(),
-            notes: notes(explanation, inputs.total.hits),
+            notes: notes(explanation, inputs.total.hits, seconds),
             lines: inputs.total.hits + unread.iter().map(|reason| reason.lines).sum::<u64>(),
             inputs: inputs.summaries(),
             unread,
@@ -274,7 +279,7 @@ fn time_zone(zone: TimeZone) -> TimeZoneSummary {
 }
 
 /// What the logs do not tell.
-fn notes(explanation: &Explanation, requests: u64) -> Vec<String> {
+fn notes(explanation: &Explanation, requests: u64, seconds: u64) -> Vec<String> {
     let (notes, left_out) = (&explanation.notes, explanation.left_out.len());
     let mut said = Vec::new();
     if requests > 0 && notes.without_client == requests {
@@ -304,6 +309,10 @@ fn notes(explanation: &Explanation, requests: u64) -> Vec<String> {
             moment(far.until.as_seconds()).strftime("%Y-%m-%d %H:%M"),
             if far.requests == 1 { "it is" } else { "they are" }
         ));
+    }
+    if requests > 0 && seconds < SECONDS_MIN {
+        let length = span(seconds.max(1));
+        said.push(format!("The logs span {length}, too little to say what is usual. Add earlier ones."));
     }
     if left_out > 0 {
         said.push(format!(
