@@ -218,7 +218,7 @@ fn a_short_log_says_that_it_is_and_advises_no_rule() {
         })
         .collect();
     let found = json(&short.join("\n"));
-    assert!(found["notes"].to_string().contains("The logs span 4 min"), "{found:#}");
+    assert!(found["notes"].to_string().contains("The logs span 3 min 59 s"), "{found:#}");
     let surge = &found["surges"][0];
     assert_eq!(
         (&surge["verdict"], &surge["rules"][0]["text"]),
