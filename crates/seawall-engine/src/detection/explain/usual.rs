@@ -14,7 +14,10 @@ const DAYS_MIN: u64 = 3;
 const SPREADS: f64 = 6.0 * 1.4826;
 const MAXIMUM_FACTOR: f64 = 2.0;
 
-/// The same in standard deviations.
+/// One in so many parts of a quiet log may have more than the ordinary maximum.
+const QUIET_PARTS: usize = 10;
+
+/// Spreads in standard deviations.
 const DEVIATIONS: f64 = 6.0;
 
 const REQUESTS: usize = CostKind::Requests as usize;
@@ -96,8 +99,9 @@ impl Usual {
     }
 
     /// Where most stretches are empty: the rate of an hour says what is usual of requests, and chance (Poisson) what they may be. The
-    /// ordinary maximum is that of parts of the log in which anything came, since a single visit may be all of one. Of other costs
-    /// it says nothing: one large file is many megabytes at once.
+    /// ordinary maximum is what one part of the log in ten exceeds, of those in which anything came, and never that of the busiest: a
+    /// single visit with all the parts of its pages is much in a minute of such a site. Of other costs it says nothing: one large
+    /// file is many megabytes at once.
     pub(super) fn quiet(log: &Stretches, of_hours: &Self) -> Self {
         let (first, last) = log.span();
         let span = last - first + 1;
@@ -106,8 +110,9 @@ impl Usual {
             let maximum = maxima.entry(stretch.saturating_sub(first).saturating_mul(BLOCKS) / span).or_default();
             *maximum = maximum.max(sums[REQUESTS]);
         }
-        let parts = maxima.len() as u64;
-        let maximum = quantile(&mut maxima.into_values().collect::<Vec<f64>>(), parts, 0.5);
+        let mut maxima: Vec<f64> = maxima.into_values().collect();
+        maxima.sort_by(|one, other| other.total_cmp(one));
+        let maximum = maxima.get((maxima.len() / QUIET_PARTS).max(1)).copied().unwrap_or_default();
         let part = log.seconds as f64 / of_hours.seconds as f64;
         let of_hour = |hour: &Typical| {
             let median = hour.median.map(|median| median * part);
