@@ -125,25 +125,25 @@ impl Runs {
 
 /// Neighbours between which it was not over are one.
 fn bridged(within: Vec<Run>, finest: &Stretches) -> Vec<Run> {
-    let mut bridged: Vec<Run> = Vec::new();
+    // With the excess of each, since summing it anew for every neighbour would take as long as there are pulses.
+    let mut bridged: Vec<(Run, f64)> = Vec::new();
     for run in within {
-        let rate = |run: &Run, from: u64, until: u64| {
-            run.excess(finest, from, until) / until.saturating_sub(from).max(1) as f64
-        };
-        match bridged.last_mut() {
-            Some(last)
-                if run.from <= last.until
-                    || rate(&run, last.until, run.from)
-                        >= BETWEEN_SHARE_MIN
-                            * rate(last, last.from, last.until).min(rate(&run, run.from, run.until)) =>
-            {
+        let excess = run.excess(finest, run.from, run.until);
+        if let Some((last, last_excess)) = bridged.last_mut() {
+            let gap = run.from.saturating_sub(last.until);
+            let between = run.excess(finest, last.until, run.from);
+            let rate = |excess: f64, run: &Run| excess / (run.until - run.from).max(1) as f64;
+            let weaker = rate(*last_excess, last).min(rate(excess, &run));
+            if gap == 0 || between / gap as f64 >= BETWEEN_SHARE_MIN * weaker {
                 last.until = last.until.max(run.until);
                 last.scale = last.scale.max(run.scale);
+                *last_excess += between + excess;
+                continue;
             }
-            _ => bridged.push(run),
         }
+        bridged.push((run, excess));
     }
-    bridged
+    bridged.into_iter().map(|(run, _)| run).collect()
 }
 
 /// Many neighbours between which there is never a whole stretch of this many seconds are one.
