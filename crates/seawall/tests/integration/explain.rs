@@ -188,6 +188,29 @@ fn a_rule_that_is_not_advised_is_a_comment_in_the_file_of_rules() {
     assert!(rules.contains("# not advised: it also hits"), "{rules}");
 }
 
+/// Ten minutes of an office, whose people read pages with five agents from one address.
+fn office() -> String {
+    let mut log = Log::ordinary();
+    for number in 0..800 {
+        let (second, agent) = (4000 + number * 3 / 4, AGENTS[log.below(5)]);
+        let page = format!("GET /blog/{}.html", log.below(40));
+        log.line(second, "193.99.3.9", &page, 200, agent);
+        for part in ["GET /style.css", "GET /img/1.png", "GET /img/2.png"] {
+            log.line(second + 1, "193.99.3.9", part, 200, agent);
+        }
+    }
+    log.text()
+}
+
+#[test]
+fn people_of_one_office_are_a_crowd() {
+    let found = json(&office());
+    let surge = &found["surges"][0];
+    assert_eq!(surge["verdict"], "crowd", "{surge:#}");
+    assert_eq!(surge["rules"].as_array().map(Vec::len), Some(0), "{surge:#}");
+    assert!(surge["advice"].to_string().contains("Ban nobody: one address with many user agents"), "{surge:#}");
+}
+
 /// A search engine that reads all pages in ten minutes.
 fn crawled() -> String {
     let mut log = Log::ordinary();
