@@ -163,6 +163,94 @@ fn its_rules_are_read_by_backtest() {
     assert_eq!(tried["rules"][0]["requests"], 9600);
 }
 
+/// The lines of the file of rules that are no rules.
+#[track_caller]
+fn comments_of_rules(log: &str, rule: &str) -> String {
+    let (output, folder) = run(log, &["--rules-out", "rules.txt"]);
+    assert_eq!(output.status.code(), Some(0));
+    let rules = fs::read_to_string(folder.path().join("rules.txt")).expect("a file of rules");
+    assert!(rules.contains(rule), "{rules}");
+    let is_comment = |line: &&str| line.is_empty() || line.starts_with('#');
+    assert!(rules.lines().all(|line| is_comment(&line)), "{rules}");
+    rules
+}
+
+#[test]
+fn a_rule_that_is_not_advised_is_a_comment_in_the_file_of_rules() {
+    // All as visitors do, but with one of their agents.
+    let mut log = Log::ordinary();
+    for number in 0..6000 {
+        let address = format!("{}.{}.{}.7", 20 + number % 180, number / 180 * 7, number % 250);
+        let page = format!("GET /blog/{}.html", log.below(40));
+        log.line(4000 + number / 20, &address, &page, 200, AGENTS[0]);
+    }
+    let rules = comments_of_rules(&log.text(), "# surge-1: user-agent");
+    assert!(rules.contains("# not advised: it also hits"), "{rules}");
+}
+
+/// Ten minutes of an office, whose people read pages with five agents from one address.
+fn office() -> String {
+    let mut log = Log::ordinary();
+    for number in 0..800 {
+        let (second, agent) = (4000 + number * 3 / 4, AGENTS[log.below(5)]);
+        let page = format!("GET /blog/{}.html", log.below(40));
+        log.line(second, "193.99.3.9", &page, 200, agent);
+        for part in ["GET /style.css", "GET /img/1.png", "GET /img/2.png"] {
+            log.line(second + 1, "193.99.3.9", part, 200, agent);
+        }
+    }
+    log.text()
+}
+
+#[test]
+fn people_of_one_office_are_a_crowd() {
+    let found = json(&office());
+    let surge = &found["surges"][0];
+    assert_eq!(surge["verdict"], "crowd", "{surge:#}");
+    assert_eq!(surge["rules"].as_array().map(Vec::len), Some(0), "{surge:#}");
+    assert!(surge["advice"].to_string().contains("Ban nobody: one address with many user agents"), "{surge:#}");
+}
+
+/// A search engine that reads all pages in ten minutes.
+fn crawled() -> String {
+    let mut log = Log::ordinary();
+    for number in 0..4800 {
+        let (address, page) = (format!("203.0.113.{}", log.below(60)), format!("GET /blog/{}.html", log.below(40)));
+        let agent = "Mozilla/5.0 (compatible; Searcher/2.1; +http://search.example/bot.html)";
+        log.line(4000 + number / 8, &address, &page, 200, agent);
+    }
+    log.text()
+}
+
+#[test]
+fn who_says_where_it_comes_from_is_looked_at_before_it_is_refused() {
+    let found = json(&crawled());
+    let advice = found["surges"][0]["advice"].to_string();
+    assert!(advice.contains("Slow down what the rules match rather than refuse it"), "{advice}");
+    assert!(advice.contains("check who it is first"), "{advice}");
+    comments_of_rules(&crawled(), "# surge-1: user-agent");
+}
+
+#[test]
+fn a_short_log_says_that_it_is_and_advises_no_rule() {
+    let log = turns();
+    let short: Vec<&str> = log
+        .lines()
+        .filter(|line| {
+            ["12:57", "12:58", "12:59", "13:00"].iter().any(|minute| line.contains(&format!("2024:{minute}")))
+        })
+        .collect();
+    let found = json(&short.join("\n"));
+    assert!(found["notes"].to_string().contains("The logs span 3 min 59 s"), "{found:#}");
+    let surge = &found["surges"][0];
+    assert_eq!(
+        (&surge["verdict"], &surge["rules"][0]["text"]),
+        (&"undecided".into(), &"user-agent = \"zgrab/0.x\"".into()),
+        "{surge:#}"
+    );
+    assert!(surge["advice"].to_string().contains("Add earlier logs"), "{surge:#}");
+}
+
 #[test]
 fn its_rules_replace_those_of_an_earlier_run_and_nothing_else() {
     let line = "192.0.2.1 - - [17/May/2015:10:05:03 +0000] \"GET / HTTP/1.1\" 200 5\n";
@@ -253,6 +341,32 @@ fn odd_logs_are_explained_as_far_as_they_go() {
     let (output, _folder) = run(&rubbish, &[]);
     assert_eq!(output.status.code(), Some(0));
     assert!(!output.stdout.contains(&0x1b), "no control character reaches the terminal");
+}
+
+#[test]
+fn logs_of_the_same_time_do_not_run_backwards_and_a_wrong_date_does_once() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let log = Log::ordinary().text();
+    for name in ["a.log", "b.log"] {
+        fs::write(folder.path().join(name), &log).expect("room for a log");
+    }
+    let mut command = Command::new(env!("CARGO_BIN_EXE_seawall"));
+    let output = command.args(["explain", "--json", "a.log", "b.log"]).current_dir(folder.path()).output();
+    let found: Value = serde_json::from_slice(&output.expect("the program runs").stdout).expect("JSON");
+    assert_eq!(found["notes"].to_string(), "[]");
+    let line = log.lines().next().expect("a line").replace("2024", "2034");
+    let notes = json(&format!("{line}\n{log}"))["notes"].to_string();
+    assert!(notes.contains("at 1 line; it is counted"), "{notes}");
+}
+
+#[test]
+fn lines_of_a_clock_that_was_wrong_hide_no_flood_and_are_told() {
+    let log = turns();
+    let wrong: String = log.lines().take(30).map(|line| line.replace("/2024:", "/1970:") + "\n").collect();
+    let found = json(&(wrong + &log));
+    assert_eq!(found["surges"][0]["verdict"], "explained", "{found:#}");
+    let notes = found["notes"].to_string();
+    assert!(notes.contains("30 requests are dated far from all others, between 1970-06-01 12:00"), "{notes}");
 }
 
 #[test]

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use super::stretches::Far;
 use super::surges::Surge;
 use crate::units::Timestamp;
 
@@ -26,6 +27,17 @@ pub enum Zone {
     Outside,
 }
 
+/// Requests with dates that are most likely wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FarRequests {
+    /// How many.
+    pub requests: u64,
+    /// The hour of the first of them.
+    pub from: Timestamp,
+    /// The end of the hour of the last.
+    pub until: Timestamp,
+}
+
 /// The surges of a log.
 #[derive(Clone, Debug, Default)]
 pub struct Found {
@@ -33,16 +45,32 @@ pub struct Found {
     pub surges: Vec<Surge>,
     /// Weaker ones beyond what can be explained at once, in the order of time.
     pub left_out: Vec<Surge>,
+    /// Requests that are dated far from nearly all others, as by a clock that was wrong, when there are any.
+    pub far: Option<FarRequests>,
+    /// When those are.
+    far_times: Vec<(Timestamp, Timestamp)>,
     /// In order, none of which overlap.
     beside: Vec<(Timestamp, Timestamp)>,
 }
 
 impl Found {
-    /// Of these surges. `amounts` is when how many requests came.
-    pub(super) fn new(mut surges: Vec<Surge>, mut left_out: Vec<Surge>, amounts: &[(Timestamp, f64)]) -> Self {
+    /// Of these surges. `amounts` is when how many requests came, and `far` when some did that are not taken for normal either.
+    pub(super) fn new(
+        mut surges: Vec<Surge>,
+        mut left_out: Vec<Surge>,
+        amounts: &[(Timestamp, f64)],
+        far: &[Far],
+    ) -> Self {
         surges.sort_by_key(|surge| surge.from);
         left_out.sort_by_key(|surge| surge.from);
-        let mut found = Self { surges, left_out, beside: Vec::new() };
+        let times = |far: &Far| (Timestamp::from_seconds(far.from), Timestamp::from_seconds(far.until));
+        let far_requests = far.first().zip(far.last()).map(|(first, last)| FarRequests {
+            requests: far.iter().map(|far| far.requests).sum(),
+            from: times(first).0,
+            until: times(last).1,
+        });
+        let far_times = far.iter().map(times).collect();
+        let mut found = Self { surges, left_out, far: far_requests, far_times, beside: Vec::new() };
         let outside = |found: &Self| -> f64 {
             amounts.iter().filter(|(at, _)| found.zone(*at) == Zone::Outside).map(|(_, amount)| amount).sum()
         };
@@ -72,7 +100,8 @@ impl Found {
             let beside = surge.until.since(surge.from).max(BESIDE_MIN).mul_f64(part);
             (surge.from - beside, surge.until + beside)
         };
-        let mut stretches: Vec<(Timestamp, Timestamp)> = self.surges.iter().chain(&self.left_out).map(around).collect();
+        let surges = self.surges.iter().chain(&self.left_out).map(around);
+        let mut stretches: Vec<(Timestamp, Timestamp)> = surges.chain(self.far_times.iter().copied()).collect();
         stretches.sort_unstable();
         let mut joined: Vec<(Timestamp, Timestamp)> = Vec::new();
         for (from, until) in stretches {
@@ -102,7 +131,7 @@ mod tests {
     /// Where each of these seconds is, in a log of so many hours that are alike.
     fn zones(hours: u64, surges: Vec<Surge>, left_out: Vec<Surge>, seconds: &[u64]) -> Vec<Zone> {
         let amounts: Vec<_> = (0..hours * 60).map(|minute| (Timestamp::from_seconds(minute * 60), 1.0)).collect();
-        let found = Found::new(surges, left_out, &amounts);
+        let found = Found::new(surges, left_out, &amounts, &[]);
         seconds.iter().map(|second| found.zone(Timestamp::from_seconds(*second))).collect()
     }
 

@@ -12,11 +12,15 @@ mod found;
 mod own;
 mod parts;
 mod prevalent;
+mod runs;
 mod senders;
 mod settled;
+mod stretches;
 mod surges;
 mod time_zone;
 mod trace;
+mod unsure;
+mod usual;
 
 use crate::address::{AddressSet, ClientAddress};
 use crate::decision::{Condition, CostKind, Evidence, Shape, Verdict};
@@ -41,9 +45,10 @@ use own::own_marks;
 use parts::{PARTS, Parts, window};
 use senders::Senders;
 use settled::{settled, signs};
+use unsure::candidate;
 
 pub use counted::Counted;
-pub use found::{Found, Zone};
+pub use found::{FarRequests, Found, Zone};
 pub use prevalent::{Majority, Prevalence, Prevalent};
 pub use senders::Heaviest;
 pub use surges::{Level, Surge, SurgeFinder};
@@ -59,7 +64,8 @@ const VOTERS_MAX: usize = 1 << 15;
 pub struct Explained {
     /// When and how much.
     pub surge: Surge,
-    /// What it is; never [`Verdict::Undecided`], since a log has no later.
+    /// What it is; [`Verdict::Undecided`] only where there is too little ordinary traffic to say whom a rule would hurt, since a
+    /// log has no later.
     pub verdict: Verdict,
     /// The well-known shapes that it shows.
     pub shapes: Vec<Shape>,
@@ -85,6 +91,8 @@ pub struct Proposed {
     pub evidence: Evidence,
     /// What else all that it matches have, and next to nothing in normal traffic.
     pub signs: Vec<Condition>,
+    /// Whether most of its senders say in their user agents where they come from, as search engines do.
+    pub says_whence: bool,
 }
 
 /// Takes samples of surges and of what is normal.
@@ -258,23 +266,53 @@ impl Explainer {
         let cost = surge.strongest() as usize;
         let senders = if insight.findings.is_empty() {
             let usual = surge.usual[cost] * surge.until.since(surge.from).as_secs_f64();
-            Senders::of(&rows, cost, usual, &reference)
+            Senders::of(&rows, cost, usual, &reference, &self.marked)
         } else {
             let is_matched =
                 |sampled: &&Sampled<'_>| insight.findings.iter().any(|(items, _)| sampled.row.marks.has_all(items));
-            Senders::of(&rows.iter().filter(is_matched).copied().collect::<Vec<_>>(), cost, 0.0, &reference)
+            let matched: Vec<Sampled<'_>> = rows.iter().filter(is_matched).copied().collect();
+            Senders::of(&matched, cost, 0.0, &reference, &self.marked)
         };
-        let (verdict, explanation) = settled(&insight, surge, &rows, &readings, &reference, senders.heaviest.as_ref());
-        let proposed = |(items, finding): &(Vec<Item>, crate::decision::Finding)| Proposed {
-            conditions: finding.conditions.clone(),
-            evidence: finding.evidence.clone(),
-            signs: signs(items, &matching(items), &reference).into_iter().filter_map(condition).collect(),
+        let (mut verdict, mut explanation) =
+            settled(&insight, surge, &rows, &readings, &reference, senders.heaviest.as_ref());
+        if verdict == Verdict::Crowd && insight.verdict != Verdict::Crowd {
+            insight.findings.clear();
+        }
+        let proposed = |items: &[Item], conditions: Vec<Condition>, evidence: Evidence| {
+            let matching = matching(items);
+            let named = matching.iter().filter(|sampled| self.marked.is_named(&sampled.row.marks)).count();
+            Proposed {
+                conditions,
+                evidence,
+                signs: signs(items, &matching, &reference).into_iter().filter_map(condition).collect(),
+                says_whence: named * 2 > matching.len(),
+            }
         };
+        let found = insight.findings.iter();
+        let mut rules: Vec<Proposed> = found
+            .map(|(items, finding)| proposed(items, finding.conditions.clone(), finding.evidence.clone()))
+            .collect();
+        if verdict == Verdict::NotSeparable
+            && rules.is_empty()
+            && let Some((item, coverage)) = candidate(surge, &rows, &reference, &self.marked)
+            && let Some(condition) = condition(item)
+        {
+            let (collateral, upper) = reference.collateral(&[item]);
+            let evidence = Evidence {
+                coverage: coverage as f32,
+                collateral: collateral as f32,
+                collateral_upper: upper as f32,
+                ..Evidence::default()
+            };
+            rules.push(proposed(&[item], vec![condition], evidence));
+            verdict = Verdict::Undecided;
+            explanation = settled::unsure(surge, &readings);
+        }
         Explained {
             surge: surge.clone(),
             verdict,
             explanation,
-            rules: insight.findings.iter().map(proposed).collect(),
+            rules,
             shapes: insight.shapes,
             own: own.iter().filter_map(|item| condition(*item)).collect(),
             clients: senders.clients,

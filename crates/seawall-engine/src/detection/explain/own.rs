@@ -11,7 +11,7 @@ use super::super::baseline::{Baseline, NormalRow, STRATA};
 use super::super::crowd::{ASSET_SHARE_MIN, Marked};
 use super::super::recent::Sampled;
 use super::super::statistics::g_test;
-use super::super::values::{ABSENT, Item, UNUSED};
+use super::super::values::{ABSENT, Item, Marks, UNUSED, ValueHash};
 use crate::observation::attribute::Attribute;
 
 /// The share of a surge that a mark has at least.
@@ -28,6 +28,13 @@ const OUTSIDE_SHARE_MAX: f64 = 1.0 / 3.0;
 const RETURNING_MAX: f64 = 0.05;
 const OTHERS_RETURNING_MIN: f64 = 0.1;
 const CHANCE_MAX: f64 = 0.001;
+
+/// The place of networks of 256 addresses (IPv6: /56 or so) among those of a client.
+const ONE_NETWORK: usize = 1;
+
+/// Nearly all of a mark's requests in a surge; and less than this share of those outside is of others.
+const ONE_NETWORK_SHARE_MIN: f64 = 0.9;
+const OTHERS_SHARE_MAX: f64 = 0.5;
 
 /// What normal traffic has of something.
 #[derive(Clone, Copy, Debug, Default)]
@@ -93,8 +100,27 @@ pub(super) fn own_marks(
         own.then_some(*item)
     };
     let mut own: Vec<Item> = outside.iter().filter_map(is_own).collect();
+    own.retain(|item| !is_shared_with_others(*item, rows, baseline));
     own.sort_unstable();
     own
+}
+
+/// Whether one address, or a network of 256, sends nearly all that has a mark in the surge and others send it outside: then the
+/// mark is of a program that many use, and those outside are not the flood's senders.
+fn is_shared_with_others(mark: Item, rows: &[Sampled<'_>], baseline: &Baseline) -> bool {
+    let network = |marks: &Marks| marks.of(Attribute::ClientPrefix).get(ONE_NETWORK).copied().unwrap_or(UNUSED);
+    let mut within: FxHashMap<ValueHash, f64> = FxHashMap::default();
+    for sampled in rows.iter().filter(|sampled| sampled.row.marks.has(mark)) {
+        *within.entry(network(&sampled.row.marks)).or_default() += sampled.cost(0);
+    }
+    let all: f64 = within.values().sum();
+    let Some((most, weight)) = within.into_iter().max_by(|one, other| one.1.total_cmp(&other.1)) else { return false };
+    if most == UNUSED || weight < ONE_NETWORK_SHARE_MIN * all {
+        return false;
+    }
+    let having = || baseline.strata().iter().flat_map(|stratum| &stratum.rows).filter(|row| row.marks.has(mark));
+    let of_it = having().filter(|row| network(&row.marks) == most).count();
+    (of_it as f64) < OTHERS_SHARE_MAX * having().count() as f64
 }
 
 /// Whether a value says who sends, and not what is asked for.

@@ -3,9 +3,10 @@
 use ipnet::IpNet;
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use super::super::crowd::{ASSET_SHARE_MIN, Marked};
 use super::super::recent::Sampled;
 use super::super::reference::Reference;
-use super::super::values::{Item, UNUSED, ValueHash};
+use super::super::values::{Item, Marks, UNUSED, ValueHash};
 use crate::address::ClientAddress;
 use crate::observation::attribute::{Attribute, client_prefixes};
 
@@ -21,6 +22,8 @@ pub struct Heaviest {
     pub share: f64,
     /// How many different user agents it has in the sample.
     pub agents: usize,
+    /// Whether it asks as people do: to look at something, and for the parts of pages as others on the site.
+    pub browses: bool,
 }
 
 /// From so many user agents on one address with this share is a gateway, or a program that changes its name.
@@ -35,6 +38,11 @@ impl Heaviest {
     }
 }
 
+/// People look, with this share of their requests; and ask for parts of pages at least half as often as others do, where others do
+/// so with [`ASSET_SHARE_MIN`].
+const LOOKING_SHARE: f64 = 0.95;
+const PARTS_SHARE: f64 = 0.5;
+
 /// Who sends an excess.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Senders {
@@ -46,7 +54,7 @@ pub(super) struct Senders {
 impl Senders {
     /// Of these rows and this cost. Where `usual` of it in all is expected, each system has its own part of that taken off: it
     /// is of bystanders.
-    pub(super) fn of(rows: &[Sampled<'_>], cost: usize, usual: f64, reference: &Reference) -> Self {
+    pub(super) fn of(rows: &[Sampled<'_>], cost: usize, usual: f64, reference: &Reference, marked: &Marked) -> Self {
         let system = |sampled: &Sampled<'_>| sampled.row.marks.one(Attribute::Asn);
         let all: f64 = rows.iter().map(|sampled| sampled.cost(cost)).sum();
         let mut offered: FxHashMap<ValueHash, f64> = FxHashMap::default();
@@ -71,11 +79,16 @@ impl Senders {
         }
         let mut clients: Vec<(ClientAddress, f64)> = clients.into_iter().filter(|(_, weight)| *weight > 0.0).collect();
         clients.sort_unstable_by_key(|(client, _)| *client);
-        Self { heaviest: heaviest(rows, &weight), clients }
+        Self { heaviest: heaviest(rows, &weight, reference, marked), clients }
     }
 }
 
-fn heaviest(rows: &[Sampled<'_>], weight: &dyn Fn(&Sampled<'_>) -> f64) -> Option<Heaviest> {
+fn heaviest(
+    rows: &[Sampled<'_>],
+    weight: &dyn Fn(&Sampled<'_>) -> f64,
+    reference: &Reference,
+    marked: &Marked,
+) -> Option<Heaviest> {
     let all: f64 = rows.iter().map(weight).sum();
     let mut best: Option<(usize, ValueHash, f64)> = None;
     // From the widest to one address.
@@ -100,5 +113,13 @@ fn heaviest(rows: &[Sampled<'_>], weight: &dyn Fn(&Sampled<'_>) -> f64) -> Optio
     let network = client_prefixes(client).nth(place)?;
     let agents: FxHashSet<ValueHash> = of_it().map(|sampled| sampled.row.marks.one(Attribute::UserAgent)).collect();
     let network = std::str::from_utf8(network.as_bytes()).ok()?.parse().ok()?;
-    Some(Heaviest { network, share: (most / all).min(1.0), agents: agents.len() })
+    let requests = |is_meant: &dyn Fn(&Marks) -> bool| -> f64 {
+        of_it().filter(|sampled| is_meant(&sampled.row.marks)).map(|sampled| sampled.cost(0)).sum()
+    };
+    let count = requests(&|_| true);
+    let parts = requests(&|marks| marked.is_static(marks.one(Attribute::Extension)));
+    let usual_parts = reference.ordinary().asset_share;
+    let browses = requests(&|marks| marked.is_looking(marks)) >= LOOKING_SHARE * count
+        && (usual_parts < ASSET_SHARE_MIN || parts >= PARTS_SHARE * usual_parts * count);
+    Some(Heaviest { network, share: (most / all).min(1.0), agents: agents.len(), browses })
 }

@@ -5,7 +5,7 @@ use super::super::inquiry::{EXPLAINED_SHARE, Insight};
 use super::super::recent::Sampled;
 use super::super::reference::Reference;
 use super::super::trigger::Reading;
-use super::super::values::{ABSENT, Item};
+use super::super::values::{ABSENT, Item, UNUSED};
 use super::super::verdict::explanation;
 use super::senders::Heaviest;
 use super::surges::Surge;
@@ -18,6 +18,10 @@ const COLLATERAL_MAX: f64 = 0.01;
 /// A sign is on this share of what a rule matches, and on at most that of normal traffic: who tried a flood out beforehand is in it.
 const SIGN_SHARE_MIN: f64 = 0.98;
 const SIGN_NORMAL_MAX: f64 = 0.01;
+
+/// The same of a system, which has many clients. Of the networks around a client only one address and 256 are signs.
+const SIGN_NORMAL_SYSTEM_MAX: f64 = 0.001;
+const SIGN_NETWORKS: usize = 2;
 
 /// How many signs are traced for each rule.
 const SIGNS_MAX: usize = 4;
@@ -33,17 +37,35 @@ pub(super) fn settled(
 ) -> (Verdict, String) {
     let findings: Vec<&Finding> = insight.findings.iter().map(|(_, finding)| finding).collect();
     let said = |verdict, crowd| explanation(verdict, surge.strongest(), readings, &findings, 0.0, crowd);
+    let gateway = "one address with many user agents, as of a provider's gateway";
     match insight.verdict {
+        Verdict::Undecided | Verdict::Explained | Verdict::Partial if is_gateway_alone(insight, heaviest) => {
+            let said = explanation(Verdict::Crowd, surge.strongest(), readings, &[], 0.0, Some(gateway));
+            (Verdict::Crowd, said)
+        }
         Verdict::Undecided => {
             let verdict = decided(insight, surge, rows, reference);
             (verdict, said(verdict, None))
         }
-        Verdict::Crowd if heaviest.is_some_and(Heaviest::is_gateway) => (
-            Verdict::Crowd,
-            said(Verdict::Crowd, Some("one address with many user agents, as of a provider's gateway")),
-        ),
+        Verdict::Crowd if heaviest.is_some_and(Heaviest::is_gateway) => {
+            (Verdict::Crowd, said(Verdict::Crowd, Some(gateway)))
+        }
         verdict => (verdict, insight.explanation.clone()),
     }
+}
+
+/// What is said where there is too little ordinary traffic.
+pub(super) fn unsure(surge: &Surge, readings: &[Reading]) -> String {
+    let amounts = explanation(Verdict::Explained, surge.strongest(), readings, &[], 0.0, None);
+    format!("{amounts}; there is too little ordinary traffic to say whom a rule would hurt")
+}
+
+/// Whether all rules do no more than name the gateway of people who browse, or what these have in common with anybody.
+fn is_gateway_alone(insight: &Insight, heaviest: Option<&Heaviest>) -> bool {
+    let names_network = |items: &[Item]| items.iter().any(|item| item.attribute.is_network());
+    heaviest.is_some_and(|heaviest| heaviest.is_gateway() && heaviest.browses)
+        && !insight.findings.is_empty()
+        && insight.findings.iter().all(|(items, _)| names_network(items))
 }
 
 /// What the rules that were found say together.
@@ -83,6 +105,18 @@ pub(super) fn signs(items: &[Item], matching: &[Sampled<'_>], reference: &Refere
         .filter(is_shared)
         .filter(|item| reference.share(*item) <= SIGN_NORMAL_MAX)
         .collect();
+    // Whoever tries a flood out may do so under another name, from where the flood comes later.
+    if !items.iter().any(|item| item.attribute.is_network()) {
+        let narrow = first.row.marks.of(Attribute::ClientPrefix).iter().take(SIGN_NETWORKS);
+        let prefixes = narrow.map(|hash| (Attribute::ClientPrefix, *hash, SIGN_NORMAL_MAX));
+        let system = (Attribute::Asn, first.row.marks.one(Attribute::Asn), SIGN_NORMAL_SYSTEM_MAX);
+        let mut networks = prefixes.chain([system]).filter_map(|(attribute, hash, normal_max)| {
+            let item = Item { attribute, hash };
+            (![UNUSED, ABSENT].contains(&hash) && is_shared(&item) && reference.share(item) <= normal_max)
+                .then_some(item)
+        });
+        signs.extend(networks.next());
+    }
     let named: Vec<Attribute> = signs.iter().chain(items).map(|item| item.attribute).collect();
     signs.retain(|item| !named.iter().any(|named| item.attribute.is_ancestor_of(*named)));
     signs.truncate(SIGNS_MAX);

@@ -235,3 +235,77 @@ fn what_all_of_a_flood_has_foretells_it_when_its_rule_does_not() {
     assert_eq!((precursor.at, precursor.requests), (Timestamp::from_seconds(START + 3600), 3));
     assert_eq!(precursor.sign.map(|sign| sign.to_string()).as_deref(), Some("user-agent = \"QQGameHall\""));
 }
+
+/// Ten minutes in which one address asks for pages with so many agents, and for their parts if `browses`.
+fn behind_one_address(agents: usize, browses: bool) -> Log {
+    let mut log = Log::ordinary();
+    for number in 0..1500_u64 {
+        let (second, agent) = (30_000 + number * 2 / 5, AGENTS[number as usize % agents]);
+        let page = format!("/wiki/Page{}", log.below(200));
+        log.add(second, 0x7588_0009, &page, Some(agent), 9000);
+        for part in ["/static/a.css", "/static/b.js", "/static/logo.png"] {
+            let part = if browses { part.to_owned() } else { format!("/wiki/Page{}", log.below(200)) };
+            log.add(second + 1, 0x7588_0009, &part, Some(agent), 2000);
+        }
+    }
+    log
+}
+
+#[test]
+fn people_behind_one_address_are_a_crowd_and_a_program_with_their_agents_is_not() {
+    let office = behind_one_address(5, true).surge();
+    assert_eq!((office.explained.verdict, office.rules.len()), (Verdict::Crowd, 0), "{office:#?}");
+    assert!(office.explained.explanation.contains("one address with many user agents"), "{office:#?}");
+    let program = behind_one_address(5, false).surge();
+    assert_ne!(program.explained.verdict, Verdict::Crowd, "{program:#?}");
+}
+
+#[test]
+fn one_address_with_an_agent_that_strangers_have_too_is_named_by_the_address() {
+    let mut log = Log::ordinary();
+    for number in 0..6000_u64 {
+        let page = format!("/wiki/Page{}", log.below(200));
+        log.add(40_000 + number / 20, 0x2D09_1405, &page, Some("curl/8.5.0"), 900);
+    }
+    for _ in 0..300 {
+        let (second, client) = (log.below(DAY as usize), log.stranger());
+        let page = format!("/wiki/Page{}", log.below(200));
+        log.add(second, client, &page, Some("curl/8.5.0"), 900);
+    }
+    let rule = log.rule();
+    assert_eq!(rule.rule.text_with_networks(), "client-prefix = \"45.9.20.5/32\"", "{rule:#?}");
+    assert!(log.surge().explained.own.is_empty());
+}
+
+#[test]
+fn too_little_ordinary_traffic_leaves_it_undecided() {
+    let mut log = Log::ordinary();
+    log.entries.retain(|entry| (30_000..30_360).contains(&entry.second));
+    for number in 0..1200_u64 {
+        let (client, page) = (log.stranger(), format!("/wiki/Page{}", log.below(200)));
+        log.add(30_240 + number / 20, client, &page, Some("Flood/1"), 900);
+    }
+    let surge = log.surge();
+    assert_eq!(surge.explained.verdict, Verdict::Undecided, "{surge:#?}");
+    assert!(surge.explained.explanation.ends_with("to say whom a rule would hurt"), "{surge:#?}");
+    assert_eq!(surge.rules.len(), 1);
+    assert_eq!(surge.rules[0].rule.to_string(), "user-agent = \"Flood/1\"");
+    assert_eq!((surge.rules[0].within.requests, surge.rules[0].outside), (1200, 0));
+}
+
+#[test]
+fn a_flood_is_foretold_by_where_it_comes_from() {
+    let mut log = Log::ordinary();
+    for number in 0..6000_u64 {
+        let (client, page) = (0xAF2D_B001 + log.below(250) as u32, format!("/wiki/Page{}", log.below(200)));
+        log.add(40_000 + number / 20, client, &page, Some("Evil/2"), 900);
+    }
+    for number in 0..30_u32 {
+        log.add(20_000 + u64::from(number) * 2, 0xAF2D_B001 + number * 8, "/wiki/Page1", Some("Evil/1"), 900);
+    }
+    let rule = log.rule();
+    assert_eq!(rule.rule.to_string(), "user-agent = \"Evil/2\"");
+    let precursor = rule.precursor.expect("it was tried out");
+    assert_eq!((precursor.at, precursor.requests), (Timestamp::from_seconds(START + 20_000), 30));
+    assert_eq!(precursor.sign.map(|sign| sign.to_string()).as_deref(), Some("client-prefix = (an IPv4 /24)"));
+}

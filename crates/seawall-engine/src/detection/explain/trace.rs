@@ -44,6 +44,8 @@ pub struct Traced {
     pub within_returning: u64,
     /// Of these requests, what the site answered with something to see.
     pub within_served: u64,
+    /// Whether most of its senders say in their user agents where they come from, as search engines do.
+    pub says_whence: bool,
     /// The share of the excess that it explains: of the strongest cost, or of the one that it is about.
     pub coverage: f64,
     /// The least share that it explains of any eighth of the surge that has an excess.
@@ -116,6 +118,7 @@ struct Whole {
 #[derive(Debug)]
 struct Followed {
     rule: Rule,
+    says_whence: bool,
     names_clients: bool,
     counting: Counting,
     within_returning: u64,
@@ -167,8 +170,10 @@ impl Trace {
 
     /// Whether observations must say where clients are.
     pub fn asks_for_networks(&self) -> bool {
-        let mut conditions = self.surges.iter().flat_map(|whole| &whole.rules).flat_map(|rule| &rule.rule.conditions);
-        conditions.any(|condition| matches!(condition.attribute, Attribute::Country | Attribute::Asn))
+        let rules = || self.surges.iter().flat_map(|whole| &whole.rules);
+        let of_rules = rules().flat_map(|rule| &rule.rule.conditions);
+        let of_signs = rules().flat_map(|rule| &rule.signs).filter_map(|sign| sign.condition.as_ref());
+        of_rules.chain(of_signs).any(|condition| matches!(condition.attribute, Attribute::Country | Attribute::Asn))
     }
 
     /// Takes one observation of the third reading.
@@ -260,6 +265,7 @@ impl Followed {
         Self {
             names_clients: rule.conditions.iter().any(|condition| condition.attribute == Attribute::ClientPrefix),
             rule,
+            says_whence: proposed.says_whence,
             counting: Counting::default(),
             within_returning: 0,
             within_served: 0,
@@ -307,6 +313,7 @@ impl Followed {
             within: self.counting.counted(),
             within_returning: self.within_returning,
             within_served: self.within_served,
+            says_whence: self.says_whence,
             coverage: 0.0,
             steady: 0.0,
             turnover: self.names_clients.then(|| self.later_new as f64 / self.later.max(1) as f64),

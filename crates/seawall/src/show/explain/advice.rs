@@ -19,8 +19,8 @@ const TRICKLE_SHARE: f64 = 0.01;
 pub(super) fn advice(surge: &TracedSurge) -> String {
     let mut advice = by_verdict(surge);
     if matches!(surge.explained.verdict, Verdict::Explained | Verdict::Partial) {
-        let is_gateway = surge.explained.heaviest.as_ref().is_some_and(Heaviest::is_gateway);
-        advice += &surge.rules.iter().filter_map(|traced| caution(traced, is_gateway)).collect::<String>();
+        let said = surge.rules.iter().filter_map(|traced| caution(traced, is_gateway(surge)));
+        advice += &said.map(|caution| format!(" {caution}")).collect::<String>();
     }
     if surge.explained.shapes.contains(&Shape::RetryStorm) {
         advice += " The site failed first: answer 503 at once, with a Retry-After that differs from one answer to the next, \
@@ -29,13 +29,37 @@ pub(super) fn advice(surge: &TracedSurge) -> String {
     advice
 }
 
+/// Why a rule is not advised, when it is not.
+pub(super) fn objection(surge: &TracedSurge, traced: &Traced) -> Option<String> {
+    match surge.explained.verdict {
+        Verdict::Explained | Verdict::Partial if traced.outside_share > OUTSIDE_SHARE_MAX => {
+            Some(format!("it also hits {:.1}% of what was asked outside surges", traced.outside_share * 100.0))
+        }
+        Verdict::Explained | Verdict::Partial => caution(traced, is_gateway(surge)),
+        Verdict::Undecided => {
+            Some("there is too little ordinary traffic to say whom it would hurt; add earlier logs".to_owned())
+        }
+        Verdict::Crowd => Some("the surge is a crowd".to_owned()),
+        Verdict::NotSeparable | Verdict::External => None,
+    }
+}
+
+/// Whether many may be behind the address with most of the surge.
+fn is_gateway(surge: &TracedSurge) -> bool {
+    surge.explained.heaviest.as_ref().is_some_and(Heaviest::is_gateway)
+}
+
 fn by_verdict(surge: &TracedSurge) -> String {
     let (explained, rules) = (&surge.explained, &surge.rules);
     let harmful = rules.iter().filter(|traced| traced.outside_share > OUTSIDE_SHARE_MAX).count();
     let returning: u64 = rules.iter().map(|traced| traced.outside_returning).sum();
     let outside: u64 = rules.iter().map(|traced| traced.outside).sum();
-    let is_gateway = explained.heaviest.as_ref().is_some_and(Heaviest::is_gateway);
     match explained.verdict {
+        Verdict::Undecided => {
+            "Refuse nothing yet: there is too little ordinary traffic to say whom a rule would hurt. Add earlier logs, with what \
+             is usual before."
+                .to_owned()
+        }
         _ if harmful > 0 => format!(
             "Refuse nothing yet: {} of the rules {} also hit more than 1% of what was asked outside surges, {} of it by \
              returning clients.",
@@ -45,6 +69,9 @@ fn by_verdict(surge: &TracedSurge) -> String {
         ),
         Verdict::Explained if rules.is_empty() && explained.shapes.contains(&Shape::Misdirected) => {
             "Answer hosts that are not yours with 421, as cheaply as you can; no rule is needed.".to_owned()
+        }
+        Verdict::Explained if rules.iter().all(|traced| traced.says_whence) => {
+            "Slow down what the rules match rather than refuse it. They explain nearly all of it.".to_owned()
         }
         Verdict::Explained if returning > 0 => format!(
             "The rules explain nearly all of it, but would also have hit {} of returning clients outside surges, who are most \
@@ -68,12 +95,12 @@ fn by_verdict(surge: &TracedSurge) -> String {
                  answers, and a limit for each client."
             )
         }
-        Verdict::NotSeparable | Verdict::Undecided => {
+        Verdict::NotSeparable => {
             "Refuse nothing by rule: whatever would stop this stops visitors. Answer from a cache, limit each client, and \
              shed with Retry-After when the server is under stress, known visitors first."
                 .to_owned()
         }
-        Verdict::Crowd if is_gateway => {
+        Verdict::Crowd if is_gateway(surge) => {
             "Ban nobody: one address with many user agents is a gateway with many people behind it, or one program that changes \
              its name. Limit that address at what so many people need, and look at what it asks for."
                 .to_owned()
@@ -93,25 +120,31 @@ fn caution(traced: &Traced, is_gateway: bool) -> Option<String> {
     let number = traced.rule.id.0;
     if is_gateway && traced.turnover.is_some() {
         return Some(format!(
-            " surge-{number} names one address with many user agents: it may be a gateway with many people behind it."
+            "surge-{number} names one address with many user agents: it may be a gateway with many people behind it."
+        ));
+    }
+    if traced.says_whence {
+        return Some(format!(
+            "What surge-{number} matches says in its user agent where it comes from, as search engines and monitors do: check who \
+             it is first, since you may want it."
         ));
     }
     if traced.within_returning as f64 >= KNOWN_SHARE * traced.within.requests as f64 {
         return Some(format!(
-            " Nearly all that surge-{number} matches comes from clients that were there before, as a search engine or a monitor \
+            "Nearly all that surge-{number} matches comes from clients that were there before, as a search engine or a monitor \
              would: rather slow it down than refuse it."
         ));
     }
     if traced.own as f64 >= TRICKLE_SHARE * traced.within.requests as f64 && traced.own > 0 {
         return Some(format!(
-            " What surge-{number} matches also comes outside surges, {} from clients that do not come back: see that it is \
+            "What surge-{number} matches also comes outside surges, {} from clients that do not come back: see that it is \
              nothing that you want.",
             requests(traced.own)
         ));
     }
     (is_target(&traced.rule) && (traced.within_served + traced.outside_served) * 2 >= traced.within.requests).then(|| {
         format!(
-            " surge-{number} names only what is asked for, which the site answers: while it stands it refuses that to everybody."
+            "surge-{number} names only what is asked for, which the site answers: while it stands it refuses that to everybody."
         )
     })
 }

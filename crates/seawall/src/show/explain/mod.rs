@@ -9,7 +9,7 @@ pub mod terminal;
 use std::ops::ControlFlow;
 
 use seawall_engine::detection::explain::{
-    Explainer, Found, Majority, Prevalence, Prevalent, Surge, SurgeFinder, TracedSurge, Zone,
+    Explainer, FarRequests, Found, Majority, Prevalence, Prevalent, Surge, SurgeFinder, TracedSurge, Zone,
 };
 use seawall_engine::observation::Observation;
 use seawall_engine::units::Timestamp;
@@ -22,7 +22,7 @@ use crate::source::follow::InputError;
 
 pub use summary::Summary;
 
-/// A line that is this much older than the one before it runs backwards, in seconds.
+/// A line that is this much older than those before it runs backwards, in seconds.
 const BACKWARDS_SECONDS: u64 = 60;
 
 /// The surges of some logs.
@@ -32,6 +32,8 @@ pub struct Explanation {
     pub(super) surges: Vec<TracedSurge>,
     /// Those that were too many to be explained.
     pub(super) left_out: Vec<Surge>,
+    /// What has dates that are most likely wrong.
+    pub(super) far: Option<FarRequests>,
     /// What more than half of all that is outside them has.
     pub(super) prevalent: Vec<Prevalent>,
 }
@@ -42,7 +44,8 @@ pub(super) struct Notes {
     without_client: u64,
     without_agent: u64,
     backwards: u64,
-    newest: Timestamp,
+    /// An input, and the newest time in it since it last ran backwards.
+    newest: Option<(usize, Timestamp)>,
 }
 
 /// Reads logs and explains their surges. `failed` is told of inputs that cannot be read, or not whole; `seed` is that of
@@ -65,7 +68,7 @@ pub fn explain(
     read_inputs(&mut inputs, logs, progress, first, failed);
     let logs = Logs { networks: Some(networks), ..*logs };
     let found = finder.find();
-    let (zones, left_out) = (found.clone(), found.left_out.clone());
+    let (zones, left_out, far) = (found.clone(), found.left_out.clone(), found.far);
     let mut prevalence = majority.count();
     let mut outside = |observation: &Observation<'_>| {
         if let Some(prevalence) = &mut prevalence
@@ -80,7 +83,8 @@ pub fn explain(
     } else {
         explain_surges(found, &logs, seed, progress, &mut outside)
     };
-    Explanation { inputs, notes, surges, left_out, prevalent: prevalence.map(Prevalence::finish).unwrap_or_default() }
+    let prevalent = prevalence.map(Prevalence::finish).unwrap_or_default();
+    Explanation { inputs, notes, surges, left_out, far, prevalent }
 }
 
 /// Explains surges that were found in these logs, by reading them twice more, of which `second` is shown the first. `seed` is that
@@ -133,12 +137,17 @@ impl Explanation {
             for traced in &surge.rules {
                 let when = super::log::moment(surge.explained.surge.from.as_seconds());
                 text += &format!(
-                    "\n# {when}: {:.0}% of the excess, {} requests from {}; at most {:.2}% of normal traffic\n\
-                     surge-{}: {}\n",
+                    "\n# {when}: {:.0}% of the excess, {} requests from {}; at most {:.2}% of normal traffic\n",
                     traced.coverage * 100.0,
                     traced.within.requests,
                     clients_text(traced.within.clients, traced.within.clients_exact),
                     traced.outside_share_upper * 100.0,
+                );
+                // Whoever puts the file to use as it is refuses nothing that the advice says not to.
+                let objection = advice::objection(surge, traced).map(|why| format!("# not advised: {why}\n# "));
+                text += &format!(
+                    "{}surge-{}: {}\n",
+                    objection.unwrap_or_default(),
                     traced.rule.id.0,
                     traced.rule.text_with_networks(),
                 );
@@ -153,8 +162,13 @@ impl Notes {
         let observation = &request.observation;
         self.without_client += u64::from(observation.client.is_none());
         self.without_agent += u64::from(observation.request.user_agent.is_none());
-        self.backwards += u64::from(observation.at.as_seconds() + BACKWARDS_SECONDS < self.newest.as_seconds());
-        self.newest = self.newest.max(observation.at);
+        let at = observation.at;
+        // Each input begins anew, since several may be of the same time; and so does what comes after a line that ran backwards,
+        // for one with a wrong date shall not count against all that follow.
+        let newest = self.newest.filter(|(input, _)| *input == request.input).map_or(at, |(_, newest)| newest);
+        let is_backwards = at.as_seconds() + BACKWARDS_SECONDS < newest.as_seconds();
+        self.backwards += u64::from(is_backwards);
+        self.newest = Some((request.input, if is_backwards { at } else { at.max(newest) }));
     }
 }
 

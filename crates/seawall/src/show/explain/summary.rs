@@ -6,12 +6,16 @@ use seawall_engine::detection::explain::{Heaviest, Level, Prevalent, Surge, Time
 use seawall_engine::units::{Timestamp, counted};
 use serde::Serialize;
 
+use super::Explanation;
 use super::advice::advice;
 use super::origins::Origins;
-use super::{Explanation, Notes};
 use crate::networks::Networks;
+use crate::show::log::page::span;
 use crate::show::log::summary::{InputSummary, UnreadSummary};
 use crate::show::log::{Clients, moment};
+
+/// A log that is shorter than this does not say what is usual.
+const SECONDS_MIN: u64 = 3600;
 
 /// The surges of some logs.
 #[derive(Debug, Serialize)]
@@ -157,15 +161,16 @@ impl Summary {
         let inputs = &explanation.inputs;
         let time = |at: Option<Timestamp>| at.map(|at| moment(at.as_seconds()).to_string());
         let unread = inputs.unread_summaries(clients);
+        let seconds = inputs.first.zip(inputs.last).map_or(0, |(first, last)| last.since(first).as_secs());
         Self {
             requests: inputs.total.hits,
             from: time(inputs.first),
             to: time(inputs.last),
-            seconds: inputs.first.zip(inputs.last).map_or(0, |(first, last)| last.since(first).as_secs()),
+            seconds,
             surges: surges(&explanation.surges, networks, show_addresses),
             left_out: explanation.left_out.iter().map(span_of).collect(),
             prevalent: explanation.prevalent.iter().map(prevalent).collect(),
-            notes: notes(&explanation.notes, inputs.total.hits, explanation.left_out.len()),
+            notes: notes(explanation, inputs.total.hits, seconds),
             lines: inputs.total.hits + unread.iter().map(|reason| reason.lines).sum::<u64>(),
             inputs: inputs.summaries(),
             unread,
@@ -274,7 +279,8 @@ fn time_zone(zone: TimeZone) -> TimeZoneSummary {
 }
 
 /// What the logs do not tell.
-fn notes(notes: &Notes, requests: u64, left_out: usize) -> Vec<String> {
+fn notes(explanation: &Explanation, requests: u64, seconds: u64) -> Vec<String> {
+    let (notes, left_out) = (&explanation.notes, explanation.left_out.len());
     let mut said = Vec::new();
     if requests > 0 && notes.without_client == requests {
         said.push("The logs hold no addresses, so clients are not counted and no rule can name them.".to_owned());
@@ -283,10 +289,30 @@ fn notes(notes: &Notes, requests: u64, left_out: usize) -> Vec<String> {
         said.push("The logs hold no user agents, the best mark of a sender; log them (format combined).".to_owned());
     }
     if notes.backwards > 0 {
+        said.push(match notes.backwards {
+            1 => "The time runs backwards by more than a minute at 1 line; it is counted at the time that it states."
+                .to_owned(),
+            count => format!(
+                "The time runs backwards by more than a minute at {} lines; they are counted at the time that they state.",
+                crate::show::text::grouped(count)
+            ),
+        });
+    }
+    if let Some(far) = &explanation.far {
         said.push(format!(
-            "The time runs backwards by more than a minute at {} lines; they are counted at the time that they state.",
-            crate::show::text::grouped(notes.backwards)
+            "{} dated far from all others, between {} and {} UTC, as by a clock that was wrong; {} set aside.",
+            match far.requests {
+                1 => "1 request is".to_owned(),
+                count => format!("{} requests are", crate::show::text::grouped(count)),
+            },
+            moment(far.from.as_seconds()).strftime("%Y-%m-%d %H:%M"),
+            moment(far.until.as_seconds()).strftime("%Y-%m-%d %H:%M"),
+            if far.requests == 1 { "it is" } else { "they are" }
         ));
+    }
+    if requests > 0 && seconds < SECONDS_MIN {
+        let length = span(seconds.max(1));
+        said.push(format!("The logs span {length}, too little to say what is usual. Add earlier ones."));
     }
     if left_out > 0 {
         said.push(format!(

@@ -18,9 +18,6 @@ const LEFT_OUT_SHOWN_MAX: usize = 20;
 /// Clients of whom fewer than this are new in the later half stay.
 const TURNOVER_SHOWN_MIN: f64 = 0.05;
 
-/// A log that is shorter than this does not say what is usual.
-const SECONDS_MIN: u64 = 3600;
-
 /// The summary as text.
 pub fn render(summary: &Summary, screen: Screen) -> String {
     let columns = screen.columns.clamp(40, 240);
@@ -59,13 +56,6 @@ impl Page {
         }
         let said = "No surge: there is no time with much more than is usual at its hour.";
         self.paragraph(Style::new(), 0, said);
-        if summary.seconds < SECONDS_MIN {
-            let short = format!(
-                "The logs span {}, too little to say what is usual. Add earlier ones.",
-                span(summary.seconds.max(1))
-            );
-            self.paragraph(WARNING, 0, &short);
-        }
     }
 
     /// What may be a flood that lasts.
@@ -195,7 +185,7 @@ impl Page {
             format!("{:.2}% of normal traffic, at most {:.2}%", rule.collateral * 100.0, rule.collateral_upper * 100.0);
         self.sentence("", &format!("hits {outside}: {interval}"));
         let apart: Vec<String> =
-            [(rule.beside, "just before and after surges"), (rule.own, "at other times by the same senders")]
+            [(rule.beside, "just before and after surges"), (rule.own, "at other times with the same mark")]
                 .into_iter()
                 .filter(|(count, _)| *count > 0)
                 .map(|(count, when)| format!("{} {when}", requests_text(count)))
@@ -315,7 +305,8 @@ const fn verdict(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Explained => "explained",
         Verdict::Partial => "explained in part",
-        Verdict::NotSeparable | Verdict::Undecided => "not separable: nothing tells it from wanted traffic",
+        Verdict::Undecided => "undecided: too little ordinary traffic to say whom a rule would hurt; add earlier logs",
+        Verdict::NotSeparable => "not separable: nothing tells it from wanted traffic",
         Verdict::Crowd => "a crowd: many people",
         Verdict::External => "external: the cause is not in the requests",
     }
