@@ -273,9 +273,9 @@ impl Enforcer {
         // A failure is tried again when its time has come.
         let is_asked = self.is_kernel_stale || self.kernel.is_failing() || self.kernel.is_due(now);
         if touched.is_empty() && !is_asked {
-            if self.kernel.is_ending() {
+            if self.kernel.is_ending(now) {
                 let (desired, kernel) = self.desired();
-                kernel.end_connections(desired);
+                kernel.end_connections(desired, now);
                 return true;
             }
             return false;
@@ -283,7 +283,7 @@ impl Enforcer {
         self.is_kernel_stale = false;
         let (desired, kernel) = self.desired();
         kernel.reconcile(desired, touched, now);
-        kernel.end_connections(desired);
+        kernel.end_connections(desired, now);
         true
     }
 

@@ -58,6 +58,9 @@ const READ_INTERVAL: Duration = Duration::from_secs(10);
 /// How often the counters are read.
 const COUNT_INTERVAL: Duration = Duration::from_secs(3);
 
+/// How often connections of clients that were banned are looked for, at most: the kernel goes through all there are for it.
+const ENDING_INTERVAL: Duration = Duration::from_secs(1);
+
 /// Connections that are ended in one go; the rest in the next.
 const DESTROYED_MAX: usize = 4096;
 
@@ -133,6 +136,7 @@ pub(super) struct Kernel {
     retry_pause: Duration,
     /// Banned clients whose connections are to be ended.
     ending: BTreeSet<IpNet>,
+    ending_at: Timestamp,
     /// Whether the operator took everything out.
     is_out: bool,
     /// Whether it is noted that there may be a table.
@@ -166,6 +170,7 @@ impl Kernel {
             count_at: Timestamp::EPOCH,
             retry_pause: RETRY_MIN,
             ending: BTreeSet::new(),
+            ending_at: Timestamp::EPOCH,
             is_out: false,
             is_noted: false,
             status: KernelStatus { reason, ..KernelStatus::default() },
@@ -250,9 +255,9 @@ impl Kernel {
         self.installed.due(now).next().is_some()
     }
 
-    /// Whether connections of banned clients are still to be ended.
-    pub(super) fn is_ending(&self) -> bool {
-        !self.ending.is_empty()
+    /// Whether connections of banned clients are to be ended now.
+    pub(super) fn is_ending(&self, now: Timestamp) -> bool {
+        !self.ending.is_empty() && now >= self.ending_at
     }
 
     /// Makes the table what is desired, where nothing but the bans of `touched` can have changed since the last time. A failure
@@ -385,8 +390,8 @@ impl Kernel {
     }
 
     /// Ends the connections of clients that were banned since the last time, on the guarded ports.
-    pub(super) fn end_connections(&mut self, desired: Desired<'_>) {
-        if self.ending.is_empty() || !self.is_usable() {
+    pub(super) fn end_connections(&mut self, desired: Desired<'_>, now: Timestamp) {
+        if !self.is_ending(now) || !self.is_usable() {
             return;
         }
         let connections = match netlink::connections() {
@@ -400,6 +405,7 @@ impl Kernel {
         // What is beyond that is looked for again next time.
         if are_all {
             self.ending.clear();
+            self.ending_at = now + ENDING_INTERVAL;
         }
         for connection in banned {
             match netlink::destroy(connection) {
