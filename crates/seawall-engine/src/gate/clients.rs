@@ -110,7 +110,7 @@ struct Flags(u8);
 impl Flags {
     /// More than one user agent: perhaps more than one visitor behind one address.
     const AGENTS: u8 = 1;
-    /// It was served in this half minute, and in the one before, since it was refused.
+    /// It was served in this half minute, and in the one before; in line, since it was refused.
     const SERVED: u8 = 2;
     const SERVED_BEFORE: u8 = 4;
     /// It did not wait when it was told to.
@@ -252,16 +252,23 @@ impl ClientTable {
     /// Notes that a rule refused a request of the client, and says whether it goes on after many refusals. One that goes on
     /// for longer is dropped for a while.
     pub fn refused(&mut self, client: ClientSlot, rule: RuleId, now: Timestamp) -> bool {
+        if let Some(entry) = self.find(client) {
+            entry.turn(seconds(now));
+            if entry.refused == 0 && entry.refused_before == 0 {
+                // What was served before the first refusal may be the flood itself, while no rule met it yet.
+                entry.flags.set(Flags::SERVED, false);
+                entry.flags.set(Flags::SERVED_BEFORE, false);
+            }
+        }
+        self.would_be_refused(client, rule, now)
+    }
+
+    /// The same beside the traffic, where nobody has told the client anything: whatever was served in the last minute speaks for it.
+    pub(super) fn would_be_refused(&mut self, client: ClientSlot, rule: RuleId, now: Timestamp) -> bool {
         let now = seconds(now);
         let Some(entry) = self.find(client) else { return false };
         entry.turn(now);
-        let before = entry.refused.saturating_add(entry.refused_before);
-        if before == 0 {
-            // What was served before the first refusal may be the flood itself, while no rule met it yet.
-            entry.flags.set(Flags::SERVED, false);
-            entry.flags.set(Flags::SERVED_BEFORE, false);
-        }
-        let goes_on = before >= GOES_ON_REFUSED_MIN;
+        let goes_on = entry.refused.saturating_add(entry.refused_before) >= GOES_ON_REFUSED_MIN;
         entry.refused = entry.refused.saturating_add(1);
         entry.reputation.add(REFUSED, now);
         let may_be_several = entry.flags.has(Flags::AGENTS | Flags::SERVED | Flags::SERVED_BEFORE);

@@ -298,7 +298,7 @@ impl Gate {
             return;
         }
         if let Judgement::Refuse { rule, .. } | Judgement::Drop { rule } = judgement {
-            self.clients.refused(slot, rule, now);
+            self.clients.would_be_refused(slot, rule, now);
         }
     }
 
