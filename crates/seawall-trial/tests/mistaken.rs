@@ -26,6 +26,16 @@ fn a_crawler_that_comes_beside_a_flood_on_the_first_day_is_let_be() {
     assert_eq!(outcome.wanted.1, 0, "{:#?}", outcome.incidents);
 }
 
+#[test]
+fn who_came_in_the_minute_before_is_not_hit_for_an_agent_or_a_network_that_a_flood_shares() {
+    let neighbours = family::ALL.into_iter().find(|family| family.name == "network of visitors").expect("there is one");
+    for seed in [3, 6] {
+        let outcome = Grown::new(&Background::Synthetic(Synthetic::default()), seed).family(&neighbours);
+        assert!(outcome.incidents.len() == 1, "seed {seed}: the flood is noticed");
+        assert_eq!(outcome.wanted.1, 0, "seed {seed}: {:#?}", outcome.incidents);
+    }
+}
+
 /// One client that asks for so many large pictures, four a second.
 fn pictures(seed: u64, count: usize) -> World {
     let mut world = World::warm(seed, Enforce::OnExcess);

@@ -12,6 +12,7 @@ use crate::decision::{Condition, CostKind, Evidence, Finding, Shape, Verdict};
 use crate::observation::attribute::Attribute;
 
 use super::assets::Assets;
+use super::before::Before;
 use super::cover::{cover, joint_coverage};
 use super::crowd::{Crowd, Marked, Ordinary, crowd};
 use super::index::RowIndex;
@@ -96,6 +97,8 @@ pub(crate) struct Inquiry<'a> {
     pub(crate) marked: &'a Marked,
     pub(crate) never_ban: &'a AddressSet,
     pub(crate) rhythms: &'a Rhythms,
+    /// Who came just before, where the normal traffic does not tell.
+    pub(crate) before: Option<&'a Before>,
     /// The values of the rules that stand already.
     pub(crate) standing: &'a [Vec<Item>],
     /// Whether it was a crowd until just now.
@@ -402,6 +405,11 @@ impl<'a> Inquiry<'a> {
             let rate = self.rate(CostKind::Requests) * candidate.collateral;
             if !is_sustained(cost, window, since_onset, &view.assets, rate) {
                 return false;
+            }
+            let is_foreign = self.has_foreign_mark(items);
+            if let Some((share, upper)) = self.before.and_then(|before| before.hit(items, is_foreign)) {
+                candidate.collateral = candidate.collateral.max(share);
+                candidate.score.collateral_upper = candidate.score.collateral_upper.max(upper);
             }
             // Only a rule that names clients loses what it has when the clients change.
             let names_clients = items.iter().any(|item| item.attribute == Attribute::ClientPrefix);

@@ -14,6 +14,7 @@
 
 mod assets;
 mod baseline;
+mod before;
 mod bits;
 mod cold;
 mod composition;
@@ -61,6 +62,7 @@ use crate::observation::{Observation, Outcome, Refusal};
 use crate::units::Timestamp;
 
 use baseline::Baseline;
+use before::Before;
 use cold::Suspicion;
 use composition::{Change, Composition};
 use crowd::Marked;
@@ -144,6 +146,7 @@ pub struct Detector {
     ladder: Ladder,
     /// What is normal as the search of an incident asks for it; with the incident's number and the hour.
     reference: Option<((u32, u64), Reference)>,
+    before: Before,
     /// The values behind the conditions of each rule, to find it in the sample.
     values: HashMap<RuleId, Vec<Item>>,
     /// What one request costs normally, in the unit of each cost.
@@ -178,6 +181,7 @@ impl Detector {
             incidents: Incidents::default(),
             ladder: Ladder::default(),
             reference: None,
+            before: Before::new(),
             values: HashMap::new(),
             typical: TYPICAL,
             stressed: None,
@@ -384,6 +388,7 @@ impl Detector {
             + self.restraint.memory_bytes()
             + self.seen.memory_bytes()
             + self.composition.memory_bytes()
+            + self.before.memory_bytes()
             + MINING_BYTES_MAX
     }
 
@@ -600,6 +605,7 @@ impl Detector {
         if !is_fresh && !incident.is_due(now) {
             return Vec::new();
         }
+        self.before.look(id, onset, &self.recent);
         let window = if is_fresh { Window::Newest } else { Window::Usual };
         // Nothing is learned during an incident: what is normal is laid out once for it, and for each hour of it.
         let key = (id, now.as_seconds() / 3600);
@@ -621,6 +627,7 @@ impl Detector {
             marked: &self.marked,
             never_ban: &self.never_ban,
             rhythms: &self.rhythms,
+            before: Some(&self.before),
             standing: &standing,
             was_crowd,
         }

@@ -249,6 +249,8 @@ impl Explainer {
             marked: &self.marked,
             never_ban: &AddressSet::default(),
             rhythms: &self.rhythms,
+            // The log's other hours are what is normal, those before the surge with them.
+            before: None,
             standing: &[],
             was_crowd: false,
         };

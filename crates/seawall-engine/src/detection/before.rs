@@ -1,0 +1,89 @@
+//! Who came in the minute before an incident. The baseline knows what an hour is usually like; it does not know that a link has
+//! brought a network's people today. A rule about nothing but what senders share with ordinary ones (a common agent, a provider)
+//! would hit them, so it is also asked how many clients of that minute it would have hit. Not so a rule about what is asked for,
+//! or about a mark that ordinary traffic has not: what came before of that may be the flood's own beginning.
+
+use rustc_hash::FxHashMap;
+
+use crate::observation::attribute::Attribute;
+use crate::units::Timestamp;
+
+use super::recent::{Answered, Recent};
+use super::statistics::share_upper_95;
+use super::values::{Item, Marks};
+
+/// How long before the onset a flood may have begun unnoticed, in seconds.
+const MARGIN_SECONDS: u64 = 3;
+
+/// Clients that are remembered, each with its first request; more are met by chance of their address.
+const CLIENTS_MAX: usize = 256;
+
+/// With fewer clients nothing is said.
+const CLIENTS_MIN: usize = 10;
+
+/// The clients of the minute before one incident.
+#[derive(Clone, Debug)]
+pub(crate) struct Before {
+    incident: u32,
+    clients: Vec<Marks>,
+}
+
+impl Before {
+    pub(crate) fn new() -> Self {
+        Self { incident: 0, clients: Vec::with_capacity(CLIENTS_MAX) }
+    }
+
+    /// Looks at the minute before this incident, unless it was looked at already.
+    pub(crate) fn look(&mut self, incident: u32, onset: Timestamp, recent: &Recent) {
+        if self.incident == incident {
+            return;
+        }
+        self.incident = incident;
+        self.clients.clear();
+        let until = onset.as_seconds().saturating_sub(MARGIN_SECONDS);
+        let mut first: FxHashMap<u32, Marks> = FxHashMap::default();
+        let rows = recent.since(Timestamp::EPOCH).filter(|sampled| {
+            let row = sampled.row;
+            sampled.at.as_seconds() < until
+                && row.client_hash != 0
+                && row.is_mineable()
+                && row.answered != Answered::ByRule
+        });
+        for sampled in rows {
+            first.insert(sampled.row.client_hash, sampled.row.marks);
+        }
+        let mut clients: Vec<(u32, Marks)> = first.into_iter().collect();
+        clients.sort_unstable_by_key(|(client, _)| *client);
+        self.clients.extend(clients.into_iter().take(CLIENTS_MAX).map(|(_, marks)| marks));
+    }
+
+    /// The share of those clients that a rule about these values would have hit, with its upper bound at 95%; `None` when none is
+    /// known to be hit, or when what came before may be the flood's own. `has_foreign_mark` says whether ordinary traffic lacks one of the values.
+    pub(crate) fn hit(&self, items: &[Item], has_foreign_mark: bool) -> Option<(f64, f64)> {
+        if has_foreign_mark
+            || self.clients.len() < CLIENTS_MIN
+            || !items.iter().all(|item| is_of_sender(item.attribute))
+        {
+            return None;
+        }
+        // Of a network's people the next may have any agent.
+        let networks: Vec<Item> = items.iter().filter(|item| item.attribute.is_network()).copied().collect();
+        let asked = if networks.is_empty() { items } else { &networks };
+        let hit = self.clients.iter().filter(|marks| marks.has_all(asked)).count() as f64;
+        let all = self.clients.len() as f64;
+        // One client of that minute may be the very one that floods now.
+        let least = if asked.iter().any(|item| item.attribute == Attribute::ClientPrefix) { 2.0 } else { 1.0 };
+        (hit >= least).then(|| (hit / all, share_upper_95(hit, all)))
+    }
+
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.clients.capacity() * size_of::<Marks>()
+    }
+}
+
+/// Whether this is about who sends, and not about what is asked for.
+const fn is_of_sender(attribute: Attribute) -> bool {
+    attribute.is_network()
+        || attribute.is_mark()
+        || matches!(attribute, Attribute::UserAgentWord | Attribute::RefererOrigin | Attribute::Version)
+}
