@@ -370,8 +370,8 @@ async fn panic(State(daemon): State<Arc<Daemon>>, Json(asked): Json<PanicAsked>)
     let (done, is_done) = tokio::sync::oneshot::channel();
     let is_told = daemon.command(Command::Panic(asked.on, done));
     let (done, is_out) = tokio::sync::oneshot::channel();
-    let is_urged = daemon.enforcement.urge(Order::Panic(asked.on, done));
-    let kernel = async { if is_urged { is_out.await.ok() } else { None } };
+    let is_ordered = daemon.enforcement.panic(asked.on, done);
+    let kernel = async { if is_ordered { is_out.await.ok() } else { None } };
     let rules = async { if is_told { is_done.await.ok() } else { None } };
     let (kernel, rules) = tokio::join!(kernel, rules);
     if let Err(error) = daemon.state.set_panicked(asked.on) {

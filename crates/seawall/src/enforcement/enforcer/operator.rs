@@ -49,7 +49,10 @@ impl Enforcer {
             }
             Order::Panic(is_on, done) => {
                 self.panicked = is_on;
-                self.parts.hurry.store(false, Ordering::Release);
+                // Going on is not hurried for: the hurry is that of a panic behind it.
+                if is_on {
+                    self.parts.hurry.store(false, Ordering::Release);
+                }
                 let kernel = self.kernel.panic(is_on, now);
                 let is_guards = |ban: &Ban| ban.cause.is_guards();
                 self.bans.retain(|ban| !is_guards(ban));

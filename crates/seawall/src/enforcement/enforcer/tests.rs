@@ -2,7 +2,7 @@
 
 use tokio::sync::oneshot;
 
-use super::super::orders::{BanRequest, Banned, UnbanRequest, Unbanned};
+use super::super::orders::{BanRequest, Banned, Enforcement, UnbanRequest, Unbanned};
 use super::*;
 use crate::config::{Config, KernelUse};
 use crate::host::clock::Clock;
@@ -164,6 +164,21 @@ fn a_long_order_ends_for_a_panic() {
     assert_eq!((banned.added, banned.refused.len()), (0, 1));
     assert!(banned.refused[0].reason.contains("a panic"), "{:?}", banned.refused);
     assert_eq!(set.ask(unban(&["203.0.113.7", "203.0.113.8"])).left, 2);
+}
+
+#[test]
+fn going_on_ends_nothing_that_is_under_way_and_no_hurry_of_a_panic_behind_it() {
+    let mut set = Set::new(64);
+    let (orders, ordered) = std::sync::mpsc::channel();
+    let (hurry, status) = (Arc::clone(&set.enforcer.parts.hurry), Arc::default());
+    let enforcement = Enforcement { orders, status, hurry };
+    assert!(enforcement.panic(false, oneshot::channel().0));
+    assert_eq!(set.ask(asked(&["203.0.113.7"], BanCause::Import, 60, None)).added, 1);
+    assert!(enforcement.panic(true, oneshot::channel().0));
+    for is_hurried in [true, false] {
+        set.obey(ordered.try_recv().expect("an order"));
+        assert_eq!(set.enforcer.parts.hurry.load(Ordering::Acquire), is_hurried);
+    }
 }
 
 #[test]
