@@ -354,8 +354,7 @@ async fn out_of_edge(is_out: tokio::sync::oneshot::Receiver<Result<(), String>>)
     let why = match tokio::time::timeout(EDGE_TIME_MAX, is_out).await {
         Ok(Ok(Ok(()))) => return None,
         Ok(Ok(Err(why))) => why,
-        // Somebody else has ended the panic meanwhile.
-        Ok(Err(_)) => "its thread does not answer".to_owned(),
+        Ok(Err(_)) => "`seawall panic --over` ended the panic before it was out there".to_owned(),
         Err(_) => format!("its API was not done within {} s", EDGE_TIME_MAX.as_secs()),
     };
     Some(format!("what is at the CDN may still be refused there: {why} (by hand: seawall edge clear)"))
