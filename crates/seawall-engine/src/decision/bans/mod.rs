@@ -92,6 +92,19 @@ pub struct Ban {
     pub reason: Option<Arc<str>>,
 }
 
+impl Ban {
+    /// Whether it takes the place of one of the same network that is there: what the operator says goes before all, and gives way to
+    /// nothing but a list of his that names it for longer; else the one that lasts longer stays.
+    pub fn replaces(&self, present: &Self) -> bool {
+        match (self.cause, present.cause) {
+            (BanCause::Operator, _) => true,
+            (BanCause::Import, _) => self.expires > present.expires,
+            (_, BanCause::Operator) => false,
+            _ => self.expires > present.expires,
+        }
+    }
+}
+
 /// Why a network cannot be banned.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BanError {
@@ -184,13 +197,7 @@ impl Bans {
         ban.network = check(ban.network, never_ban)?;
         ban.expires = ban.expires.min(ban.since + BAN_DURATION_MAX);
         if let Some(present) = self.bans.get(&ban.network) {
-            let is_stronger = match (ban.cause, present.cause) {
-                (BanCause::Operator, _) => true,
-                (BanCause::Import, _) => ban.expires > present.expires,
-                (_, BanCause::Operator) => false,
-                _ => ban.expires > present.expires,
-            };
-            if !is_stronger || *present == ban {
+            if !ban.replaces(present) || *present == ban {
                 return Ok(false);
             }
         } else if self.bans.len() >= self.room_for(ban.cause) {

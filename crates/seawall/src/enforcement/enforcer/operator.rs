@@ -11,7 +11,7 @@ use seawall_engine::units::{Timestamp, counted};
 use super::super::asked;
 use super::super::never::Entry;
 use super::super::orders::{BanRequest, BanView, Banned, Confirmed, NeverBanView, Order, Unbannable, seconds};
-use super::super::unconfirmed::{Pending, Undoing, Undone};
+use super::super::unconfirmed::{Confirming, Pending, Undoing, Undone};
 use super::Enforcer;
 use crate::networks::Networks;
 use crate::privacy::{Cipher, Day, Scheme};
@@ -248,10 +248,12 @@ impl Enforcer {
     fn confirm(&mut self) -> Confirmed {
         let (bans, changes) = self.unconfirmed.confirm();
         if changes > 0 {
-            // What is in force until the deadline is the same but for its end; what is not was taken back, or has ended.
-            let is_in_force = |ban: &Ban| self.bans.get(ban.network).is_some_and(|present| present.since == ban.since);
-            let bans: Vec<Ban> = bans.into_iter().filter(is_in_force).collect();
-            bans.into_iter().for_each(|ban| self.take(ban));
+            for Confirming { since, ban } in bans {
+                // What is in force until the deadline is of the same moment; what is not was taken back, or has ended.
+                if self.bans.get(ban.network).is_some_and(|present| present.since == since) {
+                    self.take(ban);
+                }
+            }
             self.parts.record.journal(Actor::Operator, Action::Confirm, counted(changes as u64, "change"));
         }
         Confirmed { changes }

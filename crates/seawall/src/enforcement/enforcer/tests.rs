@@ -248,6 +248,17 @@ fn of_what_an_operator_and_a_list_say_the_later_end_counts() {
     set.ask(asked(client, Operator, 60, None));
     set.ask(asked(client, Import, 600, Some(5)));
     assert_eq!(after(&mut set, 10), Some((Operator, 50)));
+
+    // Of both that are confirmed together, as if neither had waited.
+    for (first, second) in [((Operator, 6_000), (Import, 600)), ((Import, 600), (Operator, 6_000))] {
+        let mut set = Set::new(64);
+        for (cause, time) in [first, second] {
+            assert_eq!(set.ask(asked(client, cause, time, Some(5))).added, 1);
+            set.now = set.now + seconds(1);
+        }
+        assert_eq!(set.ask(Order::Confirm).changes, 2);
+        assert!(after(&mut set, 10).is_some_and(|(cause, left)| cause == Operator && left > 5_900), "{first:?}");
+    }
 }
 
 #[test]
@@ -277,6 +288,12 @@ fn whose_bans_gave_way_to_what_is_not_confirmed_is_banned_again() {
     let mut set = full();
     let unknown = set.ask(unban(&lists[..10])).unknown.len();
     assert_eq!((unknown > 0, left(&mut set)), (true, (50, 0)));
+    // With all that they gave way to taken back they need not wait, and nothing waits to be confirmed.
+    let mut set = full();
+    set.ask(unban(&ours));
+    set.enforcer.undo_unconfirmed(set.now);
+    let listed = set.enforcer.bans.iter().filter(|ban| ban.cause == BanCause::Import).count();
+    assert_eq!((listed, set.enforcer.unconfirmed.len(), set.ask(Order::Confirm).changes), (60, 0, 0));
     let mut set = full();
     set.ask(unban(&[]));
     assert_eq!(left(&mut set), (0, 0));
