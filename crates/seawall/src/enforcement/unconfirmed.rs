@@ -127,11 +127,11 @@ impl Unconfirmed {
         true
     }
 
-    /// Bans that there is no room for as long as another change waits come back with that.
-    pub(super) fn wait_for_room(&mut self, bans: Vec<Ban>) {
-        if let Some(last) = self.changes.last_mut() {
-            last.gave_way.extend(bans.into_iter().map(|ban| (ban.network, ban)));
-        }
+    /// Bans that there is no room for as long as another change waits come back with that. Says how many have none to wait for.
+    pub(super) fn wait_for_room(&mut self, bans: Vec<Ban>) -> usize {
+        let Some(last) = self.changes.last_mut() else { return bans.len() };
+        last.gave_way.extend(bans.into_iter().map(|ban| (ban.network, ban)));
+        0
     }
 
     /// Bans that are not to come back, since who made them has let go of them.

@@ -193,15 +193,29 @@ impl Bans {
     ///
     /// # Errors
     /// When nobody may ban that network, or there is no room. Nothing has changed then.
-    pub fn add(&mut self, mut ban: Ban, never_ban: &AddressSet) -> Result<bool, BanError> {
+    pub fn add(&mut self, ban: Ban, never_ban: &AddressSet) -> Result<bool, BanError> {
+        let entries_max = self.room_for(ban.cause);
+        self.add_within(entries_max, ban, never_ban)
+    }
+
+    /// Takes a ban in that was there before and gave way to what the operator said. It takes back the place that it had, so that nothing
+    /// is kept from it for him.
+    ///
+    /// # Errors
+    /// As [`add`](Self::add).
+    pub fn put_back(&mut self, ban: Ban, never_ban: &AddressSet) -> Result<bool, BanError> {
+        self.add_within(self.entries_max, ban, never_ban)
+    }
+
+    fn add_within(&mut self, entries_max: usize, mut ban: Ban, never_ban: &AddressSet) -> Result<bool, BanError> {
         ban.network = check(ban.network, never_ban)?;
         ban.expires = ban.expires.min(ban.since + BAN_DURATION_MAX);
         if let Some(present) = self.bans.get(&ban.network) {
             if !ban.replaces(present) || *present == ban {
                 return Ok(false);
             }
-        } else if self.bans.len() >= self.room_for(ban.cause) {
-            return Err(BanError::Full { entries_max: self.room_for(ban.cause) });
+        } else if self.bans.len() >= entries_max {
+            return Err(BanError::Full { entries_max });
         }
         self.put(ban);
         Ok(true)

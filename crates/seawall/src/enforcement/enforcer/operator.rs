@@ -157,7 +157,7 @@ impl Enforcer {
             }
         }
         if banned.added == 0 {
-            std::mem::take(&mut gave_way).into_iter().for_each(|ban| self.take(ban));
+            self.put_back(std::mem::take(&mut gave_way));
         } else {
             let actor = if request.cause == BanCause::Import { Actor::Import } else { Actor::Operator };
             let places = asked::places(&request.countries, &request.systems);
@@ -259,6 +259,22 @@ impl Enforcer {
         Confirmed { changes }
     }
 
+    /// Bans that gave way come back as far as there is room, the others with the next change that is undone.
+    fn put_back(&mut self, mut bans: Vec<Ban>) {
+        bans.retain(|ban| {
+            let done = self.bans.put_back(ban.clone(), self.never_ban.set());
+            matches!(done, Err(BanError::Full { .. }))
+        });
+        let lost = self.unconfirmed.wait_for_room(bans);
+        if lost > 0 {
+            let bans = counted(lost as u64, "ban");
+            tracing::warn!(
+                "{bans} that had given way could not come back: {} is as many as there can be",
+                self.bans.len()
+            );
+        }
+    }
+
     pub(super) fn undo_unconfirmed(&mut self, now: Timestamp) {
         for undone in self.unconfirmed.run_out(now) {
             self.undo(undone, now);
@@ -266,21 +282,19 @@ impl Enforcer {
     }
 
     pub(super) fn undo(&mut self, undoing: Undoing, now: Timestamp) {
-        let Undoing { bans: undone, mut gave_way } = undoing;
+        let Undoing { bans: undone, gave_way } = undoing;
+        let mut back = Vec::new();
         let bans = counted(undone.len() as u64, "ban");
         let is_said = !undone.is_empty();
         for Undone { network, since, before } in undone {
             if self.bans.get(network).is_some_and(|ban| ban.since == since) {
                 self.bans.remove(network);
             }
-            if let Some(ban) = before.filter(|ban| ban.expires > now) {
-                self.take(ban);
-            }
+            back.extend(before);
         }
-        gave_way.retain(|ban| ban.expires > now);
-        gave_way.iter().for_each(|ban| self.take(ban.clone()));
-        gave_way.retain(|ban| self.bans.get(ban.network).is_none());
-        self.unconfirmed.wait_for_room(gave_way);
+        back.extend(gave_way);
+        back.retain(|ban| ban.expires > now);
+        self.put_back(back);
         if !is_said {
             return;
         }

@@ -288,6 +288,13 @@ fn whose_bans_gave_way_to_what_is_not_confirmed_is_banned_again() {
     let mut set = full();
     let unknown = set.ask(unban(&lists[..10])).unknown.len();
     assert_eq!((unknown > 0, left(&mut set)), (true, (50, 0)));
+    // All come back where there is room for them, though some of it is kept for operators.
+    let mut set = Set::new(64);
+    let standing = ["198.51.100.1", "198.51.100.2", "198.51.100.3", "198.51.100.4"];
+    set.ask(asked(&lists, BanCause::Import, 600, None));
+    set.ask(asked(&standing, BanCause::Operator, 600, None));
+    assert_eq!(set.ask(asked(&ours, BanCause::Operator, 600, Some(5))).added, 30);
+    assert_eq!((left(&mut set), set.enforcer.overflowed), ((60, 4), 0));
     // With all that they gave way to taken back they need not wait, and nothing waits to be confirmed.
     let mut set = full();
     set.ask(unban(&ours));
