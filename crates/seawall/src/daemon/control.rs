@@ -354,8 +354,7 @@ async fn out_of_edge(is_out: tokio::sync::oneshot::Receiver<Result<(), String>>)
     let why = match tokio::time::timeout(EDGE_TIME_MAX, is_out).await {
         Ok(Ok(Ok(()))) => return None,
         Ok(Ok(Err(why))) => why,
-        // Somebody else has ended the panic meanwhile.
-        Ok(Err(_)) => "its thread does not answer".to_owned(),
+        Ok(Err(_)) => "`seawall panic --over` ended the panic before it was out there".to_owned(),
         Err(_) => format!("its API was not done within {} s", EDGE_TIME_MAX.as_secs()),
     };
     Some(format!("what is at the CDN may still be refused there: {why} (by hand: seawall edge clear)"))
@@ -370,8 +369,8 @@ async fn panic(State(daemon): State<Arc<Daemon>>, Json(asked): Json<PanicAsked>)
     let (done, is_done) = tokio::sync::oneshot::channel();
     let is_told = daemon.command(Command::Panic(asked.on, done));
     let (done, is_out) = tokio::sync::oneshot::channel();
-    let is_urged = daemon.enforcement.urge(Order::Panic(asked.on, done));
-    let kernel = async { if is_urged { is_out.await.ok() } else { None } };
+    let is_ordered = daemon.enforcement.panic(asked.on, done);
+    let kernel = async { if is_ordered { is_out.await.ok() } else { None } };
     let rules = async { if is_told { is_done.await.ok() } else { None } };
     let (kernel, rules) = tokio::join!(kernel, rules);
     if let Err(error) = daemon.state.set_panicked(asked.on) {

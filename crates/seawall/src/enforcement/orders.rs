@@ -29,6 +29,12 @@ pub struct Enforcement {
 }
 
 impl Enforcement {
+    /// Has everything taken out, which cannot wait, or go on, which ends nothing that is under way. False when the thread is gone.
+    pub fn panic(&self, is_on: bool, done: oneshot::Sender<Result<(), String>>) -> bool {
+        let order = Order::Panic(is_on, done);
+        if is_on { self.urge(order) } else { self.orders.send(order).is_ok() }
+    }
+
     /// Gives an order that cannot wait; obeying it ends the hurry. False when the thread is gone.
     pub fn urge(&self, order: Order) -> bool {
         self.hurry.store(true, Ordering::Release);

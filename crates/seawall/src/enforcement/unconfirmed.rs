@@ -35,6 +35,15 @@ pub(super) struct Pending {
     pub(super) before: Option<Ban>,
 }
 
+/// A network whose ban is confirmed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Confirming {
+    /// When the ban that is in force until the deadline was made: another one of the same network stays.
+    pub(super) since: Timestamp,
+    /// The ban as it is to be.
+    pub(super) ban: Ban,
+}
+
 /// A network whose ban has not been confirmed: its ban goes, and what was there before comes back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Undone {
@@ -67,10 +76,11 @@ impl Unconfirmed {
         oldest
     }
 
-    /// Takes out the changes whose time is over, and says what is to be undone of each.
+    /// Takes out the changes whose time is over or of which every ban was taken back, and says what is to be undone of each.
     pub(super) fn run_out(&mut self, now: Timestamp) -> Vec<Undoing> {
         let mut undone = Vec::new();
-        while let Some(index) = self.changes.iter().position(|change| change.until <= now) {
+        let is_over = |change: &Change| change.until <= now || change.bans.is_empty();
+        while let Some(index) = self.changes.iter().position(is_over) {
             undone.push(self.undo(index));
         }
         undone
@@ -81,11 +91,20 @@ impl Unconfirmed {
         (0..self.changes.len()).rev().map(|index| self.undo(index)).collect()
     }
 
-    /// Everything is confirmed: the bans as they are to be, and how many changes that were.
-    pub(super) fn confirm(&mut self) -> (Vec<Ban>, usize) {
+    /// Everything is confirmed: what is to be of each network, and how many changes that were.
+    pub(super) fn confirm(&mut self) -> (Vec<Confirming>, usize) {
         let changes = std::mem::take(&mut self.changes);
         let count = changes.len();
-        (changes.into_iter().flat_map(|change| change.bans.into_values()).map(|pending| pending.ban).collect(), count)
+        let mut confirmed: BTreeMap<IpNet, Confirming> = BTreeMap::new();
+        for Pending { ban, .. } in changes.into_iter().flat_map(|change| change.bans.into_values()) {
+            let since = ban.since;
+            match confirmed.get_mut(&ban.network) {
+                // As if both had been in force for as long as they say from the start.
+                Some(earlier) if !ban.replaces(&earlier.ban) => earlier.since = since,
+                _ => drop(confirmed.insert(ban.network, Confirming { since, ban })),
+            }
+        }
+        (confirmed.into_values().collect(), count)
     }
 
     /// A later word about a network stands, whatever becomes of what waits.
@@ -108,11 +127,11 @@ impl Unconfirmed {
         true
     }
 
-    /// Bans that there is no room for as long as another change waits come back with that.
-    pub(super) fn wait_for_room(&mut self, bans: Vec<Ban>) {
-        if let Some(last) = self.changes.last_mut() {
-            last.gave_way.extend(bans.into_iter().map(|ban| (ban.network, ban)));
-        }
+    /// Bans that there is no room for as long as another change waits come back with that. Says how many have none to wait for.
+    pub(super) fn wait_for_room(&mut self, bans: Vec<Ban>) -> usize {
+        let Some(last) = self.changes.last_mut() else { return bans.len() };
+        last.gave_way.extend(bans.into_iter().map(|ban| (ban.network, ban)));
+        0
     }
 
     /// Bans that are not to come back, since who made them has let go of them.

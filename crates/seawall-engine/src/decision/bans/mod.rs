@@ -92,6 +92,19 @@ pub struct Ban {
     pub reason: Option<Arc<str>>,
 }
 
+impl Ban {
+    /// Whether it takes the place of one of the same network that is there: what the operator says goes before all, and gives way to
+    /// nothing but a list of his that names it for longer; else the one that lasts longer stays.
+    pub fn replaces(&self, present: &Self) -> bool {
+        match (self.cause, present.cause) {
+            (BanCause::Operator, _) => true,
+            (BanCause::Import, _) => self.expires > present.expires,
+            (_, BanCause::Operator) => false,
+            _ => self.expires > present.expires,
+        }
+    }
+}
+
 /// Why a network cannot be banned.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BanError {
@@ -180,21 +193,29 @@ impl Bans {
     ///
     /// # Errors
     /// When nobody may ban that network, or there is no room. Nothing has changed then.
-    pub fn add(&mut self, mut ban: Ban, never_ban: &AddressSet) -> Result<bool, BanError> {
+    pub fn add(&mut self, ban: Ban, never_ban: &AddressSet) -> Result<bool, BanError> {
+        let entries_max = self.room_for(ban.cause);
+        self.add_within(entries_max, ban, never_ban)
+    }
+
+    /// Takes a ban in that was there before and gave way to what the operator said. It takes back the place that it had, so that nothing
+    /// is kept from it for him.
+    ///
+    /// # Errors
+    /// As [`add`](Self::add).
+    pub fn put_back(&mut self, ban: Ban, never_ban: &AddressSet) -> Result<bool, BanError> {
+        self.add_within(self.entries_max, ban, never_ban)
+    }
+
+    fn add_within(&mut self, entries_max: usize, mut ban: Ban, never_ban: &AddressSet) -> Result<bool, BanError> {
         ban.network = check(ban.network, never_ban)?;
         ban.expires = ban.expires.min(ban.since + BAN_DURATION_MAX);
         if let Some(present) = self.bans.get(&ban.network) {
-            let is_stronger = match (ban.cause, present.cause) {
-                (BanCause::Operator, _) => true,
-                (BanCause::Import, _) => ban.expires > present.expires,
-                (_, BanCause::Operator) => false,
-                _ => ban.expires > present.expires,
-            };
-            if !is_stronger || *present == ban {
+            if !ban.replaces(present) || *present == ban {
                 return Ok(false);
             }
-        } else if self.bans.len() >= self.room_for(ban.cause) {
-            return Err(BanError::Full { entries_max: self.room_for(ban.cause) });
+        } else if self.bans.len() >= entries_max {
+            return Err(BanError::Full { entries_max });
         }
         self.put(ban);
         Ok(true)

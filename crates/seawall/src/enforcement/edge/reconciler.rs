@@ -31,6 +31,16 @@ const WAIT_MIN: Duration = Duration::from_millis(20);
 /// nobody else changes it.
 const ATTEMPTS_MAX: usize = 2;
 
+/// What is asked of the thread.
+struct Asked {
+    /// The generation of what is wanted,
+    generation: u64,
+    /// whether the operator took everything out,
+    is_panicked: bool,
+    /// and whether he waits for it: somebody has just been told that he is let in again.
+    is_urgent: bool,
+}
+
 /// The thread's state.
 pub(super) struct Reconciler {
     provider: Box<dyn Provider>,
@@ -118,24 +128,27 @@ impl Reconciler {
 
     /// How long nothing is due.
     fn wait(&self, now: Timestamp) -> Duration {
-        let (generation, is_panicked) = self.asked_for();
-        if is_panicked && generation != self.seen {
+        let asked = self.asked_for();
+        if asked.is_urgent {
             return WAIT_MIN;
         }
         let mut due = self.read_at;
-        if generation != self.seen {
-            due = due.min(self.round_at);
-        }
-        if !is_panicked {
+        if !asked.is_panicked {
             due = due.min(self.expire_at);
+            if asked.generation != self.seen {
+                due = due.min(self.round_at);
+            }
         }
         due.max(self.retry_at).since(now).max(WAIT_MIN)
     }
 
-    /// The generation of what is wanted, and whether the operator took everything out.
-    fn asked_for(&self) -> (u64, bool) {
+    fn asked_for(&self) -> Asked {
         let latest = self.latest();
-        (latest.generation, latest.is_panicked)
+        Asked {
+            generation: latest.generation,
+            is_panicked: latest.is_panicked,
+            is_urgent: latest.is_panicked && !latest.waiting.is_empty(),
+        }
     }
 
     fn latest(&self) -> MutexGuard<'_, Latest> {
@@ -156,10 +169,9 @@ impl Reconciler {
         // Before it is asked what for: one that comes later has what follows begin anew.
         stop.answer_urge();
         let now = self.clock.now();
-        let (generation, is_panicked) = self.asked_for();
-        let is_changed = generation != self.seen;
-        // Somebody has just been told that he is let in again.
-        let is_urgent = is_changed && is_panicked;
+        let Asked { generation, is_panicked, is_urgent } = self.asked_for();
+        // While everything is out it is no matter who would be refused.
+        let is_changed = generation != self.seen && !is_panicked;
         let is_due =
             (is_changed && now >= self.round_at) || now >= self.read_at || (now >= self.expire_at && !is_panicked);
         if !is_urgent && (!is_due || now < self.retry_at) {
@@ -169,9 +181,13 @@ impl Reconciler {
             if is_urgent {
                 self.retry_pause = self.settings.interval;
             }
+            // Where nothing was put, nobody waits for an API that does not answer.
+            if !self.may_hold() {
+                self.status.state = EdgeState::Panicked;
+                self.answer_waiting(&Ok(()));
+            }
             let cleared = self.clear_unasked().map(|()| self.status.state = EdgeState::Panicked);
             if cleared != Err(EdgeError::Stopped) {
-                self.seen = generation;
                 self.answer_waiting(&cleared);
             }
             cleared
@@ -200,11 +216,7 @@ impl Reconciler {
 
     /// Tells who took everything out what came of it here.
     fn answer_waiting(&self, cleared: &Result<(), EdgeError>) {
-        let answer = match cleared {
-            Err(error) if self.has_applied || self.has_left => Err(error.to_string()),
-            // Whatever went wrong: nothing was put there.
-            Ok(()) | Err(_) => Ok(()),
-        };
+        let answer = cleared.clone().map_err(|error| error.to_string());
         let waiting = std::mem::take(&mut self.latest().waiting);
         waiting.into_iter().for_each(|done| drop(done.send(answer.clone())));
     }
@@ -228,7 +240,7 @@ impl Reconciler {
                 let _ = done.send(applied);
             }
             Order::Clear(done) => {
-                let cleared = self.clear().map_err(|error| self.tell(&error));
+                let cleared = self.clear(true).map_err(|error| self.tell(&error));
                 self.journal_asked(Action::EdgeClear, cleared.as_ref().ok());
                 if cleared.is_ok() {
                     (self.is_held, self.status.state) = (true, EdgeState::Proposing);
@@ -255,7 +267,7 @@ impl Reconciler {
         &mut self,
         act: impl FnOnce(&mut Self, Wanted) -> Result<PlanView, EdgeError>,
     ) -> Result<PlanView, String> {
-        let (generation, is_panicked) = self.asked_for();
+        let Asked { generation, is_panicked, .. } = self.asked_for();
         if is_panicked {
             return Err("nothing is in force since `seawall panic`; `seawall panic --over` goes on".to_owned());
         }
@@ -389,17 +401,23 @@ impl Reconciler {
 
     /// Takes away everything of ours, since all is over or out.
     fn clear_unasked(&mut self) -> Result<(), EdgeError> {
-        let gone = self.clear()?;
+        // What is left to others is used only for what may be in force.
+        let gone = self.clear(self.may_hold())?;
         if gone.entries > 0 || gone.rules > 0 {
             self.journal(Actor::Guard, Action::EdgeClear, &gone);
         }
         Ok(())
     }
 
-    /// Takes away everything of ours.
-    fn clear(&mut self) -> Result<PlanView, EdgeError> {
+    /// Whether anything of ours may be there.
+    const fn may_hold(&self) -> bool {
+        self.has_applied || self.has_left
+    }
+
+    /// Takes away everything of ours, with the requests that are left to others at other times or without.
+    fn clear(&mut self, uses_reserves: bool) -> Result<PlanView, EdgeError> {
         (self.known, self.standing) = (None, None);
-        self.provider.api().use_reserves(true);
+        self.provider.api().use_reserves(uses_reserves);
         let cleared = self.provider.read().and_then(|installed| self.provider.clear(&installed).map(|()| installed));
         self.provider.api().use_reserves(false);
         let installed = cleared?;

@@ -11,7 +11,7 @@ use seawall_engine::units::{Timestamp, counted};
 use super::super::asked;
 use super::super::never::Entry;
 use super::super::orders::{BanRequest, BanView, Banned, Confirmed, NeverBanView, Order, Unbannable, seconds};
-use super::super::unconfirmed::{Pending, Undoing, Undone};
+use super::super::unconfirmed::{Confirming, Pending, Undoing, Undone};
 use super::Enforcer;
 use crate::networks::Networks;
 use crate::privacy::{Cipher, Day, Scheme};
@@ -49,7 +49,10 @@ impl Enforcer {
             }
             Order::Panic(is_on, done) => {
                 self.panicked = is_on;
-                self.parts.hurry.store(false, Ordering::Release);
+                // Going on is not hurried for: the hurry is that of a panic behind it.
+                if is_on {
+                    self.parts.hurry.store(false, Ordering::Release);
+                }
                 let kernel = self.kernel.panic(is_on, now);
                 let is_guards = |ban: &Ban| ban.cause.is_guards();
                 self.bans.retain(|ban| !is_guards(ban));
@@ -154,7 +157,7 @@ impl Enforcer {
             }
         }
         if banned.added == 0 {
-            std::mem::take(&mut gave_way).into_iter().for_each(|ban| self.take(ban));
+            self.put_back(std::mem::take(&mut gave_way));
         } else {
             let actor = if request.cause == BanCause::Import { Actor::Import } else { Actor::Operator };
             let places = asked::places(&request.countries, &request.systems);
@@ -245,13 +248,31 @@ impl Enforcer {
     fn confirm(&mut self) -> Confirmed {
         let (bans, changes) = self.unconfirmed.confirm();
         if changes > 0 {
-            // What is in force until the deadline is the same but for its end; what is not was taken back, or has ended.
-            let is_in_force = |ban: &Ban| self.bans.get(ban.network).is_some_and(|present| present.since == ban.since);
-            let bans: Vec<Ban> = bans.into_iter().filter(is_in_force).collect();
-            bans.into_iter().for_each(|ban| self.take(ban));
+            for Confirming { since, ban } in bans {
+                // What is in force until the deadline is of the same moment; what is not was taken back, or has ended.
+                if self.bans.get(ban.network).is_some_and(|present| present.since == since) {
+                    self.take(ban);
+                }
+            }
             self.parts.record.journal(Actor::Operator, Action::Confirm, counted(changes as u64, "change"));
         }
         Confirmed { changes }
+    }
+
+    /// Bans that gave way come back as far as there is room, the others with the next change that is undone.
+    fn put_back(&mut self, mut bans: Vec<Ban>) {
+        bans.retain(|ban| {
+            let done = self.bans.put_back(ban.clone(), self.never_ban.set());
+            matches!(done, Err(BanError::Full { .. }))
+        });
+        let lost = self.unconfirmed.wait_for_room(bans);
+        if lost > 0 {
+            let bans = counted(lost as u64, "ban");
+            tracing::warn!(
+                "{bans} that had given way could not come back: {} is as many as there can be",
+                self.bans.len()
+            );
+        }
     }
 
     pub(super) fn undo_unconfirmed(&mut self, now: Timestamp) {
@@ -261,21 +282,19 @@ impl Enforcer {
     }
 
     pub(super) fn undo(&mut self, undoing: Undoing, now: Timestamp) {
-        let Undoing { bans: undone, mut gave_way } = undoing;
+        let Undoing { bans: undone, gave_way } = undoing;
+        let mut back = Vec::new();
         let bans = counted(undone.len() as u64, "ban");
         let is_said = !undone.is_empty();
         for Undone { network, since, before } in undone {
             if self.bans.get(network).is_some_and(|ban| ban.since == since) {
                 self.bans.remove(network);
             }
-            if let Some(ban) = before.filter(|ban| ban.expires > now) {
-                self.take(ban);
-            }
+            back.extend(before);
         }
-        gave_way.retain(|ban| ban.expires > now);
-        gave_way.iter().for_each(|ban| self.take(ban.clone()));
-        gave_way.retain(|ban| self.bans.get(ban.network).is_none());
-        self.unconfirmed.wait_for_room(gave_way);
+        back.extend(gave_way);
+        back.retain(|ban| ban.expires > now);
+        self.put_back(back);
         if !is_said {
             return;
         }

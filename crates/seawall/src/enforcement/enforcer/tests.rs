@@ -2,7 +2,7 @@
 
 use tokio::sync::oneshot;
 
-use super::super::orders::{BanRequest, Banned, UnbanRequest, Unbanned};
+use super::super::orders::{BanRequest, Banned, Enforcement, UnbanRequest, Unbanned};
 use super::*;
 use crate::config::{Config, KernelUse};
 use crate::host::clock::Clock;
@@ -167,6 +167,21 @@ fn a_long_order_ends_for_a_panic() {
 }
 
 #[test]
+fn going_on_ends_nothing_that_is_under_way_and_no_hurry_of_a_panic_behind_it() {
+    let mut set = Set::new(64);
+    let (orders, ordered) = std::sync::mpsc::channel();
+    let (hurry, status) = (Arc::clone(&set.enforcer.parts.hurry), Arc::default());
+    let enforcement = Enforcement { orders, status, hurry };
+    assert!(enforcement.panic(false, oneshot::channel().0));
+    assert_eq!(set.ask(asked(&["203.0.113.7"], BanCause::Import, 60, None)).added, 1);
+    assert!(enforcement.panic(true, oneshot::channel().0));
+    for is_hurried in [true, false] {
+        set.obey(ordered.try_recv().expect("an order"));
+        assert_eq!(set.enforcer.parts.hurry.load(Ordering::Acquire), is_hurried);
+    }
+}
+
+#[test]
 fn of_whom_is_banned_with_a_network_around_it_is_said_which() {
     let mut set = Set::new(64);
     set.enforcer.take(ban("203.0.113.0/24", set.now, BanCause::Import));
@@ -233,6 +248,17 @@ fn of_what_an_operator_and_a_list_say_the_later_end_counts() {
     set.ask(asked(client, Operator, 60, None));
     set.ask(asked(client, Import, 600, Some(5)));
     assert_eq!(after(&mut set, 10), Some((Operator, 50)));
+
+    // Of both that are confirmed together, as if neither had waited.
+    for (first, second) in [((Operator, 6_000), (Import, 600)), ((Import, 600), (Operator, 6_000))] {
+        let mut set = Set::new(64);
+        for (cause, time) in [first, second] {
+            assert_eq!(set.ask(asked(client, cause, time, Some(5))).added, 1);
+            set.now = set.now + seconds(1);
+        }
+        assert_eq!(set.ask(Order::Confirm).changes, 2);
+        assert!(after(&mut set, 10).is_some_and(|(cause, left)| cause == Operator && left > 5_900), "{first:?}");
+    }
 }
 
 #[test]
@@ -262,6 +288,19 @@ fn whose_bans_gave_way_to_what_is_not_confirmed_is_banned_again() {
     let mut set = full();
     let unknown = set.ask(unban(&lists[..10])).unknown.len();
     assert_eq!((unknown > 0, left(&mut set)), (true, (50, 0)));
+    // All come back where there is room for them, though some of it is kept for operators.
+    let mut set = Set::new(64);
+    let standing = ["198.51.100.1", "198.51.100.2", "198.51.100.3", "198.51.100.4"];
+    set.ask(asked(&lists, BanCause::Import, 600, None));
+    set.ask(asked(&standing, BanCause::Operator, 600, None));
+    assert_eq!(set.ask(asked(&ours, BanCause::Operator, 600, Some(5))).added, 30);
+    assert_eq!((left(&mut set), set.enforcer.overflowed), ((60, 4), 0));
+    // With all that they gave way to taken back they need not wait, and nothing waits to be confirmed.
+    let mut set = full();
+    set.ask(unban(&ours));
+    set.enforcer.undo_unconfirmed(set.now);
+    let listed = set.enforcer.bans.iter().filter(|ban| ban.cause == BanCause::Import).count();
+    assert_eq!((listed, set.enforcer.unconfirmed.len(), set.ask(Order::Confirm).changes), (60, 0, 0));
     let mut set = full();
     set.ask(unban(&[]));
     assert_eq!(left(&mut set), (0, 0));

@@ -129,6 +129,50 @@ fn a_panic_does_not_wait_until_a_failure_would_be_tried_again() {
 }
 
 #[test]
+fn while_everything_is_out_bans_that_change_ask_nothing_of_the_api() {
+    let (origin, fake) = (Origin::echoing(), Cloudflare::start());
+    let edge = of_cloudflare(&fake).replace("verify-interval = \"300ms\"", "verify-interval = \"60s\"");
+    let guard = guard(&origin, &format!("use = \"on\"\n{edge}"));
+    ban(&guard);
+    is_in_line(&guard, &fake);
+    run(&guard, &["panic"]);
+    let sent = fake.count("");
+    run(&guard, &["bans", "add", "203.0.113.8", "--for", "1h"]);
+    // Longer than until the edge is told of bans.
+    std::thread::sleep(Duration::from_millis(2_300));
+    assert_eq!(fake.count(""), sent);
+    run(&guard, &["panic", "--over"]);
+    eventually("both are there", || fake.api().ips() == ["203.0.113.7", "203.0.113.8"]);
+}
+
+#[test]
+fn a_panic_does_not_wait_for_an_api_where_nothing_was_put() {
+    let (origin, fake) = (Origin::echoing(), Cloudflare::start());
+    let guard = guard(&origin, &format!("use = \"propose\"\n{}", of_cloudflare(&fake)));
+    fake.fail("", Fault::Hang);
+    ban(&guard);
+    let clock = Clock::start();
+    run(&guard, &["panic"]);
+    assert!(clock.uptime() < Duration::from_secs(4), "{:?}", clock.uptime());
+}
+
+#[test]
+fn a_panic_that_is_ended_meanwhile_is_told_so() {
+    let (origin, fake) = (Origin::echoing(), Cloudflare::start());
+    let guard = on(&origin, &fake);
+    ban(&guard);
+    is_in_line(&guard, &fake);
+    fake.fail("", Fault::Hang);
+    let said = std::thread::scope(|scope| {
+        let panicked = scope.spawn(|| guard.command(&["panic"]));
+        eventually("it has begun", || guard.status()["enforcement"]["panicked"] == true);
+        run(&guard, &["panic", "--over"]);
+        text(&panicked.join().expect("it ended").stderr)
+    });
+    assert!(said.contains("`seawall panic --over` ended the panic"), "{said}");
+}
+
+#[test]
 fn a_guard_stops_within_its_bound_though_the_api_hangs() {
     let (origin, fake) = (Origin::echoing(), Cloudflare::start());
     let mut guard = on(&origin, &fake);
