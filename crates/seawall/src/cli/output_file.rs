@@ -6,12 +6,14 @@ use std::io::{self, Read as _, Write};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Access, AtFlags, CWD, Gid, Uid, accessat, fchown};
 use tempfile::NamedTempFile;
 
 use super::Failure;
 use crate::show::text::escape;
 
 /// What a file that may be replaced is, if it has to be one of the command's own.
+#[derive(Clone, Copy)]
 pub(crate) struct Kind {
     /// As in "is no report".
     pub(crate) name: &'static str,
@@ -19,12 +21,23 @@ pub(crate) struct Kind {
     pub(crate) beginning: &'static str,
 }
 
-/// A file that is being written.
+/// A file that is to be written.
 pub(crate) enum OutputFile {
-    /// One that takes its name when it is whole.
-    Whole { unfinished: NamedTempFile, path: PathBuf },
-    /// A device, a pipe, or an empty file, which somebody else may have open and write to later.
-    InPlace { file: File, path: PathBuf },
+    /// One that takes its name when it is whole. It is made with the first write, so that a command that is stopped while it
+    /// reads leaves nothing.
+    Whole { unfinished: Option<Unfinished>, path: PathBuf, kind: Option<Kind> },
+    /// A device or a pipe.
+    Stream { file: File, path: PathBuf },
+    /// An empty file, which somebody else may have open and write to later.
+    Empty { file: File, path: PathBuf, is_begun: bool },
+}
+
+/// What is written until it is whole.
+pub(crate) enum Unfinished {
+    /// A file beside the one that it is to replace, whose mode and owner it takes if that is there.
+    Beside { file: NamedTempFile, replaced: Option<Metadata> },
+    /// The file itself, in a folder where none can be made.
+    Itself(File),
 }
 
 impl OutputFile {
@@ -33,16 +46,20 @@ impl OutputFile {
     pub(crate) fn open(option: &str, path: &Path, inputs: &[PathBuf], kind: Option<&Kind>) -> Result<Self, Failure> {
         let failed = |error: io::Error| failed(path, &error);
         let mut whole_path = path.to_owned();
+        let mut is_writable = false;
         if let Ok(metadata) = fs::metadata(path) {
             let name = escape(path.to_string_lossy().as_bytes());
             if metadata.is_file() && inputs.iter().any(|input| is_same(input, &metadata)) {
                 // What a server writes into it meanwhile would be lost.
                 return Err(Failure::usage(format!("{option} {name} is one of the logs; name another file")));
             }
-            let is_empty = metadata.is_file() && metadata.len() == 0;
-            if !metadata.is_file() || (is_empty && kind.is_some()) {
+            if !metadata.is_file() {
                 let file = File::options().write(true).open(path).map_err(failed)?;
-                return Ok(Self::InPlace { file, path: whole_path });
+                return Ok(Self::Stream { file, path: whole_path });
+            }
+            if metadata.len() == 0 && kind.is_some() {
+                let file = File::options().append(true).open(path).map_err(failed)?;
+                return Ok(Self::Empty { file, path: whole_path, is_begun: false });
             }
             if let Some(kind) = kind
                 && !begins_with(path, kind.beginning).map_err(failed)?
@@ -54,11 +71,13 @@ impl OutputFile {
             }
             // A link stays one.
             whole_path = fs::canonicalize(path).map_err(failed)?;
+            is_writable = may_write(&whole_path).is_ok();
         }
-        let folder = whole_path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let everybody = fs::Permissions::from_mode(0o666);
-        let unfinished = tempfile::Builder::new().prefix(".seawall-").permissions(everybody).tempfile_in(folder);
-        Ok(Self::Whole { unfinished: unfinished.map_err(failed)?, path: whole_path })
+        if !is_writable {
+            // Said before the reading, which may take long.
+            may_write(folder_of(&whole_path)).map_err(failed)?;
+        }
+        Ok(Self::Whole { unfinished: None, path: whole_path, kind: kind.copied() })
     }
 
     /// What it is called, for people.
@@ -77,30 +96,95 @@ impl OutputFile {
     pub(crate) fn finish(mut self) -> Result<(), Failure> {
         let flushed = self.flush();
         flushed.map_err(|error| failed(self.path(), &error))?;
-        let Self::Whole { unfinished, path } = self else { return Ok(()) };
-        unfinished.persist(&path).map(|_| ()).map_err(|error| failed(&path, &error.error))
+        let Self::Whole { unfinished: Some(Unfinished::Beside { file, replaced }), path, .. } = self else {
+            return Ok(());
+        };
+        if let Some(replaced) = replaced {
+            take_after(file.as_file(), &replaced).map_err(|error| failed(&path, &error))?;
+        }
+        file.persist(&path).map(|_| ()).map_err(|error| failed(&path, &error.error))
+    }
+
+    /// Where to write, once it is seen that what is there is still what it was before the reading.
+    fn begun(&mut self) -> io::Result<&mut dyn Write> {
+        match self {
+            Self::Whole { unfinished: Some(Unfinished::Beside { file, .. }), .. } => Ok(file),
+            Self::Whole { unfinished: Some(Unfinished::Itself(file)), .. } | Self::Stream { file, .. } => Ok(file),
+            Self::Whole { unfinished, path, kind } => match unfinished.insert(Unfinished::new(path, *kind)?) {
+                Unfinished::Beside { file, .. } => Ok(file),
+                Unfinished::Itself(file) => Ok(file),
+            },
+            Self::Empty { file, is_begun, .. } => {
+                if !*is_begun && file.metadata()?.len() != 0 {
+                    return Err(io::Error::other(
+                        "it was empty before the reading, and something has written to it since; name another file",
+                    ));
+                }
+                *is_begun = true;
+                Ok(file)
+            }
+        }
     }
 
     fn path(&self) -> &Path {
-        let (Self::Whole { path, .. } | Self::InPlace { path, .. }) = self;
+        let (Self::Whole { path, .. } | Self::Stream { path, .. } | Self::Empty { path, .. }) = self;
         path
     }
 }
 
 impl Write for OutputFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Whole { unfinished, .. } => unfinished.write(bytes),
-            Self::InPlace { file, .. } => file.write(bytes),
-        }
+        self.begun()?.write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        match self {
-            Self::Whole { unfinished, .. } => unfinished.flush(),
-            Self::InPlace { file, .. } => file.flush(),
+        self.begun()?.flush()
+    }
+}
+
+impl Unfinished {
+    /// For the file at `path`, which is still of this `kind` if it is there.
+    fn new(path: &Path, kind: Option<Kind>) -> io::Result<Self> {
+        let replaced = fs::metadata(path).ok();
+        if let Some(kind) = kind
+            && replaced.is_some()
+            && !begins_with(path, kind.beginning)?
+        {
+            return Err(io::Error::other(format!(
+                "something has written to it since the reading began, and it is no {}; name another file",
+                kind.name
+            )));
+        }
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(".seawall-");
+        if replaced.is_none() {
+            builder.permissions(fs::Permissions::from_mode(0o666));
+        }
+        match builder.tempfile_in(folder_of(path)) {
+            Ok(file) => Ok(Self::Beside { file, replaced }),
+            Err(_) if replaced.is_some() => File::options().write(true).truncate(true).open(path).map(Self::Itself),
+            Err(error) => Err(error),
         }
     }
+}
+
+/// Gives a file the owner, where that is allowed, and the mode of the one that it replaces.
+fn take_after(file: &File, replaced: &Metadata) -> io::Result<()> {
+    let (owner, group) = (Some(Uid::from_raw(replaced.uid())), Some(Gid::from_raw(replaced.gid())));
+    let mut mode = replaced.mode() & 0o7777;
+    if fchown(file, owner, group).is_err() && fchown(file, None, group).is_err() {
+        // What its group may do, another group may not.
+        mode &= !0o070 | (mode & 0o007) << 3;
+    }
+    file.set_permissions(fs::Permissions::from_mode(mode))
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+fn may_write(path: &Path) -> io::Result<()> {
+    Ok(accessat(CWD, path, Access::WRITE_OK, AtFlags::EACCESS)?)
 }
 
 /// Whether an input is the file of this metadata, by whatever name or link.
@@ -182,5 +266,59 @@ mod tests {
         output.write("<page>\n").expect("written");
         server.write_all(b"a line\n").expect("written");
         assert_eq!(fs::read_to_string(&path).expect("there"), "<page>\na line\n");
+    }
+
+    #[test]
+    fn what_is_written_meanwhile_is_not_overwritten() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for (before, since) in [("", "a line\n"), ("<page>old", "a line\n")] {
+            let path = folder.path().join("access.log");
+            fs::write(&path, before).expect("room");
+            let output = OutputFile::open("--html", &path, &[], Some(&PAGE)).expect("it may be written");
+            fs::write(&path, since).expect("room");
+            let refused = output.write("<page>new").expect_err("it is no longer what it was");
+            assert!(refused.to_string().contains("name another file"), "{refused}");
+            assert_eq!(fs::read_to_string(&path).expect("there"), since);
+        }
+    }
+
+    #[test]
+    fn nothing_is_made_before_there_is_something_to_write() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("page");
+        let output = OutputFile::open("--html", &path, &[], Some(&PAGE)).expect("it may be written");
+        assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 0);
+        output.finish().expect("written");
+        assert_eq!(fs::read_to_string(&path).expect("there"), "");
+        let absent = OutputFile::open("--html", &folder.path().join("absent/page"), &[], Some(&PAGE));
+        assert!(absent.is_err_and(|error| error.to_string().contains("No such file")));
+    }
+
+    #[test]
+    fn a_file_that_is_replaced_keeps_its_mode_and_its_owner() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("page");
+        for mode in [0o600, 0o640, 0o664] {
+            fs::write(&path, "<page>old").expect("room");
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("it is ours");
+            // Only root may give a file away.
+            let _ = std::os::unix::fs::chown(&path, Some(1234), Some(1234));
+            let before = fs::metadata(&path).expect("there");
+            let output = OutputFile::open("--html", &path, &[], Some(&PAGE)).expect("it may be written");
+            output.write("<page>new").expect("written");
+            let after = fs::metadata(&path).expect("there");
+            let told = |metadata: &Metadata| (metadata.mode(), metadata.uid(), metadata.gid());
+            assert_eq!(told(&after), told(&before));
+            assert_ne!(after.ino(), before.ino());
+        }
+    }
+
+    #[test]
+    fn where_no_file_can_be_made_the_one_that_is_there_is_written() {
+        // In this folder nobody can make one, whoever runs the test.
+        let path = Path::new("/proc/self/comm");
+        let output = OutputFile::open("--output", path, &[], None).expect("it may be written");
+        output.write("written").expect("written");
+        assert_eq!(fs::read_to_string(path).expect("there"), "written\n");
     }
 }

@@ -22,7 +22,8 @@ pub struct Heaviest {
     pub share: f64,
     /// How many different user agents it has in the sample.
     pub agents: usize,
-    /// Whether it asks as people do: to look at something, and for the parts of pages as others on the site.
+    /// Whether it is seen to ask as people do: to look at something, and for the parts of pages as others on the site. Where others
+    /// ask for none, nothing shows it.
     pub browses: bool,
 }
 
@@ -38,8 +39,8 @@ impl Heaviest {
     }
 }
 
-/// People look, with this share of their requests; and ask for parts of pages at least half as often as others do, where others do
-/// so with [`ASSET_SHARE_MIN`].
+/// People look, with this share of their requests; and ask for parts of pages at least half as often as others do, who do so with
+/// [`ASSET_SHARE_MIN`]: of an API, or a site with its parts elsewhere, a program asks for no fewer.
 const LOOKING_SHARE: f64 = 0.95;
 const PARTS_SHARE: f64 = 0.5;
 
@@ -120,6 +121,7 @@ fn heaviest(
     let parts = requests(&|marks| marked.is_static(marks.one(Attribute::Extension)));
     let usual_parts = reference.ordinary().asset_share;
     let browses = requests(&|marks| marked.is_looking(marks)) >= LOOKING_SHARE * count
-        && (usual_parts < ASSET_SHARE_MIN || parts >= PARTS_SHARE * usual_parts * count);
+        && usual_parts >= ASSET_SHARE_MIN
+        && parts >= PARTS_SHARE * usual_parts * count;
     Some(Heaviest { network, share: (most / all).min(1.0), agents: agents.len(), browses })
 }

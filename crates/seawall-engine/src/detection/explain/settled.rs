@@ -23,6 +23,10 @@ const SIGN_NORMAL_MAX: f64 = 0.01;
 const SIGN_NORMAL_SYSTEM_MAX: f64 = 0.001;
 const SIGN_NETWORKS: usize = 2;
 
+/// What a gateway has in common with anybody, others have at least this often for each time that the surge has it: people of one
+/// office differ a little in their browsers and in what they read.
+const ORDINARY_SHARE: f64 = 0.25;
+
 /// How many signs are traced for each rule.
 const SIGNS_MAX: usize = 4;
 
@@ -39,7 +43,9 @@ pub(super) fn settled(
     let said = |verdict, crowd| explanation(verdict, surge.strongest(), readings, &findings, 0.0, crowd);
     let gateway = "one address with many user agents, as of a provider's gateway";
     match insight.verdict {
-        Verdict::Undecided | Verdict::Explained | Verdict::Partial if is_gateway_alone(insight, heaviest) => {
+        Verdict::Undecided | Verdict::Explained | Verdict::Partial
+            if is_gateway_alone(insight, rows, reference, heaviest) =>
+        {
             let said = explanation(Verdict::Crowd, surge.strongest(), readings, &[], 0.0, Some(gateway));
             (Verdict::Crowd, said)
         }
@@ -60,12 +66,29 @@ pub(super) fn unsure(surge: &Surge, readings: &[Reading]) -> String {
     format!("{amounts}; there is too little ordinary traffic to say whom a rule would hurt")
 }
 
-/// Whether all rules do no more than name the gateway of people who browse, or what these have in common with anybody.
-fn is_gateway_alone(insight: &Insight, heaviest: Option<&Heaviest>) -> bool {
-    let names_network = |items: &[Item]| items.iter().any(|item| item.attribute.is_network());
+/// Whether all rules do no more than name the gateway of people who browse, or what these have in common with anybody. A rule with
+/// a target that others seldom ask for is about what is done there.
+fn is_gateway_alone(
+    insight: &Insight,
+    rows: &[Sampled<'_>],
+    reference: &Reference,
+    heaviest: Option<&Heaviest>,
+) -> bool {
+    let requests = |is_meant: &dyn Fn(&Sampled<'_>) -> bool| -> f64 {
+        rows.iter().filter(|row| is_meant(row)).map(|row| row.cost(0)).sum()
+    };
+    let all = requests(&|_| true);
+    let is_ordinary = |item: &Item| {
+        let share = requests(&|sampled| sampled.row.marks.has(*item)) / all.max(f64::MIN_POSITIVE);
+        reference.requests_share(&[*item]) >= ORDINARY_SHARE * share
+    };
+    let names_network_alone = |items: &[Item]| {
+        let (networks, others): (Vec<&Item>, Vec<&Item>) = items.iter().partition(|item| item.attribute.is_network());
+        !networks.is_empty() && others.into_iter().all(is_ordinary)
+    };
     heaviest.is_some_and(|heaviest| heaviest.is_gateway() && heaviest.browses)
         && !insight.findings.is_empty()
-        && insight.findings.iter().all(|(items, _)| names_network(items))
+        && insight.findings.iter().all(|(items, _)| names_network_alone(items))
 }
 
 /// What the rules that were found say together.

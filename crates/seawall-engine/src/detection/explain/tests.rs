@@ -261,6 +261,46 @@ fn people_behind_one_address_are_a_crowd_and_a_program_with_their_agents_is_not(
 }
 
 #[test]
+fn a_program_that_changes_its_agent_is_no_gateway_where_nobody_asks_for_parts() {
+    let mut log = behind_one_address(5, false);
+    for entry in &mut log.entries {
+        if entry.client == 0x7588_0009 || entry.path == "/static/a.css" {
+            entry.path = "/api/items".to_owned();
+        } else if entry.path.starts_with("/static/") {
+            entry.path = format!("/wiki/Page{}", entry.second % 200);
+        }
+    }
+    let surge = log.surge();
+    let heaviest = surge.explained.heaviest.as_ref();
+    assert!(heaviest.is_some_and(|heaviest| heaviest.is_gateway() && !heaviest.browses), "{surge:#?}");
+    assert_ne!(surge.explained.verdict, Verdict::Crowd, "{surge:#?}");
+    let rules: Vec<String> = surge.rules.iter().map(|traced| traced.rule.text_with_networks()).collect();
+    assert!(rules.iter().any(|rule| rule.contains("117.136.0.9/32")), "{rules:?}");
+}
+
+#[test]
+fn one_address_that_fetches_parts_beside_a_target_of_its_own_keeps_its_rule() {
+    let mut log = behind_one_address(5, true);
+    for entry in &mut log.entries {
+        if entry.client == 0x7588_0009 {
+            let name = if entry.path.starts_with("/static/") { "a.css" } else { "login" };
+            entry.path = format!("/admin/{name}");
+        }
+    }
+    // Of others, too few for the target alone to be the rule, and too many to be next to nothing.
+    for number in 0..600 {
+        let (second, visitor) = (log.below(DAY as usize), log.below(2500));
+        log.add(second, 0x5101_0000 + visitor as u32 * 61, "/admin/login", Some(AGENTS[number % 6]), 900);
+    }
+    let surge = log.surge();
+    let heaviest = surge.explained.heaviest.as_ref();
+    assert!(heaviest.is_some_and(|heaviest| heaviest.is_gateway() && heaviest.browses), "{surge:#?}");
+    assert_ne!(surge.explained.verdict, Verdict::Crowd, "{surge:#?}");
+    let rules: Vec<String> = surge.rules.iter().map(|traced| traced.rule.text_with_networks()).collect();
+    assert!(rules.iter().any(|rule| rule.contains("/admin")), "{rules:?}");
+}
+
+#[test]
 fn one_address_with_an_agent_that_strangers_have_too_is_named_by_the_address() {
     let mut log = Log::ordinary();
     for number in 0..6000_u64 {
