@@ -146,17 +146,6 @@ fn while_everything_is_out_bans_that_change_ask_nothing_of_the_api() {
 }
 
 #[test]
-fn a_panic_does_not_wait_for_an_api_where_nothing_was_put() {
-    let (origin, fake) = (Origin::echoing(), Cloudflare::start());
-    let guard = guard(&origin, &format!("use = \"propose\"\n{}", of_cloudflare(&fake)));
-    fake.fail("", Fault::Hang);
-    ban(&guard);
-    let clock = Clock::start();
-    run(&guard, &["panic"]);
-    assert!(clock.uptime() < Duration::from_secs(4), "{:?}", clock.uptime());
-}
-
-#[test]
 fn a_panic_that_is_ended_meanwhile_is_told_so() {
     let (origin, fake) = (Origin::echoing(), Cloudflare::start());
     let guard = on(&origin, &fake);
