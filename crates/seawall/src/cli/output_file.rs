@@ -6,7 +6,7 @@ use std::io::{self, Read as _, Write};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Access, AtFlags, CWD, Gid, Uid, accessat, fchown};
+use rustix::fs::{AtFlags, CWD, Gid, Uid, accessat, fchown};
 use tempfile::NamedTempFile;
 
 use super::Failure;
@@ -35,9 +35,17 @@ pub(crate) enum OutputFile {
 /// What is written until it is whole.
 pub(crate) enum Unfinished {
     /// A file beside the one that it is to replace, whose mode and owner it takes if that is there.
-    Beside { file: NamedTempFile, replaced: Option<Metadata> },
+    Beside { file: NamedTempFile, replaced: Option<Access> },
     /// The file itself, in a folder where none can be made.
     Itself(File),
+}
+
+/// Who may do what with a file.
+#[derive(Clone, Copy)]
+pub(crate) struct Access {
+    owner: u32,
+    group: u32,
+    mode: u32,
 }
 
 impl OutputFile {
@@ -100,7 +108,7 @@ impl OutputFile {
             return Ok(());
         };
         if let Some(replaced) = replaced {
-            take_after(file.as_file(), &replaced).map_err(|error| failed(&path, &error))?;
+            take_after(file.as_file(), replaced).map_err(|error| failed(&path, &error))?;
         }
         file.persist(&path).map(|_| ()).map_err(|error| failed(&path, &error.error))
     }
@@ -145,7 +153,11 @@ impl Write for OutputFile {
 impl Unfinished {
     /// For the file at `path`, which is still of this `kind` if it is there.
     fn new(path: &Path, kind: Option<Kind>) -> io::Result<Self> {
-        let replaced = fs::metadata(path).ok();
+        let replaced = fs::metadata(path).ok().map(|metadata| Access {
+            owner: metadata.uid(),
+            group: metadata.gid(),
+            mode: metadata.mode() & 0o7777,
+        });
         if let Some(kind) = kind
             && replaced.is_some()
             && !begins_with(path, kind.beginning)?
@@ -169,12 +181,12 @@ impl Unfinished {
 }
 
 /// Gives a file the owner, where that is allowed, and the mode of the one that it replaces.
-fn take_after(file: &File, replaced: &Metadata) -> io::Result<()> {
-    let (owner, group) = (Some(Uid::from_raw(replaced.uid())), Some(Gid::from_raw(replaced.gid())));
-    let mut mode = replaced.mode() & 0o7777;
+fn take_after(file: &File, replaced: Access) -> io::Result<()> {
+    let (owner, group) = (Some(Uid::from_raw(replaced.owner)), Some(Gid::from_raw(replaced.group)));
+    let mut mode = replaced.mode;
     if fchown(file, owner, group).is_err() && fchown(file, None, group).is_err() {
         // What its group may do, another group may not.
-        mode &= !0o070 | (mode & 0o007) << 3;
+        mode &= !0o070 | ((mode & 0o007) << 3);
     }
     file.set_permissions(fs::Permissions::from_mode(mode))
 }
@@ -184,7 +196,7 @@ fn folder_of(path: &Path) -> &Path {
 }
 
 fn may_write(path: &Path) -> io::Result<()> {
-    Ok(accessat(CWD, path, Access::WRITE_OK, AtFlags::EACCESS)?)
+    Ok(accessat(CWD, path, rustix::fs::Access::WRITE_OK, AtFlags::EACCESS)?)
 }
 
 /// Whether an input is the file of this metadata, by whatever name or link.
