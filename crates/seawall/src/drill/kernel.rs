@@ -91,7 +91,7 @@ pub(super) fn escalation(
 ) -> Option<Escalation> {
     let rule = rule?;
     let samples: Vec<Sample> = samples.iter().filter(|sample| (rule..=ended).contains(&sample.at)).copied().collect();
-    let (start, end) = (samples.first()?, samples.last()?);
+    let (start, end) = (samples.first()?, samples.last().filter(|last| last.clients > 0)?);
     let first = samples.iter().find(|sample| sample.clients > 0)?;
     let settled = samples.iter().find(|sample| sample.clients as f64 >= SETTLED_SHARE * end.clients as f64)?;
     let per_second = |from: &Sample, to: &Sample| {
@@ -132,5 +132,8 @@ mod tests {
         assert_eq!(escalation(&samples, None, at(30), 7), None);
         assert_eq!(escalation(&samples[..11], Some(at(2)), at(30), 7), None, "nobody was handed down");
         assert_eq!(escalation(&samples, Some(at(10)), at(30), 7), None, "too short before");
+        let freed: Vec<Sample> =
+            samples.iter().map(|seen| if seen.at > at(25) { Sample { clients: 0, ..*seen } } else { *seen }).collect();
+        assert_eq!(escalation(&freed, Some(at(2)), at(30), 7), None, "all were let go");
     }
 }
