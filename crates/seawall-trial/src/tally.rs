@@ -60,6 +60,11 @@ pub struct RuleTally {
 }
 
 impl RuleTally {
+    /// Whether it matches no more than was predicted at most.
+    pub fn bound_holds(&self) -> bool {
+        self.actual() <= f64::from(self.predicted)
+    }
+
     /// The share of ordinary requests that it matches, by a whole day of them where there is one, else by those that came while
     /// it was in force.
     pub fn actual(&self) -> f64 {

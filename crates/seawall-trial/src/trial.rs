@@ -30,6 +30,10 @@ const COLD: Duration = Duration::from_secs(600);
 /// Requests a second of the site with little traffic.
 const LITTLE: f64 = 0.3;
 
+/// Requests a second that no server notices: where there is less ordinary traffic, the strength of a flood that grows is held against
+/// this.
+const SLIGHT: f64 = 3.0;
+
 /// A rule that comes back within this after it left has flapped.
 const FLAP: Duration = Duration::from_secs(60);
 
@@ -96,7 +100,7 @@ impl Grown {
         world.pressure = stressed();
         world.begin();
         world.run_beside(Duration::from_secs(u64::from(family.seconds)), &mut *(family.traffic)());
-        let ordinary_rate = world.ordinary_rate();
+        let ordinary_rate = world.ordinary_rate().max(SLIGHT);
         let outcome = outcome(&mut world, family.onset);
         let strength = family.growth.zip(outcome.time_to_rule).map(|(rate, time)| rate(time) / ordinary_rate);
         Outcome { strength, ..outcome }

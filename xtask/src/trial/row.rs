@@ -12,7 +12,6 @@ use super::Subject;
 /// What must be reached. How strong a flood that grows may be when the right rules are in force, in ordinary traffic.
 const STRENGTH_MEDIAN_MAX: f64 = 1.0;
 const STRENGTH_95_MAX: f64 = 1.25;
-const RECALL_MIN: f64 = 0.95;
 const WANTED_REFUSED_MAX: f64 = 0.001;
 const NOT_SEPARABLE_MIN: f64 = 0.95;
 const BOUND_HOLDS_MIN: f64 = 0.95;
@@ -84,7 +83,7 @@ impl Row {
         };
         let milliseconds = |time: Duration| time.as_secs_f64() * 1e3;
         let rules: Vec<_> = outcomes.iter().flat_map(|outcome| &outcome.rules).collect();
-        let holding = rules.iter().filter(|rule| rule.actual() <= f64::from(rule.predicted)).count();
+        let holding = rules.iter().filter(|rule| rule.bound_holds()).count();
         let most_rules = outcomes.iter().map(|outcome| outcome.rules.len()).max().unwrap_or_default();
         let flaps: usize = outcomes.iter().map(|outcome| outcome.flaps).sum();
         let right = share(&|outcome| is_right(subject, outcome));
@@ -110,7 +109,7 @@ impl Row {
             recall: expects_rules.then(|| {
                 // Without rules nothing was refused.
                 let recall = quantile_of(0.05, &|outcome| outcome.recall);
-                figure(recall, recall >= RECALL_MIN)
+                figure(recall, recall >= recall_min(subject))
             }),
             wanted_refused: at_most(refused, WANTED_REFUSED_MAX),
             rules: figure(most_rules as f64, most_rules <= RULES_MAX),
@@ -187,6 +186,14 @@ const fn times_max(subject: &Subject) -> (f64, f64) {
     }
 }
 
+/// The share of its requests to be refused.
+const fn recall_min(subject: &Subject) -> f64 {
+    match subject {
+        Subject::Family(family) => family.recall_min,
+        Subject::Control(_) | Subject::Recorded(_) | Subject::Week => 0.0,
+    }
+}
+
 /// Whether rules have to come.
 const fn expects_rules(right: Right) -> bool {
     matches!(right, Right::Rules | Right::Address)
@@ -217,7 +224,8 @@ pub(super) fn is_missed(subject: &Subject, outcome: &Outcome) -> bool {
         || slow
         || outcome.flaps > 0
         || outcome.rules.len() > RULES_MAX
-        || (outcome.time_to_rule.is_some() && outcome.recall < RECALL_MIN)
+        || (outcome.time_to_rule.is_some() && outcome.recall < recall_min(subject))
+        || outcome.rules.iter().any(|rule| !rule.bound_holds())
 }
 
 /// What the engine made of a run.

@@ -19,6 +19,9 @@ const SHADOW: Duration = Duration::from_secs(1);
 /// A rule in shadow or proposed that the search has not found again for this long was chance.
 pub(super) const LOST: Duration = Duration::from_secs(2);
 
+/// In force it is not found again for this long when its flood has gone: longer than between two looks at what is settled.
+const NOT_FOUND: Duration = Duration::from_secs(5);
+
 /// How long a throttle is tried before it may become a refusal.
 const THROTTLE_TRIAL: Duration = Duration::from_secs(10);
 
@@ -234,8 +237,8 @@ impl Held {
     /// What time does to a rule in force: it is renewed, goes up or down a step, or is let go.
     pub(super) fn go_on(&mut self, now: Timestamp, permit: Permit) -> Option<Event> {
         let expired = self.expires.is_some_and(|expires| expires <= now);
-        // On a young baseline a rule must be found again, or end with its minute.
-        let is_lost = permit == Permit::Throttle && now.since(self.found_last) > LOST;
+        // On a young baseline a rule must be found again, or end with its minute; but what is closed unread nobody finds.
+        let is_lost = permit == Permit::Throttle && now.since(self.found_last) > NOT_FOUND && !self.met.is_closing(now);
         let is_too_wide = permit == Permit::Refuse && self.allowed(permit) != permit;
         if expired && (is_lost || is_too_wide) {
             return Some(self.retire(now));

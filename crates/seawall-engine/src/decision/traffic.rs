@@ -41,6 +41,7 @@ struct Second {
     matched: u32,
     refused: u32,
     refused_again: u32,
+    closed: u32,
 }
 
 impl Default for Met {
@@ -77,6 +78,7 @@ impl Met {
         add(&mut slot.matched, traffic.matched.saturating_add(traffic.closed));
         add(&mut slot.refused, traffic.refused.saturating_add(traffic.closed));
         add(&mut slot.refused_again, traffic.refused_again.saturating_add(traffic.closed));
+        add(&mut slot.closed, traffic.closed);
     }
 
     /// Requests matched over the last seconds, at most a minute.
@@ -90,6 +92,14 @@ impl Met {
             (refused.saturating_add(second.refused), again.saturating_add(second.refused_again))
         });
         again >= AGAIN_MIN && f64::from(again) >= AGAIN_SHARE * f64::from(refused)
+    }
+
+    /// Whether most of what it has met in a minute was closed unread, so that it is not seen that its flood goes on.
+    pub(crate) fn is_closing(&self, now: Timestamp) -> bool {
+        let (matched, closed) = self.since(WINDOW_SECONDS, now).fold((0_u32, 0_u32), |(matched, closed), second| {
+            (matched.saturating_add(second.matched), closed.saturating_add(second.closed))
+        });
+        closed >= AGAIN_MIN && f64::from(closed) >= AGAIN_SHARE * f64::from(matched)
     }
 
     fn since(&self, seconds: u64, now: Timestamp) -> impl Iterator<Item = &Second> {
@@ -146,6 +156,19 @@ mod tests {
         assert_eq!(goes_on(100, 120), (true, false));
         assert_eq!(goes_on(100, 300), (false, false));
         assert_eq!(goes_on(40, 40), (false, false));
+    }
+
+    #[test]
+    fn most_is_closed_unread_for_a_minute_at_most() {
+        let is_closing = |closed, matched| {
+            let mut met = Met::default();
+            let now = Timestamp::from_seconds(1000);
+            met.count(now, &RuleTraffic { closed, ..traffic(matched, 0, 0) });
+            (met.is_closing(now), met.is_closing(now + std::time::Duration::from_secs(60)))
+        };
+        assert_eq!(is_closing(100, 80), (true, false));
+        assert_eq!(is_closing(100, 120), (false, false));
+        assert_eq!(is_closing(40, 0), (false, false));
     }
 
     #[test]

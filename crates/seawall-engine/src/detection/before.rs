@@ -1,7 +1,7 @@
 //! Who came in the minute before an incident. The baseline knows what an hour is usually like; it does not know that a link has
 //! brought a network's people today. A rule about nothing but what senders share with ordinary ones (a common agent, a provider)
 //! would hit them, so it is also asked how many clients of that minute it would have hit. Not so a rule about what is asked for,
-//! or about a mark that ordinary traffic has not: what came before of that may be the flood's own beginning.
+//! or about a mark that ordinary traffic has hardly ever: what came before of that may be the flood's own beginning.
 
 use rustc_hash::FxHashMap;
 
@@ -58,12 +58,10 @@ impl Before {
     }
 
     /// The share of those clients that a rule about these values would have hit, with its upper bound at 95%; `None` when none is
-    /// known to be hit, or when what came before may be the flood's own. `has_foreign_mark` says whether ordinary traffic lacks one of the values.
-    pub(crate) fn hit(&self, items: &[Item], has_foreign_mark: bool) -> Option<(f64, f64)> {
-        if has_foreign_mark
-            || self.clients.len() < CLIENTS_MIN
-            || !items.iter().all(|item| is_of_sender(item.attribute))
-        {
+    /// known to be hit, or when what came before may be the flood's own. `has_rare_mark` says whether hardly anybody in
+    /// ordinary traffic has one of the values.
+    pub(crate) fn hit(&self, items: &[Item], has_rare_mark: bool) -> Option<(f64, f64)> {
+        if has_rare_mark || self.clients.len() < CLIENTS_MIN || !items.iter().all(|item| is_of_sender(item.attribute)) {
             return None;
         }
         // Of a network's people the next may have any agent.

@@ -34,7 +34,7 @@ impl Detector {
     /// Looks for what is like no site's ordinary traffic, while less than a day is known and the server is under stress.
     pub(super) fn look_by_prior(&mut self, now: Timestamp, permit: Permit) -> Vec<Event> {
         let is_asked = match self.incidents.open() {
-            Some(open) => open.is_by_prior,
+            Some(open) => open.is_by_prior(),
             None => self.stress(now).is_some(),
         };
         if !is_asked || !self.seasonal.is_cold() || now.since(self.suspicion.looked) < INTERVAL {

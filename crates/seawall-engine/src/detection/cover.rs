@@ -1,21 +1,32 @@
 //! Chooses the few conjunctions that together explain the excess: greedy weighted set cover, with ties broken by what
 //! lasts.
 
+use crate::observation::attribute::Attribute;
+
 use super::bits::Bits;
-use super::mining::{COVERAGE_MIN, Candidate, Mining, preference};
+use super::mining::{COVERAGE_MIN, Candidate, Mining, Sender, preference};
 use super::score::SCORE_MIN;
 use super::values::{ABSENT, Item};
 
 /// Rules for one incident.
 pub(crate) const RULES_MAX: usize = 5;
 
-/// Scores this close are a tie: less than the noise of an excess of twenty rows.
+/// Scores this close are a tie, and scores that so many rows of the excess make up for: one or two ordinary requests are always
+/// among them.
 const TIE: f64 = 0.03;
+const TIE_ROWS: f64 = 2.0;
+
+/// The same between one address and what others might send as well, while too little of normal traffic is known to say that nobody
+/// else does.
+const TIE_UNKNOWN: f64 = 0.2;
 
 /// Harm this close is a tie: one row in 8,192. A mark that ordinary visitors have as well is no sender's mark.
 const COLLATERAL_TIE: f64 = 0.000_15;
 
-/// Conjunctions that share this part of their rows say the same.
+/// The same between conjunctions of the same attributes that others could send as well: then what lasts is worth as much.
+const COLLATERAL_TIE_ANYONE: f64 = 0.000_5;
+
+/// Conjunctions that share this part of their rows, or all but [`TIE_ROWS`], say the same.
 const SAME_ROWS: f64 = 0.9;
 
 /// A rule that stands already is kept unless another is better by this, so that rules do not take turns.
@@ -63,17 +74,24 @@ pub(crate) fn cover(candidates: &[Candidate], mining: &Mining<'_>, standing: &[V
         let same = |candidate: &Candidate| {
             let both = f64::from(candidate.matched.count_and(&best.matched));
             let either = f64::from(candidate.matched.count() + best.matched.count()) - both;
-            both >= SAME_ROWS * either
+            both >= SAME_ROWS * either || either - both <= TIE_ROWS
+        };
+        let is_unknown = !mining.is_known(&best.items) && mining.sender(&best.items) == Sender::Anyone;
+        let tie = |candidate: &Candidate| {
+            let is_address = is_unknown && mining.sender(&candidate.items) == Sender::Address;
+            if is_address { TIE_UNKNOWN } else { TIE.max(TIE_ROWS * mining.unit() / mining.excess()) }
         };
         let tied: Vec<&Candidate> = scored
             .iter()
-            .filter(|(candidate, score)| *score >= best_score - TIE && same(candidate))
+            .filter(|(candidate, score)| *score >= best_score - tie(candidate) && same(candidate))
             .map(|(candidate, _)| *candidate)
             .collect();
-        let least = tied.iter().map(|candidate| candidate.collateral).fold(f64::INFINITY, f64::min);
+        let least = tied.iter().min_by(|first, second| first.collateral.total_cmp(&second.collateral)).unwrap_or(best);
         // The sender's mark before its target, the target before its network: marks are what a sender keeps. A rule lasts
         // as long as its weakest condition. But what one address asks for others ask for as well: without a mark that is the
         // sender's alone, the address goes before it. Before all, what names something that nobody has had in weeks: it hurts no rare visitor.
+        // Of words that all say the same beside other conditions, the commonest: a flood that goes on to another browser's agent
+        // keeps it.
         let rank = |candidate: &Candidate| {
             let weakest = candidate.items.last().map_or(usize::MAX, |item| preference(item.attribute));
             let breadth = mining.breadth(&candidate.items);
@@ -84,10 +102,19 @@ pub(crate) fn cover(candidates: &[Candidate], mining: &Mining<'_>, standing: &[V
                 weakest,
                 candidate.items.len(),
                 breadth,
+                std::cmp::Reverse(mining.commonness(&candidate.items)),
                 candidate.items.clone(),
             )
         };
-        let harmless = tied.iter().filter(|candidate| candidate.collateral <= least + COLLATERAL_TIE);
+        let is_alike = |candidate: &Candidate| {
+            mining.sender(&least.items) == Sender::Anyone
+                && mining.sender(&candidate.items) == Sender::Anyone
+                && attributes(candidate).eq(attributes(least))
+        };
+        let harmless = tied.iter().filter(|candidate| {
+            let tie = if is_alike(candidate) { COLLATERAL_TIE_ANYONE } else { COLLATERAL_TIE };
+            candidate.collateral <= least.collateral + tie
+        });
         let pick = harmless.min_by_key(|candidate| rank(candidate)).map_or(*best, |candidate| *candidate);
         covered.add(&pick.matched);
         chosen.push(pick.clone());
@@ -96,6 +123,11 @@ pub(crate) fn cover(candidates: &[Candidate], mining: &Mining<'_>, standing: &[V
     // sender whom nobody has seen in ordinary traffic, as a flood does that comes during a crowd.
     let least = if chosen.iter().any(is_foreign) { FOREIGN_SCORE_MIN } else { SCORE_MIN };
     if joint_score(&chosen, mining) >= least { chosen } else { Vec::new() }
+}
+
+/// What a candidate is about.
+fn attributes(candidate: &Candidate) -> impl Iterator<Item = Attribute> + '_ {
+    candidate.items.iter().map(|item| item.attribute)
 }
 
 /// Whether a candidate names the mark of a sender of whom there is much now and was nothing before.

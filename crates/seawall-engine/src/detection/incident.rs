@@ -7,7 +7,7 @@ use crate::units::Timestamp;
 
 use super::inquiry::EXPLAINED_SHARE;
 use super::seasonal::SAMPLE_SECONDS;
-use super::trigger::{Exceeded, Reading};
+use super::trigger::{Exceeded, Reading, Sign};
 
 /// Incidents that are remembered.
 const REMEMBERED_MAX: usize = 32;
@@ -73,8 +73,8 @@ pub(crate) struct Incident {
     settled: Timestamp,
     /// Whether anything is being done about it.
     enforcing: bool,
-    /// Whether it is one because it is like no site's ordinary traffic, and not because it exceeds what is normal here.
-    pub(crate) is_by_prior: bool,
+    /// By what it was noticed; `None` for one that exceeds nothing, but is like no site's ordinary traffic.
+    sign: Option<Sign>,
 }
 
 impl Incident {
@@ -89,6 +89,16 @@ impl Incident {
             _ => INTERVAL,
         };
         now.since(self.judged) >= interval
+    }
+
+    /// Whether it was opened only just now because of an agent that ordinary visitors do not have.
+    pub(crate) fn is_of_newcomers(&self, now: Timestamp) -> bool {
+        self.sign == Some(Sign::Newcomers) && now.since(self.opened) < KEEN
+    }
+
+    /// Whether it is one because it is like no site's ordinary traffic, and not because it exceeds what is normal here.
+    pub(crate) const fn is_by_prior(&self) -> bool {
+        self.sign.is_none()
     }
 
     /// Whether it is time to look for what has only just begun.
@@ -170,7 +180,7 @@ impl Incidents {
         }
         let costs = exceeded.iter().map(|exceeded| exceeded.cost).collect();
         let why = first.sign.describe(first.cost);
-        Some(self.begin(now, first.onset, costs, readings, &why))
+        Some(self.begin(now, first.onset, costs, readings, Some(first.sign), &why))
     }
 
     /// Opens an incident for what is like no site's ordinary traffic, unless one is open.
@@ -179,9 +189,7 @@ impl Incidents {
             return None;
         }
         let why = "the server is under stress, and what comes is like no site's ordinary traffic";
-        let event = self.begin(now, now - SUSPECT, vec![CostKind::Requests], readings, why);
-        self.open.iter_mut().for_each(|open| open.is_by_prior = true);
-        Some(event)
+        Some(self.begin(now, now - SUSPECT, vec![CostKind::Requests], readings, None, why))
     }
 
     fn begin(
@@ -190,6 +198,7 @@ impl Incidents {
         onset: Timestamp,
         costs: Vec<CostKind>,
         readings: &[Reading],
+        sign: Option<Sign>,
         why: &str,
     ) -> Event {
         self.last_id += 1;
@@ -216,7 +225,7 @@ impl Incidents {
             calm: Duration::ZERO,
             settled: now,
             enforcing: false,
-            is_by_prior: false,
+            sign,
         });
         let text = format!("incident {} opened: {why}", self.last_id);
         Event { at: now, kind: EventKind::IncidentOpened, text }

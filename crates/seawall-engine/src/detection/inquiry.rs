@@ -11,6 +11,7 @@ use crate::address::AddressSet;
 use crate::decision::{Condition, CostKind, Evidence, Finding, Shape, Verdict};
 use crate::observation::attribute::Attribute;
 
+use super::RARE_SHARE;
 use super::assets::Assets;
 use super::before::Before;
 use super::cover::{cover, joint_coverage};
@@ -20,6 +21,7 @@ use super::material::Material;
 use super::mining::{Candidate, Column, Mining, Weighed};
 use super::people::People;
 use super::recent::{Answered, Sampled};
+use super::score::USERS_MAX;
 use super::seasonal::SAMPLE_SECONDS;
 use super::seen::Seen;
 use super::shapes::{Rhythms, Scene, shapes};
@@ -101,8 +103,13 @@ pub(crate) struct Inquiry<'a> {
     pub(crate) before: Option<&'a Before>,
     /// The values of the rules that stand already.
     pub(crate) standing: &'a [Vec<Item>],
+    /// Those of them that are in force.
+    pub(crate) enforced: &'a [Vec<Item>],
     /// Whether it was a crowd until just now.
     pub(crate) was_crowd: bool,
+    /// Whether it was noticed only just now, by clients who arrive with one agent that ordinary visitors do not have: in the
+    /// first requests others have as much in common by chance, so a rule has to name a mark of the sender.
+    pub(crate) is_of_newcomers: bool,
 }
 
 /// What a look has found.
@@ -146,8 +153,13 @@ impl<'a> Inquiry<'a> {
         let mut external = false;
         let mut excess_of_requests = 0.0;
         // Requests are searched twice: beside a large part of an excess, one that would be an excess by itself looks small.
-        for cost in self.mined_costs().flat_map(|cost| [cost].repeat(if cost == CostKind::Requests { 2 } else { 1 })) {
-            let is_rest = cost == CostKind::Requests && !choices.is_empty();
+        let passes = |cost| if cost == CostKind::Requests { 2 } else { 1 };
+        for (cost, pass) in self.mined_costs().flat_map(|cost| (0..passes(cost)).map(move |pass| (cost, pass))) {
+            let is_rest = pass > 0;
+            // Where the first search has found nothing the second would look at the same.
+            if is_rest && choices.is_empty() {
+                continue;
+            }
             let column = self.column(cost, &view, &choices);
             let is_worth = if is_rest {
                 self.is_rest_beyond(&column, 1.0)
@@ -406,19 +418,38 @@ impl<'a> Inquiry<'a> {
             if !is_sustained(cost, window, since_onset, &view.assets, rate) {
                 return false;
             }
-            let is_foreign = self.has_foreign_mark(items);
-            if let Some((share, upper)) = self.before.and_then(|before| before.hit(items, is_foreign)) {
+            // Behind the address of many people somebody is always loading the parts of a page.
+            let names_clients = items.iter().any(|item| item.attribute == Attribute::ClientPrefix);
+            let parts = since_onset.iter().filter(|sampled| view.assets.is_asset(&sampled.row.marks)).count();
+            if names_clients && 2 * parts >= since_onset.len() && view.people.users(items) > USERS_MAX {
+                return false;
+            }
+            if self.is_of_newcomers && !self.has_rare_mark(items) || self.is_taken_care_of(cost, items, window) {
+                return false;
+            }
+            if let Some((share, upper)) = self.before.and_then(|before| before.hit(items, self.has_rare_mark(items))) {
                 candidate.collateral = candidate.collateral.max(share);
                 candidate.score.collateral_upper = candidate.score.collateral_upper.max(upper);
             }
             // Only a rule that names clients loses what it has when the clients change.
-            let names_clients = items.iter().any(|item| item.attribute == Attribute::ClientPrefix);
             let lost = if names_clients { turnover(since_onset, self.material.now) } else { 0.0 };
             let coverage = stability.coverage(&matching, candidate.expected / self.material.seconds());
             candidate.score.stability = (coverage - lost).clamp(0.0, 1.0);
             true
         });
         cover(&candidates, mining, self.standing)
+    }
+
+    /// Whether rules in force refuse most of what a further rule would hit of a cost. What they let pass to see what comes, and
+    /// what a refusal costs, is little, but beside ordinary traffic it stands out as the flood did.
+    fn is_taken_care_of(&self, cost: CostKind, items: &[Item], matching: &[&Sampled<'_>]) -> bool {
+        if cost == CostKind::Requests || self.standing.iter().any(|standing| standing == items) {
+            return false;
+        }
+        let is_hit = |sampled: &&&Sampled<'_>| self.enforced.iter().any(|rule| sampled.row.marks.has_all(rule));
+        let all: f64 = matching.iter().map(|sampled| sampled.cost(cost as usize)).sum();
+        let hit: f64 = matching.iter().filter(is_hit).map(|sampled| sampled.cost(cost as usize)).sum();
+        hit > 0.0 && 2.0 * hit >= all
     }
 
     /// Whether a rule may name this value: no word of any address in an agent, and no network that holds anyone on the
@@ -522,6 +553,17 @@ impl<'a> Inquiry<'a> {
     fn has_foreign_mark(&self, items: &[Item]) -> bool {
         let mut marks = items.iter().filter(|item| item.attribute.is_mark() && item.hash != ABSENT);
         marks.any(|mark| !self.material.reference.has_all(&[*mark]))
+    }
+
+    /// Whether the mark of a sender, or a word of its agent, is among these that hardly any normal request has: what grows slowly has taught a little of its
+    /// own before it is noticed.
+    fn has_rare_mark(&self, items: &[Item]) -> bool {
+        let is_rare = |mark: &Item| match self.seen.and_then(|seen| seen.share(*mark)) {
+            Some(share) => share <= RARE_SHARE,
+            None => !self.material.reference.has_all(&[*mark]),
+        };
+        let is_of_sender = |attribute: Attribute| attribute.is_mark() || attribute == Attribute::UserAgentWord;
+        items.iter().any(|item| is_of_sender(item.attribute) && item.hash != ABSENT && is_rare(item))
     }
 
     fn verdict(&self, choices: &[Choice], covered: f64, is_answered: bool, external: bool, whole: Crowd) -> Verdict {

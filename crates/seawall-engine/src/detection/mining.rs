@@ -398,10 +398,24 @@ impl<'a> Mining<'a> {
         networks.map(breadth).sum()
     }
 
+    /// Whether so much of normal traffic is known that what none of it has is nobody's.
+    pub(crate) fn is_known(&self, items: &[Item]) -> bool {
+        self.column.normal.votes(items).effective >= VOTES_ENOUGH
+    }
+
+    /// How common the words of a conjunction are in normal traffic, in hundredths all told; of a word by itself it is its harm,
+    /// and nothing here.
+    pub(crate) fn commonness(&self, items: &[Item]) -> u32 {
+        if items.len() == 1 {
+            return 0;
+        }
+        let words = items.iter().filter(|item| item.attribute == Attribute::UserAgentWord);
+        words.map(|word| (self.column.normal.share(*word) * 100.0) as u32).sum()
+    }
+
     /// How surely these name a sender: by a mark that nobody in normal traffic has, by one address, or not.
     pub(crate) fn sender(&self, items: &[Item]) -> Sender {
-        // None of a few requests is not nobody's.
-        let is_known = self.column.normal.votes(items).effective >= VOTES_ENOUGH;
+        let is_known = self.is_known(items);
         let is_foreign = |item: &Item| is_known && item.attribute.is_mark() && !self.column.normal.has_all(&[*item]);
         let names_address = items.iter().any(|item| item.attribute == Attribute::ClientPrefix);
         if items.iter().any(is_foreign) {

@@ -588,17 +588,17 @@ impl Detector {
     /// Looks into the open incident, when it is time, and hands what is found to the ladder.
     fn inquire(&mut self, now: Timestamp, permit: Permit, newcomer: Option<Item>) -> Vec<Event> {
         let Some(incident) = self.incidents.open() else { return Vec::new() };
-        if incident.is_by_prior && !self.seasonal.has_contrast() {
+        if incident.is_by_prior() && !self.seasonal.has_contrast() {
             return Vec::new();
         }
         let (id, onset, costs) = (incident.id, incident.onset, incident.costs.clone());
         let was_crowd = incident.was_crowd(now);
-        let standing: Vec<Vec<Item>> = self
-            .ladder
-            .rules()
-            .filter(|rule| rule.stage != Stage::Retired)
-            .filter_map(|rule| self.values.get(&rule.id).cloned())
-            .collect();
+        let is_of_newcomers = incident.is_of_newcomers(now);
+        let values = |is_meant: fn(Stage) -> bool| -> Vec<Vec<Item>> {
+            let rules = self.ladder.rules().filter(|rule| is_meant(rule.stage));
+            rules.filter_map(|rule| self.values.get(&rule.id).cloned()).collect()
+        };
+        let (standing, enforced) = (values(|stage| stage != Stage::Retired), values(|stage| stage == Stage::Enforced));
         // Beside an incident that has been going on, as a crowd, what has just begun is small: it is looked for by itself.
         let is_fresh = incident.is_due_for_newcomers(now)
             && newcomer.is_some_and(|newcomer| self.is_unanswered(newcomer, &standing, now));
@@ -629,7 +629,9 @@ impl Detector {
             rhythms: &self.rhythms,
             before: Some(&self.before),
             standing: &standing,
+            enforced: &enforced,
             was_crowd,
+            is_of_newcomers,
         }
         .look();
         for conditions in &insight.crowds {

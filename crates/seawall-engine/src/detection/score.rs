@@ -23,7 +23,7 @@ const SHARED_ADDRESS_WEIGHT: f64 = 0.2;
 pub(crate) const SCORE_MIN: f64 = 0.3;
 
 /// The most people that may be behind an address for a rule about nothing but addresses.
-const USERS_MAX: f64 = 3.0;
+pub(crate) const USERS_MAX: f64 = 3.0;
 
 /// The risk of a rule about nothing but countries and providers.
 const WIDE_NETWORK_RISK: f64 = 0.5;

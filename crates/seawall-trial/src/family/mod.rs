@@ -41,6 +41,8 @@ pub struct Family {
     pub growth: Option<fn(f64) -> f64>,
     /// Seconds to the right rules that half of the runs, and nineteen of twenty, may take.
     pub time_max: (f64, f64),
+    /// The least share of its requests to be refused once the right rules are in force.
+    pub recall_min: f64,
     /// It is run with one seed in so many: those that last for hours.
     pub one_seed_in: u64,
     /// How long the guard has known the site.
@@ -59,6 +61,7 @@ const USUAL: Family = Family {
     onset: 0.0,
     growth: None,
     time_max: (3.0, 10.0),
+    recall_min: 0.95,
     one_seed_in: 1,
     known: Known::Week,
     needs_headers: false,
@@ -248,6 +251,8 @@ pub const ALL: [Family; 25] = [
         what: "40/s for pages that do not exist with one browser's agent, under way when the guard is started; as above",
         known: Known::Nothing,
         onset: 5.0,
+        // What one browser has of a site's visitors is let through: a third of what the others send.
+        recall_min: 0.9,
         traffic: || Box::new(Flood::steady(40.0, targets::random_path)),
         ..USUAL
     },

@@ -252,7 +252,9 @@ impl Explainer {
             // The log's other hours are what is normal, those before the surge with them.
             before: None,
             standing: &[],
+            enforced: &[],
             was_crowd: false,
+            is_of_newcomers: false,
         };
         let mut insight = inquiry.look();
         let requests = surge.levels.iter().find(|level| level.cost == CostKind::Requests);
