@@ -31,7 +31,6 @@ const NFT_MSG_GETGEN: u16 = (10 << 8) | 16;
 const NFT_MSG_NEWGEN: u16 = (10 << 8) | 15;
 const NFTA_GEN_ID: u16 = 1;
 const TCPDIAG_GETSOCK: u16 = 18;
-const SOCK_DIAG_BY_FAMILY: u16 = 20;
 const SOCK_DESTROY: u16 = 21;
 const IPPROTO_TCP: u8 = 6;
 /// Every state of a connection but LISTEN (10) and TIME_WAIT (6), in which nobody serves it any more.
@@ -262,6 +261,7 @@ mod tests {
 
     #[test]
     fn a_list_that_could_not_be_made_is_no_empty_one() {
+        const SOCK_DIAG_BY_FAMILY: u16 = 20;
         let socket = open(netlink::SOCK_DIAG).expect("a socket");
         // The kernel takes any protocol of a dump, and tells at its end that it knows none such.
         let mut asked = request(AddressFamily::INET.as_raw() as u8, &[0; SOCKET_ID_BYTES]);
