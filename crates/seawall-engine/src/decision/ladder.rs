@@ -183,6 +183,7 @@ impl Ladder {
 
     /// Lets time pass: shadows end, rules are put in force, made harder, renewed, retired, taken back.
     pub(crate) fn step(&mut self, now: Timestamp, permit: Permit) -> Vec<Event> {
+        self.barred.iter_mut().for_each(|(_, until)| *until = (*until).min(now + BARRED_BY_OPERATOR));
         let mut events = Vec::new();
         let mut gone = Vec::new();
         for held in &mut self.rules {
@@ -258,7 +259,8 @@ impl Ladder {
         &self.barred
     }
 
-    /// Takes up what was barred before a restart.
+    /// Takes up what was barred before a restart. However far ahead the clock was then, [`Self::step`] has none of it last for longer than
+    /// what an operator takes back now.
     pub(crate) fn bar_again(&mut self, barred: Vec<(Vec<Condition>, Timestamp)>) {
         self.barred = barred;
         self.barred.truncate(BARRED_MAX);
@@ -527,6 +529,18 @@ mod tests {
         assert_eq!(events.last().map(|event| event.kind), Some(EventKind::RuleWithdrawn));
         assert!(ladder.take(at(6000), 1, vec![finding("bad")], Permit::Refuse).is_empty());
         assert!(ladder.for_gate().is_empty());
+    }
+
+    #[test]
+    fn what_was_barred_by_a_clock_that_was_far_ahead_is_barred_for_a_day() {
+        let day = BARRED_BY_OPERATOR.as_millis() as u64;
+        let mut ladder = Ladder::default();
+        ladder.bar_again(vec![(finding("bad").conditions, at(1_000 * day))]);
+        for (moment, is_barred) in [(0, true), (day - 1, true), (day, false)] {
+            ladder.step(at(moment), Permit::Refuse);
+            let found = ladder.take(at(moment), 1, vec![finding("bad")], Permit::Refuse);
+            assert_eq!(found.is_empty(), is_barred, "after {moment} ms");
+        }
     }
 
     #[test]

@@ -31,7 +31,7 @@ use tokio::sync::Notify;
 use crate::config::{Config, Environment, Origin, Upstream};
 use crate::enforcement::{Edge, Enforcement, HandDown, Order};
 use crate::host::clock::Clock;
-use crate::host::open_files;
+use crate::host::{memory, open_files};
 use crate::record::{Action, Actor, Record};
 use crate::show::notify::{self, Notifications, Trial};
 use crate::source::proxy::settings::{Settings, SettingsError};
@@ -183,6 +183,7 @@ fn run_with(
 ) -> Result<(), StartError> {
     let state = StateDirectory::open(&config.state_directory)?;
     let (control_socket, _socket_file) = control::bind(&state)?;
+    memory::without_huge_pages();
     let open_files = open_files::raise();
     let settings = Settings::new(&config, connections_max(&config, open_files))?;
     settings.networks.prepare();

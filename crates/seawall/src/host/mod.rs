@@ -2,5 +2,6 @@
 
 pub(crate) mod client;
 pub mod clock;
+pub(crate) mod memory;
 pub mod open_files;
 pub mod pressure;

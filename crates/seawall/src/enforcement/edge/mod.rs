@@ -115,8 +115,13 @@ struct Latest {
     bans: Option<Arc<WantedBans>>,
     rules: Option<Arc<Vec<WantedRule>>>,
     is_panicked: bool,
+    /// Whether that was only now, and is not yet tried.
+    is_urgent: bool,
     /// Who waits to be told what the first attempt to take everything out came to.
     waiting: Vec<oneshot::Sender<Result<(), String>>>,
+    /// Whether anything of ours may be there. It is noted here before it is put, and where everything is out nothing is: so whoever takes
+    /// everything out knows at once whether there is anything to wait for, though the thread waits for an API that hangs.
+    may_hold: bool,
     /// Raised with each change.
     generation: u64,
 }
@@ -157,7 +162,9 @@ impl Edge {
         let (orders, received) = sync_channel(ORDERS_MAX);
         let (end, ended) = sync_channel(1);
         let stop = Stop::default();
-        let latest = Arc::new(Mutex::new(Latest { is_panicked, ..Latest::default() }));
+        // Something may have been left there by one that was killed.
+        let may_hold = Left::of(&notes.state_directory).is_some();
+        let latest = Arc::new(Mutex::new(Latest { is_panicked, may_hold, ..Latest::default() }));
         let status = Arc::new(ArcSwap::from_pointee(EdgeStatus::new(settings)));
         let provider = provider(settings, clock, stop.clone());
         let shared = (Arc::clone(&latest), Arc::clone(&status));
@@ -187,12 +194,17 @@ impl Edge {
     }
 
     /// The operator takes everything out: whatever is under way is left for it. The answer says what may still be refused there and
-    /// why; it comes once that was tried, and never if the guard goes on before.
+    /// why; it comes once that was tried, or at once where nothing was put, and never if the guard goes on before.
     pub fn take_out(&self) -> oneshot::Receiver<Result<(), String>> {
         let (done, is_done) = oneshot::channel();
         self.change(|latest| {
-            latest.is_panicked = true;
-            latest.waiting.push(done);
+            (latest.is_panicked, latest.is_urgent) = (true, true);
+            if latest.may_hold {
+                latest.waiting.push(done);
+            } else {
+                // Whoever asked may have gone.
+                let _ = done.send(Ok(()));
+            }
         });
         self.stop.urge();
         is_done
@@ -201,7 +213,7 @@ impl Edge {
     /// The operator lets it go on.
     pub fn go_on(&self) {
         self.change(|latest| {
-            latest.is_panicked = false;
+            (latest.is_panicked, latest.is_urgent) = (false, false);
             latest.waiting.clear();
         });
     }

@@ -55,10 +55,8 @@ pub(super) struct Reconciler {
     known: Option<Installed>,
     /// What the edge was left with: whatever else is there later, somebody else has put there.
     standing: Option<Target>,
-    /// Whether anything that is there is this guard's to take away,
+    /// Whether anything that is there is this guard's to take away.
     has_applied: bool,
-    /// or may have been left there by one that was killed.
-    has_left: bool,
     /// Whether the operator has cleared it, and it is left alone until he has it applied.
     is_held: bool,
     /// The generation of what is wanted that was last looked at.
@@ -80,7 +78,6 @@ impl Reconciler {
         seed: u64,
     ) -> Self {
         let now = clock.now();
-        let has_left = Left::of(&notes.state_directory).is_some();
         Self {
             status: EdgeStatus::new(&settings),
             retry_pause: settings.interval,
@@ -94,7 +91,6 @@ impl Reconciler {
             known: None,
             standing: None,
             has_applied: false,
-            has_left,
             is_held: false,
             seen: 0,
             round_at: now,
@@ -144,11 +140,7 @@ impl Reconciler {
 
     fn asked_for(&self) -> Asked {
         let latest = self.latest();
-        Asked {
-            generation: latest.generation,
-            is_panicked: latest.is_panicked,
-            is_urgent: latest.is_panicked && !latest.waiting.is_empty(),
-        }
+        Asked { generation: latest.generation, is_panicked: latest.is_panicked, is_urgent: latest.is_urgent }
     }
 
     fn latest(&self) -> MutexGuard<'_, Latest> {
@@ -181,10 +173,9 @@ impl Reconciler {
             if is_urgent {
                 self.retry_pause = self.settings.interval;
             }
-            // Where nothing was put, nobody waits for an API that does not answer.
-            if !self.may_hold() {
+            // Where nothing was put, all is out already.
+            if !self.latest().may_hold {
                 self.status.state = EdgeState::Panicked;
-                self.answer_waiting(&Ok(()));
             }
             let cleared = self.clear_unasked().map(|()| self.status.state = EdgeState::Panicked);
             if cleared != Err(EdgeError::Stopped) {
@@ -217,7 +208,10 @@ impl Reconciler {
     /// Tells who took everything out what came of it here.
     fn answer_waiting(&self, cleared: &Result<(), EdgeError>) {
         let answer = cleared.clone().map_err(|error| error.to_string());
-        let waiting = std::mem::take(&mut self.latest().waiting);
+        let mut latest = self.latest();
+        latest.is_urgent = false;
+        let waiting = std::mem::take(&mut latest.waiting);
+        drop(latest);
         waiting.into_iter().for_each(|done| drop(done.send(answer.clone())));
     }
 
@@ -353,6 +347,9 @@ impl Reconciler {
             let target = self.provider.target(wanted, &installed, self.clock.now());
             let changes = plan(&target, &installed);
             let view = PlanView::new(&self.settings, &changes, &target, &installed);
+            if !changes.is_empty() || !installed.entries.is_empty() || !installed.statements.is_empty() {
+                self.note_holding()?;
+            }
             if changes.is_empty() {
                 self.status.proposed = 0;
                 self.status.state = EdgeState::Active;
@@ -390,7 +387,17 @@ impl Reconciler {
         )))
     }
 
-    /// Notes that something may be there, before it is, so that no kill comes in between.
+    /// Notes that something may be there, before it is, unless everything is out by now.
+    fn note_holding(&self) -> Result<(), EdgeError> {
+        let mut latest = self.latest();
+        if latest.is_panicked {
+            return Err(EdgeError::Stopped);
+        }
+        latest.may_hold = true;
+        Ok(())
+    }
+
+    /// The same for after the guard is killed, so that no kill comes in between.
     fn note_left(&self) {
         let Some(config) = self.notes.config.clone() else { return };
         let left = Left { provider: self.settings.place.provider().to_owned(), config };
@@ -402,16 +409,12 @@ impl Reconciler {
     /// Takes away everything of ours, since all is over or out.
     fn clear_unasked(&mut self) -> Result<(), EdgeError> {
         // What is left to others is used only for what may be in force.
-        let gone = self.clear(self.may_hold())?;
+        let may_hold = self.latest().may_hold;
+        let gone = self.clear(may_hold)?;
         if gone.entries > 0 || gone.rules > 0 {
             self.journal(Actor::Guard, Action::EdgeClear, &gone);
         }
         Ok(())
-    }
-
-    /// Whether anything of ours may be there.
-    const fn may_hold(&self) -> bool {
-        self.has_applied || self.has_left
     }
 
     /// Takes away everything of ours, with the requests that are left to others at other times or without.
@@ -421,7 +424,8 @@ impl Reconciler {
         let cleared = self.provider.read().and_then(|installed| self.provider.clear(&installed).map(|()| installed));
         self.provider.api().use_reserves(false);
         let installed = cleared?;
-        (self.has_applied, self.has_left) = (false, false);
+        self.has_applied = false;
+        self.latest().may_hold = false;
         if let Err(error) = Left::forget(&self.notes.state_directory) {
             tracing::warn!(%error, "failed to note in the state directory that nothing is at the edge");
         }

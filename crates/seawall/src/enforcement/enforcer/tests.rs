@@ -167,6 +167,23 @@ fn a_long_order_ends_for_a_panic() {
 }
 
 #[test]
+fn whose_bans_gave_way_to_an_order_that_bans_nobody_stay_banned() {
+    let addresses = |hosts: std::ops::Range<usize>| hosts.map(|host| format!("203.0.113.{host}")).collect::<Vec<_>>();
+    let (lists, ours) = (addresses(0..60), addresses(100..130));
+    let mut set = Set::new(64);
+    let lists: Vec<&str> = lists.iter().map(String::as_str).collect();
+    let ours: Vec<&str> = ours.iter().map(String::as_str).collect();
+    assert_eq!(set.ask(asked(&lists, BanCause::Import, 600, None)).added, 60);
+    let before: Vec<Ban> = set.enforcer.bans.iter().cloned().collect();
+    // Way is made for all of it at once, and then a panic comes first.
+    set.enforcer.parts.hurry.store(true, Ordering::Release);
+    let banned = set.ask(asked(&ours, BanCause::Operator, 600, None));
+    assert_eq!((banned.added, banned.refused.len()), (0, 30));
+    assert_eq!(set.enforcer.bans.iter().cloned().collect::<Vec<Ban>>(), before);
+    assert!(set.refuses("203.0.113.0"));
+}
+
+#[test]
 fn going_on_ends_nothing_that_is_under_way_and_no_hurry_of_a_panic_behind_it() {
     let mut set = Set::new(64);
     let (orders, ordered) = std::sync::mpsc::channel();

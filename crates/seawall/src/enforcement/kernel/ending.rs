@@ -1,13 +1,52 @@
-//! Which connections are those of clients that were just banned. Pure: nothing here touches the kernel.
+//! Which connections are those of clients that were just banned, and when they are looked for. Pure: nothing here touches the kernel.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use ipnet::IpNet;
-use seawall_engine::decision::{BAN_LENGTH_MIN_V4, BAN_LENGTH_MIN_V6};
+use seawall_engine::decision::{BAN_LENGTH_MIN_V4, BAN_LENGTH_MIN_V6, BanCause};
+use seawall_engine::units::Timestamp;
 
 use super::netlink::Connection;
 use super::table::Desired;
+
+/// How often connections of clients that were banned are looked for, at most: the kernel goes through all there are for it.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long those of a client that went on after refusals wait for others: the gate has closed the one that it went on by, and
+/// of the rest nothing comes in any more. While a flood is handed down, somebody is in each second.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Banned clients whose connections are to be ended.
+#[derive(Debug, Default)]
+pub(super) struct Ending {
+    pub(super) networks: BTreeSet<IpNet>,
+    /// When the first of them can wait no longer.
+    due: Timestamp,
+    /// Before this nobody's are looked for again.
+    at: Timestamp,
+}
+
+impl Ending {
+    /// Takes in one that was banned now.
+    pub(super) fn add(&mut self, network: IpNet, cause: BanCause, now: Timestamp) {
+        let due = if matches!(cause, BanCause::Rule(_)) { now + PATIENCE } else { now };
+        self.due = if self.networks.is_empty() { due } else { self.due.min(due) };
+        self.networks.insert(network);
+    }
+
+    /// Whether they are to be looked for now.
+    pub(super) fn is_due(&self, now: Timestamp) -> bool {
+        !self.networks.is_empty() && now >= self.due.max(self.at)
+    }
+
+    /// All were looked for.
+    pub(super) fn done(&mut self, now: Timestamp) {
+        self.networks.clear();
+        self.at = now + INTERVAL;
+    }
+}
 
 /// The first `count_max` among `connections`, on the guarded ports, that are of clients in the networks of `ending`, and whether these
 /// are all.
@@ -32,7 +71,7 @@ pub(super) fn of_banned<'c>(
 
 #[cfg(test)]
 mod tests {
-    use seawall_engine::decision::Bans;
+    use seawall_engine::decision::{Bans, RuleId};
 
     use super::*;
 
@@ -51,6 +90,25 @@ mod tests {
         assert!(!found("203.0.113.9", 443, "192.0.0.0/4"), "it is protected");
         assert!(!found("203.0.113.7", 22, "192.0.0.0/4"), "it is another port");
         assert!(!found("198.51.100.7", 443, "203.0.113.7/32"));
+    }
+
+    #[test]
+    fn clients_that_went_on_after_refusals_wait_for_each_other_and_nobody_waits_for_them() {
+        let network = |text: &str| text.parse::<IpNet>().expect("a network");
+        let after = |seconds: u64| Timestamp::from_seconds(1_700_000_000 + seconds);
+        let rule = BanCause::Rule(RuleId(1));
+        let mut ending = Ending::default();
+        assert!(!ending.is_due(after(0)));
+        for second in 0..5 {
+            ending.add(network(&format!("203.0.113.{second}/32")), rule, after(second));
+            assert!(!ending.is_due(after(second)));
+        }
+        assert!(ending.is_due(after(5)), "the first has waited for long enough");
+        ending.done(after(5));
+        assert!(!ending.is_due(after(60)));
+        ending.add(network("203.0.113.7/32"), rule, after(5));
+        ending.add(network("198.51.100.7/32"), BanCause::Operator, after(5));
+        assert_eq!([5, 6].map(|second| ending.is_due(after(second))), [false, true], "once in a second at most");
     }
 
     #[test]

@@ -14,7 +14,7 @@ mod elements;
 mod ending;
 mod left;
 mod listing;
-mod netlink;
+pub(super) mod netlink;
 mod nft;
 mod removal;
 mod right;
@@ -33,6 +33,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::{Kernel as Settings, KernelUse};
 use crate::host::clock::Clock;
 use claim::Claim;
+use ending::Ending;
 use left::Left;
 use listing::Layout;
 use nft::{Nft, NftError};
@@ -57,9 +58,6 @@ const READ_INTERVAL: Duration = Duration::from_secs(10);
 
 /// How often the counters are read.
 const COUNT_INTERVAL: Duration = Duration::from_secs(3);
-
-/// How often connections of clients that were banned are looked for, at most: the kernel goes through all there are for it.
-const ENDING_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Connections that are ended in one go; the rest in the next.
 const DESTROYED_MAX: usize = 4096;
@@ -135,8 +133,7 @@ pub(super) struct Kernel {
     count_at: Timestamp,
     retry_pause: Duration,
     /// Banned clients whose connections are to be ended.
-    ending: BTreeSet<IpNet>,
-    ending_at: Timestamp,
+    ending: Ending,
     /// Whether the operator took everything out.
     is_out: bool,
     /// Whether it is noted that there may be a table.
@@ -169,8 +166,7 @@ impl Kernel {
             read_at: Timestamp::EPOCH,
             count_at: Timestamp::EPOCH,
             retry_pause: RETRY_MIN,
-            ending: BTreeSet::new(),
-            ending_at: Timestamp::EPOCH,
+            ending: Ending::default(),
             is_out: false,
             is_noted: false,
             status: KernelStatus { reason, ..KernelStatus::default() },
@@ -257,7 +253,7 @@ impl Kernel {
 
     /// Whether connections of banned clients are to be ended now.
     pub(super) fn is_ending(&self, now: Timestamp) -> bool {
-        !self.ending.is_empty() && now >= self.ending_at
+        self.ending.is_due(now)
     }
 
     /// Makes the table what is desired, where nothing but the bans of `touched` can have changed since the last time. A failure
@@ -295,7 +291,10 @@ impl Kernel {
         };
         match result {
             Ok(Some((changes, transactions))) => {
-                self.ending.extend(changes.added.keys().filter(|network| !self.installed.contains(**network)));
+                for network in changes.added.keys().filter(|network| !self.installed.contains(**network)) {
+                    // One that is no longer wanted was never put in.
+                    desired.bans.get(*network).into_iter().for_each(|ban| self.ending.add(*network, ban.cause, now));
+                }
                 self.installed.apply(&changes, now);
                 let after = netlink::generation().ok();
                 // Somebody else's change in between would be hidden by ours, were only the last number kept.
@@ -394,25 +393,24 @@ impl Kernel {
         if !self.is_ending(now) || !self.is_usable() {
             return;
         }
-        let connections = match netlink::connections() {
+        let connections = match netlink::connections(None) {
             Ok(connections) => connections,
             Err(error) => {
-                self.ending.clear();
+                self.ending.networks.clear();
                 return tracing::debug!(%error, "failed to list the connections of banned clients");
             }
         };
-        let (banned, are_all) = ending::of_banned(&connections, &self.ending, desired, DESTROYED_MAX);
+        let (banned, are_all) = ending::of_banned(&connections, &self.ending.networks, desired, DESTROYED_MAX);
         // What is beyond that is looked for again next time.
         if are_all {
-            self.ending.clear();
-            self.ending_at = now + ENDING_INTERVAL;
+            self.ending.done(now);
         }
         for connection in banned {
             match netlink::destroy(connection) {
                 Ok(()) => self.status.connections_ended += 1,
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
                 Err(error) => {
-                    self.ending.clear();
+                    self.ending.networks.clear();
                     return tracing::debug!(%error, "failed to end a connection of a banned client");
                 }
             }
@@ -426,7 +424,7 @@ impl Kernel {
     pub(super) fn clear(&mut self, now: Timestamp) -> Result<(), String> {
         self.installed = Installed::default();
         self.is_unknown = true;
-        self.ending.clear();
+        self.ending.networks.clear();
         self.count();
         self.left.remove(&self.state, now);
         let Some((nft, claim)) = self.nft.as_ref() else { return self.left.words(now).map_or(Ok(()), Err) };

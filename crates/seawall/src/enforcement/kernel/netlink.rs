@@ -30,13 +30,17 @@ const NFT_MSG_GETTABLE: u16 = (10 << 8) | 1;
 const NFT_MSG_GETGEN: u16 = (10 << 8) | 16;
 const NFT_MSG_NEWGEN: u16 = (10 << 8) | 15;
 const NFTA_GEN_ID: u16 = 1;
-const SOCK_DIAG_BY_FAMILY: u16 = 20;
+const TCPDIAG_GETSOCK: u16 = 18;
 const SOCK_DESTROY: u16 = 21;
 const IPPROTO_TCP: u8 = 6;
 /// Every state of a connection but LISTEN (10) and TIME_WAIT (6), in which nobody serves it any more.
 const STATES: u32 = 0xFFF & !(1 << 10) & !(1 << 6);
 const SOCKET_ID_BYTES: usize = 48;
 const REQUEST_BYTES: usize = 56;
+const DUMP_BYTES: usize = 60;
+/// In the message of a connection.
+const STATE_AT: usize = 1;
+const ESTABLISHED: u8 = 1;
 
 /// A connection as the kernel names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +50,7 @@ pub(crate) struct Connection {
     pub(crate) local_port: u16,
     pub(crate) peer: IpAddr,
     pub(crate) peer_port: u16,
+    pub(crate) is_established: bool,
 }
 
 /// The number of the packet filter's present state: each transaction of anybody raises it.
@@ -86,23 +91,23 @@ pub(crate) fn tables() -> io::Result<Vec<String>> {
     Ok(found)
 }
 
-/// Every TCP connection of this network namespace.
+/// The TCP connections of this network namespace, of both families; only those to one local port, if one is given.
+///
+/// The kernel goes through its whole table of connections for it, which is large though few are in it. So it is asked by the older of its
+/// two messages, which is about both families at once, and does not write down what nobody asks for.
 ///
 /// # Errors
 /// What the kernel says.
-pub(crate) fn connections() -> io::Result<Vec<Connection>> {
+pub(crate) fn connections(local_port: Option<u16>) -> io::Result<Vec<Connection>> {
+    let socket = open(netlink::SOCK_DIAG)?;
+    send(&socket, TCPDIAG_GETSOCK, NLM_F_REQUEST | NLM_F_DUMP, &dump(local_port))?;
     let mut found = Vec::new();
-    for family in [AddressFamily::INET, AddressFamily::INET6] {
-        let socket = open(netlink::SOCK_DIAG)?;
-        let family = family.as_raw() as u8;
-        send(&socket, SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST | NLM_F_DUMP, &request(family, &[0; SOCKET_ID_BYTES]))?;
-        receive(&socket, |kind, payload| {
-            if kind == SOCK_DIAG_BY_FAMILY {
-                found.extend(connection(payload));
-            }
-            false
-        })?;
-    }
+    receive(&socket, |kind, payload| {
+        if kind == TCPDIAG_GETSOCK {
+            found.extend(connection(payload));
+        }
+        false
+    })?;
     Ok(found)
 }
 
@@ -142,11 +147,16 @@ pub(super) fn receive(socket: &OwnedFd, mut take: impl FnMut(u16, &[u8]) -> bool
         let (received, _) = recv(socket, &mut buffer[..], RecvFlags::empty())?;
         let mut rest = buffer.get(..received).unwrap_or_default();
         while let Some((kind, payload, after)) = message(rest) {
+            let code = || payload.get(..4).and_then(|bytes| <[u8; 4]>::try_from(bytes).ok()).map(i32::from_ne_bytes);
             match kind {
-                NLMSG_DONE => return Ok(()),
+                // A list that could not be made ends with the reason, and is otherwise no different from an empty one.
+                NLMSG_DONE => {
+                    return code()
+                        .filter(|code| *code < 0)
+                        .map_or(Ok(()), |code| Err(io::Error::from_raw_os_error(-code)));
+                }
                 NLMSG_ERROR => {
-                    let code = payload.get(..4).and_then(|bytes| <[u8; 4]>::try_from(bytes).ok());
-                    return match code.map(i32::from_ne_bytes) {
+                    return match code() {
                         Some(0) => Ok(()),
                         Some(code) => Err(io::Error::from_raw_os_error(-code)),
                         None => Err(io::Error::other("an error without a code")),
@@ -191,6 +201,14 @@ fn request(family: u8, id: &[u8; SOCKET_ID_BYTES]) -> [u8; REQUEST_BYTES] {
     request
 }
 
+/// struct inet_diag_req, of every family (AF_UNSPEC, 0).
+fn dump(local_port: Option<u16>) -> [u8; DUMP_BYTES] {
+    let mut request = [0; DUMP_BYTES];
+    request[4..6].copy_from_slice(&local_port.unwrap_or(0).to_be_bytes());
+    request[52..56].copy_from_slice(&STATES.to_ne_bytes());
+    request
+}
+
 /// struct inet_diag_msg, as far as it is needed.
 fn connection(payload: &[u8]) -> Option<Connection> {
     let family = *payload.first()?;
@@ -201,14 +219,15 @@ fn connection(payload: &[u8]) -> Option<Connection> {
     } else {
         IpAddr::V6(Ipv6Addr::from(<[u8; 16]>::try_from(id.get(20..36)?).ok()?)).to_canonical()
     };
-    Some(Connection { family, id, local_port: port(0)?, peer, peer_port: port(2)? })
+    let is_established = *payload.get(STATE_AT)? == ESTABLISHED;
+    Some(Connection { family, id, local_port: port(0)?, peer, peer_port: port(2)?, is_established })
 }
 
 #[cfg(test)]
 impl Connection {
     /// One for tests of what is chosen; the kernel knows none such.
-    pub(super) const fn between(peer: IpAddr, local_port: u16) -> Self {
-        Self { family: 0, id: [0; SOCKET_ID_BYTES], local_port, peer, peer_port: 0 }
+    pub(crate) const fn between(peer: IpAddr, local_port: u16) -> Self {
+        Self { family: 0, id: [0; SOCKET_ID_BYTES], local_port, peer, peer_port: 0, is_established: true }
     }
 }
 
@@ -219,16 +238,36 @@ mod tests {
     use super::*;
 
     #[test]
-    fn connections_are_listed_with_both_ports() {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let port = listener.local_addr().expect("an address").port();
-        let client = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
-        let (_accepted, _) = listener.accept().expect("one comes");
-        let peer_port = client.local_addr().expect("an address").port();
-        let found = connections().expect("a list");
-        let is_it = |connection: &&Connection| connection.local_port == port && connection.peer_port == peer_port;
-        let connection = found.iter().find(is_it).expect("it is there");
-        assert_eq!(connection.peer, IpAddr::from([127, 0, 0, 1]));
+    fn connections_of_both_families_are_listed_with_both_ports() {
+        for here in ["127.0.0.1", "::1"] {
+            let here: IpAddr = here.parse().expect("an address");
+            // Not every machine has both.
+            let Ok(listener) = TcpListener::bind((here, 0)) else { continue };
+            let port = listener.local_addr().expect("an address").port();
+            let client = TcpStream::connect((here, port)).expect("it listens");
+            let (_accepted, _) = listener.accept().expect("one comes");
+            let peer_port = client.local_addr().expect("an address").port();
+            for asked in [None, Some(port)] {
+                let found = connections(asked).expect("a list");
+                let is_it =
+                    |connection: &&Connection| connection.local_port == port && connection.peer_port == peer_port;
+                let connection = found.iter().find(is_it).expect("it is there");
+                assert_eq!((connection.peer, connection.is_established), (here, true));
+                let is_other = |connection: &Connection| connection.local_port != port;
+                assert_eq!(found.iter().any(is_other), asked.is_none(), "the client's own end is on another port");
+            }
+        }
+    }
+
+    #[test]
+    fn a_list_that_could_not_be_made_is_no_empty_one() {
+        const SOCK_DIAG_BY_FAMILY: u16 = 20;
+        let socket = open(netlink::SOCK_DIAG).expect("a socket");
+        // The kernel takes any protocol of a dump, and tells at its end that it knows none such.
+        let mut asked = request(AddressFamily::INET.as_raw() as u8, &[0; SOCKET_ID_BYTES]);
+        asked[1] = 254;
+        let sent = send(&socket, SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST | NLM_F_DUMP, &asked);
+        assert!(sent.and_then(|()| receive(&socket, |_, _| false)).is_err());
     }
 
     #[test]

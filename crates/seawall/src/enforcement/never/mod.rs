@@ -18,6 +18,7 @@ use seawall_engine::decision::client_network;
 use seawall_engine::units::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::kernel::netlink::connections;
 use sessions::Sessions;
 
 pub(super) use sessions::own_session;
@@ -130,7 +131,7 @@ impl NeverBan {
     /// Looks at the machine again, and says whether the list has changed.
     pub(crate) fn refresh(&mut self, now: Timestamp) -> bool {
         let root = Path::new("/");
-        for address in self.sessions.look(root, now) {
+        for address in self.sessions.look(root, |port| connections(Some(port)), now) {
             self.operator(address, now);
         }
         self.operators.retain(|_, seen| now.since(*seen) < OPERATOR_LIFE);

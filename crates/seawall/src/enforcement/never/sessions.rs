@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use std::time::Duration;
 use seawall_engine::address::ClientAddress;
 use seawall_engine::units::Timestamp;
 
+use super::super::kernel::netlink::Connection;
 use super::sshd::Sshd;
 
 /// By how much a connection must outlast the time that sshd bears somebody who has not logged in.
@@ -37,15 +39,31 @@ pub(super) struct Sessions {
 }
 
 impl Sessions {
-    /// Addresses from which somebody is logged in on the machine whose root folder is `root`.
-    pub(super) fn look(&mut self, root: &Path, now: Timestamp) -> Vec<IpAddr> {
+    /// Addresses from which somebody is logged in on the machine whose root folder is `root`. `list` lists the connections to a port by asking the kernel; where it does not answer, its tables in `/proc` are read.
+    pub(super) fn look(
+        &mut self,
+        root: &Path,
+        list: impl Fn(u16) -> io::Result<Vec<Connection>>,
+        now: Timestamp,
+    ) -> Vec<IpAddr> {
         let text = |path: &str| fs::read(root.join(path)).unwrap_or_default();
         let Sshd { ports, login_grace_time } = Sshd::read(root);
         let mut open = Vec::new();
-        for path in ["proc/net/tcp", "proc/net/tcp6"] {
-            let bytes = text(path);
-            let bytes = bytes.get(..bytes.len().min(BYTES_MAX)).unwrap_or_default();
-            open.extend(established(&String::from_utf8_lossy(bytes), &ports).take(CONNECTIONS_MAX));
+        match ports.iter().map(|port| list(*port)).collect::<io::Result<Vec<_>>>() {
+            Ok(listed) => {
+                let established = listed.iter().flatten().filter(|connection| connection.is_established);
+                open.extend(
+                    established.map(|connection| (connection.peer, connection.peer_port)).take(CONNECTIONS_MAX),
+                );
+            }
+            // Every connection is written out there, thousands in a flood.
+            Err(_) => {
+                for path in ["proc/net/tcp", "proc/net/tcp6"] {
+                    let bytes = text(path);
+                    let bytes = bytes.get(..bytes.len().min(BYTES_MAX)).unwrap_or_default();
+                    open.extend(established(&String::from_utf8_lossy(bytes), &ports).take(CONNECTIONS_MAX));
+                }
+            }
         }
         self.since.retain(|connection, _| open.contains(connection));
         let mut found = Vec::new();
@@ -143,15 +161,37 @@ mod tests {
         table += "broken 00:00 zz\n";
         fs::write(folder.path().join("proc/net/tcp"), table).expect("room");
         let start = Timestamp::from_seconds(1_700_000_000);
+        let unheard = |_| Err(io::Error::from(io::ErrorKind::Unsupported));
+        let look = |sessions: &mut Sessions, now| sessions.look(folder.path(), unheard, now);
         let mut sessions = Sessions::default();
         let peers = |found: Vec<IpAddr>| -> Vec<String> {
             found.iter().filter(|ip| Some(**ip) != own_session()).map(ToString::to_string).collect()
         };
-        assert!(peers(sessions.look(folder.path(), start)).is_empty());
-        assert!(peers(sessions.look(folder.path(), start + Duration::from_secs(329))).is_empty());
-        assert_eq!(peers(sessions.look(folder.path(), start + Duration::from_secs(330))), ["198.51.100.7"]);
+        assert!(peers(look(&mut sessions, start)).is_empty());
+        assert!(peers(look(&mut sessions, start + Duration::from_secs(329))).is_empty());
+        assert_eq!(peers(look(&mut sessions, start + Duration::from_secs(330))), ["198.51.100.7"]);
         fs::write(folder.path().join("proc/net/tcp"), "").expect("room");
-        assert!(peers(sessions.look(folder.path(), start + Duration::from_secs(330))).is_empty());
+        assert!(peers(look(&mut sessions, start + Duration::from_secs(330))).is_empty());
+    }
+
+    #[test]
+    fn where_the_kernel_answers_its_tables_are_not_read() {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::create_dir_all(folder.path().join("proc/net")).expect("room");
+        let table = line(([192, 0, 2, 1], 22), ([203, 0, 113, 9], 50_000), "01");
+        fs::write(folder.path().join("proc/net/tcp"), table).expect("room");
+        let start = Timestamp::from_seconds(1_700_000_000);
+        let mut sessions = Sessions::default();
+        let mut look = |now| {
+            let connection = |host| Connection::between(IpAddr::from([198, 51, 100, host]), 22);
+            let mut half_open = connection(8);
+            half_open.is_established = false;
+            let list = |port| Ok(if port == 22 { vec![connection(7), half_open] } else { Vec::new() });
+            let found = sessions.look(folder.path(), list, now);
+            found.into_iter().filter(|ip| Some(*ip) != own_session()).collect::<Vec<IpAddr>>()
+        };
+        assert!(look(start).is_empty());
+        assert_eq!(look(start + Duration::from_secs(150)), [IpAddr::from([198, 51, 100, 7])]);
     }
 
     #[test]

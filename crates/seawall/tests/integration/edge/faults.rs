@@ -74,9 +74,10 @@ fn a_pause_that_the_api_asks_for_is_kept() {
 fn visitors_are_served_while_the_api_hangs_and_it_is_made_good_afterwards() {
     let (origin, fake) = (Origin::echoing(), Cloudflare::start());
     let guard = on(&origin, &fake);
-    eventually("it is in line", || is_active(&guard));
-    fake.fail("", Fault::Hang);
     ban(&guard);
+    is_in_line(&guard, &fake);
+    fake.fail("", Fault::Hang);
+    run(&guard, &["bans", "add", "203.0.113.8", "--for", "1h"]);
     let asked = fake.count("");
     eventually("it hangs", || fake.count("") > asked);
     let clock = Clock::start();
@@ -95,7 +96,7 @@ fn visitors_are_served_while_the_api_hangs_and_it_is_made_good_afterwards() {
     run(&guard, &["panic", "--over"]);
     assert!(clock.uptime() < Duration::from_secs(9), "{:?}", clock.uptime());
     fake.mend();
-    is_in_line(&guard, &fake);
+    eventually("both are there", || fake.api().ips() == ["203.0.113.7", "203.0.113.8"] && is_active(&guard));
 }
 
 #[test]
@@ -143,6 +144,24 @@ fn while_everything_is_out_bans_that_change_ask_nothing_of_the_api() {
     assert_eq!(fake.count(""), sent);
     run(&guard, &["panic", "--over"]);
     eventually("both are there", || fake.api().ips() == ["203.0.113.7", "203.0.113.8"]);
+}
+
+#[test]
+fn a_panic_does_not_wait_for_an_api_where_nothing_was_put() {
+    for usage in ["propose", "on"] {
+        let (origin, fake) = (Origin::echoing(), Cloudflare::start());
+        fake.fail("", Fault::Hang);
+        let guard = guard(&origin, &format!("use = \"{usage}\"\n{}", of_cloudflare(&fake)));
+        ban(&guard);
+        eventually("it hangs", || fake.count("") > 0);
+        let clock = Clock::start();
+        run(&guard, &["panic"]);
+        assert!(clock.uptime() < Duration::from_secs(4), "{usage}: {:?}", clock.uptime());
+        // Nor is anything put there once the API answers.
+        fake.mend();
+        eventually("everything is out", || edge(&guard)["state"] == "panicked");
+        assert!(fake.api().items.is_empty(), "{usage}");
+    }
 }
 
 #[test]
