@@ -139,7 +139,11 @@ const KINDS: &[(&str, EventKind, &str)] = &[
     ("rule-withdrawn", EventKind::RuleWithdrawn, "a rule was taken back, since it hurt the wrong ones, or by you"),
     ("drift-alarmed", EventKind::DriftAlarmed, "the mix of normal traffic is no longer what it was"),
     ("drift-ended", EventKind::DriftEnded, "it is again"),
-    ("sensor-silent", EventKind::SensorSilent, "a log no longer tells what it is there to tell"),
+    (
+        "sensor-silent",
+        EventKind::SensorSilent,
+        "a log no longer tells what it is there to tell, or a rule of yours no longer matches",
+    ),
     ("sensor-heard", EventKind::SensorHeard, "it does again"),
 ];
 
