@@ -25,6 +25,10 @@ const VOTES_MIN: f64 = 6.0 / 60.0;
 /// This share of the usual requests must go on: where a rule has more of them than is left, its senders have gone.
 const TRAFFIC_SHARE: f64 = 0.8;
 
+/// When so many more are kept away than before, as a share of the clients that usually meet the rule in a minute, it may be that all are:
+/// one ban can be of a network. Some bans come at any time, for other reasons.
+const KEPT_AWAY_SHARE: f64 = 0.25;
+
 /// What a rule has met since it was put in force.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RuleReading {
@@ -136,7 +140,9 @@ impl RuleSilence {
             silence >= SILENCE_MIN && seconds >= GAP_FACTOR * self.gap && seconds * self.votes.rate() >= EXPECTED_LINES;
         let come = surrounding.requests.saturating_sub(requests) as f64;
         let goes_on = come >= TRAFFIC_SHARE * self.requests.rate() * seconds;
-        let is_success = self.kept_away.is_some_and(|(_, _, earlier)| reading.kept_away > earlier);
+        let is_success = self.kept_away.is_some_and(|(_, _, earlier)| {
+            reading.kept_away.saturating_sub(earlier) as f64 >= KEPT_AWAY_SHARE * 60.0 * self.votes.rate()
+        });
         if self.is_silent || !is_usual || !is_unusual || !goes_on || is_success {
             return None;
         }
@@ -298,6 +304,11 @@ mod tests {
         watched.run(400, 10, 1, &[]);
         watched.reading.kept_away = 50;
         assert_eq!(watched.run(3_600, 10, 0, &[]), []);
+        // A few bans are those of others.
+        let mut watched = Watched::new();
+        watched.run(400, 10, 1, &[]);
+        watched.reading.kept_away = 5;
+        assert_eq!(watched.run(3_600, 10, 0, &[]).len(), 1);
     }
 
     #[test]

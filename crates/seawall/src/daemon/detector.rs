@@ -586,7 +586,7 @@ impl Detecting {
     fn note(&self, running: &mut Running, event: Option<Event>) {
         let Some(event) = event else { return };
         match event.kind {
-            EventKind::SensorSilent => tracing::warn!(kind = ?event.kind, "{}", event.text),
+            EventKind::SensorSilent | EventKind::RuleSilent => tracing::warn!(kind = ?event.kind, "{}", event.text),
             _ => tracing::info!(kind = ?event.kind, "{}", event.text),
         }
         // An event names its rule first.

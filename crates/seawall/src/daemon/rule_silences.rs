@@ -54,13 +54,13 @@ impl RuleSilences {
             let fields: Vec<Field> = asked.filter_map(Field::of).collect();
             match silence.look(now, reading, &surrounding, &fields) {
                 Some(RuleChange::Raised(text)) => {
-                    events.push(Event { at: now, kind: EventKind::SensorSilent, text: format!("{name} {text}") });
+                    events.push(Event { at: now, kind: EventKind::RuleSilent, text: format!("{name} {text}") });
                     *alarm = Some(RuleAlarm { rule: name.clone(), since: now, text });
                 }
                 Some(RuleChange::Cleared) => {
                     *alarm = None;
                     let text = format!("{name} matches again");
-                    events.push(Event { at: now, kind: EventKind::SensorHeard, text });
+                    events.push(Event { at: now, kind: EventKind::RuleHeard, text });
                 }
                 None => {}
             }
@@ -117,12 +117,12 @@ mod tests {
             events.extend(silences.look(at(second), &[said(399)], 10 * second, &reading(10 * second, 4_000)));
         }
         let told: Vec<_> = events.iter().map(|event| (event.kind, event.text.as_str())).collect();
-        let [(EventKind::SensorSilent, text)] = told.as_slice() else { panic!("{told:?}") };
+        let [(EventKind::RuleSilent, text)] = told.as_slice() else { panic!("{told:?}") };
         assert!(text.starts_with("limit \"probes\" has matched nothing for"), "{text}");
         assert!(text.contains("the host is in none of the last"), "{text}");
         assert_eq!(silences.alarms().len(), 1);
         let events = silences.look(at(460), &[said(400)], 4_600, &reading(4_600, 4_600));
-        assert_eq!(events.first().map(|event| event.kind), Some(EventKind::SensorHeard));
+        assert_eq!(events.first().map(|event| event.kind), Some(EventKind::RuleHeard));
         assert_eq!(silences.alarms(), []);
         silences.look(at(461), &[], 4_610, &[]);
         assert!(silences.watched.is_empty());
