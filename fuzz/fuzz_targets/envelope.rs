@@ -5,7 +5,8 @@
 use libfuzzer_sys::fuzz_target;
 use seawall_engine::observation::log::{Reader, recognise, restore};
 
-const LINE: &[u8] = br#"192.0.2.1 - - [31/Dec/2025:17:37:40 +0000] "GET /a?b=1 HTTP/1.1" 200 12 "https://example.org/" "agent""#;
+const LINE: &[u8] =
+    br#"192.0.2.1 - - [31/Dec/2025:17:37:40 +0000] "GET /a?b=1 HTTP/1.1" 200 12 "https://example.org/" "agent""#;
 
 /// What stands before a line, and what after it.
 const AROUND: [(&[u8], &[u8]); 7] = [
