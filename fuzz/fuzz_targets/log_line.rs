@@ -3,7 +3,6 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use seawall_engine::observation::Request;
 use seawall_engine::observation::log::{Encoding, Format, FormatChoice, Reader, Template, recognise, restore};
 
 const TEMPLATES: [&str; 3] = [
