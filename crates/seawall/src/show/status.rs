@@ -517,6 +517,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_rule_that_no_longer_matches_is_an_alarm() {
+        let alarm = seawall_engine::silence::RuleAlarm {
+            rule: "limit \"login\"".to_owned(),
+            since: seawall_engine::units::Timestamp::EPOCH,
+            text: "has matched nothing for 20 s".to_owned(),
+        };
+        let text = render(&Snapshot { silent_rules: vec![alarm], ..Snapshot::default() }, 400);
+        assert!(text.contains("ALARM       limit \"login\" has matched nothing for 20 s\n"), "{text}");
+    }
+
+    #[test]
     fn a_drift_is_shown_with_what_has_grown() {
         let drift = Drift {
             aspect: Aspect::Agents,
