@@ -3,7 +3,6 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use seawall_engine::observation::Request;
 use seawall_engine::observation::log::{Encoding, Format, FormatChoice, Reader, Template, recognise, restore};
 
 const TEMPLATES: [&str; 3] = [
@@ -13,6 +12,14 @@ const TEMPLATES: [&str; 3] = [
 ];
 
 fuzz_target!(|text: &[u8]| {
+    // A whole log, whose format is told by its first lines.
+    if let Some(recognition) = recognise(text.split(|byte| *byte == b'\n')) {
+        let mut knowing = Reader::default();
+        knowing.know(&recognition);
+        for line in text.split(|byte| *byte == b'\n') {
+            let _ = knowing.read(line);
+        }
+    }
     let mut reader = Reader::default();
     let mut buffer = Vec::new();
     for line in text.split(|byte| *byte == b'\n') {

@@ -1,9 +1,10 @@
-//! The project's own tasks: `cargo xtask test`, `generate`, `ip-data`, `agent-data`, `bench`, `trial`. One file for each; this one only
-//! lists them.
+//! The project's own tasks: `cargo xtask test`, `generate`, `ip-data`, `agent-data`, `bench`, `fuzz`, `trial`. One file for each; this
+//! one only lists them.
 
 mod agent_data;
 mod bench;
 mod failure;
+mod fuzz;
 mod generate;
 mod ip_data;
 mod packages;
@@ -30,6 +31,7 @@ struct Cli {
 enum Task {
     AgentData(agent_data::Arguments),
     Bench(bench::Arguments),
+    Fuzz(fuzz::Arguments),
     Generate(generate::Arguments),
     IpData(ip_data::Arguments),
     Test(test::Arguments),
@@ -40,6 +42,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().task {
         Task::AgentData(arguments) => agent_data::run(&arguments),
         Task::Bench(arguments) => bench::run(&arguments),
+        Task::Fuzz(arguments) => fuzz::run(&arguments),
         Task::Generate(arguments) => generate::run(&arguments),
         Task::IpData(arguments) => ip_data::run(&arguments),
         Task::Test(arguments) => test::run(&arguments),

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use seawall::host::clock::Clock;
 
-use crate::{Failure, generate, packages, rust_version};
+use crate::{Failure, fuzz, generate, packages, rust_version};
 
 /// Check everything: format, lints, tests, documentation, generated files, dependencies
 ///
 /// Installs missing Debian packages where it may (as root), and names them otherwise. Stops at the first failure.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Leave out the documentation and the dependencies, which seldom break
+    /// Leave out the fuzz targets, the documentation and the dependencies, which seldom break
     #[arg(long)]
     fast: bool,
 }
@@ -34,6 +34,7 @@ const STEPS: &[Step] = &[
         run: || cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--quiet", "--", "--deny", "warnings"]),
     },
     Step { name: "tests", seldom_breaks: false, run: || cargo(&["test", "--workspace", "--locked", "--quiet"]) },
+    Step { name: "fuzz targets", seldom_breaks: true, run: fuzz::check },
     Step { name: "documentation", seldom_breaks: true, run: documentation },
     Step { name: "generated files", seldom_breaks: false, run: generate::check },
     Step { name: "dependencies", seldom_breaks: true, run: dependencies },

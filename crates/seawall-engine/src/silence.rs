@@ -2,8 +2,10 @@
 //!
 //! The worst failure of a guard that reads logs is that it matches nothing and says nothing: the addresses were taken out of the log,
 //! its format was changed, or it is no longer written at all. A [`Silence`] watches one sensor by its counts, once a second, and
-//! raises an [`Alarm`] that names what went missing. It knows nothing of files.
+//! raises an [`Alarm`] that names what went missing. It knows nothing of files. A [`RuleSilence`] does the same for one rule that used
+//! to match.
 
+mod rule;
 mod share;
 
 use std::fmt;
@@ -14,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::observation::attribute::Attribute;
 use crate::observation::log::Reason;
 use crate::units::Timestamp;
+pub use rule::{RuleAlarm, RuleChange, RuleReading, RuleSilence, Surrounding};
 use share::RecentShare;
 
 /// So many lines one after the other of which none could be read are no accident.

@@ -72,6 +72,7 @@ impl Guard {
             RuleTraffic {
                 rule: rule.id,
                 matched: count.matched,
+                votes: count.votes,
                 refused: count.refused,
                 refused_again: count.refused_again,
                 canaries: count.canaries,

@@ -7,6 +7,7 @@ use super::expression::{Expression, ExpressionError, Lists, Use};
 use super::{Action, BAN_DURATION_MAX, Condition, Evidence, REASON_CHARACTERS_MAX, Rule, RuleId, RuleStatus, Stage};
 use crate::address::AddressSet;
 use crate::detection::RuleTraffic;
+use crate::silence::RuleReading;
 use crate::units::Timestamp;
 
 /// The most that there can be: with those that detection makes they fit into one rule set.
@@ -95,7 +96,9 @@ struct Held {
     said: OwnRule,
     conditions: Vec<Condition>,
     matched: u64,
+    votes: u64,
     refused: u64,
+    closed: u64,
 }
 
 impl OwnRules {
@@ -129,7 +132,7 @@ impl OwnRules {
         rule.reason = rule.reason.map(|reason| {
             reason.chars().filter(|character| !character.is_control()).take(REASON_CHARACTERS_MAX).collect()
         });
-        self.rules.push(Held { said: rule, conditions, matched: 0, refused: 0 });
+        self.rules.push(Held { said: rule, conditions, matched: 0, votes: 0, refused: 0, closed: 0 });
         Ok(RuleId(number))
     }
 
@@ -191,8 +194,17 @@ impl OwnRules {
     pub fn count(&mut self, traffic: &RuleTraffic) {
         if let Some(held) = self.rules.iter_mut().find(|held| held.said.id == traffic.rule) {
             held.matched += traffic.matched;
+            held.votes += traffic.votes;
             held.refused += traffic.refused;
+            held.closed += traffic.closed;
         }
+    }
+
+    /// What each has met since it was put in force.
+    pub fn met(&self) -> impl Iterator<Item = (RuleId, RuleReading)> + '_ {
+        self.rules.iter().map(|held| {
+            (held.said.id, RuleReading { matched: held.matched, votes: held.votes, kept_away: held.closed })
+        })
     }
 
     /// Everything there is to show.

@@ -286,6 +286,10 @@ pub enum EventKind {
     DriftAlarmed,
     /// It is again.
     DriftEnded,
+    /// A rule that people said used to match, and no longer does while traffic goes on.
+    RuleSilent,
+    /// It does again.
+    RuleHeard,
     /// A sensor no longer tells what it is there to tell.
     SensorSilent,
     /// It does again.

@@ -88,6 +88,8 @@ pub struct RuleTraffic {
     pub rule: RuleId,
     /// Requests that it matched.
     pub matched: u64,
+    /// Of these, one of each client in a minute.
+    pub votes: u64,
     /// Requests that it refused.
     pub refused: u64,
     /// Of these, those of clients that had been refused several times within the minute before.
@@ -110,6 +112,7 @@ impl RuleTraffic {
         Self {
             rule,
             matched: 0,
+            votes: 0,
             refused: 0,
             refused_again: 0,
             canaries: 0,

@@ -10,7 +10,8 @@ use super::clients::{Acquaintance, ClientSlot, ClientTable};
 use super::drops::rule_mark;
 use super::limit::{Awaited, Offence};
 use super::limiting::Limited;
-use super::rules::{CompiledRule, RULES_MAX, RuleSet, THROTTLED_STATUS};
+use super::rules::{CompiledRule, LIMITS_MAX, RULES_MAX, RuleSet, THROTTLED_STATUS};
+use super::voters::Voters;
 use crate::address::ClientAddress;
 use crate::decision::{Action, RuleId};
 use crate::observation::{ClientHistory, Request, static_file};
@@ -55,6 +56,8 @@ pub struct Judged {
 pub struct RuleCount {
     /// Requests that it matched, in force or in shadow.
     pub matched: u64,
+    /// Of these, one of each client in a minute, so that nobody decides alone how often it matches.
+    pub votes: u64,
     /// Requests that it refused.
     pub refused: u64,
     /// Of these, those of clients that had been refused several times within the minute before.
@@ -102,6 +105,7 @@ struct RuleState {
     /// What is left of the requests that may be spared, as of `last_spared`.
     spared_left: f32,
     last_spared: Timestamp,
+    voters: Voters,
 }
 
 /// The least time between two probes of one rule on one worker: ten a second show well enough whether it is still needed, and
@@ -124,6 +128,7 @@ pub struct Gate {
     pub(super) allowances: Arc<Allowances>,
     states: [RuleState; RULES_MAX],
     counts: [RuleCount; RULES_MAX],
+    pub(super) limit_voters: [Voters; LIMITS_MAX],
     known: u64,
     workers: f32,
     pub(super) place: Place,
@@ -139,6 +144,7 @@ impl Gate {
             allowances: Arc::new(Allowances::new(seed)),
             states: [RuleState::default(); RULES_MAX],
             counts: [RuleCount::default(); RULES_MAX],
+            limit_voters: [Voters::default(); LIMITS_MAX],
             known: 0,
             workers: workers.max(1) as f32,
             place: Place::InLine,
@@ -332,6 +338,7 @@ impl Gate {
             let count = &mut self.counts[index];
             count.matched += 1;
             count.matched_known += u64::from(known.is_known);
+            count.votes += client.map_or(0, |client| u64::from(self.states[index].voters.vote(client, now)));
             if rule.enforced && acting.is_none() {
                 if known.is_exempt && self.spares(index, now) {
                     acting = Some(Acting::Sparing);

@@ -79,6 +79,7 @@ pub enum LimitAction {
 #[derive(Debug, Default)]
 pub struct LimitCounts {
     matched: AtomicU64,
+    votes: AtomicU64,
     refused: AtomicU64,
     offences: AtomicU64,
     spared: AtomicU64,
@@ -254,6 +255,15 @@ impl LimitKey {
 impl LimitCounts {
     pub(super) fn add_matched(&self) {
         self.matched.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn add_vote(&self) {
+        self.votes.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Requests that counted, and of these one of each client in a minute, so that nobody decides alone how often that is.
+    pub fn met(&self) -> (u64, u64) {
+        (self.matched.load(Ordering::Relaxed), self.votes.load(Ordering::Relaxed))
     }
 
     pub(super) fn add_refused(&self) {

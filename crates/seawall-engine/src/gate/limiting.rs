@@ -5,6 +5,7 @@ use super::clients::{ClientSlot, ClientTable};
 use super::judge::{Gate, Place};
 use super::limit::{Awaited, LimitAction, Offence, host_mark};
 use super::rules::CompiledLimit;
+use super::voters::Voters;
 use crate::address::ClientAddress;
 use crate::decision::expression::{Answer, Expression};
 use crate::observation::Request;
@@ -31,7 +32,7 @@ impl Gate {
         met: u64,
         now: Timestamp,
     ) -> Limited {
-        let Self { rules, clients, allowances, place, .. } = self;
+        let Self { rules, clients, allowances, place, limit_voters, .. } = self;
         let refuses = *place == Place::InLine;
         let host = if rules.marks_hosts { host_mark(request.host) } else { 0 };
         let mut limited =
@@ -55,6 +56,7 @@ impl Gate {
                 limited.is_over |= is_used_up;
             } else if counted & (1 << alternative.limit) == 0 {
                 counted |= 1 << alternative.limit;
+                vote(limit, limit_voters.get_mut(alternative.limit), client, now);
                 let (is_over, offence) = count(limit, clients, allowances, (client, slot, host), now);
                 if is_over && refuses {
                     limit.said.counts.add_refused();
@@ -75,7 +77,7 @@ impl Gate {
         status: u16,
         now: Timestamp,
     ) -> Option<Offence> {
-        let Self { rules, clients, allowances, .. } = self;
+        let Self { rules, clients, allowances, limit_voters, .. } = self;
         // The limits may be others by now.
         if awaited.is_nothing() || awaited.set != rules.limits_mark || rules.never_ban().contains(client) {
             return None;
@@ -91,11 +93,19 @@ impl Gate {
                 alternative.answer.as_ref().is_some_and(|asked| asked.matches(&Request::default(), None, answer));
             if is_met && counted & (1 << alternative.limit) == 0 {
                 counted |= 1 << alternative.limit;
+                vote(limit, limit_voters.get_mut(alternative.limit), client, now);
                 let (_, offence) = count(limit, clients, allowances, (client, slot, awaited.host), now);
                 graver_of_all = graver(graver_of_all, offence);
             }
         }
         graver_of_all
+    }
+}
+
+/// Has the client vote for how often a limit is met.
+fn vote(limit: &CompiledLimit, voters: Option<&mut Voters>, client: ClientAddress, now: Timestamp) {
+    if voters.is_some_and(|voters| voters.vote(client, now)) {
+        limit.said.counts.add_vote();
     }
 }
 

@@ -20,6 +20,7 @@ mod limiting;
 mod reputation;
 mod revisit;
 mod rules;
+mod voters;
 
 pub use allowances::Allowances;
 pub use bans::BanSet;

@@ -273,6 +273,11 @@ impl RuleSet {
         self.limits.iter().find(|limit| limit.id == id).map(|limit| &limit.said)
     }
 
+    /// Every limit, as it was said.
+    pub fn limits(&self) -> impl Iterator<Item = &Limit> {
+        self.limits.iter().map(|limit| &limit.said)
+    }
+
     /// Every limit with what it has done.
     pub fn limit_statuses(&self) -> impl Iterator<Item = LimitStatus> + '_ {
         self.limits.iter().map(|limit| limit.said.status())

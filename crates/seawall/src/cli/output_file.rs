@@ -3,14 +3,21 @@
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read as _, Write};
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Gid, Uid, accessat, fchown};
+use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, Uid, accessat, fchown, linkat};
 use tempfile::NamedTempFile;
 
 use super::Failure;
 use crate::show::text::escape;
+
+/// How the name of a file begins that is not whole.
+const UNFINISHED_PREFIX: &str = ".seawall-";
+
+/// Where the kernel shows a process its open files, those without a name among them.
+const OWN_FILES: &str = "/proc/self/fd";
 
 /// What a file that may be replaced is, if it has to be one of the command's own.
 #[derive(Clone, Copy)]
@@ -34,7 +41,10 @@ pub(crate) enum OutputFile {
 
 /// What is written until it is whole.
 pub(crate) enum Unfinished {
-    /// A file beside the one that it is to replace, whose mode and owner it takes if that is there.
+    /// A file without a name on the disk of the one that it is to replace, whose mode and owner it takes if that is there. Of a command
+    /// that is stopped, however hard, nothing is left.
+    Nameless { file: File, replaced: Option<Access> },
+    /// The same with a name of its own, where the system has none without.
     Beside { file: NamedTempFile, replaced: Option<Access> },
     /// The file itself, in a folder where none can be made.
     Itself(File),
@@ -104,23 +114,19 @@ impl OutputFile {
     pub(crate) fn finish(mut self) -> Result<(), Failure> {
         let flushed = self.flush();
         flushed.map_err(|error| failed(self.path(), &error))?;
-        let Self::Whole { unfinished: Some(Unfinished::Beside { file, replaced }), path, .. } = self else {
-            return Ok(());
-        };
-        if let Some(replaced) = replaced {
-            take_after(file.as_file(), replaced).map_err(|error| failed(&path, &error))?;
-        }
-        file.persist(&path).map(|_| ()).map_err(|error| failed(&path, &error.error))
+        let Self::Whole { unfinished: Some(unfinished), path, .. } = self else { return Ok(()) };
+        unfinished.take_name(&path).map_err(|error| failed(&path, &error))
     }
 
     /// Where to write, once it is seen that what is there is still what it was before the reading.
     fn begun(&mut self) -> io::Result<&mut dyn Write> {
         match self {
             Self::Whole { unfinished: Some(Unfinished::Beside { file, .. }), .. } => Ok(file),
-            Self::Whole { unfinished: Some(Unfinished::Itself(file)), .. } | Self::Stream { file, .. } => Ok(file),
+            Self::Whole { unfinished: Some(Unfinished::Itself(file) | Unfinished::Nameless { file, .. }), .. }
+            | Self::Stream { file, .. } => Ok(file),
             Self::Whole { unfinished, path, kind } => match unfinished.insert(Unfinished::new(path, *kind)?) {
                 Unfinished::Beside { file, .. } => Ok(file),
-                Unfinished::Itself(file) => Ok(file),
+                Unfinished::Itself(file) | Unfinished::Nameless { file, .. } => Ok(file),
             },
             Self::Empty { file, is_begun, .. } => {
                 if !*is_begun && file.metadata()?.len() != 0 {
@@ -167,8 +173,11 @@ impl Unfinished {
                 kind.name
             )));
         }
+        if let Some(file) = nameless(folder_of(path), if replaced.is_none() { 0o666 } else { 0o600 }) {
+            return Ok(Self::Nameless { file, replaced });
+        }
         let mut builder = tempfile::Builder::new();
-        builder.prefix(".seawall-");
+        builder.prefix(UNFINISHED_PREFIX);
         if replaced.is_none() {
             builder.permissions(fs::Permissions::from_mode(0o666));
         }
@@ -178,6 +187,34 @@ impl Unfinished {
             Err(error) => Err(error),
         }
     }
+
+    /// It is whole: it takes the place of what is at `path`.
+    fn take_name(self, path: &Path) -> io::Result<()> {
+        match self {
+            Self::Itself(_) => Ok(()),
+            Self::Nameless { file, replaced } => {
+                replaced.map_or(Ok(()), |replaced| take_after(&file, replaced))?;
+                let itself = PathBuf::from(format!("{OWN_FILES}/{}", file.as_raw_fd()));
+                // What has no name cannot take that of another file at once.
+                let mut builder = tempfile::Builder::new();
+                let named = builder
+                    .prefix(UNFINISHED_PREFIX)
+                    .make_in(folder_of(path), |name| Ok(linkat(CWD, &itself, CWD, name, AtFlags::SYMLINK_FOLLOW)?))?;
+                named.persist(path).map_err(|error| error.error)
+            }
+            Self::Beside { file, replaced } => {
+                replaced.map_or(Ok(()), |replaced| take_after(file.as_file(), replaced))?;
+                file.persist(path).map(|_| ()).map_err(|error| error.error)
+            }
+        }
+    }
+}
+
+/// A file in `folder` that has no name, where the system and the disk have such, and one can be given to it.
+fn nameless(folder: &Path, mode: u32) -> Option<File> {
+    let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+    let file = rustix::fs::open(folder, flags, Mode::from_raw_mode(mode)).ok()?;
+    Path::new(OWN_FILES).exists().then(|| file.into())
 }
 
 /// Gives a file the owner, where that is allowed, and the mode of the one that it replaces.
@@ -323,6 +360,19 @@ mod tests {
             assert_eq!(told(&after), told(&before));
             assert_ne!(after.ino(), before.ino());
         }
+    }
+
+    #[test]
+    fn of_what_is_not_finished_nothing_is_left() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("page");
+        let mut output = OutputFile::open("--html", &path, &[], Some(&PAGE)).expect("it may be written");
+        output.write_all(b"<page>").expect("room");
+        output.flush().expect("room");
+        assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 0, "as after a stop that nothing can catch");
+        output.finish().expect("written");
+        assert_eq!(fs::read_to_string(&path).expect("there"), "<page>");
+        assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 1);
     }
 
     #[test]

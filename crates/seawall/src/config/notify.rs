@@ -16,13 +16,15 @@ use super::section::Section;
 const NOTIFY_MAX: usize = 16;
 
 /// What somebody has to know, or has to do something about.
-const ON_DEFAULT: [EventKind; 6] = [
+const ON_DEFAULT: [EventKind; 8] = [
     EventKind::IncidentOpened,
     EventKind::IncidentClosed,
     EventKind::RuleEnforced,
     EventKind::RuleWithdrawn,
     EventKind::SensorSilent,
     EventKind::SensorHeard,
+    EventKind::RuleSilent,
+    EventKind::RuleHeard,
 ];
 
 /// Reads one `[[notify]]`. Relative paths are taken from `folder`.
@@ -141,6 +143,12 @@ const KINDS: &[(&str, EventKind, &str)] = &[
     ("drift-ended", EventKind::DriftEnded, "it is again"),
     ("sensor-silent", EventKind::SensorSilent, "a log no longer tells what it is there to tell"),
     ("sensor-heard", EventKind::SensorHeard, "it does again"),
+    (
+        "rule-silent",
+        EventKind::RuleSilent,
+        "a rule or limit of yours used to match, and no longer does while traffic goes on",
+    ),
+    ("rule-heard", EventKind::RuleHeard, "it does again"),
 ];
 
 fn located(from: &Spanned<Secret>, folder: &Path) -> Secret {

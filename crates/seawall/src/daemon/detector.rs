@@ -11,16 +11,19 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use seawall_engine::address::AddressSet;
+use seawall_engine::decision::expression::Expression;
 use seawall_engine::decision::{
     Enforce, Event, EventKind, Innocent, OwnRule, OwnRuleError, OwnRules, Pardons, Rule, RuleId, RuleStatus, Stage,
 };
 use seawall_engine::detection::{self, Detector, Pressure, RuleTraffic, Surroundings};
 use seawall_engine::gate::{Allowances, ClientTable, RuleSet};
 use seawall_engine::observation::Outcome;
+use seawall_engine::silence::RuleReading;
 use seawall_engine::units::Timestamp;
 use tokio::sync::oneshot;
 
 use super::intake::Intake;
+use super::rule_silences::{RuleSilences, Said};
 use super::silences::Silences;
 use super::snapshot::{Limits, Rates, SiteStatus, Snapshot};
 use super::state::StateDirectory;
@@ -119,6 +122,7 @@ struct Running {
     /// Where detection is in time: it never steps back.
     at: Timestamp,
     silences: Silences,
+    rule_silences: RuleSilences,
     rollup: Rollup,
     own: OwnRules,
     /// Whether the operator's rules of before are among them. Until then none is kept, or those of before would be lost.
@@ -161,6 +165,7 @@ impl Detecting {
                 + self.traffic.len() * ClientTable::new(CLIENT_ENTRIES / self.traffic.len().max(1), 0).memory_bytes(),
             at: self.shared.clock.now(),
             silences: Silences::default(),
+            rule_silences: RuleSilences::default(),
             rollup: Rollup::default(),
             own: OwnRules::default(),
             are_own_complete: false,
@@ -322,6 +327,7 @@ impl Detecting {
             self.own_changed(running, &ended);
         }
         self.listen(running, now);
+        self.miss_rules(running, now, totals.requests);
         self.publish_rules(running);
         self.tell_edge(running, now);
         self.publish_snapshot(running, now, totals, limits);
@@ -339,6 +345,37 @@ impl Detecting {
         let rules: Vec<Rule> = running.detector.rules().into_iter().chain(running.own.for_gate()).collect();
         let sensors = self.intake.sensors();
         for event in running.silences.look(now, &sensors, &readings, &rules, has_matched) {
+            self.note(running, Some(event));
+        }
+    }
+
+    /// Notes which of the rules that people said no longer match.
+    fn miss_rules(&self, running: &mut Running, now: Timestamp, requests: u64) {
+        if !running.rule_silences.is_due(now) {
+            return;
+        }
+        let enforcement = self.enforcement.status.load();
+        let held = enforcement.bans + enforcement.kernel.clients + enforcement.kernel.networks;
+        let own = running.own.for_gate();
+        let said = |(id, reading): (RuleId, RuleReading)| {
+            let rule = own.iter().find(|rule| rule.id == id)?;
+            let reading = RuleReading { kept_away: reading.kept_away + held, ..reading };
+            Some(Said { name: format!("rule {id} ({rule})"), expression: Expression::from(rule), reading })
+        };
+        let rules = self.shared.rules.load();
+        // In a panic nothing is in force, and so nothing matches.
+        let own = running.own.met().filter(|_| !running.is_panicked).filter_map(said);
+        // One that counts all requests falls silent with the sensor alone.
+        let limits = rules.limits().filter_map(|limit| {
+            let (matched, votes) = limit.counts.met();
+            Some(Said {
+                name: format!("limit \"{}\"", limit.name),
+                expression: limit.rule.clone()?,
+                reading: RuleReading { matched, votes, kept_away: held },
+            })
+        });
+        let said: Vec<Said> = own.chain(limits).collect();
+        for event in running.rule_silences.look(now, &said, requests, &self.intake.readings()) {
             self.note(running, Some(event));
         }
     }
@@ -424,6 +461,7 @@ impl Detecting {
             let mut entry = RuleTraffic { known: counts.known, ..RuleTraffic::none(rule) };
             for (_, count) in counts.rules.iter().filter(|(counted, _)| *counted == rule) {
                 entry.matched += count.matched;
+                entry.votes += count.votes;
                 entry.refused += count.refused;
                 entry.refused_again += count.refused_again;
                 entry.canaries += count.canaries;
@@ -532,6 +570,7 @@ impl Detecting {
             edge: self.edge.as_ref().map(|edge| (*edge.status()).clone()).unwrap_or_default(),
             record: self.record.status(),
             detection,
+            silent_rules: running.rule_silences.alarms(),
             client_limits: self.shared.rules.load().limit_statuses().collect(),
             events: running.events.iter().cloned().collect(),
             notifications: running.notifications.load().statuses(),
@@ -547,7 +586,7 @@ impl Detecting {
     fn note(&self, running: &mut Running, event: Option<Event>) {
         let Some(event) = event else { return };
         match event.kind {
-            EventKind::SensorSilent => tracing::warn!(kind = ?event.kind, "{}", event.text),
+            EventKind::SensorSilent | EventKind::RuleSilent => tracing::warn!(kind = ?event.kind, "{}", event.text),
             _ => tracing::info!(kind = ?event.kind, "{}", event.text),
         }
         // An event names its rule first.

@@ -9,6 +9,7 @@ mod detector;
 mod enforcing;
 mod intake;
 mod proxying;
+mod rule_silences;
 mod silences;
 mod snapshot;
 mod state;

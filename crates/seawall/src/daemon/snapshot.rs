@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use seawall_engine::decision::{Event, Status};
 use seawall_engine::detection::Stress;
 use seawall_engine::gate::LimitStatus;
+use seawall_engine::silence::RuleAlarm;
 use seawall_engine::units::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -58,6 +59,9 @@ pub struct Snapshot {
     /// The limits that each client has for itself.
     #[serde(default)]
     pub client_limits: Vec<LimitStatus>,
+    /// Rules of people, those of the configuration among them, that used to match and no longer do.
+    #[serde(default)]
+    pub silent_rules: Vec<RuleAlarm>,
     /// What has happened, newest last; a bounded number.
     pub events: Vec<Event>,
     /// Who is told of it, and how that goes.

@@ -30,6 +30,9 @@ const SENSORS_MAX: usize = 3;
 /// leaves.
 const LINES_MAX: usize = 21;
 
+/// Rules that are shown since they no longer match.
+const SILENT_RULES_MAX: usize = 4;
+
 /// Where a line goes on that is too long.
 const INDENT: usize = 14;
 
@@ -53,6 +56,10 @@ pub fn render(snapshot: &Snapshot, width: usize) -> String {
     };
     lines.push(format!("Seawall {} {place}: {state}, up {}", snapshot.version, span(snapshot.uptime_seconds)));
     lines.extend(logs.iter().flat_map(|(sensor, log)| alarms(sensor, log)));
+    let silent = snapshot.silent_rules.iter().take(SILENT_RULES_MAX);
+    lines.extend(
+        silent.map(|alarm| format!("ALARM       {} {}", escape(alarm.rule.as_bytes()), escape(alarm.text.as_bytes()))),
+    );
     let fails = |site: &&SiteStatus| site.state == SiteState::Fails;
     lines.extend(snapshot.sites.iter().filter(fails).take(SITES_MAX).map(failing));
     let troubled = snapshot.notifications.iter().filter_map(|notified| Some((notified, notified.trouble.as_ref()?)));
@@ -508,6 +515,17 @@ mod tests {
     use seawall_engine::decision::{Aspect, Drift, Status};
 
     use super::*;
+
+    #[test]
+    fn a_rule_that_no_longer_matches_is_an_alarm() {
+        let alarm = seawall_engine::silence::RuleAlarm {
+            rule: "limit \"login\"".to_owned(),
+            since: seawall_engine::units::Timestamp::EPOCH,
+            text: "has matched nothing for 20 s".to_owned(),
+        };
+        let text = render(&Snapshot { silent_rules: vec![alarm], ..Snapshot::default() }, 400);
+        assert!(text.contains("ALARM       limit \"login\" has matched nothing for 20 s\n"), "{text}");
+    }
 
     #[test]
     fn a_drift_is_shown_with_what_has_grown() {

@@ -259,3 +259,24 @@ fn the_output_file_is_there_when_it_is_whole() {
     let wrong = state.run_with_input(&["--mode", "remove", "--prefix-preserving"], b"");
     assert_eq!(wrong.status.code(), Some(2));
 }
+
+#[test]
+fn of_a_run_that_is_interrupted_nothing_is_left() {
+    let state = State::new();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let output = folder.path().join("shared.log");
+    fs::write(&output, "of before\n").expect("room for a file");
+    let mut child = state.start(&["--retention", "0", "-", "--output", output.to_str().expect("a path of UTF-8")]);
+    let mut stdin = child.stdin.take().expect("a pipe");
+    // More than any buffer holds, so that it is in the middle of writing, and it goes on to wait for the rest.
+    stdin.write_all(&b"192.0.2.1 - - GET /\n".repeat(400_000)).expect("it reads");
+    let process = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(process, rustix::process::Signal::INT).expect("it runs");
+    let status = child.wait().expect("it ends");
+    // Which a shell says as 130.
+    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(2));
+    let left: Vec<_> =
+        fs::read_dir(folder.path()).expect("a folder").map(|entry| entry.expect("an entry").path()).collect();
+    assert_eq!(left, [output.as_path()]);
+    assert_eq!(fs::read_to_string(&output).expect("there"), "of before\n");
+}

@@ -82,15 +82,16 @@ impl Message {
         let happened = |kinds: &[EventKind]| events.iter().rev().find(|event| kinds.contains(&event.kind));
         let incidents = &snapshot.detection.incidents;
         let open = incidents.iter().find(|incident| incident.closed.is_none());
-        let is_about_incident = events.iter().any(|event| !is_about_sensor(event.kind));
+        let is_about_incident = events.iter().any(|event| !is_about_silence(event.kind));
         let incident = open.or_else(|| incidents.first().filter(|_| is_about_incident)).cloned();
         let relevant = |rule: &&RuleStatus| incident.as_ref().is_some_and(|incident| rule.incident == incident.id);
         let live = |rule: &&RuleStatus| matches!(rule.stage, Stage::Enforced | Stage::Shadow | Stage::Proposed);
         let rules: Vec<RuleStatus> =
             snapshot.detection.rules.iter().filter(relevant).filter(live).take(RULES_MAX).cloned().collect();
-        let silent = happened(&[EventKind::SensorSilent]);
+        let silent = happened(&[EventKind::SensorSilent, EventKind::RuleSilent]);
         let what = match (&incident, silent) {
             (Some(incident), _) if incident.closed.is_none() => strength(incident),
+            (_, Some(silent)) if silent.kind == EventKind::RuleSilent => silent.text.clone(),
             (_, Some(silent)) => format!("a log says nothing: {}", silent.text),
             (Some(incident), None) if happened(&[EventKind::IncidentClosed]).is_some() => over(incident),
             _ => events.last().map_or_else(String::new, |event| event.text.clone()),
@@ -210,8 +211,8 @@ fn commands(sender: &Sender, rules: &[RuleStatus], snapshot: &Snapshot) -> Vec<S
     commands
 }
 
-const fn is_about_sensor(kind: EventKind) -> bool {
-    matches!(kind, EventKind::SensorSilent | EventKind::SensorHeard)
+const fn is_about_silence(kind: EventKind) -> bool {
+    matches!(kind, EventKind::SensorSilent | EventKind::SensorHeard | EventKind::RuleSilent | EventKind::RuleHeard)
 }
 
 /// A rate with as many digits as tell something.
@@ -332,6 +333,10 @@ mod tests {
         let events = vec![event(EventKind::SensorSilent, "access.log: no line for 20 s\u{1b}[2J")];
         let message = Message::new(&sender(), events, 0, &snapshot(Vec::new(), Vec::new()));
         assert_eq!(message.title, r"Seawall on web1: a log says nothing: access.log: no line for 20 s\x1b[2J");
+        assert_eq!(message.urgency, Urgency::High);
+        let events = vec![event(EventKind::RuleSilent, "limit \"login\" has matched nothing for 20 s")];
+        let message = Message::new(&sender(), events, 0, &snapshot(Vec::new(), Vec::new()));
+        assert_eq!(message.title, "Seawall on web1: limit \"login\" has matched nothing for 20 s");
         assert_eq!(message.urgency, Urgency::High);
     }
 

@@ -71,7 +71,7 @@ pub fn render(summary: &Summary) -> Result<String, ::csv::Error> {
                     let detail = if rules.is_empty() { surge.explanation.clone() } else { rules.join("; ") };
                     row(&format!("{} to {}", surge.from, surge.until), &detail, <[String; 8]>::default())?;
                 }
-                for surge in &surges.found {
+                for surge in surges.found.iter().chain(&surges.left_out) {
                     row(&format!("{} to {}", surge.from, surge.until), "", <[String; 8]>::default())?;
                 }
             }

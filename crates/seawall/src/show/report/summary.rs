@@ -186,6 +186,8 @@ pub(super) struct SurgesSummary {
     pub(super) surges: Vec<SurgeSummary>,
     /// Without: only when, and how much.
     pub(super) found: Vec<FoundSurge>,
+    /// Weaker ones beyond those, which are never explained.
+    pub(super) left_out: Vec<FoundSurge>,
 }
 
 #[derive(Debug, Serialize)]
@@ -309,14 +311,17 @@ impl Report<'_> {
 
     fn surges(&self) -> SurgesSummary {
         let clients = &self.options.clients;
+        let left_out = self.surges.found.left_out.iter().map(found_surge).collect();
         match &self.surges.explained {
             Some(explained) => SurgesSummary {
                 explained: true,
                 surges: surges(explained, self.options.networks, clients.shows_addresses()),
                 found: Vec::new(),
+                left_out,
             },
             None => SurgesSummary {
                 found: self.surges.found.surges.iter().map(found_surge).collect(),
+                left_out,
                 ..Default::default()
             },
         }

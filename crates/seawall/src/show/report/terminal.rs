@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use anstyle::Style;
 
 use super::summary::{
-    Amount, Content, DistributionSummary, Mean, Summary, SurgesSummary, TableSummary, Tally, TrafficSummary,
+    Amount, Content, DistributionSummary, FoundSurge, Mean, Summary, SurgesSummary, TableSummary, Tally, TrafficSummary,
 };
 use crate::show::log::Screen;
 use crate::show::log::page::{BAR, Page, QUIET, TITLE, WARNING, block, hits_text, padded, requests_text, span, width};
@@ -14,6 +14,9 @@ use crate::show::text::{byte_count, cut, cut_middle, grouped, percent};
 /// Where a terminal is wide enough for every label to have one line. Below, a long one takes a second: of what is left of
 /// a user agent after one, several look the same.
 const ONE_LINE_COLUMNS: usize = 100;
+
+/// Surges that are too weak to be explained, of which a line is shown.
+const LEFT_OUT_MAX: usize = 12;
 
 /// What requests are called whose log has no room for a value.
 const NOT_RECORDED: &str = "(not recorded in this log's format)";
@@ -157,12 +160,30 @@ impl Page {
         if !surges.found.is_empty() {
             self.heading(title, "`seawall explain` says more of logs that are files");
             for surge in &surges.found {
-                let plain = |time: &str| time.replace('T', " ").replace('Z', "");
-                let (from, until, length) = (plain(&surge.from), plain(&surge.until), span(surge.seconds));
-                let factor = format!("{:.1} times the usual {}", surge.times_usual, surge.cost);
-                self.line(&format!("  {from} to {until} UTC ({length}): {factor}"));
+                self.found_surge(surge);
             }
         }
+        if !surges.left_out.is_empty() {
+            let more = match surges.left_out.len() {
+                1 => "another that is weaker is not explained".to_owned(),
+                count => format!("{count} more that are weaker are not explained"),
+            };
+            self.heading(title, &more);
+            for surge in surges.left_out.iter().take(LEFT_OUT_MAX) {
+                self.found_surge(surge);
+            }
+            let rest = surges.left_out.len().saturating_sub(LEFT_OUT_MAX);
+            if rest > 0 {
+                self.line(&format!("  and {rest} later ones, which --json names"));
+            }
+        }
+    }
+
+    fn found_surge(&mut self, surge: &FoundSurge) {
+        let plain = |time: &str| time.replace('T', " ").replace('Z', "");
+        let (from, until, length) = (plain(&surge.from), plain(&surge.until), span(surge.seconds));
+        let factor = format!("{:.1} times the usual {}", surge.times_usual, surge.cost);
+        self.line(&format!("  {from} to {until} UTC ({length}): {factor}"));
     }
 
     fn table(&mut self, title: &str, table: &TableSummary, summary: &Summary, layout: &Layout) {

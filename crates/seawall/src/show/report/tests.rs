@@ -218,3 +218,42 @@ fn values_are_harmless_in_spreadsheets() {
     assert!(rows.iter().flatten().all(|field| !field.starts_with(['=', '+', '-', '@'])));
     assert_eq!(csv::harmless("=HYPERLINK(1)"), "'=HYPERLINK(1)");
 }
+
+#[test]
+fn surges_that_are_too_weak_to_be_explained_are_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("access.log");
+    let mut log = String::new();
+    for second in 0..86_400_u32 {
+        let (hour, minute) = (second / 3600, second / 60 % 60);
+        let is_flood = second > 3600 && second % 8000 < 200;
+        for number in 0..if is_flood { 10 + second / 8000 } else { u32::from(second % 4 == 0) } {
+            log += &format!(
+                "192.0.2.{} - - [31/Dec/2025:{hour:02}:{minute:02}:{:02} +0000] \"GET / HTTP/1.1\" 200 300 \"-\" \"agent\"\n",
+                number % 200,
+                second % 60
+            );
+        }
+    }
+    std::fs::write(&path, log).expect("room");
+    let options = Options {
+        clients: pseudonyms(),
+        networks: &Networks::Embedded,
+        panels: vec!["surges"],
+        explains: false,
+        threads: 1,
+    };
+    let paths = [path];
+    let report = Report::read(&Logs::new(&paths, None), options, &mut Progress::hidden(), |error| panic!("{error}"));
+    let summary = report.summary(5);
+    let surges = summary.panels.iter().find_map(|panel| match &panel.content {
+        Content::Surges(surges) => Some(surges),
+        _ => None,
+    });
+    let surges = surges.expect("the panel");
+    assert_eq!((surges.found.len(), surges.left_out.len()), (8, 2), "{surges:?}");
+    let shown = render(&summary, plain(100));
+    assert!(shown.contains("2 more that are weaker are not explained"), "{shown}");
+    let first = surges.left_out[0].from.replace('T', " ").replace('Z', "");
+    assert!(shown.contains(&first), "{shown}");
+}

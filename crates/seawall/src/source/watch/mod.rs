@@ -19,6 +19,7 @@ mod journal;
 pub mod place;
 mod positions;
 pub mod report;
+mod sampling;
 mod sensor;
 mod stream;
 mod syslog;

@@ -8,7 +8,6 @@ use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
-use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
@@ -16,6 +15,7 @@ use seawall_engine::units::Timestamp;
 
 use super::copy::PrivateCopy;
 use super::report::Report;
+use super::sampling::Sampling;
 use super::sensor::Sensor;
 use super::tail::Arrival;
 use super::watcher::Watcher;
@@ -23,12 +23,6 @@ use crate::source::follow::Pieces;
 
 /// What is read before others have their turn, in bytes.
 const TURN_BYTES: usize = 4 << 20;
-
-/// A pipe that has not been empty for this long comes faster than every line can be judged.
-const BEHIND_MAX: Duration = Duration::from_secs(5);
-
-/// One line in so many is judged then.
-const SAMPLED: u32 = 8;
 
 /// A pipe that is read.
 pub(super) struct Stream {
@@ -38,10 +32,7 @@ pub(super) struct Stream {
     /// Whether the end of a writer is not the end: others may come.
     stays: bool,
     is_over: bool,
-    behind_since: Option<Timestamp>,
-    /// Pieces of lines that were not judged since the last that was, and bytes of all of them.
-    since_judged: u32,
-    passed_over: u64,
+    sampling: Sampling,
 }
 
 impl Stream {
@@ -62,7 +53,7 @@ impl Stream {
         // As much as the system allows without privileges; what is no pipe has none.
         let _ = rustix::pipe::fcntl_setpipe_size(&file, 1 << 20);
         let pieces = Pieces::growing(file);
-        Self { pieces, sensor, copy, stays, is_over: false, behind_since: None, since_judged: 0, passed_over: 0 }
+        Self { pieces, sensor, copy, stays, is_over: false, sampling: Sampling::default() }
     }
 
     pub(super) fn is_over(&self) -> bool {
@@ -114,7 +105,7 @@ impl Stream {
                 break;
             }
         }
-        self.behind_since = has_more.then(|| self.behind_since.unwrap_or(now));
+        self.sampling.note(has_more, now);
         if let Some(copy) = &mut self.copy {
             copy.flush();
         }
@@ -123,9 +114,8 @@ impl Stream {
 
     /// Takes every piece that has been read; how many bytes they were.
     fn take(&mut self, watcher: &mut Watcher, now: Timestamp) -> usize {
-        let is_behind = self.behind_since.is_some_and(|since| now.since(since) > BEHIND_MAX);
-        let sampled = if is_behind { SAMPLED } else { 1 };
-        let arrival = Arrival { at: now, is_fresh: true, weight: sampled as f32 };
+        let interval = self.sampling.interval(now);
+        let arrival = Arrival { at: now, is_fresh: true, weight: interval as f32 };
         let mut read = 0;
         while let Some(piece) = self.pieces.ready() {
             read += piece.text.len();
@@ -135,12 +125,9 @@ impl Stream {
             if !piece.begins_line {
                 continue;
             }
-            self.since_judged += 1;
-            if self.since_judged < sampled {
-                self.passed_over += piece.text.len() as u64;
+            if !self.sampling.is_next(interval, piece.text.len()) {
                 continue;
             }
-            self.since_judged = 0;
             let line = piece.text.strip_suffix(b"\n").unwrap_or(piece.text);
             watcher.line(&mut self.sensor, line.strip_suffix(b"\r").unwrap_or(line), arrival);
         }
@@ -149,8 +136,8 @@ impl Stream {
 
     pub(super) fn report(&mut self, now: Timestamp) -> Report {
         let mut report = self.sensor.report(now);
-        report.log.lag_seconds = self.behind_since.map_or(0.0, |since| now.since(since).as_secs_f64());
-        report.log.passed_over_bytes = self.passed_over;
+        report.log.lag_seconds = self.sampling.lag_seconds(now);
+        report.log.passed_over_bytes = self.sampling.passed_over_bytes();
         report.log.copy = self.copy.as_ref().map(PrivateCopy::report);
         report
     }

@@ -17,6 +17,7 @@ use seawall_engine::units::Timestamp;
 use socket2::{SockRef, TcpKeepalive};
 
 use super::report::Report;
+use super::sampling::Sampling;
 use super::sensor::Sensor;
 use super::tail::Arrival;
 use super::watcher::Watcher;
@@ -45,8 +46,7 @@ pub(super) struct Syslog {
     socket: Socket,
     sensor: Sensor,
     buffer: Vec<u8>,
-    /// Since when there has been more than could be taken at once.
-    behind_since: Option<Timestamp>,
+    sampling: Sampling,
 }
 
 enum Socket {
@@ -94,7 +94,7 @@ impl Syslog {
     }
 
     fn new(socket: Socket, sensor: Sensor) -> Self {
-        let mut socket = Self { socket, sensor, buffer: vec![0; LINE_BYTES_MAX + 1], behind_since: None };
+        let mut socket = Self { socket, sensor, buffer: vec![0; LINE_BYTES_MAX + 1], sampling: Sampling::default() };
         socket.sensor.is_own = socket.local_address().is_none_or(|address| address.ip().is_loopback());
         socket
     }
@@ -125,14 +125,19 @@ impl Syslog {
     /// Takes what has come, and says whether there is more.
     pub(super) fn look(&mut self, watcher: &mut Watcher, now: Timestamp) -> bool {
         let has_more = self.take(watcher, now);
-        self.behind_since = has_more.then(|| self.behind_since.unwrap_or(now));
+        self.sampling.note(has_more, now);
         has_more
     }
 
     fn take(&mut self, watcher: &mut Watcher, now: Timestamp) -> bool {
-        let arrival = Arrival { at: now, is_fresh: true, weight: 1.0 };
-        let Self { socket, sensor, buffer, .. } = self;
-        let mut take = |message: &[u8]| watcher.line(sensor, message.trim_ascii_end(), arrival);
+        let Self { socket, sensor, buffer, sampling } = self;
+        let interval = sampling.interval(now);
+        let arrival = Arrival { at: now, is_fresh: true, weight: interval as f32 };
+        let mut take = |message: &[u8]| {
+            if sampling.is_next(interval, message.len()) {
+                watcher.line(sensor, message.trim_ascii_end(), arrival);
+            }
+        };
         if let Socket::Tcp(listener, senders) = socket {
             let mut has_more = false;
             senders.retain_mut(|sender| sender.read(buffer, now, &mut take, &mut has_more));
@@ -156,7 +161,8 @@ impl Syslog {
 
     pub(super) fn report(&mut self, now: Timestamp) -> Report {
         let mut report = self.sensor.report(now);
-        report.log.lag_seconds = self.behind_since.map_or(0.0, |since| now.since(since).as_secs_f64());
+        report.log.lag_seconds = self.sampling.lag_seconds(now);
+        report.log.passed_over_bytes = self.sampling.passed_over_bytes();
         if let Socket::Udp(socket) = &self.socket {
             report.log.dropped_datagrams = dropped(socket);
         }

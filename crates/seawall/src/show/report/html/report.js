@@ -165,8 +165,10 @@ function surges(panel) {
     one.append(element("p", surge.advice, "note"));
     made.append(one);
   }
-  for (const surge of panel.found) {
-    made.append(element("p", `${plain(surge.from)} to ${plain(surge.until)} UTC (${span(surge.seconds)}): ${surge.times_usual} times what is usual`));
+  const found = surge => element("p", `${plain(surge.from)} to ${plain(surge.until)} UTC (${span(surge.seconds)}): ${surge.times_usual} times what is usual`);
+  made.append(...panel.found.map(found));
+  if (panel.left_out.length) {
+    made.append(element("p", `${panel.left_out.length} more, weaker:`, "note"), ...panel.left_out.map(found));
   }
   return made;
 }
