@@ -36,6 +36,32 @@ fn who_came_in_the_minute_before_is_not_hit_for_an_agent_or_a_network_that_a_flo
     }
 }
 
+#[test]
+fn people_behind_one_address_who_load_the_parts_of_pages_are_let_be() {
+    let office = control::ALL.into_iter().find(|control| control.name == "office").expect("there is one");
+    let outcome = Grown::new(&Background::Synthetic(Synthetic::default()), 61).control(&office);
+    assert!(outcome.rules.is_empty(), "{:#?}\n{:#?}", outcome.rules, outcome.incidents);
+}
+
+#[test]
+fn a_flood_that_grows_slowly_is_told_by_its_agent_and_not_by_what_its_first_requests_share_with_others() {
+    for (name, seed) in [("ramp of half an hour", 6), ("ramp of six hours", 21)] {
+        let ramp = family::ALL.into_iter().find(|family| family.name == name).expect("there is one");
+        let outcome = Grown::new(&Background::Synthetic(Synthetic::default()), seed).family(&ramp);
+        let rules: Vec<&str> = outcome.rules.iter().map(|rule| rule.text.as_str()).collect();
+        assert_eq!(rules, [r#"user-agent = "QQGameHall""#], "{name}: {:#?}", outcome.incidents);
+    }
+}
+
+#[test]
+fn one_address_stays_slowed_down_on_the_first_day_while_its_connections_are_closed() {
+    let cold = family::ALL.into_iter().find(|family| family.name == "cold single address").expect("there is one");
+    for seed in [5, 8] {
+        let outcome = Grown::new(&Background::Synthetic(Synthetic::default()), seed).family(&cold);
+        assert!(outcome.recall >= 0.98, "seed {seed}: {} {:#?}", outcome.recall, outcome.incidents);
+    }
+}
+
 /// One client that asks for so many large pictures, four a second.
 fn pictures(seed: u64, count: usize) -> World {
     let mut world = World::warm(seed, Enforce::OnExcess);

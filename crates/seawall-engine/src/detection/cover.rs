@@ -32,6 +32,9 @@ const SAME_ROWS: f64 = 0.9;
 /// A rule that stands already is kept unless another is better by this, so that rules do not take turns.
 const STANDING_BONUS: f64 = 0.05;
 
+/// A rule in force that hurts no more than this, at the upper bound, is chosen before any other.
+const KEPT_COLLATERAL_MAX: f64 = 0.002;
+
 /// The most harm of a rule that is only a part of a set.
 const PART_COLLATERAL_MAX: f64 = 0.01;
 
@@ -43,7 +46,14 @@ const FOREIGN_ROWS_MIN: u32 = 50;
 const LEFT_MIN: f64 = 0.2;
 
 /// Chooses at most five of the candidates; empty when nothing tells the excess from what is normal.
-pub(crate) fn cover(candidates: &[Candidate], mining: &Mining<'_>, standing: &[Vec<Item>]) -> Vec<Candidate> {
+///
+/// `standing` are the rules there are, and `enforced` those of them that are in force.
+pub(crate) fn cover(
+    candidates: &[Candidate],
+    mining: &Mining<'_>,
+    standing: &[Vec<Item>],
+    enforced: &[Vec<Item>],
+) -> Vec<Candidate> {
     let mut chosen: Vec<Candidate> = Vec::new();
     let mut covered = Bits::new(mining.drawn());
     let is_standing = |candidate: &Candidate| standing.contains(&candidate.items);
@@ -68,7 +78,17 @@ pub(crate) fn cover(candidates: &[Candidate], mining: &Mining<'_>, standing: &[V
             .filter_map(|candidate| Some((candidate, score(candidate)?)))
             .filter(|(candidate, score)| acceptable(candidate, *score))
             .collect();
-        let Some((best, best_score)) = scored.iter().max_by(|first, second| first.1.total_cmp(&second.1)) else {
+        // First what is in force and hurts nobody: something wider explains a little more of any excess, by chance.
+        let is_kept = |candidate: &Candidate| {
+            candidate.score.collateral_upper <= KEPT_COLLATERAL_MAX && enforced.contains(&candidate.items)
+        };
+        let by_score = |first: &&(&Candidate, f64), second: &&(&Candidate, f64)| first.1.total_cmp(&second.1);
+        if let Some((kept, _)) = scored.iter().filter(|(candidate, _)| is_kept(candidate)).max_by(by_score) {
+            covered.add(&kept.matched);
+            chosen.push((*kept).clone());
+            continue;
+        }
+        let Some((best, best_score)) = scored.iter().max_by(by_score) else {
             break;
         };
         let same = |candidate: &Candidate| {
@@ -79,7 +99,7 @@ pub(crate) fn cover(candidates: &[Candidate], mining: &Mining<'_>, standing: &[V
         let is_unknown = !mining.is_known(&best.items) && mining.sender(&best.items) == Sender::Anyone;
         let tie = |candidate: &Candidate| {
             let is_address = is_unknown && mining.sender(&candidate.items) == Sender::Address;
-            if is_address { TIE_UNKNOWN } else { TIE.max(TIE_ROWS * mining.unit() / mining.excess()) }
+            if is_address { TIE_UNKNOWN } else { TIE.max(TIE_ROWS * mining.unit() / left) }
         };
         let tied: Vec<&Candidate> = scored
             .iter()

@@ -437,7 +437,7 @@ impl<'a> Inquiry<'a> {
             candidate.score.stability = (coverage - lost).clamp(0.0, 1.0);
             true
         });
-        cover(&candidates, mining, self.standing)
+        cover(&candidates, mining, self.standing, self.enforced)
     }
 
     /// Whether rules in force refuse most of what a further rule would hit of a cost. What they let pass to see what comes, and
