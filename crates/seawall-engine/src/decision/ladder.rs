@@ -68,6 +68,12 @@ impl Ladder {
         self.rules.iter().map(|held| &held.rule)
     }
 
+    /// The rules in force that hurt hardly anybody.
+    pub(crate) fn harmless_in_force(&self) -> impl Iterator<Item = &Rule> {
+        let held = self.rules.iter().filter(|held| held.rule.stage == Stage::Enforced);
+        held.filter(|held| held.evidence.collateral_upper <= HARMLESS_COLLATERAL).map(|held| &held.rule)
+    }
+
     /// The rules of an incident.
     pub(crate) fn of_incident(&self, incident: u32) -> Vec<RuleId> {
         self.rules.iter().filter(|held| held.incident == incident).map(|held| held.rule.id).collect()

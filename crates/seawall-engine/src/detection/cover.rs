@@ -32,9 +32,6 @@ const SAME_ROWS: f64 = 0.9;
 /// A rule that stands already is kept unless another is better by this, so that rules do not take turns.
 const STANDING_BONUS: f64 = 0.05;
 
-/// A rule in force that hurts no more than this, at the upper bound, is chosen before any other.
-const KEPT_COLLATERAL_MAX: f64 = 0.002;
-
 /// The most harm of a rule that is only a part of a set.
 const PART_COLLATERAL_MAX: f64 = 0.01;
 
@@ -47,12 +44,12 @@ const LEFT_MIN: f64 = 0.2;
 
 /// Chooses at most five of the candidates; empty when nothing tells the excess from what is normal.
 ///
-/// `standing` are the rules there are, and `enforced` those of them that are in force.
+/// `standing` are the rules there are, and `kept` those of them that are in force and hurt hardly anybody.
 pub(crate) fn cover(
     candidates: &[Candidate],
     mining: &Mining<'_>,
     standing: &[Vec<Item>],
-    enforced: &[Vec<Item>],
+    kept: &[Vec<Item>],
 ) -> Vec<Candidate> {
     let mut chosen: Vec<Candidate> = Vec::new();
     let mut covered = Bits::new(mining.drawn());
@@ -79,13 +76,11 @@ pub(crate) fn cover(
             .filter(|(candidate, score)| acceptable(candidate, *score))
             .collect();
         // First what is in force and hurts nobody: something wider explains a little more of any excess, by chance.
-        let is_kept = |candidate: &Candidate| {
-            candidate.score.collateral_upper <= KEPT_COLLATERAL_MAX && enforced.contains(&candidate.items)
-        };
+        let is_kept = |candidate: &Candidate| kept.contains(&candidate.items);
         let by_score = |first: &&(&Candidate, f64), second: &&(&Candidate, f64)| first.1.total_cmp(&second.1);
-        if let Some((kept, _)) = scored.iter().filter(|(candidate, _)| is_kept(candidate)).max_by(by_score) {
-            covered.add(&kept.matched);
-            chosen.push((*kept).clone());
+        if let Some((first, _)) = scored.iter().filter(|(candidate, _)| is_kept(candidate)).max_by(by_score) {
+            covered.add(&first.matched);
+            chosen.push((*first).clone());
             continue;
         }
         let Some((best, best_score)) = scored.iter().max_by(by_score) else {

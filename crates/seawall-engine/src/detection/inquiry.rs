@@ -83,6 +83,9 @@ const KNOWN_SHARE: f64 = 0.8;
 /// What has this share of its requests in common with what may be a crowd is a side of it.
 const SIDE_SHARE: f64 = 0.3;
 
+/// Rules in force take care of what a further rule is about when they hit this share of it.
+const TAKEN_CARE_SHARE: f64 = 0.8;
+
 /// Whose requests all share a value when this share does.
 const CLOSURE_SHARE: f64 = 0.98;
 const CLOSURE_MAX: usize = 8;
@@ -103,8 +106,8 @@ pub(crate) struct Inquiry<'a> {
     pub(crate) before: Option<&'a Before>,
     /// The values of the rules that stand already.
     pub(crate) standing: &'a [Vec<Item>],
-    /// Those of them that are in force.
-    pub(crate) enforced: &'a [Vec<Item>],
+    /// Those of them that are in force and hurt hardly anybody: what they hit is explained.
+    pub(crate) kept: &'a [Vec<Item>],
     /// Whether it was a crowd until just now.
     pub(crate) was_crowd: bool,
     /// Whether it was noticed only just now, by clients who arrive with one agent that ordinary visitors do not have: in the
@@ -424,7 +427,7 @@ impl<'a> Inquiry<'a> {
             if names_clients && 2 * parts >= since_onset.len() && view.people.users(items) > USERS_MAX {
                 return false;
             }
-            if self.is_of_newcomers && !self.has_rare_mark(items) || self.is_taken_care_of(cost, items, window) {
+            if self.is_of_newcomers && !self.has_rare_word(items) || self.is_taken_care_of(cost, items, window) {
                 return false;
             }
             if let Some((share, upper)) = self.before.and_then(|before| before.hit(items, self.has_rare_mark(items))) {
@@ -437,19 +440,20 @@ impl<'a> Inquiry<'a> {
             candidate.score.stability = (coverage - lost).clamp(0.0, 1.0);
             true
         });
-        cover(&candidates, mining, self.standing, self.enforced)
+        cover(&candidates, mining, self.standing, self.kept)
     }
 
-    /// Whether rules in force refuse most of what a further rule would hit of a cost. What they let pass to see what comes, and
-    /// what a refusal costs, is little, but beside ordinary traffic it stands out as the flood did.
+    /// Whether rules in force hit nearly all of a cost that a further rule would hit. One ordinary request beside what they hit
+    /// makes something wider explain more; and what they let pass to see what comes, with what a refusal costs, stands out in time
+    /// and bytes as the flood did.
     fn is_taken_care_of(&self, cost: CostKind, items: &[Item], matching: &[&Sampled<'_>]) -> bool {
-        if cost == CostKind::Requests || self.standing.iter().any(|standing| standing == items) {
+        if self.kept.is_empty() || self.standing.iter().any(|standing| standing == items) {
             return false;
         }
-        let is_hit = |sampled: &&&Sampled<'_>| self.enforced.iter().any(|rule| sampled.row.marks.has_all(rule));
+        let is_hit = |sampled: &&&Sampled<'_>| self.kept.iter().any(|rule| sampled.row.marks.has_all(rule));
         let all: f64 = matching.iter().map(|sampled| sampled.cost(cost as usize)).sum();
         let hit: f64 = matching.iter().filter(is_hit).map(|sampled| sampled.cost(cost as usize)).sum();
-        hit > 0.0 && 2.0 * hit >= all
+        hit > 0.0 && hit >= TAKEN_CARE_SHARE * all
     }
 
     /// Whether a rule may name this value: no word of any address in an agent, and no network that holds anyone on the
@@ -555,15 +559,24 @@ impl<'a> Inquiry<'a> {
         marks.any(|mark| !self.material.reference.has_all(&[*mark]))
     }
 
-    /// Whether the mark of a sender, or a word of its agent, is among these that hardly any normal request has: what grows slowly has taught a little of its
+    /// Whether the mark of a sender is among these that hardly any normal request has: what grows slowly has taught a little of its
     /// own before it is noticed.
     fn has_rare_mark(&self, items: &[Item]) -> bool {
-        let is_rare = |mark: &Item| match self.seen.and_then(|seen| seen.share(*mark)) {
+        items.iter().any(|item| item.attribute.is_mark() && self.is_rare(*item))
+    }
+
+    /// The same of a word of its agent, too.
+    fn has_rare_word(&self, items: &[Item]) -> bool {
+        let is_word = |item: &&Item| item.attribute == Attribute::UserAgentWord;
+        self.has_rare_mark(items) || items.iter().filter(is_word).any(|word| self.is_rare(*word))
+    }
+
+    fn is_rare(&self, item: Item) -> bool {
+        let is_rare = match self.seen.and_then(|seen| seen.share(item)) {
             Some(share) => share <= RARE_SHARE,
-            None => !self.material.reference.has_all(&[*mark]),
+            None => !self.material.reference.has_all(&[item]),
         };
-        let is_of_sender = |attribute: Attribute| attribute.is_mark() || attribute == Attribute::UserAgentWord;
-        items.iter().any(|item| is_of_sender(item.attribute) && item.hash != ABSENT && is_rare(item))
+        item.hash != ABSENT && is_rare
     }
 
     fn verdict(&self, choices: &[Choice], covered: f64, is_answered: bool, external: bool, whole: Crowd) -> Verdict {

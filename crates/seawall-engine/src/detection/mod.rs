@@ -594,11 +594,11 @@ impl Detector {
         let (id, onset, costs) = (incident.id, incident.onset, incident.costs.clone());
         let was_crowd = incident.was_crowd(now);
         let is_of_newcomers = incident.is_of_newcomers(now);
-        let values = |is_meant: fn(Stage) -> bool| -> Vec<Vec<Item>> {
-            let rules = self.ladder.rules().filter(|rule| is_meant(rule.stage));
+        let values = |rules: &mut dyn Iterator<Item = &Rule>| -> Vec<Vec<Item>> {
             rules.filter_map(|rule| self.values.get(&rule.id).cloned()).collect()
         };
-        let (standing, enforced) = (values(|stage| stage != Stage::Retired), values(|stage| stage == Stage::Enforced));
+        let standing = values(&mut self.ladder.rules().filter(|rule| rule.stage != Stage::Retired));
+        let kept = values(&mut self.ladder.harmless_in_force());
         // Beside an incident that has been going on, as a crowd, what has just begun is small: it is looked for by itself.
         let is_fresh = incident.is_due_for_newcomers(now)
             && newcomer.is_some_and(|newcomer| self.is_unanswered(newcomer, &standing, now));
@@ -629,7 +629,7 @@ impl Detector {
             rhythms: &self.rhythms,
             before: Some(&self.before),
             standing: &standing,
-            enforced: &enforced,
+            kept: &kept,
             was_crowd,
             is_of_newcomers,
         }

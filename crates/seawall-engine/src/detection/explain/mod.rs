@@ -252,7 +252,7 @@ impl Explainer {
             // The log's other hours are what is normal, those before the surge with them.
             before: None,
             standing: &[],
-            enforced: &[],
+            kept: &[],
             was_crowd: false,
             is_of_newcomers: false,
         };
