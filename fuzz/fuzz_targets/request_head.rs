@@ -28,8 +28,14 @@ fuzz_target!(|text: &[u8]| {
     if at_once == Ok(true) {
         assert_ne!(in_pieces, Ok(false));
     }
+    if in_pieces == Ok(true) {
+        assert_eq!(at_once, Ok(true));
+    }
     let mut room = header_room();
     let parsed = Head::parse(text, &mut room);
+    if at_once == Ok(true) && in_pieces.is_err() {
+        assert!(parsed.is_err(), "what is no HTTP in pieces is none at once");
+    }
     // Only what is whole is ever parsed; a line that ends with a line feed alone never is.
     if let (Ok(true), Ok(head)) = (at_once, parsed) {
         assert!(head.length <= text.len() && text[..head.length].ends_with(b"\r\n\r\n"));

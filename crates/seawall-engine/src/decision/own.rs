@@ -240,7 +240,7 @@ impl OwnRules {
             refused: held.refused,
             canaries: 0,
             spared: 0,
-            closed: 0,
+            closed: held.closed,
             collateral_actual: None,
         };
         self.rules.iter().map(status).collect()

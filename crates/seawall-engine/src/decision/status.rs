@@ -288,7 +288,7 @@ pub enum EventKind {
     DriftEnded,
     /// A rule that people said used to match, and no longer does while traffic goes on.
     RuleSilent,
-    /// It does again.
+    /// It does again, or is not missed any more.
     RuleHeard,
     /// A sensor no longer tells what it is there to tell.
     SensorSilent,

@@ -185,6 +185,9 @@ impl Gate {
             }
         }
         self.states = states;
+        if self.rules.limits_mark != rules.limits_mark {
+            self.limit_voters = [Voters::default(); LIMITS_MAX];
+        }
         let before = std::mem::replace(&mut self.rules, rules);
         let (pardons, before) = (&self.rules.pardons, &before.pardons);
         let everyone = pardons.everyone != before.everyone;

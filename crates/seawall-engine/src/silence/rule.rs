@@ -29,6 +29,9 @@ const TRAFFIC_SHARE: f64 = 0.8;
 /// one ban can be of a network. Some bans come at any time, for other reasons.
 const KEPT_AWAY_SHARE: f64 = 0.25;
 
+/// A rule that has matched nothing for so long is not missed any more: whom it is about may have gone for good.
+const MISSED_FOR: Duration = Duration::from_secs(6 * 3_600);
+
 /// What a rule has met since it was put in force.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RuleReading {
@@ -67,6 +70,8 @@ pub enum RuleChange {
     Raised(String),
     /// It does again.
     Cleared,
+    /// It is not missed any more although it does not; why.
+    Forgotten(&'static str),
 }
 
 /// Watches one rule.
@@ -123,7 +128,7 @@ impl RuleSilence {
             // It is counted anew, so nothing is known of it.
             let was_silent = self.is_silent;
             *self = Self { last: Some(*reading), ..Self::default() };
-            return was_silent.then_some(RuleChange::Cleared);
+            return was_silent.then_some(RuleChange::Forgotten("it is counted anew"));
         }
         if reading.matched > before.matched {
             self.logged = surrounding.logged;
@@ -131,6 +136,10 @@ impl RuleSilence {
         }
         let (since, (matched, requests)) = (self.since?, self.matched?);
         let silence = now.since(matched);
+        if self.is_silent && silence >= MISSED_FOR {
+            *self = Self { last: self.last, ..Self::default() };
+            return Some(RuleChange::Forgotten("it has matched nothing for six hours"));
+        }
         if silence <= SILENCE_MIN / 4 {
             self.logged = surrounding.logged;
         }
@@ -334,5 +343,18 @@ mod tests {
         watched.run(400, 10, 1, &[]);
         watched.reading.matched = 0;
         assert_eq!(watched.run(600, 10, 0, &[]), [], "it is counted anew");
+        watched.run(400, 10, 1, &[]);
+        assert_eq!(watched.run(600, 10, 0, &[]).len(), 1);
+        watched.reading.matched = 0;
+        assert!(matches!(watched.run(1, 10, 0, &[])[..], [(0, RuleChange::Forgotten(_))]));
+    }
+
+    #[test]
+    fn who_never_comes_back_is_not_missed_for_ever() {
+        let mut watched = Watched::new();
+        watched.run(400, 10, 1, &[]);
+        assert_eq!(watched.run(600, 10, 0, &[]).len(), 1);
+        let told = watched.run(6 * 3_600, 10, 0, &[]);
+        assert!(matches!(told[..], [(_, RuleChange::Forgotten(_))]), "{told:?}");
     }
 }

@@ -193,13 +193,14 @@ impl Unfinished {
         match self {
             Self::Itself(_) => Ok(()),
             Self::Nameless { file, replaced } => {
-                replaced.map_or(Ok(()), |replaced| take_after(&file, replaced))?;
                 let itself = PathBuf::from(format!("{OWN_FILES}/{}", file.as_raw_fd()));
                 // What has no name cannot take that of another file at once.
                 let mut builder = tempfile::Builder::new();
                 let named = builder
                     .prefix(UNFINISHED_PREFIX)
                     .make_in(folder_of(path), |name| Ok(linkat(CWD, &itself, CWD, name, AtFlags::SYMLINK_FOLLOW)?))?;
+                // Only now: a file of somebody else could not be linked.
+                replaced.map_or(Ok(()), |replaced| take_after(&file, replaced))?;
                 named.persist(path).map_err(|error| error.error)
             }
             Self::Beside { file, replaced } => {
@@ -365,6 +366,10 @@ mod tests {
     #[test]
     fn of_what_is_not_finished_nothing_is_left() {
         let folder = tempfile::tempdir().expect("a folder");
+        if nameless(folder.path(), 0o600).is_none() {
+            eprintln!("skipped: here every file has a name");
+            return;
+        }
         let path = folder.path().join("page");
         let mut output = OutputFile::open("--html", &path, &[], Some(&PAGE)).expect("it may be written");
         output.write_all(b"<page>").expect("room");

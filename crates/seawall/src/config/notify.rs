@@ -148,7 +148,7 @@ const KINDS: &[(&str, EventKind, &str)] = &[
         EventKind::RuleSilent,
         "a rule or limit of yours used to match, and no longer does while traffic goes on",
     ),
-    ("rule-heard", EventKind::RuleHeard, "it does again"),
+    ("rule-heard", EventKind::RuleHeard, "it does again, or is not missed any more"),
 ];
 
 fn located(from: &Spanned<Secret>, folder: &Path) -> Secret {

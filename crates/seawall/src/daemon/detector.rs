@@ -327,7 +327,7 @@ impl Detecting {
             self.own_changed(running, &ended);
         }
         self.listen(running, now);
-        self.miss_rules(running, now, totals.requests);
+        self.miss_rules(running, now, &totals);
         self.publish_rules(running);
         self.tell_edge(running, now);
         self.publish_snapshot(running, now, totals, limits);
@@ -350,32 +350,36 @@ impl Detecting {
     }
 
     /// Notes which of the rules that people said no longer match.
-    fn miss_rules(&self, running: &mut Running, now: Timestamp, requests: u64) {
+    fn miss_rules(&self, running: &mut Running, now: Timestamp, totals: &TrafficTotals) {
         if !running.rule_silences.is_due(now) {
             return;
         }
         let enforcement = self.enforcement.status.load();
         let held = enforcement.bans + enforcement.kernel.clients + enforcement.kernel.networks;
+        // A client that comes to every gate votes at each.
+        let gates = self.traffic.len().max(1) as u64;
         let own = running.own.for_gate();
         let said = |(id, reading): (RuleId, RuleReading)| {
             let rule = own.iter().find(|rule| rule.id == id)?;
-            let reading = RuleReading { kept_away: reading.kept_away + held, ..reading };
+            let reading = RuleReading { votes: reading.votes / gates, kept_away: reading.kept_away + held, ..reading };
             Some(Said { name: format!("rule {id} ({rule})"), expression: Expression::from(rule), reading })
         };
         let rules = self.shared.rules.load();
         // In a panic nothing is in force, and so nothing matches.
         let own = running.own.met().filter(|_| !running.is_panicked).filter_map(said);
+        // Whom rules refuse no longer comes to a limit that asks for the answer, nor does who is closed unread.
+        let turned_away = totals.refused_rule + totals.dropped_rule + totals.closed_unread;
         // One that counts all requests falls silent with the sensor alone.
         let limits = rules.limits().filter_map(|limit| {
             let (matched, votes) = limit.counts.met();
             Some(Said {
                 name: format!("limit \"{}\"", limit.name),
                 expression: limit.rule.clone()?,
-                reading: RuleReading { matched, votes, kept_away: held },
+                reading: RuleReading { matched, votes: votes / gates, kept_away: held + turned_away },
             })
         });
         let said: Vec<Said> = own.chain(limits).collect();
-        for event in running.rule_silences.look(now, &said, requests, &self.intake.readings()) {
+        for event in running.rule_silences.look(now, &said, totals.requests, &self.intake.readings()) {
             self.note(running, Some(event));
         }
     }

@@ -45,9 +45,15 @@ impl RuleSilences {
     /// Looks at the rules. `requests` have come in all; `readings` are those of the logs, where logs are read.
     pub(super) fn look(&mut self, now: Timestamp, said: &[Said], requests: u64, readings: &[Reading]) -> Vec<Event> {
         self.looked = now;
-        self.watched.retain(|name, _| said.iter().any(|rule| rule.name == *name));
         let surrounding = Surrounding { requests, logged: logged(readings) };
         let mut events = Vec::new();
+        self.watched.retain(|name, watched| {
+            let is_there = said.iter().any(|rule| rule.name == *name);
+            if !is_there && watched.alarm.is_some() {
+                events.push(heard(now, format!("{name} is not missed any more: it is not there")));
+            }
+            is_there
+        });
         for Said { name, expression, reading } in said {
             let Watched { silence, alarm } = self.watched.entry(name.clone()).or_default();
             let asked = expression.conditions().into_iter().filter_map(|condition| condition.subject().attribute());
@@ -59,8 +65,11 @@ impl RuleSilences {
                 }
                 Some(RuleChange::Cleared) => {
                     *alarm = None;
-                    let text = format!("{name} matches again");
-                    events.push(Event { at: now, kind: EventKind::RuleHeard, text });
+                    events.push(heard(now, format!("{name} matches again")));
+                }
+                Some(RuleChange::Forgotten(why)) => {
+                    *alarm = None;
+                    events.push(heard(now, format!("{name} is not missed any more: {why}")));
                 }
                 None => {}
             }
@@ -74,6 +83,10 @@ impl RuleSilences {
         alarms.sort_by(|one, other| (one.since, &one.rule).cmp(&(other.since, &other.rule)));
         alarms
     }
+}
+
+const fn heard(at: Timestamp, text: String) -> Event {
+    Event { at, kind: EventKind::RuleHeard, text }
 }
 
 /// The requests of all logs, and how many had each field; none where no log is read.
@@ -124,7 +137,19 @@ mod tests {
         let events = silences.look(at(460), &[said(400)], 4_600, &reading(4_600, 4_600));
         assert_eq!(events.first().map(|event| event.kind), Some(EventKind::RuleHeard));
         assert_eq!(silences.alarms(), []);
-        silences.look(at(461), &[], 4_610, &[]);
+        for second in 461..1_000 {
+            silences.look(at(second), &[said(second)], 10 * second, &[]);
+        }
+        for second in 1_000..1_100 {
+            silences.look(at(second), &[said(999)], 10 * second, &[]);
+        }
+        assert_eq!(silences.alarms().len(), 1);
+        let events = silences.look(at(1_100), &[], 11_000, &[]);
+        assert_eq!(
+            events.first().map(|event| event.kind),
+            Some(EventKind::RuleHeard),
+            "whoever was told hears of the end"
+        );
         assert!(silences.watched.is_empty());
     }
 }

@@ -60,6 +60,9 @@ pub fn render(snapshot: &Snapshot, width: usize) -> String {
     lines.extend(
         silent.map(|alarm| format!("ALARM       {} {}", escape(alarm.rule.as_bytes()), escape(alarm.text.as_bytes()))),
     );
+    if let Some(more @ 1..) = snapshot.silent_rules.len().checked_sub(SILENT_RULES_MAX) {
+        lines.push(format!("ALARM       {more} more no longer match (status --json names them)"));
+    }
     let fails = |site: &&SiteStatus| site.state == SiteState::Fails;
     lines.extend(snapshot.sites.iter().filter(fails).take(SITES_MAX).map(failing));
     let troubled = snapshot.notifications.iter().filter_map(|notified| Some((notified, notified.trouble.as_ref()?)));

@@ -14,8 +14,9 @@ use super::table::Desired;
 /// How often connections of clients that were banned are looked for, at most: the kernel goes through all there are for it.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long those of a client that went on after refusals wait for others: the gate has closed the one that it went on by, and
-/// of the rest nothing comes in any more. While a flood is handed down, somebody is in each second.
+/// How long those of a client that went on after refusals wait for others: nothing comes in by them any more, and in line the gate
+/// has closed the one that it went on by, while beside a web server each keeps its place there for so long. While a flood is
+/// handed down, somebody is in each second.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Banned clients whose connections are to be ended.
