@@ -80,7 +80,7 @@ fn posts_to_one_file_from_thousands_of_addresses_name_the_agent() {
             assert!(rules.iter().any(|rule| rule.contains("QQGameHall")), "{rules:?}");
             let incident = &world.status().incidents[0];
             assert_eq!(incident.verdict, Verdict::Explained);
-            assert!(incident.shapes.contains(&Shape::PostToStatic), "{incident:?}");
+            assert!(incident.has_shape(Shape::PostToStatic), "{incident:?}");
             times.push(world.tally.time_to_rule.expect("a rule"));
         }
     }
@@ -224,7 +224,7 @@ fn a_link_on_a_big_site_is_a_crowd() {
         spared("crowd", &world);
         let incident = &world.status().incidents[0];
         assert_eq!(incident.verdict, Verdict::Crowd, "{incident:?}");
-        assert!(incident.shapes.contains(&Shape::Crowd));
+        assert!(incident.has_shape(Shape::Crowd));
     }
 }
 
@@ -280,7 +280,7 @@ fn traffic_for_others_is_explained_without_a_rule() {
         spared("misdirected", &world);
         let incident = &world.status().incidents[0];
         assert_eq!(incident.verdict, Verdict::Explained, "{incident:?}");
-        assert!(incident.shapes.contains(&Shape::Misdirected), "{incident:?}");
+        assert!(incident.has_shape(Shape::Misdirected), "{incident:?}");
     }
 }
 
@@ -357,7 +357,7 @@ fn senders_that_have_behaved_before_are_stopped_all_the_same() {
 
 /// Whether the latest incident shows this shape.
 fn shows(world: &World, shape: Shape) -> bool {
-    world.status().incidents.first().is_some_and(|incident| incident.shapes.contains(&shape))
+    world.status().incidents.first().is_some_and(|incident| incident.has_shape(shape))
 }
 
 /// Traffic of one kind for half a minute.
@@ -464,7 +464,7 @@ fn a_guard_started_in_a_flood_slows_it_down_and_nobody_else() {
         let rules = stopped("started in the flood", &world, 10.0, 0.95);
         assert!(rules.iter().any(|rule| rule.contains("QQGameHall")), "{rules:?}");
         let status = world.status();
-        assert!(status.cold && status.incidents[0].shapes.contains(&Shape::PostToStatic), "{status:#?}");
+        assert!(status.cold && status.incidents[0].has_shape(Shape::PostToStatic), "{status:#?}");
         for rule in status.rules.iter().filter(|rule| rule.stage == Stage::Enforced) {
             assert!(matches!(rule.action, Action::Throttle { .. }), "{rule:?}");
             assert!(rule.expires.is_some_and(|expires| expires.since(world.now) <= Duration::from_secs(60)));

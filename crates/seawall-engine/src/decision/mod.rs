@@ -23,5 +23,5 @@ pub use policy::Enforce;
 pub(crate) use policy::Permit;
 pub use rule::{Action, Condition, Rule, RuleId, Stage};
 pub use status::{
-    Aspect, CostKind, Drift, Event, EventKind, Evidence, IncidentStatus, RuleStatus, Shape, Status, Verdict,
+    Aspect, CostKind, Drift, Event, EventKind, Evidence, IncidentStatus, NamedShape, RuleStatus, Shape, Status, Verdict,
 };

@@ -111,7 +111,7 @@ pub struct IncidentStatus {
     /// What the excess is.
     pub verdict: Verdict,
     /// The well-known shapes that it shows.
-    pub shapes: Vec<Shape>,
+    pub shapes: Vec<NamedShape>,
     /// The verdict in a sentence, for people.
     pub explanation: String,
     /// The rules made for it.
@@ -163,6 +163,22 @@ pub enum Verdict {
     Crowd,
     /// The cause is in no attribute of the requests, as with a slow backend.
     External,
+}
+
+impl IncidentStatus {
+    /// Whether it shows this shape.
+    pub fn has_shape(&self, shape: Shape) -> bool {
+        self.shapes.iter().any(|named| named.shape == shape)
+    }
+}
+
+/// A well-known shape, and what it is told by.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NamedShape {
+    /// Which.
+    pub shape: Shape,
+    /// A sentence for people, with numbers.
+    pub evidence: String,
 }
 
 /// A well-known shape of unwanted or unusual traffic.

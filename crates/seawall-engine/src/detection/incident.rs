@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::decision::{CostKind, Event, EventKind, IncidentStatus, Ladder, Shape, Verdict};
+use crate::decision::{CostKind, Event, EventKind, IncidentStatus, Ladder, NamedShape, Verdict};
 use crate::units::Timestamp;
 
 use super::inquiry::EXPLAINED_SHARE;
@@ -60,7 +60,7 @@ pub(crate) struct Incident {
     /// Since when the verdict stands, and until when it was a crowd that had been one for a while.
     since: Timestamp,
     crowd_until: Option<Timestamp>,
-    shapes: Vec<Shape>,
+    shapes: Vec<NamedShape>,
     explanation: String,
     offered_rate: f64,
     offered_peak: f64,
@@ -131,7 +131,7 @@ impl Incident {
 #[derive(Clone, Debug)]
 pub(crate) struct Judgement {
     pub(crate) verdict: Verdict,
-    pub(crate) shapes: Vec<Shape>,
+    pub(crate) shapes: Vec<NamedShape>,
     pub(crate) explanation: String,
     /// Whether it has found rules, and knows of each that it hits no crowd.
     pub(crate) is_cleared: bool,

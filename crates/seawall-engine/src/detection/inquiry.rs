@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use rustc_hash::FxHashSet;
 
 use crate::address::AddressSet;
-use crate::decision::{Condition, CostKind, Evidence, Finding, Shape, Verdict};
+use crate::decision::{Condition, CostKind, Evidence, Finding, NamedShape, Shape, Verdict};
 use crate::observation::attribute::Attribute;
 
 use super::RARE_SHARE;
@@ -119,7 +119,7 @@ pub(crate) struct Inquiry<'a> {
 #[derive(Debug)]
 pub(crate) struct Insight {
     pub(crate) verdict: Verdict,
-    pub(crate) shapes: Vec<Shape>,
+    pub(crate) shapes: Vec<NamedShape>,
     pub(crate) explanation: String,
     /// What could become rules, with the values behind the conditions.
     pub(crate) findings: Vec<Found>,
@@ -224,14 +224,15 @@ impl<'a> Inquiry<'a> {
         let (findings, crowds) = self.findings(&choices, &view, verdict);
         let is_leftover = self.was_crowd && findings.is_empty() && !crowds.is_empty();
         let verdict = if is_leftover { Verdict::Crowd } else { verdict };
-        if verdict == Verdict::Crowd {
-            shapes.push(Shape::Crowd);
-            shapes.retain(|shape| *shape != Shape::Distributed);
-        }
         let crowd_reason = choices.iter().map(|choice| choice.crowd).chain([whole]).find_map(|crowd| match crowd {
             Crowd::Yes(reason) => Some(reason),
             Crowd::No | Crowd::TooEarly => None,
         });
+        if verdict == Verdict::Crowd {
+            let evidence = crowd_reason.unwrap_or("what is left of a crowd").to_owned();
+            shapes.push(NamedShape { shape: Shape::Crowd, evidence });
+            shapes.retain(|named| named.shape != Shape::Distributed);
+        }
         let explanation = explanation(
             verdict,
             self.costs.first().copied().unwrap_or(CostKind::Requests),

@@ -475,7 +475,8 @@ fn targets(asked: &Targets, outcome: &Outcome) -> Vec<Target> {
         ask("verdict", word(verdict), if found.is_empty() { "no incident".to_owned() } else { found }, met);
     }
     if let Some(shape) = asked.shape {
-        let shapes: Vec<_> = outcome.incidents.iter().flat_map(|incident| incident.shapes.iter().copied()).collect();
+        let shapes: Vec<_> =
+            outcome.incidents.iter().flat_map(|incident| &incident.shapes).map(|named| named.shape).collect();
         let found = shapes.iter().map(word).collect::<Vec<_>>().join(", ");
         ask("shape", word(shape), if found.is_empty() { "none".to_owned() } else { found }, shapes.contains(&shape));
     }

@@ -23,7 +23,7 @@ mod unsure;
 mod usual;
 
 use crate::address::{AddressSet, ClientAddress};
-use crate::decision::{Condition, CostKind, Evidence, Shape, Verdict};
+use crate::decision::{Condition, CostKind, Evidence, NamedShape, Shape, Verdict};
 use crate::observation::Observation;
 use crate::observation::attribute::{Attribute, cut};
 
@@ -68,7 +68,7 @@ pub struct Explained {
     /// log has no later.
     pub verdict: Verdict,
     /// The well-known shapes that it shows.
-    pub shapes: Vec<Shape>,
+    pub shapes: Vec<NamedShape>,
     /// The verdict in a sentence.
     pub explanation: String,
     /// The rules that explain it, the best first.
@@ -80,6 +80,13 @@ pub struct Explained {
     pub clients: Vec<(ClientAddress, f64)>,
     /// The network with most of that, where the log has addresses.
     pub heaviest: Option<Heaviest>,
+}
+
+impl Explained {
+    /// Whether it shows this shape.
+    pub fn has_shape(&self, shape: Shape) -> bool {
+        self.shapes.iter().any(|named| named.shape == shape)
+    }
 }
 
 /// A rule that explains a surge.
@@ -258,11 +265,9 @@ impl Explainer {
         };
         let mut insight = inquiry.look();
         let requests = surge.levels.iter().find(|level| level.cost == CostKind::Requests);
-        if requests.is_some_and(|level| sampling.retries.is_storm(level.excess))
-            && !insight.shapes.contains(&Shape::RetryStorm)
-        {
-            insight.shapes.push(Shape::RetryStorm);
-        }
+        let is_named = insight.shapes.iter().any(|named| named.shape == Shape::RetryStorm);
+        let storm = requests.and_then(|level| sampling.retries.storm(level.excess)).filter(|_| !is_named);
+        insight.shapes.extend(storm);
         let matching = |items: &[Item]| -> Vec<Sampled<'_>> {
             rows.iter().filter(|sampled| sampled.row.marks.has_all(items)).copied().collect()
         };

@@ -4,6 +4,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::Scene;
 use crate::observation::attribute::Attribute;
+use crate::units::counted;
 
 /// Different paths that a client asks for, at least: a browser loads as many parts of a page, but not as many pages.
 const PATHS_MIN: usize = 20;
@@ -22,7 +23,7 @@ struct Asked {
     statics: f64,
 }
 
-pub(super) fn shows(scene: &Scene<'_>) -> bool {
+pub(super) fn shows(scene: &Scene<'_>) -> Option<String> {
     let mut clients: FxHashMap<u32, Asked> = FxHashMap::default();
     let known = scene.rows.iter().filter(|sampled| sampled.row.client_hash != 0 && sampled.row.is_mineable());
     for sampled in known {
@@ -34,6 +35,11 @@ pub(super) fn shows(scene: &Scene<'_>) -> bool {
         }
     }
     let crawls = |asked: &&Asked| asked.paths.len() >= PATHS_MIN && asked.statics <= STATIC_SHARE_MAX * asked.requests;
-    let crawled: f64 = clients.values().filter(crawls).map(|asked| asked.requests).sum();
-    crawled > 0.0 && crawled >= SHARE_MIN * scene.excess()
+    let crawlers = || clients.values().filter(crawls);
+    let crawled: f64 = crawlers().map(|asked| asked.requests).sum();
+    (crawled > 0.0 && crawled >= SHARE_MIN * scene.excess()).then(|| {
+        let paths = crawlers().map(|asked| asked.paths.len()).max().unwrap_or_default();
+        let who = counted(crawlers().count() as u64, "client");
+        format!("{who} asked for up to {paths} different paths each, and for next to no parts of pages")
+    })
 }

@@ -14,7 +14,7 @@ const REQUESTS_PER_CLIENT_MAX: f64 = 3.0;
 /// The share of the requests that go to one path or directory.
 const TARGET_SHARE_MIN: f64 = 0.5;
 
-pub(super) fn shows(scene: &Scene<'_>) -> bool {
+pub(super) fn shows(scene: &Scene<'_>) -> Option<String> {
     let mut clients = FxHashSet::default();
     let mut targets: FxHashMap<u32, f64> = FxHashMap::default();
     let mut requests = 0.0;
@@ -24,8 +24,12 @@ pub(super) fn shows(scene: &Scene<'_>) -> bool {
         *targets.entry(sampled.row.marks.one(Attribute::Path)).or_default() += sampled.cost(0);
     }
     let target = targets.values().copied().fold(0.0, f64::max);
-    clients.len() >= CLIENTS_MIN
+    let is_distributed = clients.len() >= CLIENTS_MIN
         && scene.excess() > scene.expected
         && requests <= REQUESTS_PER_CLIENT_MAX * clients.len() as f64
-        && target >= TARGET_SHARE_MIN * requests
+        && target >= TARGET_SHARE_MIN * requests;
+    is_distributed.then(|| {
+        let (each, share) = (requests / clients.len() as f64, target / requests * 100.0);
+        format!("{} clients sent {each:.1} requests each, {share:.0}% of them for one path", clients.len())
+    })
 }

@@ -40,7 +40,7 @@ const RAYLEIGH_MIN: f64 = 13.8;
 const SHARE_MIN: f64 = 0.5;
 const AGENTS_MIN: f64 = 6.0;
 
-pub(super) fn shows(scene: &Scene<'_>) -> bool {
+pub(super) fn shows(scene: &Scene<'_>) -> Option<String> {
     let mut targets: FxHashMap<ValueHash, f64> = FxHashMap::default();
     let mut now = Timestamp::EPOCH;
     for sampled in scene.rows.iter().filter(|sampled| sampled.row.requests() > 0.0) {
@@ -48,16 +48,19 @@ pub(super) fn shows(scene: &Scene<'_>) -> bool {
         now = now.max(sampled.at);
     }
     let Some((target, requests)) = targets.into_iter().max_by(|one, other| one.1.total_cmp(&other.1)) else {
-        return false;
+        return None;
     };
     if requests < 10.0 || requests < SHARE_MIN * scene.excess() || !scene.rhythms.is_due(target, now) {
-        return false;
+        return None;
     }
     let mut agents: FxHashMap<ValueHash, f64> = FxHashMap::default();
     for sampled in scene.rows.iter().filter(|sampled| sampled.row.marks.one(Attribute::Path) == target) {
         *agents.entry(sampled.row.marks.one(Attribute::UserAgent)).or_default() += sampled.cost(0);
     }
-    effective_kinds(agents.into_values()) >= AGENTS_MIN
+    let kinds = effective_kinds(agents.into_values());
+    (kinds >= AGENTS_MIN).then(|| {
+        format!("{requests:.0} requests of {kinds:.0} kinds of agents for one link, at a time at which it was asked for before")
+    })
 }
 
 /// When paths are asked for, around each of the periods. 100 KiB.

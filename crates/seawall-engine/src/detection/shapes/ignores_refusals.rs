@@ -7,7 +7,7 @@ use rustc_hash::FxHashMap;
 
 use super::Scene;
 use crate::gate::RETRY_AFTER_MIN;
-use crate::units::Timestamp;
+use crate::units::{Timestamp, counted};
 
 /// What comes so soon after the refusal was under way already, as the parts of a page are.
 const UNDER_WAY: Duration = Duration::from_secs(1);
@@ -26,7 +26,7 @@ struct Told {
     requests: f64,
 }
 
-pub(super) fn shows(scene: &Scene<'_>) -> bool {
+pub(super) fn shows(scene: &Scene<'_>) -> Option<String> {
     let mut rows: Vec<_> = scene.rows.iter().filter(|sampled| sampled.row.client_hash != 0).collect();
     rows.sort_by_key(|sampled| sampled.at);
     let mut clients: FxHashMap<u32, Told> = FxHashMap::default();
@@ -49,6 +49,10 @@ pub(super) fn shows(scene: &Scene<'_>) -> bool {
             told.at = Some(sampled.at);
         }
     }
-    let ignoring = clients.values().filter(|told| told.ignoring >= REQUESTS_MIN).map(|told| told.requests).sum::<f64>();
-    ignoring >= 10.0 && ignoring >= SHARE_MIN * scene.excess()
+    let ignorant = || clients.values().filter(|told| told.ignoring >= REQUESTS_MIN);
+    let ignoring = ignorant().map(|told| told.requests).sum::<f64>();
+    (ignoring >= 10.0 && ignoring >= SHARE_MIN * scene.excess()).then(|| {
+        let who = counted(ignorant().count() as u64, "client");
+        format!("{who} sent {ignoring:.0} requests within {} s of being told to wait", RETRY_AFTER_MIN.as_secs())
+    })
 }

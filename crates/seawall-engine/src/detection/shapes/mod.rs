@@ -12,7 +12,7 @@ mod post_to_static;
 mod retry_storm;
 mod slow_connections;
 
-use crate::decision::Shape;
+use crate::decision::{NamedShape, Shape};
 
 use super::crowd::Marked;
 use super::recent::Sampled;
@@ -42,8 +42,8 @@ impl Scene<'_> {
     }
 }
 
-/// Whether a scene has this shape.
-type Shows = fn(&Scene<'_>) -> bool;
+/// By what a scene is told to have this shape, in a sentence for people; `None` when it has not.
+type Shows = fn(&Scene<'_>) -> Option<String>;
 
 /// Every shape that is looked for.
 const ALL: [(Shape, Shows); 9] = [
@@ -59,8 +59,8 @@ const ALL: [(Shape, Shows); 9] = [
 ];
 
 /// The shapes that a scene has.
-pub(crate) fn shapes(scene: &Scene<'_>) -> Vec<Shape> {
-    ALL.into_iter().filter(|(_, shows)| shows(scene)).map(|(shape, _)| shape).collect()
+pub(crate) fn shapes(scene: &Scene<'_>) -> Vec<NamedShape> {
+    ALL.into_iter().filter_map(|(shape, shows)| Some(NamedShape { shape, evidence: shows(scene)? })).collect()
 }
 
 #[cfg(test)]
@@ -71,6 +71,13 @@ mod tests {
     use crate::detection::values::{Keys, Texts};
     use crate::observation::Request;
     use crate::units::Timestamp;
+
+    /// The shapes of a scene, each with something to say for itself.
+    fn names(scene: &Scene<'_>) -> Vec<Shape> {
+        let named = shapes(scene);
+        assert!(named.iter().all(|named| named.evidence.contains(|digit: char| digit.is_ascii_digit())), "{named:?}");
+        named.into_iter().map(|named| named.shape).collect()
+    }
 
     /// The shapes of connections of ten seconds each, half a second apart, each with its client, status and bytes.
     fn shapes_of_held(connections: impl Iterator<Item = (u32, u16, f32)>) -> Vec<Shape> {
@@ -90,7 +97,7 @@ mod tests {
             })
             .collect();
         let sampled = rows.iter().rev().map(|row| Sampled { row, at: row.at, factor: 1.0 }).collect();
-        shapes(&Scene { rows: sampled, marked: &Marked::new(&keys), expected: 0.0, rhythms: &Rhythms::new() })
+        names(&Scene { rows: sampled, marked: &Marked::new(&keys), expected: 0.0, rhythms: &Rhythms::new() })
     }
 
     #[test]
@@ -121,7 +128,7 @@ mod tests {
             })
             .collect();
         let sampled = rows.iter().rev().map(|row| Sampled { row, at: row.at, factor: 1.0 }).collect();
-        shapes(&Scene { rows: sampled, marked: &Marked::new(&keys), expected: 1.0, rhythms: &Rhythms::new() })
+        names(&Scene { rows: sampled, marked: &Marked::new(&keys), expected: 1.0, rhythms: &Rhythms::new() })
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 use rustc_hash::FxHashMap;
 
 use super::Scene;
+use crate::decision::{NamedShape, Shape};
 use crate::observation::attribute::Attribute;
 use crate::units::Timestamp;
 
@@ -44,13 +45,14 @@ impl Retries {
         }
     }
 
-    /// Whether they make up an excess of so many requests.
-    pub(crate) fn is_storm(&self, excess: f64) -> bool {
-        self.requests >= 10.0 && self.requests >= SHARE_MIN * excess
+    /// What they are when they make up an excess of so many requests.
+    pub(crate) fn storm(&self, excess: f64) -> Option<NamedShape> {
+        let is_storm = self.requests >= 10.0 && self.requests >= SHARE_MIN * excess;
+        is_storm.then(|| NamedShape { shape: Shape::RetryStorm, evidence: evidence(self.requests) })
     }
 }
 
-pub(super) fn shows(scene: &Scene<'_>) -> bool {
+pub(super) fn shows(scene: &Scene<'_>) -> Option<String> {
     let key = |sampled: &super::Sampled<'_>| (sampled.row.client_hash, sampled.row.marks.one(Attribute::Path));
     let mut failures: FxHashMap<(u32, u32), Timestamp> = FxHashMap::default();
     for sampled in scene.rows.iter().filter(|sampled| sampled.row.client_hash != 0 && sampled.row.status >= 500) {
@@ -58,11 +60,15 @@ pub(super) fn shows(scene: &Scene<'_>) -> bool {
         *first = (*first).min(sampled.at);
     }
     if failures.is_empty() {
-        return false;
+        return None;
     }
     let retries = scene.requests(|sampled| {
         let failure = failures.get(&key(sampled));
         failure.is_some_and(|failure| sampled.at > *failure && sampled.at.since(*failure) <= RETRY)
     });
-    retries >= 10.0 && retries >= SHARE_MIN * scene.excess()
+    (retries >= 10.0 && retries >= SHARE_MIN * scene.excess()).then(|| evidence(retries))
+}
+
+fn evidence(retries: f64) -> String {
+    format!("{retries:.0} requests came again within {} s of a failure (5xx) of the same", RETRY.as_secs())
 }

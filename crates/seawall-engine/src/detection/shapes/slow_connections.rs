@@ -6,7 +6,7 @@ use rustc_hash::FxHashMap;
 use super::Scene;
 use crate::decision::CostKind;
 use crate::observation::attribute::Attribute;
-use crate::units::Timestamp;
+use crate::units::{Timestamp, counted};
 
 /// The status of what did not come in time.
 const REQUEST_TIMEOUT: u16 = 408;
@@ -27,12 +27,12 @@ const UNFINISHED_SHARE: f64 = 0.3;
 /// The share of all time for which connections were held that such visitors have.
 const HELD_SHARE: f64 = 0.5;
 
-pub(super) fn shows(scene: &Scene<'_>) -> bool {
+pub(super) fn shows(scene: &Scene<'_>) -> Option<String> {
     let seconds = |sampled: &super::Sampled<'_>| sampled.cost(CostKind::ConnectionTime as usize);
     let is_unfinished = |sampled: &super::Sampled<'_>| sampled.row.status == REQUEST_TIMEOUT;
     let unfinished = scene.requests(is_unfinished);
     if unfinished >= UNFINISHED_MIN && unfinished >= UNFINISHED_SHARE * scene.requests(|_| true) {
-        return true;
+        return Some(format!("{unfinished:.0} heads of requests never ended"));
     }
     let is_slow = |sampled: &super::Sampled<'_>| {
         let held = sampled.row.costs[CostKind::ConnectionTime as usize];
@@ -61,6 +61,11 @@ pub(super) fn shows(scene: &Scene<'_>) -> bool {
     }
     // As many are held at once as seconds were held in each second (Little's law).
     let span = last.zip(first).map_or(0.0, |(last, first)| last.since(first).as_secs_f64()).max(1.0);
-    let hoarded: f64 = held.values().filter(|seconds| **seconds >= CONCURRENT_MIN * span).sum();
-    hoarded > 0.0 && hoarded >= HELD_SHARE * all
+    let hoarders = || held.values().filter(|seconds| **seconds >= CONCURRENT_MIN * span);
+    let hoarded: f64 = hoarders().sum();
+    (hoarded > 0.0 && hoarded >= HELD_SHARE * all).then(|| {
+        let (who, each) = (hoarders().count(), hoarded / span / hoarders().count() as f64);
+        let who = counted(who as u64, "visitor");
+        format!("{who} held {each:.0} connections each at once, at less than {BYTES_PER_SECOND_MAX:.0} bytes a second")
+    })
 }

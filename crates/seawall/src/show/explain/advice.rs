@@ -22,7 +22,7 @@ pub(super) fn advice(surge: &TracedSurge) -> String {
         let said = surge.rules.iter().filter_map(|traced| caution(traced, is_gateway(surge)));
         advice += &said.map(|caution| format!(" {caution}")).collect::<String>();
     }
-    if surge.explained.shapes.contains(&Shape::RetryStorm) {
+    if surge.explained.has_shape(Shape::RetryStorm) {
         advice += " The site failed first: answer 503 at once, with a Retry-After that differs from one answer to the next, \
                    until it is back.";
     }
@@ -67,7 +67,7 @@ fn by_verdict(surge: &TracedSurge) -> String {
             if harmful == 1 { "would" } else { "would each" },
             requests(returning),
         ),
-        Verdict::Explained if rules.is_empty() && explained.shapes.contains(&Shape::Misdirected) => {
+        Verdict::Explained if rules.is_empty() && explained.has_shape(Shape::Misdirected) => {
             "Answer hosts that are not yours with 421, as cheaply as you can; no rule is needed.".to_owned()
         }
         Verdict::Explained if rules.iter().all(|traced| traced.says_whence) => {

@@ -1,7 +1,7 @@
 //! An explanation ready to be shown. Its serialised form is the output of `--json`, whose names are kept stable and described in
 //! `docs/explain.md`. Every text in it has been made safe for a terminal.
 
-use seawall_engine::decision::{CostKind, Shape, Verdict};
+use seawall_engine::decision::{CostKind, NamedShape, Verdict};
 use seawall_engine::detection::explain::{Heaviest, Level, Prevalent, Surge, TimeZone, Traced, TracedSurge};
 use seawall_engine::units::{Timestamp, counted};
 use serde::Serialize;
@@ -70,7 +70,7 @@ pub(in crate::show) struct SurgeSummary {
     pub(super) seconds: u64,
     pub(super) costs: Vec<CostSummary>,
     pub(in crate::show) verdict: Verdict,
-    pub(super) shapes: Vec<Shape>,
+    pub(super) shapes: Vec<NamedShape>,
     pub(in crate::show) explanation: String,
     pub(in crate::show) advice: String,
     pub(in crate::show) rules: Vec<RuleSummary>,

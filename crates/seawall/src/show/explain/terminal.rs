@@ -1,7 +1,7 @@
 //! An explanation as people read it.
 
 use anstyle::Style;
-use seawall_engine::decision::{CostKind, Shape, Verdict};
+use seawall_engine::decision::{CostKind, NamedShape, Shape, Verdict};
 
 use super::clients_text;
 use super::origins::Part;
@@ -134,8 +134,8 @@ impl Page {
         };
         self.styled_sentence("verdict", style, verdict(surge.verdict));
         if !surge.shapes.is_empty() {
-            let shapes: Vec<&str> = surge.shapes.iter().map(|named| shape(*named)).collect();
-            self.sentence("shape", &shapes.join("; "));
+            let named = |named: &NamedShape| format!("{} ({})", shape(named.shape), named.evidence);
+            self.sentence("shape", &surge.shapes.iter().map(named).collect::<Vec<_>>().join("; "));
         }
         for (number, rule) in (1..).zip(&surge.rules) {
             self.surge_rule(rule, number);
