@@ -111,7 +111,7 @@ pub(crate) struct Inquiry<'a> {
     /// Whether it was a crowd until just now.
     pub(crate) was_crowd: bool,
     /// Whether it was noticed only just now, by clients who arrive with one agent that ordinary visitors do not have: in the
-    /// first requests others have as much in common by chance, so a rule has to name a mark of the sender.
+    /// first requests others have as much in common by chance, so a rule has to name something that ordinary visitors hardly have.
     pub(crate) is_of_newcomers: bool,
 }
 
@@ -428,7 +428,8 @@ impl<'a> Inquiry<'a> {
             if names_clients && 2 * parts >= since_onset.len() && view.people.users(items) > USERS_MAX {
                 return false;
             }
-            if self.is_of_newcomers && !self.has_rare_word(items) || self.is_taken_care_of(cost, items, window) {
+            let is_new = candidate.is_unheard_of || self.has_rare_word(items);
+            if self.is_of_newcomers && !is_new || self.is_taken_care_of(cost, items, window) {
                 return false;
             }
             if let Some((share, upper)) = self.before.and_then(|before| before.hit(items, self.has_rare_mark(items))) {
