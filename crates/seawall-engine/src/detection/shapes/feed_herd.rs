@@ -47,9 +47,7 @@ pub(super) fn shows(scene: &Scene<'_>) -> Option<String> {
         *targets.entry(sampled.row.marks.one(Attribute::Path)).or_default() += sampled.cost(0);
         now = now.max(sampled.at);
     }
-    let Some((target, requests)) = targets.into_iter().max_by(|one, other| one.1.total_cmp(&other.1)) else {
-        return None;
-    };
+    let (target, requests) = targets.into_iter().max_by(|one, other| one.1.total_cmp(&other.1))?;
     if requests < 10.0 || requests < SHARE_MIN * scene.excess() || !scene.rhythms.is_due(target, now) {
         return None;
     }

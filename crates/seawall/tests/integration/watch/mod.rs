@@ -17,6 +17,7 @@ use seawall_engine::detection::{self, Detector, Surroundings};
 use seawall_engine::observation::Observation;
 use seawall_engine::observation::log::Reader;
 
+use crate::support::eventually;
 use crate::support::guard::Guard;
 
 /// A line as nginx writes it by default, of now.
@@ -105,6 +106,6 @@ fn a_flood_in_a_followed_log_is_found() {
     assert!(!shown.contains("203.0.113."), "{shown}");
     let id = rule["id"].as_u64().expect("a number").to_string();
     assert!(guard.command(&["rules", "remove", &id]).status.success());
-    let events = guard.status()["events"].to_string();
-    assert!(events.contains("rule-withdrawn"), "{events}");
+    // The status is made anew four times a second.
+    eventually("the rule is told to be gone", || guard.status()["events"].to_string().contains("rule-withdrawn"));
 }
