@@ -422,10 +422,10 @@ impl<'a> Inquiry<'a> {
             if !is_sustained(cost, window, since_onset, &view.assets, rate) {
                 return false;
             }
-            // Behind the address of many people somebody is always loading the parts of a page.
             let names_clients = items.iter().any(|item| item.attribute == Attribute::ClientPrefix);
             let parts = since_onset.iter().filter(|sampled| view.assets.is_asset(&sampled.row.marks)).count();
-            if names_clients && 2 * parts >= since_onset.len() && view.people.users(items) > USERS_MAX {
+            let names_few = names_clients && view.people.users(items) <= USERS_MAX;
+            if 2 * parts >= since_onset.len() && !names_few && self.may_be_of_pages(items) {
                 return false;
             }
             let is_new = candidate.is_unheard_of || self.has_rare_word(items);
@@ -443,6 +443,15 @@ impl<'a> Inquiry<'a> {
             true
         });
         cover(&candidates, mining, self.standing, self.kept)
+    }
+
+    /// Whether requests for parts of pages that have this in common may come with the pages of ordinary visitors: these say which
+    /// page they come with, and all is seen of them in normal traffic.
+    fn may_be_of_pages(&self, items: &[Item]) -> bool {
+        items.iter().all(|item| match item.attribute {
+            Attribute::RefererOrigin => item.hash != ABSENT && self.material.reference.has_all(&[*item]),
+            attribute => attribute.is_network() || self.material.reference.has_all(&[*item]),
+        })
     }
 
     /// Whether rules in force hit nearly all of a cost that a further rule would hit. One ordinary request beside what they hit
