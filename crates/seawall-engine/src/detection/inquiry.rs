@@ -448,10 +448,11 @@ impl<'a> Inquiry<'a> {
     /// Whether requests for parts of pages that have this in common may come with the pages of ordinary visitors: these say which
     /// page they come with, and all is seen of them in normal traffic.
     fn may_be_of_pages(&self, items: &[Item]) -> bool {
-        items.iter().all(|item| match item.attribute {
+        let may_have = |item: &Item| match item.attribute {
             Attribute::RefererOrigin => item.hash != ABSENT && self.material.reference.has_all(&[*item]),
             attribute => attribute.is_network() || self.material.reference.has_all(&[*item]),
-        })
+        };
+        !self.has_rare_word(items) && items.iter().all(may_have)
     }
 
     /// Whether rules in force hit nearly all of a cost that a further rule would hit. One ordinary request beside what they hit
