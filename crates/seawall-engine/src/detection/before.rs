@@ -10,7 +10,7 @@ use crate::units::Timestamp;
 
 use super::recent::{Answered, Recent};
 use super::statistics::share_upper_95;
-use super::values::{ABSENT, Item, Marks};
+use super::values::{Item, Marks};
 
 /// How long before the onset a flood may have begun unnoticed, in seconds.
 const MARGIN_SECONDS: u64 = 3;
@@ -61,7 +61,7 @@ impl Before {
     /// known to be hit, or when what came before may be the flood's own. `has_rare_mark` says whether hardly anybody in
     /// ordinary traffic has one of the values.
     pub(crate) fn hit(&self, items: &[Item], has_rare_mark: bool) -> Option<(f64, f64)> {
-        if has_rare_mark || self.clients.len() < CLIENTS_MIN || !items.iter().all(is_of_sender) {
+        if has_rare_mark || self.clients.len() < CLIENTS_MIN || !items.iter().all(|item| is_of_sender(item.attribute)) {
             return None;
         }
         // Of a network's people the next may have any agent.
@@ -79,10 +79,9 @@ impl Before {
     }
 }
 
-/// Whether this is about who sends, and not about what is asked for. What is not there, as a query, says nothing of that.
-const fn is_of_sender(item: &Item) -> bool {
-    item.hash == ABSENT
-        || item.attribute.is_network()
-        || item.attribute.is_mark()
-        || matches!(item.attribute, Attribute::UserAgentWord | Attribute::RefererOrigin | Attribute::Version)
+/// Whether this is about who sends, and not about what is asked for.
+const fn is_of_sender(attribute: Attribute) -> bool {
+    attribute.is_network()
+        || attribute.is_mark()
+        || matches!(attribute, Attribute::UserAgentWord | Attribute::RefererOrigin | Attribute::Version)
 }
