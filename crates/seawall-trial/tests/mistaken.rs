@@ -4,33 +4,46 @@ use std::time::Duration;
 
 use seawall_engine::decision::{Enforce, EventKind};
 use seawall_trial::background::{Background, Synthetic};
+use seawall_trial::control::{self, Control};
+use seawall_trial::family::{self, Family};
 use seawall_trial::trial::Grown;
 use seawall_trial::world::{World, stressed};
 use seawall_trial::{Sent, address};
-use seawall_trial::{control, family};
+
+fn control(name: &str) -> Control {
+    control::ALL.into_iter().find(|control| control.name == name).expect("there is one")
+}
+
+fn family(name: &str) -> Family {
+    family::ALL.into_iter().find(|family| family.name == name).expect("there is one")
+}
+
+fn grown(seed: u64) -> Grown {
+    Grown::new(&Background::Synthetic(Synthetic::default()), seed)
+}
 
 #[test]
 fn what_is_left_of_a_herd_of_servers_is_still_a_herd() {
-    let herd = control::ALL.into_iter().find(|control| control.name == "federated herd").expect("there is one");
+    let herd = control("federated herd");
     for seed in [65, 130] {
-        let outcome = Grown::new(&Background::Synthetic(Synthetic::default()), seed).control(&herd);
+        let outcome = grown(seed).control(&herd);
         assert!(outcome.rules.is_empty(), "seed {seed}: {:#?}\n{:#?}", outcome.rules, outcome.incidents);
     }
 }
 
 #[test]
 fn a_crawler_that_comes_beside_a_flood_on_the_first_day_is_let_be() {
-    let cold = family::ALL.into_iter().find(|family| family.name == "cold start").expect("there is one");
-    let outcome = Grown::new(&Background::Synthetic(Synthetic::default()), 123).family(&cold);
+    let cold = family("cold start");
+    let outcome = grown(123).family(&cold);
     assert_eq!(outcome.rules.len(), 1, "{:#?}\n{:#?}", outcome.rules, outcome.incidents);
     assert_eq!(outcome.wanted.1, 0, "{:#?}", outcome.incidents);
 }
 
 #[test]
 fn who_came_in_the_minute_before_is_not_hit_for_an_agent_or_a_network_that_a_flood_shares() {
-    let neighbours = family::ALL.into_iter().find(|family| family.name == "network of visitors").expect("there is one");
+    let neighbours = family("network of visitors");
     for seed in [3, 6] {
-        let outcome = Grown::new(&Background::Synthetic(Synthetic::default()), seed).family(&neighbours);
+        let outcome = grown(seed).family(&neighbours);
         assert!(outcome.incidents.len() == 1, "seed {seed}: the flood is noticed");
         assert_eq!(outcome.wanted.1, 0, "seed {seed}: {:#?}", outcome.incidents);
     }
@@ -38,9 +51,9 @@ fn who_came_in_the_minute_before_is_not_hit_for_an_agent_or_a_network_that_a_flo
 
 #[test]
 fn people_behind_one_address_who_load_the_parts_of_pages_are_let_be() {
-    let office = control::ALL.into_iter().find(|control| control.name == "office").expect("there is one");
+    let office = control("office");
     for seed in [50, 61] {
-        let outcome = Grown::new(&Background::Synthetic(Synthetic::default()), seed).control(&office);
+        let outcome = grown(seed).control(&office);
         assert!(outcome.rules.is_empty(), "seed {seed}: {:#?}\n{:#?}", outcome.rules, outcome.incidents);
     }
 }
@@ -48,8 +61,8 @@ fn people_behind_one_address_who_load_the_parts_of_pages_are_let_be() {
 #[test]
 fn a_flood_that_grows_slowly_is_told_by_its_agent_and_not_by_what_its_first_requests_share_with_others() {
     for (name, seed) in [("ramp of half an hour", 6), ("ramp of six hours", 21)] {
-        let ramp = family::ALL.into_iter().find(|family| family.name == name).expect("there is one");
-        let outcome = Grown::new(&Background::Synthetic(Synthetic::default()), seed).family(&ramp);
+        let ramp = family(name);
+        let outcome = grown(seed).family(&ramp);
         let rules: Vec<&str> = outcome.rules.iter().map(|rule| rule.text.as_str()).collect();
         assert_eq!(rules, [r#"user-agent = "QQGameHall""#], "{name}: {:#?}", outcome.incidents);
     }
@@ -57,9 +70,9 @@ fn a_flood_that_grows_slowly_is_told_by_its_agent_and_not_by_what_its_first_requ
 
 #[test]
 fn one_address_stays_slowed_down_on_the_first_day_while_its_connections_are_closed() {
-    let cold = family::ALL.into_iter().find(|family| family.name == "cold single address").expect("there is one");
+    let cold = family("cold single address");
     for seed in [5, 8] {
-        let outcome = Grown::new(&Background::Synthetic(Synthetic::default()), seed).family(&cold);
+        let outcome = grown(seed).family(&cold);
         assert!(outcome.recall >= 0.98, "seed {seed}: {} {:#?}", outcome.recall, outcome.incidents);
     }
 }

@@ -39,7 +39,8 @@ pub(super) struct Sessions {
 }
 
 impl Sessions {
-    /// Addresses from which somebody is logged in on the machine whose root folder is `root`. `list` lists the connections to a port by asking the kernel; where it does not answer, its tables in `/proc` are read.
+    /// Addresses from which somebody is logged in on the machine whose root folder is `root`. `list` asks the kernel for the
+    /// connections to a port; where it does not answer, its tables in `/proc` are read.
     pub(super) fn look(
         &mut self,
         root: &Path,
