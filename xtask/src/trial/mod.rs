@@ -5,6 +5,7 @@
 
 mod row;
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -42,6 +43,10 @@ pub(crate) struct Arguments {
     /// Say of each run that missed something what the engine made of it
     #[arg(long)]
     explain: bool,
+    /// How many runs to do at once, as many as there are processors unless given: 1 tells best what the detector takes, since
+    /// two may share a core
+    #[arg(long, value_name = "N")]
+    threads: Option<NonZeroUsize>,
 }
 
 /// What is run.
@@ -180,7 +185,8 @@ fn run_all(arguments: &Arguments, backgrounds: &[Background], subjects: &[Subjec
             }
         }
     };
-    let threads = thread::available_parallelism().map_or(1, usize::from);
+    let available = || thread::available_parallelism().map_or(1, usize::from);
+    let threads = arguments.threads.map_or_else(available, NonZeroUsize::get);
     let runs = thread::scope(|scope| {
         let working: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
         working.into_iter().map(|thread| thread.join()).collect::<Result<Vec<_>, _>>()

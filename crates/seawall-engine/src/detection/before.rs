@@ -10,7 +10,7 @@ use crate::units::Timestamp;
 
 use super::recent::{Answered, Recent};
 use super::statistics::share_upper_95;
-use super::values::{Item, Marks};
+use super::values::{ABSENT, Item, Marks};
 
 /// How long before the onset a flood may have begun unnoticed, in seconds.
 const MARGIN_SECONDS: u64 = 3;
@@ -61,11 +61,14 @@ impl Before {
     /// known to be hit, or when what came before may be the flood's own. `has_rare_mark` says whether hardly anybody in
     /// ordinary traffic has one of the values.
     pub(crate) fn hit(&self, items: &[Item], has_rare_mark: bool) -> Option<(f64, f64)> {
-        if has_rare_mark || self.clients.len() < CLIENTS_MIN || !items.iter().all(|item| is_of_sender(item.attribute)) {
-            return None;
-        }
         // Of a network's people the next may have any agent.
         let networks: Vec<Item> = items.iter().filter(|item| item.attribute.is_network()).copied().collect();
+        // What a network's people leave out of their requests tells as little of them as their agents do.
+        let says_nothing_of_what_is_asked =
+            |item: &Item| is_of_sender(item.attribute) || (!networks.is_empty() && item.hash == ABSENT);
+        if has_rare_mark || self.clients.len() < CLIENTS_MIN || !items.iter().all(says_nothing_of_what_is_asked) {
+            return None;
+        }
         let asked = if networks.is_empty() { items } else { &networks };
         let hit = self.clients.iter().filter(|marks| marks.has_all(asked)).count() as f64;
         let all = self.clients.len() as f64;
