@@ -271,8 +271,7 @@ impl ClientTable {
         let goes_on = entry.refused.saturating_add(entry.refused_before) >= GOES_ON_REFUSED_MIN;
         entry.refused = entry.refused.saturating_add(1);
         entry.reputation.add(REFUSED, now);
-        let may_be_several = entry.flags.has(Flags::AGENTS | Flags::SERVED | Flags::SERVED_BEFORE);
-        if !may_be_several {
+        if !entry.may_be_several() {
             entry.drop_if_due(rule, now);
         }
         goes_on
@@ -409,6 +408,11 @@ impl Entry {
             self.flags.set(Flags::IMPATIENT, true);
             self.reputation.add(IMPATIENT, now);
         }
+    }
+
+    /// Whether more than one visitor may be behind it, or one who was served since it was refused.
+    pub(super) const fn may_be_several(&self) -> bool {
+        self.flags.has(Flags::AGENTS | Flags::SERVED | Flags::SERVED_BEFORE)
     }
 
     const fn has_agents(&self) -> bool {

@@ -214,6 +214,11 @@ impl Gate {
         Some((left, self.rules.rules.iter().map(|rule| rule.id).find(|id| rule_mark(*id) == mark)))
     }
 
+    /// Takes in that the gate of another worker drops this client for so long, for this rule.
+    pub fn dropped_elsewhere(&mut self, client: ClientSlot, left: Duration, rule: RuleId, now: Timestamp) {
+        self.clients.dropped_elsewhere(client, left, rule_mark(rule), now);
+    }
+
     /// Whether a new connection of this client is to be closed unread, since it goes on after refusals.
     pub fn turns_away(&mut self, client: ClientSlot, now: Timestamp) -> bool {
         let Some(mark) = self.clients.turn_away(client, now) else { return false };

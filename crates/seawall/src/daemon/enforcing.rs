@@ -72,6 +72,8 @@ fn leave_nothing(kernel: &config::Kernel, state: &Path) -> Result<(), String> {
 pub(super) struct Ways {
     /// Clients that are to be dropped further down.
     pub(super) handed_down: Vec<rtrb::Consumer<HandDown>>,
+    /// To each of those who hand down: whom the others did.
+    pub(super) told: Vec<rtrb::Producer<HandDown>>,
     /// To the detecting thread.
     pub(super) detector: Sender<Command>,
     /// Ends the guard.
@@ -96,7 +98,7 @@ pub(super) fn start(
     shared: &Arc<Shared>,
     snapshot: &Arc<ArcSwap<Snapshot>>,
     ports: Vec<u16>,
-    Ways { handed_down, detector, stop }: Ways,
+    Ways { handed_down, told, detector, stop }: Ways,
 ) -> Result<Begun, StartError> {
     let (folder, retention_days) = (state.path().to_owned(), config.privacy.key_retention_days);
     let open_keys = move || KeyStore::open(&folder, retention_days);
@@ -137,6 +139,7 @@ pub(super) fn start(
     let parts = Parts {
         shared: Arc::clone(shared),
         queues: handed_down,
+        told,
         innocent: Arc::clone(&innocent),
         kernel: config.kernel.clone(),
         // Told to whoever looks for the guard from elsewhere.

@@ -172,6 +172,8 @@ struct Started {
     queues: Vec<rtrb::Consumer<observations::Record>>,
     /// Clients that are to be dropped further down.
     handed_down: Vec<rtrb::Consumer<HandDown>>,
+    /// To each of those who hand down: whom the others did.
+    told: Vec<rtrb::Producer<HandDown>>,
     /// Where visitors are served.
     visitors: Vec<SocketAddr>,
 }
@@ -194,7 +196,7 @@ fn run_with(
         Some(address) => Some(proxying::bind(address, 1)?),
         None => None,
     };
-    let Started { intake, threads, queues, handed_down, visitors } =
+    let Started { intake, threads, queues, handed_down, told, visitors } =
         start(&Prepared { config: &config, shared: &shared, stop: &stop, seed })?;
     let intake = Arc::new(intake);
     let addresses = Addresses { visitors, admin: admin.as_ref().map(|(address, _)| *address) };
@@ -204,7 +206,7 @@ fn run_with(
     let (commands, received) = std::sync::mpsc::channel();
     let ports = intake.guarded_ports(&addresses.visitors);
     state.note_left(None);
-    let ways = enforcing::Ways { handed_down, detector: commands.clone(), stop: Arc::clone(&stop) };
+    let ways = enforcing::Ways { handed_down, told, detector: commands.clone(), stop: Arc::clone(&stop) };
     let begun = enforcing::start((&config, &source), &state, &shared, &snapshot, ports, ways)?;
     let enforcing::Begun { enforcement, edge, record, innocent, rules, threads: enforcing_threads } = begun;
     record.journal(Actor::Guard, Action::Start, format!("version {}", env!("CARGO_PKG_VERSION")));

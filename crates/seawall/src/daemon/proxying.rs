@@ -43,18 +43,22 @@ impl Proxying {
         for address in &config.listen {
             sockets.push(bind(*address, worker_count)?);
         }
-        let (mut workers, mut threads, mut queues, mut handed_down) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (mut workers, mut threads, mut queues) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut handed_down, mut told) = (Vec::new(), Vec::new());
         for index in 0..worker_count {
             let (sampler, queue) = record::queue();
             let (orders, received) = mpsc::unbounded_channel();
             let (hand_down, taken) = enforcement::queue();
             handed_down.push(taken);
+            let (tell, heard) = enforcement::queue();
+            told.push(tell);
             let traffic = Arc::new(Traffic::default());
             let start = worker::Start {
                 shared: Arc::clone(prepared.shared),
                 traffic: Arc::clone(&traffic),
                 sampler,
                 handed_down: hand_down,
+                heard,
                 seed: prepared.seed,
                 workers: worker_count,
             };
@@ -71,7 +75,7 @@ impl Proxying {
         for (address, sockets) in sockets {
             proxying.listen(address, sockets);
         }
-        Ok(Started { intake: Intake::Proxy(proxying), threads, queues, handed_down, visitors })
+        Ok(Started { intake: Intake::Proxy(proxying), threads, queues, handed_down, told, visitors })
     }
 
     pub(super) fn traffic(&self) -> Vec<Arc<Traffic>> {

@@ -59,6 +59,7 @@ impl Watching {
             threads: vec![thread],
             queues: vec![queue],
             handed_down: vec![taken],
+            told: Vec::new(),
             visitors: Vec::new(),
         })
     }

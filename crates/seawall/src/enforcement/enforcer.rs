@@ -81,6 +81,8 @@ pub struct Parts {
     pub shared: Arc<Shared>,
     /// From each worker.
     pub queues: Vec<rtrb::Consumer<HandDown>>,
+    /// To each worker, in the same order: whom the others drop. None where nobody else drops.
+    pub told: Vec<rtrb::Producer<HandDown>>,
     /// What visitors were served, noted by the detecting thread.
     pub innocent: Arc<Mutex<Innocent>>,
     /// The settings.
@@ -302,6 +304,10 @@ impl Enforcer {
                 if handed.is_proxied {
                     self.take_proxied(handed.client, rule, now);
                     continue;
+                }
+                // To one whose queue is full it stays a client that is dropped elsewhere.
+                for (_, worker) in self.parts.told.iter_mut().enumerate().filter(|(other, _)| *other != index) {
+                    let _ = worker.push(handed);
                 }
                 if !self.kernel.is_usable() {
                     continue;

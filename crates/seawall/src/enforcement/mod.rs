@@ -80,7 +80,7 @@ fn whole_seconds(time: Duration) -> u32 {
     u32::try_from(time.as_secs()).unwrap_or(u32::MAX)
 }
 
-/// The queue from one worker.
+/// The queue from one worker, or to one that is told whom others have handed down.
 pub fn queue() -> (rtrb::Producer<HandDown>, rtrb::Consumer<HandDown>) {
     rtrb::RingBuffer::new(QUEUE_CLIENTS)
 }

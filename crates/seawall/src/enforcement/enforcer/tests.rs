@@ -32,6 +32,7 @@ impl Set {
         let parts = Parts {
             shared: Arc::new(Shared::new(settings, AddressSet::default(), clock, 1)),
             queues: Vec::new(),
+            told: Vec::new(),
             innocent: Arc::default(),
             kernel: config.kernel.clone(),
             state: folder.path().to_owned(),

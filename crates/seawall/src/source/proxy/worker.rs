@@ -30,7 +30,7 @@ use super::traffic::Traffic;
 use super::under_way::AllUnderWay;
 use super::upstream::{Pools, UpstreamError};
 use crate::config::{Limits, Upstream};
-use crate::enforcement::HandDown;
+use crate::enforcement::{HandDown, Why};
 use crate::source::record::Sampler;
 use crate::source::shared::{CLIENT_ENTRIES, Shared};
 
@@ -72,6 +72,8 @@ pub(super) struct Worker {
     bans: RefCell<Arc<BanSet>>,
     /// Clients for the kernel.
     handed_down: RefCell<rtrb::Producer<HandDown>>,
+    /// Clients that other workers have handed down.
+    heard: RefCell<rtrb::Consumer<HandDown>>,
     answers: RefCell<Answers>,
     generation: Cell<u64>,
     pub(super) buffers: Buffers,
@@ -90,6 +92,8 @@ pub struct Start {
     pub sampler: Sampler,
     /// Where clients go that the kernel is to drop.
     pub handed_down: rtrb::Producer<HandDown>,
+    /// Where it hears of clients that other workers have handed down.
+    pub heard: rtrb::Consumer<HandDown>,
     /// The key of its tables; the same for every worker is as good.
     pub seed: u64,
     /// How many workers there are.
@@ -157,6 +161,7 @@ impl Worker {
             never_ban: RefCell::new(start.shared.never_ban.load_full()),
             bans: RefCell::default(),
             handed_down: RefCell::new(start.handed_down),
+            heard: RefCell::new(start.heard),
             answers: RefCell::new(Answers::new(date)),
             // Never equal to a generation in use, so that the first look takes rules and settings in.
             generation: Cell::new(u64::MAX),
@@ -317,6 +322,17 @@ impl Worker {
         let _ = self.handed_down.borrow_mut().push(handed);
     }
 
+    /// Drops whom other workers drop.
+    fn take_heard(&self, now: Timestamp) {
+        let (mut heard, mut gate) = (self.heard.borrow_mut(), self.gate.borrow_mut());
+        while let Ok(HandDown { client, seconds, why, .. }) = heard.pop() {
+            if let Why::GoesOn(Some(rule)) = why {
+                let slot = gate.clients.slot(client);
+                gate.dropped_elsewhere(slot, Duration::from_secs(u64::from(seconds)), rule, now);
+            }
+        }
+    }
+
     /// Decides on the address alone whether a new connection is taken. Returns the client to release at its end.
     fn admit(&self, peer: ClientAddress, is_peer: bool) -> Result<Option<ClientSlot>, Unread> {
         self.refresh();
@@ -451,6 +467,7 @@ async fn housekeep(worker: Rc<Worker>) {
         worker.refresh();
         worker.streams.count(&worker);
         let now = worker.shared.clock.now();
+        worker.take_heard(now);
         worker.pools.tell(&worker.shared.health, now);
         worker.pools.close_idle(now);
         let now = crate::host::clock::wall_clock();
