@@ -88,3 +88,46 @@ const fn is_of_sender(attribute: Attribute) -> bool {
         || attribute.is_mark()
         || matches!(attribute, Attribute::UserAgentWord | Attribute::RefererOrigin | Attribute::Version)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Twenty clients, half of them of one network; all without a referer and with no query.
+    fn twenty() -> Before {
+        let client = |number: u32| {
+            let mut marks = Marks::default();
+            marks.of_mut(Attribute::Asn)[0] = 10 + number % 2;
+            marks.of_mut(Attribute::QueryKeys)[0] = ABSENT;
+            marks.of_mut(Attribute::RefererOrigin)[0] = ABSENT;
+            marks.of_mut(Attribute::Path)[0] = 50;
+            marks
+        };
+        Before { incident: 1, clients: (0..20).map(client).collect() }
+    }
+
+    const NETWORK: Item = Item { attribute: Attribute::Asn, hash: 10 };
+    const NO_QUERY: Item = Item { attribute: Attribute::QueryKeys, hash: ABSENT };
+    const NO_REFERER: Item = Item { attribute: Attribute::RefererOrigin, hash: ABSENT };
+    const PATH: Item = Item { attribute: Attribute::Path, hash: 50 };
+
+    #[test]
+    fn what_a_network_leaves_out_is_as_telling_as_the_network() {
+        let before = twenty();
+        for rule in [&[NETWORK][..], &[NO_REFERER, NETWORK], &[NO_REFERER, NO_QUERY, NETWORK]] {
+            let (share, upper) = before.hit(rule, false).expect("half of them would be hit");
+            assert!((share - 0.5).abs() < 1e-9 && upper > 0.5, "{rule:?}: {share} {upper}");
+        }
+    }
+
+    #[test]
+    fn what_is_asked_for_or_hardly_anybody_has_is_not_asked_about() {
+        let before = twenty();
+        assert_eq!(before.hit(&[PATH, NETWORK], false), None, "the path may be the flood's own");
+        assert_eq!(before.hit(&[NO_QUERY], false), None, "no network is named");
+        assert_eq!(before.hit(&[NETWORK], true), None, "with a mark that hardly anybody has");
+        assert_eq!(before.hit(&[Item { hash: 99, ..NETWORK }], false), None, "nobody of that network was there");
+        let few = Before { incident: 1, clients: before.clients.into_iter().take(CLIENTS_MIN - 1).collect() };
+        assert_eq!(few.hit(&[NETWORK], false), None, "too few to say anything");
+    }
+}
