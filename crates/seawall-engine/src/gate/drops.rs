@@ -72,22 +72,29 @@ impl ClientTable {
         Some(entry.drop_rule)
     }
 
-    /// Takes in that another worker drops this client for so long: one that sends to all of them is dropped by all, and each time
-    /// for longer. Not where this one knows better, that more than one visitor may be behind it.
-    pub(super) fn dropped_elsewhere(&mut self, client: ClientSlot, left: Duration, mark: u8, now: Timestamp) {
-        let now = seconds(now);
+    /// Takes in that another worker drops this client until then: one that sends to all of them is dropped by all, and each time
+    /// for longer. Not where this one knows better: that more than one visitor may be behind it, or that it has a good name. Heard
+    /// again, or of a time that is over, it changes nothing.
+    pub(super) fn dropped_elsewhere(&mut self, client: ClientSlot, until: Timestamp, mark: u8, now: Timestamp) {
+        let (now, until) = (seconds(now), seconds(until));
         let Some(entry) = self.find(client) else { return };
         entry.turn(now);
-        if entry.may_be_several() {
+        if until <= entry.drop_until.max(now) || entry.may_be_several() || entry.reputation.sum(now) < 0.0 {
             return;
         }
-        let until = now.saturating_add(u32::try_from(left.as_secs()).unwrap_or(u32::MAX));
-        if entry.drop_until <= now && until > now {
+        if entry.drop_until <= now {
             entry.drops = entry.drops.saturating_add(1).min(16);
             entry.drop_rule = mark;
             (entry.refused, entry.refused_before) = (0, 0);
         }
-        entry.drop_until = entry.drop_until.max(until);
+        entry.drop_until = until;
+    }
+
+    /// Ends what a client suffers, and forgets what speaks against it.
+    pub(super) fn free(&mut self, client: ClientSlot) {
+        if let Some(entry) = self.find(client) {
+            entry.pardon();
+        }
     }
 
     /// For how long new connections of this client are not answered, and the [`rule_mark`] of the rule that it was dropped for.
@@ -147,12 +154,12 @@ mod tests {
     fn what_another_worker_drops_is_dropped_for_as_long_and_counts() {
         let (mut table, client) = table();
         refuse(&mut table, client, REFUSED_MIN - 1, START);
-        let hear = |table: &mut ClientTable, seconds, now| {
-            table.dropped_elsewhere(client, Duration::from_secs(seconds), rule_mark(RULE), now);
-        };
-        // The same is heard again with each of its connections until the kernel knows.
-        hear(&mut table, 15, START);
-        hear(&mut table, 14, START + Duration::from_secs(1));
+        let hear = |table: &mut ClientTable, until, now| table.dropped_elsewhere(client, until, rule_mark(RULE), now);
+        let until = START + Duration::from_secs(15);
+        // The same is heard again with each of its connections until the kernel knows, and late.
+        hear(&mut table, until, START);
+        hear(&mut table, until, START + Duration::from_secs(1));
+        hear(&mut table, until, until);
         assert_eq!(table.turn_away(client, START + Duration::from_secs(14)), Some(rule_mark(RULE)));
         let back = START + Duration::from_secs(15);
         assert_eq!(table.turn_away(client, back), None);
@@ -168,10 +175,11 @@ mod tests {
         let (mut table, client) = table();
         refuse(&mut table, client, 4, START);
         table.request(client, b"browser/2", START);
-        table.dropped_elsewhere(client, Duration::from_secs(10), rule_mark(RULE), START);
+        let until = START + Duration::from_secs(15);
+        table.dropped_elsewhere(client, until, rule_mark(RULE), START);
         assert_eq!(table.turn_away(client, START), None);
         let stranger = table.slot(ClientAddress::new(Ipv4Addr::from_bits(2).into()));
-        table.dropped_elsewhere(stranger, Duration::from_secs(10), rule_mark(RULE), START);
+        table.dropped_elsewhere(stranger, until, rule_mark(RULE), START);
         assert_eq!(table.turn_away(stranger, START), None, "it has never come here");
     }
 

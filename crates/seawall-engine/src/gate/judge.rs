@@ -214,9 +214,22 @@ impl Gate {
         Some((left, self.rules.rules.iter().map(|rule| rule.id).find(|id| rule_mark(*id) == mark)))
     }
 
-    /// Takes in that the gate of another worker drops this client for so long, for this rule.
-    pub fn dropped_elsewhere(&mut self, client: ClientSlot, left: Duration, rule: RuleId, now: Timestamp) {
-        self.clients.dropped_elsewhere(client, left, rule_mark(rule), now);
+    /// Takes in that the gate of another worker drops this client until then, for this rule. Nothing comes of it when the rule is no
+    /// longer there: those whom it dropped are free.
+    pub fn dropped_elsewhere(&mut self, client: ClientSlot, until: Timestamp, rule: RuleId, now: Timestamp) {
+        if self.rules.has(rule) {
+            self.clients.dropped_elsewhere(client, until, rule_mark(rule), now);
+        }
+    }
+
+    /// Ends what a client suffers for what it did, and forgets what speaks against it.
+    pub fn free(&mut self, client: ClientSlot) {
+        self.clients.free(client);
+    }
+
+    /// The same of all clients that are or were dropped.
+    pub fn free_all(&mut self) {
+        self.clients.pardon(|_| true);
     }
 
     /// Whether a new connection of this client is to be closed unread, since it goes on after refusals.

@@ -268,6 +268,11 @@ impl RuleSet {
         self.tables.iter().any(|table| table.attribute == attribute) || self.asked_by_limits.contains(&attribute)
     }
 
+    /// Whether this rule is in the set, in force or not.
+    pub fn has(&self, rule: RuleId) -> bool {
+        self.rules.iter().any(|other| other.id == rule)
+    }
+
     /// The limit that this is, as it was said.
     pub fn limit(&self, id: LimitId) -> Option<&Limit> {
         self.limits.iter().find(|limit| limit.id == id).map(|limit| &limit.said)

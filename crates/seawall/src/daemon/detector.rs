@@ -498,8 +498,7 @@ impl Detecting {
             rules.clear();
         }
         let limits = if running.is_panicked { Vec::new() } else { settings.limits_in_force(running.enforce) };
-        // Whom a rule that was taken back had dropped is free in every layer.
-        let _ = self.enforcement.orders.send(Order::Pardon(pardons.clone()));
+        let freed = Order::Pardon(pardons.clone());
         match RuleSet::compile(&rules, &limits, AddressSet::clone(&self.shared.never_ban.load())) {
             Ok(rules) => {
                 let rules = rules.with_pardons(pardons);
@@ -509,6 +508,9 @@ impl Detecting {
             // The old rules stay: better those than none or a part.
             Err(error) => tracing::error!(%error, "failed to put the rules in force"),
         }
+        // Whom a rule that was taken back had dropped is free in every layer; once the rule is gone, so that nobody is handed down for it
+        // after that.
+        let _ = self.enforcement.orders.send(freed);
     }
 
     /// Tells the edge which rules are in force, when that has changed.

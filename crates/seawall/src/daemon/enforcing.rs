@@ -15,6 +15,7 @@ use super::threads::{spawn, spawn_vital};
 use super::{Command, ConfigSource, Snapshot, StartError, random_seed};
 use crate::config::{self, Config, KernelUse};
 use crate::enforcement::edge::Notes;
+use crate::enforcement::telling::Told;
 use crate::enforcement::{Edge, Enforcement, Enforcer, HandDown, Order, Parts, Removed, remove_tables};
 use crate::host::clock::carried_over;
 use crate::privacy::KeyStore;
@@ -72,8 +73,8 @@ fn leave_nothing(kernel: &config::Kernel, state: &Path) -> Result<(), String> {
 pub(super) struct Ways {
     /// Clients that are to be dropped further down.
     pub(super) handed_down: Vec<rtrb::Consumer<HandDown>>,
-    /// To each of those who hand down: whom the others did.
-    pub(super) told: Vec<rtrb::Producer<HandDown>>,
+    /// To each of those who hand down.
+    pub(super) told: Vec<rtrb::Producer<Told>>,
     /// To the detecting thread.
     pub(super) detector: Sender<Command>,
     /// Ends the guard.

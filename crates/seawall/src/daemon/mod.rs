@@ -30,6 +30,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 
 use crate::config::{Config, Environment, Origin, Upstream};
+use crate::enforcement::telling::Told;
 use crate::enforcement::{Edge, Enforcement, HandDown, Order};
 use crate::host::clock::Clock;
 use crate::host::{memory, open_files};
@@ -172,8 +173,8 @@ struct Started {
     queues: Vec<rtrb::Consumer<observations::Record>>,
     /// Clients that are to be dropped further down.
     handed_down: Vec<rtrb::Consumer<HandDown>>,
-    /// To each of those who hand down: whom the others did.
-    told: Vec<rtrb::Producer<HandDown>>,
+    /// To each of those who hand down.
+    told: Vec<rtrb::Producer<Told>>,
     /// Where visitors are served.
     visitors: Vec<SocketAddr>,
 }

@@ -50,7 +50,7 @@ impl Proxying {
             let (orders, received) = mpsc::unbounded_channel();
             let (hand_down, taken) = enforcement::queue();
             handed_down.push(taken);
-            let (tell, heard) = enforcement::queue();
+            let (tell, heard) = enforcement::telling::queue();
             told.push(tell);
             let traffic = Arc::new(Traffic::default());
             let start = worker::Start {
@@ -58,7 +58,7 @@ impl Proxying {
                 traffic: Arc::clone(&traffic),
                 sampler,
                 handed_down: hand_down,
-                heard,
+                told: heard,
                 seed: prepared.seed,
                 workers: worker_count,
             };

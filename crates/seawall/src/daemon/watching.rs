@@ -36,6 +36,7 @@ impl Watching {
         named(sources.names());
         let (sampler, queue) = record::queue();
         let (handed_down, taken) = enforcement::queue();
+        let (tell, told) = enforcement::telling::queue();
         let (orders, traffic) = (Arc::new(Orders::default()), Arc::new(Traffic::default()));
         let reports = Arc::new(ArcSwap::from_pointee(sources.reports(now)));
         let start = Start {
@@ -43,6 +44,7 @@ impl Watching {
             traffic: Arc::clone(&traffic),
             sampler,
             handed_down,
+            told,
             seed: prepared.seed,
             orders: Arc::clone(&orders),
             reports: Arc::clone(&reports),
@@ -59,7 +61,7 @@ impl Watching {
             threads: vec![thread],
             queues: vec![queue],
             handed_down: vec![taken],
-            told: Vec::new(),
+            told: vec![tell],
             visitors: Vec::new(),
         })
     }

@@ -25,6 +25,7 @@ use super::kernel::table::Desired;
 use super::limits::Offences;
 use super::never::{Configured, NeverBan};
 use super::orders::{EnforcementStatus, Order, seconds};
+use super::telling::{Telling, Told};
 use super::unconfirmed::Unconfirmed;
 use super::{Edge, HandDown, Why};
 use crate::config;
@@ -81,8 +82,8 @@ pub struct Parts {
     pub shared: Arc<Shared>,
     /// From each worker.
     pub queues: Vec<rtrb::Consumer<HandDown>>,
-    /// To each worker, in the same order: whom the others drop. None where nobody else drops.
-    pub told: Vec<rtrb::Producer<HandDown>>,
+    /// To each worker, in the same order.
+    pub told: Vec<rtrb::Producer<Told>>,
     /// What visitors were served, noted by the detecting thread.
     pub innocent: Arc<Mutex<Innocent>>,
     /// The settings.
@@ -119,6 +120,7 @@ pub struct Enforcer {
     proxied: Bans,
     never_ban: NeverBan,
     kernel: Kernel,
+    telling: Telling,
     /// Bans that end unless they are confirmed.
     unconfirmed: Unconfirmed,
     pardons: Pardons,
@@ -152,6 +154,7 @@ impl Enforcer {
             proxied: Bans::new(parts.edge.as_ref().map_or(0, |(_, settings)| settings.entries_max)),
             never_ban: NeverBan::new(parts.never_ban.clone()),
             kernel,
+            telling: Telling::new(std::mem::take(&mut parts.told)),
             unconfirmed: Unconfirmed::default(),
             pardons: Pardons::default(),
             spared: BTreeSet::new(),
@@ -198,6 +201,7 @@ impl Enforcer {
                 Ok(order) => self.obey(order, now),
                 Err(RecvTimeoutError::Timeout) => {}
             }
+            self.telling.go_on(now);
             self.undo_unconfirmed(now);
             if self.kernel.open(now) {
                 self.is_kernel_stale = true;
@@ -290,25 +294,29 @@ impl Enforcer {
     }
 
     fn take_handed_down(&mut self, now: Timestamp) {
+        let rules = self.parts.shared.rules.load_full();
         for index in 0..self.parts.queues.len() {
             while let Some(handed) = self.parts.queues.get_mut(index).and_then(|queue| queue.pop().ok()) {
                 let whole = seconds(u64::from(handed.seconds));
-                let rule = match handed.why {
-                    Why::GoesOn(rule) => rule.filter(|_| !self.panicked),
+                let dropped = match handed.why {
+                    // What was under way when its rule or its ban was taken back is late.
+                    Why::GoesOn(Some(rule), until)
+                        if !self.panicked && rules.has(rule) && !self.telling.is_freed(handed.client) =>
+                    {
+                        Some((rule, until))
+                    }
+                    Why::GoesOn(..) => None,
                     Why::Beyond(limit, action) => {
                         self.take_beyond(handed, (limit, action), whole, now);
                         None
                     }
                 };
-                let Some(rule) = rule else { continue };
+                let Some((rule, until)) = dropped else { continue };
                 if handed.is_proxied {
                     self.take_proxied(handed.client, rule, now);
                     continue;
                 }
-                // To one whose queue is full it stays a client that is dropped elsewhere.
-                for (_, worker) in self.parts.told.iter_mut().enumerate().filter(|(other, _)| *other != index) {
-                    let _ = worker.push(handed);
-                }
+                self.telling.dropped(index, handed.client, until, rule);
                 if !self.kernel.is_usable() {
                     continue;
                 }

@@ -16,6 +16,7 @@ mod kernel;
 mod limits;
 mod never;
 mod orders;
+pub mod telling;
 mod unconfirmed;
 
 pub use edge::Edge;
@@ -32,6 +33,7 @@ use std::time::Duration;
 use seawall_engine::address::ClientAddress;
 use seawall_engine::decision::RuleId;
 use seawall_engine::gate::{LimitAction, LimitId, Offence};
+use seawall_engine::units::Timestamp;
 
 /// Where operators are logged in from who run a command: this process's own SSH session.
 pub fn own_session() -> Option<std::net::IpAddr> {
@@ -57,16 +59,23 @@ pub struct HandDown {
 /// Why a client is to be kept away.
 #[derive(Clone, Copy, Debug)]
 pub enum Why {
-    /// It goes on after refusals by this rule, where that is still there.
-    GoesOn(Option<RuleId>),
+    /// It goes on after refusals by this rule, where that is still there, and is dropped until then.
+    GoesOn(Option<RuleId>, Timestamp),
     /// It has sent more than this limit allows, for which this is to happen.
     Beyond(LimitId, LimitAction),
 }
 
 impl HandDown {
-    /// A client that goes on after refusals.
-    pub fn goes_on(client: ClientAddress, is_proxied: bool, time: Duration, rule: Option<RuleId>) -> Self {
-        Self { client, is_proxied, seconds: whole_seconds(time), why: Why::GoesOn(rule) }
+    /// A client that goes on after refusals, and is not answered for so long from now on.
+    pub fn goes_on(
+        client: ClientAddress,
+        is_proxied: bool,
+        (left, rule): (Duration, Option<RuleId>),
+        now: Timestamp,
+    ) -> Self {
+        // Clients are dropped for whole seconds of the clock.
+        let until = Timestamp::from_seconds(now.as_seconds()) + left;
+        Self { client, is_proxied, seconds: whole_seconds(left), why: Why::GoesOn(rule, until) }
     }
 
     /// A client that has gone beyond a limit, and what is left of the time for which that counts.
@@ -80,7 +89,7 @@ fn whole_seconds(time: Duration) -> u32 {
     u32::try_from(time.as_secs()).unwrap_or(u32::MAX)
 }
 
-/// The queue from one worker, or to one that is told whom others have handed down.
+/// The queue from one worker.
 pub fn queue() -> (rtrb::Producer<HandDown>, rtrb::Consumer<HandDown>) {
     rtrb::RingBuffer::new(QUEUE_CLIENTS)
 }

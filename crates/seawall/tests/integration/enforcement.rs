@@ -2,6 +2,7 @@
 
 mod failures;
 mod orders;
+mod workers;
 
 use std::fs;
 use std::io::{ErrorKind, Read as _};

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use ipnet::IpNet;
 use seawall_engine::address::{AddressSet, ClientAddress};
-use seawall_engine::decision::{Ban, BanCause, ban_network};
+use seawall_engine::decision::{Ban, BanCause, ban_network, client_network};
 use seawall_engine::units::{Timestamp, counted};
 
 use super::super::asked;
@@ -58,15 +58,27 @@ impl Enforcer {
             }
         }
         let rules = self.parts.shared.rules.load_full();
+        let mut frees_all = names.is_empty() && !is_of_places && !gone.is_empty();
         for network in &gone {
             self.unconfirmed.forget(*network);
             let is_proxied = self.proxied.remove(*network).is_some();
             let here = self.bans.remove(*network);
             unbanned.removed += usize::from(here.is_some() || is_proxied);
+            let client = ClientAddress::new(network.addr());
+            if is_proxied || here.as_ref().is_some_and(|ban| ban.cause.rule().is_some()) {
+                // The workers drop it as well, and would hand it down again. One network may stand for many clients.
+                frees_all |= client_network(client) != *network;
+                if !frees_all {
+                    self.telling.freed(Some(client), now);
+                }
+            }
             if here.is_some_and(|ban| matches!(ban.cause, BanCause::Limit | BanCause::ProxiedLimit)) {
                 // It begins anew, or its next request would be too much again.
-                rules.forget(ClientAddress::new(network.addr()), &self.parts.shared.allowances);
+                rules.forget(client, &self.parts.shared.allowances);
             }
+        }
+        if frees_all {
+            self.telling.freed(None, now);
         }
         if unbanned.removed > 0 {
             let about = match (names.as_slice(), gone.as_slice()) {

@@ -30,7 +30,8 @@ use super::traffic::Traffic;
 use super::under_way::AllUnderWay;
 use super::upstream::{Pools, UpstreamError};
 use crate::config::{Limits, Upstream};
-use crate::enforcement::{HandDown, Why};
+use crate::enforcement::HandDown;
+use crate::enforcement::telling::Told;
 use crate::source::record::Sampler;
 use crate::source::shared::{CLIENT_ENTRIES, Shared};
 
@@ -72,8 +73,8 @@ pub(super) struct Worker {
     bans: RefCell<Arc<BanSet>>,
     /// Clients for the kernel.
     handed_down: RefCell<rtrb::Producer<HandDown>>,
-    /// Clients that other workers have handed down.
-    heard: RefCell<rtrb::Consumer<HandDown>>,
+    /// What it is told of its clients.
+    told: RefCell<rtrb::Consumer<Told>>,
     answers: RefCell<Answers>,
     generation: Cell<u64>,
     pub(super) buffers: Buffers,
@@ -92,8 +93,8 @@ pub struct Start {
     pub sampler: Sampler,
     /// Where clients go that the kernel is to drop.
     pub handed_down: rtrb::Producer<HandDown>,
-    /// Where it hears of clients that other workers have handed down.
-    pub heard: rtrb::Consumer<HandDown>,
+    /// What it is told of its clients.
+    pub told: rtrb::Consumer<Told>,
     /// The key of its tables; the same for every worker is as good.
     pub seed: u64,
     /// How many workers there are.
@@ -161,7 +162,7 @@ impl Worker {
             never_ban: RefCell::new(start.shared.never_ban.load_full()),
             bans: RefCell::default(),
             handed_down: RefCell::new(start.handed_down),
-            heard: RefCell::new(start.heard),
+            told: RefCell::new(start.told),
             answers: RefCell::new(Answers::new(date)),
             // Never equal to a generation in use, so that the first look takes rules and settings in.
             generation: Cell::new(u64::MAX),
@@ -303,7 +304,8 @@ impl Worker {
     /// A rule refused a request of this client. One that goes on is dropped by the kernel from now on, or refused at the edge if a
     /// proxy named it, where there is one that can.
     pub(super) fn hand_down_if_due(&self, client: ClientAddress, is_proxied: bool, now: Timestamp) {
-        if self.takes(is_proxied) {
+        // Other workers are to drop it, too, whether there is a kernel that does or not.
+        if self.takes(is_proxied) || (self.workers > 1 && !is_proxied) {
             let slot = self.gate.borrow().clients.slot(client);
             self.hand_down(client, is_proxied, slot, now);
         }
@@ -316,20 +318,17 @@ impl Worker {
     }
 
     fn hand_down(&self, client: ClientAddress, is_proxied: bool, slot: ClientSlot, now: Timestamp) {
-        let Some((left, rule)) = self.gate.borrow_mut().drop_left(slot, now) else { return };
-        let handed = HandDown::goes_on(client, is_proxied, left, rule);
+        let Some(dropped) = self.gate.borrow_mut().drop_left(slot, now) else { return };
+        let handed = HandDown::goes_on(client, is_proxied, dropped, now);
         // When the queue is full its next connection hands it down again.
         let _ = self.handed_down.borrow_mut().push(handed);
     }
 
-    /// Drops whom other workers drop.
-    fn take_heard(&self, now: Timestamp) {
-        let (mut heard, mut gate) = (self.heard.borrow_mut(), self.gate.borrow_mut());
-        while let Ok(HandDown { client, seconds, why, .. }) = heard.pop() {
-            if let Why::GoesOn(Some(rule)) = why {
-                let slot = gate.clients.slot(client);
-                gate.dropped_elsewhere(slot, Duration::from_secs(u64::from(seconds)), rule, now);
-            }
+    /// Drops whom other workers drop, and frees whom somebody has freed.
+    fn take_told(&self, now: Timestamp) {
+        let (mut told, mut gate) = (self.told.borrow_mut(), self.gate.borrow_mut());
+        while let Ok(told) = told.pop() {
+            told.apply(&mut gate, now);
         }
     }
 
@@ -467,7 +466,7 @@ async fn housekeep(worker: Rc<Worker>) {
         worker.refresh();
         worker.streams.count(&worker);
         let now = worker.shared.clock.now();
-        worker.take_heard(now);
+        worker.take_told(now);
         worker.pools.tell(&worker.shared.health, now);
         worker.pools.close_idle(now);
         let now = crate::host::clock::wall_clock();

@@ -42,6 +42,7 @@ use seawall_engine::observation::log::FormatChoice;
 use seawall_engine::units::Timestamp;
 
 use crate::enforcement::HandDown;
+use crate::enforcement::telling::Told;
 use crate::host::clock::Clock;
 use crate::privacy::Anonymizer;
 use crate::source::proxy::traffic::Traffic;
@@ -116,6 +117,8 @@ pub struct Start {
     pub sampler: Sampler,
     /// Where clients go that are to be dropped further down.
     pub handed_down: rtrb::Producer<HandDown>,
+    /// What it is told of its clients.
+    pub told: rtrb::Consumer<Told>,
     /// The key of its tables.
     pub seed: u64,
     /// What it is told.
@@ -191,9 +194,9 @@ impl Sources {
 
     /// Watches until told to stop, or until everything has ended. Blocks the thread.
     pub fn run(mut self, start: Start) {
-        let Start { shared, traffic, sampler, handed_down, seed, orders, reports } = start;
+        let Start { shared, traffic, sampler, handed_down, told, seed, orders, reports } = start;
         let clock = shared.clock;
-        let mut watcher = Watcher::new(shared, traffic, sampler, handed_down, seed);
+        let mut watcher = Watcher::new(shared, traffic, sampler, (handed_down, told), seed);
         let (mut house_at, mut keep_at) = (clock.now(), clock.now());
         loop {
             let now = clock.now();

@@ -18,6 +18,7 @@ use super::sensor::Sensor;
 use super::tail::Arrival;
 use crate::config::ClientAddressSource;
 use crate::enforcement::HandDown;
+use crate::enforcement::telling::Told;
 use crate::source::proxy::client_address;
 use crate::source::proxy::settings::Settings;
 use crate::source::proxy::traffic::Traffic;
@@ -33,6 +34,7 @@ pub(super) struct Watcher {
     traffic: Arc<Traffic>,
     sampler: Sampler,
     handed_down: rtrb::Producer<HandDown>,
+    told: rtrb::Consumer<Told>,
     gate: Gate,
     settings: Arc<Settings>,
     generation: u64,
@@ -48,7 +50,7 @@ impl Watcher {
         shared: Arc<Shared>,
         traffic: Arc<Traffic>,
         sampler: Sampler,
-        handed_down: rtrb::Producer<HandDown>,
+        (handed_down, told): (rtrb::Producer<HandDown>, rtrb::Consumer<Told>),
         seed: u64,
     ) -> Self {
         let settings = shared.settings.load_full();
@@ -58,6 +60,7 @@ impl Watcher {
             traffic,
             sampler,
             handed_down,
+            told,
             gate,
             settings,
             // Never equal to a generation in use, so that the first look takes rules and settings in.
@@ -80,6 +83,10 @@ impl Watcher {
                 let mut counts = self.shared.counts();
                 self.gate.install(rules, |rule, count| counts.rules.push((rule, count)));
             }
+        }
+        let now = self.shared.clock.now();
+        while let Ok(told) = self.told.pop() {
+            told.apply(&mut self.gate, now);
         }
         let takes_proxied = self.shared.takes_proxied.load(Ordering::Relaxed);
         self.gate.set_hands_down(takes_proxied || self.shared.takes_clients.load(Ordering::Relaxed));
@@ -184,9 +191,9 @@ fn hand_down_if_due(
     at: Timestamp,
 ) {
     let slot = gate.clients.slot(client);
-    let Some((left, rule)) = gate.drop_left(slot, at) else { return };
+    let Some(dropped) = gate.drop_left(slot, at) else { return };
     // When the queue is full its next line hands it down again.
-    let _ = queue.push(HandDown::goes_on(client, is_proxied, left, rule));
+    let _ = queue.push(HandDown::goes_on(client, is_proxied, dropped, at));
 }
 
 /// Hands over a client that has gone beyond a limit. Where nothing drops it, it is only said.

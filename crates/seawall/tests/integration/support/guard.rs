@@ -15,6 +15,7 @@ use super::eventually;
 pub(crate) struct Setup {
     listen: Vec<String>,
     admin: String,
+    workers: usize,
     hosts: Vec<String>,
     upstream: String,
     limits: String,
@@ -31,6 +32,7 @@ impl Setup {
         Self {
             listen: vec!["127.0.0.1:0".to_owned()],
             admin: "off".to_owned(),
+            workers: 1,
             hosts: vec!["example.org".to_owned(), "*.example.org".to_owned()],
             upstream: upstream.to_owned(),
             limits: String::new(),
@@ -57,6 +59,12 @@ impl Setup {
     /// With these lines in `[kernel]`.
     pub(crate) fn kernel(mut self, lines: &str) -> Self {
         self.kernel = lines.to_owned();
+        self
+    }
+
+    /// With so many workers.
+    pub(crate) fn workers(mut self, workers: usize) -> Self {
+        self.workers = workers;
         self
     }
 
@@ -99,9 +107,9 @@ impl Setup {
     /// The configuration file.
     pub(crate) fn text(&self) -> String {
         format!(
-            "listen = {:?}\nadmin = {:?}\nworkers = 1\nstate-directory = \"state\"\n\n[[site]]\n\
+            "listen = {:?}\nadmin = {:?}\nworkers = {}\nstate-directory = \"state\"\n\n[[site]]\n\
              hosts = {:?}\nupstream = {:?}\n\n[limits]\n{}\n\n[kernel]\n{}\n\n{}\n",
-            self.listen, self.admin, self.hosts, self.upstream, self.limits, self.kernel, self.rest
+            self.listen, self.admin, self.workers, self.hosts, self.upstream, self.limits, self.kernel, self.rest
         )
     }
 
