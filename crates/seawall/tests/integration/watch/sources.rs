@@ -180,6 +180,29 @@ fn syslog_messages_are_received_in_datagrams_and_over_connections() {
 }
 
 #[test]
+fn syslog_messages_without_a_host_are_received() {
+    let guard = Guard::watch(&["udp://127.0.0.1:0"], |_| {});
+    let address = guard.watching()[0].strip_prefix("udp://").expect("an address").to_owned();
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    let request = line(&Clock::start(), "192.0.2.7", "GET /", "Mozilla/5.0");
+    let seconds = i64::try_from(Clock::start().now().as_seconds()).expect("a moment");
+    let at = jiff::Timestamp::from_second(seconds).expect("a moment").strftime("%d/%b/%Y:%H:%M:%S");
+    let haproxy = format!(
+        "192.0.2.7:53332 [{at}.143] fe be/s1 0/0/7/14/21 200 512 - - ---- 2/1/0/0/0 0/0 {{Mozilla/5.0}} \"GET / HTTP/1.1\""
+    );
+    for message in [
+        format!("<134>Nov  6 10:00:00 haproxy[7]: {haproxy}"),
+        format!("<134>{haproxy}"),
+        format!("<190>Nov  6 10:00:00 nginx: {}", request.trim_end()),
+    ] {
+        socket.send_to(message.as_bytes(), &address).expect("sent");
+    }
+    eventually("the datagrams", || guard.sensor()["lines"] == 3);
+    let sensor = guard.sensor();
+    assert_eq!((&sensor["read"], &sensor["format"]), (&3.into(), &"haproxy".into()), "{sensor:#}");
+}
+
+#[test]
 fn senders_that_say_nothing_shut_nobody_out() {
     let guard = Guard::watch(&["tcp://127.0.0.1:0"], |_| {});
     let address = guard.watching()[0].strip_prefix("tcp://").expect("an address").to_owned();
