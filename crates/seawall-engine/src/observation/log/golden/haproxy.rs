@@ -24,3 +24,23 @@ fn haproxy() {
     );
     check(&["192.0.2.1:50033 [28/Feb/2025:02:43:10.123] in/1: SSL handshake failure"], "not-a-request");
 }
+
+#[test]
+fn lines_that_were_cut_in_the_request() {
+    let line = |request: &str| {
+        format!(
+            r#"<134>Feb 25 16:19:49 haproxy[7]: 192.0.2.1:53332 [25/Feb/2019:16:19:48.143] in bk/srv 0/0/7/1457/1487 200 5 - - ---- 2/1/0/0/0 0/0 {{A/1}} {request}"#
+        )
+    };
+    let read = |method: &str, path: &str, query: &str| {
+        format!(
+            "haproxy | 1551111588.143000 | 192.0.2.1 | - | {method} |  | {path} | {query} | HTTP/1.1 | 200 | 5 | 1.487s | 1.457s | A/1 | -"
+        )
+    };
+    check(&[&line(r#""GET /aaaa"#)], &read("GET", "/aaaa", "-"));
+    check(&[&line(r#""GET /aaaa?b=c#2"#)], &read("GET", "/aaaa", "b=c#2"));
+    for version in ["", "H", "HTTP/", "HTTP/1.", "HTTP/1.1"] {
+        check(&[&line(&format!("\"POST /a {version}"))], &read("POST", "/a", "-"));
+    }
+    check(&[&line("")], "no-request");
+}
