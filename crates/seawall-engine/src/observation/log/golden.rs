@@ -332,6 +332,36 @@ fn squid() {
     );
 }
 
+/// What is no HTTP has neither method nor path, but counts.
+#[test]
+fn what_servers_write_of_malformed_requests() {
+    for (request, host) in [
+        ("- http://my-lb-1.eu-west-1.elb.amazonaws.com:80- -", "my-lb-1.eu-west-1.elb.amazonaws.com"),
+        ("- https://my-lb:443- -", "my-lb"),
+        ("- - - ", ""),
+    ] {
+        check(
+            &[&format!(
+                r#"http 2023-04-26T12:23:00.186641Z app/name/id 192.0.2.1:44740 - -1 -1 -1 400 - 0 272 "{request}" "-" - - -"#
+            )],
+            &format!(
+                "aws-load-balancer | 1682511780.186641 | 192.0.2.1 | - |  | {host} |  | - | HTTP/0.9 | 400 | 272 | 0ns | 0ns | - | -"
+            ),
+        );
+    }
+    for request in ["NONE error:transaction-end-before-headers", "- error:invalid-request", "GET error:invalid-request"]
+    {
+        check(
+            &[&format!("1286536308.779    180 192.0.2.224 NONE/400 411 {request} - HIER_NONE/- -")],
+            "squid | 1286536308.779000 | 192.0.2.224 | - |  |  |  | - | HTTP/0.9 | 400 | 411 | 180ms | 180ms | - | -",
+        );
+    }
+    check(
+        &["1286536308.779    180 192.0.2.224 NONE/400 411 - /a?b - HIER_NONE/- -"],
+        "squid | 1286536308.779000 | 192.0.2.224 | - |  |  | /a | b | HTTP/1.1 | 400 | 411 | 180ms | 180ms | - | -",
+    );
+}
+
 #[test]
 fn a_format_that_is_named_is_the_only_one() {
     let line = r#"192.0.2.1 - - [17/May/2015:10:05:03 +0000] "GET /a HTTP/1.1" 200 5 "-" "A/1""#;
