@@ -102,3 +102,34 @@ fn lines_that_stand_by_themselves_are_read_among_those_of_columns() {
     is(&[directive, columns, itself, itself], "combined");
     is(&[directive, itself, itself, columns], "w3c");
 }
+
+#[test]
+fn columns_parted_by_tabs_and_texts_in_quotes() {
+    let names =
+        "date time c-ip cs-method cs-uri-stem cs-uri-query sc-status sc-bytes time-taken cs(User-Agent) cs(Referer)";
+    let directives = [format!("#Fields: {names}"), format!("#Fields:\t{}", names.replace(' ', "\t"))];
+    let read = |agent: &str, referer: &str| {
+        format!(
+            "w3c | 1714564801.000000 | 192.0.2.1 | - | GET |  | /a | b=c | HTTP/1.1 | 200 | 512 | 15ms | 15ms | {agent} | {referer}"
+        )
+    };
+    let line =
+        |agent: &str, referer: &str| format!("2024-05-01 12:00:01 192.0.2.1 GET /a b=c 200 512 15 {agent} {referer}");
+    let tabs = |agent: &str| line("AGENT", "-").replace(' ', "\t").replace("AGENT", agent);
+    for directive in &directives {
+        check(&[directive, &tabs("Mozilla/5.0 (X11)")], &read("Mozilla/5.0 (X11)", "-"));
+        check(&[directive, &tabs("a+b")], &read("a+b", "-"));
+        check(&[directive, &tabs("\"Mozilla/5.0 (X11)\"")], &read("Mozilla/5.0 (X11)", "-"));
+        check(&[directive, &line("\"Mozilla/5.0 (X11) a+b\"", "\"-\"")], &read("Mozilla/5.0 (X11) a+b", "-"));
+        check(
+            &[directive, &line("\"a \"\"b\"\" c\"", "http://a.example/")],
+            &read("a \"\"b\"\" c", "http://a.example/"),
+        );
+        check(&[directive, &line("\"a\"", "\"\"")], &read("a", "-"));
+        // Quotes and tabs of a client's join and part nothing.
+        check(&[directive, &line("\"a", "b\"")], &read("\"a", "b\""));
+        check(&[directive, &line("a\tb", "-")], &read("a\tb", "-"));
+        let joined = line("a\"", "-").replace("b=c", "\"b=c");
+        check(&[directive, &joined], &read("a\"", "-").replace("b=c", "\"b=c"));
+    }
+}
