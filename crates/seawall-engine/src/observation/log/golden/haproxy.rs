@@ -44,3 +44,17 @@ fn lines_that_were_cut_in_the_request() {
     }
     check(&[&line("")], "no-request");
 }
+
+#[test]
+fn as_others_write_it() {
+    let line = |times: &str| {
+        format!(
+            r#"<134>Feb 25 16:19:49 haproxy[7]: 192.0.2.1 - - [25/Feb/2019:16:19:48 +0000] "GET /a HTTP/1.1" 200 5 "" "" 53332 143 "in~" "bk" "srv" {times} ---- 2 1 0 0 0 0 0 "" """#
+        )
+    };
+    let read = |times: &str| {
+        format!("combined | 1551111588.000000 | 192.0.2.1 | - | GET |  | /a | - | HTTP/1.1 | 200 | 5 | {times} | - | -")
+    };
+    check(&[&line("0 0 7 1457 1487")], &read("1.487s | 1.457s"));
+    check(&[&line("-1 -1 -1 -1 +5")], &read("5ms | 5ms"));
+}
