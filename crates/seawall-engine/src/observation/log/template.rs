@@ -101,7 +101,7 @@ pub struct Template {
 pub enum TemplateError {
     /// It is a line of a configuration.
     #[error(
-        "\"{name}\" begins a whole directive of a configuration: give only the format in it, which is what stands between its quotes"
+        "\"{name}\" begins a whole directive of a configuration: give only the format in it, without names and quotes around it"
     )]
     WholeDirective {
         /// What the directive is called.

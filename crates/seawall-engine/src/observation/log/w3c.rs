@@ -117,8 +117,8 @@ impl Columns {
         self.words(line).nth(column).map(|word| without_quotes(word).0).and_then(fields::present)
     }
 
-    /// The columns of a line, with their quotes where some hold the separator within quotes. IIS writes quotes as they came, and a client
-    /// could join columns with them: so they part nothing where a line has as many columns as it should without that.
+    /// The columns of a line, with their quotes where they have some. IIS writes quotes as they came, and a client could join columns
+    /// with them: so they hold columns together only in a line that would have too many otherwise.
     fn words<'a>(&self, line: &'a [u8]) -> Words<'a> {
         // What stands first is the server's own in practice, and no client has a tab or a space written into it.
         let first = memchr::memchr2(b' ', b'\t', line).and_then(|at| line.get(at)).filter(|_| !self.is_cloudfront);
