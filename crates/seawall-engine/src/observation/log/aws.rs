@@ -31,7 +31,7 @@ pub(super) fn read_load_balancer(line: &[u8]) -> Result<Entry<'_>, Reason> {
     let outcome = fields::status(word()?)?;
     let (_status_of_target, _received) = (word()?, word()?);
     let bytes = fields::size(cursor.word().ok_or(Reason::NoSize)?)?;
-    let named = request_line::read(cursor.quoted(Reason::NoRequest)?);
+    let named = request(cursor.quoted(Reason::NoRequest)?);
     let agent = cursor.quoted(Reason::TooFewFields)?;
     let parts = Parts {
         at: Some(at),
@@ -45,6 +45,15 @@ pub(super) fn read_load_balancer(line: &[u8]) -> Result<Entry<'_>, Reason> {
         ..Parts::default()
     };
     parts.into_entry(Format::AwsLoadBalancer, if cursor.escaped { Encoding::Backslash } else { Encoding::Plain })
+}
+
+/// What a load balancer writes of a request. Of one that is malformed it knows nothing but where it came: `- http://host:80- -`; of a
+/// connection that is no HTTP not even that: `- - - `.
+fn request(line: &[u8]) -> Request<'_> {
+    let malformed = line.strip_prefix(b"- ").and_then(|rest| rest.trim_ascii_end().strip_suffix(b"- -"));
+    let Some(address) = malformed else { return request_line::read(line) };
+    let (host, _) = request_line::split_authority(b"", address);
+    Request { host, ..request_line::read(b"-") }
 }
 
 /// Reads a line of S3's server access log.

@@ -26,8 +26,13 @@ pub(super) fn read<'a>(line: &'a [u8], layout: &mut Layout) -> Result<Entry<'a>,
     let outcome = fields::status(cursor.word().ok_or(Reason::NoStatus)?)?;
     let bytes = fields::size(cursor.word().ok_or(Reason::NoSize)?)?;
     let headers = read_headers(&mut cursor)?;
-    let (referer, user_agent) = headers.unwrap_or_default();
+    let (mut referer, mut user_agent) = headers.unwrap_or_default();
     let further = if headers.is_some() { Further::read(cursor.rest) } else { Further::default() };
+    if further.is_of_haproxy {
+        // It has quotes with nothing between them where others have these.
+        referer = referer.and_then(fields::present);
+        user_agent = user_agent.and_then(fields::present);
+    }
     let vhost = vhost.or(further.host);
 
     let named = request_line::read(request_line);
@@ -66,6 +71,7 @@ struct Further<'a> {
     upstream_time: Option<Duration>,
     /// A whole number that comes first: only the others of the log tell what it is.
     number: Option<u64>,
+    is_of_haproxy: bool,
 }
 
 /// Fields that are looked at behind those of a combined line.
@@ -83,6 +89,12 @@ impl<'a> Further<'a> {
         if let Some((time, upstream)) = ingress(cursor.rest) {
             further.request_time = fields::duration(time, Unit::Seconds);
             further.upstream_time = fields::duration(upstream, Unit::Seconds);
+            return further;
+        }
+        if let Some((time, upstream)) = haproxy(cursor.rest) {
+            further.request_time = fields::duration(time, Unit::Milliseconds);
+            further.upstream_time = fields::duration(upstream, Unit::Milliseconds);
+            further.is_of_haproxy = true;
             return further;
         }
         // Traefik: number, "router", "server", milliseconds.
@@ -186,6 +198,20 @@ fn ingress(rest: &[u8]) -> Option<(&[u8], &[u8])> {
     }
     words.nth(1)?;
     Some((time, words.next()?))
+}
+
+/// The times of the request and of the site in what HAProxy (`option httplog clf`) writes after a combined line: port, milliseconds of the
+/// time stamp, names of frontend, backend and server, and five times.
+fn haproxy(rest: &[u8]) -> Option<(&[u8], &[u8])> {
+    let mut words = rest.split(|byte| *byte == b' ');
+    fields::integer(words.next()?)?;
+    fields::integer(words.next()?)?;
+    let is_quoted = |word: &[u8]| matches!(word, [b'"', .., b'"']);
+    let are_names = is_quoted(words.next()?) && is_quoted(words.next()?) && is_quoted(words.next()?);
+    let (answer, total) = (words.nth(3)?, words.next()?);
+    // What did not come to pass is -1, and a `+` marks what was not over.
+    let total = total.strip_prefix(b"+").unwrap_or(total);
+    (are_names && fields::integer(total).is_some()).then_some((total, answer))
 }
 
 /// What lies before the time stamp, the time stamp, and what follows it. The time stamp is the only field whose place is

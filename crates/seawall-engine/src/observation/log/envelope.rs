@@ -1,4 +1,5 @@
-//! What others write around a server's line: syslog, Docker, the container runtimes of Kubernetes, docker compose.
+//! What others write around a server's line: syslog, Docker, the container runtimes of Kubernetes, docker compose, and the times that
+//! their tools put before lines.
 
 use super::json::{self, Value};
 use super::restore::unescape_json;
@@ -38,37 +39,64 @@ fn container_runtime(line: &[u8]) -> Option<&[u8]> {
     (is_ours && time::iso(at).is_some()).then_some(rest)
 }
 
-/// RFC 3164 (`<134>Feb 25 16:19:49 host program[7]: …`), with or without priority, RFC 5424
-/// (`<134>1 2025-12-31T17:37:40Z host program 7 - - …`), and what rsyslog writes into files
-/// (`2025-12-31T17:37:40+01:00 host program[7]: …`).
+/// RFC 3164 (`<134>Feb 25 16:19:49 host program[7]: …`), with or without priority, and without the host, as HAProxy (`format local`, its
+/// default) and nginx (`nohostname`) send it; RFC 5424 (`<134>1 2025-12-31T17:37:40Z host program 7 - - …`); what rsyslog writes into files
+/// (`2025-12-31T17:37:40+01:00 host program[7]: …`). Also less of it, with a program or without: a time alone (`docker logs -t`,
+/// `kubectl logs --timestamps`, HAProxy's `format iso` and `timed`), or a priority alone (its `short` and `priority`).
 fn syslog(line: &[u8]) -> Option<&[u8]> {
-    let rest = match line {
-        [b'<', rest @ ..] => {
-            let end = rest.iter().take(4).position(|byte| *byte == b'>')?;
-            if !rest[..end].iter().all(u8::is_ascii_digit) {
-                return None;
-            }
-            &rest[end + 1..]
-        }
-        rest => rest,
+    let (has_priority, rest) = match line {
+        [b'<', rest @ ..] => (true, behind_priority(rest)?),
+        rest => (false, rest),
     };
     if let Some(rest) = rest.strip_prefix(b"1 ") {
         return structured(rest);
     }
-    let after_time = match month_day_time(rest) {
-        Some(rest) => rest,
-        None => {
-            let end = memchr::memchr(b' ', rest)?;
-            time::iso(&rest[..end])?;
-            &rest[end + 1..]
-        }
-    };
-    // The host, then the program up to its colon.
-    let host_end = memchr::memchr(b' ', after_time)?;
-    let program = after_time.get(host_end + 1..)?;
+    if let Some(rest) = month_day_time(rest) {
+        return behind_program(rest).or_else(|| behind_host(rest));
+    }
+    if let Some(rest) = behind_time(rest) {
+        return behind_program(rest).or_else(|| behind_host(rest)).or(Some(rest));
+    }
+    has_priority.then(|| behind_program(rest).unwrap_or(rest))
+}
+
+/// Whether a line begins with a priority of syslog, which the name of a host may look like.
+pub(super) fn has_priority(line: &[u8]) -> bool {
+    line.strip_prefix(b"<").and_then(behind_priority).is_some()
+}
+
+/// What follows `134>`, which is no space.
+fn behind_priority(text: &[u8]) -> Option<&[u8]> {
+    let end = text.iter().take(4).position(|byte| *byte == b'>').filter(|end| *end > 0)?;
+    let (priority, rest) = (&text[..end], &text[end + 1..]);
+    (priority.iter().all(u8::is_ascii_digit) && !rest.starts_with(b" ")).then_some(rest)
+}
+
+/// What follows `program[7]: `, without a host before it.
+fn behind_program(text: &[u8]) -> Option<&[u8]> {
+    let end = memchr::memchr(b' ', &text[..text.len().min(PREFIX_BYTES_MAX)])?;
+    let program = text[..end].strip_suffix(b":")?;
+    // A host that is an IPv6 address may end in a colon too.
+    let is_program = !program.is_empty() && is_name(program) && memchr::memchr(b':', program).is_none();
+    is_program.then(|| text[end..].trim_ascii_start())
+}
+
+/// What follows `host program[7]: `.
+fn behind_host(text: &[u8]) -> Option<&[u8]> {
+    let host_end = memchr::memchr(b' ', text)?;
+    let program = text.get(host_end + 1..)?;
     let colon = memchr::memmem::find(&program[..program.len().min(PREFIX_BYTES_MAX)], b": ")?;
-    let is_name = program[..colon].iter().all(|byte| byte.is_ascii_graphic() && *byte != b'"');
-    is_name.then(|| program[colon + 2..].trim_ascii_start())
+    is_name(&program[..colon]).then(|| program[colon + 2..].trim_ascii_start())
+}
+
+fn is_name(text: &[u8]) -> bool {
+    text.iter().all(|byte| byte.is_ascii_graphic() && *byte != b'"')
+}
+
+/// What follows `2025-12-31T17:37:40.493035218+01:00 `.
+fn behind_time(text: &[u8]) -> Option<&[u8]> {
+    let end = memchr::memchr(b' ', text)?;
+    time::iso(&text[..end]).map(|_| &text[end + 1..])
 }
 
 /// What follows time, host, program, process, message kind and structured data of RFC 5424.
@@ -119,12 +147,13 @@ fn month_day_time(text: &[u8]) -> Option<&[u8]> {
     [m1, m2, m3].iter().all(|byte| byte.is_ascii_alphabetic()).then_some(rest)
 }
 
-/// `name  | …`, as docker compose shows logs.
+/// `name  | …`, as docker compose shows logs, with times or without.
 fn compose(line: &[u8]) -> Option<&[u8]> {
     let bar = memchr::memmem::find(&line[..line.len().min(PREFIX_BYTES_MAX)], b" | ")?;
     let name = line[..bar].trim_ascii_end();
     let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-    (!name.is_empty() && name.iter().all(is_name)).then(|| &line[bar + 3..])
+    let inside = &line[bar + 3..];
+    (!name.is_empty() && name.iter().all(is_name)).then(|| behind_time(inside).unwrap_or(inside))
 }
 
 #[cfg(test)]
@@ -135,14 +164,31 @@ mod tests {
     fn what_is_inside_is_found() {
         for (line, inside) in [
             ("2025-12-31T17:37:40.49+01:00 stdout F inside", Some("inside")),
-            ("2025-12-31T17:37:40.49+01:00 stdlog F inside", None),
+            ("2025-12-31T17:37:40.49+01:00 stdlog F inside", Some("stdlog F inside")),
             ("<134>Feb 25 16:19:49 host program[7]: inside", Some("inside")),
             ("Feb  5 16:19:49 host program: inside: more", Some("inside: more")),
             ("2025-12-31T17:37:40+01:00 host program[7]: inside", Some("inside")),
+            ("<134>Feb 25 16:19:49 program[7]: inside: more", Some("inside: more")),
+            ("Feb  5 16:19:49 program: inside", Some("inside")),
+            ("<134>Feb 25 16:19:49 2001:db8:: program: inside", Some("inside")),
+            ("<134>Feb 25 16:19:49 host inside", None),
+            ("2025-12-31T17:37:40+01:00 program[7]: inside", Some("inside")),
+            ("<6>2025-12-31T17:37:40.493035+01:00 inside", Some("inside")),
+            ("2025-12-31T17:37:40.493035218Z inside more", Some("inside more")),
+            (r#"2025-12-31T17:37:40Z {"a": 1, "b": 2}"#, Some(r#"{"a": 1, "b": 2}"#)),
+            ("2025-12-31T17:37:40 : inside", Some(": inside")),
+            ("2025-12-31T25:37:40Z inside", None),
+            ("<134>program[7]: inside", Some("inside")),
+            ("<6>inside more", Some("inside more")),
+            ("<>inside", None),
+            ("<6> inside", None),
+            ("<a>inside", None),
+            ("program: inside", None),
             ("<134>1 2025-12-31T17:37:40Z host program 7 - - inside", Some("inside")),
             ("<134>1 - - - - - [a b=\"c\\]\"][d] \u{feff}inside", Some("inside")),
             ("<134>1 2025-12-31T17:37:40Z host program 7 -", None),
             ("caddy  | inside", Some("inside")),
+            ("web-1  | 2025-12-31T17:37:40.493035218Z inside more", Some("inside more")),
             ("a b | inside", None),
             (r#"{"log":"in\"side\u0041\n","stream":"stdout","time":"2025-12-31T17:37:40Z"}"#, Some("in\"sideA")),
             (r#"{"log":"inside"}"#, None),

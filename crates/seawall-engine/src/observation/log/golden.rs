@@ -2,6 +2,10 @@
 
 use super::*;
 
+mod envelopes;
+mod haproxy;
+mod w3c;
+
 /// What the last of `lines` says.
 fn show(lines: &[&str]) -> String {
     let mut reader = Reader::default();
@@ -268,29 +272,6 @@ fn envoy_as_istio_has_it() {
 }
 
 #[test]
-fn haproxy() {
-    check(
-        &[
-            r#"Feb 25 16:19:49 198.51.100.2 haproxy[7]: 192.0.2.1:53332 [25/Feb/2019:16:19:48.143] in~ bk/srv 0/0/7/1457/1487 200 11394 - - ---- 2/1/0/0/0 0/0 {https://a.example/|Mozilla/5.0 (X11)} {} "GET /a?b HTTP/1.1""#,
-        ],
-        "haproxy | 1551111588.143000 | 192.0.2.1 | - | GET |  | /a | b | HTTP/1.1 | 200 | 11394 | 1.487s | 1.457s | Mozilla/5.0 (X11) | -",
-    );
-    check(
-        &[
-            r#"[2001:db8::1]:53332 [25/Feb/2019:16:19:48.143] in bk/<NOSRV> -1/-1/-1/-1/5 503 +212 - - SC-- 2/1/0/0/0 0/0 "GET / HTTP/1.0""#,
-        ],
-        "haproxy | 1551111588.143000 | 2001:db8::1 | - | GET |  | / | - | HTTP/1.0 | 503 | 212 | 5ms | 5ms | - | -",
-    );
-    check(
-        &[
-            r#"unix:1 [25/Feb/2019:16:19:48.143] in bk/srv 0/0/7/1457/1487 200 11394 - - ---- 2/1/0/0/0 0/0 {|A/1#7C} "GET /a#22?b#23 HTTP/1.1""#,
-        ],
-        "haproxy | 1551111588.143000 | - | - | GET |  | /a\" | b# | HTTP/1.1 | 200 | 11394 | 1.487s | 1.457s | A/1| | -",
-    );
-    check(&["192.0.2.1:50033 [28/Feb/2025:02:43:10.123] in/1: SSL handshake failure"], "not-a-request");
-}
-
-#[test]
 fn nginx_proxy_manager() {
     check(
         &[
@@ -310,107 +291,6 @@ fn nginx_proxy_manager() {
         ],
         "nginx-proxy-manager | 1643031619.000000 | 192.0.2.1 | - | GET | 198.51.100.1 | /.env | - | HTTP/1.1 | 444 | 0 | 0ns | 0ns | A/1 | -",
     );
-}
-
-#[test]
-fn w3c_extended_with_columns_that_change() {
-    let first =
-        "#Fields: date time c-ip cs-method cs-uri-stem cs-uri-query sc-status sc-bytes time-taken cs(User-Agent)";
-    check(
-        &[first, "2024-05-01 12:00:01 192.0.2.1 GET /a b=c 200 512 15 Mozilla/5.0+(X11)"],
-        "w3c | 1714564801.000000 | 192.0.2.1 | - | GET |  | /a | b=c | HTTP/1.1 | 200 | 512 | 15ms | 15ms | Mozilla/5.0 (X11) | -",
-    );
-    check(
-        &[
-            first,
-            "2024-05-01 12:00:01 192.0.2.1 GET /a - 200 512 15 -",
-            "#Fields: date time cs-uri-stem sc-status",
-            "2024-05-01 12:00:02 /b 404",
-        ],
-        "w3c | 1714564802.000000 | - | - |  |  | /b | - | HTTP/1.1 | 404 | 0 | 0ns | 0ns | - | -",
-    );
-    check(&[first, "2024-05-01 12:00:01 192.0.2.1 GET"], "too-few-fields");
-    check(&[first], "directive");
-}
-
-/// Servers let clients ask for such hosts, and a log may begin with the host.
-#[test]
-fn a_host_that_begins_as_a_directive_hides_nothing() {
-    let line =
-        |host: &str| format!(r#"{host} 192.0.2.1 - - [17/May/2015:10:05:03 +0000] "GET /a HTTP/1.1" 200 5 "-" "A/1""#);
-    let read = |host: &str| {
-        format!(
-            "vhost-combined | 1431857103.000000 | 192.0.2.1 | - | GET | {host} | /a | - | HTTP/1.1 | 200 | 5 | 0ns | 0ns | A/1 | -"
-        )
-    };
-    let after = line("a.example");
-    for host in ["#a", "#fields", "#date", "#fields: date time cs-uri-stem", "#date: x"] {
-        let host = host.replace("fields", "Fields").replace("#date", "#Date");
-        check(&[&after, &line(&host)], &read(&host.to_ascii_lowercase()));
-        check(&[&line(&host), &after], &read("a.example"));
-    }
-    // Of a line that is cut off nothing is learnt, and it is counted as what it is.
-    let cut = line("#Fields: date time cs-uri-stem");
-    check(&[&cut[..60]], "no-timestamp");
-    check(&[&line("#Date:")[..60]], "unclosed-quote");
-    check(&[&cut[..60], &after], &read("a.example"));
-    check(&["# a comment"], "no-timestamp");
-}
-
-#[test]
-fn directives_are_those_that_name_what_is_needed() {
-    let line = "2024-05-01 12:00:01 192.0.2.1 GET /a";
-    for directive in
-        ["#Software: Microsoft Internet Information Services 10.0", "#Version: 1.0", "#Date: 2024-05-01 12:00:01"]
-    {
-        check(&[directive], "directive");
-    }
-    let whole = "#Fields: date time c-ip cs-method cs-uri-stem";
-    for (directive, reason) in [
-        ("#Fields: date time c-ip", "no-target-column"),
-        ("#Fields: c-ip cs-uri-stem", "no-time-column"),
-        ("#Fields:", "no-time-column"),
-        ("#Fields: time c-ip cs-method cs-uri-stem", "no-date-column"),
-    ] {
-        check(&[directive], reason);
-        check(&[directive, line], reason);
-        // The columns of before hold no longer, and later ones hold again.
-        check(&[whole, directive, line], reason);
-        assert!(show(&[directive, whole, line]).starts_with("w3c | "), "{directive}");
-    }
-    check(&["#Fields: date time 5 cs-uri-stem"], "no-timestamp");
-    check(&["#Fields: date time cs-uri-stem \"x\""], "no-timestamp");
-}
-
-#[test]
-fn the_day_of_a_directive_is_that_of_lines_that_name_none() {
-    let read = |directives: &[&str], line: &str| {
-        let shown = show(&[directives, &[line]].concat());
-        shown.split(" | ").skip(1).step_by(3).take(3).map(str::to_owned).collect::<Vec<_>>().join(" ")
-    };
-    let columns = "#Fields: time c-ip cs-method cs-uri sc-status";
-    let line = "12:00:01 192.0.2.1 GET /a?b=c 200";
-    assert_eq!(read(&["#Date: 2024-05-01 00:00:00", columns], line), "1714564801.000000 GET b=c");
-    assert_eq!(
-        read(&["#Date: 2024-05-01 00:00:00", columns, "#Date: 2024-05-02 00:00:00"], line),
-        "1714651201.000000 GET b=c"
-    );
-    let absolute = "12:00:01 192.0.2.1 GET http://a.example/a?b=c 200";
-    assert_eq!(read(&["#Date: 2024-05-01 00:00:00", columns], absolute), "1714564801.000000 GET b=c");
-    check(&["#Date: yesterday", columns, line], "no-date-column");
-}
-
-#[test]
-fn lines_that_stand_by_themselves_are_read_among_those_of_columns() {
-    let directive = "#Fields: date time c-ip cs-method cs-uri-stem";
-    let columns = "2024-05-01 12:00:01 192.0.2.1 GET /a";
-    let itself = r#"192.0.2.1 - - [17/May/2015:10:05:03 +0000] "GET /a HTTP/1.1" 200 5 "-" "A/1""#;
-    let is =
-        |lines: &[&str], format: &str| assert!(show(lines).starts_with(&format!("{format} | ")), "{}", show(lines));
-    is(&[directive, columns], "w3c");
-    is(&[directive, itself], "combined");
-    is(&[directive, columns, itself, itself], "combined");
-    is(&[directive, itself, itself, columns], "w3c");
 }
 
 #[test]
@@ -452,6 +332,36 @@ fn squid() {
     );
 }
 
+/// What is no HTTP has neither method nor path, but counts.
+#[test]
+fn what_servers_write_of_malformed_requests() {
+    for (request, host) in [
+        ("- http://my-lb-1.eu-west-1.elb.amazonaws.com:80- -", "my-lb-1.eu-west-1.elb.amazonaws.com"),
+        ("- https://my-lb:443- -", "my-lb"),
+        ("- - - ", ""),
+    ] {
+        check(
+            &[&format!(
+                r#"http 2023-04-26T12:23:00.186641Z app/name/id 192.0.2.1:44740 - -1 -1 -1 400 - 0 272 "{request}" "-" - - -"#
+            )],
+            &format!(
+                "aws-load-balancer | 1682511780.186641 | 192.0.2.1 | - |  | {host} |  | - | HTTP/0.9 | 400 | 272 | 0ns | 0ns | - | -"
+            ),
+        );
+    }
+    for request in ["NONE error:transaction-end-before-headers", "- error:invalid-request", "GET error:invalid-request"]
+    {
+        check(
+            &[&format!("1286536308.779    180 192.0.2.224 NONE/400 411 {request} - HIER_NONE/- -")],
+            "squid | 1286536308.779000 | 192.0.2.224 | - |  |  |  | - | HTTP/0.9 | 400 | 411 | 180ms | 180ms | - | -",
+        );
+    }
+    check(
+        &["1286536308.779    180 192.0.2.224 NONE/400 411 - /a?b - HIER_NONE/- -"],
+        "squid | 1286536308.779000 | 192.0.2.224 | - |  |  | /a | b | HTTP/1.1 | 400 | 411 | 180ms | 180ms | - | -",
+    );
+}
+
 #[test]
 fn a_format_that_is_named_is_the_only_one() {
     let line = r#"192.0.2.1 - - [17/May/2015:10:05:03 +0000] "GET /a HTTP/1.1" 200 5 "-" "A/1""#;
@@ -462,25 +372,4 @@ fn a_format_that_is_named_is_the_only_one() {
     }
     let error = "apache".parse::<FormatChoice>().map(|_| ()).expect_err("no format").to_string();
     assert!(error.starts_with("there is no format \"apache\"; there are combined, common, "), "{error}");
-}
-
-#[test]
-fn lines_within_what_others_write() {
-    let line = r#"192.0.2.1 - - [17/May/2015:10:05:03 +0000] "GET /a HTTP/1.1" 200 5 "-" "A/1""#;
-    let read =
-        "combined | 1431857103.000000 | 192.0.2.1 | - | GET |  | /a | - | HTTP/1.1 | 200 | 5 | 0ns | 0ns | A/1 | -";
-    for wrapped in [
-        format!("2025-12-31T17:37:40.493035218+01:00 stdout F {line}"),
-        format!("<134>May 17 10:05:03 host nginx[7]: {line}"),
-        format!("May  7 10:05:03 host nginx: {line}"),
-        format!("<190>1 2015-05-17T10:05:03Z host nginx 7 - [a@1 b=\"c\"] {line}"),
-        format!("2015-05-17T10:05:03+00:00 192.0.2.9 nginx[7]: {line}"),
-        format!("web-1  | {line}"),
-        format!(r#"{{"log":"{}\n","stream":"stdout","time":"2015-05-17T10:05:03Z"}}"#, line.replace('"', "\\\"")),
-    ] {
-        check(&[&wrapped], read);
-        // The second is unwrapped at once, and a bare one in between is read all the same.
-        check(&[&wrapped, &wrapped], read);
-        check(&[&wrapped, line], read);
-    }
 }

@@ -7,7 +7,7 @@
 use super::cursor::Cursor;
 use super::fields::{self, Unit};
 use super::{Encoding, Entry, Format, Parts, Reason, request_line, time};
-use crate::observation::{Outcome, Request};
+use crate::observation::{Outcome, Request, Version};
 
 pub(super) const FORMATS: &[Format] = &[Format::Haproxy];
 
@@ -38,7 +38,11 @@ pub(super) fn read(line: &[u8]) -> Result<Entry<'_>, Reason> {
         cursor.word().ok_or(Reason::NoRequest)?;
     }
     let user_agent = captured_agent(&mut cursor);
-    let named = request_line::read(cursor.quoted(Reason::NoRequest)?);
+    let named = match cursor.quoted(Reason::NoRequest) {
+        Ok(line) => request_line::read(line),
+        Err(Reason::UnclosedQuote) => cut_request(&cursor.rest[1..]),
+        Err(reason) => return Err(reason),
+    };
     let parts = Parts {
         at: Some(at),
         client,
@@ -53,6 +57,18 @@ pub(super) fn read(line: &[u8]) -> Result<Entry<'_>, Reason> {
     let texts = [Some(path), query, user_agent];
     let is_escaped = texts.into_iter().flatten().any(|text| memchr::memchr(b'#', text).is_some());
     parts.into_entry(Format::Haproxy, if is_escaped { Encoding::Hash } else { Encoding::Plain })
+}
+
+/// What is left of a request at the end of a line that was cut, as HAProxy does with its own at 1,024 bytes: whoever asks for a long target
+/// would else not be counted. A version that is not whole is none.
+fn cut_request(line: &[u8]) -> Request<'_> {
+    let version_start = memchr::memrchr(b' ', line).filter(|at| is_cut_version(&line[at + 1..]));
+    let line = &line[..version_start.unwrap_or(line.len())];
+    Request { version: Version::default(), ..request_line::read(line) }
+}
+
+fn is_cut_version(word: &[u8]) -> bool {
+    word.starts_with(b"HTTP/") || b"HTTP/".starts_with(word)
 }
 
 /// What looks like a user agent among the headers that the configuration captures, which have no names here: `{a|b} {c}`.

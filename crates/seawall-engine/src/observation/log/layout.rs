@@ -16,6 +16,14 @@ use super::numbers::Numbers;
 use super::{Reason, request_line, time};
 use crate::address::ClientAddress;
 
+/// What the lines of one log have told. Those within what others write around them, and those that stand by themselves, tell of their own
+/// kind alone: a client that has a bare line look like the other kind, by the host that it asks for, changes nothing of how its like are read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Layouts {
+    pub(super) bare: Layout,
+    pub(super) wrapped: Layout,
+}
+
 /// What is not said in the lines of one log, as far as they have told: the order of the fields before the time stamp, and what a number behind
 /// the others is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -67,8 +75,7 @@ impl Layout {
             return Err(Reason::TooFewFields);
         };
         // No host ends like this but one that a client made up.
-        let begins_with_hosts = self.host_first && !self.client_first;
-        if first.ends_with(b",") && !begins_with_hosts {
+        if first.ends_with(b",") && !self.begins_with_hosts() {
             return self.behind_list(before);
         }
         let client = address_with_port(first);
@@ -83,6 +90,11 @@ impl Layout {
             return Ok(self.client_first(client, second, true));
         }
         self.longer(before, [first, second, third], client, fields.next().is_some())
+    }
+
+    /// Whether a host, whatever it looks like, stands first in each line.
+    pub(super) fn begins_with_hosts(self) -> bool {
+        self.host_first && !self.client_first
     }
 
     /// Reads a line of four fields or more.
@@ -110,8 +122,8 @@ impl Layout {
     /// The order of a line of four fields or more.
     fn order(&mut self, first: &[u8], third: &[u8], is_address: bool, is_address_second: bool) -> Order {
         if !is_address && is_address_second && first != b"-" {
-            // What syslog writes before a line: when, and which machine.
-            if time::iso(first).is_some() {
+            // What others write before a line: when, and maybe which machine.
+            if !self.begins_with_hosts() && time::iso(first).is_some() {
                 return Order::Unknown;
             }
             self.host_first = true;
@@ -256,6 +268,9 @@ mod tests {
         // Within a line of syslog.
         check(&["2015-05-17T10:05:03Z 192.0.2.9 nginx: 192.0.2.1 - -"], "no host, nobody");
         check(&["2015-05-17T10:05:03Z 192.0.2.9 nginx: 192.0.2.1 - -", PLAIN], "no host, 192.0.2.1, peer");
+        check(&["2015-05-17T10:05:03Z 192.0.2.1 - -"], "no host, nobody");
+        // Where hosts come first it is one.
+        check(&[HOST_FIRST, "2015-05-17T10:05:03Z 192.0.2.1 - -"], "2015-05-17T10:05:03Z, 192.0.2.1, peer");
     }
 
     #[test]

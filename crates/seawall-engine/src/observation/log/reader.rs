@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
-use super::layout::Layout;
+use super::layout::{Layout, Layouts};
 use super::w3c::{self, Columns, Directive};
 use super::{Entry, Format, LINE_BYTES_MAX, Reason, Recognition, Template, TemplateError, envelope, read_by_itself};
 
@@ -65,7 +65,7 @@ pub struct Reader {
     /// Whether the last line had these columns, so that the next is read by them first. Else it could be read by itself, and is.
     is_by_columns: bool,
     /// The order of the fields before the time stamp, as the lines so far have told.
-    layout: Layout,
+    layouts: Layouts,
     /// Whether the last line was in something else's, so that the next is unwrapped at once.
     is_wrapped: bool,
     unwrapped: Vec<u8>,
@@ -93,14 +93,14 @@ impl Reader {
     }
 
     /// The order of the fields in the lines so far.
-    pub(super) fn layout(&self) -> Layout {
-        self.layout
+    pub(super) fn layouts(&self) -> Layouts {
+        self.layouts
     }
 
     /// Takes over what was found out about the log from its first lines.
     pub fn know(&mut self, recognition: &Recognition) {
         self.expect(recognition.format);
-        self.layout = recognition.layout;
+        self.layouts = recognition.layouts;
     }
 
     /// Reads a line, without its line break.
@@ -114,9 +114,9 @@ impl Reader {
         if line.trim_ascii().is_empty() {
             return Err(Reason::Empty);
         }
-        let Self { expected, is_strict, template, columns, date, is_by_columns, layout, is_wrapped, unwrapped } = self;
+        let Self { expected, is_strict, template, columns, date, is_by_columns, layouts, is_wrapped, unwrapped } = self;
         let day = *date;
-        let mut read = |line: &'a [u8]| {
+        let mut read = |line: &'a [u8], layout: &mut Layout| {
             let result = match (&*template, &*columns) {
                 (Some(template), _) => template.read(line),
                 (None, None) => read_by_itself(line, *expected, layout),
@@ -136,23 +136,25 @@ impl Reader {
                 _ => result,
             }
         };
+        // A priority that stands alone before the client would be read as a host, or as a client with an odd name.
+        let has_priority = !layouts.bare.begins_with_hosts() && envelope::has_priority(line);
         let mut direct = None;
-        if !*is_wrapped {
-            let entry = read(line);
+        if !*is_wrapped && !has_priority {
+            let entry = read(line, &mut layouts.bare);
             // A line that is wrapped can be read as one whose client's name is long and odd.
             if entry.as_ref().is_ok_and(|entry| entry.observation.client.is_some()) {
                 return entry;
             }
             direct = Some(entry);
         }
-        let inner = envelope::unwrap(line, unwrapped).map(&mut read);
+        let inner = envelope::unwrap(line, unwrapped).map(|inside| read(inside, &mut layouts.wrapped));
         *is_wrapped = matches!(inner, Some(Ok(_)));
         let result = match (inner, direct) {
             (Some(Ok(entry)), _) | (_, Some(Ok(entry))) => Ok(entry),
             (Some(Err(inner)), Some(Err(direct))) => Err(inner.max(direct)),
             (None, Some(direct)) => direct,
-            // The last line was wrapped and this one is not.
-            (inner, None) => read(line).map_err(|direct| match inner {
+            // The last line was wrapped and this one is not, or only looks like it.
+            (inner, None) => read(line, &mut layouts.bare).map_err(|direct| match inner {
                 Some(Err(inner)) => inner.max(direct),
                 _ => direct,
             }),

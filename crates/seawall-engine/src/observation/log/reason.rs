@@ -24,7 +24,7 @@ pub enum Reason {
     NoTimeColumn,
     /// The last `#Fields` names neither `cs-uri-stem` nor `cs-uri`.
     NoTargetColumn,
-    /// A time stamp of the right shape that names no moment, or one before 1970.
+    /// A time stamp of the right shape that names no moment, one before 1970, or one after 9999.
     WrongTimestamp,
     /// Fewer fields than the format has.
     TooFewFields,

@@ -1,6 +1,6 @@
 //! Finding out which format a log is in.
 
-use super::layout::Layout;
+use super::layout::Layouts;
 use super::{Format, Reader, Reason};
 
 /// How many of the first lines are looked at. A log that begins with a few damaged lines is still recognised, and the
@@ -17,7 +17,7 @@ pub struct Recognition {
     /// How many lines were looked at; blank ones are passed over.
     pub lines: usize,
     /// The order of the fields in it.
-    pub(super) layout: Layout,
+    pub(super) layouts: Layouts,
 }
 
 /// Recognises the format of a log from its first lines; `None` when no line is in a known format. Of two formats with as
@@ -45,6 +45,6 @@ pub fn recognise<'a>(lines: impl IntoIterator<Item = &'a [u8]>) -> Option<Recogn
         format,
         confidence: count as f32 / looked_at as f32,
         lines: looked_at,
-        layout: reader.layout(),
+        layouts: reader.layouts(),
     })
 }

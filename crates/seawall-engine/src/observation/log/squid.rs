@@ -25,16 +25,26 @@ pub(super) fn read(line: &[u8]) -> Result<Entry<'_>, Reason> {
     let bytes = fields::size(cursor.word().ok_or(Reason::NoSize)?)?;
     let method = cursor.word().ok_or(Reason::NoRequest)?;
     let target = cursor.word().ok_or(Reason::NoRequest)?;
-    let (host, path_and_query) = request_line::split_authority(method, target);
-    let (path, query) = Request::split_target(path_and_query);
+    let request = match (method, target) {
+        // Of what is no HTTP it says only what is wrong: `error:transaction-end-before-headers`.
+        (_, [b'e', b'r', b'r', b'o', b'r', b':', ..]) => request_line::read(b"-"),
+        (b"-" | b"NONE", _) => named(b"", target),
+        _ => named(method, target),
+    };
     let parts = Parts {
         at: Some(at),
         client: fields::address(client),
-        request: Request { method, host, path: if path.is_empty() { b"/" } else { path }, query, ..Request::default() },
+        request,
         outcome,
         bytes,
         request_time: Some(elapsed),
         ..Parts::default()
     };
     parts.into_entry(Format::Squid, Encoding::Plain)
+}
+
+fn named<'a>(method: &'a [u8], target: &'a [u8]) -> Request<'a> {
+    let (host, path_and_query) = request_line::split_authority(method, target);
+    let (path, query) = Request::split_target(path_and_query);
+    Request { method, host, path: if path.is_empty() { b"/" } else { path }, query, ..Request::default() }
 }

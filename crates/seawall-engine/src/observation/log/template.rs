@@ -13,6 +13,7 @@ use thiserror::Error;
 
 use super::fields::{self, Unit};
 use super::{Encoding, Entry, Format, Parts, Reason, request_line, time};
+use crate::address::ClientAddress;
 use crate::observation::{Request, Version};
 use crate::units::Timestamp;
 use calendar::{Calendar, Part};
@@ -23,9 +24,11 @@ const PIECES_MAX: usize = 128;
 /// What a field holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Field {
-    /// The client's address, with a port or without.
+    /// The client's address as the server knows it, with a port or without: the peer's unless the server believes a header.
     Client,
-    /// The same, as a header names it.
+    /// Whoever is connected, whatever a header says.
+    Peer,
+    /// The client's address as a header names it.
     NamedClient,
     ForwardedFor,
     /// A moment in any of the ways that it can be told from the text itself.
@@ -41,9 +44,17 @@ enum Field {
     /// Path and query.
     Target,
     Path,
+    /// The question mark, where there is a query.
+    QuestionMark,
     Query,
+    /// The path, and the query if there is one: what the server made of the target, maybe.
+    PathAndQuery,
     Version,
+    /// The host that was asked for.
     Host,
+    /// What the server calls the site that answered.
+    ServerName,
+    Port,
     Status,
     Bytes,
     UserAgent,
@@ -62,6 +73,15 @@ impl Field {
             _ => None,
         }
     }
+
+    /// Whether it begins with a slash, so that it can follow what holds none.
+    const fn begins_with_slash(self) -> bool {
+        matches!(self, Self::Target | Self::Path | Self::PathAndQuery)
+    }
+
+    const fn holds_no_slash(self) -> bool {
+        matches!(self, Self::Host | Self::ServerName | Self::Port)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,6 +99,14 @@ pub struct Template {
 /// Why a format string cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum TemplateError {
+    /// It is a line of a configuration.
+    #[error(
+        "\"{name}\" begins a whole directive of a configuration: give only the format in it, without names and quotes around it"
+    )]
+    WholeDirective {
+        /// What the directive is called.
+        name: &'static str,
+    },
     /// Nothing in it is a field.
     #[error(
         "the format names no field; write it as in the configuration of nginx ($remote_addr …), Apache (%h …) or GoAccess"
@@ -141,7 +169,8 @@ impl Template {
                     let end = match (field.length().or_else(stamp), pieces.peek()) {
                         (Some(length), _) => length,
                         (None, Some(Piece::Text(text))) => find_end(rest, text).ok_or(Reason::TooFewFields)?,
-                        (None, _) => rest.len(),
+                        (None, Some(Piece::Field(_))) => slash(rest),
+                        (None, None) => rest.len(),
                     };
                     let (value, after) = rest.split_at_checked(end).ok_or(Reason::TooFewFields)?;
                     values.take(*field, value)?;
@@ -157,6 +186,12 @@ impl Template {
 fn common_length(rest: &[u8]) -> Option<usize> {
     let (brackets, text) = rest.strip_prefix(b"[").map_or((0, rest), |text| (2, text));
     time::is_common_shape(text.first_chunk()?).then_some(time::COMMON_BYTES + brackets)
+}
+
+/// Where a target begins that follows a host at once. Without one, as in requests that are no HTTP, the host ends with its field.
+fn slash(rest: &[u8]) -> usize {
+    let is_end = |byte: &u8| matches!(byte, b'/' | b'*' | b'"') || byte.is_ascii_whitespace();
+    rest.iter().position(is_end).unwrap_or(rest.len())
 }
 
 /// Where `text` comes next. A quote with a backslash before it ends nothing.
@@ -178,9 +213,33 @@ struct Values<'a> {
     date: Option<&'a [u8]>,
     clock: Option<&'a [u8]>,
     calendar: Option<Calendar>,
+    clients: Clients<'a>,
+    /// As the target, the request's header and the server name it: the first that does is right (RFC 9112, section 3.2.2).
+    hosts: [&'a [u8]; 3],
     /// Whether the target is known as the client sent it: a path or a query by itself may be what the server made of it.
     has_target: bool,
     is_escaped: bool,
+}
+
+/// Who asked, as each field that says so has it: none where there is no such field, and no address where it holds none.
+#[derive(Default)]
+struct Clients<'a> {
+    known: Option<Option<ClientAddress>>,
+    peer: Option<Option<ClientAddress>>,
+    /// By a header that anybody may send.
+    named: Option<&'a [u8]>,
+}
+
+impl<'a> Clients<'a> {
+    /// Says who the client is, whether it is the other end of the connection, and who came by it if it is a proxy.
+    fn settle(&self, parts: &mut Parts<'a>) {
+        let Some(client) = self.known.or(self.peer) else {
+            (parts.client, parts.is_peer) = (self.named.and_then(fields::address_with_port), self.named.is_none());
+            return;
+        };
+        (parts.client, parts.is_peer) = (client, self.peer.is_none_or(|peer| client == peer));
+        parts.forwarded_for = parts.forwarded_for.or(self.named.and_then(fields::present));
+    }
 }
 
 impl<'a> Values<'a> {
@@ -188,11 +247,13 @@ impl<'a> Values<'a> {
         let request = &mut self.parts.request;
         self.is_escaped |= memchr::memchr(b'\\', text).is_some();
         match field {
-            Field::Client => self.parts.client = fields::address_with_port(text),
-            Field::NamedClient => {
-                self.parts.client = fields::address_with_port(text);
-                self.parts.is_peer = false;
+            // Of several the first that is an address: `%h` may be a name, `%a` is none.
+            Field::Client => {
+                let known = &mut self.clients.known;
+                *known = Some(known.flatten().or_else(|| fields::address_with_port(text)));
             }
+            Field::Peer => self.clients.peer = Some(fields::address_with_port(text)),
+            Field::NamedClient => self.clients.named = Some(text),
             Field::ForwardedFor => self.parts.forwarded_for = fields::present(text),
             Field::Moment => self.parts.at = Some(moment(text).ok_or(Reason::WrongTimestamp)?),
             Field::Date => self.date = Some(text),
@@ -201,30 +262,34 @@ impl<'a> Values<'a> {
                 self.calendar.get_or_insert_default().take(part, text).ok_or(Reason::WrongTimestamp)?;
             }
             Field::RequestLine => {
-                let (host, user_agent, referer) = (request.host, request.user_agent, request.referer);
+                let (user_agent, referer) = (request.user_agent, request.referer);
                 let named = request_line::read(text);
-                let host = if named.host.is_empty() { host } else { named.host };
+                self.hosts[0] = named.host;
                 self.has_target |= !named.path.is_empty();
-                *request = Request { host, user_agent, referer, ..named };
+                *request = Request { user_agent, referer, ..named };
             }
             Field::Method => request.method = text,
             Field::Target => {
                 self.has_target = true;
                 (request.path, request.query) = Request::split_target(text);
             }
-            Field::Path | Field::Query if self.has_target => {}
+            Field::Path | Field::Query | Field::PathAndQuery if self.has_target => {}
             Field::Path => request.path = text,
+            Field::PathAndQuery => (request.path, request.query) = Request::split_target(text),
             // Apache writes the question mark too.
             Field::Query => request.query = fields::present(text.strip_prefix(b"?").unwrap_or(text)),
             Field::Version => request.version = Version::parse(text).unwrap_or_default(),
-            Field::Host => request.host = fields::present(text).map(request_line::without_port).unwrap_or_default(),
+            Field::Host | Field::ServerName => {
+                let host = &mut self.hosts[if field == Field::Host { 1 } else { 2 }];
+                *host = fields::present(text).map_or(*host, request_line::without_port);
+            }
             Field::Status => self.parts.outcome = fields::status(text)?,
             Field::Bytes => self.parts.bytes = fields::size(text)?,
             Field::UserAgent => request.user_agent = fields::present(text),
             Field::Referer => request.referer = fields::present(text),
             Field::RequestTime(unit) => self.parts.request_time = fields::duration(text, unit),
             Field::UpstreamTime(unit) => self.parts.upstream_time = fields::duration(text, unit),
-            Field::Other => {}
+            Field::QuestionMark | Field::Port | Field::Other => {}
         }
         Ok(())
     }
@@ -237,6 +302,8 @@ impl<'a> Values<'a> {
         if let (None, Some(calendar)) = (self.parts.at, self.calendar) {
             self.parts.at = Some(calendar.moment().ok_or(Reason::WrongTimestamp)?);
         }
+        self.clients.settle(&mut self.parts);
+        self.parts.request.host = self.hosts.into_iter().find(|host| !host.is_empty()).unwrap_or_default();
         let encoding = if self.is_escaped { Encoding::Backslash } else { Encoding::Plain };
         self.parts.into_entry(Format::Custom, encoding)
     }
@@ -260,111 +327,4 @@ fn date_and_clock(date: &[u8], clock: &[u8]) -> Option<Timestamp> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::observation::Outcome;
-
-    fn read<T>(format: &str, line: &str, with: impl FnOnce(&Entry<'_>) -> T) -> Result<T, Reason> {
-        let template = Template::parse(format).unwrap_or_else(|error| panic!("{format}: {error}"));
-        template.read(line.as_bytes()).map(|entry| with(&entry))
-    }
-
-    #[test]
-    fn each_of_the_three_languages_is_understood() {
-        let line = r#"192.0.2.1 - bob [17/May/2015:10:05:03 +0000] "GET /a?b HTTP/1.1" 200 512 "-" "A\"/1.0""#;
-        for format in [
-            r#"$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent "$http_referer" "$http_user_agent""#,
-            r#"%h %l %u %t \"%r\" %>s %b \"%{Referer}i\" \"%{User-Agent}i\""#,
-            r#"%h %^ %^ [%d:%t %^] "%r" %s %b "%R" "%u""#,
-        ] {
-            let read = read(format, line, |entry| {
-                let observation = &entry.observation;
-                let client = observation.client.map(|client| client.ip().to_string());
-                assert_eq!(client.as_deref(), Some("192.0.2.1"), "{format}");
-                assert_eq!(observation.at.as_seconds(), 1_431_857_103, "{format}");
-                assert_eq!(observation.request.path, b"/a", "{format}");
-                assert_eq!(observation.request.query, Some(&b"b"[..]), "{format}");
-                assert_eq!(observation.request.user_agent, Some(&br#"A\"/1.0"#[..]), "{format}");
-                assert_eq!((observation.request.referer, observation.cost.bytes), (None, 512), "{format}");
-                assert_eq!(observation.outcome, Outcome::Served { status: 200 }, "{format}");
-                assert_eq!(entry.encoding, Encoding::Backslash, "{format}");
-            });
-            assert_eq!(read, Ok(()), "{format}");
-        }
-    }
-
-    #[test]
-    fn times_are_in_the_units_of_their_makers() {
-        for (format, line, micros) in [
-            ("$msec $request_method $request_uri $request_time", "1431857103.250 GET /a 0.005", 5_000),
-            ("%{%Y-%m-%dT%H:%M:%S%z}t %m %U%q %D", "2015-05-17T10:05:03+0000 GET /a?b 5000", 5_000),
-            ("%t %m %U %T", "[17/May/2015:10:05:03 +0000] GET /a 2", 2_000_000),
-            ("%t %m %U %{ms}T", "[17/May/2015:10:05:03 +0000] GET /a 2", 2_000),
-            ("[%{%d/%b/%Y:%H:%M:%S}t.%{msec_frac}t] %m %U %D", "[17/May/2015:10:05:03.250] GET /a 5000", 5_000),
-            // The example of mod_log_config.
-            ("[%{%d/%b/%Y %T}t.%{msec_frac}t %{%z}t] %m %U %D", "[17/May/2015 12:05:03.250 +0200] GET /a 5000", 5_000),
-            ("%{%F}t %{%T}t.%{usec_frac}t%{%z}t %m %U %D", "2015-05-17 10:05:03.250000+0000 GET /a 5000", 5_000),
-            ("%{begin:%c}t %m %U %D", "Sun May 17 10:05:03 2015 GET /a 5000", 5_000),
-            ("%{%y%m%d%H%M%S}t %m %U %D", "150517100503 GET /a 5000", 5_000),
-            ("%{sec}t %m %U %D", "1431857103 GET /a 5000", 5_000),
-            ("%{msec}t %m %U %D", "1431857103250 GET /a 5000", 5_000),
-            ("%{usec}t %m %U %D", "1431857103250000 GET /a 5000", 5_000),
-            ("%{%s}t.%{msec_frac}t %m %U %D", "1431857103.250 GET /a 5000", 5_000),
-            (r"%t\t%m\t%U\t%D", "[17/May/2015:10:05:03 +0000]\tGET\t/a\t5000", 5_000),
-            (r#"%t %m "%U" \\ %D\n"#, r#"[17/May/2015:10:05:03 +0000] GET "/a" \ 5000"#, 5_000),
-            ("%x %m %U %L", "2015-05-17T10:05:03Z GET /a 7", 7_000),
-        ] {
-            let read = read(format, line, |entry| {
-                assert_eq!(entry.observation.at.as_seconds(), 1_431_857_103, "{format}");
-                entry.observation.cost.connection_time.as_micros()
-            });
-            assert_eq!(read, Ok(micros), "{format}");
-        }
-    }
-
-    #[test]
-    fn what_the_client_sent_goes_before_what_the_server_made_of_it() {
-        let request = r#""GET /wp-login.php?a HTTP/1.1""#;
-        for (format, line) in [
-            (r#""$request" $uri $args $msec"#, format!("{request} /index.php q=1 1431857103.250")),
-            (r#"$uri $args "$request" $msec"#, format!("/index.php q=1 {request} 1431857103.250")),
-            ("$request_uri $uri $msec", "/wp-login.php?a /index.php 1431857103.250".to_owned()),
-            (r#"%U%q "%r" %{sec}t"#, format!("/index.php?q=1 {request} 1431857103")),
-        ] {
-            let path = read(format, &line, |entry| {
-                let request = entry.observation.request;
-                assert_eq!(request.query, Some(&b"a"[..]), "{format}");
-                request.path.to_vec()
-            });
-            assert_eq!(path.as_deref(), Ok(&b"/wp-login.php"[..]), "{format}");
-        }
-    }
-
-    #[test]
-    fn what_cannot_be_used_says_where() {
-        for (format, error) in [
-            ("", TemplateError::NoField),
-            ("just words", TemplateError::NoField),
-            ("$remote_addr $request", TemplateError::NoTime),
-            ("$remote_addr [$time_local]", TemplateError::NoRequest),
-            ("$time_local$request", TemplateError::NothingBetween { column: 12 }),
-            ("%t %r %{Referer", TemplateError::Unfinished { column: 7 }),
-            ("%r %{%I:%M %p}t", TemplateError::UnknownTime { column: 4 }),
-            ("%r %{%d/%b/%Y}t", TemplateError::NoTime),
-            ("%r %{msec_frac}t", TemplateError::NoTime),
-            (r"%r\t%{%Z}t", TemplateError::UnknownTime { column: 5 }),
-            ("%t %r %", TemplateError::Unfinished { column: 7 }),
-        ] {
-            assert_eq!(Template::parse(format), Err(error), "{format}");
-        }
-        assert_eq!(Template::parse(&"$status ".repeat(100)), Err(TemplateError::TooLong));
-    }
-
-    #[test]
-    fn other_lines_are_refused() {
-        let format = r#"[$time_local] "$request" $status"#;
-        for line in ["", "[17/May/2015:10:05:03 +0000] \"GET /", "[yesterday] \"GET / HTTP/1.1\" 200", "x"] {
-            assert!(read(format, line, |_| ()).is_err(), "{line}");
-        }
-    }
-}
+mod tests;

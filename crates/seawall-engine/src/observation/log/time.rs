@@ -7,12 +7,15 @@ use crate::units::Timestamp;
 /// The length of a time stamp of the common log format.
 pub(super) const COMMON_BYTES: usize = 26;
 
+/// The last second that has a year of four digits.
+const SECONDS_MAX: i64 = 253_402_300_799;
+
 /// Whether `text` has the shape of a time stamp of the common log format, whatever its digits say.
 pub(super) fn is_common_shape(text: &[u8; COMMON_BYTES]) -> bool {
     matches!(text, [_, _, b'/', _, _, _, b'/', _, _, _, _, b':', _, _, b':', _, _, b':', _, _, b' ', b'+' | b'-', ..])
 }
 
-/// The moment of `17/May/2015:10:05:03 +0000`. `None` when it names no moment, or one before 1970. A leap second is
+/// The moment of `17/May/2015:10:05:03 +0000`. `None` when it names no moment, one before 1970, or one after 9999. A leap second is
 /// taken as the second after it.
 pub(super) fn common(text: &[u8; COMMON_BYTES]) -> Option<Timestamp> {
     if !is_common_shape(text) {
@@ -33,7 +36,7 @@ pub(super) fn common(text: &[u8; COMMON_BYTES]) -> Option<Timestamp> {
     let local = days_since_epoch(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second;
     let offset = zone_hour * 3600 + zone_minute * 60;
     let utc = if sign == b'-' { local + offset } else { local - offset };
-    u64::try_from(utc).ok().map(Timestamp::from_seconds)
+    moment(utc, 0)
 }
 
 /// The moment of `25/Feb/2019:16:19:48.143`, as HAProxy writes it: without a zone, so it is taken for UTC.
@@ -159,7 +162,8 @@ fn seconds_since_epoch([year, month, day]: [i64; 3], [hour, minute, second]: [i6
 }
 
 fn moment(seconds: i64, micros: u64) -> Option<Timestamp> {
-    u64::try_from(seconds).ok().map(|seconds| Timestamp::from_seconds(seconds) + Duration::from_micros(micros))
+    let seconds = u64::try_from(seconds).ok().filter(|_| seconds <= SECONDS_MAX)?;
+    Some(Timestamp::from_seconds(seconds) + Duration::from_micros(micros))
 }
 
 /// The first six digits of a fraction of a second.
@@ -256,6 +260,9 @@ mod tests {
             "01/Jan/1970:00:00:00 +0001",
             "31/Dec/1969:23:59:59 +0000",
             "01/01/02023:00:00:00 +0000",
+            "31/Dec/9999:23:59:60 +0000",
+            "31/Dec/9999:23:59:60 -0700",
+            "31/Dec/9999:17:00:00 -0700",
         ] {
             check(text, None);
         }
@@ -274,6 +281,9 @@ mod tests {
             ("2023-01-01T00:00:00.Z", None),
             ("2023-01-01T00:00:00 UTC", None),
             ("2023-13-01T00:00:00Z", None),
+            ("9999-12-31T23:59:59.999999Z", Some(253_402_300_799_999_999)),
+            ("9999-12-31T23:59:60Z", None),
+            ("9999-12-31T23:59:59-01:00", None),
         ] {
             assert_eq!(micros(iso(text.as_bytes())), expected, "{text}");
         }

@@ -114,12 +114,20 @@ impl Columns {
     /// The query of a line, also of one that cannot be read.
     pub(super) fn query<'a>(&self, line: &'a [u8]) -> Option<&'a [u8]> {
         let column = self.columns.iter().position(|column| *column == Column::Query)?;
-        self.words(line).nth(column).and_then(fields::present)
+        self.words(line).nth(column).map(|word| without_quotes(word).0).and_then(fields::present)
     }
 
-    fn words<'a>(&self, line: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
-        let separator = if self.is_cloudfront { b'\t' } else { b' ' };
-        line.split(move |byte| *byte == separator)
+    /// The columns of a line, with their quotes where they have some. IIS writes quotes as they came, and a client could join columns
+    /// with them: so they hold columns together only in a line that would have too many otherwise.
+    fn words<'a>(&self, line: &'a [u8]) -> Words<'a> {
+        // What stands first is the server's own in practice, and no client has a tab or a space written into it.
+        let first = memchr::memchr2(b' ', b'\t', line).and_then(|at| line.get(at)).filter(|_| !self.is_cloudfront);
+        let plain = Words { rest: Some(line), separator: *first.unwrap_or(&b'\t'), is_quoted: false };
+        let quoted = Words { is_quoted: true, ..plain };
+        let is_quoted = memchr::memchr(b'"', line).is_some()
+            && plain.count() > self.columns.len()
+            && quoted.count() == self.columns.len();
+        if is_quoted { quoted } else { plain }
     }
 
     /// Reads a line; `date` is the day of those that name none.
@@ -129,9 +137,20 @@ impl Columns {
         }
         let mut parts = Parts { is_peer: !self.is_cloudfront, ..Parts::default() };
         let (mut own_date, mut clock, mut status) = (None, None, None);
+        let words = self.words(line);
+        // Who parts columns otherwise, or quotes them, can write spaces as they are.
+        let mut encoding = match (self.is_cloudfront, words.separator) {
+            (true, _) => Encoding::PercentHeaders,
+            (false, b'\t') => Encoding::Plain,
+            (false, _) => Encoding::PlusHeaders,
+        };
         let mut count = 0;
-        for (column, word) in self.columns.iter().zip(self.words(line)) {
+        for (column, word) in self.columns.iter().zip(words) {
             count += 1;
+            let (word, was_quoted) = without_quotes(word);
+            if was_quoted && matches!(column, Column::UserAgent | Column::Referer) {
+                encoding = Encoding::Plain;
+            }
             let request = &mut parts.request;
             match column {
                 Column::Date => own_date = Some(word),
@@ -177,7 +196,50 @@ impl Columns {
         if let Some(status) = status {
             parts.outcome = fields::status(status)?;
         }
-        parts.into_entry(Format::W3c, if self.is_cloudfront { Encoding::PercentHeaders } else { Encoding::PlusHeaders })
+        parts.into_entry(Format::W3c, encoding)
+    }
+}
+
+/// Goes through the columns of a line.
+#[derive(Clone, Copy)]
+struct Words<'a> {
+    rest: Option<&'a [u8]>,
+    separator: u8,
+    /// Whether a separator between quotes parts nothing.
+    is_quoted: bool,
+}
+
+impl<'a> Iterator for Words<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let rest = self.rest?;
+        let quoted_end = if self.is_quoted { quoted_end(rest, self.separator) } else { None };
+        let end = quoted_end.or_else(|| memchr::memchr(self.separator, rest)).unwrap_or(rest.len());
+        let (word, after) = rest.split_at(end);
+        self.rest = after.get(1..);
+        Some(word)
+    }
+}
+
+/// Where the quoted text ends that `rest` begins with: with a quote before a separator that is not doubled, as it is within.
+fn quoted_end(rest: &[u8], separator: u8) -> Option<usize> {
+    let mut from = rest.starts_with(b"\"").then_some(1)?;
+    loop {
+        let quote = from + memchr::memchr(b'"', rest.get(from..)?)?;
+        match rest.get(quote + 1) {
+            Some(b'"') => from = quote + 2,
+            Some(after) if *after != separator => from = quote + 1,
+            _ => return Some(quote + 1),
+        }
+    }
+}
+
+/// What is between quotes, and whether there are any.
+fn without_quotes(word: &[u8]) -> (&[u8], bool) {
+    match word {
+        [b'"', inside @ .., b'"'] => (inside, true),
+        _ => (word, false),
     }
 }
 

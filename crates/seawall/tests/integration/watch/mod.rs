@@ -4,6 +4,7 @@ mod bans;
 mod rotation;
 mod silence;
 mod sources;
+mod syslog;
 
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;

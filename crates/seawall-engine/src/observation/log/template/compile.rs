@@ -4,8 +4,16 @@ use super::super::fields::Unit;
 use super::calendar::{self, Part};
 use super::{Field, PIECES_MAX, Piece, Template, TemplateError};
 
+/// What the directives are called in which a format stands in a configuration.
+const DIRECTIVES: [&str; 4] = ["log_format", "LogFormat", "CustomLog", "log-format"];
+
 /// Compiles a format string of whichever of the three.
 pub(super) fn compile(format: &str) -> Result<Template, TemplateError> {
+    // As a format it would be one that begins with this text, which no line does.
+    let first = format.split_ascii_whitespace().next().unwrap_or_default();
+    if let Some(name) = DIRECTIVES.into_iter().find(|name| name.eq_ignore_ascii_case(first)) {
+        return Err(TemplateError::WholeDirective { name });
+    }
     let pieces = if format.contains('$') {
         split(format, nginx)?
     } else if is_goaccess(format) {
@@ -30,7 +38,7 @@ pub(super) fn compile(format: &str) -> Result<Template, TemplateError> {
     if !has_time {
         return Err(TemplateError::NoTime);
     }
-    if !has(&[Field::RequestLine, Field::Target, Field::Path]) {
+    if !has(&[Field::RequestLine, Field::Target, Field::Path, Field::PathAndQuery]) {
         return Err(TemplateError::NoRequest);
     }
     Ok(Template { pieces })
@@ -93,11 +101,14 @@ fn split(format: &str, directive: Directive) -> Result<Vec<Piece>, TemplateError
 }
 
 fn push_field(pieces: &mut Vec<Piece>, field: Field, column: usize) -> Result<(), TemplateError> {
-    match pieces.last() {
-        // Apache's %q begins with the question mark that ends its %U.
-        Some(Piece::Field(Field::Path)) if field == Field::Query => {
-            pieces.pop();
-            pieces.push(Piece::Field(Field::Target));
+    match pieces.last_mut() {
+        // Apache's %q begins with the question mark that ends its %U, nginx has a variable for it.
+        Some(Piece::Field(before @ Field::Path)) if matches!(field, Field::QuestionMark | Field::Query) => {
+            *before = Field::PathAndQuery;
+        }
+        Some(Piece::Field(Field::PathAndQuery)) if field == Field::Query => {}
+        Some(Piece::Field(before)) if before.holds_no_slash() && field.begins_with_slash() => {
+            pieces.push(Piece::Field(field));
         }
         Some(Piece::Field(before)) if before.length().is_none() => {
             return Err(TemplateError::NothingBetween { column });
@@ -143,7 +154,8 @@ fn nginx(rest: &str) -> Result<Option<(Found<'_>, usize)>, ()> {
     };
     let field = match name {
         "" => return Err(()),
-        "remote_addr" | "realip_remote_addr" => Field::Client,
+        "remote_addr" => Field::Client,
+        "realip_remote_addr" => Field::Peer,
         "http_x_real_ip" => Field::NamedClient,
         "http_x_forwarded_for" | "proxy_add_x_forwarded_for" => Field::ForwardedFor,
         "time_local" | "time_iso8601" | "msec" => Field::Moment,
@@ -151,9 +163,12 @@ fn nginx(rest: &str) -> Result<Option<(Found<'_>, usize)>, ()> {
         "request_method" => Field::Method,
         "request_uri" => Field::Target,
         "uri" | "document_uri" => Field::Path,
+        "is_args" => Field::QuestionMark,
         "args" | "query_string" => Field::Query,
         "server_protocol" => Field::Version,
-        "host" | "http_host" | "server_name" => Field::Host,
+        "host" | "http_host" => Field::Host,
+        "server_name" => Field::ServerName,
+        "server_port" => Field::Port,
         "status" => Field::Status,
         "body_bytes_sent" | "bytes_sent" => Field::Bytes,
         "http_user_agent" => Field::UserAgent,
@@ -189,6 +204,7 @@ fn apache(rest: &str) -> Result<Option<(Found<'_>, usize)>, ()> {
     let length = 1 + modifiers + braces + letter.len_utf8();
     let field = match (letter, name) {
         ('t', Some(format)) => return Ok(Some((Found::Time(format), length))),
+        ('h' | 'a', Some("c")) => Field::Peer,
         ('h' | 'a', _) => Field::Client,
         ('t', _) => Field::Moment,
         ('r', _) => Field::RequestLine,
@@ -196,7 +212,8 @@ fn apache(rest: &str) -> Result<Option<(Found<'_>, usize)>, ()> {
         ('U', _) => Field::Path,
         ('q', _) => Field::Query,
         ('H', _) => Field::Version,
-        ('v' | 'V', _) => Field::Host,
+        ('v' | 'V', _) => Field::ServerName,
+        ('p', _) => Field::Port,
         ('s', _) => Field::Status,
         ('b' | 'B' | 'O', _) => Field::Bytes,
         ('i', Some(name)) => header(name),

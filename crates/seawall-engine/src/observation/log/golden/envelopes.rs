@@ -1,0 +1,117 @@
+//! Lines within what others write around them.
+
+use super::*;
+
+#[test]
+fn lines_within_what_others_write() {
+    let line = r#"192.0.2.1 - - [17/May/2015:10:05:03 +0000] "GET /a HTTP/1.1" 200 5 "-" "A/1""#;
+    let read =
+        "combined | 1431857103.000000 | 192.0.2.1 | - | GET |  | /a | - | HTTP/1.1 | 200 | 5 | 0ns | 0ns | A/1 | -";
+    for wrapped in [
+        format!("2025-12-31T17:37:40.493035218+01:00 stdout F {line}"),
+        format!("<134>May 17 10:05:03 host nginx[7]: {line}"),
+        format!("May  7 10:05:03 host nginx: {line}"),
+        format!("<190>1 2015-05-17T10:05:03Z host nginx 7 - [a@1 b=\"c\"] {line}"),
+        format!("2015-05-17T10:05:03+00:00 192.0.2.9 nginx[7]: {line}"),
+        format!("web-1  | {line}"),
+        format!(r#"{{"log":"{}\n","stream":"stdout","time":"2015-05-17T10:05:03Z"}}"#, line.replace('"', "\\\"")),
+    ] {
+        check(&[&wrapped], read);
+        // The second is unwrapped at once, and a bare one in between is read all the same.
+        check(&[&wrapped, &wrapped], read);
+        check(&[&wrapped, line], read);
+    }
+}
+
+/// The two servers' defaults or options that leave the host out, and what the line is without them.
+#[test]
+fn syslog_without_a_host() {
+    let haproxy = r#"192.0.2.1:53332 [25/Feb/2019:16:19:48.143] fe be/s1 0/0/7/1457/1487 200 11394 - - ---- 2/1/0/0/0 0/0 "GET /a HTTP/1.1""#;
+    let of_haproxy = "haproxy | 1551111588.143000 | 192.0.2.1 | - | GET |  | /a | - | HTTP/1.1 | 200 | 11394 | 1.487s | 1.457s | - | -";
+    for before in [
+        "<134>Feb 25 16:19:49 haproxy[7]: ",
+        "<134>haproxy[7]: ",
+        "<134>",
+        "<6>",
+        "2019-02-25T16:19:49.143+00:00 ",
+        "<6>2019-02-25T16:19:49.143+00:00 ",
+        "",
+    ] {
+        let line = format!("{before}{haproxy}");
+        check(&[&line], of_haproxy);
+        check(&[&line, &line], of_haproxy);
+    }
+    let nginx = r#"- - [10/Oct/2020:13:55:36 +0000] "GET /a HTTP/1.1" 200 5 "-" "A/1""#;
+    for client in ["192.0.2.1", "2001:db8::1"] {
+        let of_nginx = format!(
+            "combined | 1602338136.000000 | {client} | - | GET |  | /a | - | HTTP/1.1 | 200 | 5 | 0ns | 0ns | A/1 | -"
+        );
+        for before in ["<190>Oct 10 13:55:36 nginx: ", "<190>nginx: ", "<190>"] {
+            let line = format!("{before}{client} {nginx}");
+            check(&[&line], &of_nginx);
+            check(&[&line, &line], &of_nginx);
+            let mut reader = Reader::default();
+            assert!(reader.read(line.as_bytes()).expect("a line").is_peer, "{line}");
+        }
+    }
+}
+
+#[test]
+fn times_of_containers_before_lines() {
+    let line = r#"192.0.2.1 - - [10/Oct/2020:13:55:36 +0000] "GET /a HTTP/1.1" 200 5 "-" "A/1""#;
+    let read =
+        "combined | 1602338136.000000 | 192.0.2.1 | - | GET |  | /a | - | HTTP/1.1 | 200 | 5 | 0ns | 0ns | A/1 | -";
+    for before in ["2020-10-10T13:55:36.123456789Z ", "web-1  | 2020-10-10T13:55:36.123456789Z "] {
+        let line = format!("{before}{line}");
+        check(&[&line], read);
+        check(&[&line, &line], read);
+    }
+    let json =
+        r#"{"time": "2020-10-10T13:55:36Z", "remote_addr": "192.0.2.1", "request": "GET /a HTTP/1.1", "status": 200}"#;
+    check(
+        &[&format!("2020-10-10T13:55:36.123456789Z {json}")],
+        "json | 1602338136.000000 | 192.0.2.1 | - | GET |  | /a | - | HTTP/1.1 | 200 | 0 | 0ns | 0ns | - | -",
+    );
+}
+
+/// Who asks for such a host neither hides himself nor changes how the lines of others are read.
+#[test]
+fn a_host_that_looks_like_an_envelope_is_a_host() {
+    let line = |before: &str| format!(r#"{before} - - [10/Oct/2020:13:55:36 +0000] "GET /a HTTP/1.1" 200 5 "-" "A/1""#);
+    let visitor = line("www.example 192.0.2.1");
+    for host in ["<190>nginx:", "<190>", "<190>x", "2020-10-10T13:55:36Z", "<190>2020-10-10T13:55:36Z"] {
+        let odd = line(&format!("{host} 192.0.2.7"));
+        let mut reader = Reader::default();
+        for (line, client) in
+            [(&visitor, "192.0.2.1"), (&odd, "192.0.2.7"), (&visitor, "192.0.2.1"), (&odd, "192.0.2.7")]
+        {
+            let entry = reader.read(line.as_bytes()).expect("a line");
+            assert_eq!(
+                entry.observation.client.map(|client| client.ip().to_string()).as_deref(),
+                Some(client),
+                "{line}"
+            );
+            assert!(entry.is_peer && entry.format == Format::VhostCombined, "{line}");
+        }
+        // Nor when it comes first.
+        let mut reader = Reader::default();
+        let _ = reader.read(odd.as_bytes());
+        let address = line("9.9.9.9 192.0.2.7");
+        for (line, host) in [(&visitor, "www.example"), (&address, "9.9.9.9")] {
+            let entry = reader.read(line.as_bytes()).expect("a line");
+            assert_eq!(entry.observation.request.host, host.as_bytes(), "{line}");
+            assert!(entry.is_peer, "{line}");
+        }
+    }
+}
+
+/// What clients ask for in the lines of one kind is not taken for hosts of the other.
+#[test]
+fn hosts_come_first_within_what_others_write_as_well() {
+    let inside = r#"www.example 192.0.2.1 - - [10/Oct/2020:13:55:36 +0000] "GET /a HTTP/1.1" 200 5 "-" "A/1""#;
+    let read = "vhost-combined | 1602338136.000000 | 192.0.2.1 | - | GET | www.example | /a | - | HTTP/1.1 | 200 | 5 | 0ns | 0ns | A/1 | -";
+    for before in ["<190>Oct 10 13:55:36 host nginx: ", "<190>Oct 10 13:55:36 nginx: ", "<190>nginx: "] {
+        let line = format!("{before}{inside}");
+        check(&[&line, "damaged", &line], read);
+    }
+}
