@@ -265,6 +265,10 @@ impl Detecting {
         }
         // Nobody can confirm it any more.
         self.undo_unconfirmed(&mut running, Timestamp::from_micros(u64::MAX));
+        self.take(&mut running);
+        if let Some((minute, counts)) = running.rollup.rest() {
+            self.record.minute(minute, counts);
+        }
         self.save(&running.detector);
     }
 

@@ -3,7 +3,9 @@
 
 use ipnet::IpNet;
 use seawall_engine::address::{AddressSet, ClientAddress};
-use seawall_engine::decision::{BanCause, Collateral, Innocent, ban_network, check_ban};
+use seawall_engine::decision::{
+    BAN_LENGTH_MIN_V4, BAN_LENGTH_MIN_V6, BanCause, BanError, Collateral, Innocent, ban_network, check_ban,
+};
 use seawall_engine::network::CountryCode;
 
 use super::orders::{BanRequest, COLLATERAL_MAX, Withheld};
@@ -19,15 +21,25 @@ pub(super) fn networks(request: &BanRequest, known: &Networks, never_ban: &Addre
     let is_list = request.cause == BanCause::Import;
     let as_banned = |network: IpNet| if check_ban(network, never_ban).is_ok() { ban_network(network) } else { network };
     let named = request.networks.iter().map(|(network, seconds)| (as_banned(*network), *seconds));
-    let (of_lists, mut others): (Vec<_>, Vec<_>) =
-        named.partition(|(network, seconds)| is_list && seconds.is_none() && !is_client(*network));
+    // What is too large is refused by itself, and takes nothing in.
+    let is_too_large = |network: IpNet| matches!(check_ban(network, never_ban), Err(BanError::TooLarge { .. }));
+    let (of_lists, mut others): (Vec<_>, Vec<_>) = named.partition(|(network, seconds)| {
+        is_list && seconds.is_none() && !is_client(*network) && !is_too_large(*network)
+    });
     let mut large: Vec<IpNet> = of_lists.into_iter().map(|(network, _)| network).collect();
     large.extend(of_places(&request.countries, &request.systems, known));
     let large = AddressSet::new(large);
     let is_within = |network: IpNet| is_list && large.contains(ClientAddress::new(network.addr()));
     others.retain(|(network, seconds)| seconds.is_some() || !is_within(*network));
-    others.extend(large.networks().map(|network| (network, None)));
+    others.extend(large.networks().flat_map(bannable).map(|network| (network, None)));
     others
+}
+
+/// A network in parts that are no larger than may be banned.
+fn bannable(network: IpNet) -> impl Iterator<Item = IpNet> {
+    let largest = if network.addr().is_ipv4() { BAN_LENGTH_MIN_V4 } else { BAN_LENGTH_MIN_V6 };
+    // It cannot fail: a length between the network's own and the longest.
+    network.subnets(largest.max(network.prefix_len())).into_iter().flatten()
 }
 
 /// Every network of these countries and systems, IPv6 no finer than it is banned.
@@ -135,6 +147,19 @@ mod tests {
         assert_eq!(found, expected.map(|(text, seconds)| (network(text), seconds)));
         let named = BanRequest { cause: BanCause::Operator, ..asked };
         assert_eq!(networks(&named, &known, &nobody).len(), 7, "a person's bans are taken back as they were said");
+    }
+
+    #[test]
+    fn one_network_that_is_too_large_takes_no_other_in_and_none_becomes_too_large() {
+        let known = Networks::load(&NetworkFiles::default()).expect("the built-in table");
+        let found = |asked: &BanRequest| -> Vec<IpNet> {
+            networks(asked, &known, &AddressSet::default()).into_iter().map(|(network, _)| network).collect()
+        };
+        let asked = request(&[("0.0.0.0/0", None), ("10.0.0.0/8", None)]);
+        assert_eq!(found(&asked), ["0.0.0.0/0", "10.0.0.0/8"].map(network));
+        let eighths: Vec<String> = (32..64).map(|first| format!("{first}.0.0.0/8")).collect();
+        let asked = request(&eighths.iter().map(|text| (text.as_str(), None)).collect::<Vec<_>>());
+        assert_eq!(found(&asked), ["32.0.0.0/4", "48.0.0.0/4"].map(network));
     }
 
     #[test]

@@ -6,7 +6,7 @@ mod recorded;
 mod unban;
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,7 +23,7 @@ use super::edge::WantedBans;
 use super::kernel::Kernel;
 use super::kernel::table::Desired;
 use super::limits::Offences;
-use super::never::{Configured, NeverBan};
+use super::never::{self, Configured, NeverBan};
 use super::orders::{EnforcementStatus, Order, seconds};
 use super::telling::{Telling, Told};
 use super::unconfirmed::Unconfirmed;
@@ -159,7 +159,7 @@ impl Enforcer {
             pardons: Pardons::default(),
             spared: BTreeSet::new(),
             nobody: Bans::new(0),
-            ports: parts.ports.iter().chain(&parts.kernel.ports).copied().collect(),
+            ports: guarded(&parts.ports, &parts.kernel.ports, &never::ssh_ports(Path::new("/"))),
             overflowed: 0,
             room_at: Timestamp::EPOCH,
             panicked: parts.panicked,
@@ -472,6 +472,18 @@ impl Enforcer {
             self.parts.status.store(Arc::new(status));
         }
     }
+}
+
+/// The ports on which the banned are dropped: those of visitors, and what the settings name beside them but for SSH, on whichever port
+/// that is.
+fn guarded(of_visitors: &[u16], named: &[u16], ssh: &[u16]) -> BTreeSet<u16> {
+    for port in named.iter().filter(|port| ssh.contains(port)) {
+        tracing::warn!(
+            "[kernel] ports: sshd listens on {port}, which is never closed to anybody; it is left out. Take it out of the setting, \
+             or have sshd listen elsewhere"
+        );
+    }
+    of_visitors.iter().chain(named.iter().filter(|port| !ssh.contains(port))).copied().collect()
 }
 
 #[cfg(test)]

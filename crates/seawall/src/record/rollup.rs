@@ -1,4 +1,5 @@
-//! What happened in the present minute: how many requests of which site came to what, by which rule.
+//! What happened in the present minute: how many requests of which site came to what, by which rule. It is handed over in portions, so
+//! that a guard that is killed loses little of it.
 
 use std::sync::Arc;
 
@@ -12,13 +13,17 @@ use super::MinuteCount;
 /// Different combinations in one minute; more are counted together, without their site.
 const COUNTS_MAX: usize = 512;
 
+/// How long a portion is, in seconds.
+const PORTION_SECONDS: u64 = 5;
+
 /// Site, outcome, and the rule that refused.
 type Key = (Option<Arc<str>>, &'static str, Option<RuleId>);
 
-/// The counts of one minute.
+/// The counts of a portion of one minute.
 #[derive(Debug, Default)]
 pub struct Rollup {
-    minute: u64,
+    /// Which portion since 1970.
+    portion: u64,
     counts: HashMap<Key, f64>,
 }
 
@@ -45,10 +50,19 @@ impl Rollup {
         *self.counts.entry(key).or_default() += f64::from(observation.weight);
     }
 
-    /// The counts of the minute that is over, once another has begun.
+    /// The counts of the portion that is over, once another has begun, and the minute that they belong to.
     pub fn take(&mut self, now: Timestamp) -> Option<(u64, Vec<MinuteCount>)> {
-        let minute = std::mem::replace(&mut self.minute, now.as_seconds() / 60);
-        if minute == self.minute || self.counts.is_empty() {
+        let portion = std::mem::replace(&mut self.portion, now.as_seconds() / PORTION_SECONDS);
+        if portion == self.portion { None } else { self.counts_of(portion) }
+    }
+
+    /// What has been counted since, at the end.
+    pub fn rest(&mut self) -> Option<(u64, Vec<MinuteCount>)> {
+        self.counts_of(self.portion)
+    }
+
+    fn counts_of(&mut self, portion: u64) -> Option<(u64, Vec<MinuteCount>)> {
+        if self.counts.is_empty() {
             return None;
         }
         let count = |((site, outcome, rule), requests): (Key, f64)| MinuteCount {
@@ -58,7 +72,7 @@ impl Rollup {
             requests,
         };
         // What came in between belongs to the minute that it was counted in, give or take a tick.
-        Some((minute, self.counts.drain().map(count).collect()))
+        Some((portion * PORTION_SECONDS / 60, self.counts.drain().map(count).collect()))
     }
 }
 
@@ -69,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_minute_is_handed_over_when_the_next_begins() {
+    fn what_was_counted_is_handed_over_in_portions_of_a_minute() {
         let mut rollup = Rollup::default();
         let at = |seconds: u64| Timestamp::from_seconds(1_700_000_040 + seconds);
         assert_eq!(rollup.take(at(0)), None);
@@ -91,12 +105,22 @@ mod tests {
         ] {
             rollup.count(&observation(outcome, weight), |_| Some(&site));
         }
-        assert_eq!(rollup.take(at(59)), None);
-        let (minute, mut counts) = rollup.take(at(60)).expect("another minute");
+        assert_eq!(rollup.take(at(4)), None);
+        let (minute, mut counts) = rollup.take(at(5)).expect("another portion");
         counts.sort_by(|one, other| one.outcome.cmp(other.outcome));
         let expect = |outcome, rule, requests| MinuteCount { site: Arc::clone(&site), outcome, rule, requests };
         assert_eq!(minute, 1_700_000_040 / 60);
         assert_eq!(counts, [expect("refused", Some(RuleId(7)), 5.0), expect("served", None, 3.0)]);
-        assert_eq!(rollup.take(at(120)), None);
+        assert_eq!(rollup.take(at(55)), None);
+        rollup.count(&observation(Outcome::Served { status: 200 }, 1.0), |_| Some(&site));
+        let (minute, counts) = rollup.take(at(62)).expect("another minute");
+        assert_eq!(
+            (minute, counts),
+            (1_700_000_040 / 60, vec![expect("served", None, 1.0)]),
+            "of the minute that is over"
+        );
+        assert_eq!(rollup.rest(), None);
+        rollup.count(&observation(Outcome::Served { status: 200 }, 2.0), |_| Some(&site));
+        assert_eq!(rollup.rest(), Some((1_700_000_100 / 60, vec![expect("served", None, 2.0)])));
     }
 }

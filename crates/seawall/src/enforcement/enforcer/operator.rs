@@ -1,5 +1,6 @@
 //! What operators say: who is banned or no longer, who is on which list, and what has not been confirmed in time.
 
+use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
@@ -9,10 +10,10 @@ use seawall_engine::decision::{Ban, BanCause, BanError, REASON_CHARACTERS_MAX, b
 use seawall_engine::units::{Timestamp, counted};
 
 use super::super::asked;
-use super::super::never::Entry;
+use super::super::never::{self, Entry};
 use super::super::orders::{BanRequest, BanView, Banned, Confirmed, NeverBanView, Order, Unbannable, seconds};
 use super::super::unconfirmed::{Confirming, Pending, Undoing, Undone};
-use super::Enforcer;
+use super::{Enforcer, guarded};
 use crate::networks::Networks;
 use crate::privacy::{Cipher, Day, Scheme};
 use crate::record::{Action, Actor};
@@ -67,7 +68,7 @@ impl Enforcer {
             Order::Confirm(done) => drop(done.send(self.confirm())),
             Order::Configure { never_ban, ports } => {
                 self.never_ban.configure(never_ban);
-                self.ports = ports.into_iter().chain(self.parts.kernel.ports.iter().copied()).collect();
+                self.ports = guarded(&ports, &self.parts.kernel.ports, &never::ssh_ports(Path::new("/")));
                 self.refresh_never_ban(now);
                 self.is_kernel_stale = true;
             }

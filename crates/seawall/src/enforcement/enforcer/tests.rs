@@ -323,3 +323,9 @@ fn whose_bans_gave_way_to_what_is_not_confirmed_is_banned_again() {
     set.ask(unban(&[]));
     assert_eq!(left(&mut set), (0, 0));
 }
+
+#[test]
+fn no_port_of_ssh_is_guarded_for_being_named() {
+    assert_eq!(guarded(&[80, 443], &[8443, 2222], &[2222]), BTreeSet::from([80, 443, 8443]));
+    assert_eq!(guarded(&[80], &[], &[22]), BTreeSet::from([80]));
+}

@@ -23,6 +23,11 @@ use sessions::Sessions;
 
 pub(super) use sessions::own_session;
 
+/// The ports that sshd listens on, on the machine whose root folder this is.
+pub(super) fn ssh_ports(root: &Path) -> Vec<u16> {
+    sshd::Sshd::read(root).ports
+}
+
 /// How long an operator's address is kept after it was last seen.
 const OPERATOR_LIFE: Duration = Duration::from_secs(12 * 60 * 60);
 
