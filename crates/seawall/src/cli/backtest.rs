@@ -79,7 +79,14 @@ pub(crate) struct Arguments {
 /// Runs the command.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let (network_files, lists) = networks_and_lists(arguments.config.as_deref())?;
-    let mut backtest = Backtest::new(candidates(arguments, &lists)?, clients(arguments.show_addresses)?);
+    let candidates = candidates(arguments, &lists)?;
+    if candidates.is_empty() {
+        eprintln!(
+            "seawall: the file holds no rule that is advised, so none is tried; those behind `# not advised` are once their own # is \
+             taken away"
+        );
+    }
+    let mut backtest = Backtest::new(candidates, clients(arguments.show_addresses)?);
     let networks = backtest.asks_for_networks().then(|| Networks::load(&network_files)).transpose();
     let networks = networks.map_err(Failure::machine)?;
     let paths = files(&arguments.logs);

@@ -20,7 +20,7 @@ use crate::show::log::{Logs, Progress};
 const SEED: u64 = 1;
 
 /// What `--rules-out` may replace. Rules that somebody wrote by hand begin otherwise.
-const RULES_FILE: Kind =
+pub(super) const RULES_FILE: Kind =
     Kind { name: "file of rules of an earlier run", beginning: "# Rules that explain the surges of a log." };
 
 const EXAMPLES: &str = "\

@@ -7,6 +7,7 @@ use std::path::Path;
 use seawall_engine::decision::expression::{Lists, NamedExpression, Use, read_file};
 
 use super::Failure;
+use super::explain::RULES_FILE;
 use super::logs::message;
 use crate::show::excerpt::excerpt;
 use crate::show::text::escape;
@@ -14,7 +15,8 @@ use crate::show::text::escape;
 /// The largest file of rules, in bytes: far more than the longest rules take.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
-/// The rules of a file, or every problem in it.
+/// The rules of a file, or every problem in it. One that `explain` wrote may hold none: where there was no surge, or no rule that is
+/// advised.
 pub(crate) fn read(path: &Path, lists: &Lists) -> Result<Vec<NamedExpression>, Failure> {
     let name = escape(path.to_string_lossy().as_bytes());
     let bytes = read_bounded(path).map_err(|error| Failure::machine(format!("cannot read {name}: {error}")))?;
@@ -38,7 +40,7 @@ pub(crate) fn read(path: &Path, lists: &Lists) -> Result<Vec<NamedExpression>, F
         });
         Failure::invalid(shown.collect::<Vec<_>>().join("\nseawall: "))
     })?;
-    if rules.is_empty() {
+    if rules.is_empty() && !text.starts_with(RULES_FILE.beginning) {
         return Err(Failure::invalid(format!("{name} holds no rule; write one on each line, as path = \"/announce\"")));
     }
     Ok(rules)

@@ -205,7 +205,12 @@ impl Detecting {
                     false
                 }
                 Ok(Command::Panic(is_on, done)) => {
-                    let in_force = running.detector.rules().iter().filter(|rule| rule.stage == Stage::Enforced).count();
+                    let rules = running.own.for_gate().into_iter().chain(running.detector.rules());
+                    let in_force = if running.is_panicked {
+                        0
+                    } else {
+                        rules.filter(|rule| rule.stage == Stage::Enforced).count()
+                    };
                     (running.is_panicked, running.published) = (is_on, None);
                     running.panics += 1;
                     self.publish_rules(&mut running);

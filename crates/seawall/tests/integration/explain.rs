@@ -163,6 +163,26 @@ fn its_rules_are_read_by_backtest() {
     assert_eq!(tried["rules"][0]["requests"], 9600);
 }
 
+#[test]
+fn what_it_writes_without_any_rule_that_is_advised_is_read_by_backtest_too() {
+    for log in [Log::ordinary().text(), office()] {
+        let (output, folder) = run(&log, &["--rules-out", "rules.txt"]);
+        assert_eq!(output.status.code(), Some(0));
+        let mut backtest = Command::new(env!("CARGO_BIN_EXE_seawall"));
+        backtest.args(["backtest", "--json", "--rules", "rules.txt", "access.log"]).current_dir(folder.path());
+        let output = backtest.output().expect("the program runs");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(0) && said.contains("no rule that is advised"), "{said}");
+        let tried: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        assert_eq!(tried["rules"].as_array().map(Vec::len), Some(0));
+        // One that somebody wrote is another matter.
+        fs::write(folder.path().join("mine.txt"), "# nothing yet\n").expect("room");
+        let mut backtest = Command::new(env!("CARGO_BIN_EXE_seawall"));
+        backtest.args(["backtest", "--rules", "mine.txt", "access.log"]).current_dir(folder.path());
+        assert_eq!(backtest.output().expect("the program runs").status.code(), Some(3));
+    }
+}
+
 /// The lines of the file of rules that are no rules.
 #[track_caller]
 fn comments_of_rules(log: &str, rule: &str) -> String {

@@ -176,5 +176,5 @@ pub(super) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) 
     let name = name.to_lowercase().replace('_', "-");
     let distances = known.into_iter().map(|known| (strsim::damerau_levenshtein(&name, known), known));
     let (distance, nearest) = distances.min()?;
-    (distance <= 2.max(nearest.len() / 4) && distance < nearest.len()).then_some(nearest)
+    (distance <= 2.max(nearest.len() / 4) && 2 * distance < nearest.len()).then_some(nearest)
 }

@@ -184,6 +184,12 @@ fn errors_point_at_what_is_wrong_and_say_what_would_be_right() {
     fails("", 1, "the end stands where a condition is expected, as in `path = \"/announce\"`");
     fails("user-agnet contains a", 1, "there is no attribute `user-agnet`; did you mean `user-agent`?");
     fails("method = GET and UserAgent = a", 18, "there is no attribute `UserAgent`; did you mean `user-agent`?");
+    fails("pth = /a", 1, "there is no attribute `pth`; did you mean `path`?");
+    let every =
+        Attribute::ALL.iter().map(|attribute| attribute.name()).chain(["client"]).collect::<Vec<_>>().join(", ");
+    for name in ["bad", "asdf", "qwerty", "x"] {
+        fails(&format!("{name} = a"), 1, &format!("there is no attribute `{name}`; there are {every}"));
+    }
     fails("ip = 192.0.2.1", 1, "there is no attribute `ip`; did you mean `client`?");
     fails(
         "path /announce",

@@ -73,6 +73,19 @@ fn by_verdict(surge: &TracedSurge) -> String {
         Verdict::Explained if rules.iter().all(|traced| traced.says_whence) => {
             "Slow down what the rules match rather than refuse it. They explain nearly all of it.".to_owned()
         }
+        Verdict::Explained | Verdict::Partial
+            if !rules.is_empty() && rules.iter().all(|traced| caution(traced, is_gateway(surge)).is_some()) =>
+        {
+            let part = if explained.verdict == Verdict::Explained { "nearly all" } else { "a part" };
+            let hit = match outside {
+                0 => "nothing".to_owned(),
+                count => requests(count),
+            };
+            format!(
+                "Look at what the rules match before you refuse it. They explain {part} of it and hit {hit} outside surges, but each \
+                 calls for care."
+            )
+        }
         Verdict::Explained if returning > 0 => format!(
             "The rules explain nearly all of it, but would also have hit {} of returning clients outside surges, who are most \
              likely visitors. Refuse what they match only while the flood lasts.",

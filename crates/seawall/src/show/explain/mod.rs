@@ -136,11 +136,15 @@ impl Explanation {
         for surge in &self.surges {
             for traced in &surge.rules {
                 let when = super::log::moment(surge.explained.surge.from.as_seconds());
+                // Where the log has no addresses there is nothing to say of clients.
+                let from = match traced.within.clients {
+                    0 => String::new(),
+                    clients => format!(" from {}", clients_text(clients, traced.within.clients_exact)),
+                };
                 text += &format!(
-                    "\n# {when}: {:.0}% of the excess, {} requests from {}; at most {:.2}% of normal traffic\n",
+                    "\n# {when}: {:.0}% of the excess, {} requests{from}; at most {:.2}% of normal traffic\n",
                     traced.coverage * 100.0,
                     traced.within.requests,
-                    clients_text(traced.within.clients, traced.within.clients_exact),
                     traced.outside_share_upper * 100.0,
                 );
                 // Whoever puts the file to use as it is refuses nothing that the advice says not to.

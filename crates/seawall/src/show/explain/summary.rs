@@ -7,7 +7,7 @@ use seawall_engine::units::{Timestamp, counted};
 use serde::Serialize;
 
 use super::Explanation;
-use super::advice::advice;
+use super::advice::{advice, objection};
 use super::origins::Origins;
 use crate::networks::Networks;
 use crate::show::log::page::span;
@@ -113,6 +113,8 @@ pub(super) struct CostSummary {
 #[derive(Debug, Serialize)]
 pub(in crate::show) struct RuleSummary {
     pub(in crate::show) text: String,
+    /// Why it is not advised, when it is not.
+    pub(super) not_advised: Option<String>,
     /// The share of the excess that it explains.
     pub(super) coverage: f64,
     /// The share of the requests outside surges that it hits, and the upper end of its 95% interval.
@@ -202,7 +204,7 @@ fn surge(traced: &TracedSurge, networks: &Networks, show_addresses: bool) -> Sur
         shapes: explained.shapes.clone(),
         explanation: explained.explanation.clone(),
         advice: advice(traced),
-        rules: rules.iter().map(|traced| rule(traced, show_addresses)).collect(),
+        rules: rules.iter().map(|found| rule(traced, found, show_addresses)).collect(),
         requests: within.requests,
         clients: within.clients,
         clients_exact: within.clients_exact,
@@ -245,11 +247,12 @@ fn prevalent(found: &Prevalent) -> PrevalentSummary {
     }
 }
 
-fn rule(traced: &Traced, show_addresses: bool) -> RuleSummary {
+fn rule(surge: &TracedSurge, traced: &Traced, show_addresses: bool) -> RuleSummary {
     let evidence = &traced.evidence;
     let precursor = traced.precursor.as_ref();
     RuleSummary {
         text: if show_addresses { traced.rule.text_with_networks() } else { traced.rule.to_string() },
+        not_advised: objection(surge, traced),
         coverage: traced.coverage,
         collateral: traced.outside_share,
         collateral_upper: traced.outside_share_upper,
