@@ -545,6 +545,9 @@ fn what_stops_the_guard_and_the_journal_is_no_trouble() {
     let mut command = journalctl.seawall(&["watch", "journal:web.service", "--admin", "off"]);
     let mut guard = command.stdout(Stdio::null()).stderr(log).process_group(0).spawn().expect("started");
     eventually("the journal is followed", || folder.join("started").exists());
+    // Before that a signal just kills it.
+    let answers = || journalctl.seawall(&["status"]).output().is_ok_and(|output| output.status.success());
+    eventually("the guard answers", answers);
     let group = rustix::process::Pid::from_child(&guard);
     rustix::process::kill_process_group(group, rustix::process::Signal::TERM).expect("it runs");
     assert!(guard.wait().expect("it ends").success());
