@@ -111,7 +111,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
                 print("There are no rules.\n")?;
             } else {
                 for rule in rules {
-                    let lines = status::rule(rule, snapshot.is_beside()).join("\n");
+                    let lines = status::rule(rule, snapshot.beside).join("\n");
                     print(&format!("{lines}\n   {}\n", rule.reason))?;
                 }
             }

@@ -33,7 +33,8 @@ Examples:
   docker logs -f --tail 0 web | seawall watch -
   CustomLog \"|/usr/bin/seawall watch --pipe --write /var/log/apache2/private.log\" combined
 
-Nothing is refused: what each rule would refuse is counted, and shown by `seawall status`.
+No request is refused: what each rule would refuse is counted, and shown by `seawall status`.
+Whoever goes on with it is dropped by the kernel, where the guard may use it; `[kernel] use = \"never\"` forbids it.
 SIGHUP reads the configuration again and makes the file of --write anew. SIGTERM stops.")]
 pub(crate) struct Arguments {
     /// Where log lines come from; several may be given. Without any, those of `[watch]` in the configuration.

@@ -18,7 +18,7 @@ use seawall_engine::decision::{
 use seawall_engine::detection::{self, Detector, Pressure, RuleTraffic, Surroundings};
 use seawall_engine::gate::{Allowances, ClientTable, RuleSet};
 use seawall_engine::observation::Outcome;
-use seawall_engine::silence::RuleReading;
+use seawall_engine::silence::{Reading, RuleReading};
 use seawall_engine::units::Timestamp;
 use tokio::sync::oneshot;
 
@@ -352,8 +352,7 @@ impl Detecting {
         status.extend(running.own.status());
         let has_matched = |id: RuleId| status.iter().any(|rule| rule.id == id && rule.matched > 0);
         let rules: Vec<Rule> = running.detector.rules().into_iter().chain(running.own.for_gate()).collect();
-        let sensors = self.intake.sensors();
-        for event in running.silences.look(now, &sensors, &readings, &rules, has_matched) {
+        for event in running.silences.look(now, &readings, &rules, has_matched) {
             self.note(running, Some(event));
         }
     }
@@ -388,7 +387,8 @@ impl Detecting {
             })
         });
         let said: Vec<Said> = own.chain(limits).collect();
-        for event in running.rule_silences.look(now, &said, totals.requests, &self.intake.readings()) {
+        let readings: Vec<Reading> = self.intake.readings().into_iter().map(|(_, reading)| reading).collect();
+        for event in running.rule_silences.look(now, &said, totals.requests, &readings) {
             self.note(running, Some(event));
         }
     }
@@ -556,8 +556,8 @@ impl Detecting {
         let (settings, health) = (self.shared.settings.load(), &self.shared.health);
         health.retain(|upstream| settings.uses(upstream));
         // Beside a server nothing is asked of the sites.
-        let is_in_line = sensors.iter().any(|sensor| sensor.log.is_none());
-        let sites = settings.sites().filter(|_| is_in_line);
+        let beside = self.intake.is_beside();
+        let sites = settings.sites().filter(|_| !beside);
         let sites = sites.map(|(name, destination)| SiteStatus::new(name, destination, health)).collect();
         self.snapshot.store(Arc::new(Snapshot {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -578,6 +578,7 @@ impl Detecting {
                 closed_unread: rate(|totals| totals.closed_unread),
                 bytes_sent: rate(|totals| totals.bytes_sent),
             },
+            beside,
             sensors,
             sites,
             limits,

@@ -94,8 +94,8 @@ impl Intake {
         }
     }
 
-    /// What tells whether each sensor still does its work, in the order of [`Self::sensors`].
-    pub(super) fn readings(&self) -> Vec<Reading> {
+    /// What tells whether each sensor still does its work, by what it reads.
+    pub(super) fn readings(&self) -> Vec<(String, Reading)> {
         match self {
             // It is in line: whatever comes, it sees.
             Self::Proxy(_) => Vec::new(),

@@ -201,7 +201,7 @@ fn run_with(
         start(&Prepared { config: &config, shared: &shared, stop: &stop, seed })?;
     let intake = Arc::new(intake);
     let addresses = Addresses { visitors, admin: admin.as_ref().map(|(address, _)| *address) };
-    let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::at_start(intake.sensors())));
+    let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::at_start(intake.is_beside(), intake.sensors())));
     let notifications = Notifications::start(&config, shared.clock, &snapshot).map_err(StartError::Thread)?;
     let notifications = Arc::new(ArcSwap::from_pointee(notifications));
     let (commands, received) = std::sync::mpsc::channel();

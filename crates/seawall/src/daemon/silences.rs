@@ -29,12 +29,11 @@ struct Watched {
 }
 
 impl Silences {
-    /// Looks at the sensors when it is time. `has_matched` says which of the rules have matched something.
+    /// Looks at the sensors, by what they read, when it is time. `has_matched` says which of the rules have matched something.
     pub(super) fn look(
         &mut self,
         now: Timestamp,
-        sensors: &[Sensor],
-        readings: &[Reading],
+        readings: &[(String, Reading)],
         rules: &[Rule],
         has_matched: impl Fn(RuleId) -> bool,
     ) -> Vec<Event> {
@@ -42,15 +41,22 @@ impl Silences {
             return Vec::new();
         }
         self.looked = now;
-        self.sensors.retain(|name, _| sensors.iter().any(|sensor| sensor.address == *name));
         let accepted = accepted_connections();
-        let lines: u64 = readings.iter().map(|reading| reading.lines).sum();
+        let lines: u64 = readings.iter().map(|(_, reading)| reading.lines).sum();
         let mut events = Vec::new();
-        for (sensor, reading) in sensors.iter().zip(readings) {
-            let Watched { silence, dependent } = self.sensors.entry(sensor.address.clone()).or_default();
+        self.sensors.retain(|name, watched| {
+            let is_there = readings.iter().any(|(there, _)| there == name);
+            // A file that is gone, or a pattern that files match by now: whoever was told hears of the end.
+            if !is_there && !watched.silence.alarms().is_empty() {
+                let text = format!("{name} is not missed any more: nothing is read by this name now");
+                events.push(Event { at: now, kind: EventKind::SensorHeard, text });
+            }
+            is_there
+        });
+        for (name, reading) in readings {
+            let Watched { silence, dependent } = self.sensors.entry(name.clone()).or_default();
             let elsewhere = Elsewhere { lines: lines - reading.lines, accepted };
             for change in silence.look(now, reading, elsewhere) {
-                let name = &sensor.address;
                 events.push(match change {
                     Change::Raised(alarm) => {
                         let rules = dependents(&alarm, rules, &has_matched);
@@ -123,6 +129,22 @@ fn passive_opens(snmp: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whoever_was_told_of_a_sensor_hears_when_it_is_gone() {
+        let mut silences = Silences::default();
+        let mut look = |second: u64, readings: &[(String, Reading)]| {
+            silences.look(Timestamp::from_seconds(1_700_000_000 + second), readings, &[], |_| false)
+        };
+        let unread = Reading { lines: 20, unread_run: 20, ..Reading::default() };
+        let (wrong, other) = (("/logs/*.log".to_owned(), unread), ("/other.log".to_owned(), Reading::default()));
+        look(0, &[wrong.clone(), other.clone()]);
+        let raised = look(1, &[wrong, other.clone()]);
+        assert_eq!(raised.iter().map(|event| event.kind).collect::<Vec<_>>(), [EventKind::SensorSilent]);
+        let [Event { kind: EventKind::SensorHeard, text, .. }] = &look(2, &[other])[..] else { panic!("no end") };
+        assert!(text.starts_with("/logs/*.log is not missed any more"), "{text}");
+        assert_eq!(look(3, &[("/last.log".to_owned(), Reading::default())]), [], "nobody was told of it");
+    }
 
     #[test]
     fn accepted_connections_are_read() {

@@ -38,6 +38,9 @@ pub struct Snapshot {
     pub traffic: TrafficTotals,
     /// The last ten seconds.
     pub rates: Rates,
+    /// Whether the traffic is another server's, which its logs tell of.
+    #[serde(default)]
+    pub beside: bool,
     /// Where traffic is seen.
     pub sensors: Vec<Sensor>,
     /// The sites, in line.
@@ -70,17 +73,13 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Whether the traffic is another server's, which its logs tell of.
-    pub fn is_beside(&self) -> bool {
-        self.sensors.iter().any(|sensor| sensor.log.is_some())
-    }
-
     /// What is known before anything was seen.
-    pub(super) fn at_start(sensors: Vec<Sensor>) -> Self {
+    pub(super) fn at_start(beside: bool, sensors: Vec<Sensor>) -> Self {
         Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             calm: true,
+            beside,
             sensors,
             ..Self::default()
         }

@@ -79,8 +79,9 @@ impl Watching {
         self.reports.load().iter().map(sensor).collect()
     }
 
-    pub(super) fn readings(&self) -> Vec<Reading> {
-        self.reports.load().iter().map(|report| report.reading).collect()
+    /// By what each reads: sensors come and go between two looks.
+    pub(super) fn readings(&self) -> Vec<(String, Reading)> {
+        self.reports.load().iter().map(|report| (report.name.clone(), report.reading)).collect()
     }
 
     pub(super) fn stop(&self) {

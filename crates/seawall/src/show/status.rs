@@ -49,8 +49,9 @@ pub fn render(snapshot: &Snapshot, width: usize) -> String {
     let addresses: Vec<&str> = in_line.map(|sensor| sensor.address.as_str()).collect();
     let logs: Vec<(&Sensor, &LogSensor)> =
         snapshot.sensors.iter().filter_map(|sensor| Some((sensor, sensor.log.as_ref()?))).collect();
+    let beside = snapshot.beside;
     let place = match logs.len() {
-        0 => format!("on {}", addresses.join(", ")),
+        _ if !beside => format!("on {}", addresses.join(", ")),
         1 => "beside the server, on its log".to_owned(),
         count => format!("beside the server, on {count} logs"),
     };
@@ -86,7 +87,7 @@ pub fn render(snapshot: &Snapshot, width: usize) -> String {
         traffic.failed
     ));
     // Beside the server there are no connections to tell of.
-    if logs.is_empty() {
+    if !beside {
         lines.push(format!(
             "            malformed {}  left before the answer {}  connections closed unread {} ({:.1}/s)",
             traffic.malformed, traffic.gone, traffic.closed_unread, rates.closed_unread
@@ -95,10 +96,10 @@ pub fn render(snapshot: &Snapshot, width: usize) -> String {
     lines.extend(sites(&snapshot.sites));
     lines.push(format!("sent        {:>9}/s  clock streams {}", bytes(rates.bytes_sent), snapshot.traffic.streams));
     let limits = &snapshot.limits;
-    let connections = if logs.is_empty() {
-        format!("connections {} of {}, ", limits.connections, limits.connections_max)
-    } else {
+    let connections = if beside {
         String::new()
+    } else {
+        format!("connections {} of {}, ", limits.connections, limits.connections_max)
     };
     lines.push(format!(
         "limits      {connections}processor {:.0}%, memory {:.0}%, engine {}{}",
@@ -109,7 +110,7 @@ pub fn render(snapshot: &Snapshot, width: usize) -> String {
     ));
     let detection = &snapshot.detection;
     let learned = span(detection.learned_seconds);
-    let sensors = if logs.is_empty() {
+    let sensors = if !beside {
         format!("{} in line", snapshot.sensors.len())
     } else {
         // Without the kernel nothing beside a server can keep anybody away.
@@ -150,7 +151,7 @@ pub fn render(snapshot: &Snapshot, width: usize) -> String {
     );
     lines.push(String::new());
     section(&mut lines, "incidents", &detection.incidents, INCIDENTS_MAX, incident);
-    section(&mut lines, "rules", &detection.rules, RULES_MAX, |found| rule(found, snapshot.is_beside()));
+    section(&mut lines, "rules", &detection.rules, RULES_MAX, |found| rule(found, beside));
     let mut lines: Vec<String> = lines.iter().flat_map(|line| wrap(line, width)).collect();
     let event = |event: &Event| wrap(&format!("  {}  {}", time(event.at.as_seconds()), event.text), width);
     lines.push(

@@ -239,6 +239,58 @@ fn what_cannot_be_read_is_named_and_the_rest_written() {
 }
 
 #[test]
+fn a_directory_is_named_and_the_rest_written() {
+    let state = State::new();
+    let (folder, good) = (state.0.path().join("folder"), state.file("good", b"192.0.2.77 last\n"));
+    fs::create_dir(&folder).expect("made");
+    let folder = folder.to_str().expect("a path of UTF-8").to_owned();
+    let output = state.run_with_input(&["--mode", "truncate", &folder, &good], b"");
+    assert_eq!(output.status.code(), Some(4));
+    let errors = text(&output.stderr);
+    assert!(errors.contains(&folder) && errors.contains("directory"), "{errors}");
+    assert_eq!(text(&output.stdout), "192.0.2.0 last\n");
+}
+
+#[test]
+fn a_fifo_is_read_like_a_file_and_once() {
+    let state = State::new();
+    let path = state.0.path().join("fifo");
+    assert!(Command::new("mkfifo").arg(&path).status().expect("mkfifo runs").success());
+    let content = "192.0.2.1 word\n".repeat(30_000);
+    let writer = std::thread::spawn({
+        let (path, content) = (path.clone(), content.clone());
+        move || fs::OpenOptions::new().write(true).open(path).and_then(|mut fifo| fifo.write_all(content.as_bytes()))
+    });
+    let written = state.filter(&["--mode", "truncate", path.to_str().expect("a path of UTF-8")], b"");
+    writer.join().expect("the writer ends").expect("all of it is read");
+    assert_eq!(text(&written), content.replace("192.0.2.1", "192.0.2.0"));
+}
+
+#[test]
+fn a_file_without_permission_is_named_and_the_rest_written() {
+    let state = State::new();
+    fs::set_permissions(state.0.path(), fs::Permissions::from_mode(0o755)).expect("ours");
+    let (closed, good) = (state.file("closed", b"192.0.2.1\n"), state.file("good", b"192.0.2.77 last\n"));
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o000)).expect("ours");
+    let arguments = ["anonymize", "--mode", "truncate", closed.as_str(), good.as_str()];
+    let mut command = if rustix::process::geteuid().is_root() {
+        // Nobody, for whom the rights count.
+        let program = state.0.path().join("seawall");
+        fs::copy(env!("CARGO_BIN_EXE_seawall"), &program).expect("copied");
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(program);
+        command
+    } else {
+        Command::new(env!("CARGO_BIN_EXE_seawall"))
+    };
+    let output = command.args(arguments).stdin(Stdio::null()).output().expect("the program runs");
+    let errors = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(4), "{errors}");
+    assert!(errors.contains(&closed) && errors.contains("Permission denied"), "{errors}");
+    assert_eq!(text(&output.stdout), "192.0.2.0 last\n");
+}
+
+#[test]
 fn the_output_file_is_there_when_it_is_whole() {
     let state = State::new();
     let log = state.file("log", b"192.0.2.1 /a?b\n");

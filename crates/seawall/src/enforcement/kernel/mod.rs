@@ -196,7 +196,7 @@ impl Kernel {
             }
             Err(reason) => {
                 if self.status.reason.as_ref() != Some(&reason) {
-                    tracing::info!("nothing is dropped in the kernel, the proxy refuses by itself: {reason}");
+                    tracing::info!("nothing is dropped in the kernel: {reason}");
                 }
                 self.status.reason = Some(reason);
                 false
@@ -324,7 +324,7 @@ impl Kernel {
         self.status.failures += 1;
         let reason = error.to_string();
         if self.status.reason.as_ref() != Some(&reason) {
-            tracing::warn!("failed to change the kernel's table, the proxy refuses by itself meanwhile: {reason}");
+            tracing::warn!("failed to change the kernel's table, which is tried again: {reason}");
         }
         self.status.reason = Some(reason);
         self.status.state = KernelState::Failing;

@@ -163,7 +163,7 @@ fn describe(text: &mut String, incident: &IncidentStatus, rules: &[RuleStatus], 
             let _ = writeln!(text, "From {} to {}, {lasted}.", moment(incident.opened), moment(closed));
         }
     }
-    let is_beside = snapshot.sensors.iter().any(|sensor| sensor.log.is_some());
+    let is_beside = snapshot.beside;
     let in_force = rules.iter().filter(|rule| rule.stage == Stage::Enforced).count();
     let done = match (in_force, rules.len()) {
         (0, 0) => "nothing; no rule is there for it",

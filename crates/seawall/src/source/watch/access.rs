@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-/// Why `path` may not be read, and what would let it be.
+/// Why `path`, a file or a folder, may not be read, and what would let it be.
 pub(super) fn denied(path: &Path) -> String {
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let own = own_name();
@@ -16,20 +16,25 @@ pub(super) fn denied(path: &Path) -> String {
         return format!("permission denied for {own} on {}", barred.display());
     };
     let group = group_name(metadata.gid());
-    let needed = if metadata.is_dir() { 0o010 } else { 0o040 };
+    // To come to what is in a folder it has to be entered; to find what is in it, listed as well.
+    let (needed, right) = match (metadata.is_dir(), hidden.is_none()) {
+        (true, false) => (0o010, "g+x"),
+        (true, true) => (0o050, "g+rx"),
+        (false, _) => (0o040, "g+r"),
+    };
     let what = format!(
         "permission denied: {} belongs to group {group} and has mode {:04o}, and this runs as {own}",
         barred.display(),
         metadata.mode() & 0o7777
     );
-    let remedy = if metadata.mode() & needed != 0 {
+    let remedy = if metadata.mode() & needed == needed {
         format!(
             "add {own} to the group with `usermod -aG {group} {own}`, or for a service with `SupplementaryGroups={group}`"
         )
     } else {
-        let right = if metadata.is_dir() { "g+x" } else { "g+r" };
+        let rotation = if metadata.is_dir() { "" } else { " and `create 0640` in logrotate" };
         format!(
-            "let its group in with `chmod {right} {}` and `create 0640` in logrotate, then add {own} to the group {group}",
+            "let its group in with `chmod {right} {}`{rotation}, then add {own} to the group {group}",
             barred.display()
         )
     };
@@ -79,5 +84,8 @@ mod tests {
         );
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("ours");
         assert!(denied(&path).contains("chmod g+r"), "{}", denied(&path));
+        // What is in a folder is not found by who may only enter it.
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o710)).expect("ours");
+        assert!(denied(directory.path()).contains("chmod g+rx"), "{}", denied(directory.path()));
     }
 }

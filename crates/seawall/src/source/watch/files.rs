@@ -8,10 +8,11 @@ use seawall_engine::observation::log::FormatChoice;
 use seawall_engine::units::Timestamp;
 
 use super::fingerprint::FileId;
+use super::pattern::Pattern;
 use super::positions::{Position, Positions};
-use super::report::Report;
+use super::report::{LogSensor, Report};
 use super::sensor::Sensor;
-use super::tail::{Given, Start, Tail, is_compressed};
+use super::tail::{Given, Start, Tail};
 use super::wake::Wake;
 use super::watcher::Watcher;
 
@@ -24,7 +25,7 @@ const LEFT_MAX: usize = 4_096;
 /// The log files that are followed.
 pub(super) struct Files {
     named: Vec<PathBuf>,
-    patterns: Vec<glob::Pattern>,
+    patterns: Vec<Pattern>,
     followed: Vec<(Tail, Sensor)>,
     /// How far those were read that are not followed any more since others were written later.
     left: BTreeMap<PathBuf, Vec<Position>>,
@@ -74,7 +75,7 @@ impl Files {
 
     /// Follows the files whose paths match.
     pub(super) fn add_pattern(&mut self, pattern: glob::Pattern) {
-        self.patterns.push(pattern);
+        self.patterns.push(Pattern::new(pattern));
     }
 
     /// Begins with what is there: where it was left, or at the end; at the beginning if `from_start`.
@@ -101,9 +102,7 @@ impl Files {
     }
 
     fn find(&mut self, start: impl Fn(&Path) -> Start) {
-        let matching =
-            self.patterns.iter().flat_map(|pattern| glob::glob(pattern.as_str()).into_iter().flatten().flatten());
-        let matching: BTreeSet<PathBuf> = matching.filter(|path| !is_compressed(path) && path.is_file()).collect();
+        let matching: BTreeSet<PathBuf> = self.patterns.iter_mut().flat_map(Pattern::find).collect();
         let mut paths: Vec<PathBuf> = matching.into_iter().filter(|path| !self.is_named(path)).collect();
         let room = FILES_MAX.saturating_sub(self.named.len());
         if paths.len() > room {
@@ -177,10 +176,7 @@ impl Files {
             wake.watch(folder.unwrap_or(Path::new(".")));
         }
         for pattern in &self.patterns {
-            let fixed = pattern.as_str().split(['*', '?', '[']).next().unwrap_or_default();
-            if let Some((folder, _)) = fixed.rsplit_once('/') {
-                wake.watch(Path::new(if folder.is_empty() { "/" } else { folder }));
-            }
+            wake.watch(pattern.folder());
         }
     }
 
@@ -188,13 +184,11 @@ impl Files {
         self.named.is_empty() && self.patterns.is_empty()
     }
 
-    /// The patterns that nothing matches yet.
-    pub(super) fn patterns(&self) -> impl Iterator<Item = String> {
-        let unmatched = self
-            .patterns
-            .iter()
-            .filter(|pattern| !self.followed.iter().any(|(tail, _)| pattern.matches_path(tail.path())));
-        unmatched.map(|pattern| pattern.as_str().to_owned())
+    /// The patterns of which nothing is read, each with the reason.
+    pub(super) fn unmatched(&self) -> impl Iterator<Item = (&str, &str)> {
+        let is_followed =
+            |path: &Path| self.followed.iter().any(|(tail, _)| tail.path() == path) || self.is_named(path);
+        self.patterns.iter().filter_map(move |pattern| Some((pattern.name(), pattern.trouble(is_followed)?)))
     }
 
     pub(super) fn sensors(&self) -> impl Iterator<Item = &Sensor> {
@@ -210,7 +204,15 @@ impl Files {
             report.log.trouble = tail.trouble().map(str::to_owned);
             report
         };
-        self.followed.iter_mut().map(report).collect()
+        let mut reports: Vec<Report> = self.followed.iter_mut().map(report).collect();
+        // Whoever mistyped a pattern is told as whoever mistyped a name is.
+        reports.extend(self.unmatched().map(|(name, trouble)| Report {
+            kind: "file",
+            name: name.to_owned(),
+            log: LogSensor { trouble: Some(trouble.to_owned()), ..LogSensor::default() },
+            ..Report::default()
+        }));
+        reports
     }
 
     pub(super) fn note_positions(&self, positions: &mut Positions) {

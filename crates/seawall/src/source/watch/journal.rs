@@ -3,7 +3,8 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
-use std::process::{Child, Command, Stdio};
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use rustix::fs::OFlags;
@@ -164,6 +165,10 @@ impl Journal {
         let Some(running) = &mut self.running else {
             if now.since(self.started) >= PAUSE {
                 self.started = now;
+                // Only now: what stops the guard often ends journalctl first, and that is no trouble.
+                if let Some(trouble) = &self.trouble {
+                    tracing::warn!("{trouble}; it is started again");
+                }
                 self.trouble = self.start(None).err().map(|error| format!("journalctl cannot be started: {error}"));
             }
             return false;
@@ -198,15 +203,15 @@ impl Journal {
                     return true;
                 }
                 Ok(true) => {}
-                Ok(false) => break "it has ended".to_owned(),
+                Ok(false) => break None,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
-                Err(error) => break error.to_string(),
+                Err(error) => break Some(error),
             }
         };
-        let status = running.child.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
-        let trouble = format!("journalctl: {ended} ({status}); does this user's groups have `systemd-journal`?");
-        tracing::warn!("{trouble}");
-        self.trouble = Some(trouble);
+        self.trouble = Some(match (ended, running.child.wait()) {
+            (Some(error), _) | (None, Err(error)) => format!("what journalctl writes cannot be read: {error}"),
+            (None, Ok(status)) => explain(status),
+        });
         (self.running, self.started) = (None, now);
         false
     }
@@ -239,6 +244,16 @@ impl Journal {
         if let Some(cursor) = &self.cursor {
             positions.journal.insert(self.unit.clone().unwrap_or_default(), cursor.clone());
         }
+    }
+}
+
+/// Why `journalctl` has ended, which follows the journal for ever.
+fn explain(status: ExitStatus) -> String {
+    match status.signal() {
+        Some(signal) => format!("journalctl was ended by signal {signal}"),
+        None => format!(
+            "journalctl has ended ({status}); may this user read the journal, as the members of the group systemd-journal may?"
+        ),
     }
 }
 
@@ -328,6 +343,13 @@ fn between(before: &str, after: &str) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn why_journalctl_has_ended_is_said() {
+        assert_eq!(explain(ExitStatus::from_raw(15)), "journalctl was ended by signal 15");
+        let text = explain(ExitStatus::from_raw(1 << 8));
+        assert!(text.contains("exit status: 1") && text.contains("group systemd-journal"), "{text}");
+    }
 
     #[test]
     fn entries_between_two_are_counted() {

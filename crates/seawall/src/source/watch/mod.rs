@@ -3,7 +3,7 @@
 //! The path of a line, in the order of the modules:
 //!
 //! - [`place`]: what can be watched: files by name or pattern, pipes, the journal, syslog sockets.
-//! - [`files`] and [`tail`]: log files through every kind of rotation; a file is known again by its [`fingerprint`], and how far it
+//! - [`files`] and [`tail`]: log files, by name or [`pattern`], through every kind of rotation; a file is known again by its [`fingerprint`], and how far it
 //!   was read is kept in [`positions`]. [`stream`]: pipes, with the [`copy`] that is written on. [`journal`], [`syslog`]. Of what comes too fast a part is judged ([`sampling`]).
 //! - [`sensor`]: one log, with its format, its clock and its counts (by [`voters`], where one client must not decide); [`report`] is what it tells.
 //! - [`watcher`]: reads a line, has it judged, and hands it to detection as the proxy does.
@@ -16,6 +16,7 @@ mod copy;
 mod files;
 mod fingerprint;
 mod journal;
+mod pattern;
 pub mod place;
 mod positions;
 pub mod report;
@@ -185,7 +186,7 @@ impl Sources {
         let others = self.streams.iter().map(|stream| stream.sensor().name.clone());
         let journals = self.journals.iter().map(|journal| journal.sensor().name.clone());
         files
-            .chain(self.files.patterns())
+            .chain(self.files.unmatched().map(|(name, _)| name.to_owned()))
             .chain(others)
             .chain(journals)
             .chain(self.sockets.iter().map(socket))

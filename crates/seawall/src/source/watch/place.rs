@@ -24,6 +24,10 @@ pub enum Place {
     Unix(PathBuf),
 }
 
+/// What a place can be, for whoever named something else.
+const ALLOWED: &str = "expected the path of a file, a pattern of paths, `-` for standard input, journal:UNIT, udp://ADDR:PORT, \
+                       tcp://ADDR:PORT or unix:/PATH";
+
 impl Place {
     /// The same, with a relative path taken from `folder`.
     pub fn within(self, folder: &Path) -> Self {
@@ -72,7 +76,14 @@ impl FromStr for Place {
                 unit => Err(format!("\"{unit}\" is no unit of systemd: expected one as nginx.service")),
             };
         }
+        if text.is_empty() {
+            return Err(format!("nothing is named: {ALLOWED}"));
+        }
         // What is there goes before what it could mean.
+        let is_url = text.split_once("://").is_some_and(|(scheme, _)| !scheme.contains('/'));
+        if is_url && !Path::new(text).exists() {
+            return Err(format!("\"{text}\" is a URL from which no lines can be had: {ALLOWED}"));
+        }
         if text.contains(['*', '?', '[']) && !Path::new(text).exists() {
             glob::Pattern::new(text).map_err(|error| format!("\"{text}\" is no pattern of files: {}", error.msg))?;
             return Ok(Self::Pattern(text.to_owned()));
@@ -105,6 +116,7 @@ mod tests {
         for (text, place) in [
             ("-", Place::Input),
             ("/var/log/nginx/access.log", Place::File("/var/log/nginx/access.log".into())),
+            ("logs/a://b.log", Place::File("logs/a://b.log".into())),
             ("/var/log/nginx/*.log", Place::Pattern("/var/log/nginx/*.log".to_owned())),
             ("journal:", Place::Journal(None)),
             ("journal:caddy.service", Place::Journal(Some("caddy.service".to_owned()))),
@@ -119,6 +131,9 @@ mod tests {
             ("unix:log.sock", "whole path"),
             ("journal:a b; rm", "nginx.service"),
             ("/var/log/[a", "no pattern"),
+            ("", "nothing is named: expected the path of a file"),
+            ("http://example.org/access.log", "a URL from which no lines can be had: expected the path of a file"),
+            ("file:///var/log/access.log", "is a URL"),
         ] {
             assert!(text.parse::<Place>().expect_err(text).contains(expected), "{text}");
         }

@@ -202,6 +202,12 @@ impl Guard {
         Self::watch_as(&format!("{BESIDE}{sections}"), arguments, |_| {})
     }
 
+    /// As [`Self::watch`], as a user for whom the rights of files count; to be started by root.
+    pub(crate) fn watch_unprivileged(arguments: &[&str], prepare: impl FnOnce(&Path)) -> Self {
+        let arguments = [&["watch", "--state", "state", "--config", "seawall.toml"], arguments].concat();
+        Self::launch(UNPRIVILEGED, BESIDE, prepare, "state", &arguments)
+    }
+
     /// Starts another one in the same folder, after the end of this.
     pub(crate) fn again(&mut self, arguments: &[&str]) {
         self.wait();

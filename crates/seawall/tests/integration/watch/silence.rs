@@ -1,6 +1,8 @@
 //! A sensor that no longer tells what it is there to tell is an alarm.
 
+use std::fs;
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
@@ -202,4 +204,51 @@ fn one_client_without_a_user_agent_is_no_alarm() {
     // The same of many is one.
     append(&log, &(0..50).map(|n| line(&clock, &format!("203.0.113.{n}"), "GET /", "-")).collect::<String>());
     eventually("the alarm", || alarms(&guard).contains("the user agent is in none of the last"));
+}
+
+#[test]
+fn a_pattern_that_matches_nothing_is_an_alarm_until_a_file_matches() {
+    let guard = Guard::watch(&["logs/*.log", "other.log"], |folder| {
+        fs::write(folder.join("other.log"), "").expect("written");
+    });
+    let logs = guard.folder().join("logs");
+    let sensor = || {
+        let status = guard.status();
+        assert_eq!(status["beside"], true);
+        let sensors = status["sensors"].as_array().expect("sensors").clone();
+        sensors.into_iter().find(|sensor| sensor["address"].as_str().is_some_and(|name| name.starts_with("logs/")))
+    };
+    let trouble = || sensor().map(|sensor| sensor["log"]["trouble"].clone()).unwrap_or_default();
+    assert_eq!(
+        trouble(),
+        "no file matches it yet: there is no folder logs; what comes to match is read from its beginning"
+    );
+    let shown = text(&guard.command(&["status"]).stdout);
+    assert!(shown.contains("ALARM       logs/*.log: no file matches it yet"), "{shown}");
+    fs::create_dir(&logs).expect("made");
+    eventually("the folder", || trouble().as_str().is_some_and(|text| text.starts_with("no file matches it yet; ")));
+    append(&logs.join("access.log"), &ordinary(&Clock::start(), 1));
+    eventually("the file", || {
+        sensor().is_some_and(|sensor| sensor["address"] == "logs/access.log" && sensor["log"]["read"] == 1)
+    });
+    let shown = text(&guard.command(&["status"]).stdout);
+    assert!(!shown.contains("ALARM"), "{shown}");
+}
+
+#[test]
+fn a_pattern_in_a_folder_that_may_not_be_read_says_who_may() {
+    let guard = Guard::watch_unprivileged(&["closed/*.log"], |folder| {
+        fs::create_dir(folder.join("closed")).expect("made");
+        fs::write(folder.join("closed/access.log"), "").expect("written");
+        fs::set_permissions(folder.join("closed"), fs::Permissions::from_mode(0o711)).expect("ours");
+    });
+    let closed = guard.folder().join("closed").display().to_string();
+    let trouble = guard.sensor()["trouble"].as_str().map(str::to_owned).unwrap_or_default();
+    assert!(trouble.starts_with(&format!("permission denied: {closed} belongs to group root")), "{trouble}");
+    assert!(trouble.contains("chmod g+rx"), "{trouble}");
+    let shown = text(&guard.command(&["status"]).stdout);
+    assert!(shown.contains("beside the server, on its log") && shown.contains("1 in logs, none in line"), "{shown}");
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o755)).expect("ours");
+    eventually("the file", || guard.status()["sensors"][0]["address"] == "closed/access.log");
+    assert_eq!(guard.sensor()["trouble"], serde_json::Value::Null);
 }

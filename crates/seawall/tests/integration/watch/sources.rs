@@ -404,3 +404,23 @@ exec sleep 60
     assert_eq!(asked.lines().count(), 1, "{asked}");
     journal.stop(child);
 }
+
+/// As systemd does it: every process of the service is told to end at once.
+#[test]
+fn what_stops_the_guard_and_the_journal_is_no_trouble() {
+    use std::os::unix::process::CommandExt as _;
+    let journalctl = Journalctl::new("#!/bin/sh\ntouch \"$(dirname \"$0\")/started\"\nexec sleep 60\n");
+    let folder = journalctl.directory.path();
+    let log = fs::File::create(folder.join("log")).expect("a log");
+    let mut command = journalctl.seawall(&["watch", "journal:web.service", "--admin", "off"]);
+    let mut guard = command.stdout(Stdio::null()).stderr(log).process_group(0).spawn().expect("started");
+    eventually("the journal is followed", || folder.join("started").exists());
+    // Before that a signal just kills it.
+    let answers = || journalctl.seawall(&["status"]).output().is_ok_and(|output| output.status.success());
+    eventually("the guard answers", answers);
+    let group = rustix::process::Pid::from_child(&guard);
+    rustix::process::kill_process_group(group, rustix::process::Signal::TERM).expect("it runs");
+    assert!(guard.wait().expect("it ends").success());
+    let said = fs::read_to_string(folder.join("log")).expect("a log");
+    assert!(!said.contains("journalctl"), "{said}");
+}

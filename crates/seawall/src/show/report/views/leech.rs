@@ -133,12 +133,7 @@ impl Viewer for Leech {
                 Cell::new(bytes, byte_count(bytes)),
                 Cell::new(share(bytes, total.bytes), percent(bytes, total.bytes)),
                 interval.map_or_else(Cell::none, |interval| {
-                    let label = match interval {
-                        ..120.0 => format!("{interval:.1} s"),
-                        ..7200.0 => format!("{:.1} min", interval / 60.0),
-                        _ => format!("{:.1} h", interval / 3600.0),
-                    };
-                    Cell::new((interval * 1000.0).round() / 1000.0, label)
+                    Cell::new((interval * 1000.0).round() / 1000.0, interval_text(interval))
                 }),
                 Cell::new(activity.burst, format!("{}/min", grouped(u64::from(activity.burst)))),
             ];
@@ -157,5 +152,34 @@ impl Viewer for Leech {
             ));
         }
         ViewTable { columns: COLUMNS.to_vec(), rows: clients.into_iter().map(row).collect(), notes }
+    }
+}
+
+/// A time between two hits, in the largest unit of which there are two: one line with a wrong year makes it centuries.
+fn interval_text(seconds: f64) -> String {
+    match seconds {
+        ..120.0 => format!("{seconds:.1} s"),
+        ..7_200.0 => format!("{:.1} min", seconds / 60.0),
+        ..172_800.0 => format!("{:.1} h", seconds / 3_600.0),
+        ..63_072_000.0 => format!("{:.1} d", seconds / 86_400.0),
+        _ => format!("{:.0} y", seconds / 31_536_000.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn intervals_are_short_however_long_they_are() {
+        for (seconds, text) in [
+            (1.25, "1.2 s"),
+            (600.0, "10.0 min"),
+            (36_000.0, "10.0 h"),
+            (864_000.0, "10.0 d"),
+            (23_325_842.3 * 3_600.0, "2663 y"),
+        ] {
+            assert_eq!(interval_text(seconds), text);
+        }
     }
 }

@@ -8,6 +8,8 @@ mod leech;
 mod matches;
 mod page;
 
+use std::collections::HashSet;
+
 use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
@@ -19,6 +21,8 @@ use crate::show::log::summary::{InputSummary, Totals, UnreadSummary};
 use crate::show::log::{Logs, Progress};
 use crate::source::follow::InputError;
 use seawall_engine::decision::expression::Expression;
+use seawall_engine::distinct::Distinct;
+use siphasher::sip::SipHasher13;
 
 pub use page::render;
 
@@ -43,6 +47,35 @@ pub const VIEWS: [(&str, &str); 3] = [
 trait Viewer: Visitor {
     /// What it has seen, as a table of at most so many rows where they are in order of importance.
     fn table(self: Box<Self>, inputs: &Inputs, options: &Options<'_>, top: usize) -> ViewTable;
+}
+
+/// Clients that are counted exactly; when there are more, how many there are is estimated.
+const CLIENTS_EXACT_MAX: usize = 16_384;
+
+/// How many different clients there were.
+#[derive(Default)]
+struct ClientCount {
+    /// The first of them, until there are more than [`CLIENTS_EXACT_MAX`].
+    first: HashSet<u128>,
+    all: Distinct,
+}
+
+impl ClientCount {
+    fn add(&mut self, client: u128) {
+        // Whoever is among them has been counted in both.
+        if self.first.len() <= CLIENTS_EXACT_MAX && !self.first.insert(client) {
+            return;
+        }
+        self.all.add(SipHasher13::new_with_keys(1, 2).hash(&client.to_be_bytes()));
+    }
+
+    /// The number, and whether it is exact.
+    fn count(&self) -> (u64, bool) {
+        match self.first.len() {
+            few @ ..=CLIENTS_EXACT_MAX => (few as u64, true),
+            _ => (self.all.estimate(), false),
+        }
+    }
 }
 
 /// A table of any columns.
@@ -189,20 +222,20 @@ impl View {
     ) -> ViewSummary {
         let logs = Logs { networks: Some(options.networks), ..*logs };
         let (view, mut inputs, mut viewer) = (self.name(), Inputs::default(), self.viewer(top));
-        let mut distinct = seawall_engine::distinct::Distinct::new();
-        let hasher = siphasher::sip::SipHasher13::new_with_keys(1, 2);
+        let mut seen = ClientCount::default();
         let visit = |request: &LogRequest<'_>| {
             if let Some(client) = request.observation.client {
-                distinct.add(hasher.hash(&client.client_key().to_be_bytes()));
+                seen.add(client.client_key());
             }
             viewer.visit(request)
         };
         read_inputs(&mut inputs, &logs, progress, visit, failed);
+        let (clients, is_exact) = seen.count();
         let ViewTable { columns, rows, notes } = viewer.table(&inputs, options, top);
         let names: Vec<&'static str> = columns.iter().map(|column| column.name).collect();
         ViewSummary {
             view,
-            totals: inputs.totals(distinct.estimate(), false),
+            totals: inputs.totals(clients, is_exact),
             filter: logs.filter.map(|filter| crate::show::text::escape(filter.text().as_bytes())),
             inputs: inputs.summaries(),
             notes,

@@ -1,5 +1,7 @@
 //! A view as people read it.
 
+use seawall_engine::units::counted;
+
 use super::{Column, ViewSummary};
 use crate::show::log::Screen;
 use crate::show::log::page::{Page, QUIET, padded, width};
@@ -18,7 +20,7 @@ pub fn render(view: &ViewSummary, screen: Screen) -> String {
     }
     page.totals(&view.totals);
     page.line("");
-    page.heading(view.title(), &format!("{} rows", view.rows.len()));
+    page.heading(view.title(), &counted(view.rows.len() as u64, "row"));
     for note in &view.notes {
         page.sentence("", note);
     }

@@ -72,6 +72,7 @@ fn one_is_not_said_as_many_are() {
         ("path starts-with \"/say\"", "2 requests match, 306 B to one client, from "),
     ] {
         let view = view(rule(text), &["combined.log"], 1);
+        assert!(!render(&view, Screen { columns: 120, colour: false }).contains("1 rows"));
         assert!(view.notes.iter().any(|note| note.starts_with(expected)), "{:?}", view.notes);
     }
 }
@@ -84,5 +85,16 @@ fn no_line_is_wider_than_the_screen() {
                 assert!(crate::show::log::page::width(line) <= columns, "{columns}: {line}");
             }
         }
+    }
+}
+
+#[test]
+fn few_clients_are_counted_and_many_estimated() {
+    for (clients, is_exact) in [(1, true), (CLIENTS_EXACT_MAX, true), (CLIENTS_EXACT_MAX + 1, false), (40_000, false)] {
+        let mut count = ClientCount::default();
+        (0..clients).chain(0..clients).for_each(|client| count.add(client as u128));
+        let (counted, said_exact) = count.count();
+        assert_eq!(said_exact, is_exact, "{clients}");
+        assert!(counted.abs_diff(clients as u64) <= if is_exact { 0 } else { clients as u64 / 20 }, "{counted}");
     }
 }
