@@ -77,13 +77,15 @@ fn by_verdict(surge: &TracedSurge) -> String {
             if !rules.is_empty() && rules.iter().all(|traced| caution(traced, is_gateway(surge)).is_some()) =>
         {
             let part = if explained.verdict == Verdict::Explained { "nearly all" } else { "a part" };
-            let hit = match outside {
-                0 => "nothing".to_owned(),
-                count => requests(count),
+            let hit = match (outside, returning) {
+                (0, _) => "nothing outside surges".to_owned(),
+                (count, 0) => format!("{} outside surges, none of returning clients", requests(count)),
+                (count, returning) => {
+                    format!("{} outside surges, {} of returning clients", requests(count), grouped(returning))
+                }
             };
             format!(
-                "Look at what the rules match before you refuse it. They explain {part} of it and hit {hit} outside surges, but each \
-                 calls for care."
+                "Look at what the rules match before you refuse it. They explain {part} of it and hit {hit}; each calls for care."
             )
         }
         Verdict::Explained if returning > 0 => format!(
