@@ -38,7 +38,7 @@ impl Told {
     pub fn apply(self, gate: &mut Gate, now: Timestamp) {
         match self {
             Self::Dropped { client, until, rule } => {
-                gate.dropped_elsewhere(gate.clients.slot(client), until, rule, now)
+                gate.dropped_elsewhere(gate.clients.slot(client), until, rule, now);
             }
             Self::Freed(client) => gate.free(gate.clients.slot(client)),
             Self::FreedAll => gate.free_all(),
