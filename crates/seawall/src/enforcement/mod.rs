@@ -3,6 +3,7 @@
 //! One thread ([`enforcer`]) owns who is banned and why ([`seawall_engine::decision::Bans`]), the never-ban list ([`mod@never`]) and
 //! the kernel's table ([`kernel`]). Workers hand down clients that go on after refusals over bounded queues and never wait
 //! for anything here; when a queue is full the next connection of the same client hands it down again.
+//! Each has a table of its own, so they are told whom the others drop and whom somebody has freed ([`telling`]).
 //!
 //! Which layer: a ban is put into the gate and, where there is one, into the kernel, and at the CDN in front ([`edge`]). A client that
 //! was named by a trusted proxy is never put into the kernel, which would see the proxy: the edge is where it can be refused. A rule by anything but the address stays in the proxy; only
