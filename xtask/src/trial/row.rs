@@ -1,7 +1,6 @@
 //! One row of the table: what the runs of one family or control came to, and what must be reached.
 
 use std::fmt;
-use std::time::Duration;
 
 use seawall_engine::decision::Verdict;
 use seawall_trial::family::Right;
@@ -53,6 +52,8 @@ pub(super) struct Row {
     detector: Option<Figure>,
     /// The same outside incidents.
     detector_quiet: Figure,
+    /// How many runs these two are of, where they are of runs that were repeated one at a time.
+    alone: Option<usize>,
     /// MiB that the engine takes at most.
     memory: Figure,
 }
@@ -79,9 +80,8 @@ impl Row {
         let grows = matches!(subject, Subject::Family(family) if family.growth.is_some());
         let time = |outcome: &Outcome| if grows { outcome.strength } else { outcome.time_to_rule };
         let quantile_of = |share: f64, value: &dyn Fn(&Outcome) -> f64| {
-            quantile(&mut outcomes.iter().map(|outcome| value(outcome)).collect::<Vec<_>>(), share)
+            quantile(outcomes.iter().map(|outcome| value(outcome)), share)
         };
-        let milliseconds = |time: Duration| time.as_secs_f64() * 1e3;
         let rules: Vec<_> = outcomes.iter().flat_map(|outcome| &outcome.rules).collect();
         let holding = rules.iter().filter(|rule| rule.bound_holds()).count();
         let most_rules = outcomes.iter().map(|outcome| outcome.rules.len()).max().unwrap_or_default();
@@ -92,7 +92,6 @@ impl Row {
             Subject::Control(_) | Subject::Recorded(_) | Subject::Week => (false, 1.0),
         };
         let figure = |value: f64, is_reached: bool| Figure { value, is_reached };
-        let at_most = |value: f64, most: f64| figure(value, value <= most);
         let timed = |share: f64, most: f64| {
             // A run in which the right rules never came took longer than any other.
             let value = quantile_of(share, &|outcome| time(outcome).unwrap_or(f64::INFINITY));
@@ -122,16 +121,24 @@ impl Row {
                 let share = holding as f64 / rules.len() as f64;
                 figure(share, share >= BOUND_HOLDS_MIN)
             }),
-            detector: outcomes
-                .iter()
-                .any(|outcome| !outcome.incidents.is_empty())
-                .then(|| at_most(quantile_of(0.95, &|outcome| milliseconds(outcome.busiest_second)), DETECTOR_MAX)),
-            detector_quiet: at_most(
-                quantile_of(0.95, &|outcome| milliseconds(outcome.busiest_quiet_second)),
-                DETECTOR_QUIET_MAX,
-            ),
+            detector: detector(&outcomes),
+            detector_quiet: detector_quiet(&outcomes),
+            alone: None,
             memory: at_most(quantile_of(1.0, &|outcome| outcome.memory_bytes as f64 / MIB), MEMORY_MAX),
         }
+    }
+
+    /// Whether the detector took too long.
+    pub(super) fn is_slow(&self) -> bool {
+        self.detector.into_iter().chain([self.detector_quiet]).any(|figure| !figure.is_reached)
+    }
+
+    /// Takes what the detector takes from these runs, which nothing else ran beside.
+    pub(super) fn time_again(&mut self, outcomes: &[Outcome]) {
+        let outcomes: Vec<&Outcome> = outcomes.iter().collect();
+        self.detector = detector(&outcomes);
+        self.detector_quiet = detector_quiet(&outcomes);
+        self.alone = Some(outcomes.len());
     }
 
     pub(super) fn is_missed(&self) -> bool {
@@ -173,8 +180,29 @@ impl fmt::Display for Row {
             self.detector.map_or_else(none, |detector| plain(detector, 1)),
             plain(self.detector_quiet, 2),
             plain(self.memory, 0),
-        )
+        )?;
+        match self.alone {
+            Some(runs) => write!(formatter, "\n    time of the detector: {runs} of the runs repeated one at a time"),
+            None => Ok(()),
+        }
     }
+}
+
+const fn at_most(value: f64, most: f64) -> Figure {
+    Figure { value, is_reached: value <= most }
+}
+
+/// Milliseconds in the busiest second of an incident, in nineteen of twenty runs at most. None where there was no incident.
+fn detector(outcomes: &[&Outcome]) -> Option<Figure> {
+    let has_incidents = outcomes.iter().any(|outcome| !outcome.incidents.is_empty());
+    let busiest = outcomes.iter().map(|outcome| outcome.busiest_second.as_secs_f64() * 1e3);
+    has_incidents.then(|| at_most(quantile(busiest, 0.95), DETECTOR_MAX))
+}
+
+/// The same outside incidents.
+fn detector_quiet(outcomes: &[&Outcome]) -> Figure {
+    let busiest = outcomes.iter().map(|outcome| outcome.busiest_quiet_second.as_secs_f64() * 1e3);
+    at_most(quantile(busiest, 0.95), DETECTOR_QUIET_MAX)
 }
 
 /// How long until the right rules, or how strong a flood that grows may be by then: the median, and in nineteen of twenty runs.
@@ -254,7 +282,8 @@ pub(super) fn explained(outcome: &Outcome) -> String {
 }
 
 /// The value below which this share lies.
-fn quantile(values: &mut [f64], share: f64) -> f64 {
+fn quantile(values: impl Iterator<Item = f64>, share: f64) -> f64 {
+    let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
     let last = values.len().saturating_sub(1);
     values.get((share * last as f64).round() as usize).copied().unwrap_or_default()
@@ -262,6 +291,8 @@ fn quantile(values: &mut [f64], share: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use seawall_trial::family;
 
@@ -294,5 +325,24 @@ mod tests {
         check(true, 100, 6, busy);
         check(true, 100, 6, |outcome| outcome.busiest_quiet_second = Duration::from_millis(2));
         check(true, 100, 1, |outcome| outcome.memory_bytes = 33 << 20);
+    }
+
+    #[test]
+    fn what_takes_too_long_beside_others_is_timed_alone() {
+        let run = |milliseconds: u64| Outcome {
+            time_to_rule: Some(2.0),
+            recall: 0.99,
+            incidents: vec![Vec::new()],
+            busiest_second: Duration::from_millis(milliseconds),
+            ..Outcome::default()
+        };
+        let beside_others = [run(30), run(31)];
+        let mut row = Row::new(&Subject::Family(family::ALL[0]), beside_others.iter());
+        assert!(row.is_slow() && row.is_missed());
+        row.time_again(&[run(15)]);
+        assert!(!row.is_slow() && !row.is_missed());
+        assert!(row.to_string().ends_with("1 of the runs repeated one at a time"), "{row}");
+        row.time_again(&[run(25)]);
+        assert!(row.is_missed());
     }
 }
