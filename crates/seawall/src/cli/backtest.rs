@@ -64,10 +64,10 @@ pub(crate) struct Arguments {
     config: Option<PathBuf>,
 
     /// Print every matched line as it is, and the summary on standard error.
-    #[arg(long, conflicts_with = "json")]
+    #[arg(long)]
     print_matched: bool,
 
-    /// Print the summary as one JSON object.
+    /// Print the summary as one JSON object, on standard error with `--print-matched`.
     #[arg(long)]
     json: bool,
 
@@ -80,12 +80,6 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let (network_files, lists) = networks_and_lists(arguments.config.as_deref())?;
     let candidates = candidates(arguments, &lists)?;
-    if candidates.is_empty() {
-        eprintln!(
-            "seawall: the file holds no rule that is advised, so none is tried; those behind `# not advised` are once their own # is \
-             taken away"
-        );
-    }
     let mut backtest = Backtest::new(candidates, clients(arguments.show_addresses)?);
     let networks = backtest.asks_for_networks().then(|| Networks::load(&network_files)).transpose();
     let networks = networks.map_err(Failure::machine)?;
@@ -110,16 +104,18 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         return Err(Failure::machine(format!("failed to write to standard output: {error}")));
     }
     let summary = backtest.summary();
-    if arguments.json {
+    let text = if arguments.json {
         let json = serde_json::to_string_pretty(&summary);
-        print(
-            &(json.map_err(|error| Failure::machine(format_args!("cannot write the summary as JSON: {error}")))?
-                + "\n"),
-        )?;
+        json.map_err(|error| Failure::machine(format_args!("cannot write the summary as JSON: {error}")))? + "\n"
     } else if arguments.print_matched {
-        eprint!("{}", render(&summary, screen(&io::stderr())));
+        render(&summary, screen(&io::stderr()))
     } else {
-        print(&render(&summary, screen(&io::stdout())))?;
+        render(&summary, screen(&io::stdout()))
+    };
+    if arguments.print_matched {
+        eprint!("{text}");
+    } else {
+        print(&text)?;
     }
     Ok(unreadable.exit_code())
 }

@@ -10,6 +10,7 @@ use super::Failure;
 use super::explain::RULES_FILE;
 use super::logs::message;
 use crate::show::excerpt::excerpt;
+use crate::show::explain::NOT_ADVISED;
 use crate::show::text::escape;
 
 /// The largest file of rules, in bytes: far more than the longest rules take.
@@ -40,8 +41,17 @@ pub(crate) fn read(path: &Path, lists: &Lists) -> Result<Vec<NamedExpression>, F
         });
         Failure::invalid(shown.collect::<Vec<_>>().join("\nseawall: "))
     })?;
-    if rules.is_empty() && !text.starts_with(RULES_FILE.beginning) {
-        return Err(Failure::invalid(format!("{name} holds no rule; write one on each line, as path = \"/announce\"")));
+    if rules.is_empty() {
+        if !text.starts_with(RULES_FILE.beginning) {
+            let fault = format!("{name} holds no rule; write one on each line, as path = \"/announce\"");
+            return Err(Failure::invalid(fault));
+        }
+        let why = if text.lines().any(|line| line.starts_with(NOT_ADVISED)) {
+            "each of its rules is one that explain advises against; such a rule counts once the # before it is taken away"
+        } else {
+            "explain found no rule for what the log holds"
+        };
+        eprintln!("seawall: {name} holds no rule: {why}");
     }
     Ok(rules)
 }

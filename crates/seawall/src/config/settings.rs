@@ -103,7 +103,8 @@ pub(super) fn read(top: &mut Section<'_, '_>, environment: &Environment, folder:
         "[networks]",
         "Where the country and the autonomous system of a client's address are looked up. Tables for both are built in \
          and need no set-up; name files of your own for newer or more exact data. They are read at start and at a \
-         reload, and what one of them does not tell is taken from what is built in.",
+         reload. A file takes the place of what is built in for what it is named for: with `country` alone, systems are still \
+         looked up in what is built in.",
         |table| networks(table, folder),
     );
     let policy = top.table("[policy]", "How decisions are made, and who is never affected by them.", policy);

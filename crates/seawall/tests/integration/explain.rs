@@ -164,15 +164,30 @@ fn its_rules_are_read_by_backtest() {
 }
 
 #[test]
+fn where_nothing_can_be_read_no_surge_is_denied() {
+    for (log, said) in
+        [("", "No surge can be told: there are no lines."), ("rubbish\n", "no line could be read as a request")]
+    {
+        let (output, _) = run(log, &[]);
+        let shown = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.code() == Some(0) && shown.contains(said), "{shown}");
+    }
+}
+
+#[test]
 fn what_it_writes_without_any_rule_that_is_advised_is_read_by_backtest_too() {
-    for log in [Log::ordinary().text(), office()] {
+    for (log, why) in [
+        (Log::ordinary().text(), "explain found no rule"),
+        (office(), "explain found no rule"),
+        (common_agent(), "each of its rules is one that explain advises against"),
+    ] {
         let (output, folder) = run(&log, &["--rules-out", "rules.txt"]);
         assert_eq!(output.status.code(), Some(0));
         let mut backtest = Command::new(env!("CARGO_BIN_EXE_seawall"));
         backtest.args(["backtest", "--json", "--rules", "rules.txt", "access.log"]).current_dir(folder.path());
         let output = backtest.output().expect("the program runs");
         let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.code() == Some(0) && said.contains("no rule that is advised"), "{said}");
+        assert!(output.status.code() == Some(0) && said.contains(why), "{said}");
         let tried: Value = serde_json::from_slice(&output.stdout).expect("JSON");
         assert_eq!(tried["rules"].as_array().map(Vec::len), Some(0));
         // One that somebody wrote is another matter.
@@ -195,16 +210,20 @@ fn comments_of_rules(log: &str, rule: &str) -> String {
     rules
 }
 
-#[test]
-fn a_rule_that_is_not_advised_is_a_comment_in_the_file_of_rules() {
-    // All as visitors do, but with one of their agents.
+/// A flood that does all as visitors do, but with one of their agents.
+fn common_agent() -> String {
     let mut log = Log::ordinary();
     for number in 0..6000 {
         let address = format!("{}.{}.{}.7", 20 + number % 180, number / 180 * 7, number % 250);
         let page = format!("GET /blog/{}.html", log.below(40));
         log.line(4000 + number / 20, &address, &page, 200, AGENTS[0]);
     }
-    let rules = comments_of_rules(&log.text(), "# surge-1: user-agent");
+    log.text()
+}
+
+#[test]
+fn a_rule_that_is_not_advised_is_a_comment_in_the_file_of_rules() {
+    let rules = comments_of_rules(&common_agent(), "# surge-1: user-agent");
     assert!(rules.contains("# not advised: it also hits"), "{rules}");
 }
 

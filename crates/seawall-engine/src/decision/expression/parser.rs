@@ -272,6 +272,10 @@ impl Parser<'_> {
             let (found, expected) = (self.found(), "a list in parentheses, as `in (404, 410)`,");
             return Err(self.fault(Problem::ExpectedValue { found, expected, hint: "" }));
         }
+        if matches!(self.tokens.get(self.next), Some(Token { kind: TokenKind::Closing, .. })) {
+            let expected = "at least one value, as in `in (a, b)`,";
+            return Err(self.fault(Problem::ExpectedValue { found: self.found(), expected, hint: "" }));
+        }
         let mut values = vec![self.value_in_list(&check)?];
         while self.take(&TokenKind::Comma) {
             values.push(self.value_in_list(&check)?);

@@ -226,7 +226,7 @@ fn errors_point_at_what_is_wrong_and_say_what_would_be_right() {
     fails("path = /a)", 10, "this parenthesis was never opened");
     fails("path in (/a, /b", 9, "this parenthesis is never closed");
     fails("path in (/a /b)", 13, "`/b` stands where `,` or `)` is expected; put quotes around a value with spaces");
-    fails("path in ()", 10, "`)` stands where a value is expected; put quotes around one that holds such a character");
+    fails("path in ()", 10, "`)` stands where at least one value, as in `in (a, b)`, is expected");
     fails(
         "user-agent in (none, a)",
         16,

@@ -25,6 +25,9 @@ pub use summary::Summary;
 /// A line that is this much older than those before it runs backwards, in seconds.
 const BACKWARDS_SECONDS: u64 = 60;
 
+/// How the comment begins that stands before a rule that is advised against, in a file of rules.
+pub(crate) const NOT_ADVISED: &str = "# not advised: ";
+
 /// The surges of some logs.
 pub struct Explanation {
     pub(super) inputs: Inputs,
@@ -148,7 +151,7 @@ impl Explanation {
                     traced.outside_share_upper * 100.0,
                 );
                 // Whoever puts the file to use as it is refuses nothing that the advice says not to.
-                let objection = advice::objection(surge, traced).map(|why| format!("# not advised: {why}\n# "));
+                let objection = advice::objection(surge, traced).map(|why| format!("{NOT_ADVISED}{why}\n# "));
                 text += &format!(
                     "{}surge-{}: {}\n",
                     objection.unwrap_or_default(),

@@ -51,7 +51,14 @@ impl Page {
     /// That there is none, and what there is to say all the same.
     fn no_surge(&mut self, summary: &Summary) {
         if summary.requests == 0 {
-            self.line("No surge: there are no requests.");
+            let said = match summary.lines {
+                0 => "No surge can be told: there are no lines.",
+                _ => {
+                    "No surge can be told: no line could be read as a request. What stands in their way is below; where it is the format, \
+                      name it with --format."
+                }
+            };
+            self.paragraph(Style::new(), 0, said);
             return;
         }
         let said = "No surge: there is no time with much more than is usual at its hour.";
