@@ -41,7 +41,9 @@ fn network(criterion: &mut Criterion) {
     let bytes = unpack();
     let table = NetworkTable::decode(&bytes).expect("a table");
     println!("ranges {:?}, {} bytes resident", table.range_counts(), table.resident_bytes());
-    for (name, wanted) in [("lookup IPv4", IpAddr::is_ipv4 as fn(&IpAddr) -> bool), ("lookup IPv6", IpAddr::is_ipv6)] {
+    for (name, wanted) in
+        [("network lookup IPv4", IpAddr::is_ipv4 as fn(&IpAddr) -> bool), ("network lookup IPv6", IpAddr::is_ipv6)]
+    {
         let addresses = addresses(&table, wanted);
         let mut next = addresses.iter().cycle();
         criterion.bench_function(name, |bencher| {
@@ -49,13 +51,13 @@ fn network(criterion: &mut Criterion) {
         });
     }
     for (name, address) in [
-        ("lookup the same IPv4", IpAddr::V4(Ipv4Addr::new(8, 8, 8, 8))),
-        ("lookup the same IPv6", IpAddr::V6(Ipv6Addr::new(0x2001, 0x4860, 0x4860, 0, 0, 0, 0, 0x8888))),
+        ("network lookup the same IPv4", IpAddr::V4(Ipv4Addr::new(8, 8, 8, 8))),
+        ("network lookup the same IPv6", IpAddr::V6(Ipv6Addr::new(0x2001, 0x4860, 0x4860, 0, 0, 0, 0, 0x8888))),
     ] {
         let address = ClientAddress::new(address);
         criterion.bench_function(name, |bencher| bencher.iter(|| table.lookup(black_box(address))));
     }
-    let mut group = criterion.benchmark_group("read the table");
+    let mut group = criterion.benchmark_group("network table");
     group.sample_size(10);
     group.bench_function("unpack", |bencher| bencher.iter(unpack));
     group.bench_function("decode", |bencher| bencher.iter(|| NetworkTable::decode(black_box(&bytes))));

@@ -11,6 +11,7 @@ use crate::{Failure, packages};
 
 const JUDGE_NANOSECONDS_MAX: f64 = 300.0;
 const OBSERVE_NANOSECONDS_MAX: f64 = 1_000.0;
+const LOOKUP_NANOSECONDS_MAX: f64 = 100.0;
 const MEMORY_MEBIBYTES_MAX: f64 = 32.0;
 
 /// Clients that pass, one after the other.
@@ -19,7 +20,7 @@ const CLIENTS: [u64; 3] = [1, 1_000, 1_000_000];
 /// Judgements of each kind under callgrind: what setting up takes falls out of the difference.
 const JUDGED: [u64; 2] = [1_000, 11_000];
 
-/// Time of `judge` and `observe`.
+/// Time of `judge` and `observe`, and of looking up the network of an address.
 pub(crate) fn time(bench: &Bench) -> Result<Vec<Figure>, Failure> {
     let mut figures = Vec::new();
     for (package, benchmark, bound) in
@@ -27,6 +28,9 @@ pub(crate) fn time(bench: &Bench) -> Result<Vec<Figure>, Failure> {
     {
         figures.extend(criterion(bench, package, benchmark, |_| Goal::AtMost(bound))?);
     }
+    figures.extend(criterion(bench, "seawall-engine", "network", |name| {
+        if name.starts_with("network lookup") { Goal::AtMost(LOOKUP_NANOSECONDS_MAX) } else { Goal::None }
+    })?);
     figures.extend(instructions(bench)?);
     Ok(figures)
 }

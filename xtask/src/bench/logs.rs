@@ -126,15 +126,15 @@ fn explain(bench: &Bench, log: &Path) -> Result<Series, Failure> {
     Ok(times)
 }
 
-struct Used {
+pub(super) struct Used {
     seconds: f64,
     /// Of all cores together, as far as it was seen before the end.
-    core_seconds: f64,
+    pub(super) core_seconds: f64,
     mebibytes: f64,
 }
 
 /// Runs a command to its end and watches how much memory it has.
-fn run_once(bench: &Bench, command: &[String]) -> Result<Used, Failure> {
+pub(super) fn run_once(bench: &Bench, command: &[String]) -> Result<Used, Failure> {
     let shown = command.join(" ");
     let (program, arguments) = command.split_first().ok_or_else(|| Failure::Bench("no command".to_owned()))?;
     let start = bench.clock.uptime();

@@ -15,10 +15,19 @@ use seawall::host::clock::Clock;
 use super::figure::{Figure, Goal, OURS, Series};
 use super::{Bench, logs};
 use crate::Failure;
+use crate::packages::{self, Needed};
 
 /// Lines that are read at once.
 const LINES: u32 = 1_000_000;
 const LINES_QUICK: u32 = 100_000;
+
+/// Lines that the peer reads, which takes a few seconds, and the expression that it looks for, as for a guessed password.
+const PEER_LINES: u32 = 20_000;
+const FAIL2BAN: &str = "fail2ban-regex";
+const FAIL2BAN_EXPRESSION: &str = r#"^<HOST> \S+ \S+ .*"POST /login\b"#;
+
+const NEEDED: &[Needed] =
+    &[Needed { program: FAIL2BAN, package: "fail2ban", why: "the peer that reads logs line by line" }];
 
 /// How many a core is to take in a second.
 const RATE_MIN: f64 = 500_000.0;
@@ -36,12 +45,17 @@ const ASK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Both.
 pub(crate) fn run(bench: &Bench) -> Result<Vec<Figure>, Failure> {
+    packages::install_missing(NEEDED)?;
     let lines = if bench.is_quick { LINES_QUICK } else { LINES };
-    let mut rates = Vec::new();
+    let mut rates = [OURS, FAIL2BAN].map(|name| Series { name: name.to_owned(), values: Vec::new() });
     for repetition in 1..=bench.repetitions {
-        let rate = at_once(bench, lines)?;
-        bench.say(&format!("{repetition}/{} {rate:.0} lines a second of processor time", bench.repetitions));
-        rates.push(rate);
+        for (series, rate) in rates.iter_mut().zip([at_once(bench, lines)?, peer(bench)?]) {
+            bench.say(&format!(
+                "{repetition}/{} {}: {rate:.0} lines a second of processor time",
+                bench.repetitions, series.name
+            ));
+            series.values.push(rate);
+        }
     }
     let steady = steady(bench)?;
     bench.say(&format!("{} of {} lines, lag {:.2} s, {:.0}%", steady.read, steady.written, steady.lag, steady.used));
@@ -53,8 +67,13 @@ pub(crate) fn run(bench: &Bench) -> Result<Vec<Figure>, Failure> {
             what: format!("Lines a second that a core takes with detection on, {lines} lines at once through a pipe"),
             unit: "lines/s",
             goal: Goal::AtLeast(RATE_MIN),
-            series: ours(rates),
-            notes: vec!["By the processor time of the whole guard, its detecting thread among it.".to_owned()],
+            series: rates.to_vec(),
+            notes: vec![
+                "By the processor time of the whole guard, its detecting thread among it.".to_owned(),
+                format!(
+                    "{FAIL2BAN} looks for one expression in a file of {PEER_LINES} such lines, and detects nothing."
+                ),
+            ],
         },
         Figure {
             what: format!("{what}: lines lost"),
@@ -104,6 +123,14 @@ fn at_once(bench: &Bench, lines: u32) -> Result<f64, Failure> {
     // What was used before it was asked the first time belongs to it as well.
     let used = guard.cpu_time().max(before);
     Ok(f64::from(lines) / used.as_secs_f64())
+}
+
+/// Lines for a second of processor time in which fail2ban looks for one expression.
+fn peer(bench: &Bench) -> Result<f64, Failure> {
+    let log = bench.folder("watch")?.join("peer.log");
+    logs::write_log(&log, PEER_LINES, 0).map_err(|source| Failure::Write { path: log.clone(), source })?;
+    let command = [FAIL2BAN.to_owned(), log.display().to_string(), FAIL2BAN_EXPRESSION.to_owned()];
+    Ok(f64::from(PEER_LINES) / logs::run_once(bench, &command)?.core_seconds)
 }
 
 /// What came of a log that grows steadily.
