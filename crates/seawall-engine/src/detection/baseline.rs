@@ -252,6 +252,11 @@ impl Baseline {
         rows
     }
 
+    /// How many rows there are of the minutes before.
+    pub(crate) const fn before_count(&self) -> usize {
+        self.before.len()
+    }
+
     /// The ten minutes before `at`.
     pub(crate) fn before(&self, at: Timestamp) -> Vec<&NormalRow> {
         // Rows come here a minute late.

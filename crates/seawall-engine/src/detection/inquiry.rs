@@ -624,7 +624,7 @@ impl<'a> Inquiry<'a> {
         if external || (requests_are_normal && self.costs.iter().any(|cost| *cost != CostKind::Requests)) {
             return Verdict::External;
         }
-        if self.material.now.since(self.material.onset) < DECISION_TIME {
+        if self.material.now.since(self.material.onset) < DECISION_TIME || !self.material.reference.is_telling() {
             Verdict::Undecided
         } else {
             Verdict::NotSeparable

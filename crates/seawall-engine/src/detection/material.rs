@@ -27,7 +27,7 @@ pub(super) const NEWEST: Duration = Duration::from_millis(2500);
 const STABILITY_SECONDS: [u64; 3] = [1, 10, 60];
 
 /// Normal rows below which the ten minutes before are asked as well.
-const NORMAL_ROWS_MIN: usize = 500;
+pub(super) const NORMAL_ROWS_MIN: usize = 500;
 
 /// Which stretch is mined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

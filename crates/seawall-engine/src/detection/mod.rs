@@ -68,7 +68,7 @@ use composition::{Change, Composition};
 use crowd::Marked;
 use incident::{Incidents, Judgement};
 use inquiry::Inquiry;
-use material::{Material, NEWEST, Window, normal_rows};
+use material::{Material, NEWEST, NORMAL_ROWS_MIN, Window, normal_rows};
 use newcomers::Newcomers;
 use random::Random;
 use recent::{Answered, Recent, Row};
@@ -145,7 +145,7 @@ pub struct Detector {
     incidents: Incidents,
     ladder: Ladder,
     /// What is normal as the search of an incident asks for it; with the incident's number and the hour.
-    reference: Option<((u32, u64), Reference)>,
+    reference: Option<((u32, u64, usize), Reference)>,
     before: Before,
     /// The values behind the conditions of each rule, to find it in the sample.
     values: HashMap<RuleId, Vec<Item>>,
@@ -607,8 +607,10 @@ impl Detector {
         }
         self.before.look(id, onset, &self.recent);
         let window = if is_fresh { Window::Newest } else { Window::Usual };
-        // Nothing is learned during an incident: what is normal is laid out once for it, and for each hour of it.
-        let key = (id, now.as_seconds() / 3600);
+        // Nothing is learned during an incident: what is normal is laid out once for it, and for each hour of it. But what was seen in
+        // the minute before it comes in late, which in the guard's first minutes is most of what there is.
+        let known = if self.seasonal.is_by_minutes() { self.baseline.before_count().min(NORMAL_ROWS_MIN) } else { 0 };
+        let key = (id, now.as_seconds() / 3600, known);
         let (_, reference) = match self.reference.take().filter(|(known, _)| *known == key) {
             Some(known) => self.reference.insert(known),
             None => {

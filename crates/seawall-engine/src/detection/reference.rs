@@ -13,6 +13,7 @@ use super::baseline::NormalRow;
 use super::bits::Bits;
 use super::crowd::{Marked, Ordinary};
 use super::mining::draw;
+use super::score::{COLLATERAL_WEIGHT, SCORE_MIN};
 use super::statistics::{effective_count, effective_kinds, quantile, share_upper_95};
 use super::values::{Item, Marks, UNUSED, ValueHash};
 use super::waiting::{QUICK_SHARE, Usual};
@@ -174,6 +175,11 @@ impl Reference {
         let all = self.votes(items);
         let share = if all.sum > 0.0 { (hurt / all.sum).min(1.0) } else { 0.0 };
         (share, share_upper_95(share * all.effective, all.effective))
+    }
+
+    /// Whether so much is known that a rule which hits none of it can be put in force, with room for what else speaks against one.
+    pub(crate) fn is_telling(&self) -> bool {
+        1.0 - COLLATERAL_WEIGHT * share_upper_95(0.0, self.votes.effective) >= 2.0 * SCORE_MIN
     }
 
     /// How many rows were drawn for a cost.

@@ -8,7 +8,7 @@ use crate::observation::attribute::Attribute;
 use super::values::Item;
 
 /// One percent of normal traffic hurt outweighs a tenth of the excess.
-const COLLATERAL_WEIGHT: f64 = 10.0;
+pub(crate) const COLLATERAL_WEIGHT: f64 = 10.0;
 
 /// A shorter rule is the better one, all else equal.
 const CONDITION_WEIGHT: f64 = 0.01;
