@@ -238,7 +238,8 @@ impl Detector {
             returning: history.age >= RETURNING_AGE || history.served >= RETURNING_SERVED,
             exempt: observation.client.is_some_and(|client| self.never_ban.contains(client)),
         };
-        if arrives && row.is_mineable() {
+        // What hardly anybody has can only be told where somebody was seen. What most visitors have arrives often as well.
+        if arrives && row.is_mineable() && self.seen.is_telling() {
             let (step, seen) = (self.series.newest(), &self.seen);
             let is_ordinary = |item| seen.share(item).is_none_or(|share| share > RARE_SHARE);
             for attribute in [Attribute::UserAgent, Attribute::UserAgentWord] {

@@ -21,6 +21,9 @@ const COUNT_MAX: u8 = u8::MAX;
 /// How many values share a set.
 const WAYS: usize = 8;
 
+/// Of so many votes, what a third of all visitors have is missing once in two hundred thousand times.
+const TELLING_VOTES: f64 = 30.0;
+
 /// Values of senders and of targets.
 const SENDERS: usize = 1 << 15;
 const TARGETS: usize = 1 << 15;
@@ -140,6 +143,11 @@ impl Seen {
         let set = table.get(place(mixed, table.len())).map_or(&[][..], |set| set);
         let known = set.iter().find(|entry| entry.tag == tag(mixed) && entry.is_used(self.day));
         known.map_or(0, |entry| entry.count)
+    }
+
+    /// Whether there were so many votes that what many visitors have is among them.
+    pub(crate) fn is_telling(&self) -> bool {
+        self.votes() >= TELLING_VOTES
     }
 
     /// How many votes there were.
