@@ -154,15 +154,19 @@ pub fn render(snapshot: &Snapshot, width: usize) -> String {
     section(&mut lines, "rules", &detection.rules, RULES_MAX, |found| rule(found, beside));
     let mut lines: Vec<String> = lines.iter().flat_map(|line| wrap(line, width)).collect();
     let event = |event: &Event| wrap(&format!("  {}  {}", time(event.at.as_seconds()), event.text), width);
-    lines.push(
-        format!("{:<11} {}", "lately", if snapshot.events.is_empty() { "none" } else { "" }).trim_end().to_owned(),
-    );
-    for event in snapshot.events.iter().rev().map(event) {
-        if lines.len() + event.len() > LINES_MAX {
-            break;
-        }
-        lines.extend(event);
+    let mut room = LINES_MAX.saturating_sub(lines.len() + 1);
+    let events = snapshot.events.iter().rev().map(event).take_while(|event| {
+        let fits = event.len() <= room;
+        room = room.saturating_sub(event.len());
+        fits
+    });
+    let lately: Vec<String> = events.flatten().collect();
+    match snapshot.events.len() {
+        0 => lines.push(format!("{:<11} none", "lately")),
+        _ if lately.is_empty() => {}
+        _ => lines.push("lately".to_owned()),
     }
+    lines.extend(lately);
     let mut text = String::new();
     for line in lines {
         // Writing to a string cannot fail.
