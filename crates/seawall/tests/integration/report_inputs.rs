@@ -23,6 +23,24 @@ fn check_line(content: &[u8], requests: u64, unread: u64, reason: Option<&str>) 
 }
 
 #[test]
+fn lines_that_a_container_runtime_split_are_requests_once() {
+    let mut content = String::new();
+    for number in 0..100 {
+        let line = format!(
+            "192.0.2.{number} - - [01/Jun/2024:12:00:00 +0000] \"GET /a?{:b<40000} HTTP/1.1\" 200 10 \"-\" \"A\"",
+            number
+        );
+        let parts: Vec<&str> = [&line[..16_384], &line[16_384..32_768], &line[32_768..]].into();
+        for (part, mark) in parts.iter().zip(["P", "P", "F"]) {
+            content += &format!("2024-06-01T12:00:00.5Z stdout {mark} {part}\n");
+        }
+    }
+    let report = check_line(content.as_bytes(), 100, 200, Some("part"));
+    assert_eq!(panel(&report, "clients")["distinct"], 100);
+    assert_eq!(panel(&report, "paths")["rows"][0]["hits"], 100);
+}
+
+#[test]
 fn nuls_and_other_bytes_are_values_like_any() {
     let odd = b"192.0.2.1 - - [01/Jun/2024:12:00:00 +0000] \"GET /a\0b\xFF\xFE HTTP/1.1\" 200 10 \"-\" \"\xF0\x28\"\n";
     let report = check_line(odd, 1, 0, None);

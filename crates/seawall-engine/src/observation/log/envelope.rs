@@ -11,32 +11,49 @@ const PREFIX_BYTES_MAX: usize = 160;
 /// What is inside. Docker's own files hold the line as a JSON text, which is written into `buffer`.
 pub(super) fn unwrap<'a>(line: &'a [u8], buffer: &'a mut Vec<u8>) -> Option<&'a [u8]> {
     if line.first() == Some(&b'{') {
-        return docker(line, buffer);
+        return docker(line, buffer).map(|entry| entry.text.trim_ascii_end());
     }
-    container_runtime(line).or_else(|| syslog(line)).or_else(|| compose(line))
+    container_runtime(line).map(|entry| entry.text).or_else(|| syslog(line)).or_else(|| compose(line))
+}
+
+/// What a container runtime writes of a line, or of a part of one.
+pub(super) struct ContainerEntry<'a> {
+    /// 0 is standard output, 1 is standard error.
+    pub(super) stream: usize,
+    /// With its line break, where it has one.
+    pub(super) text: &'a [u8],
+    /// Whether it is marked as a part that others follow.
+    pub(super) is_partial: bool,
+}
+
+fn stream(name: &[u8]) -> Option<usize> {
+    match name {
+        b"stdout" => Some(0),
+        b"stderr" => Some(1),
+        _ => None,
+    }
 }
 
 /// `{"log":"…\n","stream":"stdout","time":"2025-12-31T17:37:40Z"}`
-fn docker<'a>(line: &'a [u8], buffer: &'a mut Vec<u8>) -> Option<&'a [u8]> {
-    let mut log = None;
-    let mut has_stream = false;
+pub(super) fn docker<'a>(line: &'a [u8], buffer: &'a mut Vec<u8>) -> Option<ContainerEntry<'a>> {
+    let (mut log, mut name) = (None, None);
     json::members(line, |key, value| match (key, value) {
         (b"log", Value::Text(text)) => log = Some(text),
-        (b"stream", _) => has_stream = true,
+        (b"stream", Value::Text(text)) => name = Some(text),
         _ => {}
     })?;
-    let log = log.filter(|_| has_stream)?;
+    let (log, stream) = (log?, stream(name?)?);
     buffer.clear();
     unescape_json(log, buffer);
-    Some(buffer.trim_ascii_end())
+    Some(ContainerEntry { stream, text: buffer, is_partial: false })
 }
 
 /// `2025-12-31T17:37:40.493035218+01:00 stdout F …`, as CRI has it.
-fn container_runtime(line: &[u8]) -> Option<&[u8]> {
+pub(super) fn container_runtime(line: &[u8]) -> Option<ContainerEntry<'_>> {
     let mut words = line.splitn(4, |byte| *byte == b' ');
-    let (at, stream, kind, rest) = (words.next()?, words.next()?, words.next()?, words.next()?);
-    let is_ours = matches!(stream, b"stdout" | b"stderr") && matches!(kind, b"F" | b"P");
-    (is_ours && time::iso(at).is_some()).then_some(rest)
+    let (at, name, kind, text) = (words.next()?, words.next()?, words.next()?, words.next()?);
+    let stream = stream(name).filter(|_| matches!(kind, b"F" | b"P"))?;
+    time::iso(at).map(|_| ContainerEntry { stream, text, is_partial: kind == b"P" })
 }
 
 /// RFC 3164 (`<134>Feb 25 16:19:49 host program[7]: …`), with or without priority, and without the host, as HAProxy (`format local`, its

@@ -28,6 +28,7 @@ mod reason;
 mod recognise;
 mod request_line;
 mod restore;
+mod split;
 mod squid;
 mod template;
 pub(crate) mod time;
@@ -47,6 +48,7 @@ pub use reader::{FormatChoice, FormatChoiceError, Reader};
 pub use reason::Reason;
 pub use recognise::{RECOGNITION_LINES_MAX, Recognition, recognise};
 pub use restore::restore;
+pub use split::unfinished_line;
 pub use template::{Template, TemplateError};
 pub use w3c::names_columns;
 

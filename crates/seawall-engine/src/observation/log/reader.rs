@@ -5,6 +5,7 @@ use std::str::FromStr;
 use thiserror::Error;
 
 use super::layout::{Layout, Layouts};
+use super::split::{Split, Taken};
 use super::w3c::{self, Columns, Directive};
 use super::{Entry, Format, LINE_BYTES_MAX, Reason, Recognition, Template, TemplateError, envelope, read_by_itself};
 
@@ -69,6 +70,7 @@ pub struct Reader {
     /// Whether the last line was in something else's, so that the next is unwrapped at once.
     is_wrapped: bool,
     unwrapped: Vec<u8>,
+    split: Split,
 }
 
 impl Reader {
@@ -108,13 +110,18 @@ impl Reader {
     /// # Errors
     /// The [`Reason`] why the line cannot be read.
     pub fn read<'a>(&'a mut self, line: &'a [u8]) -> Result<Entry<'a>, Reason> {
-        if line.len() > LINE_BYTES_MAX {
-            return Err(Reason::TooLong);
+        let taken = self.split.take(line);
+        match taken {
+            Some(Taken::Part) => return Err(Reason::Part),
+            Some(Taken::TooLong) => return Err(Reason::TooLong),
+            None if line.len() > LINE_BYTES_MAX => return Err(Reason::TooLong),
+            Some(Taken::Whole) | None => {}
         }
         if line.trim_ascii().is_empty() {
             return Err(Reason::Empty);
         }
-        let Self { expected, is_strict, template, columns, date, is_by_columns, layouts, is_wrapped, unwrapped } = self;
+        let Self { expected, is_strict, template, columns, date, is_by_columns, layouts, is_wrapped, unwrapped, split } =
+            self;
         let day = *date;
         let mut read = |line: &'a [u8], layout: &mut Layout| {
             let result = match (&*template, &*columns) {
@@ -136,6 +143,11 @@ impl Reader {
                 _ => result,
             }
         };
+        if taken == Some(Taken::Whole) {
+            let entry = read(split.whole(), &mut layouts.wrapped);
+            *is_wrapped = entry.is_ok();
+            return entry;
+        }
         // A priority that stands alone before the client would be read as a host, or as a client with an odd name.
         let has_priority = !layouts.bare.begins_with_hosts() && envelope::has_priority(line);
         let mut direct = None;

@@ -214,6 +214,21 @@ fn a_rule_that_a_change_of_the_log_silences_is_told_of_within_a_minute_and_again
 }
 
 #[test]
+fn lines_that_a_container_runtime_split_are_requests_once() {
+    let mut guard = Guard::start("access.log", "");
+    guard.run(20, |second| {
+        let line = traffic(second, true).lines().next().unwrap_or_default().replace("/page", &"/page".repeat(4_000));
+        let (first, rest) = line.split_at(16_384);
+        format!("2023-11-14T22:13:20Z stdout P {first}\n2023-11-14T22:13:20Z stdout F {rest}\n")
+    });
+    let status = guard.detecting.snapshot.load_full();
+    let log = status.sensors.first().and_then(|sensor| sensor.log.as_ref()).expect("a log");
+    assert_eq!((log.lines, log.read, status.traffic.requests), (40, 20, 20), "{log:?}");
+    assert_eq!((log.unread.len(), log.confidence, log.alarms.len()), (1, 1.0, 0), "{log:?}");
+    assert!(log.unread[0].reason.starts_with("part of a line") && log.unread[0].example.contains(" stdout P "));
+}
+
+#[test]
 fn a_pattern_that_matches_nothing_is_told_of_within_a_minute_of_the_start() {
     let mut guard = Guard::start("logs/*.log", "");
     let told = guard.run(60, |_| String::new());

@@ -149,7 +149,7 @@ impl Counts {
             }
         }
         // What is meant to say nothing of a request is no failure.
-        if !matches!(reason, Reason::Empty | Reason::Directive) {
+        if reason.is_failure() {
             self.reading.unread_run += 1;
             self.reading.reason = Some(reason);
         }
@@ -164,7 +164,7 @@ impl Counts {
     /// Lines that say nothing of a request and are not meant to.
     fn blank(&self) -> u64 {
         let reasons = Reason::ALL.iter().zip(self.reasons);
-        reasons.filter(|(reason, _)| matches!(reason, Reason::Empty | Reason::Directive)).map(|(_, lines)| lines).sum()
+        reasons.filter(|(reason, _)| !reason.is_failure()).map(|(_, lines)| lines).sum()
     }
 
     /// Writes them into a report.
@@ -199,6 +199,7 @@ mod tests {
         for _ in 0..10 {
             counts.add_unread(Reason::Directive, b"#Version: 1.0");
             counts.add_unread(Reason::Empty, b"");
+            counts.add_unread(Reason::Part, b"2025-12-31T17:37:40Z stdout P 192.0.2.1 - - [");
         }
         assert_eq!((counts.reading.unread_run, counts.reading.reason), (0, None));
         counts.add_unread(Reason::NoTimestamp, b"x");

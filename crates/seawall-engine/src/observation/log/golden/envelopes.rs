@@ -23,6 +23,36 @@ fn lines_within_what_others_write() {
     }
 }
 
+#[test]
+fn lines_that_a_container_runtime_split_are_read_once_and_whole() {
+    let line = format!(
+        r#"192.0.2.1 - - [17/May/2015:10:05:03 +0000] "GET /a?{} HTTP/1.1" 200 5 "-" "A/1""#,
+        "b".repeat(40_000)
+    );
+    let read = format!(
+        "combined | 1431857103.000000 | 192.0.2.1 | - | GET |  | /a | {} | HTTP/1.1 | 200 | 5 | 0ns | 0ns | A/1 | -",
+        "b".repeat(40_000)
+    );
+    let cri = |mark: &str, text: &str| format!("2025-12-31T17:37:40.493035218+01:00 stdout {mark} {text}");
+    let docker = |text: &str| {
+        format!(r#"{{"log":"{}","stream":"stdout","time":"2015-05-17T10:05:03Z"}}"#, text.replace('"', "\\\""))
+    };
+    let (first, rest) = line.split_at(16 * 1024);
+    let (second, third) = rest.split_at(16 * 1024);
+    let of_cri = [cri("P", first), cri("P", second), cri("F", third)];
+    let of_docker = [docker(first), docker(second), docker(&format!("{third}\\n"))];
+    for [first, second, third] in [of_cri, of_docker] {
+        check(&[&first], "part");
+        check(&[&first, &second], "part");
+        check(&[&first, &second, &third], &read);
+        check(&["other", &first, "other", &second, &third, &first, &second, &third], &read);
+    }
+    // A request that is longer than any line is one that cannot be read, whatever its last part holds.
+    let mut lines = vec![cri("P", first); 5];
+    lines.push(cri("F", r#"192.0.2.9 - - [17/May/2015:10:05:03 +0000] "GET / HTTP/1.1" 200 5 "-" "A/1""#));
+    check(&lines.iter().map(String::as_str).collect::<Vec<_>>(), "too-long");
+}
+
 /// The two servers' defaults or options that leave the host out, and what the line is without them.
 #[test]
 fn syslog_without_a_host() {
