@@ -363,6 +363,54 @@ fn what_servers_write_of_malformed_requests() {
 }
 
 #[test]
+fn names_that_goaccess_has_for_formats() {
+    let combined = r#"192.0.2.1 - - [17/May/2015:10:05:03 +0000] "GET /a HTTP/1.1" 200 5 "-" "A/1""#;
+    let cloud_storage = r#""1431857103250000","192.0.2.1","1","","GET","/a?b","200","0","512","82000","a.example","","A/1","AAANsUmq","GET_Object","bucket","a""#;
+    let balancer = r#"http 2023-04-26T12:23:00.186641Z app/name/id 192.0.2.1:44740 198.51.100.1:80 0.086 0.048 0.037 200 200 0 57 "GET http://a.example:80/a HTTP/1.1" "A/1" - - arn "Root=1""#;
+    let fields = "#Fields: date time c-ip cs-uri-stem";
+    for (name, line, format) in [
+        ("COMBINED", combined, "combined"),
+        ("Combined", combined, "combined"),
+        ("VCOMBINED", &format!("a.example:80 {combined}"), "vhost-combined"),
+        ("COMMON", &combined[..combined.len() - 10], "common"),
+        ("VCOMMON", &format!("a.example:80 {}", &combined[..combined.len() - 10]), "vhost-common"),
+        ("W3C", "2024-05-01 12:00:01 192.0.2.1 /a", "w3c"),
+        ("CLOUDFRONT", "2024-05-01 12:00:01 192.0.2.1 /a", "w3c"),
+        ("AWSELB", balancer, "aws-load-balancer"),
+        ("AWSALB", balancer, "aws-load-balancer"),
+        (
+            "AWSS3",
+            r#"79a5 bucket [06/Feb/2019:00:00:38 +0000] 192.0.2.3 79a59df 3E57 REST.GET.OBJECT key "GET /key HTTP/1.1" 200 - 2662 3462 70 10 "-" "A/1" -"#,
+            "aws-s3",
+        ),
+        ("SQUID", "1286536308.779    180 192.0.2.224 TCP_MISS/200 411 GET http://a.example/a - DIRECT/- -", "squid"),
+        (
+            "CADDY",
+            r#"{"ts":1693840791.75,"request":{"remote_ip":"192.0.2.9","method":"GET","uri":"/a"},"status":200}"#,
+            "caddy",
+        ),
+        ("TRAEFIKCLF", &format!(r#"{combined} 500 "r@docker" "http://198.51.100.3:80" 42ms"#), "combined"),
+        ("CLOUDSTORAGE", cloud_storage, "custom"),
+    ] {
+        let mut reader = Reader::of(name.parse().expect("a format"));
+        let _ = reader.read(fields.as_bytes());
+        let read = reader.read(line.as_bytes()).map(|entry| entry.format.name());
+        assert_eq!(read, Ok(format), "{name}: {line}");
+    }
+    let mut reader = Reader::of("CLOUDSTORAGE".parse().expect("a format"));
+    let entry = reader.read(cloud_storage.as_bytes()).expect("a line");
+    let Observation { at, client, request, cost, .. } = entry.observation;
+    assert_eq!(
+        (at.as_micros(), cost.bytes, cost.connection_time),
+        (1_431_857_103_250_000, 512, Duration::from_millis(82))
+    );
+    assert_eq!(client.map(|client| client.ip().to_string()).as_deref(), Some("192.0.2.1"));
+    assert_eq!((request.host, request.path, request.query), (&b"a.example"[..], &b"/a"[..], Some(&b"b"[..])));
+    assert_eq!((request.referer, request.user_agent), (None, Some(&b"A/1"[..])));
+    assert!(!entry.is_peer, "it is connected to Google");
+}
+
+#[test]
 fn a_format_that_is_named_is_the_only_one() {
     let line = r#"192.0.2.1 - - [17/May/2015:10:05:03 +0000] "GET /a HTTP/1.1" 200 5 "-" "A/1""#;
     for (name, read) in [("combined", Ok(())), ("caddy", Err(Reason::OtherFormat)), ("%h %l %u %t \"%r\"", Ok(()))] {

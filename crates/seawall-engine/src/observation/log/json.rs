@@ -30,7 +30,7 @@ pub(super) enum Value<'a> {
 
 impl<'a> Value<'a> {
     /// A text or a number; none for `null`.
-    fn scalar(self) -> Option<&'a [u8]> {
+    pub(super) fn scalar(self) -> Option<&'a [u8]> {
         match self {
             Self::Text(text) => Some(text),
             Self::Bare(b"null") | Self::Object(_) | Self::List(_) => None,
@@ -59,8 +59,26 @@ pub(super) fn members<'a>(object: &'a [u8], mut visit: impl FnMut(&'a [u8], Valu
     }
 }
 
+/// Goes through the elements of a list. None when it is no clear JSON.
+pub(super) fn elements<'a>(list: &'a [u8], mut visit: impl FnMut(Value<'a>)) -> Option<()> {
+    let [b'[', rest @ ..] = list else { return None };
+    let mut rest = rest.trim_ascii_start();
+    if rest.first() == Some(&b']') {
+        return Some(());
+    }
+    loop {
+        let (found, after) = value(rest)?;
+        visit(found);
+        rest = match after.trim_ascii_start() {
+            [b',', rest @ ..] => rest.trim_ascii_start(),
+            [b']', ..] => return Some(()),
+            _ => return None,
+        };
+    }
+}
+
 /// The value that `text` begins with, and what follows it.
-fn value(text: &[u8]) -> Option<(Value<'_>, &[u8])> {
+pub(super) fn value(text: &[u8]) -> Option<(Value<'_>, &[u8])> {
     match text.first()? {
         b'"' => {
             let end = text_end(text)?;

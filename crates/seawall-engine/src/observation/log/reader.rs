@@ -36,6 +36,24 @@ pub enum FormatChoiceError {
     Template(#[from] TemplateError),
 }
 
+/// The names that GoAccess has for formats, in capitals as its manual writes them; none for one that is read by a format string.
+const GOACCESS_PRESETS: [(&str, Option<Format>); 13] = [
+    ("COMBINED", Some(Format::Combined)),
+    ("VCOMBINED", Some(Format::VhostCombined)),
+    ("COMMON", Some(Format::Common)),
+    ("VCOMMON", Some(Format::VhostCommon)),
+    ("W3C", Some(Format::W3c)),
+    ("CLOUDFRONT", Some(Format::W3c)),
+    ("CLOUDSTORAGE", None),
+    ("AWSELB", Some(Format::AwsLoadBalancer)),
+    ("AWSALB", Some(Format::AwsLoadBalancer)),
+    ("AWSS3", Some(Format::AwsS3)),
+    ("SQUID", Some(Format::Squid)),
+    ("CADDY", Some(Format::Caddy)),
+    // Its other format is JSON, which is recognised.
+    ("TRAEFIKCLF", Some(Format::Combined)),
+];
+
 impl FromStr for FormatChoice {
     type Err = FormatChoiceError;
 
@@ -44,8 +62,15 @@ impl FromStr for FormatChoice {
         if let Some(format) = named().find(|format| format.name() == text) {
             return Ok(Self::Named(format));
         }
+        if let Some((_, preset)) = GOACCESS_PRESETS.iter().find(|(name, _)| name.eq_ignore_ascii_case(text)) {
+            return match preset {
+                Some(format) => Ok(Self::Named(*format)),
+                None => Ok(Self::Template(Template::cloud_storage()?)),
+            };
+        }
         if !text.contains(['%', '$']) {
-            let known: Vec<&str> = named().map(Format::name).collect();
+            let known = named().map(Format::name);
+            let known: Vec<&str> = known.chain(GOACCESS_PRESETS.iter().map(|(name, _)| *name)).collect();
             return Err(FormatChoiceError::Unknown { name: text.to_owned(), known: known.join(", ") });
         }
         Ok(Self::Template(Template::parse(text)?))
