@@ -1,5 +1,5 @@
-//! What others write around a server's line: syslog, Docker, the container runtimes of Kubernetes, docker compose, and the times that
-//! their tools put before lines.
+//! What others write around a server's line: syslog, the systemd journal, Docker, the container runtimes of Kubernetes, docker compose,
+//! kubectl, and the times that their tools put before lines.
 
 use super::json::{self, Value};
 use super::restore::unescape_json;
@@ -13,7 +13,11 @@ pub(super) fn unwrap<'a>(line: &'a [u8], buffer: &'a mut Vec<u8>) -> Option<&'a 
     if line.first() == Some(&b'{') {
         return docker(line, buffer).map(|entry| entry.text.trim_ascii_end());
     }
-    container_runtime(line).map(|entry| entry.text).or_else(|| syslog(line)).or_else(|| compose(line))
+    container_runtime(line)
+        .map(|entry| entry.text)
+        .or_else(|| syslog(line))
+        .or_else(|| compose(line))
+        .or_else(|| kubectl(line))
 }
 
 /// What a container runtime writes of a line, or of a part of one.
@@ -77,9 +81,9 @@ fn syslog(line: &[u8]) -> Option<&[u8]> {
     has_priority.then(|| behind_program(rest).unwrap_or(rest))
 }
 
-/// Whether a line begins with a priority of syslog, which the name of a host may look like.
-pub(super) fn has_priority(line: &[u8]) -> bool {
-    line.strip_prefix(b"<").and_then(behind_priority).is_some()
+/// Whether a line begins as the name of a host might: with a priority of syslog, or with the name of a pod.
+pub(super) fn looks_like_host(line: &[u8]) -> bool {
+    line.strip_prefix(b"<").and_then(behind_priority).is_some() || kubectl(line).is_some()
 }
 
 /// What follows `134>`, which is no space.
@@ -173,6 +177,18 @@ fn compose(line: &[u8]) -> Option<&[u8]> {
     (!name.is_empty() && name.iter().all(is_name)).then(|| behind_time(inside).unwrap_or(inside))
 }
 
+/// `[pod/name/container] …`, as `kubectl logs --prefix` shows logs, with times or without.
+fn kubectl(line: &[u8]) -> Option<&[u8]> {
+    let rest = line.strip_prefix(b"[pod/")?;
+    let end = memchr::memmem::find(&rest[..rest.len().min(2 * PREFIX_BYTES_MAX)], b"] ")?;
+    let is_name = |name: &[u8]| {
+        !name.is_empty() && name.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.'))
+    };
+    let (pod, container) = rest.split_at_checked(memchr::memchr(b'/', &rest[..end])?)?;
+    let inside = &rest[end + 2..];
+    (is_name(pod) && is_name(&container[1..end - pod.len()])).then(|| behind_time(inside).unwrap_or(inside))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -207,6 +223,13 @@ mod tests {
             ("caddy  | inside", Some("inside")),
             ("web-1  | 2025-12-31T17:37:40.493035218Z inside more", Some("inside more")),
             ("a b | inside", None),
+            ("[pod/web-7d9c-x2x/nginx] inside more", Some("inside more")),
+            ("[pod/web-7d9c-x2x/nginx] 2025-12-31T17:37:40.493035218Z inside more", Some("inside more")),
+            ("[pod/web/nginx]inside", None),
+            ("[pod/web] inside", None),
+            ("[pod/web/] inside", None),
+            ("[pod//nginx] inside", None),
+            ("[pod/we b/nginx] inside", None),
             (r#"{"log":"in\"side\u0041\n","stream":"stdout","time":"2025-12-31T17:37:40Z"}"#, Some("in\"sideA")),
             (r#"{"log":"inside"}"#, None),
             ("", None),

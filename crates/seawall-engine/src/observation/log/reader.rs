@@ -173,10 +173,10 @@ impl Reader {
             *is_wrapped = entry.is_ok();
             return entry;
         }
-        // A priority that stands alone before the client would be read as a host, or as a client with an odd name.
-        let has_priority = !layouts.bare.begins_with_hosts() && envelope::has_priority(line);
+        // What stands alone before the client would be read as a host, or as a client with an odd name.
+        let is_marked = !layouts.bare.begins_with_hosts() && envelope::looks_like_host(line);
         let mut direct = None;
-        if !*is_wrapped && !has_priority {
+        if !*is_wrapped && !is_marked {
             let entry = read(line, &mut layouts.bare);
             // A line that is wrapped can be read as one whose client's name is long and odd.
             if entry.as_ref().is_ok_and(|entry| entry.observation.client.is_some()) {

@@ -86,6 +86,29 @@ fn syslog_without_a_host() {
     }
 }
 
+/// `kubectl logs --prefix`
+#[test]
+fn names_of_pods_are_no_hosts() {
+    let line = r#"192.0.2.1 - - [10/Oct/2020:13:55:36 +0000] "GET /a HTTP/1.1" 200 5 "-" "A/1""#;
+    let read =
+        "combined | 1602338136.000000 | 192.0.2.1 | - | GET |  | /a | - | HTTP/1.1 | 200 | 5 | 0ns | 0ns | A/1 | -";
+    for before in ["[pod/web-7d9c-x2x/nginx] ", "[pod/web-7d9c-x2x/nginx] 2020-10-10T13:55:36.123456789Z "] {
+        let line = format!("{before}{line}");
+        check(&[&line], read);
+        check(&[&line, &line], read);
+        let lines = [line.as_bytes(); 3];
+        assert_eq!(recognise(lines).map(|recognition| recognition.format), Some(Format::Combined));
+        let mut reader = Reader::default();
+        assert!(reader.read(line.as_bytes()).expect("a line").is_peer, "{line}");
+    }
+    let json =
+        r#"{"time": "2020-10-10T13:55:36Z", "remote_addr": "192.0.2.1", "request": "GET /a HTTP/1.1", "status": 200}"#;
+    check(
+        &[&format!("[pod/web/nginx] {json}")],
+        "json | 1602338136.000000 | 192.0.2.1 | - | GET |  | /a | - | HTTP/1.1 | 200 | 0 | 0ns | 0ns | - | -",
+    );
+}
+
 #[test]
 fn times_of_containers_before_lines() {
     let line = r#"192.0.2.1 - - [10/Oct/2020:13:55:36 +0000] "GET /a HTTP/1.1" 200 5 "-" "A/1""#;
@@ -109,7 +132,9 @@ fn times_of_containers_before_lines() {
 fn a_host_that_looks_like_an_envelope_is_a_host() {
     let line = |before: &str| format!(r#"{before} - - [10/Oct/2020:13:55:36 +0000] "GET /a HTTP/1.1" 200 5 "-" "A/1""#);
     let visitor = line("www.example 192.0.2.1");
-    for host in ["<190>nginx:", "<190>", "<190>x", "2020-10-10T13:55:36Z", "<190>2020-10-10T13:55:36Z"] {
+    for host in
+        ["[pod/web/nginx]", "<190>nginx:", "<190>", "<190>x", "2020-10-10T13:55:36Z", "<190>2020-10-10T13:55:36Z"]
+    {
         let odd = line(&format!("{host} 192.0.2.7"));
         let mut reader = Reader::default();
         for (line, client) in
