@@ -41,6 +41,19 @@ fn lines_that_a_container_runtime_split_are_requests_once() {
 }
 
 #[test]
+fn durations_that_are_none_are_counted_and_shown() {
+    let line = |time: &str| {
+        format!("192.0.2.1 - - [01/Jun/2024:12:00:00 +0000] \"GET / HTTP/1.1\" 200 10 \"-\" \"A\" rt={time}\n")
+    };
+    let content = [line("0.5"), line("-"), line("fast"), line("12ms")].concat();
+    let report = check_line(content.as_bytes(), 4, 0, None);
+    assert_eq!((&report["totals"]["durations_unread"]).as_u64(), Some(2));
+    assert_eq!(report["totals"]["duration_unread_first"], "standard input:3");
+    let shown = text(&run_with_input(&["-"], content.as_bytes()).stdout);
+    assert!(shown.contains("unreadable in 2 requests, the first in standard input:3"), "{shown}");
+}
+
+#[test]
 fn nuls_and_other_bytes_are_values_like_any() {
     let odd = b"192.0.2.1 - - [01/Jun/2024:12:00:00 +0000] \"GET /a\0b\xFF\xFE HTTP/1.1\" 200 10 \"-\" \"\xF0\x28\"\n";
     let report = check_line(odd, 1, 0, None);

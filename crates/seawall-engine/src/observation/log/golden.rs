@@ -141,6 +141,57 @@ fn microseconds_of_apache_are_known_by_the_other_lines() {
 }
 
 #[test]
+fn times_behind_the_common_fields_are_known_as_those_behind_the_combined() {
+    let line =
+        |further: &str| format!(r#"192.0.2.1 - - [17/May/2015:10:05:03 +0000] "GET /a HTTP/1.1" 200 5{further}"#);
+    let read = |further: &str, time: &str| {
+        let common = "common | 1431857103.000000 | 192.0.2.1 | - | GET |  | /a | - | HTTP/1.1 | 200 | 5";
+        check(&[&line(further)], &format!("{common} | {time} | {time} | - | -"));
+        let vhost = "vhost-common | 1431857103.000000 | 192.0.2.1 | - | GET | a.example | /a | - | HTTP/1.1 | 200 | 5";
+        check(&[&format!("a.example {}", line(further))], &format!("{vhost} | {time} | {time} | - | -"));
+    };
+    read(" 3/3000250", "3.00025s");
+    read(" 4/3000250", "0ns");
+    read(" 0.250", "250ms");
+    read(" rt=0.250", "250ms");
+    read(" 250", "0ns");
+    // What a client may have sent.
+    read(r#" "203.0.113.7" 0.250"#, "0ns");
+    let mut lines: Vec<String> = (0..120)
+        .map(|n| line(&format!(" {}", if n % 7 == 0 { 90_000 + 800 * n } else { 300 })).replace(" 5 ", " 5000 "))
+        .collect();
+    lines.push(line(" 250000"));
+    let shown = show(&lines.iter().map(String::as_str).collect::<Vec<_>>());
+    assert!(shown.contains("200 | 5 | 250ms | 250ms"), "{shown}");
+}
+
+#[test]
+fn what_is_no_time_where_one_should_be_is_told() {
+    let combined = r#"192.0.2.1 - - [17/May/2015:10:05:03 +0000] "GET /a HTTP/1.1" 200 5 "-" "A/1""#;
+    let json = r#"{"msec":1714557601.250,"remote_addr":"192.0.2.1","request":"GET /a HTTP/1.1","status":200"#;
+    let caddy = r#"{"ts":1693840791.75,"request":{"remote_ip":"192.0.2.1","method":"GET","uri":"/a"},"status":200"#;
+    let custom: FormatChoice = r#"%h %l %u %t "%r" %>s %b %D"#.parse().expect("a format");
+    let common = combined.trim_end_matches(r#" "-" "A/1""#);
+    for (reader, line, is_unreadable) in [
+        (Reader::default(), combined.to_owned(), false),
+        (Reader::default(), format!("{combined} rt=0.5 urt=-"), false),
+        (Reader::default(), format!("{combined} rt=fast"), true),
+        (Reader::default(), format!("{combined} rt=0.5 urt=\"0.1, fast\""), true),
+        (Reader::default(), format!(r#"{json},"request_time":"0.005"}}"#), false),
+        (Reader::default(), format!(r#"{json},"request_time":"","upstream_response_time":"-"}}"#), false),
+        (Reader::default(), format!(r#"{json},"request_time":"fast"}}"#), true),
+        (Reader::default(), format!(r#"{caddy},"duration":"fast"}}"#), true),
+        (Reader::of(custom.clone()), format!("{common} 1500"), false),
+        (Reader::of(custom.clone()), format!("{common} -"), false),
+        (Reader::of(custom), format!("{common} 1500us"), true),
+    ] {
+        let mut reader = reader;
+        let entry = reader.read(line.as_bytes()).expect("a line");
+        assert_eq!(entry.is_duration_unreadable, is_unreadable, "{line}");
+    }
+}
+
+#[test]
 fn lighttpd_has_the_host_in_the_second_field() {
     check(
         &[r#"192.0.2.1 www.example.org - [17/May/2015:10:05:03 +0000] "GET /a HTTP/1.1" 200 5 "-" "A/1""#],
@@ -162,6 +213,24 @@ fn nginx_in_json() {
         ],
         "json | 1714557601.250000 | 2001:db8::1 | - | POST |  | /a | b | HTTP/1.1 | 404 | 7 | 0ns | 0ns | - | -",
     );
+}
+
+#[test]
+fn nginx_in_json_says_who_is_connected_and_whom_a_header_names() {
+    for (members, client, is_peer) in [
+        (r#""remote_addr":"192.0.2.1","realip_remote_addr":"10.0.0.1""#, Some("192.0.2.1"), false),
+        (r#""realip_remote_addr":"10.0.0.1","remote_addr":"192.0.2.1""#, Some("192.0.2.1"), false),
+        (r#""remote_addr":"192.0.2.1","realip_remote_addr":"192.0.2.1""#, Some("192.0.2.1"), true),
+        (r#""remote_addr":"192.0.2.1","realip_remote_addr":"unix:""#, Some("192.0.2.1"), false),
+        (r#""realip_remote_addr":"10.0.0.1""#, Some("10.0.0.1"), true),
+        (r#""remote_addr":"192.0.2.1""#, Some("192.0.2.1"), true),
+    ] {
+        let line = format!(r#"{{"msec":1714557601.250,{members},"request":"GET /a HTTP/1.1","status":200}}"#);
+        let mut reader = Reader::default();
+        let entry = reader.read(line.as_bytes()).expect("a line");
+        let found = entry.observation.client.map(|client| client.ip().to_string());
+        assert_eq!((found.as_deref(), entry.is_peer), (client, is_peer), "{line}");
+    }
 }
 
 #[test]
@@ -221,6 +290,61 @@ fn caddy() {
         "caddy | 1693840791.756499 | 192.0.2.1 | - | GET | example.org | /a | b | HTTP/2.0 | 200 | 12 | 2.701ms | 2.701ms | curl/7.74.0 | https://a.example/",
     );
     check(&[r#"{"level":"info","ts":1693840791.75,"msg":"server running"}"#], "not-a-request");
+}
+
+#[test]
+fn caddy_with_other_times_and_durations() {
+    let line = |at: &str, duration: &str| {
+        format!(
+            r#"{{"level":"info","ts":{at},"logger":"http.log.access","msg":"handled request","request":{{"remote_ip":"192.0.2.1","proto":"HTTP/1.1","method":"GET","host":"a.example","uri":"/a"}},"duration":{duration},"size":12,"status":200}}"#
+        )
+    };
+    let read = |micros: &str, time: &str| {
+        format!(
+            "caddy | 1714564800.{micros} | 192.0.2.1 | - | GET | a.example | /a | - | HTTP/1.1 | 200 | 12 | {time} | {time} | - | -"
+        )
+    };
+    for (at, micros) in [
+        ("\"2024/05/01 12:00:00.123\"", "123000"),
+        ("\"2024/05/01 12:00:00\"", "000000"),
+        ("\"2024/05/01 12:00:00.123456789\"", "123456"),
+        ("\"2024-05-01T12:00:00.123Z\"", "123000"),
+        ("\"2024-05-01T14:00:00.123+0200\"", "123000"),
+        ("\"01/May/2024:14:00:00 +0200\"", "000000"),
+        ("1714564800.123", "123000"),
+        ("1714564800123.0", "123000"),
+        ("1714564800123456789", "123456"),
+    ] {
+        check(&[&line(at, "0.5")], &read(micros, "500ms"));
+    }
+    for (duration, time) in [
+        ("\"1.5ms\"", "1.5ms"),
+        ("\"250µs\"", "250µs"),
+        (r#""250\u00b5s""#, "250µs"),
+        ("\"1m2.5s\"", "62.5s"),
+        ("\"0s\"", "0ns"),
+        ("357313", "357.313µs"),
+        ("2", "2s"),
+        ("0", "0ns"),
+    ] {
+        check(&[&line("1714564800.123", duration)], &read("123000", time));
+    }
+}
+
+#[test]
+fn caddy_for_people() {
+    let object = r#"{"request": {"remote_ip": "192.0.2.1", "client_ip": "192.0.2.1", "proto": "HTTP/2.0", "method": "GET", "host": "a.example", "uri": "/a?b", "headers": {"User-Agent": ["A/1"]}}, "bytes_read": 0, "user_id": "", "duration": 0.0005, "size": 12, "status": 200}"#;
+    let read = "caddy | 1714564800.123000 | 192.0.2.1 | - | GET | a.example | /a | b | HTTP/2.0 | 200 | 12 | 500µs | 500µs | A/1 | -";
+    for at in ["2024/05/01 12:00:00.123", "2024-05-01T12:00:00.123Z", "1714564800.123"] {
+        check(&[&format!("{at}\tinfo\thttp.log.access.log0\thandled request\t{object}")], read);
+        check(&[&format!("{at}\t\u{1b}[34mINFO\u{1b}[0m\thttp.log.access\thandled request\t{object}")], read);
+    }
+    for line in [
+        "2024/05/01 12:00:00.123\tinfo\tserving initial configuration",
+        "2024/05/01 12:00:00.123\tinfo\ttls\tcleaning storage unit\t{\"storage\": \"FileStorage:/data/caddy\"}",
+    ] {
+        check(&[line], "no-timestamp");
+    }
 }
 
 #[test]
@@ -291,6 +415,19 @@ fn nginx_proxy_manager() {
         ],
         "nginx-proxy-manager | 1643031619.000000 | 192.0.2.1 | - | GET | 198.51.100.1 | /.env | - | HTTP/1.1 | 444 | 0 | 0ns | 0ns | A/1 | -",
     );
+}
+
+#[test]
+fn cloudfront_in_json() {
+    let line = r#"{"date":"2024-05-01","time":"12:00:01","x-edge-location":"FRA50-P1","sc-bytes":"512","c-ip":"192.0.2.1","cs-method":"GET","cs(Host)":"d111.cloudfront.net","cs-uri-stem":"/a","sc-status":"200","cs(Referer)":"-","cs(User-Agent)":"Mozilla/5.0%20(X11)","cs-uri-query":"b=c","cs(Cookie)":"-","x-edge-result-type":"Miss","x-host-header":"example.org","cs-protocol":"https","cs-bytes":"253","time-taken":"0.25","x-forwarded-for":"-","cs-protocol-version":"HTTP/2.0"}"#;
+    let read = "w3c | 1714564801.000000 | 192.0.2.1 | - | GET | example.org | /a | b=c | HTTP/2.0 | 200 | 512 | 250ms | 250ms | Mozilla/5.0 (X11) | -";
+    check(&[line], read);
+    check(&[&line.replace(r#""date":"2024-05-01","time":"12:00:01""#, r#""timestamp":"1714564801""#)], read);
+    check(&[&line.replace(r#""date":"2024-05-01","time":"12:00:01""#, r#""timestamp(ms)":"1714564801000""#)], read);
+    check(&[&line.replace(r#""date":"2024-05-01","#, "")], "wrong-timestamp");
+    check(&[&line.replace(r#""sc-status":"200""#, r#""sc-status":"many""#)], "wrong-status");
+    let mut reader = Reader::of("CLOUDFRONT".parse().expect("a format"));
+    assert!(!reader.read(line.as_bytes()).expect("a line").is_peer);
 }
 
 #[test]

@@ -381,8 +381,8 @@ impl<'a> Values<'a> {
             Field::Bytes => self.parts.bytes = fields::size(text)?,
             Field::UserAgent => request.user_agent = fields::present(text),
             Field::Referer => request.referer = fields::present(text),
-            Field::RequestTime(unit) => self.parts.request_time = fields::duration(text, unit),
-            Field::UpstreamTime(unit) => self.parts.upstream_time = fields::duration(text, unit),
+            Field::RequestTime(unit) => self.parts.take_request_time(text, unit),
+            Field::UpstreamTime(unit) => self.parts.take_upstream_time(text, unit),
             Field::QuestionMark | Field::Port | Field::Other => {}
         }
         Ok(())

@@ -32,6 +32,9 @@ pub struct LogSensor {
     pub rate: f64,
     /// Those that could not be read, by reason, the commonest first.
     pub unread: Vec<Unread>,
+    /// Requests that were read, and in which something that is no time stands for how long they took.
+    #[serde(default)]
+    pub unread_durations: u64,
     /// Lines that came too late to count as traffic of now.
     pub late: u64,
     /// By how much lines come after what they tell of, in seconds: a buffer of the server's.
@@ -124,6 +127,8 @@ pub struct CopyReport {
 pub(super) struct Counts {
     pub(super) reading: Reading,
     pub(super) late: u64,
+    /// Requests in which something that is no time stands for how long they took.
+    pub(super) unread_durations: u64,
     formats: [u64; Format::ALL.len()],
     reasons: [u64; Reason::ALL.len()],
     /// The first line of each.
@@ -173,6 +178,7 @@ impl Counts {
         report.reading = Reading { lines: filled, ..self.reading };
         let log = &mut report.log;
         (log.lines, log.read, log.late) = (self.reading.lines, self.reading.read, self.late);
+        log.unread_durations = self.unread_durations;
         if let Some((format, lines)) = self.format() {
             log.format = Some(format.name().to_owned());
             log.confidence = lines as f32 / filled.max(1) as f32;
