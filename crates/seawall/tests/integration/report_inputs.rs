@@ -41,6 +41,21 @@ fn lines_that_a_container_runtime_split_are_requests_once() {
 }
 
 #[test]
+fn what_journalctl_writes_as_json_is_read() {
+    let entry = |message: &str| {
+        format!(
+            "{{\"__CURSOR\":\"s=1\",\"__REALTIME_TIMESTAMP\":\"1717243200000000\",\"MESSAGE\":\"{}\",\"_HOSTNAME\":\"a\"}}\n",
+            message.replace('"', "\\\"")
+        )
+    };
+    let request = entry("192.0.2.1 - - [01/Jun/2024:12:00:00 +0000] \"GET /a HTTP/1.1\" 200 10 \"-\" \"A\"");
+    let content = [request.repeat(20), entry("Started nginx.service.")].concat();
+    let report = check_line(content.as_bytes(), 20, 1, Some("no-timestamp"));
+    assert_eq!(report["inputs"][0]["format"], "combined");
+    assert_eq!(panel(&report, "paths")["rows"][0]["value"], "/a");
+}
+
+#[test]
 fn durations_that_are_none_are_counted_and_shown() {
     let line = |time: &str| {
         format!("192.0.2.1 - - [01/Jun/2024:12:00:00 +0000] \"GET / HTTP/1.1\" 200 10 \"-\" \"A\" rt={time}\n")
@@ -49,7 +64,8 @@ fn durations_that_are_none_are_counted_and_shown() {
     let report = check_line(content.as_bytes(), 4, 0, None);
     assert_eq!((&report["totals"]["durations_unread"]).as_u64(), Some(2));
     assert_eq!(report["totals"]["duration_unread_first"], "standard input:3");
-    let shown = text(&run_with_input(&["-"], content.as_bytes()).stdout);
+    let output = run_with_input(&["-"], content.as_bytes());
+    let shown = text(&output.stdout);
     assert!(shown.contains("unreadable in 2 requests, the first in standard input:3"), "{shown}");
 }
 

@@ -8,10 +8,14 @@ use super::time;
 /// How far into a line a colon or a bar may end such a prefix.
 const PREFIX_BYTES_MAX: usize = 160;
 
-/// What is inside. Docker's own files hold the line as a JSON text, which is written into `buffer`.
+/// What is inside. Docker's own files and the journal hold the line as a JSON text, which is written into `buffer`.
 pub(super) fn unwrap<'a>(line: &'a [u8], buffer: &'a mut Vec<u8>) -> Option<&'a [u8]> {
     if line.first() == Some(&b'{') {
-        return docker(line, buffer).map(|entry| entry.text.trim_ascii_end());
+        return if docker(line, buffer).is_some() || journal(line, buffer).is_some() {
+            Some(buffer.trim_ascii_end())
+        } else {
+            None
+        };
     }
     container_runtime(line)
         .map(|entry| entry.text)
@@ -50,6 +54,37 @@ pub(super) fn docker<'a>(line: &'a [u8], buffer: &'a mut Vec<u8>) -> Option<Cont
     buffer.clear();
     unescape_json(log, buffer);
     Some(ContainerEntry { stream, text: buffer, is_partial: false })
+}
+
+/// `{"__CURSOR":"…","MESSAGE":"…",…}`, as `journalctl -o json` writes entries: the text of one line, which is written into `buffer`.
+fn journal(line: &[u8], buffer: &mut Vec<u8>) -> Option<()> {
+    let (mut message, mut is_entry) = (None, false);
+    json::members(line, |key, value| match (key, value) {
+        (b"MESSAGE", value) => message = Some(value),
+        (b"__CURSOR" | b"__REALTIME_TIMESTAMP", _) => is_entry = true,
+        _ => {}
+    })?;
+    buffer.clear();
+    match message.filter(|_| is_entry)? {
+        Value::Text(text) => unescape_json(text, buffer),
+        // What is no UTF-8 is written as numbers.
+        Value::List(bytes) => {
+            let mut are_bytes = true;
+            json::elements(bytes, |byte| match byte {
+                Value::Bare(number) => match str::from_utf8(number).ok().and_then(|number| number.parse().ok()) {
+                    Some(byte) => buffer.push(byte),
+                    None => are_bytes = false,
+                },
+                _ => are_bytes = false,
+            })?;
+            if !are_bytes {
+                return None;
+            }
+        }
+        _ => return None,
+    }
+    // Several lines would be several requests, and an entry is one.
+    memchr::memchr(b'\n', buffer.trim_ascii_end()).is_none().then_some(())
 }
 
 /// `2025-12-31T17:37:40.493035218+01:00 stdout F …`, as CRI has it.
@@ -232,6 +267,14 @@ mod tests {
             ("[pod/we b/nginx] inside", None),
             (r#"{"log":"in\"side\u0041\n","stream":"stdout","time":"2025-12-31T17:37:40Z"}"#, Some("in\"sideA")),
             (r#"{"log":"inside"}"#, None),
+            (r#"{"__CURSOR":"s=1","PRIORITY":"6","MESSAGE":"in\"side \u00e9"}"#, Some("in\"side é")),
+            (r#"{"MESSAGE":[105,110,255,115],"__REALTIME_TIMESTAMP":"1767199060493035"}"#, Some("in\u{fffd}s")),
+            (r#"{"__CURSOR":"s=1","MESSAGE":[105,300]}"#, None),
+            (r#"{"__CURSOR":"s=1","MESSAGE":["inside","inside"]}"#, None),
+            (r#"{"__CURSOR":"s=1","MESSAGE":"in\nside"}"#, None),
+            (r#"{"__CURSOR":"s=1","MESSAGE":null}"#, None),
+            (r#"{"__CURSOR":"s=1"}"#, None),
+            (r#"{"MESSAGE":"inside"}"#, None),
             ("", None),
             ("<", None),
             ("<9999999>Feb 25 16:19:49 host program: inside", None),

@@ -86,6 +86,34 @@ fn syslog_without_a_host() {
     }
 }
 
+/// `journalctl -o json`
+#[test]
+fn entries_of_the_journal() {
+    let line = r#"192.0.2.1 - - [17/May/2015:10:05:03 +0000] "GET /a HTTP/1.1" 200 5 "-" "A/1""#;
+    let read =
+        "combined | 1431857103.000000 | 192.0.2.1 | - | GET |  | /a | - | HTTP/1.1 | 200 | 5 | 0ns | 0ns | A/1 | -";
+    let entry = |message: &str| {
+        format!(
+            r#"{{"__CURSOR":"s=0639;i=4f;b=3c7b","__REALTIME_TIMESTAMP":"1431857103000123","_TRANSPORT":"stdout","PRIORITY":"6","_HOSTNAME":"web1","MESSAGE":{message},"SYSLOG_IDENTIFIER":"nginx","_SYSTEMD_UNIT":"nginx.service"}}"#
+        )
+    };
+    let text = entry(&format!("\"{}\"", line.replace('"', "\\\"")));
+    let numbers: Vec<String> = line.bytes().map(|byte| byte.to_string()).collect();
+    let bytes = entry(&format!("[{}]", numbers.join(",")));
+    for wrapped in [&text, &bytes] {
+        check(&[wrapped], read);
+        check(&[wrapped, wrapped], read);
+        check(&[wrapped, line], read);
+    }
+    let caddy = r#"{"ts":1693840791.75,"request":{"remote_ip":"192.0.2.1","method":"GET","host":"a.example","uri":"/a"},"duration":0.5,"size":12,"status":200}"#;
+    check(
+        &[&entry(&format!("\"{}\"", caddy.replace('"', "\\\"")))],
+        "caddy | 1693840791.750000 | 192.0.2.1 | - | GET | a.example | /a | - | HTTP/1.1 | 200 | 12 | 500ms | 500ms | - | -",
+    );
+    check(&[&entry("\"Started nginx.service.\"")], "no-timestamp");
+    check(&[&entry("null")], "no-timestamp");
+}
+
 /// `kubectl logs --prefix`
 #[test]
 fn names_of_pods_are_no_hosts() {
