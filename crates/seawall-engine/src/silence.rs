@@ -331,7 +331,7 @@ impl Silence {
         let is_missed = is_unheard && accepted >= ACCEPTED_UNHEARD && !is_explained;
         let text = || {
             if is_barred {
-                return format!("nothing could be read for {} s, since the start", silence.as_secs());
+                return format!("nothing could be read for {} s", silence.as_secs());
             }
             if is_missed {
                 return format!(

@@ -70,7 +70,7 @@ pub(super) fn goaccess_pieces(format: &str, column: usize) -> Result<Vec<Piece>,
 /// Whether a format with `%` is GoAccess's: it has what Apache has not, and nothing that only Apache has.
 fn is_goaccess(format: &str) -> bool {
     let has = |marks: &[&str]| marks.iter().any(|mark| format.contains(mark));
-    has(&["%^", "~h"]) || (has(&["%d", "%x"]) && !has(&["%{", "%>s", "%l"]))
+    has(&["%^", "%~", "~h"]) || (has(&["%d", "%x"]) && !has(&["%{", "%>s", "%l"]))
 }
 
 /// What a directive stands for.
