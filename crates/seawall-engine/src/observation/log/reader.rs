@@ -130,6 +130,16 @@ impl Reader {
         self.layouts = recognition.layouts;
     }
 
+    /// Notes a line that is not to be read, so that what may be the rest of it is not read by itself.
+    pub fn pass_over(&mut self, line: &[u8]) {
+        self.split.pass_over(line);
+    }
+
+    /// Notes that lines were passed over of which nothing is known.
+    pub fn pass_over_unknown(&mut self) {
+        self.split.pass_over_unknown();
+    }
+
     /// Reads a line, without its line break.
     ///
     /// # Errors

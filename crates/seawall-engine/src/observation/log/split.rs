@@ -36,7 +36,7 @@ impl<'a> Fragment<'a> {
 /// What became of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Taken {
-    /// It is kept until the rest of it comes.
+    /// It is kept until the rest of it comes; or it is the rest of what was not kept.
     Part,
     /// It was the last part, and all of them are [`Split::whole`].
     Whole,
@@ -48,6 +48,8 @@ pub(super) enum Taken {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Split {
     streams: [Pending; 2],
+    /// For so many lines more what is the rest of a line is not known by the lines before it.
+    unknown_lines: usize,
     whole: Vec<u8>,
     unescaped: Vec<u8>,
 }
@@ -58,6 +60,16 @@ struct Pending {
     text: Vec<u8>,
     is_there: bool,
     is_too_long: bool,
+    /// Whether the line began in what was passed over, so that none of it is read: a client could have written what its rest holds.
+    is_lost: bool,
+}
+
+impl Pending {
+    /// Parts that are not read, whatever follows.
+    fn lost(&mut self) {
+        self.text.clear();
+        (self.is_there, self.is_too_long, self.is_lost) = (true, false, true);
+    }
 }
 
 impl Split {
@@ -69,7 +81,18 @@ impl Split {
             // Of all others only a time stands first.
             _ => line.get(4) == Some(&b'-'),
         };
-        let fragment = may_be_part.then(|| Fragment::read(line, &mut self.unescaped))??;
+        let fragment = if may_be_part { Fragment::read(line, &mut self.unescaped) } else { None };
+        if self.unknown_lines > 0 {
+            // What is not in lines of a runtime's is in lines by themselves.
+            self.unknown_lines = if fragment.is_some() { self.unknown_lines - 1 } else { 0 };
+            if self.unknown_lines == 0 {
+                self.streams
+                    .iter_mut()
+                    .filter(|pending| pending.is_lost)
+                    .for_each(|pending| *pending = Pending::default());
+            }
+        }
+        let fragment = fragment?;
         let pending = self.streams.get_mut(fragment.stream)?;
         if fragment.is_last && !pending.is_there {
             return None;
@@ -79,16 +102,37 @@ impl Split {
             // The rest of it is no line either: a client could have written what it holds.
             pending.is_too_long = true;
             pending.text.clear();
-        } else if !pending.is_too_long {
+        } else if !pending.is_too_long && !pending.is_lost {
             pending.text.extend_from_slice(fragment.text);
         }
         if !fragment.is_last {
             return Some(Taken::Part);
         }
         pending.is_there = false;
+        if std::mem::take(&mut pending.is_lost) {
+            *pending = Pending::default();
+            return Some(Taken::Part);
+        }
         self.whole.clear();
         std::mem::swap(&mut self.whole, &mut pending.text);
         Some(if std::mem::take(&mut pending.is_too_long) { Taken::TooLong } else { Taken::Whole })
+    }
+
+    /// Notes a line that is not read, so that what is the rest of it is not either.
+    pub(super) fn pass_over(&mut self, line: &[u8]) {
+        if self.take(line) == Some(Taken::Part)
+            && let Some(fragment) = Fragment::read(line, &mut self.unescaped)
+            && !fragment.is_last
+            && let Some(pending) = self.streams.get_mut(fragment.stream)
+        {
+            pending.lost();
+        }
+    }
+
+    /// Notes that lines were passed over of which nothing is known: the next of each stream may be the rest of one.
+    pub(super) fn pass_over_unknown(&mut self) {
+        self.unknown_lines = LOOK_BACK_LINES;
+        self.streams.iter_mut().for_each(Pending::lost);
     }
 
     /// The line whose last part was taken.
@@ -189,6 +233,40 @@ mod tests {
             assert!(split.streams.iter().all(|pending| pending.text.capacity() <= 2 * LINE_BYTES_MAX));
         }
         assert_eq!(take(&lines)[999..], [".", ">", ".", "a line"]);
+    }
+
+    #[test]
+    fn the_rest_of_a_line_that_was_passed_over_is_not_read() {
+        let (part, last) = (cri("stdout", "P", "one"), cri("stdout", "F", "forged"));
+        let is_part = |split: &mut Split, line: &str| split.take(line.as_bytes()) == Some(Taken::Part);
+        let mut split = Split::default();
+        split.pass_over(part.as_bytes());
+        assert!(is_part(&mut split, &part) && is_part(&mut split, &last) && !is_part(&mut split, &last));
+        // The last part was passed over: what was kept belongs to nothing that follows.
+        assert!(is_part(&mut split, &part));
+        split.pass_over(last.as_bytes());
+        assert_eq!(split.take(last.as_bytes()), None);
+        split.pass_over(last.as_bytes());
+        split.pass_over(b"bare");
+        assert_eq!(split.take(last.as_bytes()), None);
+
+        split.pass_over_unknown();
+        assert!(is_part(&mut split, &last) && !is_part(&mut split, &last));
+        split.pass_over_unknown();
+        assert!(is_part(&mut split, &part) && is_part(&mut split, &last) && !is_part(&mut split, &last));
+        split.pass_over_unknown();
+        assert!(
+            is_part(&mut split, &docker("stdout", r"forged\n")) && !is_part(&mut split, &docker("stdout", r"line\n"))
+        );
+        // Where no runtime writes nothing is missing, and of a stream that says nothing for long nothing is expected.
+        split.pass_over_unknown();
+        assert_eq!((split.take(b"bare"), split.take(last.as_bytes())), (None, None));
+        split.pass_over_unknown();
+        assert!(is_part(&mut split, &last));
+        for _ in 0..LOOK_BACK_LINES {
+            assert_eq!(split.take(last.as_bytes()), None);
+        }
+        assert!(split.streams.iter().all(|pending| !pending.is_there));
     }
 
     #[test]
