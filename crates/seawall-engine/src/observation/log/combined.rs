@@ -48,6 +48,7 @@ pub(super) fn read<'a>(line: &'a [u8], layout: &mut Layout) -> Result<Entry<'a>,
         (true, true) => Format::VhostCombined,
     };
     let whole = further.number.and_then(|number| learnt.numbers.read(number, bytes, named.method));
+    let is_no_time = further.no_number.is_some_and(|word| fields::is_no_duration(word, Unit::Microseconds));
     let parts = Parts {
         at: Some(at),
         client,
@@ -58,7 +59,7 @@ pub(super) fn read<'a>(line: &'a [u8], layout: &mut Layout) -> Result<Entry<'a>,
         bytes,
         request_time: further.request_time.or(whole),
         upstream_time: further.upstream_time,
-        is_duration_unreadable: further.is_duration_unreadable,
+        is_duration_unreadable: further.is_duration_unreadable || (learnt.numbers.are_times() && is_no_time),
     };
     let encoding = if cursor.escaped { Encoding::Backslash } else { Encoding::Plain };
     // Nothing is learnt from what is no line.
@@ -75,6 +76,8 @@ struct Further<'a> {
     upstream_time: Option<Duration>,
     /// A whole number that comes first: only the others of the log tell what it is.
     number: Option<u64>,
+    /// What stands in its place and is none.
+    no_number: Option<&'a [u8]>,
     is_of_haproxy: bool,
     /// Whether what is named as a time is none.
     is_duration_unreadable: bool,
@@ -160,9 +163,12 @@ impl<'a> Further<'a> {
     }
 
     /// Takes a whole number, or Apache's `%T/%D`, in which the one bears the other out.
-    fn take_whole(&mut self, word: &[u8]) {
+    fn take_whole(&mut self, word: &'a [u8]) {
         match memchr::memchr(b'/', word).map(|at| (&word[..at], &word[at + 1..])) {
-            None => self.number = fields::integer(word),
+            None => {
+                self.number = fields::integer(word);
+                self.no_number = Some(word).filter(|_| self.number.is_none());
+            }
             Some((seconds, micros)) => {
                 let (Some(seconds), Some(micros)) = (fields::integer(seconds), fields::integer(micros)) else { return };
                 if micros / 1_000_000 == seconds {

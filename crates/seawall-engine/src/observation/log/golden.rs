@@ -164,6 +164,15 @@ fn times_behind_the_common_fields_are_known_as_those_behind_the_combined() {
     lines.push(line(" 250000"));
     let shown = show(&lines.iter().map(String::as_str).collect::<Vec<_>>());
     assert!(shown.contains("200 | 5 | 250ms | 250ms"), "{shown}");
+    // Once that is known, so is what is no time there.
+    let mut reader = Reader::default();
+    let mut is_unreadable = |line: &str| reader.read(line.as_bytes()).map(|entry| entry.is_duration_unreadable);
+    assert_eq!(is_unreadable(&line(" fast")), Ok(false), "it may be anything");
+    assert!(lines.iter().all(|line| is_unreadable(line) == Ok(false)));
+    assert_eq!(
+        (is_unreadable(&line(" fast")), is_unreadable(&line(" -")), is_unreadable(&line(""))),
+        (Ok(true), Ok(false), Ok(false))
+    );
 }
 
 #[test]

@@ -229,6 +229,18 @@ fn lines_that_a_container_runtime_split_are_requests_once() {
 }
 
 #[test]
+fn durations_that_are_none_are_counted() {
+    let mut guard = Guard::start("access.log", "");
+    guard.run(2, |second| traffic(second, true).replace("\"\n", "\" rt=0.5\n"));
+    guard.run(2, |second| traffic(second, true).replace("\"\n", "\" rt=fast\n"));
+    let status = guard.detecting.snapshot.load_full();
+    let log = status.sensors.first().and_then(|sensor| sensor.log.as_ref()).expect("a log");
+    assert_eq!((log.read, log.unread_durations), (40, 20));
+    let shown = crate::show::status::render(&status, 200);
+    assert!(shown.contains("0 not read, 20 with an unreadable duration"), "{shown}");
+}
+
+#[test]
 fn a_pattern_that_matches_nothing_is_told_of_within_a_minute_of_the_start() {
     let mut guard = Guard::start("logs/*.log", "");
     let told = guard.run(60, |_| String::new());
