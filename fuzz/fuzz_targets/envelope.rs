@@ -9,7 +9,7 @@ const LINE: &[u8] =
     br#"192.0.2.1 - - [31/Dec/2025:17:37:40 +0000] "GET /a?b=1 HTTP/1.1" 200 12 "https://example.org/" "agent""#;
 
 /// What stands before a line, and what after it.
-const AROUND: [(&[u8], &[u8]); 10] = [
+const AROUND: [(&[u8], &[u8]); 13] = [
     (b"<134>Feb 25 16:19:49 host nginx: ", b""),
     (b"<134>Feb 25 16:19:49 haproxy[7]: ", b""),
     (b"<134>", b""),
@@ -18,7 +18,10 @@ const AROUND: [(&[u8], &[u8]); 10] = [
     (b"<134>1 2025-12-31T17:37:40Z host nginx 7 - [", b"] text"),
     (b"2025-12-31T17:37:40+01:00 host nginx[7]: ", b""),
     (b"2025-12-31T17:37:40.493035218+01:00 stdout F ", b""),
+    (b"2025-12-31T17:37:40.493035218+01:00 stdout P ", b""),
     (b"web-1  | ", b""),
+    (b"[pod/web/nginx] ", b""),
+    (br#"{"__CURSOR":"s=1","MESSAGE":""#, br#""}"#),
     (br#"{"log":""#, br#"","stream":"stdout","time":"2025-12-31T17:37:40Z"}"#),
 ];
 

@@ -5,10 +5,12 @@
 use libfuzzer_sys::fuzz_target;
 use seawall_engine::observation::log::{Encoding, Format, FormatChoice, Reader, Template, recognise, restore};
 
-const TEMPLATES: [&str; 3] = [
+const TEMPLATES: [&str; 5] = [
     r#"$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent "$http_user_agent""#,
     "%h %l %u %t %m %U%q %>s %b %D",
     r#"%h %^[%d:%t %^] "%r" %s %b "%R" "%u""#,
+    r#"~h{," } %~[%d:%t] "%r" %s %b %T"#,
+    r#"{"ts":"%x.%^","request":{"remote_ip":"%h","uri":"%U","headers":{"User-Agent":["%u","%^"]}},"status":"%s"}"#,
 ];
 
 fuzz_target!(|text: &[u8]| {

@@ -42,10 +42,10 @@ const EXPECTED_LINES: f64 = 20.0;
 const ACCEPTED_MIN: u64 = 5;
 
 /// Of a sensor that has had no line since the start nobody knows what is to be expected: the wrong file, or one that is no longer
-/// written. It is silent when nothing has come for this long,
+/// written. It is silent when nothing has come for this long, where it is known that nothing can come,
 const UNHEARD_MIN: Duration = Duration::from_secs(45);
 
-/// while so many connections were accepted that no other sensor tells of. Those of a shell, a database and a watch over this machine are
+/// or while so many connections were accepted that no other sensor tells of. Those of a shell, a database and a watch over this machine are
 /// among them, so it takes more than a few.
 const ACCEPTED_UNHEARD: u64 = 50;
 
@@ -150,6 +150,8 @@ pub struct Reading {
     pub clients_without: [u32; Field::ALL.len()],
     /// Why the last one that could not be read could not.
     pub reason: Option<Reason>,
+    /// Whether there is nothing that could be read at present: no such file, or one that may not be opened.
+    pub is_out_of_reach: bool,
 }
 
 /// What goes on elsewhere.
@@ -301,7 +303,7 @@ impl Silence {
         };
         let is_unread = run >= UNREAD_LINES || self.unread.is_most();
         self.set(now, Trouble::Unread, is_unread, self.unread.is_little() && !is_unread, text, &mut changes);
-        self.look_for_stop(now, lines, elsewhere, &mut changes);
+        self.look_for_stop(now, lines, reading.is_out_of_reach, elsewhere, &mut changes);
         changes
     }
 
@@ -310,16 +312,28 @@ impl Silence {
         &self.alarms
     }
 
-    fn look_for_stop(&mut self, now: Timestamp, lines: u64, elsewhere: Elsewhere, changes: &mut Vec<Change>) {
+    fn look_for_stop(
+        &mut self,
+        now: Timestamp,
+        lines: u64,
+        is_out_of_reach: bool,
+        elsewhere: Elsewhere,
+        changes: &mut Vec<Change>,
+    ) {
         let Some((heard, before)) = self.heard else { return };
         let (silence, rate) = (now.since(heard), self.rate);
         let accepted = elsewhere.accepted.saturating_sub(before.accepted);
         let goes_on = elsewhere.lines > before.lines || accepted >= ACCEPTED_MIN;
         let has_stopped = silence >= SILENCE_MIN && rate * silence.as_secs_f64() >= EXPECTED_LINES && goes_on;
         let is_explained = elsewhere.lines > before.lines;
-        let is_unheard = rate <= 0.0 && silence >= UNHEARD_MIN && accepted >= ACCEPTED_UNHEARD && !is_explained;
+        let is_unheard = rate <= 0.0 && silence >= UNHEARD_MIN;
+        let is_barred = is_unheard && is_out_of_reach;
+        let is_missed = is_unheard && accepted >= ACCEPTED_UNHEARD && !is_explained;
         let text = || {
-            if is_unheard {
+            if is_barred {
+                return format!("nothing could be read for {} s", silence.as_secs());
+            }
+            if is_missed {
                 return format!(
                     "no line has come for {} s, since the start, while this machine accepted {accepted} connections; is it the log \
                      that the server writes?",
@@ -332,7 +346,7 @@ impl Silence {
             };
             format!("no line for {} s, where {rate:.1} a second are usual; {others}", silence.as_secs())
         };
-        self.set(now, Trouble::Stopped, has_stopped || is_unheard, lines > 0, text, changes);
+        self.set(now, Trouble::Stopped, has_stopped || is_barred || is_missed, lines > 0, text, changes);
     }
 
     fn set(

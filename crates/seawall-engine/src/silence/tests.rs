@@ -216,6 +216,19 @@ fn a_log_that_was_never_written_is_told_while_connections_are_accepted() {
 }
 
 #[test]
+fn a_log_that_cannot_be_read_from_the_start_is_told_whatever_goes_on() {
+    for lines_elsewhere in [0, 5] {
+        let mut watched = Watched::new();
+        let told = watched.run(60, |reading, elsewhere| {
+            reading.is_out_of_reach = true;
+            elsewhere.lines += lines_elsewhere;
+        });
+        assert_eq!(raised(&told), [(45, Trouble::Stopped)]);
+        assert_eq!(watched.silence.alarms()[0].text, "nothing could be read for 45 s");
+    }
+}
+
+#[test]
 fn a_log_that_nobody_has_need_to_write_is_no_alarm() {
     // A shell and a watch over this machine.
     assert_eq!(Watched::new().run(600, |_, elsewhere| elsewhere.accepted += u64::from(elsewhere.accepted < 40)), []);

@@ -1,6 +1,7 @@
 //! The thread that detects: takes in what the workers saw, asks the engine four times a second, and publishes the rules
 //! and the state.
 
+mod commands;
 mod unconfirmed;
 
 use std::collections::VecDeque;
@@ -20,7 +21,6 @@ use seawall_engine::gate::{Allowances, ClientTable, RuleSet};
 use seawall_engine::observation::Outcome;
 use seawall_engine::silence::{Reading, RuleReading};
 use seawall_engine::units::Timestamp;
-use tokio::sync::oneshot;
 
 use super::intake::Intake;
 use super::rule_silences::{RuleSilences, Said};
@@ -36,6 +36,7 @@ use crate::show::notify::Notifications;
 use crate::source::proxy::traffic::{Traffic, TrafficTotals};
 use crate::source::record::Record;
 use crate::source::shared::{CLIENT_ENTRIES, Shared};
+pub use commands::Command;
 use unconfirmed::Unconfirmed;
 
 /// How often the queues are emptied. They hold what a worker hands over in ten times as long.
@@ -55,36 +56,6 @@ const RATE_SPAN: Duration = Duration::from_secs(10);
 
 /// Events kept for whoever looks later.
 const EVENTS_MAX: usize = 200;
-
-/// What the detecting thread is told.
-#[derive(Debug)]
-pub enum Command {
-    /// The configuration has changed.
-    Configuration {
-        /// When rules are put in force.
-        enforce: Enforce,
-        /// Whom nothing is ever done to.
-        never_ban: AddressSet,
-    },
-    /// The never-ban list has changed.
-    NeverBan(AddressSet),
-    /// Take every rule out of force, or go on; answered with how many were in force.
-    Panic(bool, oneshot::Sender<usize>),
-    /// Put a rule of the operator in force, and take it back at a moment unless it is confirmed.
-    AddRule(OwnRule, Option<Timestamp>, oneshot::Sender<Result<RuleStatus, OwnRuleError>>),
-    /// Answered with what a rule of the operator would be and do, which is not put in force.
-    TryRule(OwnRule, oneshot::Sender<Result<RuleStatus, OwnRuleError>>),
-    /// Take up the operator's rules of before the start, which could be read only now.
-    TakeUpRules(Vec<OwnRule>),
-    /// Let stay what waits to be confirmed; answered with how many rules that were.
-    Confirm(oneshot::Sender<usize>),
-    /// Answered with the whole text of every rule, client networks included.
-    RuleTexts(oneshot::Sender<Vec<(RuleId, String)>>),
-    /// Take a rule back; answered once that is so.
-    Withdraw(RuleId, oneshot::Sender<()>),
-    /// Save and end.
-    Stop,
-}
 
 /// What the thread needs.
 pub(super) struct Detecting {
@@ -140,11 +111,29 @@ struct Running {
     panics: u32,
     is_panicked: bool,
     notifications: Arc<ArcSwap<Notifications>>,
+    /// When the engine is next asked.
+    tick_at: Timestamp,
+    /// When what was learnt is next saved.
+    save_at: Timestamp,
 }
 
 impl Detecting {
     /// Runs until told to stop.
     pub(super) fn run(mut self, commands: &Receiver<Command>) {
+        let mut running = self.begin();
+        loop {
+            let command = match commands.recv_timeout(TAKE_INTERVAL) {
+                Ok(Command::Stop) | Err(RecvTimeoutError::Disconnected) => break,
+                Ok(command) => Some(command),
+                Err(RecvTimeoutError::Timeout) => None,
+            };
+            self.turn(&mut running, command);
+        }
+        self.end(running);
+    }
+
+    /// Takes up what was learnt before, and the operator's rules.
+    fn begin(&mut self) -> Running {
         let never_ban = AddressSet::clone(&self.shared.never_ban.load());
         let mut detector = Detector::new(detection::Settings { enforce: self.enforce, never_ban, seed: self.seed });
         if let Some(saved) = self.state.load_baseline()
@@ -153,6 +142,7 @@ impl Detecting {
             tracing::warn!(%error, "failed to use the saved baseline; it is set aside and learning begins anew");
             self.state.set_baseline_aside();
         }
+        let start = self.shared.clock.now();
         let mut running = Running {
             detector,
             published: None,
@@ -163,7 +153,7 @@ impl Detecting {
             events: VecDeque::new(),
             gate_bytes: Allowances::memory_bytes()
                 + self.traffic.len() * ClientTable::new(CLIENT_ENTRIES / self.traffic.len().max(1), 0).memory_bytes(),
-            at: self.shared.clock.now(),
+            at: start,
             silences: Silences::default(),
             rule_silences: RuleSilences::default(),
             rollup: Rollup::default(),
@@ -177,97 +167,35 @@ impl Detecting {
             panics: 0,
             is_panicked: self.is_panicked,
             notifications: Arc::clone(&self.notifications),
+            tick_at: start,
+            save_at: start + SAVE_INTERVAL,
         };
-        let start = self.shared.clock.now();
         if let Some(rules) = self.rules.take() {
             self.take_up(&mut running, rules, start);
         }
-        let (mut tick_at, mut save_at) = (start, start + SAVE_INTERVAL);
-        loop {
-            let command = commands.recv_timeout(TAKE_INTERVAL);
-            self.take(&mut running);
-            let now = self.shared.clock.now();
-            // What comes late is waited for, so that seconds are learned from when all of them is there.
-            let delay = Duration::from_micros(self.shared.delay.load(Ordering::Relaxed));
-            running.at = running.at.max(now - delay);
-            let is_told = match command {
-                Ok(Command::Stop) | Err(RecvTimeoutError::Disconnected) => break,
-                Ok(Command::Configuration { enforce, never_ban }) => {
-                    running.enforce = enforce;
-                    running.detector.set_policy(enforce, never_ban);
-                    // The gate's rules carry the never-ban list, so they are made anew even if none has changed.
-                    running.published = None;
-                    true
-                }
-                Ok(Command::NeverBan(never_ban)) => {
-                    running.detector.set_policy(running.enforce, never_ban);
-                    running.published = None;
-                    false
-                }
-                Ok(Command::Panic(is_on, done)) => {
-                    let rules = running.own.for_gate().into_iter().chain(running.detector.rules());
-                    let in_force = if running.is_panicked {
-                        0
-                    } else {
-                        rules.filter(|rule| rule.stage == Stage::Enforced).count()
-                    };
-                    (running.is_panicked, running.published) = (is_on, None);
-                    running.panics += 1;
-                    self.publish_rules(&mut running);
-                    let _ = done.send(in_force);
-                    true
-                }
-                Ok(Command::AddRule(rule, until, done)) => {
-                    let added = self.add_rule(&mut running, rule, until);
-                    let _ = done.send(added);
-                    true
-                }
-                Ok(Command::TryRule(rule, done)) => {
-                    let _ = done.send(self.try_rule(&running, rule).map(|(_, status)| status));
-                    false
-                }
-                Ok(Command::TakeUpRules(rules)) => {
-                    self.take_up(&mut running, rules, now);
-                    self.own_changed(&mut running, &[]);
-                    true
-                }
-                Ok(Command::Confirm(done)) => {
-                    let _ = done.send(self.confirm(&mut running));
-                    false
-                }
-                Ok(Command::RuleTexts(done)) => {
-                    let own = running.own.for_gate();
-                    let rules = own.iter().chain(running.detector.every_rule());
-                    let _ = done.send(rules.map(|rule| (rule.id, rule.text_with_networks())).collect());
-                    false
-                }
-                Ok(Command::Withdraw(rule, done)) if running.own.remove(rule).is_some() => {
-                    running.unconfirmed.retain(|unconfirmed| unconfirmed.rule != rule);
-                    self.own_changed(&mut running, &[rule]);
-                    let _ = done.send(());
-                    true
-                }
-                Ok(Command::Withdraw(rule, done)) => {
-                    let event = running.detector.withdraw(rule, running.at);
-                    self.note(&mut running, event);
-                    self.publish_rules(&mut running);
-                    // Whoever asked may have gone; the rule is withdrawn all the same.
-                    let _ = done.send(());
-                    // A guard that is killed now does not bring it back.
-                    self.save(&running.detector);
-                    true
-                }
-                Err(RecvTimeoutError::Timeout) => false,
-            };
-            if is_told || now >= tick_at {
-                tick_at = now + TICK_INTERVAL;
-                self.tick(&mut running, now);
-            }
-            if now >= save_at {
-                save_at = now + SAVE_INTERVAL;
-                self.save(&running.detector);
-            }
+        running
+    }
+
+    /// Takes in what was seen, obeys, and does what it is time for.
+    fn turn(&mut self, running: &mut Running, command: Option<Command>) {
+        self.take(running);
+        let now = self.shared.clock.now();
+        // What comes late is waited for, so that seconds are learned from when all of them is there.
+        let delay = Duration::from_micros(self.shared.delay.load(Ordering::Relaxed));
+        running.at = running.at.max(now - delay);
+        let is_told = command.is_some_and(|command| self.obey(running, command, now));
+        if is_told || now >= running.tick_at {
+            running.tick_at = now + TICK_INTERVAL;
+            self.tick(running, now);
         }
+        if now >= running.save_at {
+            running.save_at = now + SAVE_INTERVAL;
+            self.save(&running.detector);
+        }
+    }
+
+    /// Gives up what waits, and keeps the rest.
+    fn end(mut self, mut running: Running) {
         // Nobody can confirm it any more.
         self.undo_unconfirmed(&mut running, Timestamp::from_micros(u64::MAX));
         self.take(&mut running);
@@ -387,7 +315,7 @@ impl Detecting {
             })
         });
         let said: Vec<Said> = own.chain(limits).collect();
-        let readings: Vec<Reading> = self.intake.readings().into_iter().map(|(_, reading)| reading).collect();
+        let readings: Vec<Reading> = self.intake.readings().into_iter().map(|heard| heard.reading).collect();
         for event in running.rule_silences.look(now, &said, totals.requests, &readings) {
             self.note(running, Some(event));
         }
@@ -617,3 +545,6 @@ impl Detecting {
         running.events.push_back(event);
     }
 }
+
+#[cfg(test)]
+mod tests;

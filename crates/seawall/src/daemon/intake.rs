@@ -4,9 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use seawall_engine::silence::Reading;
-
 use super::proxying::{NewListeners, Proxying};
+use super::silences::Heard;
 use super::watching::Watching;
 use super::{Sensor, StartError};
 use crate::config::Config;
@@ -94,8 +93,8 @@ impl Intake {
         }
     }
 
-    /// What tells whether each sensor still does its work, by what it reads.
-    pub(super) fn readings(&self) -> Vec<(String, Reading)> {
+    /// What tells whether each sensor still does its work.
+    pub(super) fn readings(&self) -> Vec<Heard> {
         match self {
             // It is in line: whatever comes, it sees.
             Self::Proxy(_) => Vec::new(),

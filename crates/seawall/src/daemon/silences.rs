@@ -20,6 +20,16 @@ pub(super) struct Silences {
     looked: Timestamp,
 }
 
+/// What a sensor tells.
+pub(super) struct Heard {
+    /// What it reads.
+    pub(super) name: String,
+    /// Its counts.
+    pub(super) reading: Reading,
+    /// Why nothing can be read at present.
+    pub(super) trouble: Option<String>,
+}
+
 /// A sensor that is watched.
 #[derive(Default)]
 struct Watched {
@@ -29,11 +39,11 @@ struct Watched {
 }
 
 impl Silences {
-    /// Looks at the sensors, by what they read, when it is time. `has_matched` says which of the rules have matched something.
+    /// Looks at the sensors when it is time. `has_matched` says which of the rules have matched something.
     pub(super) fn look(
         &mut self,
         now: Timestamp,
-        readings: &[(String, Reading)],
+        readings: &[Heard],
         rules: &[Rule],
         has_matched: impl Fn(RuleId) -> bool,
     ) -> Vec<Event> {
@@ -42,10 +52,10 @@ impl Silences {
         }
         self.looked = now;
         let accepted = accepted_connections();
-        let lines: u64 = readings.iter().map(|(_, reading)| reading.lines).sum();
+        let lines: u64 = readings.iter().map(|heard| heard.reading.lines).sum();
         let mut events = Vec::new();
         self.sensors.retain(|name, watched| {
-            let is_there = readings.iter().any(|(there, _)| there == name);
+            let is_there = readings.iter().any(|heard| heard.name == *name);
             // A file that is gone, or a pattern that files match by now: whoever was told hears of the end.
             if !is_there && !watched.silence.alarms().is_empty() {
                 let text = format!("{name} is not missed any more: nothing is read by this name now");
@@ -53,14 +63,16 @@ impl Silences {
             }
             is_there
         });
-        for (name, reading) in readings {
+        for Heard { name, reading, trouble } in readings {
             let Watched { silence, dependent } = self.sensors.entry(name.clone()).or_default();
             let elsewhere = Elsewhere { lines: lines - reading.lines, accepted };
             for change in silence.look(now, reading, elsewhere) {
                 events.push(match change {
                     Change::Raised(alarm) => {
                         let rules = dependents(&alarm, rules, &has_matched);
-                        let text = format!("{name}: {}{rules}", alarm.text);
+                        let why = trouble.as_ref().filter(|_| alarm.trouble == Trouble::Stopped);
+                        let why = why.map(|why| format!(": {why}")).unwrap_or_default();
+                        let text = format!("{name}: {}{why}{rules}", alarm.text);
                         dependent.push((alarm.trouble, rules));
                         Event { at: now, kind: EventKind::SensorSilent, text }
                     }
@@ -133,17 +145,19 @@ mod tests {
     #[test]
     fn whoever_was_told_of_a_sensor_hears_when_it_is_gone() {
         let mut silences = Silences::default();
-        let mut look = |second: u64, readings: &[(String, Reading)]| {
-            silences.look(Timestamp::from_seconds(1_700_000_000 + second), readings, &[], |_| false)
+        let mut look = |second: u64, heard: &[Heard]| {
+            silences.look(Timestamp::from_seconds(1_700_000_000 + second), heard, &[], |_| false)
         };
+        let heard = |name: &str, reading| Heard { name: name.to_owned(), reading, trouble: None };
         let unread = Reading { lines: 20, unread_run: 20, ..Reading::default() };
-        let (wrong, other) = (("/logs/*.log".to_owned(), unread), ("/other.log".to_owned(), Reading::default()));
-        look(0, &[wrong.clone(), other.clone()]);
-        let raised = look(1, &[wrong, other.clone()]);
+        let wrong = || heard("/logs/*.log", unread);
+        let other = || heard("/other.log", Reading::default());
+        look(0, &[wrong(), other()]);
+        let raised = look(1, &[wrong(), other()]);
         assert_eq!(raised.iter().map(|event| event.kind).collect::<Vec<_>>(), [EventKind::SensorSilent]);
-        let [Event { kind: EventKind::SensorHeard, text, .. }] = &look(2, &[other])[..] else { panic!("no end") };
+        let [Event { kind: EventKind::SensorHeard, text, .. }] = &look(2, &[other()])[..] else { panic!("no end") };
         assert!(text.starts_with("/logs/*.log is not missed any more"), "{text}");
-        assert_eq!(look(3, &[("/last.log".to_owned(), Reading::default())]), [], "nobody was told of it");
+        assert_eq!(look(3, &[heard("/last.log", Reading::default())]), [], "nobody was told of it");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Traffic that is seen beside the server, in its logs: the watching thread.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -7,12 +8,15 @@ use arc_swap::ArcSwap;
 use seawall_engine::silence::Reading;
 
 use super::intake::Intake;
+use super::silences::Heard;
 use super::{Prepared, Sensor, StartError, Started, spawn};
-use crate::enforcement;
+use crate::enforcement::telling::Told;
+use crate::enforcement::{self, HandDown};
 use crate::source::proxy::traffic::Traffic;
 use crate::source::record;
+use crate::source::shared::Shared;
 use crate::source::watch::report::Report;
-use crate::source::watch::{Orders, Sources, Start, Watch};
+use crate::source::watch::{Orders, Sources, Start, Watch, WatchError};
 
 /// The thread that reads logs, as the daemon sees it.
 pub(super) struct Watching {
@@ -23,6 +27,17 @@ pub(super) struct Watching {
     copies: bool,
 }
 
+/// Opened, for somebody to watch it.
+pub(super) struct Opened {
+    pub(super) sources: Sources,
+    pub(super) start: Start,
+    /// What sees the traffic once that is so.
+    pub(super) intake: Watching,
+    pub(super) queue: rtrb::Consumer<record::Record>,
+    handed_down: rtrb::Consumer<HandDown>,
+    told: rtrb::Producer<Told>,
+}
+
 impl Watching {
     /// Opens what is to be watched and starts the thread. `named` is told what is watched.
     pub(super) fn start(
@@ -30,40 +45,52 @@ impl Watching {
         watch: Watch,
         named: impl FnOnce(Vec<String>) -> Vec<String>,
     ) -> Result<Started, StartError> {
-        let copies = watch.copy.is_some();
-        let now = prepared.shared.clock.now();
-        let mut sources = Sources::open(watch, &prepared.config.state_directory, now)?;
+        let Opened { sources, start, intake, queue, handed_down, told } =
+            Self::open(prepared.shared, watch, &prepared.config.state_directory, prepared.seed)?;
         named(sources.names());
-        let (sampler, queue) = record::queue();
-        let (handed_down, taken) = enforcement::queue();
-        let (tell, told) = enforcement::telling::queue();
-        let (orders, traffic) = (Arc::new(Orders::default()), Arc::new(Traffic::default()));
-        let reports = Arc::new(ArcSwap::from_pointee(sources.reports(now)));
-        let start = Start {
-            shared: Arc::clone(prepared.shared),
-            traffic: Arc::clone(&traffic),
-            sampler,
-            handed_down,
-            told,
-            seed: prepared.seed,
-            orders: Arc::clone(&orders),
-            reports: Arc::clone(&reports),
-        };
         let stop = Arc::clone(prepared.stop);
         let thread = spawn("watcher", move || {
             sources.run(start);
             // Where everything has ended there is nothing to guard.
             stop.notify_one();
         })?;
-        let intake = Intake::Logs(Self { orders, traffic, reports, copies });
         Ok(Started {
-            intake,
+            intake: Intake::Logs(intake),
             threads: vec![thread],
             queues: vec![queue],
-            handed_down: vec![taken],
-            told: vec![tell],
+            handed_down: vec![handed_down],
+            told: vec![told],
             visitors: Vec::new(),
         })
+    }
+
+    /// Opens what is to be watched.
+    pub(super) fn open(
+        shared: &Arc<Shared>,
+        watch: Watch,
+        state_directory: &Path,
+        seed: u64,
+    ) -> Result<Opened, WatchError> {
+        let copies = watch.copy.is_some();
+        let now = shared.clock.now();
+        let mut sources = Sources::open(watch, state_directory, now)?;
+        let (sampler, queue) = record::queue();
+        let (handed_down, taken) = enforcement::queue();
+        let (tell, told) = enforcement::telling::queue();
+        let (orders, traffic) = (Arc::new(Orders::default()), Arc::new(Traffic::default()));
+        let reports = Arc::new(ArcSwap::from_pointee(sources.reports(now)));
+        let start = Start {
+            shared: Arc::clone(shared),
+            traffic: Arc::clone(&traffic),
+            sampler,
+            handed_down,
+            told,
+            seed,
+            orders: Arc::clone(&orders),
+            reports: Arc::clone(&reports),
+        };
+        let intake = Self { orders, traffic, reports, copies };
+        Ok(Opened { sources, start, intake, queue, handed_down: taken, told: tell })
     }
 
     pub(super) fn traffic(&self) -> Arc<Traffic> {
@@ -80,8 +107,13 @@ impl Watching {
     }
 
     /// By what each reads: sensors come and go between two looks.
-    pub(super) fn readings(&self) -> Vec<(String, Reading)> {
-        self.reports.load().iter().map(|report| (report.name.clone(), report.reading)).collect()
+    pub(super) fn readings(&self) -> Vec<Heard> {
+        let heard = |report: &Report| {
+            let trouble = report.log.trouble.clone();
+            let reading = Reading { is_out_of_reach: trouble.is_some(), ..report.reading };
+            Heard { name: report.name.clone(), reading, trouble }
+        };
+        self.reports.load().iter().map(heard).collect()
     }
 
     pub(super) fn stop(&self) {

@@ -1,5 +1,7 @@
 //! The one place that reads the clock. Everything else is told the time.
 
+#[cfg(test)]
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use seawall_engine::units::Timestamp;
@@ -18,24 +20,43 @@ pub const CLOCK_SET_MIN: Timestamp = Timestamp::from_seconds(1_577_836_800);
 pub struct Clock {
     anchor: Timestamp,
     started: Instant,
+    /// Microseconds since the epoch, where a test says what time it is.
+    #[cfg(test)]
+    hand: Option<&'static AtomicU64>,
 }
 
 impl Clock {
     /// A clock anchored now.
     #[expect(clippy::disallowed_methods, reason = "this is where the clock is read")]
     pub fn start() -> Self {
-        Self { anchor: wall_clock(), started: Instant::now() }
+        Self {
+            anchor: wall_clock(),
+            started: Instant::now(),
+            #[cfg(test)]
+            hand: None,
+        }
     }
 
     /// A clock that was anchored when the machine's showed another time, as one is that is set later.
     #[cfg(test)]
-    #[expect(clippy::disallowed_methods, reason = "this is where the clock is read")]
     pub(crate) fn anchored(anchor: Timestamp) -> Self {
-        Self { anchor, started: Instant::now() }
+        Self { anchor, ..Self::start() }
+    }
+
+    /// A clock that stands still until its hand, in microseconds since the epoch, is moved. The hand is never freed: clocks are copied to
+    /// every thread.
+    #[cfg(test)]
+    pub(crate) fn set(at: Timestamp) -> (Self, &'static AtomicU64) {
+        let hand: &AtomicU64 = Box::leak(Box::new(AtomicU64::new(at.as_micros())));
+        (Self { anchor: at, hand: Some(hand), ..Self::start() }, hand)
     }
 
     /// The present moment.
     pub fn now(&self) -> Timestamp {
+        #[cfg(test)]
+        if let Some(hand) = self.hand {
+            return Timestamp::from_micros(hand.load(Ordering::Acquire));
+        }
         self.anchor + self.started.elapsed()
     }
 

@@ -397,6 +397,9 @@ fn log_sensor(sensor: &Sensor, log: &LogSensor) -> String {
         log.lines,
         log.lines.saturating_sub(log.read)
     );
+    if log.unread_durations > 0 {
+        text += &format!(", {} with an unreadable duration", log.unread_durations);
+    }
     if log.late > 0 {
         text += &format!(", {} too old", log.late);
     }

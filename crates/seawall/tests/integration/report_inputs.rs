@@ -23,6 +23,53 @@ fn check_line(content: &[u8], requests: u64, unread: u64, reason: Option<&str>) 
 }
 
 #[test]
+fn lines_that_a_container_runtime_split_are_requests_once() {
+    let mut content = String::new();
+    for number in 0..100 {
+        let line = format!(
+            "192.0.2.{number} - - [01/Jun/2024:12:00:00 +0000] \"GET /a?{:b<40000} HTTP/1.1\" 200 10 \"-\" \"A\"",
+            number
+        );
+        let parts: Vec<&str> = [&line[..16_384], &line[16_384..32_768], &line[32_768..]].into();
+        for (part, mark) in parts.iter().zip(["P", "P", "F"]) {
+            content += &format!("2024-06-01T12:00:00.5Z stdout {mark} {part}\n");
+        }
+    }
+    let report = check_line(content.as_bytes(), 100, 200, Some("part"));
+    assert_eq!(panel(&report, "clients")["distinct"], 100);
+    assert_eq!(panel(&report, "paths")["rows"][0]["hits"], 100);
+}
+
+#[test]
+fn what_journalctl_writes_as_json_is_read() {
+    let entry = |message: &str| {
+        format!(
+            "{{\"__CURSOR\":\"s=1\",\"__REALTIME_TIMESTAMP\":\"1717243200000000\",\"MESSAGE\":\"{}\",\"_HOSTNAME\":\"a\"}}\n",
+            message.replace('"', "\\\"")
+        )
+    };
+    let request = entry("192.0.2.1 - - [01/Jun/2024:12:00:00 +0000] \"GET /a HTTP/1.1\" 200 10 \"-\" \"A\"");
+    let content = [request.repeat(20), entry("Started nginx.service.")].concat();
+    let report = check_line(content.as_bytes(), 20, 1, Some("no-timestamp"));
+    assert_eq!(report["inputs"][0]["format"], "combined");
+    assert_eq!(panel(&report, "paths")["rows"][0]["value"], "/a");
+}
+
+#[test]
+fn durations_that_are_none_are_counted_and_shown() {
+    let line = |time: &str| {
+        format!("192.0.2.1 - - [01/Jun/2024:12:00:00 +0000] \"GET / HTTP/1.1\" 200 10 \"-\" \"A\" rt={time}\n")
+    };
+    let content = [line("0.5"), line("-"), line("fast"), line("12ms")].concat();
+    let report = check_line(content.as_bytes(), 4, 0, None);
+    assert_eq!(report["totals"]["durations_unread"], 2);
+    assert_eq!(report["totals"]["duration_unread_first"], "standard input:3");
+    let output = run_with_input(&["-"], content.as_bytes());
+    let shown = text(&output.stdout);
+    assert!(shown.contains("unreadable in 2 requests, the first in standard input:3"), "{shown}");
+}
+
+#[test]
 fn nuls_and_other_bytes_are_values_like_any() {
     let odd = b"192.0.2.1 - - [01/Jun/2024:12:00:00 +0000] \"GET /a\0b\xFF\xFE HTTP/1.1\" 200 10 \"-\" \"\xF0\x28\"\n";
     let report = check_line(odd, 1, 0, None);

@@ -25,9 +25,12 @@ pub(super) fn read<'a>(line: &'a [u8], layout: &mut Layout) -> Result<Entry<'a>,
     let request_line = cursor.quoted(Reason::NoRequest)?;
     let outcome = fields::status(cursor.word().ok_or(Reason::NoStatus)?)?;
     let bytes = fields::size(cursor.word().ok_or(Reason::NoSize)?)?;
+    let has_quotes = cursor.at_quote();
     let headers = read_headers(&mut cursor)?;
     let (mut referer, mut user_agent) = headers.unwrap_or_default();
-    let further = if headers.is_some() { Further::read(cursor.rest) } else { Further::default() };
+    // One text in quotes behind the common fields may be what a client sent, and says nothing of what follows it.
+    let has_further = headers.is_some() || !has_quotes;
+    let further = if has_further { Further::read(cursor.rest) } else { Further::default() };
     if further.is_of_haproxy {
         // It has quotes with nothing between them where others have these.
         referer = referer.and_then(fields::present);
@@ -45,6 +48,7 @@ pub(super) fn read<'a>(line: &'a [u8], layout: &mut Layout) -> Result<Entry<'a>,
         (true, true) => Format::VhostCombined,
     };
     let whole = further.number.and_then(|number| learnt.numbers.read(number, bytes, named.method));
+    let is_no_time = further.no_number.is_some_and(|word| fields::is_no_duration(word, Unit::Microseconds));
     let parts = Parts {
         at: Some(at),
         client,
@@ -55,6 +59,7 @@ pub(super) fn read<'a>(line: &'a [u8], layout: &mut Layout) -> Result<Entry<'a>,
         bytes,
         request_time: further.request_time.or(whole),
         upstream_time: further.upstream_time,
+        is_duration_unreadable: further.is_duration_unreadable || (learnt.numbers.are_times() && is_no_time),
     };
     let encoding = if cursor.escaped { Encoding::Backslash } else { Encoding::Plain };
     // Nothing is learnt from what is no line.
@@ -71,7 +76,11 @@ struct Further<'a> {
     upstream_time: Option<Duration>,
     /// A whole number that comes first: only the others of the log tell what it is.
     number: Option<u64>,
+    /// What stands in its place and is none.
+    no_number: Option<&'a [u8]>,
     is_of_haproxy: bool,
+    /// Whether what is named as a time is none.
+    is_duration_unreadable: bool,
 }
 
 /// Fields that are looked at behind those of a combined line.
@@ -140,17 +149,26 @@ impl<'a> Further<'a> {
     /// Takes `rt=0.005`, `urt="0.001, 0.250"`, and `sn="…"`, before which `main_ext` of nginx's handbooks has the host in quotes.
     fn take_named(&mut self, name: &[u8], value: &'a [u8], quoted_before: Option<&'a [u8]>) {
         match name {
-            b"rt" | b"request_time" => self.request_time = fields::duration(value, Unit::Seconds),
-            b"ut" | b"urt" | b"upstream_response_time" => self.upstream_time = fields::duration(value, Unit::Seconds),
+            b"rt" | b"request_time" => {
+                self.request_time = fields::duration(value, Unit::Seconds);
+                self.is_duration_unreadable |= fields::is_no_duration(value, Unit::Seconds);
+            }
+            b"ut" | b"urt" | b"upstream_response_time" => {
+                self.upstream_time = fields::duration(value, Unit::Seconds);
+                self.is_duration_unreadable |= fields::is_no_duration(value, Unit::Seconds);
+            }
             b"sn" => self.host = quoted_before.filter(|host| *host != b"-").map(request_line::without_port),
             _ => {}
         }
     }
 
     /// Takes a whole number, or Apache's `%T/%D`, in which the one bears the other out.
-    fn take_whole(&mut self, word: &[u8]) {
+    fn take_whole(&mut self, word: &'a [u8]) {
         match memchr::memchr(b'/', word).map(|at| (&word[..at], &word[at + 1..])) {
-            None => self.number = fields::integer(word),
+            None => {
+                self.number = fields::integer(word);
+                self.no_number = Some(word).filter(|_| self.number.is_none());
+            }
             Some((seconds, micros)) => {
                 let (Some(seconds), Some(micros)) = (fields::integer(seconds), fields::integer(micros)) else { return };
                 if micros / 1_000_000 == seconds {

@@ -1,5 +1,5 @@
-//! What others write around a server's line: syslog, Docker, the container runtimes of Kubernetes, docker compose, and the times that
-//! their tools put before lines.
+//! What others write around a server's line: syslog, the systemd journal, Docker, the container runtimes of Kubernetes, docker compose,
+//! kubectl, and the times that their tools put before lines.
 
 use super::json::{self, Value};
 use super::restore::unescape_json;
@@ -8,35 +8,91 @@ use super::time;
 /// How far into a line a colon or a bar may end such a prefix.
 const PREFIX_BYTES_MAX: usize = 160;
 
-/// What is inside. Docker's own files hold the line as a JSON text, which is written into `buffer`.
+/// What is inside. Docker's own files and the journal hold the line as a JSON text, which is written into `buffer`.
 pub(super) fn unwrap<'a>(line: &'a [u8], buffer: &'a mut Vec<u8>) -> Option<&'a [u8]> {
     if line.first() == Some(&b'{') {
-        return docker(line, buffer);
+        return if docker(line, buffer).is_some() || journal(line, buffer).is_some() {
+            Some(buffer.trim_ascii_end())
+        } else {
+            None
+        };
     }
-    container_runtime(line).or_else(|| syslog(line)).or_else(|| compose(line))
+    container_runtime(line)
+        .map(|entry| entry.text)
+        .or_else(|| syslog(line))
+        .or_else(|| compose(line))
+        .or_else(|| kubectl(line))
+}
+
+/// What a container runtime writes of a line, or of a part of one.
+pub(super) struct ContainerEntry<'a> {
+    /// 0 is standard output, 1 is standard error.
+    pub(super) stream: usize,
+    /// With its line break, where it has one.
+    pub(super) text: &'a [u8],
+    /// Whether it is marked as a part that others follow.
+    pub(super) is_partial: bool,
+}
+
+fn stream(name: &[u8]) -> Option<usize> {
+    match name {
+        b"stdout" => Some(0),
+        b"stderr" => Some(1),
+        _ => None,
+    }
 }
 
 /// `{"log":"…\n","stream":"stdout","time":"2025-12-31T17:37:40Z"}`
-fn docker<'a>(line: &'a [u8], buffer: &'a mut Vec<u8>) -> Option<&'a [u8]> {
-    let mut log = None;
-    let mut has_stream = false;
+pub(super) fn docker<'a>(line: &'a [u8], buffer: &'a mut Vec<u8>) -> Option<ContainerEntry<'a>> {
+    let (mut log, mut name) = (None, None);
     json::members(line, |key, value| match (key, value) {
         (b"log", Value::Text(text)) => log = Some(text),
-        (b"stream", _) => has_stream = true,
+        (b"stream", Value::Text(text)) => name = Some(text),
         _ => {}
     })?;
-    let log = log.filter(|_| has_stream)?;
+    let (log, stream) = (log?, stream(name?)?);
     buffer.clear();
     unescape_json(log, buffer);
-    Some(buffer.trim_ascii_end())
+    Some(ContainerEntry { stream, text: buffer, is_partial: false })
+}
+
+/// `{"__CURSOR":"…","MESSAGE":"…",…}`, as `journalctl -o json` writes entries: the text of one line, which is written into `buffer`.
+fn journal(line: &[u8], buffer: &mut Vec<u8>) -> Option<()> {
+    let (mut message, mut is_entry) = (None, false);
+    json::members(line, |key, value| match (key, value) {
+        (b"MESSAGE", value) => message = Some(value),
+        (b"__CURSOR" | b"__REALTIME_TIMESTAMP", _) => is_entry = true,
+        _ => {}
+    })?;
+    buffer.clear();
+    match message.filter(|_| is_entry)? {
+        Value::Text(text) => unescape_json(text, buffer),
+        // What is no UTF-8 is written as numbers.
+        Value::List(bytes) => {
+            let mut are_bytes = true;
+            json::elements(bytes, |byte| match byte {
+                Value::Bare(number) => match str::from_utf8(number).ok().and_then(|number| number.parse().ok()) {
+                    Some(byte) => buffer.push(byte),
+                    None => are_bytes = false,
+                },
+                _ => are_bytes = false,
+            })?;
+            if !are_bytes {
+                return None;
+            }
+        }
+        _ => return None,
+    }
+    // Several lines would be several requests, and an entry is one.
+    memchr::memchr(b'\n', buffer.trim_ascii_end()).is_none().then_some(())
 }
 
 /// `2025-12-31T17:37:40.493035218+01:00 stdout F …`, as CRI has it.
-fn container_runtime(line: &[u8]) -> Option<&[u8]> {
+pub(super) fn container_runtime(line: &[u8]) -> Option<ContainerEntry<'_>> {
     let mut words = line.splitn(4, |byte| *byte == b' ');
-    let (at, stream, kind, rest) = (words.next()?, words.next()?, words.next()?, words.next()?);
-    let is_ours = matches!(stream, b"stdout" | b"stderr") && matches!(kind, b"F" | b"P");
-    (is_ours && time::iso(at).is_some()).then_some(rest)
+    let (at, name, kind, text) = (words.next()?, words.next()?, words.next()?, words.next()?);
+    let stream = stream(name).filter(|_| matches!(kind, b"F" | b"P"))?;
+    time::iso(at).map(|_| ContainerEntry { stream, text, is_partial: kind == b"P" })
 }
 
 /// RFC 3164 (`<134>Feb 25 16:19:49 host program[7]: …`), with or without priority, and without the host, as HAProxy (`format local`, its
@@ -60,9 +116,9 @@ fn syslog(line: &[u8]) -> Option<&[u8]> {
     has_priority.then(|| behind_program(rest).unwrap_or(rest))
 }
 
-/// Whether a line begins with a priority of syslog, which the name of a host may look like.
-pub(super) fn has_priority(line: &[u8]) -> bool {
-    line.strip_prefix(b"<").and_then(behind_priority).is_some()
+/// Whether a line begins as the name of a host might: with a priority of syslog, or with the name of a pod.
+pub(super) fn looks_like_host(line: &[u8]) -> bool {
+    line.strip_prefix(b"<").and_then(behind_priority).is_some() || kubectl(line).is_some()
 }
 
 /// What follows `134>`, which is no space.
@@ -156,6 +212,18 @@ fn compose(line: &[u8]) -> Option<&[u8]> {
     (!name.is_empty() && name.iter().all(is_name)).then(|| behind_time(inside).unwrap_or(inside))
 }
 
+/// `[pod/name/container] …`, as `kubectl logs --prefix` shows logs, with times or without.
+fn kubectl(line: &[u8]) -> Option<&[u8]> {
+    let rest = line.strip_prefix(b"[pod/")?;
+    let end = memchr::memmem::find(&rest[..rest.len().min(2 * PREFIX_BYTES_MAX)], b"] ")?;
+    let is_name = |name: &[u8]| {
+        !name.is_empty() && name.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.'))
+    };
+    let (pod, container) = rest.split_at_checked(memchr::memchr(b'/', &rest[..end])?)?;
+    let inside = &rest[end + 2..];
+    (is_name(pod) && is_name(&container[1..end - pod.len()])).then(|| behind_time(inside).unwrap_or(inside))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -190,8 +258,23 @@ mod tests {
             ("caddy  | inside", Some("inside")),
             ("web-1  | 2025-12-31T17:37:40.493035218Z inside more", Some("inside more")),
             ("a b | inside", None),
+            ("[pod/web-7d9c-x2x/nginx] inside more", Some("inside more")),
+            ("[pod/web-7d9c-x2x/nginx] 2025-12-31T17:37:40.493035218Z inside more", Some("inside more")),
+            ("[pod/web/nginx]inside", None),
+            ("[pod/web] inside", None),
+            ("[pod/web/] inside", None),
+            ("[pod//nginx] inside", None),
+            ("[pod/we b/nginx] inside", None),
             (r#"{"log":"in\"side\u0041\n","stream":"stdout","time":"2025-12-31T17:37:40Z"}"#, Some("in\"sideA")),
             (r#"{"log":"inside"}"#, None),
+            (r#"{"__CURSOR":"s=1","PRIORITY":"6","MESSAGE":"in\"side \u00e9"}"#, Some("in\"side é")),
+            (r#"{"MESSAGE":[105,110,255,115],"__REALTIME_TIMESTAMP":"1767199060493035"}"#, Some("in\u{fffd}s")),
+            (r#"{"__CURSOR":"s=1","MESSAGE":[105,300]}"#, None),
+            (r#"{"__CURSOR":"s=1","MESSAGE":["inside","inside"]}"#, None),
+            (r#"{"__CURSOR":"s=1","MESSAGE":"in\nside"}"#, None),
+            (r#"{"__CURSOR":"s=1","MESSAGE":null}"#, None),
+            (r#"{"__CURSOR":"s=1"}"#, None),
+            (r#"{"MESSAGE":"inside"}"#, None),
             ("", None),
             ("<", None),
             ("<9999999>Feb 25 16:19:49 host program: inside", None),

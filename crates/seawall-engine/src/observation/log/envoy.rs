@@ -55,6 +55,7 @@ pub(super) fn read(line: &[u8]) -> Result<Entry<'_>, Reason> {
         bytes,
         request_time: fields::duration(total, Unit::Milliseconds),
         upstream_time: fields::duration(upstream, Unit::Milliseconds),
+        is_duration_unreadable: [total, upstream].iter().any(|time| fields::is_no_duration(time, Unit::Milliseconds)),
     };
     parts.into_entry(Format::Envoy, if cursor.escaped { Encoding::Backslash } else { Encoding::Plain })
 }

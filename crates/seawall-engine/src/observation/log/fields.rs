@@ -18,7 +18,13 @@ pub(super) fn address(field: &[u8]) -> Option<ClientAddress> {
     if let Some(address) = dotted(field) {
         return Some(ClientAddress::new(IpAddr::V4(address)));
     }
+    // Windows adds in which network an address counts that is one of the link: `fe80::1%5`.
+    let (field, zone) = field.split_at(memchr::memchr(b'%', field).unwrap_or(field.len()));
     let address: IpAddr = str::from_utf8(field).ok()?.parse().ok()?;
+    let is_zone = zone.len() > 1 && address.is_ipv6() && zone[1..].iter().all(u8::is_ascii_alphanumeric);
+    if !zone.is_empty() && !is_zone {
+        return None;
+    }
     Some(ClientAddress::new(address))
 }
 
@@ -113,6 +119,44 @@ pub(super) fn duration(field: &[u8], unit: Unit) -> Option<Duration> {
     sum.map(Duration::from_nanos)
 }
 
+/// A length of time as Go writes it, each part with its unit: `1.5ms`, `250µs`, `1m2.5s`.
+pub(super) fn go_duration(field: &[u8]) -> Option<Duration> {
+    let mut rest = field;
+    let mut sum = None;
+    while !rest.is_empty() {
+        let digits = rest.iter().take_while(|byte| byte.is_ascii_digit() || **byte == b'.').count();
+        let (number, after) = rest.split_at(digits);
+        let letters = after.iter().take_while(|byte| !byte.is_ascii_digit()).count();
+        let (name, after) = after.split_at(letters);
+        let (unit, factor) = match name {
+            b"ns" => (Unit::Nanoseconds, 1),
+            // The sign for micro, the Greek letter, and what JSON may make of the former.
+            b"us" | b"\xC2\xB5s" | b"\xCE\xBCs" => (Unit::Microseconds, 1),
+            b"ms" => (Unit::Milliseconds, 1),
+            b"s" => (Unit::Seconds, 1),
+            b"m" => (Unit::Seconds, 60),
+            b"h" => (Unit::Seconds, 3600),
+            _ => return None,
+        };
+        let part = decimal(number, unit)?.checked_mul(factor)?;
+        sum = Some(sum.unwrap_or(0_u64).checked_add(part)?);
+        rest = after;
+    }
+    sum.map(Duration::from_nanos)
+}
+
+/// Whether a text that stands where a length of time should be is none, nor one of the ways to say that there was none: `-`, nothing, or
+/// a negative number.
+pub(super) fn is_no_duration(field: &[u8], unit: Unit) -> bool {
+    let is_absent = |part: &[u8]| match part {
+        b"" | b"-" => true,
+        [b'-', number @ ..] => decimal(number, unit).is_some(),
+        _ => false,
+    };
+    duration(field, unit).is_none()
+        && !field.split(|byte| matches!(byte, b',' | b':')).map(<[u8]>::trim_ascii).all(is_absent)
+}
+
 /// Nanoseconds of a decimal number of a unit.
 fn decimal(part: &[u8], unit: Unit) -> Option<u64> {
     let digits: usize = match unit {
@@ -157,7 +201,11 @@ mod tests {
         ] {
             assert_eq!(address_with_port(field.as_bytes()), expected(address), "{field}");
         }
-        for field in ["", "-", "a.example:80", "[2001:db8::1", "192.0.2.1:80:80"] {
+        assert_eq!(address(b"fe80::1%5"), expected("fe80::1"));
+        assert_eq!(address_with_port(b"[fe80::1%eth0]:80"), expected("fe80::1"));
+        for field in
+            ["192.0.2.1%5", "fe80::1%", "fe80::1%5%6", "%5", "", "-", "a.example:80", "[2001:db8::1", "192.0.2.1:80:80"]
+        {
             assert_eq!(address_with_port(field.as_bytes()), None, "{field}");
         }
         assert_eq!(last_forwarded(b"203.0.113.7, [2001:db8::1]:80"), expected("2001:db8::1"));
@@ -174,6 +222,44 @@ mod tests {
         fn every_dotted_address_is_one(bits: u32) {
             let address = Ipv4Addr::from_bits(bits);
             prop_assert_eq!(dotted(address.to_string().as_bytes()), Some(address));
+        }
+    }
+
+    #[test]
+    fn lengths_of_time_with_their_units() {
+        for (field, nanoseconds) in [
+            ("1.5ms", Some(1_500_000)),
+            ("250µs", Some(250_000)),
+            ("2.701\u{3bc}s", Some(2_701)),
+            ("850ns", Some(850)),
+            ("0s", Some(0)),
+            ("1h1m2.5s", Some(3_662_500_000_000)),
+            ("", None),
+            ("5", None),
+            ("ms", None),
+            ("1.5 ms", None),
+            ("-1ms", None),
+            ("9999999999999h", None),
+        ] {
+            assert_eq!(go_duration(field.as_bytes()).map(|time| time.as_nanos()), nanoseconds, "{field}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_length_of_time_is_told_from_none() {
+        for (field, is_none) in [
+            ("0.005", false),
+            ("", false),
+            ("-", false),
+            ("-1", false),
+            ("-, -", false),
+            ("0.1, -", false),
+            ("fast", true),
+            ("1.5ms", true),
+            ("0.1, fast", true),
+            ("--1", true),
+        ] {
+            assert_eq!(is_no_duration(field.as_bytes(), Unit::Seconds), is_none, "{field}");
         }
     }
 

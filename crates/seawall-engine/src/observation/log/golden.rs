@@ -4,6 +4,7 @@ use super::*;
 
 mod envelopes;
 mod haproxy;
+mod json;
 mod w3c;
 
 /// What the last of `lines` says.
@@ -141,95 +142,70 @@ fn microseconds_of_apache_are_known_by_the_other_lines() {
 }
 
 #[test]
+fn times_behind_the_common_fields_are_known_as_those_behind_the_combined() {
+    let line =
+        |further: &str| format!(r#"192.0.2.1 - - [17/May/2015:10:05:03 +0000] "GET /a HTTP/1.1" 200 5{further}"#);
+    let read = |further: &str, time: &str| {
+        let common = "common | 1431857103.000000 | 192.0.2.1 | - | GET |  | /a | - | HTTP/1.1 | 200 | 5";
+        check(&[&line(further)], &format!("{common} | {time} | {time} | - | -"));
+        let vhost = "vhost-common | 1431857103.000000 | 192.0.2.1 | - | GET | a.example | /a | - | HTTP/1.1 | 200 | 5";
+        check(&[&format!("a.example {}", line(further))], &format!("{vhost} | {time} | {time} | - | -"));
+    };
+    read(" 3/3000250", "3.00025s");
+    read(" 4/3000250", "0ns");
+    read(" 0.250", "250ms");
+    read(" rt=0.250", "250ms");
+    read(" 250", "0ns");
+    // What a client may have sent.
+    read(r#" "203.0.113.7" 0.250"#, "0ns");
+    let mut lines: Vec<String> = (0..120)
+        .map(|n| line(&format!(" {}", if n % 7 == 0 { 90_000 + 800 * n } else { 300 })).replace(" 5 ", " 5000 "))
+        .collect();
+    lines.push(line(" 250000"));
+    let shown = show(&lines.iter().map(String::as_str).collect::<Vec<_>>());
+    assert!(shown.contains("200 | 5 | 250ms | 250ms"), "{shown}");
+    // Once that is known, so is what is no time there.
+    let mut reader = Reader::default();
+    let mut is_unreadable = |line: &str| reader.read(line.as_bytes()).map(|entry| entry.is_duration_unreadable);
+    assert_eq!(is_unreadable(&line(" fast")), Ok(false), "it may be anything");
+    assert!(lines.iter().all(|line| is_unreadable(line) == Ok(false)));
+    assert_eq!(
+        (is_unreadable(&line(" fast")), is_unreadable(&line(" -")), is_unreadable(&line(""))),
+        (Ok(true), Ok(false), Ok(false))
+    );
+}
+
+#[test]
+fn what_is_no_time_where_one_should_be_is_told() {
+    let combined = r#"192.0.2.1 - - [17/May/2015:10:05:03 +0000] "GET /a HTTP/1.1" 200 5 "-" "A/1""#;
+    let json = r#"{"msec":1714557601.250,"remote_addr":"192.0.2.1","request":"GET /a HTTP/1.1","status":200"#;
+    let caddy = r#"{"ts":1693840791.75,"request":{"remote_ip":"192.0.2.1","method":"GET","uri":"/a"},"status":200"#;
+    let custom: FormatChoice = r#"%h %l %u %t "%r" %>s %b %D"#.parse().expect("a format");
+    let common = combined.trim_end_matches(r#" "-" "A/1""#);
+    for (reader, line, is_unreadable) in [
+        (Reader::default(), combined.to_owned(), false),
+        (Reader::default(), format!("{combined} rt=0.5 urt=-"), false),
+        (Reader::default(), format!("{combined} rt=fast"), true),
+        (Reader::default(), format!("{combined} rt=0.5 urt=\"0.1, fast\""), true),
+        (Reader::default(), format!(r#"{json},"request_time":"0.005"}}"#), false),
+        (Reader::default(), format!(r#"{json},"request_time":"","upstream_response_time":"-"}}"#), false),
+        (Reader::default(), format!(r#"{json},"request_time":"fast"}}"#), true),
+        (Reader::default(), format!(r#"{caddy},"duration":"fast"}}"#), true),
+        (Reader::of(custom.clone()), format!("{common} 1500"), false),
+        (Reader::of(custom.clone()), format!("{common} -"), false),
+        (Reader::of(custom), format!("{common} 1500us"), true),
+    ] {
+        let mut reader = reader;
+        let entry = reader.read(line.as_bytes()).expect("a line");
+        assert_eq!(entry.is_duration_unreadable, is_unreadable, "{line}");
+    }
+}
+
+#[test]
 fn lighttpd_has_the_host_in_the_second_field() {
     check(
         &[r#"192.0.2.1 www.example.org - [17/May/2015:10:05:03 +0000] "GET /a HTTP/1.1" 200 5 "-" "A/1""#],
         "vhost-combined | 1431857103.000000 | 192.0.2.1 | - | GET | www.example.org | /a | - | HTTP/1.1 | 200 | 5 | 0ns | 0ns | A/1 | -",
-    );
-}
-
-#[test]
-fn nginx_in_json() {
-    check(
-        &[
-            r#"{"time":"2024-05-01T12:00:01+02:00","remote_addr":"192.0.2.1","request":"GET /a?b=\"c\" HTTP/2.0","status": "200","body_bytes_sent":"512","request_time":"0.005","upstream_response_time":"0.004","http_user_agent":"A\/1 \u00e9","http_referer":"","http_x_forwarded_for":"203.0.113.7","host":"Example.org"}"#,
-        ],
-        "json | 1714557601.000000 | 192.0.2.1 | 203.0.113.7 | GET | example.org | /a | b=\"c\" | HTTP/2.0 | 200 | 512 | 5ms | 4ms | A/1 é | -",
-    );
-    check(
-        &[
-            r#"{"msec":1714557601.250,"remote_addr":"2001:db8::1","request_method":"POST","request_uri":"/a?b","server_protocol":"HTTP/1.1","status":404,"bytes_sent":7}"#,
-        ],
-        "json | 1714557601.250000 | 2001:db8::1 | - | POST |  | /a | b | HTTP/1.1 | 404 | 7 | 0ns | 0ns | - | -",
-    );
-}
-
-#[test]
-fn json_says_what_the_client_asked_for_in_the_field_that_is_nearest_to_it() {
-    let read = |members: &str, expected: &str| {
-        let line = format!(r#"{{"time":"2024-05-01T10:00:01Z","remote_addr":"192.0.2.1",{members},"status":200}}"#);
-        let shown = show(&[&line]);
-        let fields: Vec<&str> = shown.split(" | ").collect();
-        assert_eq!(fields.get(4..9).map(|fields| fields.join(" ")).as_deref(), Some(expected), "{line}");
-    };
-    let asked = "GET  /wp-login.php a=b HTTP/1.1";
-    read(r#""request":"GET /wp-login.php?a=b HTTP/1.1","uri":"/index.php","args":"a=b""#, asked);
-    read(r#""uri":"/index.php","args":"a=b","request":"GET /wp-login.php?a=b HTTP/1.1""#, asked);
-    read(r#""request_uri":"/wp-login.php?a=b","uri":"/index.php","request_method":"GET""#, asked);
-    read(r#""url":"/x","request_uri":"/wp-login.php?a=b","path":"/y","method":"GET""#, asked);
-    read(r#""uri":"/a","path":"/b","args":"c","method":"GET""#, "GET  /a c HTTP/1.1");
-    read(r#""request":"-","path":"/b","method":"GET""#, "GET  /b - HTTP/0.9");
-    // As some who write JSON do, with a backslash before each slash.
-    read(r#""request":"GET \/wp-login.php?a=b HTTP\/1.1""#, asked);
-    read(r#""request":"GET http:\/\/a.example:80\/x?y HTTP\/2.0""#, "GET a.example /x y HTTP/2.0");
-    read(r#""request_uri":"\/wp-login.php?a=b","method":"GET","server_protocol":"HTTP\/1.1""#, asked);
-    // A backslash of the client's.
-    read(r#""request":"GET /a\\/b HTTP/1.1""#, r"GET  /a\/b - HTTP/1.1");
-}
-
-#[test]
-fn the_time_in_json_is_the_first_that_is_one() {
-    let at = |members: &str| {
-        let line = format!(r#"{{{members},"remote_addr":"192.0.2.1","request":"GET / HTTP/1.1","status":200}}"#);
-        show(&[&line]).split(" | ").nth(1).unwrap_or("none").to_owned()
-    };
-    for members in [
-        r#""ts":1714557601,"time":"2024-05-01T12:00:01+02:00""#,
-        r#""time":12,"timestamp":"2024-05-01T12:00:01+02:00""#,
-        r#""time":"0.005","msec":1714557601.000"#,
-        r#""time_local":"01\/May\/2024:10:00:01 +0000""#,
-    ] {
-        assert_eq!(at(members), "1714557601.000000", "{members}");
-    }
-    assert_eq!(at(r#""time":12"#), "none");
-}
-
-#[test]
-fn a_duration_in_json_has_a_unit_only_where_its_maker_is_known() {
-    let line = r#"{"method":"GET","path":"/orders","format":"html","controller":"OrdersController","status":200,"duration":58.33,"time":"2025-05-17T10:05:03Z","ip":"192.0.2.1"}"#;
-    let mut reader = Reader::default();
-    let entry = reader.read(line.as_bytes()).expect("a request");
-    assert!(!entry.is_timed && entry.observation.cost.connection_time.is_zero());
-}
-
-#[test]
-fn caddy() {
-    check(
-        &[
-            r#"{"level":"info","ts":1693840791.7564995,"logger":"http.log.access","msg":"handled request","request":{"remote_ip":"192.0.2.9","remote_port":"44790","client_ip":"192.0.2.1","proto":"HTTP/2.0","method":"GET","host":"example.org:8080","uri":"/a?b","headers":{"User-Agent":["curl/7.74.0"],"Referer":["https://a.example/"]}},"bytes_read":0,"duration":0.002701,"size":12,"status":200}"#,
-        ],
-        "caddy | 1693840791.756499 | 192.0.2.1 | - | GET | example.org | /a | b | HTTP/2.0 | 200 | 12 | 2.701ms | 2.701ms | curl/7.74.0 | https://a.example/",
-    );
-    check(&[r#"{"level":"info","ts":1693840791.75,"msg":"server running"}"#], "not-a-request");
-}
-
-#[test]
-fn traefik_in_json() {
-    check(
-        &[
-            r#"{"ClientAddr":"192.0.2.1:39496","ClientHost":"192.0.2.1","DownstreamContentSize":357,"DownstreamStatus":200,"Duration":357313,"OriginDuration":324669,"RequestHost":"example.org","RequestMethod":"GET","RequestPath":"/a?b","RequestProtocol":"HTTP/1.1","StartLocal":"2021-12-08T15:02:43.587782192+01:00","StartUTC":"2021-12-08T14:02:43.587782192Z","request_User-Agent":"A/1"}"#,
-        ],
-        "traefik | 1638972163.587782 | 192.0.2.1 | - | GET | example.org | /a | b | HTTP/1.1 | 200 | 357 | 357.313µs | 324.669µs | A/1 | -",
     );
 }
 
@@ -360,6 +336,54 @@ fn what_servers_write_of_malformed_requests() {
         &["1286536308.779    180 192.0.2.224 NONE/400 411 - /a?b - HIER_NONE/- -"],
         "squid | 1286536308.779000 | 192.0.2.224 | - |  |  | /a | b | HTTP/1.1 | 400 | 411 | 180ms | 180ms | - | -",
     );
+}
+
+#[test]
+fn names_that_goaccess_has_for_formats() {
+    let combined = r#"192.0.2.1 - - [17/May/2015:10:05:03 +0000] "GET /a HTTP/1.1" 200 5 "-" "A/1""#;
+    let cloud_storage = r#""1431857103250000","192.0.2.1","1","","GET","/a?b","200","0","512","82000","a.example","","A/1","AAANsUmq","GET_Object","bucket","a""#;
+    let balancer = r#"http 2023-04-26T12:23:00.186641Z app/name/id 192.0.2.1:44740 198.51.100.1:80 0.086 0.048 0.037 200 200 0 57 "GET http://a.example:80/a HTTP/1.1" "A/1" - - arn "Root=1""#;
+    let fields = "#Fields: date time c-ip cs-uri-stem";
+    for (name, line, format) in [
+        ("COMBINED", combined, "combined"),
+        ("Combined", combined, "combined"),
+        ("VCOMBINED", &format!("a.example:80 {combined}"), "vhost-combined"),
+        ("COMMON", &combined[..combined.len() - 10], "common"),
+        ("VCOMMON", &format!("a.example:80 {}", &combined[..combined.len() - 10]), "vhost-common"),
+        ("W3C", "2024-05-01 12:00:01 192.0.2.1 /a", "w3c"),
+        ("CLOUDFRONT", "2024-05-01 12:00:01 192.0.2.1 /a", "w3c"),
+        ("AWSELB", balancer, "aws-load-balancer"),
+        ("AWSALB", balancer, "aws-load-balancer"),
+        (
+            "AWSS3",
+            r#"79a5 bucket [06/Feb/2019:00:00:38 +0000] 192.0.2.3 79a59df 3E57 REST.GET.OBJECT key "GET /key HTTP/1.1" 200 - 2662 3462 70 10 "-" "A/1" -"#,
+            "aws-s3",
+        ),
+        ("SQUID", "1286536308.779    180 192.0.2.224 TCP_MISS/200 411 GET http://a.example/a - DIRECT/- -", "squid"),
+        (
+            "CADDY",
+            r#"{"ts":1693840791.75,"request":{"remote_ip":"192.0.2.9","method":"GET","uri":"/a"},"status":200}"#,
+            "caddy",
+        ),
+        ("TRAEFIKCLF", &format!(r#"{combined} 500 "r@docker" "http://198.51.100.3:80" 42ms"#), "combined"),
+        ("CLOUDSTORAGE", cloud_storage, "custom"),
+    ] {
+        let mut reader = Reader::of(name.parse().expect("a format"));
+        let _ = reader.read(fields.as_bytes());
+        let read = reader.read(line.as_bytes()).map(|entry| entry.format.name());
+        assert_eq!(read, Ok(format), "{name}: {line}");
+    }
+    let mut reader = Reader::of("CLOUDSTORAGE".parse().expect("a format"));
+    let entry = reader.read(cloud_storage.as_bytes()).expect("a line");
+    let Observation { at, client, request, cost, .. } = entry.observation;
+    assert_eq!(
+        (at.as_micros(), cost.bytes, cost.connection_time),
+        (1_431_857_103_250_000, 512, Duration::from_millis(82))
+    );
+    assert_eq!(client.map(|client| client.ip().to_string()).as_deref(), Some("192.0.2.1"));
+    assert_eq!((request.host, request.path, request.query), (&b"a.example"[..], &b"/a"[..], Some(&b"b"[..])));
+    assert_eq!((request.referer, request.user_agent), (None, Some(&b"A/1"[..])));
+    assert!(!entry.is_peer, "it is connected to Google");
 }
 
 #[test]

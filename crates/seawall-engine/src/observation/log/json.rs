@@ -4,8 +4,11 @@
 //! when somebody needs the request ([`super::restore`]). Ready-made parsers either build values or demand valid UTF-8, which
 //! nginx does not promise.
 
+use std::time::Duration;
+
 use super::fields::{self, Unit};
 use super::{Encoding, Entry, Format, Parts, Reason, request_line, time};
+use crate::address::ClientAddress;
 use crate::observation::{Outcome, Request, Version};
 use crate::units::Timestamp;
 
@@ -30,7 +33,7 @@ pub(super) enum Value<'a> {
 
 impl<'a> Value<'a> {
     /// A text or a number; none for `null`.
-    fn scalar(self) -> Option<&'a [u8]> {
+    pub(super) fn scalar(self) -> Option<&'a [u8]> {
         match self {
             Self::Text(text) => Some(text),
             Self::Bare(b"null") | Self::Object(_) | Self::List(_) => None,
@@ -59,8 +62,26 @@ pub(super) fn members<'a>(object: &'a [u8], mut visit: impl FnMut(&'a [u8], Valu
     }
 }
 
+/// Goes through the elements of a list. None when it is no clear JSON.
+pub(super) fn elements<'a>(list: &'a [u8], mut visit: impl FnMut(Value<'a>)) -> Option<()> {
+    let [b'[', rest @ ..] = list else { return None };
+    let mut rest = rest.trim_ascii_start();
+    if rest.first() == Some(&b']') {
+        return Some(());
+    }
+    loop {
+        let (found, after) = value(rest)?;
+        visit(found);
+        rest = match after.trim_ascii_start() {
+            [b',', rest @ ..] => rest.trim_ascii_start(),
+            [b']', ..] => return Some(()),
+            _ => return None,
+        };
+    }
+}
+
 /// The value that `text` begins with, and what follows it.
-fn value(text: &[u8]) -> Option<(Value<'_>, &[u8])> {
+pub(super) fn value(text: &[u8]) -> Option<(Value<'_>, &[u8])> {
     match text.first()? {
         b'"' => {
             let end = text_end(text)?;
@@ -122,11 +143,19 @@ struct Found<'a> {
     location: Option<&'a [u8]>,
     query: Option<&'a [u8]>,
     duration: Option<&'a [u8]>,
+    /// Whoever is connected, where that is said beside the client.
+    peer: Option<Option<ClientAddress>>,
 }
 
 /// Reads a line of any of [`FORMATS`].
 pub(super) fn read(line: &[u8]) -> Result<Entry<'_>, Reason> {
     let mut found = Found::default();
+    if let Some((at, object)) = console(line) {
+        (found.parts.at, found.has_time) = (moment(at), true);
+        members(object, |key, value| found.take(key, value)).ok_or(Reason::NoTimestamp)?;
+        // Who else writes so is not known.
+        return if found.format == Some(Format::Caddy) { found.finish() } else { Err(Reason::NoTimestamp) };
+    }
     // What follows the object is another's: some add the name of a container.
     members(line.trim_ascii(), |key, value| found.take(key, value)).ok_or(Reason::NoTimestamp)?;
     found.finish()
@@ -163,6 +192,7 @@ impl<'a> Found<'a> {
             | b"downstream_remote_address" => {
                 self.parts.client = self.parts.client.or_else(|| fields::address_with_port(text));
             }
+            b"realip_remote_addr" => self.peer = Some(fields::address_with_port(text)),
             b"ClientHost" => {
                 // Of several, those before were named by the client itself.
                 self.parts.client = fields::last_forwarded(text);
@@ -199,13 +229,13 @@ impl<'a> Found<'a> {
             b"http_referer" | b"http_referrer" | b"referer" | b"referrer" | b"request_Referer" => {
                 request.referer = fields::present(text);
             }
-            b"request_time" => self.parts.request_time = fields::duration(text, Unit::Seconds),
+            b"request_time" => self.parts.take_request_time(text, Unit::Seconds),
             b"duration" => self.duration = Some(text),
-            b"Duration" => self.parts.request_time = fields::duration(text, Unit::Nanoseconds),
-            b"upstream_response_time" => self.parts.upstream_time = fields::duration(text, Unit::Seconds),
-            b"OriginDuration" => self.parts.upstream_time = fields::duration(text, Unit::Nanoseconds),
+            b"Duration" => self.parts.take_request_time(text, Unit::Nanoseconds),
+            b"upstream_response_time" => self.parts.take_upstream_time(text, Unit::Seconds),
+            b"OriginDuration" => self.parts.take_upstream_time(text, Unit::Nanoseconds),
             b"x-envoy-upstream-service-time" | b"upstream_service_time" => {
-                self.parts.upstream_time = fields::duration(text, Unit::Milliseconds);
+                self.parts.take_upstream_time(text, Unit::Milliseconds);
             }
             _ => {}
         }
@@ -271,11 +301,18 @@ impl<'a> Found<'a> {
         self.parts.outcome = self.status.map_or(Ok(Outcome::Arrived), fields::status)?;
         if let Some(duration) = self.duration {
             // Others mean seconds or milliseconds, and do not say which.
-            self.parts.request_time = match format {
-                Format::Envoy => fields::duration(duration, Unit::Milliseconds),
-                Format::Caddy => fields::duration(duration, Unit::Seconds),
-                _ => self.parts.request_time,
-            };
+            match format {
+                Format::Envoy => self.parts.take_request_time(duration, Unit::Milliseconds),
+                Format::Caddy => match of_caddy(duration) {
+                    Some(time) => self.parts.request_time = Some(time),
+                    None => self.parts.take_request_time(duration, Unit::Seconds),
+                },
+                _ => {}
+            }
+        }
+        if let Some(peer) = self.peer {
+            let client = self.parts.client.or(peer);
+            (self.parts.client, self.parts.is_peer) = (client, self.parts.is_peer && client == peer);
         }
         let is_escaped = |text: &[u8]| memchr::memchr(b'\\', text).is_some();
         let request = &self.parts.request;
@@ -284,6 +321,29 @@ impl<'a> Found<'a> {
         let has_escapes = texts.into_iter().chain(optional.into_iter().flatten()).any(is_escaped);
         self.parts.into_entry(format, if has_escapes { Encoding::Json } else { Encoding::Plain })
     }
+}
+
+/// The time and the object of a line of Caddy's encoder for people: time, level, logger and message, and then what JSON would have, all
+/// parted by tabs.
+fn console(line: &[u8]) -> Option<(&[u8], &[u8])> {
+    if !line.first()?.is_ascii_digit() {
+        return None;
+    }
+    let at = &line[..memchr::memchr(b'\t', line)?];
+    let object = memchr::memmem::find(line, b"\t{")?;
+    Some((at, line[object + 1..].trim_ascii_end()))
+}
+
+/// What Caddy says of how long a request took, unless that is seconds: with its unit (`duration_format string`), or in nanoseconds
+/// (`nano`). No request takes a whole number of seconds above a thousand, and none less than a thousand nanoseconds.
+fn of_caddy(text: &[u8]) -> Option<Duration> {
+    if text.last().is_some_and(u8::is_ascii_digit) {
+        return fields::integer(text).filter(|nanoseconds| *nanoseconds >= 1_000).map(Duration::from_nanos);
+    }
+    if let Some((number, b"s")) = memchr::memmem::find(text, br"\u00b5").map(|at| (&text[..at], &text[at + 6..])) {
+        return fields::duration(number, Unit::Microseconds);
+    }
+    fields::go_duration(text)
 }
 
 fn moment(text: &[u8]) -> Option<Timestamp> {
@@ -298,7 +358,7 @@ fn moment(text: &[u8]) -> Option<Timestamp> {
         }
         return common(plain.get(..length)?);
     }
-    time::iso(text).or_else(|| time::epoch(text)).or_else(|| common(text))
+    time::iso(text).or_else(|| time::epoch(text)).or_else(|| common(text)).or_else(|| time::wall(text))
 }
 
 /// Also with a backslash before its slash.

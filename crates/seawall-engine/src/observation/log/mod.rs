@@ -28,6 +28,7 @@ mod reason;
 mod recognise;
 mod request_line;
 mod restore;
+mod split;
 mod squid;
 mod template;
 pub(crate) mod time;
@@ -38,6 +39,7 @@ use std::time::Duration;
 use super::{ClientHistory, Cost, Observation, Outcome, Request, Spent};
 use crate::address::ClientAddress;
 use crate::units::Timestamp;
+use fields::Unit;
 use layout::Layout;
 
 pub use addresses::{Addresses, CONTEXT_BYTES, FoundAddress, addresses};
@@ -47,6 +49,7 @@ pub use reader::{FormatChoice, FormatChoiceError, Reader};
 pub use reason::Reason;
 pub use recognise::{RECOGNITION_LINES_MAX, Recognition, recognise};
 pub use restore::restore;
+pub use split::unfinished_line;
 pub use template::{Template, TemplateError};
 pub use w3c::names_columns;
 
@@ -66,6 +69,8 @@ pub struct Entry<'a> {
     pub is_peer: bool,
     /// Whether the line says how long the request took; else the times of its cost are zero.
     pub is_timed: bool,
+    /// Whether something that is no time stands where its format has how long the request took.
+    pub is_duration_unreadable: bool,
     /// The format that the line is in.
     pub format: Format,
     /// How the request's texts were written down. Unless it is [`Encoding::Plain`], [`restore`] gives the request as the gate
@@ -102,6 +107,7 @@ struct Parts<'a> {
     bytes: u64,
     request_time: Option<Duration>,
     upstream_time: Option<Duration>,
+    is_duration_unreadable: bool,
 }
 
 impl Default for Parts<'_> {
@@ -116,11 +122,22 @@ impl Default for Parts<'_> {
             bytes: 0,
             request_time: None,
             upstream_time: None,
+            is_duration_unreadable: false,
         }
     }
 }
 
 impl<'a> Parts<'a> {
+    fn take_request_time(&mut self, field: &[u8], unit: Unit) {
+        self.request_time = fields::duration(field, unit);
+        self.is_duration_unreadable |= fields::is_no_duration(field, unit);
+    }
+
+    fn take_upstream_time(&mut self, field: &[u8], unit: Unit) {
+        self.upstream_time = fields::duration(field, unit);
+        self.is_duration_unreadable |= fields::is_no_duration(field, unit);
+    }
+
     fn into_entry(self, format: Format, encoding: Encoding) -> Result<Entry<'a>, Reason> {
         let is_timed = self.request_time.is_some();
         let request_time = self.request_time.unwrap_or_default();
@@ -146,8 +163,8 @@ impl<'a> Parts<'a> {
             Encoding::PlusHeaders | Encoding::PercentHeaders if !w3c::has_headers(&self.request) => Encoding::Plain,
             other => other,
         };
-        let Self { forwarded_for, is_peer, .. } = self;
-        Ok(Entry { observation, forwarded_for, is_peer, is_timed, format, encoding })
+        let Self { forwarded_for, is_peer, is_duration_unreadable, .. } = self;
+        Ok(Entry { observation, forwarded_for, is_peer, is_timed, is_duration_unreadable, format, encoding })
     }
 }
 
@@ -161,6 +178,7 @@ struct Family {
 const FAMILIES: &[Family] = &[
     Family { formats: combined::FORMATS, read: combined::read },
     Family { formats: json::FORMATS, read: |line, _| json::read(line) },
+    Family { formats: w3c::OBJECT_FORMATS, read: |line, _| w3c::read_object(line) },
     Family { formats: haproxy::FORMATS, read: |line, _| haproxy::read(line) },
     Family { formats: proxy_manager::FORMATS, read: |line, _| proxy_manager::read(line) },
     Family { formats: envoy::FORMATS, read: |line, _| envoy::read(line) },

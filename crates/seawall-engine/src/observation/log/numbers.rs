@@ -32,6 +32,11 @@ pub(super) struct Numbers {
 }
 
 impl Numbers {
+    /// Whether they are known to tell how long requests took.
+    pub(super) const fn are_times(&self) -> bool {
+        self.is_micros
+    }
+
     /// How long a request took, of which a whole number tells, if the numbers of its log are known to tell that.
     pub(super) fn read(&mut self, number: u64, bytes: u64, method: &[u8]) -> Option<Duration> {
         if !self.is_micros {

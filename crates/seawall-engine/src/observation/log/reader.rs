@@ -5,6 +5,7 @@ use std::str::FromStr;
 use thiserror::Error;
 
 use super::layout::{Layout, Layouts};
+use super::split::{Split, Taken};
 use super::w3c::{self, Columns, Directive};
 use super::{Entry, Format, LINE_BYTES_MAX, Reason, Recognition, Template, TemplateError, envelope, read_by_itself};
 
@@ -35,6 +36,24 @@ pub enum FormatChoiceError {
     Template(#[from] TemplateError),
 }
 
+/// The names that GoAccess has for formats, in capitals as its manual writes them; none for one that is read by a format string.
+const GOACCESS_PRESETS: [(&str, Option<Format>); 13] = [
+    ("COMBINED", Some(Format::Combined)),
+    ("VCOMBINED", Some(Format::VhostCombined)),
+    ("COMMON", Some(Format::Common)),
+    ("VCOMMON", Some(Format::VhostCommon)),
+    ("W3C", Some(Format::W3c)),
+    ("CLOUDFRONT", Some(Format::W3c)),
+    ("CLOUDSTORAGE", None),
+    ("AWSELB", Some(Format::AwsLoadBalancer)),
+    ("AWSALB", Some(Format::AwsLoadBalancer)),
+    ("AWSS3", Some(Format::AwsS3)),
+    ("SQUID", Some(Format::Squid)),
+    ("CADDY", Some(Format::Caddy)),
+    // Its other format is JSON, which is recognised.
+    ("TRAEFIKCLF", Some(Format::Combined)),
+];
+
 impl FromStr for FormatChoice {
     type Err = FormatChoiceError;
 
@@ -43,8 +62,15 @@ impl FromStr for FormatChoice {
         if let Some(format) = named().find(|format| format.name() == text) {
             return Ok(Self::Named(format));
         }
+        if let Some((_, preset)) = GOACCESS_PRESETS.iter().find(|(name, _)| name.eq_ignore_ascii_case(text)) {
+            return match preset {
+                Some(format) => Ok(Self::Named(*format)),
+                None => Ok(Self::Template(Template::cloud_storage()?)),
+            };
+        }
         if !text.contains(['%', '$']) {
-            let known: Vec<&str> = named().map(Format::name).collect();
+            let known = named().map(Format::name);
+            let known: Vec<&str> = known.chain(GOACCESS_PRESETS.iter().map(|(name, _)| *name)).collect();
             return Err(FormatChoiceError::Unknown { name: text.to_owned(), known: known.join(", ") });
         }
         Ok(Self::Template(Template::parse(text)?))
@@ -69,6 +95,7 @@ pub struct Reader {
     /// Whether the last line was in something else's, so that the next is unwrapped at once.
     is_wrapped: bool,
     unwrapped: Vec<u8>,
+    split: Split,
 }
 
 impl Reader {
@@ -103,18 +130,33 @@ impl Reader {
         self.layouts = recognition.layouts;
     }
 
+    /// Notes a line that is not to be read, so that what may be the rest of it is not read by itself.
+    pub fn pass_over(&mut self, line: &[u8]) {
+        self.split.pass_over(line);
+    }
+
+    /// Notes that lines were passed over of which nothing is known.
+    pub fn pass_over_unknown(&mut self) {
+        self.split.pass_over_unknown();
+    }
+
     /// Reads a line, without its line break.
     ///
     /// # Errors
     /// The [`Reason`] why the line cannot be read.
     pub fn read<'a>(&'a mut self, line: &'a [u8]) -> Result<Entry<'a>, Reason> {
-        if line.len() > LINE_BYTES_MAX {
-            return Err(Reason::TooLong);
+        let taken = self.split.take(line);
+        match taken {
+            Some(Taken::Part) => return Err(Reason::Part),
+            Some(Taken::TooLong) => return Err(Reason::TooLong),
+            None if line.len() > LINE_BYTES_MAX => return Err(Reason::TooLong),
+            Some(Taken::Whole) | None => {}
         }
         if line.trim_ascii().is_empty() {
             return Err(Reason::Empty);
         }
-        let Self { expected, is_strict, template, columns, date, is_by_columns, layouts, is_wrapped, unwrapped } = self;
+        let Self { expected, is_strict, template, columns, date, is_by_columns, layouts, is_wrapped, unwrapped, split } =
+            self;
         let day = *date;
         let mut read = |line: &'a [u8], layout: &mut Layout| {
             let result = match (&*template, &*columns) {
@@ -136,10 +178,15 @@ impl Reader {
                 _ => result,
             }
         };
-        // A priority that stands alone before the client would be read as a host, or as a client with an odd name.
-        let has_priority = !layouts.bare.begins_with_hosts() && envelope::has_priority(line);
+        if taken == Some(Taken::Whole) {
+            let entry = read(split.whole(), &mut layouts.wrapped);
+            *is_wrapped = entry.is_ok();
+            return entry;
+        }
+        // What stands alone before the client would be read as a host, or as a client with an odd name.
+        let is_marked = !layouts.bare.begins_with_hosts() && envelope::looks_like_host(line);
         let mut direct = None;
-        if !*is_wrapped && !has_priority {
+        if !*is_wrapped && !is_marked {
             let entry = read(line, &mut layouts.bare);
             // A line that is wrapped can be read as one whose client's name is long and odd.
             if entry.as_ref().is_ok_and(|entry| entry.observation.client.is_some()) {

@@ -16,6 +16,8 @@ pub enum Reason {
     OtherFormat,
     /// A directive of a W3C extended log: `#Fields: …`.
     Directive,
+    /// A part of a line that a container runtime split: it is read with its last part.
+    Part,
     /// No time stamp where any known format has one.
     NoTimestamp,
     /// The last `#Fields` names no column `date`, and no `#Date` came before it.
@@ -46,12 +48,13 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in order.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Empty,
         Self::TooLong,
         Self::DamagedEntry,
         Self::OtherFormat,
         Self::Directive,
+        Self::Part,
         Self::NoTimestamp,
         Self::NoDateColumn,
         Self::NoTimeColumn,
@@ -75,6 +78,7 @@ impl Reason {
             Self::DamagedEntry => "damaged-entry",
             Self::OtherFormat => "other-format",
             Self::Directive => "directive",
+            Self::Part => "part",
             Self::NoTimestamp => "no-timestamp",
             Self::NoDateColumn => "no-date-column",
             Self::NoTimeColumn => "no-time-column",
@@ -99,6 +103,7 @@ impl Reason {
             Self::DamagedEntry => "entry of the journal that is no JSON",
             Self::OtherFormat => "line in a format other than the one named",
             Self::Directive => "directive",
+            Self::Part => "part of a line that the container runtime split, read with its last part",
             Self::NoTimestamp => "no time stamp of a known format",
             Self::NoDateColumn => "#Fields names no column `date`, and no #Date came before it",
             Self::NoTimeColumn => "#Fields names no column `time`",
@@ -113,6 +118,13 @@ impl Reason {
             Self::NoSize => "line ends before the size",
             Self::WrongSize => "size is neither a number of bytes nor `-`",
         }
+    }
+}
+
+impl Reason {
+    /// Whether the line is meant to say something of a request, and it could not be read.
+    pub const fn is_failure(self) -> bool {
+        !matches!(self, Self::Empty | Self::Directive | Self::Part)
     }
 }
 

@@ -34,7 +34,7 @@ pub fn recognise<'a>(lines: impl IntoIterator<Item = &'a [u8]>) -> Option<Recogn
                     *count += usize::from(*format == entry.format);
                 }
             }
-            Err(Reason::Directive) => continue,
+            Err(Reason::Directive | Reason::Part) => continue,
             Err(_) => {}
         }
         looked_at += 1;

@@ -4,19 +4,22 @@
 //! $remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent $request_time
 //! %h %l %u %t "%r" %>s %b "%{Referer}i" "%{User-Agent}i" %D
 //! %h %^[%d:%t %^] "%r" %s %b "%R" "%u"
+//! {"ts":"%x","request":{"remote_ip":"%h","uri":"%U"},"status":"%s"}
 //! ```
 
 mod calendar;
 mod compile;
+mod object;
 
 use thiserror::Error;
 
 use super::fields::{self, Unit};
-use super::{Encoding, Entry, Format, Parts, Reason, request_line, time};
+use super::{Encoding, Entry, Format, Parts, Reason, json, request_line, time};
 use crate::address::ClientAddress;
 use crate::observation::{Request, Version};
 use crate::units::Timestamp;
 use calendar::{Calendar, Part};
+use object::Node;
 
 /// Pieces of one format string.
 const PIECES_MAX: usize = 128;
@@ -88,13 +91,29 @@ impl Field {
 enum Piece {
     Text(Vec<u8>),
     Field(Field),
+    /// White space, as much as there is.
+    Spaces,
+    /// Addresses that a client came by, with any of these characters around them and between them.
+    Addresses(Vec<u8>),
 }
 
 /// A compiled format string.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
-    pieces: Vec<Piece>,
+    form: Form,
+    /// Whether clients are connected to another machine, whose log it is.
+    is_remote: bool,
 }
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Form {
+    Line(Vec<Piece>),
+    /// The line is JSON.
+    Object(Node),
+}
+
+/// Google Cloud Storage, as GoAccess has it (`CLOUDSTORAGE`), with the host.
+const CLOUD_STORAGE: &str = r#""%x","%h",%^,%^,"%m","%U","%s",%^,"%b","%D","%v","%R","%u""#;
 
 /// Why a format string cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -141,6 +160,21 @@ pub enum TemplateError {
         /// Where it begins, from 1.
         column: usize,
     },
+    /// A directive that GoAccess does not have.
+    #[error(
+        "column {column}: GoAccess has no such directive; there are %x %d %t (time), %h ~h{{, }} (client), %r %m %U %q %H (request), %v, %s, %b, \
+         %R, %u, %D %T %L %n (durations), %e %C %M %K %k %^ (passed over) and %~ (spaces)"
+    )]
+    UnknownDirective {
+        /// Where it begins, from 1.
+        column: usize,
+    },
+    /// It begins as JSON does, and is none.
+    #[error(
+        "the format begins with a brace and is no JSON object; write one whose texts are formats of the values at their places: \
+         {{\"ts\":\"%x\",\"request\":{{\"remote_ip\":\"%h\",\"uri\":\"%U\"}},\"status\":\"%s\"}}"
+    )]
+    NotJson,
     /// It has more parts than any log.
     #[error("the format has more than {PIECES_MAX} parts")]
     TooLong,
@@ -156,30 +190,46 @@ impl Template {
         compile::compile(format)
     }
 
+    /// The format of Google Cloud Storage's access logs.
+    pub(super) fn cloud_storage() -> Result<Self, TemplateError> {
+        Ok(Self { is_remote: true, ..Self::parse(CLOUD_STORAGE)? })
+    }
+
     /// Reads a line.
     pub(super) fn read<'a>(&self, line: &'a [u8]) -> Result<Entry<'a>, Reason> {
         let mut values = Values::default();
-        let mut rest = line;
-        let mut pieces = self.pieces.iter().peekable();
-        while let Some(piece) = pieces.next() {
-            match piece {
-                Piece::Text(text) => rest = rest.strip_prefix(text.as_slice()).ok_or(Reason::TooFewFields)?,
-                Piece::Field(field) => {
-                    let stamp = || common_length(rest).filter(|_| *field == Field::Moment);
-                    let end = match (field.length().or_else(stamp), pieces.peek()) {
-                        (Some(length), _) => length,
-                        (None, Some(Piece::Text(text))) => find_end(rest, text).ok_or(Reason::TooFewFields)?,
-                        (None, Some(Piece::Field(_))) => slash(rest),
-                        (None, None) => rest.len(),
-                    };
-                    let (value, after) = rest.split_at_checked(end).ok_or(Reason::TooFewFields)?;
-                    values.take(*field, value)?;
-                    rest = after;
-                }
+        match &self.form {
+            Form::Line(pieces) => values.take_pieces(pieces, line)?,
+            Form::Object(node) => {
+                values.is_json = true;
+                node.read_line(line.trim_ascii(), &mut values)?;
             }
         }
-        values.finish()
+        let mut entry = values.finish()?;
+        entry.is_peer &= !self.is_remote;
+        Ok(entry)
     }
+}
+
+/// The addresses that a text begins with, and what follows them: `next`, where it is none of what stands around them. `-` stands for no
+/// address.
+fn addresses<'a>(text: &'a [u8], around: &[u8], next: &[u8]) -> (&'a [u8], &'a [u8]) {
+    let is_around = |byte: &u8| around.contains(byte);
+    let is_end = |byte: &u8| is_around(byte) || next.first() == Some(byte);
+    let skip = |from: usize| from + text[from..].iter().take_while(|byte| is_around(byte)).count();
+    let start = skip(0);
+    let mut end = start;
+    loop {
+        let at = skip(end);
+        let length = text[at..].iter().take_while(|byte| !is_end(byte)).count();
+        let word = text[at..at + length].trim_ascii();
+        let is_none = end == start && word == b"-";
+        if !is_none && fields::address_with_port(word).is_none() {
+            break;
+        }
+        end = at + length;
+    }
+    (&text[start..end], &text[end..])
 }
 
 /// The length of a time stamp of the common log format, which holds a space, with its brackets if it has them.
@@ -219,6 +269,7 @@ struct Values<'a> {
     /// Whether the target is known as the client sent it: a path or a query by itself may be what the server made of it.
     has_target: bool,
     is_escaped: bool,
+    is_json: bool,
 }
 
 /// Who asked, as each field that says so has it: none where there is no such field, and no address where it holds none.
@@ -234,7 +285,9 @@ impl<'a> Clients<'a> {
     /// Says who the client is, whether it is the other end of the connection, and who came by it if it is a proxy.
     fn settle(&self, parts: &mut Parts<'a>) {
         let Some(client) = self.known.or(self.peer) else {
-            (parts.client, parts.is_peer) = (self.named.and_then(fields::address_with_port), self.named.is_none());
+            let listed = || parts.forwarded_for.and_then(fields::last_forwarded);
+            parts.client = self.named.and_then(fields::address_with_port).or_else(listed);
+            parts.is_peer = self.named.is_none() && parts.client.is_none();
             return;
         };
         (parts.client, parts.is_peer) = (client, self.peer.is_none_or(|peer| client == peer));
@@ -243,6 +296,47 @@ impl<'a> Clients<'a> {
 }
 
 impl<'a> Values<'a> {
+    /// Takes what a text says, piece by piece.
+    fn take_pieces(&mut self, pieces: &[Piece], text: &'a [u8]) -> Result<(), Reason> {
+        let mut rest = text;
+        let mut pieces = pieces.iter().peekable();
+        while let Some(piece) = pieces.next() {
+            match piece {
+                Piece::Text(text) => rest = rest.strip_prefix(text.as_slice()).ok_or(Reason::TooFewFields)?,
+                Piece::Spaces => rest = rest.trim_ascii_start(),
+                Piece::Addresses(around) => {
+                    let next: &[u8] = if let Some(Piece::Text(text)) = pieces.peek() { text } else { b"\n" };
+                    let (list, after) = addresses(rest, around, next);
+                    self.take(Field::ForwardedFor, list)?;
+                    rest = after;
+                    // What stands around them belongs to them, unless it is what comes next.
+                    while let [byte, after @ ..] = rest
+                        && around.contains(byte)
+                        && !rest.starts_with(next)
+                    {
+                        rest = after;
+                    }
+                }
+                Piece::Field(field) => {
+                    let stamp = || common_length(rest).filter(|_| *field == Field::Moment);
+                    let end = match (field.length().or_else(stamp), pieces.peek()) {
+                        (Some(length), _) => length,
+                        (None, Some(Piece::Text(text))) => find_end(rest, text).ok_or(Reason::TooFewFields)?,
+                        (None, Some(Piece::Field(_))) => slash(rest),
+                        (None, Some(Piece::Spaces | Piece::Addresses(_))) => {
+                            rest.iter().position(u8::is_ascii_whitespace).unwrap_or(rest.len())
+                        }
+                        (None, None) => rest.len(),
+                    };
+                    let (value, after) = rest.split_at_checked(end).ok_or(Reason::TooFewFields)?;
+                    self.take(*field, value)?;
+                    rest = after;
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn take(&mut self, field: Field, text: &'a [u8]) -> Result<(), Reason> {
         let request = &mut self.parts.request;
         self.is_escaped |= memchr::memchr(b'\\', text).is_some();
@@ -287,8 +381,8 @@ impl<'a> Values<'a> {
             Field::Bytes => self.parts.bytes = fields::size(text)?,
             Field::UserAgent => request.user_agent = fields::present(text),
             Field::Referer => request.referer = fields::present(text),
-            Field::RequestTime(unit) => self.parts.request_time = fields::duration(text, unit),
-            Field::UpstreamTime(unit) => self.parts.upstream_time = fields::duration(text, unit),
+            Field::RequestTime(unit) => self.parts.take_request_time(text, unit),
+            Field::UpstreamTime(unit) => self.parts.take_upstream_time(text, unit),
             Field::QuestionMark | Field::Port | Field::Other => {}
         }
         Ok(())
@@ -304,7 +398,11 @@ impl<'a> Values<'a> {
         }
         self.clients.settle(&mut self.parts);
         self.parts.request.host = self.hosts.into_iter().find(|host| !host.is_empty()).unwrap_or_default();
-        let encoding = if self.is_escaped { Encoding::Backslash } else { Encoding::Plain };
+        let encoding = match (self.is_escaped, self.is_json) {
+            (false, _) => Encoding::Plain,
+            (true, false) => Encoding::Backslash,
+            (true, true) => Encoding::Json,
+        };
         self.parts.into_entry(Format::Custom, encoding)
     }
 }

@@ -73,6 +73,13 @@ pub(super) fn iso(text: &[u8]) -> Option<Timestamp> {
     moment(seconds - offset, fraction)
 }
 
+/// The moment of `2024/05/01 12:00:01.123`, as Caddy shows it to people: in the zone of its machine, which is taken for UTC.
+pub(super) fn wall(text: &[u8]) -> Option<Timestamp> {
+    let (date, [b' ', clock @ ..]) = text.split_first_chunk::<10>()? else { return None };
+    let [y1, y2, y3, y4, b'/', m1, m2, b'/', d1, d2] = *date else { return None };
+    date_and_time(&[y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2], clock)
+}
+
 /// The moment of a date and a time in two fields, as W3C extended logs have them: `2024-05-01` and `12:00:01`, in UTC.
 pub(super) fn date_and_time(date: &[u8], time: &[u8]) -> Option<Timestamp> {
     let (time, rest) = time.split_first_chunk::<8>()?;
@@ -315,6 +322,8 @@ mod tests {
         ] {
             assert_eq!(written(text.as_bytes()).map(Timestamp::as_seconds), expected, "{text}");
         }
+        assert_eq!(micros(wall(b"2019/02/25 16:19:48.143")), Some(1_551_111_588_143_000));
+        assert_eq!(micros(wall(b"2019-02-25 16:19:48")), None);
         assert_eq!(micros(zoneless(b"25/Feb/2019:16:19:48.143")), Some(1_551_111_588_143_000));
         assert_eq!(micros(zoneless(b"25/Feb/2019:16:19:48x")), None);
         assert_eq!(micros(date_and_time(b"2019-02-25", b"16:19:48")), Some(1_551_111_588_000_000));

@@ -7,11 +7,14 @@
 //! ```
 
 use super::fields::{self, Unit};
-use super::{Encoding, Entry, Format, Parts, Reason, request_line, time};
+use super::{Encoding, Entry, Format, Parts, Reason, json, request_line, time};
 use crate::observation::{Request, Version};
 
 /// Columns in one log.
 const COLUMNS_MAX: usize = 64;
+
+/// The format that [`read_object`] reads.
+pub(super) const OBJECT_FORMATS: &[Format] = &[Format::W3c];
 
 /// What a column holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,8 +138,7 @@ impl Columns {
         if let Some(missing) = self.missing {
             return Err(missing);
         }
-        let mut parts = Parts { is_peer: !self.is_cloudfront, ..Parts::default() };
-        let (mut own_date, mut clock, mut status) = (None, None, None);
+        let mut values = Values::new(self.is_cloudfront);
         let words = self.words(line);
         // Who parts columns otherwise, or quotes them, can write spaces as they are.
         let mut encoding = match (self.is_cloudfront, words.separator) {
@@ -151,52 +153,104 @@ impl Columns {
             if was_quoted && matches!(column, Column::UserAgent | Column::Referer) {
                 encoding = Encoding::Plain;
             }
-            let request = &mut parts.request;
-            match column {
-                Column::Date => own_date = Some(word),
-                Column::Time => clock = Some(word),
-                Column::Client => parts.client = fields::address(word),
-                Column::ForwardedFor => parts.forwarded_for = fields::present(word),
-                Column::Method => request.method = word,
-                Column::Path => request.path = word,
-                Column::Target => {
-                    let (host, target) = match word {
-                        [b'/', ..] => (&word[..0], word),
-                        _ => request_line::split_authority(request.method, word),
-                    };
-                    let (path, query) = Request::split_target(target);
-                    (request.path, request.query) = (if path.is_empty() { b"/" } else { path }, query);
-                    if !host.is_empty() {
-                        request.host = host;
-                    }
-                }
-                Column::Query => request.query = fields::present(word),
-                Column::Host => request.host = request_line::without_port(fields::present(word).unwrap_or_default()),
-                Column::Version => request.version = Version::parse(word).unwrap_or_default(),
-                Column::Status => status = Some(word),
-                Column::Bytes => parts.bytes = fields::size(word)?,
-                Column::TimeTaken => {
-                    let unit = if self.is_cloudfront { Unit::Seconds } else { Unit::Milliseconds };
-                    parts.request_time = fields::duration(word, unit);
-                }
-                Column::UserAgent => request.user_agent = fields::present(word),
-                Column::Referer => request.referer = fields::present(word),
-                Column::Other => {}
-            }
+            values.take(*column, word)?;
         }
         if count < self.columns.len() {
             return Err(Reason::TooFewFields);
         }
-        let date = own_date.or(date.as_ref().map(<[u8; 10]>::as_slice)).ok_or(Reason::NoDateColumn)?;
-        let clock = clock.ok_or(Reason::NoTimeColumn)?;
-        parts.at = Some(time::date_and_time(date, clock).ok_or(Reason::WrongTimestamp)?);
-        if parts.request.path.is_empty() {
+        values.finish(date, encoding)
+    }
+}
+
+/// Reads a line of CloudFront's that is a JSON object, whose members are called as columns are (standard logging, version 2).
+pub(super) fn read_object(line: &[u8]) -> Result<Entry<'_>, Reason> {
+    let mut values = Values::new(true);
+    let mut result = Ok(());
+    let mut is_ours = false;
+    json::members(line.trim_ascii(), |key, value| {
+        let Some(text) = value.scalar() else { return };
+        is_ours |= matches!(key, b"c-ip" | b"cs-uri-stem" | b"x-edge-location");
+        if matches!(key, b"timestamp" | b"timestamp(ms)") {
+            values.parts.at = values.parts.at.or_else(|| time::epoch(text));
+        } else if result.is_ok() {
+            result = values.take(column(key), text);
+        }
+    })
+    .filter(|_| is_ours)
+    .ok_or(Reason::NoTimestamp)?;
+    result?;
+    if values.parts.at.is_none() && (values.date.is_none() || values.clock.is_none()) {
+        return Err(Reason::NoTimestamp);
+    }
+    values.finish(None, Encoding::PercentHeaders)
+}
+
+/// What the columns of a line say.
+struct Values<'a> {
+    parts: Parts<'a>,
+    date: Option<&'a [u8]>,
+    clock: Option<&'a [u8]>,
+    status: Option<&'a [u8]>,
+    is_cloudfront: bool,
+}
+
+impl<'a> Values<'a> {
+    fn new(is_cloudfront: bool) -> Self {
+        let parts = Parts { is_peer: !is_cloudfront, ..Parts::default() };
+        Self { parts, date: None, clock: None, status: None, is_cloudfront }
+    }
+
+    fn take(&mut self, column: Column, word: &'a [u8]) -> Result<(), Reason> {
+        let Self { parts, date, clock, status, is_cloudfront } = self;
+        let request = &mut parts.request;
+        match column {
+            Column::Date => *date = Some(word),
+            Column::Time => *clock = Some(word),
+            Column::Client => parts.client = fields::address(word),
+            Column::ForwardedFor => parts.forwarded_for = fields::present(word),
+            Column::Method => request.method = word,
+            Column::Path => request.path = word,
+            Column::Target => {
+                let (host, target) = match word {
+                    [b'/', ..] => (&word[..0], word),
+                    _ => request_line::split_authority(request.method, word),
+                };
+                let (path, query) = Request::split_target(target);
+                (request.path, request.query) = (if path.is_empty() { b"/" } else { path }, query);
+                if !host.is_empty() {
+                    request.host = host;
+                }
+            }
+            Column::Query => request.query = fields::present(word),
+            Column::Host => request.host = request_line::without_port(fields::present(word).unwrap_or_default()),
+            Column::Version => request.version = Version::parse(word).unwrap_or_default(),
+            Column::Status => *status = Some(word),
+            Column::Bytes => parts.bytes = fields::size(word)?,
+            Column::TimeTaken => {
+                let unit = if *is_cloudfront { Unit::Seconds } else { Unit::Milliseconds };
+                parts.take_request_time(word, unit);
+            }
+            Column::UserAgent => request.user_agent = fields::present(word),
+            Column::Referer => request.referer = fields::present(word),
+            Column::Other => {}
+        }
+        Ok(())
+    }
+
+    /// `date` is the day of those that name none.
+    fn finish(mut self, date: Option<[u8; 10]>, encoding: Encoding) -> Result<Entry<'a>, Reason> {
+        if self.parts.at.is_none() {
+            let date = self.date.or(date.as_ref().map(<[u8; 10]>::as_slice)).ok_or(Reason::NoDateColumn)?;
+            let clock = self.clock.ok_or(Reason::NoTimeColumn)?;
+            self.parts.at = Some(time::date_and_time(date, clock).ok_or(Reason::WrongTimestamp)?);
+        }
+        if self.parts.request.path.is_empty() {
             return Err(Reason::NoRequest);
         }
-        if let Some(status) = status {
-            parts.outcome = fields::status(status)?;
+        if let Some(status) = self.status {
+            self.parts.outcome = fields::status(status)?;
         }
-        parts.into_entry(Format::W3c, encoding)
+        self.parts.into_entry(Format::W3c, encoding)
     }
 }
 

@@ -23,6 +23,10 @@ pub(in crate::show) struct Inputs {
     /// What that is.
     pub(in crate::show) unrecorded: Attributes,
     pub(super) unread: Unread,
+    /// Requests in which something that is no time stands for how long they took.
+    pub(super) unread_durations: u64,
+    /// The first of them: which input, and its line there.
+    pub(super) unread_duration: Option<(usize, u64)>,
 }
 
 /// What is known of one input.
@@ -78,6 +82,12 @@ impl Inputs {
         self.unread.add(reason, index, number, length, text);
     }
 
+    /// Counts a request in which something that is no time stands for how long it took.
+    pub(super) fn add_unread_duration(&mut self, number: u64) {
+        self.unread_durations += 1;
+        self.unread_duration = self.unread_duration.or(self.inputs.len().checked_sub(1).map(|input| (input, number)));
+    }
+
     /// Adds what was counted of other parts of the same inputs.
     pub(super) fn merge(&mut self, other: Self) {
         for (input, other) in self.inputs.iter_mut().zip(other.inputs) {
@@ -92,6 +102,8 @@ impl Inputs {
         self.not_judged += other.not_judged;
         self.unrecorded.extend(other.unrecorded);
         self.unread.merge(other.unread);
+        self.unread_durations += other.unread_durations;
+        self.unread_duration = self.unread_duration.into_iter().chain(other.unread_duration).min();
     }
 }
 

@@ -105,6 +105,12 @@ impl Page {
             let note = self.styled(WARNING, &note);
             self.line(&format!("            {note}"));
         }
+        if let Some(first) = &totals.duration_unread_first {
+            let requests = requests_text(totals.durations_unread);
+            let note = format!("unreadable in {requests}, the first in {first}");
+            let (name, note) = (self.styled(QUIET, "durations "), self.styled(WARNING, &note));
+            self.line(&format!("  {name}{note}"));
+        }
         let name = self.styled(QUIET, "not read  ");
         let style = if totals.lines_unread > 0 { WARNING } else { Style::new() };
         let unread = self.styled(style, &unread);

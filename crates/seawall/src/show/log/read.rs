@@ -330,6 +330,9 @@ impl<V: Visitor> Taker for Part<'_, V> {
                 }
             };
             inputs.add_read(entry.format);
+            if entry.is_duration_unreadable {
+                inputs.add_unread_duration(number);
+            }
             let mut observation = observation(&entry, restored);
             if let Some(networks) = logs.networks {
                 networks.locate(observation.client, &mut observation.request);

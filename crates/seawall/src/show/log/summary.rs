@@ -31,6 +31,10 @@ pub(in crate::show) struct Totals {
     pub(in crate::show) lines: u64,
     /// Lines that could not be read as requests.
     pub(in crate::show) lines_unread: u64,
+    /// Requests in which something that is no time stands for how long they took.
+    pub(in crate::show) durations_unread: u64,
+    /// Where the first of them is: `access.log:12`.
+    pub(in crate::show) duration_unread_first: Option<String>,
     /// Requests that do not meet the filter; 0 without one.
     pub(in crate::show) requests_left_out: u64,
     /// Requests whose log does not record what the filter asks for.
@@ -101,6 +105,10 @@ impl Inputs {
             span_seconds: span,
             lines: self.inputs.iter().map(|input| input.lines).sum(),
             lines_unread: self.unread.count(),
+            durations_unread: self.unread_durations,
+            duration_unread_first: self.unread_duration.and_then(|(input, line)| {
+                Some(format!("{}:{line}", text::escape(self.inputs.get(input)?.name.as_bytes())))
+            }),
             requests_left_out: self.left_out,
             requests_not_judged: self.not_judged,
             not_recorded: self.unrecorded.names(),

@@ -1,10 +1,10 @@
-//! Cuts an input into blocks of whole lines, which can be read apart from each other. A line that fills a block is counted and
-//! passed over, never held.
+//! Cuts an input into blocks of whole lines, which can be read apart from each other; of a line that a container runtime split the parts
+//! are in one block. A line that fills a block is counted and passed over, never held.
 
 use std::io::{self, Read};
 use std::sync::Arc;
 
-use seawall_engine::observation::log::names_columns;
+use seawall_engine::observation::log::{names_columns, unfinished_line};
 
 use super::lines::BEGINNING_BYTES;
 
@@ -79,6 +79,9 @@ impl<R: Read> Blocks<R> {
             if whole == 0 && self.failure.is_none() {
                 return self.pass_over(block);
             }
+            // The parts of a line that a container runtime split stay together, unless they fill the block.
+            let unfinished = block.text.get(..whole).and_then(unfinished_line).filter(|at| *at > 0);
+            let whole = unfinished.filter(|_| self.failure.is_none()).unwrap_or(whole);
             // Of a line that cannot be read to its end nothing is given.
             if self.failure.is_none() {
                 self.rest.extend_from_slice(block.text.get(whole..).unwrap_or_default());
@@ -236,6 +239,25 @@ mod tests {
         assert!((1..).zip(&found).all(|(number, (line, length, _))| {
             *line == number && *length == format!("line {}", number - 1).len() as u64
         }));
+    }
+
+    #[test]
+    fn parts_of_a_line_are_in_one_block() {
+        let lines =
+            ["P one", "P two", "F three"].map(|text| format!("2025-12-31T17:37:40Z stdout {text} {:9000}\n", ""));
+        let content = lines.concat().repeat(200);
+        let (mut blocks, mut block, mut count) = (Blocks::new(content.as_bytes()), Block::default(), 0);
+        while blocks.next(&mut block).expect("memory can be read") {
+            assert_eq!(block.first_line, count + 1);
+            let (parts, rests) = [" P ", " F "].map(|mark| memchr::memmem::find_iter(&block.text, mark).count()).into();
+            assert_eq!(parts, 2 * rests, "in the block from line {}", block.first_line);
+            count += (parts + rests) as u64;
+        }
+        assert_eq!(count, 600);
+        // What never ends is cut all the same.
+        let endless = lines[0].repeat(200);
+        let (found, error) = read(endless.as_bytes());
+        assert!(error.is_none() && found.len() == 200);
     }
 
     #[test]

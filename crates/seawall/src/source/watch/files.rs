@@ -157,6 +157,7 @@ impl Files {
                     watcher.line(sensor, line.strip_suffix(b"\r").unwrap_or(line), arrival);
                 }
                 Given::Piece(_) => {}
+                Given::Gap => sensor.reader.pass_over_unknown(),
                 Given::Directive(lines) => lines.split(|byte| *byte == b'\n').for_each(|line| sensor.remember(line)),
             });
         }

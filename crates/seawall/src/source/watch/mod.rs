@@ -194,40 +194,23 @@ impl Sources {
     }
 
     /// Watches until told to stop, or until everything has ended. Blocks the thread.
-    pub fn run(mut self, start: Start) {
-        let Start { shared, traffic, sampler, handed_down, told, seed, orders, reports } = start;
-        let clock = shared.clock;
-        let mut watcher = Watcher::new(shared, traffic, sampler, (handed_down, told), seed);
-        let (mut house_at, mut keep_at) = (clock.now(), clock.now());
+    pub fn run(self, start: Start) {
+        let mut watching = self.begin(start);
         loop {
-            let now = clock.now();
-            if now >= house_at {
-                house_at = now + HOUSE_INTERVAL;
-                watcher.keep_house(self.delay());
-                reports.store(Arc::new(self.reports(now)));
-                if orders.reopen.swap(false, Ordering::Relaxed) {
-                    self.streams.iter().for_each(Stream::reopen);
-                }
-            }
-            if now >= keep_at {
-                keep_at = now + KEEP_INTERVAL;
-                self.files.find_new();
-                self.files.watch(&mut self.wake);
-                self.keep_positions();
-            }
-            let is_told = orders.stop.load(Ordering::Acquire);
-            let has_more = self.look(&mut watcher, &clock);
-            let is_over = self.is_over();
-            if is_told || is_over {
-                watcher.keep_house(self.delay());
-                reports.store(Arc::new(self.reports(clock.now())));
-                break;
-            }
-            if !has_more {
-                self.wake.wait(&self.descriptors());
+            match watching.turn() {
+                Next::Turn => {}
+                Next::Wait => watching.wait(),
+                Next::End => break,
             }
         }
-        self.keep_positions();
+    }
+
+    /// Makes ready to watch.
+    pub fn begin(self, start: Start) -> Watching {
+        let Start { shared, traffic, sampler, handed_down, told, seed, orders, reports } = start;
+        let clock = shared.clock;
+        let watcher = Watcher::new(shared, traffic, sampler, (handed_down, told), seed);
+        Watching { sources: self, watcher, clock, orders, reports, house_at: clock.now(), keep_at: clock.now() }
     }
 
     /// Whether nothing can ever come any more.
@@ -280,6 +263,66 @@ impl Sources {
         if let Err(error) = self.positions.save(positions) {
             tracing::warn!(%error, "failed to keep how far the logs were read; it is tried again");
         }
+    }
+}
+
+/// What is open, while it is watched.
+pub struct Watching {
+    sources: Sources,
+    watcher: Watcher,
+    clock: Clock,
+    orders: Arc<Orders>,
+    reports: Arc<ArcSwap<Vec<Report>>>,
+    /// When rules are next taken in and counts handed over.
+    house_at: Timestamp,
+    /// When new files are next looked for and positions are kept.
+    keep_at: Timestamp,
+}
+
+/// What follows a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Another at once: there is more to be read.
+    Turn,
+    /// Another once something has come.
+    Wait,
+    /// Nothing more.
+    End,
+}
+
+impl Watching {
+    /// Does what it is time for, and reads what has come.
+    pub fn turn(&mut self) -> Next {
+        let Self { sources, watcher, clock, orders, reports, house_at, keep_at } = self;
+        let now = clock.now();
+        if now >= *house_at {
+            *house_at = now + HOUSE_INTERVAL;
+            watcher.keep_house(sources.delay());
+            reports.store(Arc::new(sources.reports(now)));
+            if orders.reopen.swap(false, Ordering::Relaxed) {
+                sources.streams.iter().for_each(Stream::reopen);
+            }
+        }
+        if now >= *keep_at {
+            *keep_at = now + KEEP_INTERVAL;
+            sources.files.find_new();
+            sources.files.watch(&mut sources.wake);
+            sources.keep_positions();
+        }
+        let is_told = orders.stop.load(Ordering::Acquire);
+        let has_more = sources.look(watcher, clock);
+        if is_told || sources.is_over() {
+            watcher.keep_house(sources.delay());
+            reports.store(Arc::new(sources.reports(clock.now())));
+            sources.keep_positions();
+            return Next::End;
+        }
+        if has_more { Next::Turn } else { Next::Wait }
+    }
+
+    /// Waits until something may have come.
+    fn wait(&mut self) {
+        self.sources.wake.wait(&self.sources.descriptors());
     }
 }
 

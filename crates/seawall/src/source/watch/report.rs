@@ -32,6 +32,9 @@ pub struct LogSensor {
     pub rate: f64,
     /// Those that could not be read, by reason, the commonest first.
     pub unread: Vec<Unread>,
+    /// Requests that were read, and in which something that is no time stands for how long they took.
+    #[serde(default)]
+    pub unread_durations: u64,
     /// Lines that came too late to count as traffic of now.
     pub late: u64,
     /// By how much lines come after what they tell of, in seconds: a buffer of the server's.
@@ -124,6 +127,8 @@ pub struct CopyReport {
 pub(super) struct Counts {
     pub(super) reading: Reading,
     pub(super) late: u64,
+    /// Requests in which something that is no time stands for how long they took.
+    pub(super) unread_durations: u64,
     formats: [u64; Format::ALL.len()],
     reasons: [u64; Reason::ALL.len()],
     /// The first line of each.
@@ -149,7 +154,7 @@ impl Counts {
             }
         }
         // What is meant to say nothing of a request is no failure.
-        if !matches!(reason, Reason::Empty | Reason::Directive) {
+        if reason.is_failure() {
             self.reading.unread_run += 1;
             self.reading.reason = Some(reason);
         }
@@ -164,7 +169,7 @@ impl Counts {
     /// Lines that say nothing of a request and are not meant to.
     fn blank(&self) -> u64 {
         let reasons = Reason::ALL.iter().zip(self.reasons);
-        reasons.filter(|(reason, _)| matches!(reason, Reason::Empty | Reason::Directive)).map(|(_, lines)| lines).sum()
+        reasons.filter(|(reason, _)| !reason.is_failure()).map(|(_, lines)| lines).sum()
     }
 
     /// Writes them into a report.
@@ -173,6 +178,7 @@ impl Counts {
         report.reading = Reading { lines: filled, ..self.reading };
         let log = &mut report.log;
         (log.lines, log.read, log.late) = (self.reading.lines, self.reading.read, self.late);
+        log.unread_durations = self.unread_durations;
         if let Some((format, lines)) = self.format() {
             log.format = Some(format.name().to_owned());
             log.confidence = lines as f32 / filled.max(1) as f32;
@@ -199,6 +205,7 @@ mod tests {
         for _ in 0..10 {
             counts.add_unread(Reason::Directive, b"#Version: 1.0");
             counts.add_unread(Reason::Empty, b"");
+            counts.add_unread(Reason::Part, b"2025-12-31T17:37:40Z stdout P 192.0.2.1 - - [");
         }
         assert_eq!((counts.reading.unread_run, counts.reading.reason), (0, None));
         counts.add_unread(Reason::NoTimestamp, b"x");

@@ -125,11 +125,13 @@ impl Stream {
             if !piece.begins_line {
                 continue;
             }
-            if !self.sampling.is_next(interval, piece.text.len()) {
-                continue;
-            }
             let line = piece.text.strip_suffix(b"\n").unwrap_or(piece.text);
-            watcher.line(&mut self.sensor, line.strip_suffix(b"\r").unwrap_or(line), arrival);
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            if self.sampling.is_next(interval, piece.text.len()) {
+                watcher.line(&mut self.sensor, line, arrival);
+            } else {
+                self.sensor.reader.pass_over(line);
+            }
         }
         read
     }

@@ -57,6 +57,8 @@ pub(super) struct Arrival {
 pub(super) enum Given<'p> {
     /// The next line, or a piece of one.
     Piece(Piece<'p>),
+    /// Nothing: lines were passed over before what follows.
+    Gap,
     /// A line or two before those that follow, which name their columns and perhaps their day, and were passed over.
     Directive(&'p [u8]),
 }

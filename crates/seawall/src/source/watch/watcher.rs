@@ -103,6 +103,7 @@ impl Watcher {
             Err(reason) => return counts.add_unread(reason, line),
         };
         counts.add_format(entry.format);
+        counts.unread_durations += u64::from(entry.is_duration_unreadable);
         let observation = &entry.observation;
         let is_plain = entry.encoding == Encoding::Plain;
         let mut request = if is_plain {

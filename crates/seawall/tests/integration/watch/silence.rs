@@ -171,7 +171,8 @@ fn a_log_that_stops_while_connections_are_accepted_is_an_alarm() {
 #[test]
 fn a_log_that_was_never_written_is_an_alarm_while_connections_are_accepted() {
     within(|| {
-        let guard = Guard::watch(&["wrong.log"], |_| {});
+        // It is there, and no server writes to it.
+        let guard = Guard::watch(&["wrong.log"], |folder| fs::write(folder.join("wrong.log"), "").expect("written"));
         let server = TcpListener::bind("127.0.0.1:0").expect("a server");
         let address = server.local_addr().expect("its address");
         let silent = Clock::start();

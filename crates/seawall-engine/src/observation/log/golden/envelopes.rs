@@ -23,6 +23,36 @@ fn lines_within_what_others_write() {
     }
 }
 
+#[test]
+fn lines_that_a_container_runtime_split_are_read_once_and_whole() {
+    let line = format!(
+        r#"192.0.2.1 - - [17/May/2015:10:05:03 +0000] "GET /a?{} HTTP/1.1" 200 5 "-" "A/1""#,
+        "b".repeat(40_000)
+    );
+    let read = format!(
+        "combined | 1431857103.000000 | 192.0.2.1 | - | GET |  | /a | {} | HTTP/1.1 | 200 | 5 | 0ns | 0ns | A/1 | -",
+        "b".repeat(40_000)
+    );
+    let cri = |mark: &str, text: &str| format!("2025-12-31T17:37:40.493035218+01:00 stdout {mark} {text}");
+    let docker = |text: &str| {
+        format!(r#"{{"log":"{}","stream":"stdout","time":"2015-05-17T10:05:03Z"}}"#, text.replace('"', "\\\""))
+    };
+    let (first, rest) = line.split_at(16 * 1024);
+    let (second, third) = rest.split_at(16 * 1024);
+    let of_cri = [cri("P", first), cri("P", second), cri("F", third)];
+    let of_docker = [docker(first), docker(second), docker(&format!("{third}\\n"))];
+    for [first, second, third] in [of_cri, of_docker] {
+        check(&[&first], "part");
+        check(&[&first, &second], "part");
+        check(&[&first, &second, &third], &read);
+        check(&["other", &first, "other", &second, &third, &first, &second, &third], &read);
+    }
+    // A request that is longer than any line is one that cannot be read, whatever its last part holds.
+    let mut lines = vec![cri("P", first); 5];
+    lines.push(cri("F", r#"192.0.2.9 - - [17/May/2015:10:05:03 +0000] "GET / HTTP/1.1" 200 5 "-" "A/1""#));
+    check(&lines.iter().map(String::as_str).collect::<Vec<_>>(), "too-long");
+}
+
 /// The two servers' defaults or options that leave the host out, and what the line is without them.
 #[test]
 fn syslog_without_a_host() {
@@ -56,6 +86,57 @@ fn syslog_without_a_host() {
     }
 }
 
+/// `journalctl -o json`
+#[test]
+fn entries_of_the_journal() {
+    let line = r#"192.0.2.1 - - [17/May/2015:10:05:03 +0000] "GET /a HTTP/1.1" 200 5 "-" "A/1""#;
+    let read =
+        "combined | 1431857103.000000 | 192.0.2.1 | - | GET |  | /a | - | HTTP/1.1 | 200 | 5 | 0ns | 0ns | A/1 | -";
+    let entry = |message: &str| {
+        format!(
+            r#"{{"__CURSOR":"s=0639;i=4f;b=3c7b","__REALTIME_TIMESTAMP":"1431857103000123","_TRANSPORT":"stdout","PRIORITY":"6","_HOSTNAME":"web1","MESSAGE":{message},"SYSLOG_IDENTIFIER":"nginx","_SYSTEMD_UNIT":"nginx.service"}}"#
+        )
+    };
+    let text = entry(&format!("\"{}\"", line.replace('"', "\\\"")));
+    let numbers: Vec<String> = line.bytes().map(|byte| byte.to_string()).collect();
+    let bytes = entry(&format!("[{}]", numbers.join(",")));
+    for wrapped in [&text, &bytes] {
+        check(&[wrapped], read);
+        check(&[wrapped, wrapped], read);
+        check(&[wrapped, line], read);
+    }
+    let caddy = r#"{"ts":1693840791.75,"request":{"remote_ip":"192.0.2.1","method":"GET","host":"a.example","uri":"/a"},"duration":0.5,"size":12,"status":200}"#;
+    check(
+        &[&entry(&format!("\"{}\"", caddy.replace('"', "\\\"")))],
+        "caddy | 1693840791.750000 | 192.0.2.1 | - | GET | a.example | /a | - | HTTP/1.1 | 200 | 12 | 500ms | 500ms | - | -",
+    );
+    check(&[&entry("\"Started nginx.service.\"")], "no-timestamp");
+    check(&[&entry("null")], "no-timestamp");
+}
+
+/// `kubectl logs --prefix`
+#[test]
+fn names_of_pods_are_no_hosts() {
+    let line = r#"192.0.2.1 - - [10/Oct/2020:13:55:36 +0000] "GET /a HTTP/1.1" 200 5 "-" "A/1""#;
+    let read =
+        "combined | 1602338136.000000 | 192.0.2.1 | - | GET |  | /a | - | HTTP/1.1 | 200 | 5 | 0ns | 0ns | A/1 | -";
+    for before in ["[pod/web-7d9c-x2x/nginx] ", "[pod/web-7d9c-x2x/nginx] 2020-10-10T13:55:36.123456789Z "] {
+        let line = format!("{before}{line}");
+        check(&[&line], read);
+        check(&[&line, &line], read);
+        let lines = [line.as_bytes(); 3];
+        assert_eq!(recognise(lines).map(|recognition| recognition.format), Some(Format::Combined));
+        let mut reader = Reader::default();
+        assert!(reader.read(line.as_bytes()).expect("a line").is_peer, "{line}");
+    }
+    let json =
+        r#"{"time": "2020-10-10T13:55:36Z", "remote_addr": "192.0.2.1", "request": "GET /a HTTP/1.1", "status": 200}"#;
+    check(
+        &[&format!("[pod/web/nginx] {json}")],
+        "json | 1602338136.000000 | 192.0.2.1 | - | GET |  | /a | - | HTTP/1.1 | 200 | 0 | 0ns | 0ns | - | -",
+    );
+}
+
 #[test]
 fn times_of_containers_before_lines() {
     let line = r#"192.0.2.1 - - [10/Oct/2020:13:55:36 +0000] "GET /a HTTP/1.1" 200 5 "-" "A/1""#;
@@ -79,7 +160,9 @@ fn times_of_containers_before_lines() {
 fn a_host_that_looks_like_an_envelope_is_a_host() {
     let line = |before: &str| format!(r#"{before} - - [10/Oct/2020:13:55:36 +0000] "GET /a HTTP/1.1" 200 5 "-" "A/1""#);
     let visitor = line("www.example 192.0.2.1");
-    for host in ["<190>nginx:", "<190>", "<190>x", "2020-10-10T13:55:36Z", "<190>2020-10-10T13:55:36Z"] {
+    for host in
+        ["[pod/web/nginx]", "<190>nginx:", "<190>", "<190>x", "2020-10-10T13:55:36Z", "<190>2020-10-10T13:55:36Z"]
+    {
         let odd = line(&format!("{host} 192.0.2.7"));
         let mut reader = Reader::default();
         for (line, client) in

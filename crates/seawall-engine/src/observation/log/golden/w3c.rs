@@ -133,3 +133,13 @@ fn columns_parted_by_tabs_and_texts_in_quotes() {
         check(&[directive, &joined], &read("a\"", "-").replace("b=c", "\"b=c"));
     }
 }
+
+#[test]
+fn addresses_of_the_link_have_a_zone() {
+    let fields =
+        "#Fields: date time s-ip cs-method cs-uri-stem cs-uri-query s-port c-ip cs(User-Agent) sc-status time-taken";
+    check(
+        &[fields, "2024-05-01 12:00:01 fe80::9%5 GET /a - 80 fe80::1%5 A/1 200 15"],
+        "w3c | 1714564801.000000 | fe80::1 | - | GET |  | /a | - | HTTP/1.1 | 200 | 0 | 15ms | 15ms | A/1 | -",
+    );
+}

@@ -2,7 +2,11 @@
 
 use super::super::fields::Unit;
 use super::calendar::{self, Part};
-use super::{Field, PIECES_MAX, Piece, Template, TemplateError};
+use super::object::Node;
+use super::{Field, Form, PIECES_MAX, Piece, Template, TemplateError};
+
+/// Whole time stamps with their zones and fractions, of which GoAccess knows the first parts.
+const GOACCESS_MOMENTS: [&str; 6] = ["%d:%t %^", "%dT%t.%^", "%dT%t%^", "%d:%t", "%dT%t", "%x.%^"];
 
 /// What the directives are called in which a format stands in a configuration.
 const DIRECTIVES: [&str; 4] = ["log_format", "LogFormat", "CustomLog", "log-format"];
@@ -14,17 +18,31 @@ pub(super) fn compile(format: &str) -> Result<Template, TemplateError> {
     if let Some(name) = DIRECTIVES.into_iter().find(|name| name.eq_ignore_ascii_case(first)) {
         return Err(TemplateError::WholeDirective { name });
     }
-    let pieces = if format.contains('$') {
-        split(format, nginx)?
-    } else if is_goaccess(format) {
-        // The whole of a time stamp with its zone, of which GoAccess knows the first two parts.
-        split(&format.replace("%d:%t %^", "%x").replace("%dT%t%^", "%x"), goaccess)?
+    let form = if format.contains('$') {
+        Form::Line(split(format, 0, nginx)?)
+    } else if !is_goaccess(format) {
+        Form::Line(split(format, 0, apache)?)
+    } else if format.trim_start().starts_with('{') {
+        Form::Object(Node::compile(format.trim())?)
     } else {
-        split(format, apache)?
+        Form::Line(goaccess_pieces(format, 0)?)
     };
+    check(&form)?;
+    Ok(Template { form, is_remote: false })
+}
+
+/// Whether lines can be read by it.
+fn check(form: &Form) -> Result<(), TemplateError> {
+    let pieces = match form {
+        Form::Line(pieces) => pieces.iter().collect(),
+        Form::Object(node) => node.pieces(),
+    };
+    if pieces.len() > PIECES_MAX {
+        return Err(TemplateError::TooLong);
+    }
     let has =
         |wanted: &[Field]| pieces.iter().any(|piece| matches!(piece, Piece::Field(field) if wanted.contains(field)));
-    if !pieces.iter().any(|piece| matches!(piece, Piece::Field(_))) {
+    if !pieces.iter().any(|piece| matches!(piece, Piece::Field(_) | Piece::Addresses(_))) {
         return Err(TemplateError::NoField);
     }
     let has_part = |part| match part {
@@ -41,31 +59,61 @@ pub(super) fn compile(format: &str) -> Result<Template, TemplateError> {
     if !has(&[Field::RequestLine, Field::Target, Field::Path, Field::PathAndQuery]) {
         return Err(TemplateError::NoRequest);
     }
-    Ok(Template { pieces })
+    Ok(())
+}
+
+/// The pieces of a format of GoAccess's, `column` characters behind where the whole begins.
+pub(super) fn goaccess_pieces(format: &str, column: usize) -> Result<Vec<Piece>, TemplateError> {
+    split(format, column, goaccess)
 }
 
 /// Whether a format with `%` is GoAccess's: it has what Apache has not, and nothing that only Apache has.
 fn is_goaccess(format: &str) -> bool {
     let has = |marks: &[&str]| marks.iter().any(|mark| format.contains(mark));
-    has(&["%^", "~h"]) || (has(&["%d", "%x"]) && !has(&["%{", "%>s", "%l"]))
+    has(&["%^", "%~", "~h"]) || (has(&["%d", "%x"]) && !has(&["%{", "%>s", "%l"]))
 }
 
 /// What a directive stands for.
 enum Found<'f> {
     Field(Field),
+    /// As much white space as there is.
+    Spaces,
+    /// Addresses, with any of these characters around them.
+    Addresses(&'f str),
     /// A time in Apache's own language.
     Time(&'f str),
 }
 
-/// A directive that was found, and how long it is. None where there is none.
-type Directive = for<'f> fn(&'f str) -> Result<Option<(Found<'f>, usize)>, ()>;
+/// Why a text that begins as a directive is none.
+enum Wrong {
+    Unfinished,
+    Unknown,
+}
 
-fn split(format: &str, directive: Directive) -> Result<Vec<Piece>, TemplateError> {
+/// A directive that was found, and how long it is. None where there is none.
+type Directive = for<'f> fn(&'f str) -> Result<Option<(Found<'f>, usize)>, Wrong>;
+
+fn split(format: &str, before: usize, directive: Directive) -> Result<Vec<Piece>, TemplateError> {
     let mut pieces: Vec<Piece> = Vec::new();
     let mut at = 0;
     while let Some(rest) = format.get(at..).filter(|rest| !rest.is_empty()) {
-        let column = format[..at].chars().count() + 1;
-        match directive(rest).map_err(|()| TemplateError::Unfinished { column })? {
+        let column = before + format[..at].chars().count() + 1;
+        let wrong = |wrong| match wrong {
+            Wrong::Unfinished => TemplateError::Unfinished { column },
+            Wrong::Unknown => TemplateError::UnknownDirective { column },
+        };
+        match directive(rest).map_err(wrong)? {
+            Some((Found::Spaces, length)) => {
+                pieces.push(Piece::Spaces);
+                at += length;
+            }
+            Some((Found::Addresses(around), length)) => {
+                if matches!(pieces.last(), Some(Piece::Field(field)) if field.length().is_none()) {
+                    return Err(TemplateError::NothingBetween { column });
+                }
+                pieces.push(Piece::Addresses(around.as_bytes().to_vec()));
+                at += length;
+            }
             Some((Found::Field(field), length)) => {
                 push_field(&mut pieces, field, column)?;
                 at += length;
@@ -75,6 +123,7 @@ fn split(format: &str, directive: Directive) -> Result<Vec<Piece>, TemplateError
                     match piece {
                         Piece::Field(field) => push_field(&mut pieces, field, column)?,
                         Piece::Text(text) => push_text(&mut pieces, &text),
+                        other => pieces.push(other),
                     }
                 }
                 at += length;
@@ -139,11 +188,11 @@ fn literal(rest: &str) -> (&[u8], usize) {
 }
 
 /// `$name` or `${name}`
-fn nginx(rest: &str) -> Result<Option<(Found<'_>, usize)>, ()> {
+fn nginx(rest: &str) -> Result<Option<(Found<'_>, usize)>, Wrong> {
     let Some(after) = rest.strip_prefix('$') else { return Ok(None) };
     let (name, length) = match after.strip_prefix('{') {
         Some(braced) => {
-            let end = braced.find('}').ok_or(())?;
+            let end = braced.find('}').ok_or(Wrong::Unfinished)?;
             (&braced[..end], end + 3)
         }
         None => {
@@ -153,7 +202,7 @@ fn nginx(rest: &str) -> Result<Option<(Found<'_>, usize)>, ()> {
         }
     };
     let field = match name {
-        "" => return Err(()),
+        "" => return Err(Wrong::Unfinished),
         "remote_addr" => Field::Client,
         "realip_remote_addr" => Field::Peer,
         "http_x_real_ip" => Field::NamedClient,
@@ -181,19 +230,19 @@ fn nginx(rest: &str) -> Result<Option<(Found<'_>, usize)>, ()> {
 }
 
 /// `%h`, `%>s`, `%{Name}i`
-fn apache(rest: &str) -> Result<Option<(Found<'_>, usize)>, ()> {
+fn apache(rest: &str) -> Result<Option<(Found<'_>, usize)>, Wrong> {
     let Some(after) = rest.strip_prefix('%') else { return Ok(None) };
     // Statuses for which it is written (`%400,501{…}`), and whether before or after a redirect.
     let modifiers = after.bytes().take_while(|byte| matches!(byte, b'0'..=b'9' | b',' | b'!' | b'<' | b'>')).count();
     let after = &after[modifiers..];
     let (name, braces) = match after.strip_prefix('{') {
         Some(braced) => {
-            let end = braced.find('}').ok_or(())?;
+            let end = braced.find('}').ok_or(Wrong::Unfinished)?;
             (Some(&braced[..end]), end + 2)
         }
         None => (None, 0),
     };
-    let letter = after[braces..].chars().next().ok_or(())?;
+    let letter = after[braces..].chars().next().ok_or(Wrong::Unfinished)?;
     let header = |name: &str| match name.to_ascii_lowercase().as_str() {
         "user-agent" => Field::UserAgent,
         "referer" => Field::Referer,
@@ -226,15 +275,20 @@ fn apache(rest: &str) -> Result<Option<(Found<'_>, usize)>, ()> {
     Ok(Some((Found::Field(field), length)))
 }
 
-/// `%h`, `%^`, `~h`
-fn goaccess(rest: &str) -> Result<Option<(Found<'_>, usize)>, ()> {
-    if let Some(list) = rest.strip_prefix("~h{") {
-        let end = list.find('}').ok_or(())?;
-        return Ok(Some((Found::Field(Field::ForwardedFor), end + 4)));
+/// `%h`, `%^`, `%~`, `~h{, }`
+fn goaccess(rest: &str) -> Result<Option<(Found<'_>, usize)>, Wrong> {
+    if let Some(list) = rest.strip_prefix("~h") {
+        let around = list.strip_prefix('{').ok_or(Wrong::Unfinished)?;
+        let end = around.find('}').ok_or(Wrong::Unfinished)?;
+        return Ok(Some((Found::Addresses(&around[..end]), end + "~h{}".len())));
+    }
+    if let Some(parts) = GOACCESS_MOMENTS.into_iter().find(|parts| rest.starts_with(parts)) {
+        return Ok(Some((Found::Field(Field::Moment), parts.len())));
     }
     let Some(after) = rest.strip_prefix('%') else { return Ok(None) };
-    let letter = after.chars().next().ok_or(())?;
+    let letter = after.chars().next().ok_or(Wrong::Unfinished)?;
     let field = match letter {
+        '~' => return Ok(Some((Found::Spaces, 2))),
         'h' => Field::Client,
         'x' => Field::Moment,
         'd' => Field::Date,
@@ -253,7 +307,8 @@ fn goaccess(rest: &str) -> Result<Option<(Found<'_>, usize)>, ()> {
         'L' => Field::RequestTime(Unit::Milliseconds),
         'D' => Field::RequestTime(Unit::Microseconds),
         'n' => Field::RequestTime(Unit::Nanoseconds),
-        _ => Field::Other,
+        '^' | 'e' | 'C' | 'M' | 'K' | 'k' => Field::Other,
+        _ => return Err(Wrong::Unknown),
     };
     Ok(Some((Found::Field(field), 1 + letter.len_utf8())))
 }

@@ -204,3 +204,105 @@ fn other_lines_are_refused() {
         assert!(read(format, line, |_| ()).is_err(), "{line}");
     }
 }
+
+fn of_goaccess(format: &str, line: &str) -> Result<String, Reason> {
+    read(format, line, |entry| {
+        let Entry { observation, forwarded_for, is_peer, .. } = entry;
+        let text = |text: &[u8]| String::from_utf8_lossy(text).into_owned();
+        let optional = |field: Option<&[u8]>| field.map_or("-".to_owned(), text);
+        [
+            observation.at.as_micros().to_string(),
+            observation.client.map_or("-".to_owned(), |client| client.ip().to_string()),
+            format!("{is_peer}"),
+            optional(*forwarded_for),
+            text(observation.request.host),
+            text(observation.request.path),
+            optional(observation.request.user_agent),
+            format!("{:?}", observation.cost.connection_time),
+        ]
+        .join(" | ")
+    })
+}
+
+#[test]
+fn addresses_and_spaces_of_goaccess() {
+    let at = "[17/May/2015:10:05:03 +0000]";
+    for (format, line, expected) in [
+        // As GoAccess's manual and its configuration have them.
+        (
+            "%^ %^ %^ %v %^: %x.%^ %~%L %h %^/%s %b %m %U",
+            "May 17 10:05:03 www.example squid: 1431857103.250    180 192.0.2.1 TCP_MISS/200 411 GET /a",
+            "1431857103250000 | 192.0.2.1 | true | - | www.example | /a | - | 180ms",
+        ),
+        (
+            "%v %^ %^ %e [%d:%t] \"%r\" %s %b %R %u ~h{,\" } %^",
+            &format!("a.example 10.0.0.1 - - {at} \"GET /a HTTP/1.1\" 200 5 \"-\" \"A/1\" 192.0.2.1 -"),
+            "1431857103000000 | 192.0.2.1 | false | 192.0.2.1 | a.example | /a | \"A/1\" | 0ns",
+        ),
+        (
+            "%h %^[%d:%t %^] \"%r\" %s %b \"%R\" \"%u\" \"~h{, }\" %T",
+            &format!("10.0.0.1 - - {at} \"GET /a HTTP/1.1\" 200 5 \"-\" \"A/1\" \"203.0.113.7, 192.0.2.1\" 0.250"),
+            "1431857103000000 | 10.0.0.1 | true | 203.0.113.7, 192.0.2.1 |  | /a | A/1 | 250ms",
+        ),
+        (
+            "~h{, } %^[%d:%t %^] \"%r\" %s %b \"%R\" \"%u\"",
+            &format!("203.0.113.7, 2001:db8::1 - - {at} \"GET /a HTTP/1.1\" 200 5 \"-\" \"A/1\""),
+            "1431857103000000 | 2001:db8::1 | false | 203.0.113.7, 2001:db8::1 |  | /a | A/1 | 0ns",
+        ),
+        (
+            "%h %^[%d:%t %^] \"%r\" %s %b ~h{,\" } %~\"%u\"",
+            &format!("10.0.0.1 - - {at} \"GET /a HTTP/1.1\" 200 5 \"-\"   \"A/1\""),
+            "1431857103000000 | 10.0.0.1 | true | - |  | /a | A/1 | 0ns",
+        ),
+    ] {
+        assert_eq!(of_goaccess(format, line).as_deref(), Ok(expected), "{format}: {line}");
+    }
+}
+
+#[test]
+fn json_of_goaccess() {
+    // What its configuration has for Caddy, of which a number is a time.
+    let format = r#"{"ts":"%x.%^","request":{"remote_ip":"%h","proto":"%H","method":"%m","host":"%v","uri":"%U","headers":{"User-Agent":["%u","%^"]},"tls":{"cipher_suite":"%k","proto": "%K"}},"duration": "%T","size": "%b","status": "%s","resp_headers":{"Content-Type":["%M;%^"]}}"#;
+    let line = r#"{"level":"info","ts":1693840791.7564995,"request":{"remote_ip":"192.0.2.1","proto":"HTTP/2.0","method":"GET","host":"a.example:80","uri":"/a?b","headers":{"User-Agent":["A\"/1"]}},"duration":0.002701,"size":12,"status":200,"resp_headers":{"Content-Type":["text/html"]}}"#;
+    let expected = r#"1693840791756499 | 192.0.2.1 | true | - | a.example | /a | A\"/1 | 2.701ms"#;
+    assert_eq!(of_goaccess(format, line).as_deref(), Ok(expected));
+    assert_eq!(of_goaccess(&format.replace('"', "\\\""), line).as_deref(), Ok(expected));
+    let encoding = read(format, line, |entry| entry.encoding);
+    assert_eq!(encoding, Ok(Encoding::Json));
+    // Some names in other places, and a list of addresses.
+    let format = r#"{ "time": "%dT%t%^", "http": { "line": "%r", "for": "~h{, }" }, "code": "%s", "ms": "%L" }"#;
+    let line = r#"{"http":{"for":"203.0.113.7, 192.0.2.1","line":"GET /a HTTP/1.1"},"ms":"7.5","code":404,"time":"2015-05-17T10:05:03.250Z"}"#;
+    assert_eq!(
+        of_goaccess(format, line).as_deref(),
+        Ok("1431857103250000 | 192.0.2.1 | false | 203.0.113.7, 192.0.2.1 |  | /a | - | 7.5ms")
+    );
+    for (line, reason) in [
+        ("", Reason::NoTimestamp),
+        ("{}", Reason::NoTimestamp),
+        (r#"{"time":"yesterday"}"#, Reason::WrongTimestamp),
+        (r#"{"time":"2015-05-17T10:05:03Z","code":"many"}"#, Reason::WrongStatus),
+        (r#"{"time":"2015-05-17T10:05:03Z","http":{"#, Reason::NoTimestamp),
+        ("[1]", Reason::NoTimestamp),
+    ] {
+        assert_eq!(of_goaccess(format, line), Err(reason), "{line}");
+    }
+}
+
+#[test]
+fn what_goaccess_does_not_have_is_refused_with_what_it_has() {
+    for (format, error) in [
+        ("%h %^[%d:%t %^] \"%r\" %s %Q", TemplateError::UnknownDirective { column: 25 }),
+        ("%h %^[%d:%t %^] \"%r\" ~h", TemplateError::Unfinished { column: 22 }),
+        ("%h %^[%d:%t %^] \"%r\" %^~h{, }", TemplateError::NothingBetween { column: 24 }),
+        (r#"{"ts":"%x","uri":"%U","a":"%Q"}"#, TemplateError::UnknownDirective { column: 28 }),
+        (r#"{"ts":"%x","uri":"%U""#, TemplateError::NotJson),
+        (r#"{"ts":"%x","uri":"%U"} more"#, TemplateError::NotJson),
+        (r#"{"uri":"%U","ip":"%h","a":"%^"}"#, TemplateError::NoTime),
+        (r#"{"ts":"%x","ip":"%h"}"#, TemplateError::NoRequest),
+    ] {
+        assert_eq!(Template::parse(format), Err(error), "{format}");
+    }
+    let text = TemplateError::UnknownDirective { column: 1 }.to_string();
+    assert!(text.contains("there are %x %d %t (time), %h ~h{, } (client)") && text.ends_with("%~ (spaces)"), "{text}");
+    assert!(TemplateError::NotJson.to_string().contains(r#"{"ts":"%x","request":{"remote_ip":"%h","#));
+}

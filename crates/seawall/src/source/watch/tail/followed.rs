@@ -32,6 +32,8 @@ pub(super) struct Followed {
     pub(super) grown: Timestamp,
     /// Whether the next piece is the rest of a line that was passed over.
     pub(super) is_cut: bool,
+    /// Whether lines were passed over before it, which is to be said first.
+    has_gap: bool,
     /// What names the columns of what comes next, if it was passed over and is to be given first.
     directive: Option<Vec<u8>>,
 }
@@ -55,7 +57,7 @@ impl Followed {
         let (id, fingerprint) = (FileId::of(metadata), Fingerprint::of(&file)?);
         let directive = directive_before(&file, 0, offset)?;
         let pieces = Pieces::growing(Place { file, offset });
-        Ok(Self { pieces, id, fingerprint, taken: offset, grown: now, is_cut: false, directive })
+        Ok(Self { pieces, id, fingerprint, taken: offset, grown: now, is_cut: false, has_gap: false, directive })
     }
 
     pub(super) fn file(&self) -> &File {
@@ -83,6 +85,9 @@ impl Followed {
     }
 
     fn give(&mut self, arrival: Arrival, deliver: &mut dyn FnMut(Given<'_>, Arrival)) {
+        if std::mem::take(&mut self.has_gap) {
+            deliver(Given::Gap, arrival);
+        }
         if let Some(directive) = self.directive.take() {
             deliver(Given::Directive(&directive), arrival);
         }
@@ -109,7 +114,7 @@ impl Followed {
         self.directive = directive_before(&file, self.taken, offset)?.or_else(|| self.directive.take());
         self.pieces = Pieces::growing(Place { file, offset });
         self.taken = offset;
-        self.is_cut = true;
+        (self.is_cut, self.has_gap) = (true, true);
         Ok(passed)
     }
 

@@ -1,0 +1,296 @@
+//! Lines that a container runtime has split since they were long, put together again.
+//!
+//! CRI marks every part but the last with `P`. Docker's own files have no line break at the end of such a part, which fills a buffer of
+//! 16 KiB. What belongs together stands in lines of one stream that follow each other; lines of the other may stand between them.
+
+use super::{LINE_BYTES_MAX, envelope};
+
+/// What Docker hands to its log driver at once, in bytes: `defaultBufSize` of moby's `daemon/logger/copier.go`. Others write shorter texts
+/// without a line break, each of which is a line.
+const DOCKER_BUFFER_BYTES: usize = 16 * 1024;
+
+/// How many lines back a part is looked for whose rest has not come yet.
+const LOOK_BACK_LINES: usize = 64;
+
+/// A line of a runtime's.
+struct Fragment<'a> {
+    /// 0 is standard output, 1 is standard error.
+    stream: usize,
+    text: &'a [u8],
+    /// Whether the line ends with it.
+    is_last: bool,
+}
+
+impl<'a> Fragment<'a> {
+    fn read(line: &'a [u8], buffer: &'a mut Vec<u8>) -> Option<Self> {
+        if line.first() == Some(&b'{') {
+            let docker = envelope::docker(line, buffer)?;
+            let is_last = docker.text.ends_with(b"\n") || docker.text.len() < DOCKER_BUFFER_BYTES;
+            return Some(Self { stream: docker.stream, text: docker.text, is_last });
+        }
+        let entry = envelope::container_runtime(line)?;
+        Some(Self { stream: entry.stream, text: entry.text, is_last: !entry.is_partial })
+    }
+}
+
+/// What became of a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// It is kept until the rest of it comes; or it is the rest of what was not kept.
+    Part,
+    /// It was the last part, and all of them are [`Split::whole`].
+    Whole,
+    /// It was the last part of a line that is longer than any may be.
+    TooLong,
+}
+
+/// The parts of lines so far.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Split {
+    streams: [Pending; 2],
+    /// For so many lines more what is the rest of a line is not known by the lines before it.
+    unknown_lines: usize,
+    whole: Vec<u8>,
+    unescaped: Vec<u8>,
+}
+
+/// The parts of one stream's line.
+#[derive(Clone, Debug, Default)]
+struct Pending {
+    text: Vec<u8>,
+    is_there: bool,
+    is_too_long: bool,
+    /// Whether the line began in what was passed over, so that none of it is read: a client could have written what its rest holds.
+    is_lost: bool,
+}
+
+impl Pending {
+    /// Parts that are not read, whatever follows.
+    fn lost(&mut self) {
+        self.text.clear();
+        (self.is_there, self.is_too_long, self.is_lost) = (true, false, true);
+    }
+}
+
+impl Split {
+    /// Takes a part of a line. None when it is a line by itself.
+    pub(super) fn take(&mut self, line: &[u8]) -> Option<Taken> {
+        let is_waiting = self.streams.iter().any(|pending| pending.is_there);
+        let may_be_part = match line {
+            [b'{', ..] => is_waiting || line.len() >= DOCKER_BUFFER_BYTES,
+            // Of all others only a time stands first.
+            _ => line.get(4) == Some(&b'-'),
+        };
+        let fragment = if may_be_part { Fragment::read(line, &mut self.unescaped) } else { None };
+        if self.unknown_lines > 0 {
+            // What is not in lines of a runtime's is in lines by themselves.
+            self.unknown_lines = if fragment.is_some() { self.unknown_lines - 1 } else { 0 };
+            if self.unknown_lines == 0 {
+                self.streams
+                    .iter_mut()
+                    .filter(|pending| pending.is_lost)
+                    .for_each(|pending| *pending = Pending::default());
+            }
+        }
+        let fragment = fragment?;
+        let pending = self.streams.get_mut(fragment.stream)?;
+        if fragment.is_last && !pending.is_there {
+            return None;
+        }
+        pending.is_there = true;
+        if pending.text.len() + fragment.text.len() > LINE_BYTES_MAX {
+            // The rest of it is no line either: a client could have written what it holds.
+            pending.is_too_long = true;
+            pending.text.clear();
+        } else if !pending.is_too_long && !pending.is_lost {
+            pending.text.extend_from_slice(fragment.text);
+        }
+        if !fragment.is_last {
+            return Some(Taken::Part);
+        }
+        pending.is_there = false;
+        if std::mem::take(&mut pending.is_lost) {
+            *pending = Pending::default();
+            return Some(Taken::Part);
+        }
+        self.whole.clear();
+        std::mem::swap(&mut self.whole, &mut pending.text);
+        Some(if std::mem::take(&mut pending.is_too_long) { Taken::TooLong } else { Taken::Whole })
+    }
+
+    /// Notes a line that is not read, so that what is the rest of it is not either.
+    pub(super) fn pass_over(&mut self, line: &[u8]) {
+        if self.take(line) == Some(Taken::Part)
+            && let Some(fragment) = Fragment::read(line, &mut self.unescaped)
+            && !fragment.is_last
+            && let Some(pending) = self.streams.get_mut(fragment.stream)
+        {
+            pending.lost();
+        }
+    }
+
+    /// Notes that lines were passed over of which nothing is known: the next of each stream may be the rest of one.
+    pub(super) fn pass_over_unknown(&mut self) {
+        self.unknown_lines = LOOK_BACK_LINES;
+        self.streams.iter_mut().for_each(Pending::lost);
+    }
+
+    /// The line whose last part was taken.
+    pub(super) fn whole(&self) -> &[u8] {
+        self.whole.trim_ascii_end()
+    }
+}
+
+/// Where in a text of whole lines the first part of a line stands whose rest is not in it: who cuts a log into texts that are read apart
+/// from each other cuts there.
+pub fn unfinished_line(text: &[u8]) -> Option<usize> {
+    let (mut is_ended, mut buffer) = ([false; 2], Vec::new());
+    let (mut end, mut found) = (text.len(), None);
+    for _ in 0..LOOK_BACK_LINES {
+        let line = text.get(..end).and_then(|text| text.strip_suffix(b"\n"))?;
+        let start = memchr::memrchr(b'\n', line).map_or(0, |at| at + 1);
+        let Some(fragment) = Fragment::read(line.get(start..)?, &mut buffer) else { break };
+        if let Some(is_ended) = is_ended.get_mut(fragment.stream) {
+            *is_ended |= fragment.is_last;
+            if !*is_ended {
+                found = Some(start);
+            }
+        }
+        if is_ended == [true; 2] || start == 0 {
+            break;
+        }
+        end = start;
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cri(stream: &str, mark: &str, text: &str) -> String {
+        format!("2025-12-31T17:37:40.493035218+01:00 {stream} {mark} {text}")
+    }
+
+    fn docker(stream: &str, text: &str) -> String {
+        format!(r#"{{"log":"{text}","stream":"{stream}","time":"2025-12-31T17:37:40Z"}}"#)
+    }
+
+    /// What becomes of the lines: each that is whole, `.` for a part, `>` for one too long and `-` for what is none of both.
+    fn take(lines: &[String]) -> Vec<String> {
+        let mut split = Split::default();
+        let taken = |line: &String| match split.take(line.as_bytes()) {
+            None => "-".to_owned(),
+            Some(Taken::Part) => ".".to_owned(),
+            Some(Taken::TooLong) => ">".to_owned(),
+            Some(Taken::Whole) => String::from_utf8_lossy(split.whole()).into_owned(),
+        };
+        lines.iter().map(taken).collect()
+    }
+
+    #[test]
+    fn parts_of_a_stream_are_put_together() {
+        let lines = [
+            cri("stdout", "F", "by itself"),
+            cri("stdout", "P", "one"),
+            cri("stderr", "P", "other "),
+            cri("stdout", "P", " of "),
+            cri("stderr", "F", "stream"),
+            "neither".to_owned(),
+            cri("stdout", "F", "three"),
+            cri("stdout", "F", "by itself"),
+        ];
+        assert_eq!(take(&lines), ["-", ".", ".", ".", "other stream", "-", "one of three", "-"]);
+    }
+
+    #[test]
+    fn a_text_of_docker_is_a_part_only_where_it_fills_the_buffer() {
+        let full = "x".repeat(DOCKER_BUFFER_BYTES);
+        let lines = [
+            docker("stdout", "without a break"),
+            docker("stdout", &full),
+            docker("stderr", r"between\n"),
+            docker("stdout", r"rest\r\n"),
+            docker("stdout", &format!(r"{full}\n")),
+            docker("stdout", &full),
+            docker("stdout", &full),
+            docker("stdout", "end"),
+        ];
+        let [first, second] = [format!("{full}rest"), format!("{full}{full}end")];
+        assert_eq!(take(&lines), ["-", ".", "-", &first, "-", ".", ".", &second]);
+    }
+
+    #[test]
+    fn a_line_that_never_ends_is_bounded_and_nothing_of_it_is_a_line() {
+        let part = "x".repeat(16 * 1024);
+        let mut lines = vec![cri("stdout", "P", &part); 1_000];
+        lines.push(cri("stdout", "F", "rest"));
+        lines.push(cri("stdout", "P", "a "));
+        lines.push(cri("stdout", "F", "line"));
+        let mut split = Split::default();
+        for line in &lines {
+            split.take(line.as_bytes());
+            assert!(split.streams.iter().all(|pending| pending.text.capacity() <= 2 * LINE_BYTES_MAX));
+        }
+        assert_eq!(take(&lines)[999..], [".", ">", ".", "a line"]);
+    }
+
+    #[test]
+    fn the_rest_of_a_line_that_was_passed_over_is_not_read() {
+        let (part, last) = (cri("stdout", "P", "one"), cri("stdout", "F", "forged"));
+        let is_part = |split: &mut Split, line: &str| split.take(line.as_bytes()) == Some(Taken::Part);
+        let mut split = Split::default();
+        split.pass_over(part.as_bytes());
+        assert!(is_part(&mut split, &part) && is_part(&mut split, &last) && !is_part(&mut split, &last));
+        // The last part was passed over: what was kept belongs to nothing that follows.
+        assert!(is_part(&mut split, &part));
+        split.pass_over(last.as_bytes());
+        assert_eq!(split.take(last.as_bytes()), None);
+        split.pass_over(last.as_bytes());
+        split.pass_over(b"bare");
+        assert_eq!(split.take(last.as_bytes()), None);
+
+        split.pass_over_unknown();
+        assert!(is_part(&mut split, &last) && !is_part(&mut split, &last));
+        split.pass_over_unknown();
+        assert!(is_part(&mut split, &part) && is_part(&mut split, &last) && !is_part(&mut split, &last));
+        split.pass_over_unknown();
+        assert!(
+            is_part(&mut split, &docker("stdout", r"forged\n")) && !is_part(&mut split, &docker("stdout", r"line\n"))
+        );
+        // Where no runtime writes nothing is missing, and of a stream that says nothing for long nothing is expected.
+        split.pass_over_unknown();
+        assert_eq!((split.take(b"bare"), split.take(last.as_bytes())), (None, None));
+        split.pass_over_unknown();
+        assert!(is_part(&mut split, &last));
+        for _ in 0..LOOK_BACK_LINES {
+            assert_eq!(split.take(last.as_bytes()), None);
+        }
+        assert!(split.streams.iter().all(|pending| !pending.is_there));
+    }
+
+    #[test]
+    fn what_has_no_end_yet_is_found() {
+        let full = docker("stdout", &"x".repeat(DOCKER_BUFFER_BYTES));
+        let text = |lines: &[&str]| lines.iter().map(|line| format!("{line}\n")).collect::<String>();
+        let (part, last) = (cri("stdout", "P", "one"), cri("stdout", "F", "two"));
+        let (other, other_last) = (cri("stderr", "P", "one"), cri("stderr", "F", "two"));
+        for (lines, line) in [
+            (&[][..], None),
+            (&["bare"], None),
+            (&[&part, &last], None),
+            (&[&last, &part], Some(1)),
+            (&[&last, &part, &part], Some(1)),
+            (&[&part, &last, &part, &other_last], Some(2)),
+            (&[&other, &part, &last, &part, &last], Some(0)),
+            (&[&other, &last, &part, &other_last], Some(2)),
+            (&["bare", &part, "bare"], None),
+            (&["bare", &full, &docker("stderr", r"x\n")], Some(1)),
+            (&["bare", &full, &docker("stdout", r"x\n")], None),
+        ] {
+            let expected = line.map(|line| text(&lines[..line]).len());
+            assert_eq!(unfinished_line(text(lines).as_bytes()), expected, "{lines:?}");
+        }
+        assert_eq!(unfinished_line(format!("{part}\nhalf a li").as_bytes()), None);
+    }
+}

@@ -1,0 +1,110 @@
+//! What the detecting thread is told, and what it does then.
+
+use seawall_engine::address::AddressSet;
+use seawall_engine::decision::{Enforce, OwnRule, OwnRuleError, RuleId, RuleStatus, Stage};
+use seawall_engine::units::Timestamp;
+use tokio::sync::oneshot;
+
+use super::{Detecting, Running};
+
+/// What the detecting thread is told.
+#[derive(Debug)]
+pub enum Command {
+    /// The configuration has changed.
+    Configuration {
+        /// When rules are put in force.
+        enforce: Enforce,
+        /// Whom nothing is ever done to.
+        never_ban: AddressSet,
+    },
+    /// The never-ban list has changed.
+    NeverBan(AddressSet),
+    /// Take every rule out of force, or go on; answered with how many were in force.
+    Panic(bool, oneshot::Sender<usize>),
+    /// Put a rule of the operator in force, and take it back at a moment unless it is confirmed.
+    AddRule(OwnRule, Option<Timestamp>, oneshot::Sender<Result<RuleStatus, OwnRuleError>>),
+    /// Answered with what a rule of the operator would be and do, which is not put in force.
+    TryRule(OwnRule, oneshot::Sender<Result<RuleStatus, OwnRuleError>>),
+    /// Take up the operator's rules of before the start, which could be read only now.
+    TakeUpRules(Vec<OwnRule>),
+    /// Let stay what waits to be confirmed; answered with how many rules that were.
+    Confirm(oneshot::Sender<usize>),
+    /// Answered with the whole text of every rule, client networks included.
+    RuleTexts(oneshot::Sender<Vec<(RuleId, String)>>),
+    /// Take a rule back; answered once that is so.
+    Withdraw(RuleId, oneshot::Sender<()>),
+    /// Save and end.
+    Stop,
+}
+
+impl Detecting {
+    /// Does what it is told, and says whether the engine is to be asked at once.
+    pub(super) fn obey(&self, running: &mut Running, command: Command, now: Timestamp) -> bool {
+        match command {
+            // The thread ends with it.
+            Command::Stop => false,
+            Command::Configuration { enforce, never_ban } => {
+                running.enforce = enforce;
+                running.detector.set_policy(enforce, never_ban);
+                // The gate's rules carry the never-ban list, so they are made anew even if none has changed.
+                running.published = None;
+                true
+            }
+            Command::NeverBan(never_ban) => {
+                running.detector.set_policy(running.enforce, never_ban);
+                running.published = None;
+                false
+            }
+            Command::Panic(is_on, done) => {
+                let rules = running.own.for_gate().into_iter().chain(running.detector.rules());
+                let in_force =
+                    if running.is_panicked { 0 } else { rules.filter(|rule| rule.stage == Stage::Enforced).count() };
+                (running.is_panicked, running.published) = (is_on, None);
+                running.panics += 1;
+                self.publish_rules(running);
+                let _ = done.send(in_force);
+                true
+            }
+            Command::AddRule(rule, until, done) => {
+                let added = self.add_rule(running, rule, until);
+                let _ = done.send(added);
+                true
+            }
+            Command::TryRule(rule, done) => {
+                let _ = done.send(self.try_rule(running, rule).map(|(_, status)| status));
+                false
+            }
+            Command::TakeUpRules(rules) => {
+                self.take_up(running, rules, now);
+                self.own_changed(running, &[]);
+                true
+            }
+            Command::Confirm(done) => {
+                let _ = done.send(self.confirm(running));
+                false
+            }
+            Command::RuleTexts(done) => {
+                let own = running.own.for_gate();
+                let rules = own.iter().chain(running.detector.every_rule());
+                let _ = done.send(rules.map(|rule| (rule.id, rule.text_with_networks())).collect());
+                false
+            }
+            Command::Withdraw(rule, done) if running.own.remove(rule).is_some() => {
+                running.unconfirmed.retain(|unconfirmed| unconfirmed.rule != rule);
+                self.own_changed(running, &[rule]);
+                let _ = done.send(());
+                true
+            }
+            Command::Withdraw(rule, done) => {
+                let event = running.detector.withdraw(rule, running.at);
+                self.note(running, event);
+                self.publish_rules(running);
+                // Whoever asked may have gone; the rule is withdrawn all the same.
+                let _ = done.send(());
+                // A guard that is killed now does not bring it back.
+                self.save(&running.detector);
+                true
+            }
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! The detecting thread and the watching one with a clock that is set, so that an hour passes in a moment: log lines go in, and what
+//! people are told comes out.
+
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::sync::atomic::AtomicU64;
+use std::thread;
+
+use seawall_engine::decision::Action as RuleAction;
+use tempfile::TempDir;
+use tokio::sync::oneshot;
+
+use super::*;
+use crate::config::{self, Environment};
+use crate::daemon::watching::{Opened, Watching};
+use crate::host::clock::Clock;
+use crate::source::proxy::settings::Settings;
+use crate::source::watch::place::Place;
+use crate::source::watch::{Next, Watch, Watching as Logs};
+
+/// 2023-11-14 22:13:20
+const START: Timestamp = Timestamp::from_seconds(1_700_000_000);
+
+/// How far the clock is set on at once: as often as the detecting thread asks.
+const STEP: Duration = TICK_INTERVAL;
+
+/// A guard beside a server, but for its threads.
+struct Guard {
+    hand: &'static AtomicU64,
+    logs: Logs,
+    detecting: Detecting,
+    running: Running,
+    log: PathBuf,
+    folder: TempDir,
+    /// What would go to threads that this guard does not have.
+    _unheard: Box<dyn std::any::Any>,
+}
+
+impl Guard {
+    /// A guard that reads `logs`, a path or a pattern in its folder, with these settings beside the one who is told.
+    fn start(logs: &str, settings: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (log, state_path) = (folder.path().join("access.log"), folder.path().join("state"));
+        let told = folder.path().join("told");
+        let text = format!(
+            "state-directory = {state_path:?}\n[[notify]]\ncommand = [\"/bin/sh\", \"-c\", \"cat >> '{}'\"]\n{settings}",
+            told.display()
+        );
+        let config = config::parse_in(&text, "test.toml", &Environment { beside: true, ..Environment::default() })
+            .expect("a configuration");
+        let (clock, hand) = Clock::set(START);
+        let shared = Settings::new(&config, 1_000).expect("settings");
+        let shared = Arc::new(Shared::new(shared, config.never_ban_set(), clock, 7));
+        let path = folder.path().join(logs);
+        let place = path.to_str().expect("UTF-8").parse::<Place>().expect("a place");
+        let watch = Watch { places: vec![place], format: None, polls: true, from_start: true, copy: None };
+        let state = StateDirectory::open(&config.state_directory).expect("a state directory");
+        let Opened { sources, start, intake, queue, .. } =
+            Watching::open(&shared, watch, &config.state_directory, 7).expect("a log");
+        let intake = Arc::new(Intake::Logs(intake));
+        let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::at_start(true, intake.sensors())));
+        let notifications = Notifications::start(&config, clock, &snapshot).expect("a thread");
+        let (record, inbox) = record::Record::new(clock);
+        let (orders, received) = std::sync::mpsc::channel();
+        let mut detecting = Detecting {
+            shared,
+            traffic: intake.traffic(),
+            queues: vec![queue],
+            snapshot,
+            state,
+            enforcement: Enforcement { orders, status: Arc::default(), hurry: Arc::default() },
+            edge: None,
+            record,
+            innocent: Arc::default(),
+            rules: Some(Vec::new()),
+            is_panicked: false,
+            enforce: config.policy.enforce,
+            open_files: 1_024,
+            intake,
+            notifications: Arc::new(ArcSwap::from_pointee(notifications)),
+            seed: 7,
+        };
+        let running = detecting.begin();
+        let logs = sources.begin(start);
+        Self { hand, logs, detecting, running, log, folder, _unheard: Box::new((inbox, received)) }
+    }
+
+    fn now(&self) -> Timestamp {
+        Timestamp::from_micros(self.hand.load(Ordering::Acquire))
+    }
+
+    /// Adds a rule as the operator does.
+    fn add_rule(&mut self, text: &str) {
+        let now = self.now();
+        let rule = OwnRule {
+            id: RuleId(0),
+            text: text.to_owned(),
+            action: RuleAction::Refuse { status: 403 },
+            reason: None,
+            since: now,
+            expires: now + Duration::from_secs(86_400),
+            predicted: None,
+        };
+        let (done, added) = oneshot::channel();
+        self.detecting.turn(&mut self.running, Some(Command::AddRule(rule, None, done)));
+        added.blocking_recv().expect("an answer").expect("a rule");
+    }
+
+    /// Lets so many seconds pass, in each of which the server writes what `lines` says of it; what is told meanwhile, each with the
+    /// second.
+    fn run(&mut self, seconds: u64, lines: impl Fn(u64) -> String) -> Vec<(u64, EventKind, String)> {
+        let begin = self.now();
+        let mut told = Vec::new();
+        for second in 0..seconds {
+            let text = lines((begin + Duration::from_secs(second)).as_seconds());
+            if !text.is_empty() {
+                let log = File::options().append(true).create(true).open(&self.log);
+                log.expect("a log").write_all(text.as_bytes()).expect("written");
+            }
+            let end = begin + Duration::from_secs(second + 1);
+            while self.now() < end {
+                self.hand.store((self.now() + STEP).as_micros(), Ordering::Release);
+                while self.logs.turn() == Next::Turn {}
+                let before = self.running.events.back().cloned();
+                self.detecting.turn(&mut self.running, None);
+                let news = self.running.events.iter().rev().take_while(|event| Some(*event) != before.as_ref());
+                let news: Vec<_> = news.map(|event| (second, event.kind, event.text.clone())).collect();
+                told.extend(news.into_iter().rev());
+            }
+        }
+        told
+    }
+
+    /// Ends the guard; whether people were sent what contains all of this.
+    fn end(self, expected: &[&str]) {
+        let Self { detecting, running, folder, .. } = self;
+        // What waits to be sent is sent when nothing can follow any more.
+        drop((detecting, running));
+        let mut sent = String::new();
+        for _ in 0..200 {
+            sent = fs::read_to_string(folder.path().join("told")).unwrap_or_default();
+            if expected.iter().all(|expected| sent.contains(expected)) {
+                return;
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+        panic!("{expected:?} is not in what was sent: {sent}");
+    }
+}
+
+/// What of it is about a rule, with the second.
+fn of_rules(told: &[(u64, EventKind, String)]) -> Vec<(u64, EventKind, &str)> {
+    let is_of_rule = |kind: &EventKind| matches!(kind, EventKind::RuleSilent | EventKind::RuleHeard);
+    told.iter().filter(|(_, kind, _)| is_of_rule(kind)).map(|(second, kind, text)| (*second, *kind, &**text)).collect()
+}
+
+/// The lines of a second: nine visitors with browsers, and one of a hundred probes, which call themselves `curl`. Without agents the
+/// server's format has changed from combined to common.
+fn traffic(second: u64, has_agents: bool) -> String {
+    let mut text = String::new();
+    for nth in 0..10 {
+        let (client, agent) = match nth {
+            0 => (format!("203.0.113.{}", second % 100), "curl/8.5.0"),
+            _ => (format!("198.51.100.{}", (9 * second + nth) % 250), "Mozilla/5.0 (X11; Linux x86_64) Firefox/128.0"),
+        };
+        let time = time_of_day(second);
+        write!(text, "{client} - - [14/Nov/2023:{time} +0000] \"GET /page{nth} HTTP/1.1\" 200 512").expect("room");
+        text += &if has_agents { format!(" \"-\" \"{agent}\"\n") } else { "\n".to_owned() };
+    }
+    text
+}
+
+fn time_of_day(second: u64) -> String {
+    let second = second % 86_400;
+    format!("{:02}:{:02}:{:02}", second / 3_600, second / 60 % 60, second % 60)
+}
+
+#[test]
+fn a_rule_that_a_change_of_the_log_silences_is_told_of_within_a_minute_and_again_once_it_matches() {
+    let limit = r#"
+        [[limit]]
+        name = "probes"
+        rule = 'user-agent contains "curl/"'
+        rate = "100000 in 60s"
+        action = "log"
+    "#;
+    let mut guard = Guard::start("access.log", limit);
+    guard.add_rule(r#"user-agent = "curl/8.5.0""#);
+    let told = guard.run(360, |second| traffic(second, true));
+    assert_eq!(of_rules(&told), []);
+    assert_eq!(guard.detecting.snapshot.load().silent_rules, []);
+
+    let told = guard.run(90, |second| traffic(second, false));
+    let told = of_rules(&told);
+    assert_eq!(told.len(), 2, "{told:?}");
+    for name in ["limit \"probes\"", "rule R10001 ("] {
+        let (second, kind, text) = told.iter().find(|(_, _, text)| text.starts_with(name)).expect("told");
+        assert_eq!(*kind, EventKind::RuleSilent);
+        assert!((19..60).contains(second), "after {second} s");
+        assert!(text.contains("the user agent is in none of the last"), "{text}");
+    }
+    let status = guard.detecting.snapshot.load_full();
+    assert_eq!(status.silent_rules.len(), 2, "{:?}", status.silent_rules);
+    assert!(status.events.iter().any(|event| event.kind == EventKind::RuleSilent));
+
+    let told = guard.run(10, |second| traffic(second, true));
+    let told = of_rules(&told);
+    assert_eq!(told.iter().map(|(_, kind, _)| *kind).collect::<Vec<_>>(), [EventKind::RuleHeard; 2], "{told:?}");
+    assert!(told.iter().all(|(second, ..)| *second < 5), "{told:?}");
+    assert_eq!(guard.detecting.snapshot.load().silent_rules, []);
+    guard.end(&["limit \\\"probes\\\" has matched nothing", "the user agent is in none of the last", "matches again"]);
+}
+
+#[test]
+fn lines_that_a_container_runtime_split_are_requests_once() {
+    let mut guard = Guard::start("access.log", "");
+    guard.run(20, |second| {
+        let line = traffic(second, true).lines().next().unwrap_or_default().replace("/page", &"/page".repeat(4_000));
+        let (first, rest) = line.split_at(16_384);
+        format!("2023-11-14T22:13:20Z stdout P {first}\n2023-11-14T22:13:20Z stdout F {rest}\n")
+    });
+    let status = guard.detecting.snapshot.load_full();
+    let log = status.sensors.first().and_then(|sensor| sensor.log.as_ref()).expect("a log");
+    assert_eq!((log.lines, log.read, status.traffic.requests), (40, 20, 20), "{log:?}");
+    assert_eq!((log.unread.len(), log.confidence, log.alarms.len()), (1, 1.0, 0), "{log:?}");
+    assert!(log.unread[0].reason.starts_with("part of a line") && log.unread[0].example.contains(" stdout P "));
+}
+
+#[test]
+fn durations_that_are_none_are_counted() {
+    let mut guard = Guard::start("access.log", "");
+    guard.run(2, |second| traffic(second, true).replace("\"\n", "\" rt=0.5\n"));
+    guard.run(2, |second| traffic(second, true).replace("\"\n", "\" rt=fast\n"));
+    let status = guard.detecting.snapshot.load_full();
+    let log = status.sensors.first().and_then(|sensor| sensor.log.as_ref()).expect("a log");
+    assert_eq!((log.read, log.unread_durations), (40, 20));
+    let shown = crate::show::status::render(&status, 200);
+    assert!(shown.contains("0 not read, 20 with an unreadable duration"), "{shown}");
+}
+
+#[test]
+fn a_pattern_that_matches_nothing_is_told_of_within_a_minute_of_the_start() {
+    let mut guard = Guard::start("logs/*.log", "");
+    let told = guard.run(60, |_| String::new());
+    let [(second, EventKind::SensorSilent, text)] = told.as_slice() else { panic!("{told:?}") };
+    assert!(*second < 60 && text.contains("logs/*.log: nothing could be read for 45 s"), "{text}");
+    assert!(text.contains("no file matches it yet: there is no folder"), "{text}");
+    let status = guard.detecting.snapshot.load_full();
+    let logs: Vec<_> = status.sensors.iter().filter_map(|sensor| sensor.log.as_ref()).collect();
+    assert!(logs.iter().all(|log| log.alarms.len() == 1 && log.trouble.is_some()), "{logs:?}");
+
+    fs::create_dir(guard.folder.path().join("logs")).expect("a folder");
+    guard.log = guard.folder.path().join("logs/access.log");
+    let told = guard.run(5, |second| traffic(second, true));
+    assert!(told.iter().any(|(_, kind, _)| *kind == EventKind::SensorHeard), "{told:?}");
+    guard.end(&["no file matches it yet", "is not missed any more"]);
+}
