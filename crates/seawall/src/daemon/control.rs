@@ -253,11 +253,12 @@ async fn remove_rule(State(daemon): State<Arc<Daemon>>, Path(id): Path<u32>) -> 
     let Some(rule) = daemon.snapshot().detection.rules.iter().find(|rule| rule.id == id).cloned() else {
         return Err(problem(StatusCode::NOT_FOUND, format!("there is no rule {id}")));
     };
+    let moment = daemon.record.moment();
     let (done, is_done) = tokio::sync::oneshot::channel();
     if !daemon.command(Command::Withdraw(id, done)) || is_done.await.is_err() {
         return Err(problem(StatusCode::INTERNAL_SERVER_ERROR, "the detecting thread does not answer"));
     }
-    daemon.record.journal(Actor::Operator, Action::RemoveRule, format!("{id}: {}", rule.text));
+    daemon.record.journal_of(moment, Actor::Operator, Action::RemoveRule, format!("{id}: {}", rule.text));
     Ok(Json(rule))
 }
 

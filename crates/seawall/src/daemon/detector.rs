@@ -331,9 +331,12 @@ impl Detecting {
         }
         // Before those that have ended: in force they end with their deadline.
         self.undo_unconfirmed(running, now);
-        let ended: Vec<RuleId> = running.own.expire(now).iter().map(|rule| rule.id).collect();
+        let ended = running.own.expire(now);
+        for rule in &ended {
+            self.journal_ended(rule, "");
+        }
         if !ended.is_empty() {
-            self.own_changed(running, &ended);
+            self.own_changed(running, &ended.iter().map(|rule| rule.id).collect::<Vec<RuleId>>());
         }
         self.listen(running, now);
         self.miss_rules(running, now, &totals);
@@ -424,16 +427,26 @@ impl Detecting {
 
     /// Takes up the operator's rules of before.
     fn take_up(&self, running: &mut Running, rules: Vec<OwnRule>, now: Timestamp) {
+        let mut has_ended = false;
         for mut rule in rules {
             let step = running.step;
             (rule.since, rule.expires) = carried_over(step.to_guard(rule.since), step.to_guard(rule.expires), now);
-            if rule.expires > now
-                && let Err(error) = running.own.take_up(rule, &self.shared.never_ban.load())
-            {
+            if rule.expires <= now {
+                self.journal_ended(&rule, ", while no guard ran");
+                has_ended = true;
+            } else if let Err(error) = running.own.take_up(rule, &self.shared.never_ban.load()) {
                 tracing::warn!(%error, "a rule of before cannot be put in force again");
             }
         }
         running.are_own_complete = true;
+        if has_ended {
+            self.keep_own(running);
+        }
+    }
+
+    /// Puts into the journal that a rule of the operator's has ended.
+    fn journal_ended(&self, rule: &OwnRule, when: &str) {
+        self.record.journal(Actor::Guard, Action::Expire, format!("{}{when}: {}", rule.id, rule.text));
     }
 
     /// Keeps the operator's rules over a restart.

@@ -361,6 +361,7 @@ impl Daemon {
             config.state_directory.clone_from(state_directory);
         }
         let mut current = self.config.lock().unwrap_or_else(PoisonError::into_inner);
+        let moment = self.record.moment();
         // Everything that can fail comes first.
         let prepared = self.intake.prepare(&config, &current).map_err(|error| error.to_string())?;
         let settings = Settings::new(&config, connections_max(&config, self.open_files));
@@ -381,7 +382,7 @@ impl Daemon {
         // It makes the never-ban list anew and tells the detector of it.
         let ports = self.intake.guarded_ports(&listening);
         let _ = self.enforcement.orders.send(Order::Configure { never_ban: config.never_ban_entries(), ports });
-        self.record.journal(Actor::Operator, Action::Reload, String::new());
+        self.record.journal_of(moment, Actor::Operator, Action::Reload, String::new());
         let mut needs_restart = Vec::new();
         for (name, is_changed) in [
             ("workers", current.workers != config.workers),

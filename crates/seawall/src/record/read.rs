@@ -23,9 +23,9 @@ pub struct JournalLine {
     pub action: String,
     /// About whom or what, for people.
     pub detail: String,
-    /// How the traffic was just then.
+    /// How the traffic was just then; none where no guard ran.
     pub before: Option<Situation>,
-    /// How it was a minute later.
+    /// How it was a minute later; none as long as that is not over, and where no guard saw it.
     pub after: Option<Situation>,
 }
 
@@ -89,14 +89,16 @@ impl Reader {
         let mut addresses = keys.map(Addresses::new);
         let mut read = || -> rusqlite::Result<Vec<JournalLine>> {
             // The record of a guard that has not been started with this version names nobody apart.
-            let about = if schema::has_addresses_in_journal(schema::layout(&self.connection)?) {
+            let layout = schema::layout(&self.connection)?;
+            let about = if schema::has_addresses_in_journal(layout) {
                 "address, length, journal.day, proof FROM journal LEFT JOIN day ON number = journal.day"
             } else {
                 "NULL, NULL, NULL, NULL FROM journal"
             };
+            let situations = if schema::has_situations_of_decisions(layout) { "before, after" } else { "NULL, NULL" };
             let mut statement = self.connection.prepare(&format!(
                 "SELECT at, actor, action, detail, before, after, {about} UNION ALL
-                 SELECT at, 'guard', kind, detail, NULL, NULL, NULL, NULL, NULL, NULL FROM decision ORDER BY at DESC LIMIT ?",
+                 SELECT at, 'guard', kind, detail, {situations}, NULL, NULL, NULL, NULL FROM decision ORDER BY at DESC LIMIT ?",
             ))?;
             let situation = |text: Option<String>| text.and_then(|text| serde_json::from_str(&text).ok());
             let lines = statement.query_map(params![count], |row| {

@@ -14,7 +14,7 @@ use super::MinuteCount;
 const COUNTS_MAX: usize = 512;
 
 /// How long a portion is, in seconds.
-const PORTION_SECONDS: u64 = 5;
+pub(super) const PORTION_SECONDS: u64 = 5;
 
 /// Site, outcome, and the rule that refused.
 type Key = (Option<Arc<str>>, &'static str, Option<RuleId>);

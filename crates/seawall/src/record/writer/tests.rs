@@ -1,4 +1,6 @@
+mod dates;
 mod limits;
+mod situations;
 
 use std::fs;
 use std::net::IpAddr;
@@ -11,7 +13,7 @@ use rusqlite::Connection;
 use seawall_engine::decision::{BanCause, Event, EventKind};
 
 use super::*;
-use crate::record::{Action, Actor, MinuteCount, RULES, Reader, Record, RecordStatus};
+use crate::record::{Action, Actor, Measure, MinuteCount, RULES, Reader, Record, RecordStatus, Situation};
 
 const RETENTION: Retention = Retention { days: 30, size_max: 1 << 30 };
 
@@ -28,15 +30,15 @@ struct Begun {
 
 impl Begun {
     fn open(folder: &Path, retention: Retention, clock: Clock) -> Self {
-        let (record, inbox) = Record::new(clock);
+        let measure = Measure::by(|| Situation { requests: 12.5, ..Situation::default() });
+        let (record, inbox) = Record::new(clock, measure);
         let directory = folder.to_owned();
         let keys = Box::new(move || KeyStore::open(&directory, 7));
-        let situation = Box::new(|| Situation { requests: 12.5, ..Situation::default() });
         let late = Arc::<Mutex<Vec<Late>>>::default();
         let told = Arc::clone(&late);
         let late_told = Box::new(move |late| told.lock().expect("no panic").push(late));
         let path = crate::record::path(folder);
-        let (writer, bans) = Writer::open(inbox, path, retention, keys, clock, situation, late_told);
+        let (writer, bans) = Writer::open(inbox, path, retention, keys, clock, late_told);
         let (rules, is_read) = (writer.kept(RULES), writer.is_read());
         let writing = std::thread::spawn(move || writer.run());
         Self { record, bans, rules, is_read, late, writing }
@@ -365,12 +367,11 @@ fn a_machine_that_begins_in_1970_loses_no_ban() {
     with(folder.path(), RETENTION, |record| record.ban(&ban("192.0.2.7/32", now, 3_600)));
     // Read and written while the machine's clock shows 1970; the writer does not run, so that it is not seen to be set.
     let early = Clock::anchored(Timestamp::from_seconds(100));
-    let (record, inbox) = Record::new(early);
+    let (record, inbox) = Record::new(early, Measure::by(Situation::default));
     let directory = folder.path().to_owned();
     let keys = Box::new(move || KeyStore::open(&directory, 7));
     let path = crate::record::path(folder.path());
-    let (mut writer, bans) =
-        Writer::open(inbox, path, RETENTION, keys, early, Box::new(Situation::default), Box::new(|_| {}));
+    let (mut writer, bans) = Writer::open(inbox, path, RETENTION, keys, early, Box::new(|_| {}));
     assert_eq!(bans, [ban("192.0.2.7/32", now, 3_600)]);
     record.ban(&ban("192.0.2.8/32", early.now(), 3_600));
     assert!(writer.write(&[], early.now()).expect("room"));
