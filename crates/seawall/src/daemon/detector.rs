@@ -166,7 +166,7 @@ impl Detecting {
             at: self.shared.clock.now(),
             silences: Silences::default(),
             rule_silences: RuleSilences::default(),
-            rollup: Rollup::default(),
+            rollup: Rollup::start(self.shared.clock.now()),
             own: OwnRules::default(),
             are_own_complete: false,
             step: Step::default(),
@@ -324,7 +324,6 @@ impl Detecting {
         }
         if let Some((minute, counts)) = running.rollup.take(now) {
             self.record.minute(minute, counts);
-            self.record.keep(record::COUNTERS, serde_json::to_string(&totals).unwrap_or_default());
         }
         if running.step.follow(&self.shared.clock) {
             self.keep_own(running);

@@ -26,7 +26,7 @@ use seawall_engine::decision::{Ban, Event, Evidence, RuleId};
 use seawall_engine::units::Timestamp;
 use serde::{Deserialize, Serialize};
 
-pub use read::{HourCount, JournalLine, Reader, RecordedBans, RuleDecision};
+pub use read::{JournalLine, Reader, RecordedBans, RuleDecision, Span, TrafficCount};
 pub use schema::RecordError;
 pub use situation::{Measure, Moment, Situation};
 pub use writer::{Late, OpenKeys, Writer};
@@ -35,9 +35,6 @@ use unwritten::Unwritten;
 
 /// The file in the state directory.
 pub const FILE_NAME: &str = "record.db";
-
-/// The counts since the start, as they last were.
-pub const COUNTERS: &str = "counters";
 
 /// The operator's rules.
 pub const RULES: &str = "rules";
@@ -259,7 +256,7 @@ impl Record {
         self.push(Entry::Minute { minute, counts });
     }
 
-    /// Keeps a value, as JSON, in place of the one of before: [`COUNTERS`], [`RULES`].
+    /// Keeps a value, as JSON, in place of the one of before: [`RULES`].
     pub fn keep(&self, name: &'static str, value: String) {
         self.shared.unwritten().values.insert(name, (self.clock.now(), value));
     }

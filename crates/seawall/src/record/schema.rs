@@ -47,7 +47,9 @@ const MIGRATIONS: &[&str] = &[
      ALTER TABLE journal ADD COLUMN day INTEGER;",
     // How the traffic was when something was decided, and a minute later, as of what people do.
     "ALTER TABLE decision ADD COLUMN before TEXT;
-     ALTER TABLE decision ADD COLUMN after TEXT;",
+     ALTER TABLE decision ADD COLUMN after TEXT;
+     -- What was counted since a start is told by the counts of the minutes and hours, over every start.
+     DELETE FROM state WHERE name = 'counters';",
 ];
 
 /// Why the record cannot be used.

@@ -129,6 +129,24 @@ fn the_journal_says_of_each_action_how_the_traffic_was_and_when_what_was_said_ha
 }
 
 #[test]
+fn the_last_hour_is_reported_by_minute() {
+    let origin = Origin::echoing();
+    let mut guard = Setup::to(&origin.url()).sections(SECTIONS).start();
+    let mut visitor = guard.connect();
+    for _ in 0..3 {
+        visitor.get("/");
+        visitor.answer();
+    }
+    eventually("they are counted", || guard.count("served") == 3);
+    // What is not written yet is at the end.
+    guard.signal(Signal::TERM);
+    guard.wait();
+    let report = guard.command(&["report", "--hours", "1", "--json"]);
+    let report: serde_json::Value = serde_json::from_slice(&report.stdout).expect("JSON");
+    assert_eq!((&report["stretch_seconds"], &report["totals"]["served"]), (&60.into(), &3.0.into()), "{report:#}");
+}
+
+#[test]
 fn no_address_is_in_the_clear_in_any_file() {
     let origin = Origin::echoing();
     let guard = Setup::to(&origin.url()).sections(SECTIONS).start();

@@ -13,7 +13,7 @@ use rusqlite::Connection;
 use seawall_engine::decision::{BanCause, Event, EventKind};
 
 use super::*;
-use crate::record::{Action, Actor, Measure, MinuteCount, RULES, Reader, Record, RecordStatus, Situation};
+use crate::record::{Action, Actor, Measure, MinuteCount, RULES, Reader, Record, RecordStatus, Situation, Span};
 
 const RETENTION: Retention = Retention { days: 30, size_max: 1 << 30 };
 
@@ -195,9 +195,11 @@ fn the_journal_says_what_was_done_by_whom_and_how_the_traffic_was() {
         lines.iter().map(|line| (line.actor.as_str(), line.action.as_str(), line.detail.as_str())).collect();
     assert_eq!(shown, [("operator", "ban", "192.0.2.7/32: scraper"), ("guard", "rule-enforced", "R1 is in force")]);
     assert!(lines[0].before.is_some_and(|before| before.requests == 12.5));
-    let hours = reader.hours(Timestamp::EPOCH).expect("counts");
-    let counted: Vec<_> = hours.iter().map(|count| (count.hour, count.outcome.as_str(), count.requests)).collect();
-    assert_eq!(counted, [(at.as_seconds() / 3_600, "served", 5.0)]);
+    for span in [Span::Minute, Span::Hour] {
+        let counts = reader.traffic(span, Timestamp::EPOCH).expect("counts");
+        let counted: Vec<_> = counts.iter().map(|count| (count.at, count.outcome.as_str(), count.requests)).collect();
+        assert_eq!(counted, [(at.as_seconds() / span.seconds() * span.seconds(), "served", 5.0)]);
+    }
     let decisions = reader.rule_decisions(Timestamp::EPOCH).expect("decisions");
     assert_eq!(decisions.iter().map(|decision| decision.rule).collect::<Vec<_>>(), [1]);
     assert_eq!(reader.journal(1, None).expect("lines").len(), 1);
