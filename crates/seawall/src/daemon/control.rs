@@ -17,8 +17,10 @@ use axum::response::Response;
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use seawall_engine::decision::{Action as RuleAction, OwnRule, RuleId, RuleStatus};
+use seawall_engine::units::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::reloading::Reloader;
 use super::state::{StateDirectory, StateError};
 use super::{Command, Daemon, Snapshot};
 use crate::enforcement::edge::{Edge, PlanView};
@@ -48,6 +50,9 @@ pub struct Reloaded {
     pub listening: Vec<SocketAddr>,
     /// Settings that changed in the file and take effect only at the next start.
     pub needs_restart: Vec<String>,
+    /// When the configuration of before comes back unless this one is confirmed.
+    #[serde(default)]
+    pub confirm_until: Option<Timestamp>,
 }
 
 /// What is answered when something cannot be done.
@@ -143,8 +148,16 @@ async fn status(State(daemon): State<Arc<Daemon>>) -> Json<Snapshot> {
     Json(Snapshot::clone(&daemon.snapshot()))
 }
 
-async fn reload(State(daemon): State<Arc<Daemon>>) -> Answer<Reloaded> {
-    match daemon.reload_and_log() {
+/// What is asked of a reload.
+#[derive(Deserialize)]
+struct ReloadAsked {
+    /// Go back to the configuration of before after so many seconds unless this one is confirmed.
+    confirm_seconds: Option<u64>,
+}
+
+async fn reload(State(daemon): State<Arc<Daemon>>, Query(asked): Query<ReloadAsked>) -> Answer<Reloaded> {
+    let confirm = asked.confirm_seconds.map(Duration::from_secs);
+    match daemon.reload_and_log(Reloader::Command(confirm)) {
         Ok(reloaded) => Ok(Json(reloaded)),
         Err(problems) => Err(problem(StatusCode::UNPROCESSABLE_ENTITY, problems)),
     }
@@ -318,7 +331,7 @@ async fn confirm(State(daemon): State<Arc<Daemon>>) -> Answer<Confirmed> {
     let (done, is_done) = tokio::sync::oneshot::channel();
     let rules = if daemon.command(Command::Confirm(done)) { is_done.await.unwrap_or_default() } else { 0 };
     let Confirmed { changes } = enforce(&daemon, Order::Confirm).await?;
-    Ok(Json(Confirmed { changes: changes + rules }))
+    Ok(Json(Confirmed { changes: changes + rules + usize::from(daemon.confirm_reload()) }))
 }
 
 fn edge(daemon: &Daemon) -> Result<&Edge, (StatusCode, Json<Problem>)> {
@@ -395,5 +408,7 @@ async fn panic(State(daemon): State<Arc<Daemon>>, Json(asked): Json<PanicAsked>)
         }
     }
     panicked.remains = (!remains.is_empty()).then(|| remains.join("; and "));
+    // Whoever looks next sees it.
+    detect(&daemon, Command::Show).await?;
     Ok(Json(panicked))
 }

@@ -25,7 +25,7 @@ use tokio::sync::oneshot;
 use super::intake::Intake;
 use super::rule_silences::{RuleSilences, Said};
 use super::silences::Silences;
-use super::snapshot::{Limits, Rates, SiteStatus, Snapshot};
+use super::snapshot::{Limits, Rates, SiteStatus, Snapshot, out_of_force};
 use super::state::StateDirectory;
 use crate::enforcement::edge::WantedRule;
 use crate::enforcement::{Edge, Enforcement, Order};
@@ -78,6 +78,8 @@ pub enum Command {
     TakeUpRules(Vec<OwnRule>),
     /// Let stay what waits to be confirmed; answered with how many rules that were.
     Confirm(oneshot::Sender<usize>),
+    /// Answered once what is shown is of now.
+    Show(oneshot::Sender<()>),
     /// Answered with the whole text of every rule, client networks included.
     RuleTexts(oneshot::Sender<Vec<(RuleId, String)>>),
     /// Take a rule back; answered once that is so.
@@ -190,6 +192,7 @@ impl Detecting {
             // What comes late is waited for, so that seconds are learned from when all of them is there.
             let delay = Duration::from_micros(self.shared.delay.load(Ordering::Relaxed));
             running.at = running.at.max(now - delay);
+            let mut asked_to_show = None;
             let is_told = match command {
                 Ok(Command::Stop) | Err(RecvTimeoutError::Disconnected) => break,
                 Ok(Command::Configuration { enforce, never_ban }) => {
@@ -235,6 +238,10 @@ impl Detecting {
                     let _ = done.send(self.confirm(&mut running));
                     false
                 }
+                Ok(Command::Show(done)) => {
+                    asked_to_show = Some(done);
+                    true
+                }
                 Ok(Command::RuleTexts(done)) => {
                     let own = running.own.for_gate();
                     let rules = own.iter().chain(running.detector.every_rule());
@@ -262,6 +269,9 @@ impl Detecting {
             if is_told || now >= tick_at {
                 tick_at = now + TICK_INTERVAL;
                 self.tick(&mut running, now);
+            }
+            if let Some(done) = asked_to_show {
+                let _ = done.send(());
             }
             if now >= save_at {
                 save_at = now + SAVE_INTERVAL;
@@ -557,6 +567,9 @@ impl Detecting {
     fn publish_snapshot(&self, running: &Running, now: Timestamp, totals: TrafficTotals, limits: Limits) {
         let mut detection = running.detector.status(running.at);
         detection.rules.splice(0..0, running.own.status());
+        if running.is_panicked {
+            detection.rules.iter_mut().for_each(out_of_force);
+        }
         let (first_at, first) = running.totals.front().copied().unwrap_or((now, totals));
         let seconds = now.since(first_at).as_secs_f64();
         let rate = |count: fn(&TrafficTotals) -> u64| match count(&totals).saturating_sub(count(&first)) {

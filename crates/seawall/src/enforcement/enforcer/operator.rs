@@ -64,6 +64,8 @@ impl Enforcer {
                 self.publish_gate();
                 let action = if is_on { Action::Panic } else { Action::Resume };
                 self.parts.record.journal_of(moment, Actor::Operator, action, String::new());
+                // Whoever is answered may ask at once how it is.
+                self.publish_status();
                 let _ = done.send(kernel);
             }
             Order::Confirm(done) => drop(done.send(self.confirm())),
