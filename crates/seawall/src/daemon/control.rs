@@ -16,7 +16,7 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
-use seawall_engine::decision::{Action as RuleAction, OwnRule, RuleId, RuleStatus};
+use seawall_engine::decision::{Action as RuleAction, OwnRule, OwnRules, RuleId, RuleStatus};
 use seawall_engine::units::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -266,6 +266,10 @@ async fn remove_rule(State(daemon): State<Arc<Daemon>>, Path(id): Path<u32>) -> 
     let Some(rule) = daemon.snapshot().detection.rules.iter().find(|rule| rule.id == id).cloned() else {
         return Err(problem(StatusCode::NOT_FOUND, format!("there is no rule {id}")));
     };
+    if OwnRules::is_configured(id) {
+        let why = format!("{id} is in the configuration: take it out there and say `seawall reload`");
+        return Err(problem(StatusCode::CONFLICT, why));
+    }
     let moment = daemon.record.moment();
     let (done, is_done) = tokio::sync::oneshot::channel();
     if !daemon.command(Command::Withdraw(id, done)) || is_done.await.is_err() {

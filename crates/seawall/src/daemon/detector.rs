@@ -27,6 +27,7 @@ use super::rule_silences::{RuleSilences, Said};
 use super::silences::Silences;
 use super::snapshot::{Limits, Rates, SiteStatus, Snapshot, out_of_force};
 use super::state::StateDirectory;
+use crate::config::ConfiguredRule;
 use crate::enforcement::edge::WantedRule;
 use crate::enforcement::{Edge, Enforcement, Order};
 use crate::host::clock::{Step, carried_over};
@@ -65,6 +66,8 @@ pub enum Command {
         enforce: Enforce,
         /// Whom nothing is ever done to.
         never_ban: AddressSet,
+        /// What is always refused.
+        rules: Vec<ConfiguredRule>,
     },
     /// The never-ban list has changed.
     NeverBan(AddressSet),
@@ -101,6 +104,8 @@ pub(super) struct Detecting {
     pub(super) innocent: Arc<Mutex<Innocent>>,
     /// The operator's rules of before; none while it is not known which.
     pub(super) rules: Option<Vec<OwnRule>>,
+    /// Those of the configuration.
+    pub(super) configured: Vec<ConfiguredRule>,
     pub(super) is_panicked: bool,
     pub(super) enforce: Enforce,
     pub(super) open_files: usize,
@@ -181,6 +186,8 @@ impl Detecting {
             notifications: Arc::clone(&self.notifications),
         };
         let start = self.shared.clock.now();
+        let configured = std::mem::take(&mut self.configured);
+        self.configure_rules(&mut running, configured, start);
         if let Some(rules) = self.rules.take() {
             self.take_up(&mut running, rules, start);
         }
@@ -195,9 +202,10 @@ impl Detecting {
             let mut asked_to_show = None;
             let is_told = match command {
                 Ok(Command::Stop) | Err(RecvTimeoutError::Disconnected) => break,
-                Ok(Command::Configuration { enforce, never_ban }) => {
+                Ok(Command::Configuration { enforce, never_ban, rules }) => {
                     running.enforce = enforce;
                     running.detector.set_policy(enforce, never_ban);
+                    self.configure_rules(&mut running, rules, now);
                     // The gate's rules carry the never-ban list, so they are made anew even if none has changed.
                     running.published = None;
                     true
@@ -451,6 +459,26 @@ impl Detecting {
         if has_ended {
             self.keep_own(running);
         }
+    }
+
+    /// Puts the rules of the configuration in force in place of those that it had.
+    fn configure_rules(&self, running: &mut Running, rules: Vec<ConfiguredRule>, now: Timestamp) {
+        let rule = |ConfiguredRule { name, text, action }: ConfiguredRule| OwnRule {
+            id: RuleId(0),
+            text,
+            action,
+            reason: Some(name),
+            since: now,
+            expires: now,
+            predicted: None,
+        };
+        let rules = rules.into_iter().map(rule).collect();
+        let (gone, failed) = running.own.configure(rules, &self.shared.never_ban.load());
+        for (rule, error) in failed {
+            let name = rule.reason.unwrap_or_default();
+            tracing::warn!("the rule \"{name}\" of the configuration is not in force: {error}");
+        }
+        gone.iter().for_each(|rule| running.pardoned.add(*rule));
     }
 
     /// Puts into the journal that a rule of the operator's has ended.

@@ -224,6 +224,7 @@ fn run_with(
         record: record.clone(),
         innocent,
         rules,
+        configured: config.rules.clone(),
         is_panicked: state.is_panicked(),
         enforce: config.policy.enforce,
         open_files,

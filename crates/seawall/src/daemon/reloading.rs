@@ -108,6 +108,7 @@ impl Daemon {
         let _ = self.detector.send(Command::Configuration {
             enforce: config.policy.enforce,
             never_ban: AddressSet::clone(&self.shared.never_ban.load()),
+            rules: config.rules.clone(),
         });
         // It makes the never-ban list anew and tells the detector of it.
         let ports = self.intake.guarded_ports(&listening);
