@@ -341,7 +341,7 @@ mod tests {
         let (mut rules, never_ban) = (OwnRules::default(), AddressSet::default());
         let named = |name: &str, text: &str| OwnRule { reason: Some(name.to_owned()), ..rule(text, 0) };
         let (first, second) = (named("a", "path = \"/a\""), named("b", "path = \"/b\""));
-        assert_eq!(rules.configure(vec![first.clone(), second.clone()], &never_ban), (vec![], vec![]));
+        assert_eq!(rules.configure(vec![first, second.clone()], &never_ban), (vec![], vec![]));
         let said = rules.add(rule("path = \"/x\"", 60), &never_ban).expect("room");
         assert_eq!(said, RuleId(FIRST));
         // They neither end by themselves nor are they kept or taken back as what was said is.

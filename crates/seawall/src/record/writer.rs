@@ -13,11 +13,11 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 use seawall_engine::decision::Ban;
-use seawall_engine::units::Timestamp;
+use seawall_engine::units::{Timestamp, counted};
 
 use super::bans::BanTable;
 use super::schema::{self, RecordError, Seen};
-use super::{Entry, Inbox, bounds};
+use super::{Action, Actor, Entry, Inbox, bounds};
 use crate::config::Retention;
 use crate::host::clock::{Clock, Step};
 use crate::privacy::{Day, KeyError, KeyStore};
@@ -411,7 +411,11 @@ impl Writer {
             self.trim_at = now + TRIM_INTERVAL;
             let machine = self.step.to_machine(now);
             if self.is_date_believed {
-                bounds::delete_old(connection, &self.retention, machine)?;
+                let ended = bounds::delete_old(connection, &self.retention, machine)?;
+                if ended > 0 {
+                    let text = format!("{} by hand, while no guard ran", counted(ended, "ban"));
+                    add_to_journal(connection, machine, Actor::Guard, Action::Expire, &text)?;
+                }
                 if let Bans::Kept(bans) = &mut self.bans {
                     bans.forget(connection, machine)?;
                 }

@@ -102,8 +102,11 @@ fn the_journal_says_of_each_action_how_the_traffic_was_and_when_what_was_said_ha
     let origin = Origin::echoing();
     let guard = Setup::to(&origin.url()).sections(SECTIONS).start();
     let mut visitor = guard.connect();
-    (0..20).for_each(|_| visitor.get("/"));
-    eventually("they are counted", || guard.status()["rates"]["requests"].as_f64().is_some_and(|rate| rate > 0.0));
+    eventually("requests are counted", || {
+        visitor.get("/");
+        visitor.answer();
+        guard.status()["rates"]["requests"].as_f64().is_some_and(|rate| rate > 0.0)
+    });
     let command = |arguments: &[&str]| assert!(guard.command(arguments).status.success(), "{arguments:?}");
     command(&["bans", "add", "192.0.2.66", "--for", "1s", "--reason", "typed"]);
     command(&["rules", "add", "path = \"/x\"", "--for", "1s", "--anyway"]);

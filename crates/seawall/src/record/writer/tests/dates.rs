@@ -98,8 +98,16 @@ fn a_date_is_believed_that_follows_on_what_was_seen_or_stays() {
 fn a_ban_that_has_ended_while_the_machine_was_off_has_ended() {
     for days in [1, 7, 29] {
         let folder = written();
-        let (_, writer, bans) = start(folder.path(), NOW + days * DAY);
+        let now = NOW + days * DAY;
+        let (_record, mut writer, bans) = start(folder.path(), now);
         assert_eq!((bans, writer.ahead()), (Vec::new(), Duration::ZERO), "{days} days");
+        // Which the journal says once.
+        for seconds in [0, 3_601, 7_202] {
+            write(&mut writer, now + Duration::from_secs(seconds));
+        }
+        let lines = Reader::open(folder.path()).and_then(|reader| reader.journal(9, None)).expect("lines");
+        let said = lines.iter().filter(|line| line.action == "expire").map(|line| line.detail.as_str());
+        assert_eq!(said.collect::<Vec<_>>(), ["1 ban by hand, while no guard ran"]);
     }
 }
 
