@@ -11,7 +11,7 @@ use std::time::Duration;
 use seawall::config::Retention;
 use seawall::host::clock::Clock;
 use seawall::privacy::KeyStore;
-use seawall::record::{self, MinuteCount, Reader, Record, Situation, Writer};
+use seawall::record::{self, Measure, MinuteCount, Reader, Record, Situation, Writer};
 use seawall_engine::decision::{Event, EventKind, Evidence, RuleId};
 use seawall_engine::units::Timestamp;
 use tempfile::TempDir;
@@ -125,12 +125,12 @@ struct Running {
 impl Running {
     fn start(folder: &Path) -> Result<Self, Failure> {
         let clock = Clock::start();
-        let (record, inbox) = Record::new(clock);
+        let situation = Situation { requests: 812.5, served: 640.25, ..Situation::default() };
+        let (record, inbox) = Record::new(clock, Measure::by(move || situation));
         let keys = folder.to_owned();
         let open_keys = Box::new(move || KeyStore::open(&keys, RETENTION.days));
-        let situation = Box::new(|| Situation { requests: 812.5, served: 640.25, ..Situation::default() });
         let path = record::path(folder);
-        let (writer, _) = Writer::open(inbox, path, RETENTION, open_keys, clock, situation, Box::new(|_| {}));
+        let (writer, _) = Writer::open(inbox, path, RETENTION, open_keys, clock, Box::new(|_| {}));
         let writer = thread::Builder::new().name("record".to_owned()).spawn(move || writer.run());
         let writer = writer.map_err(|source| Failure::Start { command: "the record's thread".to_owned(), source })?;
         Ok(Self { record, clock, writer, folder: folder.to_owned() })

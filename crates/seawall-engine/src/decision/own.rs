@@ -1,5 +1,5 @@
-//! The operator's own rules: put in force as they are said, for as long as they are said, beside what detection finds. They go
-//! up and down no ladder.
+//! The operator's own rules: put in force as they are said, for as long as they are said, beside what detection finds. Those of the
+//! configuration are in force for as long as they stand there. They go up and down no ladder.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,8 +13,14 @@ use crate::units::Timestamp;
 /// The most that there can be: with those that detection makes they fit into one rule set.
 pub const OWN_RULES_MAX: usize = 16;
 
+/// How many of these the configuration may have, so that there is room for what is said while it floods.
+pub const CONFIGURED_RULES_MAX: usize = 8;
+
 /// The number of the first; below are those of detection.
 const FIRST: u32 = 10_001;
+
+/// The number of the first that the configuration has.
+const CONFIGURED_FIRST: u32 = 20_001;
 
 /// Conditions that the gate asks for at once.
 const CONDITIONS_MAX: usize = 8;
@@ -89,6 +95,7 @@ fn at_column(column: &Option<usize>) -> String {
 pub struct OwnRules {
     rules: Vec<Held>,
     next: u32,
+    next_configured: u32,
 }
 
 #[derive(Clone, Debug)]
@@ -107,8 +114,44 @@ impl OwnRules {
     /// # Errors
     /// When it cannot be read or put in force. Nothing has changed then.
     pub fn add(&mut self, rule: OwnRule, never_ban: &AddressSet) -> Result<RuleId, OwnRuleError> {
-        let highest = self.rules.iter().map(|held| held.said.id.0 + 1).max().unwrap_or(FIRST);
-        self.put(rule, self.next.max(highest).max(FIRST), never_ban)
+        let said = self.rules.iter().filter(|held| !Self::is_configured(held.said.id));
+        let number = self.next.max(said.map(|held| held.said.id.0 + 1).max().unwrap_or(FIRST)).max(FIRST);
+        let id = self.put(rule, number, never_ban)?;
+        self.next = self.next.max(number + 1);
+        Ok(id)
+    }
+
+    /// Whether a rule of this number is one of the configuration's.
+    pub const fn is_configured(id: RuleId) -> bool {
+        id.0 >= CONFIGURED_FIRST
+    }
+
+    /// Puts the rules of the configuration in force in place of those that it had. One that is as it was goes on with its number and what
+    /// it has met. Returns which have gone, and which cannot be put in force and why.
+    pub fn configure(
+        &mut self,
+        rules: Vec<OwnRule>,
+        never_ban: &AddressSet,
+    ) -> (Vec<RuleId>, Vec<(OwnRule, OwnRuleError)>) {
+        let is_same = |one: &OwnRule, other: &OwnRule| {
+            (&one.text, one.action, &one.reason) == (&other.text, other.action, &other.reason)
+        };
+        let is_gone =
+            |held: &mut Held| Self::is_configured(held.said.id) && !rules.iter().any(|rule| is_same(rule, &held.said));
+        let gone = self.rules.extract_if(.., is_gone).map(|held| held.said.id).collect();
+        let mut failed = Vec::new();
+        for rule in rules {
+            let is_there = |held: &Held| Self::is_configured(held.said.id) && is_same(&held.said, &rule);
+            if self.rules.iter().any(is_there) {
+                continue;
+            }
+            let number = self.next_configured.max(CONFIGURED_FIRST);
+            match self.put(rule.clone(), number, never_ban) {
+                Ok(_) => self.next_configured = number + 1,
+                Err(error) => failed.push((rule, error)),
+            }
+        }
+        (gone, failed)
     }
 
     /// Takes a rule of before a restart in, with the number that people and bans know it by, unless another has it.
@@ -117,8 +160,14 @@ impl OwnRules {
     /// When it cannot be read or put in force. Nothing has changed then.
     pub fn take_up(&mut self, rule: OwnRule, never_ban: &AddressSet) -> Result<RuleId, OwnRuleError> {
         let number = rule.id.0;
-        let is_free = (FIRST..u32::MAX).contains(&number) && self.rules.iter().all(|held| held.said.id != rule.id);
-        if is_free { self.put(rule, number, never_ban) } else { self.add(rule, never_ban) }
+        let is_free =
+            (FIRST..CONFIGURED_FIRST).contains(&number) && self.rules.iter().all(|held| held.said.id != rule.id);
+        if !is_free {
+            return self.add(rule, never_ban);
+        }
+        let id = self.put(rule, number, never_ban)?;
+        self.next = self.next.max(number + 1);
+        Ok(id)
     }
 
     fn put(&mut self, mut rule: OwnRule, number: u32, never_ban: &AddressSet) -> Result<RuleId, OwnRuleError> {
@@ -126,7 +175,6 @@ impl OwnRules {
         if self.rules.len() >= OWN_RULES_MAX {
             return Err(OwnRuleError::Full);
         }
-        self.next = self.next.max(number + 1);
         rule.id = RuleId(number);
         rule.expires = rule.expires.min(rule.since + BAN_DURATION_MAX);
         rule.reason = rule.reason.map(|reason| {
@@ -156,9 +204,9 @@ impl OwnRules {
         Ok(conditions)
     }
 
-    /// Takes one back.
+    /// Takes one back that was said; one of the configuration goes with [`Self::configure`] alone.
     pub fn remove(&mut self, id: RuleId) -> Option<OwnRule> {
-        let at = self.rules.iter().position(|held| held.said.id == id)?;
+        let at = self.rules.iter().position(|held| held.said.id == id && !Self::is_configured(id))?;
         Some(self.rules.remove(at).said)
     }
 
@@ -170,12 +218,13 @@ impl OwnRules {
 
     /// Lets time pass; returns the rules that have ended.
     pub fn expire(&mut self, now: Timestamp) -> Vec<OwnRule> {
-        self.rules.extract_if(.., |held| held.said.expires <= now).map(|held| held.said).collect()
+        let is_over = |held: &mut Held| held.said.expires <= now && !Self::is_configured(held.said.id);
+        self.rules.extract_if(.., is_over).map(|held| held.said).collect()
     }
 
-    /// As they were said.
+    /// As they were said, without those of the configuration.
     pub fn said(&self) -> Vec<OwnRule> {
-        self.rules.iter().map(|held| held.said.clone()).collect()
+        self.rules.iter().map(|held| &held.said).filter(|rule| !Self::is_configured(rule.id)).cloned().collect()
     }
 
     /// The rules that the gate needs.
@@ -224,12 +273,13 @@ impl OwnRules {
             action: held.said.action,
             stage: Stage::Enforced,
             reason: match &held.said.reason {
+                Some(name) if Self::is_configured(held.said.id) => format!("the configuration has it: {name}"),
                 Some(reason) => format!("an operator said so: {reason}"),
                 None => "an operator said so".to_owned(),
             },
             found: held.said.since,
             enforced: Some(held.said.since),
-            expires: Some(held.said.expires),
+            expires: Some(held.said.expires).filter(|_| !Self::is_configured(held.said.id)),
             // Of what is not known the worst is possible.
             evidence: Evidence {
                 collateral: held.said.predicted.map_or(0.0, |predicted| predicted.share),
@@ -284,6 +334,33 @@ mod tests {
         assert_eq!(rules.take_up(before, &never_ban), Ok(RuleId(FIRST + 6)), "another has it");
         let first = OwnRule { id: RuleId(FIRST), ..rule("path = \"/z\"", 60) };
         assert_eq!(rules.take_up(first, &never_ban), Ok(RuleId(FIRST)));
+    }
+
+    #[test]
+    fn rules_of_the_configuration_last_as_long_as_they_stand_there() {
+        let (mut rules, never_ban) = (OwnRules::default(), AddressSet::default());
+        let named = |name: &str, text: &str| OwnRule { reason: Some(name.to_owned()), ..rule(text, 0) };
+        let (first, second) = (named("a", "path = \"/a\""), named("b", "path = \"/b\""));
+        assert_eq!(rules.configure(vec![first, second.clone()], &never_ban), (vec![], vec![]));
+        let said = rules.add(rule("path = \"/x\"", 60), &never_ban).expect("room");
+        assert_eq!(said, RuleId(FIRST));
+        // They neither end by themselves nor are they kept or taken back as what was said is.
+        assert_eq!(rules.expire(NOW + Duration::from_secs(59)), []);
+        assert_eq!(rules.remove(RuleId(CONFIGURED_FIRST)), None);
+        assert_eq!(rules.said().iter().map(|rule| rule.id).collect::<Vec<_>>(), [said]);
+        assert_eq!(rules.status()[0].expires, None);
+        rules.count(&RuleTraffic { matched: 7, ..RuleTraffic::none(RuleId(CONFIGURED_FIRST + 1)) });
+        // What has changed is another rule, what has not goes on.
+        let changed = named("a", "path = \"/c\"");
+        let protected = named("p", "client-prefix = 192.0.2.0/24");
+        let never_ban = AddressSet::new(["192.0.2.7/32".parse().expect("a network")]);
+        let (gone, failed) = rules.configure(vec![changed, protected.clone(), second], &never_ban);
+        assert_eq!(gone, [RuleId(CONFIGURED_FIRST)]);
+        assert_eq!(failed, [(protected, OwnRuleError::Protected)]);
+        let status = rules.status();
+        let shown: Vec<(u32, u64)> = status.iter().map(|status| (status.id.0, status.matched)).collect();
+        assert_eq!(shown, [(CONFIGURED_FIRST + 1, 7), (FIRST, 0), (CONFIGURED_FIRST + 2, 0)]);
+        assert_eq!(rules.configure(vec![], &never_ban).0.len(), 2);
     }
 
     #[test]

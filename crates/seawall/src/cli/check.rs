@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use rustix::process::{Resource, getrlimit};
-use seawall_engine::decision::Enforce;
+use seawall_engine::decision::{Action, Enforce};
 use seawall_engine::gate::{Limit, LimitAction, LimitKey};
 use serde_json::{Value, json};
 
@@ -14,9 +14,10 @@ use super::Failure;
 use super::output::print;
 use crate::config::quantity::{show_duration, show_size};
 use crate::config::{
-    self, ClientAddressSource, Config, Edge, EdgePlace, EdgeUse, HostPattern, Kernel, KernelUse, Limits, NetworkFiles,
-    Notify, Origin, Place, Problems, Retention, Secret, UrlForm, Way,
+    self, ClientAddressSource, Config, ConfiguredRule, Edge, EdgePlace, EdgeUse, HostPattern, Kernel, KernelUse,
+    Limits, NetworkFiles, Notify, Origin, Place, Problems, Retention, Secret, UrlForm, Way,
 };
+use crate::show::text::escape;
 
 const EXAMPLE: &str = "\
 Examples:
@@ -88,6 +89,7 @@ impl Display for Explanation<'_> {
         self.trust(formatter)?;
         write_limits(formatter, &config.limits)?;
         write_client_limits(formatter, config)?;
+        write_rules(formatter, config)?;
         write_networks(formatter, &config.networks)?;
         self.policy(formatter)?;
         write_privacy(formatter, config.privacy.key_retention_days)?;
@@ -194,6 +196,23 @@ fn write_client_limits(formatter: &mut fmt::Formatter<'_>, config: &Config) -> f
     }
     match config.client_limit_cases {
         0 => writeln!(formatter, "  They were tried on no case; see [[limit.test]]."),
+        1 => writeln!(formatter, "  The case that they were tried on is met."),
+        cases => writeln!(formatter, "  All {cases} cases that they were tried on are met."),
+    }
+}
+
+/// What is always refused, where that is said.
+fn write_rules(formatter: &mut fmt::Formatter<'_>, config: &Config) -> fmt::Result {
+    if config.rules.is_empty() {
+        return Ok(());
+    }
+    writeln!(formatter, "\nRules")?;
+    for rule in &config.rules {
+        let done = if rule.action == Action::Drop { "dropped" } else { "refused" };
+        writeln!(formatter, "  {}: what meets {} is {done}.", rule.name, escape(rule.text.as_bytes()))?;
+    }
+    match config.rule_cases {
+        0 => writeln!(formatter, "  They were tried on no case; see [[rule.test]]."),
         1 => writeln!(formatter, "  The case that they were tried on is met."),
         cases => writeln!(formatter, "  All {cases} cases that they were tried on are met."),
     }
@@ -422,6 +441,8 @@ fn config_json(name: Option<&str>, config: &Config) -> Value {
         limits,
         client_limits,
         client_limit_cases,
+        rules,
+        rule_cases,
         networks,
         policy,
         privacy,
@@ -498,6 +519,8 @@ fn config_json(name: Option<&str>, config: &Config) -> Value {
         },
         "client_limits": client_limits.iter().map(limit_json).collect::<Vec<_>>(),
         "client_limit_cases": client_limit_cases,
+        "rules": rules.iter().map(rule_json).collect::<Vec<_>>(),
+        "rule_cases": rule_cases,
         "networks": { "country": networks.country, "asn": networks.asn },
         "policy": { "enforce": policy.enforce, "never_ban": never_ban },
         "privacy": { "key_retention_days": privacy.key_retention_days },
@@ -527,6 +550,10 @@ fn limit_json(limit: &Limit) -> Value {
         "for_seconds": limit.length.map(|length| length.as_secs_f64()),
         "spare": limit.spares,
     })
+}
+
+fn rule_json(rule: &ConfiguredRule) -> Value {
+    json!({ "name": rule.name, "rule": rule.text, "action": rule.action })
 }
 
 fn problems_json(name: Option<&str>, problems: &Problems) -> Value {

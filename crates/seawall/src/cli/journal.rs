@@ -12,8 +12,10 @@ use crate::show::text::escape;
 
 /// Show what was done, by whom or what, and what changed after it.
 ///
-/// Read from the record in the state directory, also when no guard runs. Beside an action stands how the traffic was when it was
-/// done and a minute later: requests a second, of these failed and refused, and the processor.
+/// Read from the record in the state directory, also when no guard runs. Below an action, and what detection decided, stands how the
+/// traffic was when it was done and a minute later: requests a second, of these failed (no answer of the site, or 5xx) and refused,
+/// and the processor. Where the guard was started anew in between, it is what was counted in that minute, or what came as soon as the
+/// guard was back.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -68,24 +70,49 @@ fn line(line: &JournalLine) -> String {
         escape(line.action.as_bytes()),
         escape(line.detail.as_bytes())
     );
-    if let (Some(before), Some(after)) = (line.before, line.after)
-        && (before.requests > 0.0 || after.requests > 0.0)
+    if let Some(before) = line.before
+        && (before.requests > 0.0 || line.after.is_some_and(|after| after.requests > 0.0))
     {
-        text += &format!("{:21}{}\n", "", change(before, after));
+        text += &format!("{:21}{}\n", "", change(before, line.after));
     }
     text
 }
 
-fn change(before: Situation, after: Situation) -> String {
+/// What changed; a `?` stands for what is not known.
+fn change(before: Situation, after: Option<Situation>) -> String {
+    let rate = |name: &str, rate: fn(&Situation) -> f64| {
+        let after = after.as_ref().map_or_else(|| "?".to_owned(), |after| format!("{:.1}", rate(after)));
+        format!("{name} {:.1} -> {after}/s", rate(&before))
+    };
+    let share = |situation: Option<&Situation>| {
+        let share = situation.and_then(|situation| situation.cpu_used);
+        share.map_or_else(|| "?".to_owned(), |share| format!("{:.0}", 100.0 * share))
+    };
     format!(
-        "requests {:.1} -> {:.1}/s, failed {:.1} -> {:.1}/s, refused {:.1} -> {:.1}/s, processor {:.0} -> {:.0}%",
-        before.requests,
-        after.requests,
-        before.failed,
-        after.failed,
-        before.refused,
-        after.refused,
-        100.0 * before.cpu_used,
-        100.0 * after.cpu_used
+        "{}, {}, {}, processor {} -> {}%",
+        rate("requests", |situation| situation.requests),
+        rate("failed", |situation| situation.failed),
+        rate("refused", |situation| situation.refused),
+        share(Some(&before)),
+        share(after.as_ref())
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_known_of_the_minute_after_is_a_question_mark() {
+        let before = Situation { requests: 812.5, served: 640.0, refused: 0.0, failed: 172.5, cpu_used: Some(0.97) };
+        let after = Situation { requests: 790.0, served: 2.0, refused: 788.0, failed: 0.0, cpu_used: None };
+        assert_eq!(
+            change(before, Some(after)),
+            "requests 812.5 -> 790.0/s, failed 172.5 -> 0.0/s, refused 0.0 -> 788.0/s, processor 97 -> ?%"
+        );
+        assert_eq!(
+            change(before, None),
+            "requests 812.5 -> ?/s, failed 172.5 -> ?/s, refused 0.0 -> ?/s, processor 97 -> ?%"
+        );
+    }
 }

@@ -19,6 +19,7 @@ use super::output_file::{Kind, OutputFile};
 use crate::config::Environment;
 use crate::host::clock::wall_clock;
 use crate::networks::Networks;
+use crate::record::Span;
 use crate::show::log::{Filter, Logs, Progress};
 use crate::show::record_report::RecordReport;
 use crate::show::report::views::{self, VIEWS, View};
@@ -37,6 +38,7 @@ Examples:
   seawall report --view first-seen 'user-agent contains curl' access.log*
   zcat old.log.gz | seawall report --json - | jq .totals
   seawall report --days 7                         what the guard itself has recorded
+  seawall report --hours 1                        the same of the last hour, minute by minute
 
 Exit codes:
   0  done; lines that could not be read are in the report
@@ -66,6 +68,10 @@ pub(crate) struct Arguments {
     /// Without a FILE: how many days.
     #[arg(long, value_name = "N", default_value_t = 30, conflicts_with = "files", value_parser = clap::value_parser!(u32).range(1..=3_660))]
     days: u32,
+
+    /// Without a FILE: how many hours, in place of days. Up to three are shown by minute, more by ten minutes.
+    #[arg(long, value_name = "N", conflicts_with_all = ["files", "days"], value_parser = clap::value_parser!(u32).range(1..=24))]
+    hours: Option<u32>,
 
     /// The format of the logs, when it is not to be recognised: a name, or a format string as the configuration of nginx or Apache
     /// or GoAccess has it.
@@ -187,11 +193,15 @@ fn of_record(arguments: &Arguments) -> Result<ExitCode, Failure> {
     if about_logs {
         return Err(Failure::usage("--where, --view, --match, --csv and --html are about logs; name a FILE"));
     }
-    let since = Timestamp::from_seconds(wall_clock().as_seconds().saturating_sub(86_400 * u64::from(arguments.days)));
+    let (span, seconds) = match arguments.hours {
+        Some(hours) => (Span::Minute, 3_600 * u64::from(hours)),
+        None => (Span::Hour, 86_400 * u64::from(arguments.days)),
+    };
+    let since = Timestamp::from_seconds(wall_clock().as_seconds().saturating_sub(seconds));
     let reader = journal::open(&arguments.state)?;
-    let hours = reader.hours(since).map_err(Failure::machine)?;
+    let counts = reader.traffic(span, since).map_err(Failure::machine)?;
     let decisions = reader.rule_decisions(since).map_err(Failure::machine)?;
-    let report = RecordReport::new(&hours, &decisions);
+    let report = RecordReport::new(&counts, span, &decisions);
     let top = usize::try_from(arguments.top).unwrap_or(usize::MAX);
     print(&if arguments.json { json(&report)? } else { report.render(screen(&std::io::stdout()).columns, top) })?;
     Ok(ExitCode::SUCCESS)

@@ -39,6 +39,10 @@ pub struct Config {
     pub client_limits: Vec<Limit>,
     /// The cases that those were tried on.
     pub client_limit_cases: usize,
+    /// What is always refused, by rules of included files, too.
+    pub rules: Vec<super::ConfiguredRule>,
+    /// The cases that those were tried on.
+    pub rule_cases: usize,
     /// Where countries and autonomous systems are looked up.
     pub networks: NetworkFiles,
     /// How decisions are made.

@@ -1,6 +1,6 @@
-//! Files of limits that a configuration includes: some that come with the program, and the operator's own.
+//! Files of limits and rules that a configuration includes: some that come with the program, and the operator's own.
 //!
-//! An included file holds `[[limit]]`s and includes nothing itself. Anything that is wrong with one refuses the configuration, with the
+//! An included file holds `[[limit]]`s and `[[rule]]`s, and includes nothing itself. Anything that is wrong with one refuses the configuration, with the
 //! file's own name, line and column.
 
 use std::collections::HashSet;
@@ -12,12 +12,12 @@ use seawall_engine::decision::expression::Lists;
 use toml::Spanned;
 
 use super::kind::Text;
-use super::limit::{self, Checked};
 use super::section::Report;
 use super::{FILE_BYTES_MAX, document};
+use super::{limit, rule};
 
-/// What files of limits are for.
-pub(super) const WHY: &str = "Files of limits that belong to the configuration: they are read with it, checked with it, and read again at a reload.";
+/// What these files are for.
+pub(super) const WHY: &str = "Files of limits and rules that belong to the configuration: they are read with it, checked with it, and read again at a reload.";
 
 /// What begins the name of a file that comes with the program.
 const SHIPPED_PREFIX: &str = "shipped:";
@@ -31,6 +31,13 @@ pub(crate) const SHIPPED: [(&str, &str); 3] = [
 
 /// The most files that one pattern may stand for.
 const FILES_MAX: usize = 256;
+
+/// What was found in the configuration and its files, and checked.
+#[derive(Debug, Default)]
+pub(super) struct Checked {
+    pub(super) limits: limit::Checked,
+    pub(super) rules: rule::Checked,
+}
 
 /// What is to be included.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,7 +53,7 @@ pub(super) struct IncludeSource;
 
 impl Text for IncludeSource {
     type Value = Source;
-    const NAME: &'static str = "file of limits";
+    const NAME: &'static str = "file of limits or rules";
     const EXAMPLE: &'static str = "\"shipped:wordpress\"";
 
     fn parse(&self, text: &str) -> Result<Source, String> {
@@ -149,7 +156,7 @@ fn text(path: &Path) -> io::Result<String> {
     let mut bytes = Vec::new();
     File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > FILE_BYTES_MAX {
-        return Err(io::Error::other("it is larger than 1 MiB, so it is no file of limits"));
+        return Err(io::Error::other("it is larger than 1 MiB, so it is no file of limits or rules"));
     }
     String::from_utf8(bytes).map_err(|_| io::Error::other("it is not UTF-8"))
 }
@@ -157,11 +164,13 @@ fn text(path: &Path) -> io::Result<String> {
 fn read_text(report: &mut Report, text: &str, name: &str, lists: &Lists, checked: &mut Checked) {
     let ((), problems) = document(text, name, limit::WHY, |top| {
         top.forbid("include", "an included file includes no others; name it in [include] of the configuration");
-        let found = top.tables("[[limit]]", limit::WHY, limit::read).unwrap_or_default();
-        if found.is_empty() {
-            top.lacks("this file holds no [[limit]]");
+        let limits = top.tables("[[limit]]", limit::WHY, limit::read).unwrap_or_default();
+        let rules = top.tables("[[rule]]", rule::WHY, rule::read).unwrap_or_default();
+        if limits.is_empty() && rules.is_empty() {
+            top.lacks("this file holds no [[limit]] and no [[rule]]");
         }
-        limit::check(top.report, found, lists, checked);
+        limit::check(top.report, limits, lists, &mut checked.limits);
+        rule::check(top.report, rules, lists, &mut checked.rules);
     });
     report.elsewhere.extend(problems);
 }
@@ -173,7 +182,7 @@ fn read_text(report: &mut Report, text: &str, name: &str, lists: &Lists, checked
 pub(crate) fn check(text: &str, name: &str) -> Result<usize, super::Problems> {
     let (mut report, mut checked) = (Report::default(), Checked::default());
     read_text(&mut report, text, name, &Lists::default(), &mut checked);
-    super::Problems::new(report.elsewhere).map_or(Ok(checked.limits.len()), Err)
+    super::Problems::new(report.elsewhere).map_or(Ok(checked.limits.limits.len()), Err)
 }
 
 #[cfg(test)]

@@ -4,20 +4,18 @@
 //! ([`seawall_engine::gate::Limit`]).
 
 use std::collections::HashSet;
-use std::net::IpAddr;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use seawall_engine::address::{AddressSet, ClientAddress};
+use seawall_engine::address::AddressSet;
 use seawall_engine::decision::BAN_DURATION_MAX;
-use seawall_engine::decision::expression::{Answer, Expression, Lists, Use};
+use seawall_engine::decision::expression::{Expression, Lists, Use};
 use seawall_engine::gate::{Limit, LimitAction, LimitKey, RuleSet};
-use seawall_engine::observation::Request;
-use seawall_engine::observation::log::{Encoding, Reader, restore};
 use toml::Spanned;
 
-use super::kind::{Choice, Count, Flag, Located, OrWord, Text, Time};
+use super::case::{self, Case, Name, Words};
+use super::kind::{Choice, Flag, Located, OrWord, Text, Time};
 use super::quantity;
 use super::section::{Report, Section};
 
@@ -26,16 +24,9 @@ pub(super) const WHY: &str = "How much one client may send of something, and wha
      as trying passwords. There can be several. In front of a server and beside it alike; nobody on the never-ban list is ever \
      counted. docs/limits.md tells of it, and `[include]` has some that are made already.";
 
-/// What a case is for.
-const TEST_WHY: &str = "A request that the rule of the limit above is tried on whenever the configuration is read: one that is not met as it says refuses \
-     the configuration.";
-
 /// The most requests that can be allowed, and the longest period.
 const REQUESTS_MAX: u32 = 1_000_000;
 const PERIOD_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-
-/// The longest name.
-const NAME_CHARACTERS_MAX: usize = 64;
 
 /// A limit with the places of what is checked later.
 pub(super) struct LimitFound {
@@ -46,21 +37,8 @@ pub(super) struct LimitFound {
     action: LimitAction,
     length: Option<Duration>,
     spares: bool,
-    tests: Vec<TestFound>,
+    cases: Vec<Case>,
     place: Range<usize>,
-}
-
-/// A request that a limit is tried on.
-struct TestFound {
-    line: Option<Spanned<String>>,
-    method: Option<String>,
-    host: Option<String>,
-    path: Option<String>,
-    user_agent: Option<String>,
-    referer: Option<String>,
-    client: Option<IpAddr>,
-    status: Option<u16>,
-    matches: Spanned<bool>,
 }
 
 /// Limits that have been checked.
@@ -75,7 +53,7 @@ pub(super) struct Checked {
 /// Reads one `[[limit]]`.
 pub(super) fn read(table: &mut Section<'_, '_>) -> LimitFound {
     let name = table
-        .setting("name", Located(LimitName))
+        .setting("name", Located(Name))
         .example_in_use("\"login\"")
         .why("What it is called in bans, in the journal and in `seawall status`. No two have the same.")
         .required(Spanned::new(0..0, String::new()));
@@ -149,49 +127,8 @@ pub(super) fn read(table: &mut Section<'_, '_>) -> LimitFound {
              one. Turn it off where whoever tries passwords changes the user agent.",
         )
         .default(true);
-    let tests = table.tables("[[limit.test]]", TEST_WHY, read_test).unwrap_or_default();
-    LimitFound { name, rule, rate, key, action, length, spares, tests, place: table.place() }
-}
-
-fn read_test(table: &mut Section<'_, '_>) -> TestFound {
-    let matches = table
-        .setting("matches", Located(Flag))
-        .example_in_use("true")
-        .why("Whether the rule meets the request.")
-        .required(Spanned::new(0..0, true));
-    let line = table
-        .setting("line", Located(Words))
-        .example("'192.0.2.7 - - [10/Oct/2026:13:55:36 +0000] \"POST /login HTTP/1.1\" 200 512 \"-\" \"curl/8.5.0\"'")
-        .why("The request as a line of an access log, in any format that is read. What is said beside it goes before it.")
-        .optional("a request that asks for `/` and says nothing else")
-        .flatten();
-    let mut text = |key: &'static str, example: &'static str, why: &'static str| {
-        let setting = table.setting(key, Words).why(why);
-        let in_use = key == "method" || key == "path";
-        let setting = if in_use { setting.example_in_use(example) } else { setting.example(example) };
-        setting.optional("as in `line`").flatten()
-    };
-    TestFound {
-        method: text("method", "\"POST\"", "The method."),
-        host: text("host", "\"example.org\"", "The host, without port."),
-        path: text("path", "\"/login\"", "The path, with its query."),
-        user_agent: text("user-agent", "\"curl/8.5.0\"", "The user agent."),
-        referer: text("referer", "\"https://example.org/\"", "The referer."),
-        client: table
-            .setting("client", Address)
-            .example("\"192.0.2.7\"")
-            .why("The client's address.")
-            .optional("as in `line`")
-            .flatten(),
-        status: table
-            .setting("status", Count { of: "a status", range: 100..=599 })
-            .example("401")
-            .why("The status of the answer.")
-            .optional("as in `line`")
-            .flatten(),
-        line,
-        matches,
-    }
+    let cases = table.tables("[[limit.test]]", case::WHY, |table| case::read(table, "\"/login\"")).unwrap_or_default();
+    LimitFound { name, rule, rate, key, action, length, spares, cases, place: table.place() }
 }
 
 /// Reads the rules of limits and tries each on its cases. What is good is added to `checked`.
@@ -218,12 +155,12 @@ pub(super) fn check(report: &mut Report, found: Vec<LimitFound>, lists: &Lists, 
             report.refuse(&found.rule.span(), format!("`rule` in [[limit]]: {mixed}"));
             continue;
         }
-        for test in &found.tests {
-            if let Err((place, message)) = test.run(name, &rule) {
+        for case in &found.cases {
+            if let Err((place, message)) = case.run("limit", name, &rule) {
                 report.refuse(&place, message);
             }
         }
-        checked.cases += found.tests.len();
+        checked.cases += found.cases.len();
         checked.limits.push(Limit {
             name: name.as_str().into(),
             rule: Some(rule),
@@ -239,120 +176,6 @@ pub(super) fn check(report: &mut Report, found: Vec<LimitFound>, lists: &Lists, 
             report.refuse(&found.place, error.to_string());
             checked.limits.pop();
         }
-    }
-}
-
-impl TestFound {
-    /// Tries the rule on it.
-    fn run(&self, name: &str, rule: &Expression) -> Result<(), (Range<usize>, String)> {
-        let (mut reader, mut restored) = (Reader::default(), Vec::new());
-        let mut request = Request { method: b"GET", path: b"/", ..Request::default() };
-        let (mut client, mut status) = (None, None);
-        if let Some(line) = &self.line {
-            let entry = reader.read(line.get_ref().as_bytes()).map_err(|reason| {
-                (
-                    line.span(),
-                    format!("`line` in [[limit.test]]: this is no line of an access log that can be read: {reason}"),
-                )
-            })?;
-            request = match entry.encoding {
-                Encoding::Plain => entry.observation.request,
-                encoding => restore(&entry.observation.request, encoding, &mut restored),
-            };
-            client = entry.observation.client;
-            status = Answer::new(entry.observation.outcome, 0).status;
-        }
-        let host = self.host.as_ref().map(|host| host.to_ascii_lowercase());
-        if let Some(method) = &self.method {
-            request.method = method.as_bytes();
-        }
-        if let Some(host) = &host {
-            request.host = host.as_bytes();
-        }
-        if let Some(path) = &self.path {
-            (request.path, request.query) = Request::split_target(path.as_bytes());
-        }
-        if let Some(user_agent) = &self.user_agent {
-            request.user_agent = Some(user_agent.as_bytes());
-        }
-        if let Some(referer) = &self.referer {
-            request.referer = Some(referer.as_bytes());
-        }
-        let client = self.client.map(ClientAddress::new).or(client);
-        let answer = Answer { status: self.status.or(status), ..Answer::default() };
-        let is_met = rule.matches(&request, client, answer);
-        // A case that does not say what it expects has its own problem.
-        if is_met == *self.matches.get_ref() || self.matches.span().is_empty() {
-            return Ok(());
-        }
-        let (found, wanted) = if is_met { ("meets", "false") } else { ("does not meet", "true") };
-        let shown = format!("{} {}", request.method.escape_ascii(), request.path.escape_ascii());
-        let status = answer.status.map_or_else(|| "no answer".to_owned(), |status| format!("the answer {status}"));
-        Err((
-            self.matches.span(),
-            format!(
-                "a case of the limit {name:?} fails: its rule {found} this request ({shown}, with {status}), and matches = {wanted} is \
-                 said of it; the rule is {rule}"
-            ),
-        ))
-    }
-}
-
-/// What a limit is called.
-struct LimitName;
-
-impl Text for LimitName {
-    type Value = String;
-    const NAME: &'static str = "name";
-    const EXAMPLE: &'static str = "\"login\"";
-
-    fn parse(&self, text: &str) -> Result<String, String> {
-        let is_letter = |letter: char| letter.is_ascii_alphanumeric() || letter == '-' || letter == '_';
-        if text.is_empty() || text.len() > NAME_CHARACTERS_MAX || !text.chars().all(is_letter) {
-            return Err(format!(
-                "which cannot name a limit; write 1 to {NAME_CHARACTERS_MAX} letters, digits, hyphens and underscores, such as {}",
-                Self::EXAMPLE
-            ));
-        }
-        Ok(text.to_owned())
-    }
-
-    fn show_text(&self, value: &String) -> String {
-        value.clone()
-    }
-}
-
-/// Any text.
-struct Words;
-
-impl Text for Words {
-    type Value = String;
-    const NAME: &'static str = "text";
-    const EXAMPLE: &'static str = "\"GET\"";
-
-    fn parse(&self, text: &str) -> Result<String, String> {
-        if text.is_empty() { Err("which says nothing; leave the key out".to_owned()) } else { Ok(text.to_owned()) }
-    }
-
-    fn show_text(&self, value: &String) -> String {
-        value.clone()
-    }
-}
-
-/// An address.
-struct Address;
-
-impl Text for Address {
-    type Value = IpAddr;
-    const NAME: &'static str = "address";
-    const EXAMPLE: &'static str = "\"192.0.2.7\"";
-
-    fn parse(&self, text: &str) -> Result<IpAddr, String> {
-        text.parse().map_err(|_| format!("which is no IP address; write, for example, {}", Self::EXAMPLE))
-    }
-
-    fn show_text(&self, value: &IpAddr) -> String {
-        value.to_string()
     }
 }
 

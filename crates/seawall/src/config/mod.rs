@@ -5,6 +5,7 @@
 //! commented example come from the same declarations. Nothing here opens a socket or writes a file.
 
 mod address;
+mod case;
 mod checked;
 mod consistency;
 mod defaults;
@@ -18,6 +19,7 @@ mod path;
 mod problem;
 pub(crate) mod quantity;
 pub(crate) mod reference;
+mod rule;
 mod section;
 mod settings;
 mod upstream;
@@ -36,6 +38,7 @@ pub use checked::{
 };
 pub use defaults::Environment;
 pub use problem::{Place, Problem, Problems};
+pub use rule::ConfiguredRule;
 
 use address::SocketAddress;
 use host::Host;

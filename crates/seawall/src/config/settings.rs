@@ -24,6 +24,7 @@ use super::limit;
 use super::notify;
 use super::path::{FilePath, LogSource, SiteName, TableName};
 use super::quantity::{KIB, MIB};
+use super::rule;
 use super::section::Section;
 use super::upstream::UpstreamUrl;
 use crate::networks::mmdb::Content;
@@ -88,12 +89,13 @@ pub(super) fn read(top: &mut Section<'_, '_>, environment: &Environment, folder:
         limits,
     );
     let found_limits = top.tables("[[limit]]", limit::WHY, limit::read).unwrap_or_default();
+    let found_rules = top.tables("[[rule]]", rule::WHY, rule::read).unwrap_or_default();
     let included = top.table("[include]", include::WHY, |table| {
         table
             .setting("limits", List { of: IncludeSource, filled: false })
             .example("[\"shipped:wordpress\", \"shipped:probes\", \"shipped:http-auth\", \"/etc/seawall/limits.d/*.toml\"]")
             .why(
-                "Files that hold `[[limit]]`s, by name or pattern, and those that come with Seawall: `\"shipped:wordpress\"` (logins, \
+                "Files that hold `[[limit]]`s and `[[rule]]`s, by name or pattern, and those that come with Seawall: `\"shipped:wordpress\"` (logins, \
                  and floods of xmlrpc.php), `\"shipped:probes\"` (scanners that ask for what is not there), `\"shipped:http-auth\"` \
                  (passwords tried on HTTP authentication). None by default, since what is normal on a site its operator knows.",
             )
@@ -149,9 +151,10 @@ pub(super) fn read(top: &mut Section<'_, '_>, environment: &Environment, folder:
     }
     let sites: Vec<Site> = sites.into_iter().flatten().map(|found| found.site).collect();
     let lists = checked::lists(&sites);
-    let mut limits_found = limit::Checked::default();
-    limit::check(top.report, found_limits, &lists, &mut limits_found);
-    include::read(top.report, &included, folder, &lists, &mut limits_found);
+    let mut checked = include::Checked::default();
+    limit::check(top.report, found_limits, &lists, &mut checked.limits);
+    rule::check(top.report, found_rules, &lists, &mut checked.rules);
+    include::read(top.report, &included, folder, &lists, &mut checked);
     Config {
         listen: values(listen),
         admin: admin.into_inner(),
@@ -160,8 +163,10 @@ pub(super) fn read(top: &mut Section<'_, '_>, environment: &Environment, folder:
         sites,
         trust,
         limits,
-        client_limits: limits_found.limits,
-        client_limit_cases: limits_found.cases,
+        client_limits: checked.limits.limits,
+        client_limit_cases: checked.limits.cases,
+        rules: checked.rules.rules,
+        rule_cases: checked.rules.cases,
         networks,
         policy,
         privacy,

@@ -16,9 +16,11 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
-use seawall_engine::decision::{Action as RuleAction, OwnRule, RuleId, RuleStatus};
+use seawall_engine::decision::{Action as RuleAction, OwnRule, OwnRules, RuleId, RuleStatus};
+use seawall_engine::units::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::reloading::Reloader;
 use super::state::{StateDirectory, StateError};
 use super::{Command, Daemon, Snapshot};
 use crate::enforcement::edge::{Edge, PlanView};
@@ -48,6 +50,9 @@ pub struct Reloaded {
     pub listening: Vec<SocketAddr>,
     /// Settings that changed in the file and take effect only at the next start.
     pub needs_restart: Vec<String>,
+    /// When the configuration of before comes back unless this one is confirmed.
+    #[serde(default)]
+    pub confirm_until: Option<Timestamp>,
 }
 
 /// What is answered when something cannot be done.
@@ -143,8 +148,16 @@ async fn status(State(daemon): State<Arc<Daemon>>) -> Json<Snapshot> {
     Json(Snapshot::clone(&daemon.snapshot()))
 }
 
-async fn reload(State(daemon): State<Arc<Daemon>>) -> Answer<Reloaded> {
-    match daemon.reload_and_log() {
+/// What is asked of a reload.
+#[derive(Deserialize)]
+struct ReloadAsked {
+    /// Go back to the configuration of before after so many seconds unless this one is confirmed.
+    confirm_seconds: Option<u64>,
+}
+
+async fn reload(State(daemon): State<Arc<Daemon>>, Query(asked): Query<ReloadAsked>) -> Answer<Reloaded> {
+    let confirm = asked.confirm_seconds.map(Duration::from_secs);
+    match daemon.reload_and_log(Reloader::Command(confirm)) {
         Ok(reloaded) => Ok(Json(reloaded)),
         Err(problems) => Err(problem(StatusCode::UNPROCESSABLE_ENTITY, problems)),
     }
@@ -253,11 +266,16 @@ async fn remove_rule(State(daemon): State<Arc<Daemon>>, Path(id): Path<u32>) -> 
     let Some(rule) = daemon.snapshot().detection.rules.iter().find(|rule| rule.id == id).cloned() else {
         return Err(problem(StatusCode::NOT_FOUND, format!("there is no rule {id}")));
     };
+    if OwnRules::is_configured(id) {
+        let why = format!("{id} is in the configuration: take it out there and say `seawall reload`");
+        return Err(problem(StatusCode::CONFLICT, why));
+    }
+    let moment = daemon.record.moment();
     let (done, is_done) = tokio::sync::oneshot::channel();
     if !daemon.command(Command::Withdraw(id, done)) || is_done.await.is_err() {
         return Err(problem(StatusCode::INTERNAL_SERVER_ERROR, "the detecting thread does not answer"));
     }
-    daemon.record.journal(Actor::Operator, Action::RemoveRule, format!("{id}: {}", rule.text));
+    daemon.record.journal_of(moment, Actor::Operator, Action::RemoveRule, format!("{id}: {}", rule.text));
     Ok(Json(rule))
 }
 
@@ -317,7 +335,7 @@ async fn confirm(State(daemon): State<Arc<Daemon>>) -> Answer<Confirmed> {
     let (done, is_done) = tokio::sync::oneshot::channel();
     let rules = if daemon.command(Command::Confirm(done)) { is_done.await.unwrap_or_default() } else { 0 };
     let Confirmed { changes } = enforce(&daemon, Order::Confirm).await?;
-    Ok(Json(Confirmed { changes: changes + rules }))
+    Ok(Json(Confirmed { changes: changes + rules + usize::from(daemon.confirm_reload()) }))
 }
 
 fn edge(daemon: &Daemon) -> Result<&Edge, (StatusCode, Json<Problem>)> {
@@ -394,5 +412,7 @@ async fn panic(State(daemon): State<Arc<Daemon>>, Json(asked): Json<PanicAsked>)
         }
     }
     panicked.remains = (!remains.is_empty()).then(|| remains.join("; and "));
+    // Whoever looks next sees it.
+    detect(&daemon, Command::Show).await?;
     Ok(Json(panicked))
 }

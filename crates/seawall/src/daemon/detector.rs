@@ -2,6 +2,7 @@
 //! and the state.
 
 mod commands;
+mod own;
 mod unconfirmed;
 
 use std::collections::VecDeque;
@@ -14,7 +15,7 @@ use arc_swap::ArcSwap;
 use seawall_engine::address::AddressSet;
 use seawall_engine::decision::expression::Expression;
 use seawall_engine::decision::{
-    Enforce, Event, EventKind, Innocent, OwnRule, OwnRuleError, OwnRules, Pardons, Rule, RuleId, RuleStatus, Stage,
+    Enforce, Event, EventKind, Innocent, OwnRule, OwnRules, Pardons, Rule, RuleId, RuleStatus, Stage,
 };
 use seawall_engine::detection::{self, Detector, Pressure, RuleTraffic, Surroundings};
 use seawall_engine::gate::{Allowances, ClientTable, RuleSet};
@@ -25,13 +26,14 @@ use seawall_engine::units::Timestamp;
 use super::intake::Intake;
 use super::rule_silences::{RuleSilences, Said};
 use super::silences::Silences;
-use super::snapshot::{Limits, Rates, SiteStatus, Snapshot};
+use super::snapshot::{Limits, Rates, SiteStatus, Snapshot, out_of_force};
 use super::state::StateDirectory;
+use crate::config::ConfiguredRule;
 use crate::enforcement::edge::WantedRule;
 use crate::enforcement::{Edge, Enforcement, Order};
-use crate::host::clock::{Step, carried_over};
+use crate::host::clock::Step;
 use crate::host::pressure::HostPressure;
-use crate::record::{self, Action, Actor, rollup::Rollup};
+use crate::record::{self, rollup::Rollup};
 use crate::show::notify::Notifications;
 use crate::source::proxy::traffic::{Traffic, TrafficTotals};
 use crate::source::record::Record;
@@ -70,6 +72,8 @@ pub(super) struct Detecting {
     pub(super) innocent: Arc<Mutex<Innocent>>,
     /// The operator's rules of before; none while it is not known which.
     pub(super) rules: Option<Vec<OwnRule>>,
+    /// Those of the configuration.
+    pub(super) configured: Vec<ConfiguredRule>,
     pub(super) is_panicked: bool,
     pub(super) enforce: Enforce,
     pub(super) open_files: usize,
@@ -111,6 +115,8 @@ struct Running {
     panics: u32,
     is_panicked: bool,
     notifications: Arc<ArcSwap<Notifications>>,
+    /// Who is told once what is shown is of now.
+    asked_to_show: Option<tokio::sync::oneshot::Sender<()>>,
     /// When the engine is next asked.
     tick_at: Timestamp,
     /// When what was learnt is next saved.
@@ -156,7 +162,7 @@ impl Detecting {
             at: start,
             silences: Silences::default(),
             rule_silences: RuleSilences::default(),
-            rollup: Rollup::default(),
+            rollup: Rollup::start(start),
             own: OwnRules::default(),
             are_own_complete: false,
             step: Step::default(),
@@ -167,9 +173,12 @@ impl Detecting {
             panics: 0,
             is_panicked: self.is_panicked,
             notifications: Arc::clone(&self.notifications),
+            asked_to_show: None,
             tick_at: start,
             save_at: start + SAVE_INTERVAL,
         };
+        let configured = std::mem::take(&mut self.configured);
+        self.configure_rules(&mut running, configured, start);
         if let Some(rules) = self.rules.take() {
             self.take_up(&mut running, rules, start);
         }
@@ -187,6 +196,9 @@ impl Detecting {
         if is_told || now >= running.tick_at {
             running.tick_at = now + TICK_INTERVAL;
             self.tick(running, now);
+        }
+        if let Some(done) = running.asked_to_show.take() {
+            let _ = done.send(());
         }
         if now >= running.save_at {
             running.save_at = now + SAVE_INTERVAL;
@@ -252,16 +264,18 @@ impl Detecting {
         }
         if let Some((minute, counts)) = running.rollup.take(now) {
             self.record.minute(minute, counts);
-            self.record.keep(record::COUNTERS, serde_json::to_string(&totals).unwrap_or_default());
         }
         if running.step.follow(&self.shared.clock) {
             self.keep_own(running);
         }
         // Before those that have ended: in force they end with their deadline.
         self.undo_unconfirmed(running, now);
-        let ended: Vec<RuleId> = running.own.expire(now).iter().map(|rule| rule.id).collect();
+        let ended = running.own.expire(now);
+        for rule in &ended {
+            self.journal_ended(rule, "");
+        }
         if !ended.is_empty() {
-            self.own_changed(running, &ended);
+            self.own_changed(running, &ended.iter().map(|rule| rule.id).collect::<Vec<RuleId>>());
         }
         self.listen(running, now);
         self.miss_rules(running, now, &totals);
@@ -319,69 +333,6 @@ impl Detecting {
         for event in running.rule_silences.look(now, &said, totals.requests, &readings) {
             self.note(running, Some(event));
         }
-    }
-
-    fn add_rule(
-        &self,
-        running: &mut Running,
-        rule: OwnRule,
-        until: Option<Timestamp>,
-    ) -> Result<RuleStatus, OwnRuleError> {
-        let (own, added) = self.try_rule(running, rule)?;
-        running.own = own;
-        if let Some(until) = until {
-            self.await_confirmation(running, &added, until);
-        }
-        self.own_changed(running, &[]);
-        self.record.journal(Actor::Operator, Action::AddRule, format!("{}: {}", added.id, added.text));
-        Ok(added)
-    }
-
-    /// The operator's rules with one more, and what is to be shown of that, with what it would do to normal traffic.
-    fn try_rule(&self, running: &Running, rule: OwnRule) -> Result<(OwnRules, RuleStatus), OwnRuleError> {
-        let never_ban = self.shared.never_ban.load();
-        let conditions = OwnRules::read(&rule.text, &never_ban)?;
-        let predicted = running.detector.predicted_collateral(&conditions, running.at);
-        let mut own = running.own.clone();
-        let id = own.add(OwnRule { predicted, ..rule }, &never_ban)?;
-        let added = own.status().into_iter().find(|status| status.id == id);
-        // It has just been added.
-        let added = added.ok_or(OwnRuleError::Full)?;
-        Ok((own, added))
-    }
-
-    /// Takes up the operator's rules of before.
-    fn take_up(&self, running: &mut Running, rules: Vec<OwnRule>, now: Timestamp) {
-        for mut rule in rules {
-            let step = running.step;
-            (rule.since, rule.expires) = carried_over(step.to_guard(rule.since), step.to_guard(rule.expires), now);
-            if rule.expires > now
-                && let Err(error) = running.own.take_up(rule, &self.shared.never_ban.load())
-            {
-                tracing::warn!(%error, "a rule of before cannot be put in force again");
-            }
-        }
-        running.are_own_complete = true;
-    }
-
-    /// Keeps the operator's rules over a restart.
-    fn keep_own(&self, running: &Running) {
-        if !running.are_own_complete {
-            return;
-        }
-        let mut rules = running.own.said();
-        for rule in &mut rules {
-            (rule.since, rule.expires) = (running.step.to_machine(rule.since), running.step.to_machine(rule.expires));
-        }
-        self.record.keep(record::RULES, serde_json::to_string(&rules).unwrap_or_default());
-    }
-
-    /// The operator's rules have changed: they are kept, and published.
-    fn own_changed(&self, running: &mut Running, gone: &[RuleId]) {
-        gone.iter().for_each(|rule| running.pardoned.add(*rule));
-        self.keep_own(running);
-        running.published = None;
-        self.publish_rules(running);
     }
 
     fn limits(&self, running: &mut Running, totals: &TrafficTotals) -> Limits {
@@ -473,6 +424,9 @@ impl Detecting {
     fn publish_snapshot(&self, running: &Running, now: Timestamp, totals: TrafficTotals, limits: Limits) {
         let mut detection = running.detector.status(running.at);
         detection.rules.splice(0..0, running.own.status());
+        if running.is_panicked {
+            detection.rules.iter_mut().for_each(out_of_force);
+        }
         let (first_at, first) = running.totals.front().copied().unwrap_or((now, totals));
         let seconds = now.since(first_at).as_secs_f64();
         let rate = |count: fn(&TrafficTotals) -> u64| match count(&totals).saturating_sub(count(&first)) {

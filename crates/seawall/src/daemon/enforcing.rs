@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use seawall_engine::decision::{Ban, Innocent, OwnRule};
@@ -19,7 +20,7 @@ use crate::enforcement::telling::Told;
 use crate::enforcement::{Edge, Enforcement, Enforcer, HandDown, Order, Parts, Removed, remove_tables};
 use crate::host::clock::carried_over;
 use crate::privacy::KeyStore;
-use crate::record::{self, Late, Record, Situation, Writer};
+use crate::record::{self, Late, Measure, Record, Situation, Writer};
 use crate::source::shared::Shared;
 
 /// The threads, which end in this order.
@@ -104,15 +105,14 @@ pub(super) fn start(
     let (folder, retention_days) = (state.path().to_owned(), config.privacy.key_retention_days);
     let open_keys = move || KeyStore::open(&folder, retention_days);
     let keys = open_keys().ok();
-    let (record, inbox) = Record::new(shared.clock);
     let seen = Arc::clone(snapshot);
-    let situation = Box::new(move || Situation::of(&seen.load()));
+    let (record, inbox) = Record::new(shared.clock, Measure::by(move || Situation::of(&seen.load())));
     let path = record::path(state.path());
     let (orders, received) = std::sync::mpsc::channel();
     let (late_orders, late_rules) = (orders.clone(), detector.clone());
     let clock = shared.clock;
     let late = Box::new(move |late: Late| {
-        let rules = late.values.map(|values| own_rules(values.get(record::RULES).map(String::as_str)));
+        let rules = late.values.map(|values| own_rules(values.get(record::RULES).map(String::as_str), late.ahead));
         let bans =
             late.bans.into_iter().filter(|ban| is_of_present_rules(ban, rules.as_deref(), clock.now())).collect();
         // A thread that has ended ends the guard with it.
@@ -122,9 +122,8 @@ pub(super) fn start(
         }
     });
     let retention = config.record.clone();
-    let (writer, mut restored) =
-        Writer::open(inbox, path, retention, Box::new(open_keys), shared.clock, situation, late);
-    let rules = writer.is_read().then(|| own_rules(writer.kept(record::RULES).as_deref()));
+    let (writer, mut restored) = Writer::open(inbox, path, retention, Box::new(open_keys), shared.clock, late);
+    let rules = writer.is_read().then(|| own_rules(writer.kept(record::RULES).as_deref(), writer.ahead()));
     restored.retain(|ban| is_of_present_rules(ban, rules.as_deref(), clock.now()));
     let writer = spawn("record", move || writer.run())?;
     let seed = random_seed()?;
@@ -166,13 +165,17 @@ pub(super) fn start(
     Ok(Begun { enforcement, edge, record, innocent, rules, threads })
 }
 
-/// The operator's rules as they were kept.
-fn own_rules(kept: Option<&str>) -> Vec<OwnRule> {
+/// The operator's rules as they were kept, in the time of a clock that is so far ahead.
+fn own_rules(kept: Option<&str>, ahead: Duration) -> Vec<OwnRule> {
     let read = kept.map(serde_json::from_str).transpose().unwrap_or_else(|error| {
         tracing::warn!(%error, "failed to read the operator's rules of before, which are not in force");
         None
     });
-    read.unwrap_or_default()
+    let mut rules: Vec<OwnRule> = read.unwrap_or_default();
+    for rule in &mut rules {
+        (rule.since, rule.expires) = (rule.since + ahead, rule.expires + ahead);
+    }
+    rules
 }
 
 /// Whether what a ban was made for is still there. Rules that detection found end with the guard, and those of the operator by
@@ -191,15 +194,13 @@ impl Situation {
             served: rates.served,
             refused: rates.refused + rates.closed_unread,
             failed: rates.failed,
-            cpu_used: snapshot.limits.cpu_used,
+            cpu_used: Some(snapshot.limits.cpu_used),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use seawall_engine::decision::{Action, BanCause, RuleId};
 
     use super::*;
@@ -216,7 +217,7 @@ mod tests {
             kernel: kernel.clone(),
             state: state.path().to_owned(),
         };
-        let (record, _inbox) = Record::new(Clock::start());
+        let (record, _inbox) = Record::new(Clock::start(), Measure::by(Situation::default));
         for (fails, expected) in
             [(false, &[][..]), (true, &["the enforcing thread", "the thread that writes the record"])]
         {
@@ -226,18 +227,32 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_ban_for_a_rule_ends_with_it() {
-        let now = Timestamp::from_seconds(1_700_000_000);
-        let rule = |id: u32, seconds: u64| OwnRule {
+    const NOW: Timestamp = Timestamp::from_seconds(1_700_000_000);
+
+    fn rule(id: u32, seconds: u64) -> OwnRule {
+        OwnRule {
             id: RuleId(id),
             text: "path = \"/x\"".to_owned(),
             action: Action::Drop,
             reason: None,
-            since: now,
-            expires: now + Duration::from_secs(seconds),
+            since: NOW,
+            expires: NOW + Duration::from_secs(seconds),
             predicted: None,
-        };
+        }
+    }
+
+    #[test]
+    fn a_clock_that_is_years_ahead_ends_no_rule() {
+        let kept = serde_json::to_string(&[rule(10_001, 3_600)]).expect("JSON");
+        let years = Duration::from_secs(24 * 365 * 86_400);
+        let rules = own_rules(Some(&kept), years);
+        assert_eq!(carried_over(rules[0].since, rules[0].expires, NOW + years), (NOW + years, rules[0].expires));
+        assert_eq!(rules[0].expires.since(NOW + years), Duration::from_secs(3_600));
+    }
+
+    #[test]
+    fn a_ban_for_a_rule_ends_with_it() {
+        let now = NOW;
         let rules = [rule(10_001, 3_600), rule(10_002, 6)];
         let comes_back = |cause: BanCause, rules: Option<&[OwnRule]>| {
             let network = "192.0.2.7/32".parse().expect("a network");

@@ -9,6 +9,7 @@ mod detector;
 mod enforcing;
 mod intake;
 mod proxying;
+mod reloading;
 mod rule_silences;
 mod silences;
 mod snapshot;
@@ -25,11 +26,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use arc_swap::ArcSwap;
-use seawall_engine::address::AddressSet;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 
-use crate::config::{Config, Environment, Origin, Upstream};
+use crate::config::{Config, Origin, Upstream};
 use crate::enforcement::telling::Told;
 use crate::enforcement::{Edge, Enforcement, HandDown, Order};
 use crate::host::clock::Clock;
@@ -119,6 +119,8 @@ pub struct Daemon {
     shared: Arc<Shared>,
     source: ConfigSource,
     config: Mutex<Config>,
+    /// The configuration of before, where the one in force waits to be confirmed.
+    unconfirmed: Mutex<Option<reloading::Unconfirmed>>,
     intake: Arc<Intake>,
     detector: std::sync::mpsc::Sender<Command>,
     enforcement: Enforcement,
@@ -222,6 +224,7 @@ fn run_with(
         record: record.clone(),
         innocent,
         rules,
+        configured: config.rules.clone(),
         is_panicked: state.is_panicked(),
         enforce: config.policy.enforce,
         open_files,
@@ -234,6 +237,7 @@ fn run_with(
         shared,
         source,
         config: Mutex::new(config),
+        unconfirmed: Mutex::default(),
         intake,
         detector: commands,
         enforcement,
@@ -321,91 +325,6 @@ impl Daemon {
         }
         self.is_stopping.store(true, Ordering::Release);
         Ok(())
-    }
-
-    /// As [`Self::reload`], and tells the log how it went, whoever asked for it.
-    fn reload_and_log(&self) -> Result<Reloaded, String> {
-        let reloaded = self.reload();
-        match &reloaded {
-            Ok(_) => tracing::info!("the configuration was read again"),
-            Err(problems) => tracing::error!("the configuration was not changed:\n{problems}"),
-        }
-        reloaded
-    }
-
-    /// SIGHUP: files are made anew where some are written, and the configuration is read again.
-    fn hang_up(&self) {
-        let is_from_file = matches!(self.source, ConfigSource::File { .. });
-        if !self.intake.reopen() || is_from_file {
-            drop(self.reload_and_log());
-        }
-    }
-
-    /// Reads the configuration again. When anything in it is wrong, everything stays as it was.
-    ///
-    /// # Errors
-    /// The problems, for people.
-    fn reload(&self) -> Result<Reloaded, String> {
-        let ConfigSource::File { path, state_directory } = &self.source else {
-            return Err("this guard was started without a configuration file, so there is nothing to read again".into());
-        };
-        if self.is_stopping.load(Ordering::Acquire) {
-            return Err("this guard is stopping".into());
-        }
-        let environment = Environment { beside: self.intake.is_beside(), ..Environment::of_process() };
-        let mut config = crate::config::load_in(path, &environment).map_err(|problems| problems.to_string())?;
-        if environment.beside {
-            config.sites.clear();
-        }
-        if let Some(state_directory) = state_directory {
-            config.state_directory.clone_from(state_directory);
-        }
-        let mut current = self.config.lock().unwrap_or_else(PoisonError::into_inner);
-        // Everything that can fail comes first.
-        let prepared = self.intake.prepare(&config, &current).map_err(|error| error.to_string())?;
-        let settings = Settings::new(&config, connections_max(&config, self.open_files));
-        let mut settings = settings.map_err(|error| error.to_string())?;
-        settings.go_on_from(&self.shared.settings.load());
-        let notifications = self.notifications_for(&config, &current)?;
-        self.shared.settings.store(Arc::new(settings));
-        self.shared.generation.fetch_add(1, Ordering::Release);
-        let listening = self.intake.take(prepared);
-        if let Some(notifications) = notifications {
-            self.notifications.store(Arc::new(notifications));
-        }
-        // A detector that has ended ends the guard with it, so there is nobody left to be told.
-        let _ = self.detector.send(Command::Configuration {
-            enforce: config.policy.enforce,
-            never_ban: AddressSet::clone(&self.shared.never_ban.load()),
-        });
-        // It makes the never-ban list anew and tells the detector of it.
-        let ports = self.intake.guarded_ports(&listening);
-        let _ = self.enforcement.orders.send(Order::Configure { never_ban: config.never_ban_entries(), ports });
-        self.record.journal(Actor::Operator, Action::Reload, String::new());
-        let mut needs_restart = Vec::new();
-        for (name, is_changed) in [
-            ("workers", current.workers != config.workers),
-            ("admin", current.admin != config.admin),
-            ("watch", current.watch != config.watch),
-            ("state-directory", current.state_directory != config.state_directory),
-            ("kernel", current.kernel != config.kernel),
-            ("edge", current.edge != config.edge),
-            ("record", current.record != config.record),
-        ] {
-            needs_restart.extend(is_changed.then(|| name.to_owned()));
-        }
-        let reloaded = Reloaded { sites: config.sites.len(), listening, needs_restart };
-        *current = config;
-        Ok(reloaded)
-    }
-
-    /// Starts anew whoever is told of what happens, if that has changed.
-    fn notifications_for(&self, config: &Config, current: &Config) -> Result<Option<Notifications>, String> {
-        if config.notify == current.notify {
-            return Ok(None);
-        }
-        let started = Notifications::start(config, self.shared.clock, &self.snapshot);
-        started.map(Some).map_err(|error| format!("failed to start a thread for notifications: {error}"))
     }
 
     /// Sends a trial message, and waits until it is taken or not.

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use seawall_engine::decision::{Event, Status};
+use seawall_engine::decision::{Event, RuleStatus, Stage, Status};
 use seawall_engine::detection::Stress;
 use seawall_engine::gate::LimitStatus;
 use seawall_engine::silence::RuleAlarm;
@@ -83,6 +83,14 @@ impl Snapshot {
             sensors,
             ..Self::default()
         }
+    }
+}
+
+/// A rule as it is shown while a panic has everything out: no more than what it would be.
+pub(super) fn out_of_force(rule: &mut RuleStatus) {
+    if rule.stage == Stage::Enforced {
+        (rule.stage, rule.enforced) = (Stage::Proposed, None);
+        "not in force since `seawall panic`".clone_into(&mut rule.reason);
     }
 }
 

@@ -211,7 +211,8 @@ impl Enforcer {
             if now >= expire_at {
                 expire_at = now + EXPIRE_INTERVAL;
                 // The gate sees for itself that a ban has ended.
-                self.bans.expire(now);
+                let ended = self.bans.expire(now);
+                self.journal_ended(&ended);
                 self.offences.tell(&self.parts.record);
                 self.proxied.expire(now);
             }

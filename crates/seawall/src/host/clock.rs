@@ -85,6 +85,12 @@ impl Step {
         is_set
     }
 
+    /// The same where what was written is to go on as if the machine's clock had not been so far ahead of it.
+    pub fn less(self, ahead: Duration) -> Self {
+        let ahead = i64::try_from(ahead.as_micros()).unwrap_or(i64::MAX);
+        Self { micros: self.micros.saturating_sub(ahead) }
+    }
+
     /// A moment of the guard's, as the machine's clock shows it.
     pub const fn to_machine(self, at: Timestamp) -> Timestamp {
         Timestamp::from_micros(at.as_micros().saturating_add_signed(self.micros))

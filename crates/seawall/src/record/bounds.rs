@@ -1,7 +1,10 @@
 //! Keeps the file within its bounds: what is too old goes, and the oldest of the rest while the file is too large. Bans and values
 //! are not touched: they end by themselves.
 
+use std::time::Duration;
+
 use rusqlite::{Connection, OptionalExtension as _, params};
+use seawall_engine::decision::BanCause;
 use seawall_engine::units::Timestamp;
 
 use super::micros;
@@ -21,11 +24,15 @@ const FREE_SHARE: u64 = 16;
 /// it would be gone, and the file still too large.
 const HISTORY_SHARE: u64 = 4;
 
+/// How long it takes at most until the end of a ban is written.
+const JUST_NOW: Duration = Duration::from_secs(10);
+
 /// What is there for people to look at, with the column of its time.
 const HISTORY: [&str; 5] = ["journal", "decision", "minute", "hour", "ban_made"];
 
-/// Deletes what is older than it may get, and bans that have ended.
-pub(super) fn delete_old(connection: &mut Connection, retention: &Retention, now: Timestamp) -> rusqlite::Result<()> {
+/// Deletes what is older than it may get, and bans that have ended. Returns how many of these an operator had said: a guard that runs takes
+/// a ban out when it ends, so that they ended while none did.
+pub(super) fn delete_old(connection: &mut Connection, retention: &Retention, now: Timestamp) -> rusqlite::Result<u64> {
     let oldest = now.as_seconds().saturating_sub(86_400 * u64::from(retention.days));
     let transaction = connection.transaction()?;
     for table in HISTORY {
@@ -36,9 +43,16 @@ pub(super) fn delete_old(connection: &mut Connection, retention: &Retention, now
         };
         transaction.execute(&format!("DELETE FROM {table} WHERE at < ?"), params![oldest])?;
     }
+    // What has ended just now may be still on its way here.
+    let ended = micros(now - JUST_NOW);
+    let operators = serde_json::to_string(&BanCause::Operator).unwrap_or_default();
+    let sql = "SELECT count(*) FROM ban WHERE expires < ? AND since >= ? AND cause = ?";
+    let values = params![ended, micros(CLOCK_SET_MIN), operators];
+    let said = transaction.query_row(sql, values, |row| row.get::<_, i64>(0))?.unsigned_abs();
     let sql = "DELETE FROM ban WHERE expires < ? AND since >= ?";
-    transaction.execute(sql, params![micros(now), micros(CLOCK_SET_MIN)])?;
-    transaction.commit()
+    transaction.execute(sql, params![ended, micros(CLOCK_SET_MIN)])?;
+    transaction.commit()?;
+    Ok(said)
 }
 
 /// Deletes the oldest while the file is larger than `size_max`, and gives what is free back to the system. Says what is wrong when it

@@ -12,6 +12,7 @@ mod bounds;
 mod read;
 pub mod rollup;
 mod schema;
+mod situation;
 mod unwritten;
 mod writer;
 
@@ -25,17 +26,15 @@ use seawall_engine::decision::{Ban, Event, Evidence, RuleId};
 use seawall_engine::units::Timestamp;
 use serde::{Deserialize, Serialize};
 
-pub use read::{HourCount, JournalLine, Reader, RecordedBans, RuleDecision};
+pub use read::{JournalLine, Reader, RecordedBans, RuleDecision, Span, TrafficCount};
 pub use schema::RecordError;
+pub use situation::{Measure, Moment, Situation};
 pub use writer::{Late, OpenKeys, Writer};
 
 use unwritten::Unwritten;
 
 /// The file in the state directory.
 pub const FILE_NAME: &str = "record.db";
-
-/// The counts since the start, as they last were.
-pub const COUNTERS: &str = "counters";
 
 /// The operator's rules.
 pub const RULES: &str = "rules";
@@ -65,6 +64,8 @@ pub enum Action {
     Unban,
     /// Bans were merged to make room.
     Merge,
+    /// What an operator had banned or added, or a list, has ended.
+    Expire,
     /// A rule was added.
     AddRule,
     /// A rule was taken back.
@@ -93,26 +94,11 @@ pub enum Action {
     Stop,
 }
 
-/// How the traffic was at a moment; what the journal compares before and after.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Situation {
-    /// Requests a second.
-    pub requests: f64,
-    /// Of these, answered by the site.
-    pub served: f64,
-    /// Refused or dropped by a rule, or closed unread, a second.
-    pub refused: f64,
-    /// That the site failed to answer, a second.
-    pub failed: f64,
-    /// The share of all processors in use, 0 to 1.
-    pub cpu_used: f32,
-}
-
 /// What is journalled and counted.
 #[derive(Debug)]
 enum Entry {
     Journal {
-        at: Timestamp,
+        moment: Moment,
         actor: Actor,
         action: Action,
         /// Whom it is about, where that is one network.
@@ -121,6 +107,7 @@ enum Entry {
     },
     Decision {
         event: Event,
+        before: Situation,
         evidence: Option<Evidence>,
     },
     Minute {
@@ -177,8 +164,9 @@ pub struct Record {
 }
 
 /// What everybody and the writer share. Locks are held for no longer than it takes to copy something.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Common {
+    measure: Measure,
     status: Mutex<RecordStatus>,
     unwritten: Mutex<Unwritten>,
     /// Whether all bans that there are have to be handed over.
@@ -197,9 +185,14 @@ impl Common {
 
 impl Record {
     /// A record and what its writer takes from it.
-    pub fn new(clock: crate::host::clock::Clock) -> (Self, Inbox) {
+    pub fn new(clock: crate::host::clock::Clock, measure: Measure) -> (Self, Inbox) {
         let (entries, received) = sync_channel(QUEUE_ENTRIES);
-        let shared = Arc::<Common>::default();
+        let shared = Arc::new(Common {
+            measure,
+            status: Mutex::default(),
+            unwritten: Mutex::default(),
+            wants_bans: AtomicBool::default(),
+        });
         let inbox = Inbox { received, shared: Arc::clone(&shared) };
         (Self { entries, lost: Arc::default(), shared, clock }, inbox)
     }
@@ -231,19 +224,31 @@ impl Record {
         self.push(Entry::BansMade(bans));
     }
 
-    /// Notes what was done, by whom.
+    /// The present moment, for what takes a while: to be asked for before it is done.
+    pub fn moment(&self) -> Moment {
+        Moment { at: self.clock.now(), before: self.shared.measure.now() }
+    }
+
+    /// Notes what was done just now, by whom.
     pub fn journal(&self, actor: Actor, action: Action, detail: String) {
-        self.push(Entry::Journal { at: self.clock.now(), actor, action, network: None, detail });
+        self.journal_of(self.moment(), actor, action, detail);
     }
 
-    /// The same where it is about one network, which is written under the key of the day; `detail` follows it where it is shown.
+    /// Notes what was begun at that moment.
+    pub fn journal_of(&self, moment: Moment, actor: Actor, action: Action, detail: String) {
+        self.push(Entry::Journal { moment, actor, action, network: None, detail });
+    }
+
+    /// The same of what was done just now about one network, which is written under the key of the day; `detail` follows it where it is
+    /// shown.
     pub fn journal_about(&self, network: IpNet, actor: Actor, action: Action, detail: String) {
-        self.push(Entry::Journal { at: self.clock.now(), actor, action, network: Some(network), detail });
+        self.push(Entry::Journal { moment: self.moment(), actor, action, network: Some(network), detail });
     }
 
-    /// Notes what detection decided.
+    /// Notes what detection decided just now.
     pub fn decision(&self, event: &Event, evidence: Option<&Evidence>) {
-        self.push(Entry::Decision { event: event.clone(), evidence: evidence.cloned() });
+        let before = self.shared.measure.now();
+        self.push(Entry::Decision { event: event.clone(), before, evidence: evidence.cloned() });
     }
 
     /// Notes what happened in a minute, counted from 1970.
@@ -251,7 +256,7 @@ impl Record {
         self.push(Entry::Minute { minute, counts });
     }
 
-    /// Keeps a value, as JSON, in place of the one of before: [`COUNTERS`], [`RULES`].
+    /// Keeps a value, as JSON, in place of the one of before: [`RULES`].
     pub fn keep(&self, name: &'static str, value: String) {
         self.shared.unwritten().values.insert(name, (self.clock.now(), value));
     }

@@ -23,17 +23,17 @@ pub struct JournalLine {
     pub action: String,
     /// About whom or what, for people.
     pub detail: String,
-    /// How the traffic was just then.
+    /// How the traffic was just then; none where no guard ran.
     pub before: Option<Situation>,
-    /// How it was a minute later.
+    /// How it was a minute later; none as long as that is not over, and where no guard saw it.
     pub after: Option<Situation>,
 }
 
-/// Requests of one kind in one hour.
+/// Requests of one kind in one [`Span`].
 #[derive(Clone, Debug, PartialEq)]
-pub struct HourCount {
-    /// Hours since the Unix epoch.
-    pub hour: u64,
+pub struct TrafficCount {
+    /// Its start, in seconds since the Unix epoch.
+    pub at: u64,
     /// The site; empty for hosts of none.
     pub site: String,
     /// What became of them.
@@ -42,6 +42,32 @@ pub struct HourCount {
     pub rule: u32,
     /// How many, estimated where they were sampled.
     pub requests: f64,
+}
+
+/// By what time requests are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Span {
+    /// Each minute.
+    Minute,
+    /// Each hour, so that a report of a month need not add up every minute of it.
+    Hour,
+}
+
+impl Span {
+    /// How long it is.
+    pub const fn seconds(self) -> u64 {
+        match self {
+            Self::Minute => 60,
+            Self::Hour => 3_600,
+        }
+    }
+
+    const fn table(self) -> &'static str {
+        match self {
+            Self::Minute => "minute",
+            Self::Hour => "hour",
+        }
+    }
 }
 
 /// That a rule went into force.
@@ -89,14 +115,16 @@ impl Reader {
         let mut addresses = keys.map(Addresses::new);
         let mut read = || -> rusqlite::Result<Vec<JournalLine>> {
             // The record of a guard that has not been started with this version names nobody apart.
-            let about = if schema::has_addresses_in_journal(schema::layout(&self.connection)?) {
+            let layout = schema::layout(&self.connection)?;
+            let about = if schema::has_addresses_in_journal(layout) {
                 "address, length, journal.day, proof FROM journal LEFT JOIN day ON number = journal.day"
             } else {
                 "NULL, NULL, NULL, NULL FROM journal"
             };
+            let situations = if schema::has_situations_of_decisions(layout) { "before, after" } else { "NULL, NULL" };
             let mut statement = self.connection.prepare(&format!(
                 "SELECT at, actor, action, detail, before, after, {about} UNION ALL
-                 SELECT at, 'guard', kind, detail, NULL, NULL, NULL, NULL, NULL, NULL FROM decision ORDER BY at DESC LIMIT ?",
+                 SELECT at, 'guard', kind, detail, {situations}, NULL, NULL, NULL, NULL FROM decision ORDER BY at DESC LIMIT ?",
             ))?;
             let situation = |text: Option<String>| text.and_then(|text| serde_json::from_str(&text).ok());
             let lines = statement.query_map(params![count], |row| {
@@ -127,17 +155,17 @@ impl Reader {
         Ok(lines)
     }
 
-    /// The counts of every hour since a moment.
+    /// The counts of every minute or hour since a moment.
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn hours(&self, since: Timestamp) -> Result<Vec<HourCount>, RecordError> {
-        let read = || -> rusqlite::Result<Vec<HourCount>> {
-            let sql = "SELECT at, site, outcome, rule, requests FROM hour WHERE at >= ?";
-            let mut statement = self.connection.prepare(sql)?;
-            let counts = statement.query_map(params![(since.as_seconds() / 3_600) as i64], |row| {
-                Ok(HourCount {
-                    hour: row.get::<_, i64>(0)?.unsigned_abs(),
+    pub fn traffic(&self, span: Span, since: Timestamp) -> Result<Vec<TrafficCount>, RecordError> {
+        let read = || -> rusqlite::Result<Vec<TrafficCount>> {
+            let sql = format!("SELECT at, site, outcome, rule, requests FROM {} WHERE at >= ?", span.table());
+            let mut statement = self.connection.prepare(&sql)?;
+            let counts = statement.query_map(params![(since.as_seconds() / span.seconds()).cast_signed()], |row| {
+                Ok(TrafficCount {
+                    at: row.get::<_, i64>(0)?.unsigned_abs().saturating_mul(span.seconds()),
                     site: row.get(1)?,
                     outcome: row.get(2)?,
                     rule: row.get(3)?,

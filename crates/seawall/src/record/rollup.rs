@@ -14,13 +14,13 @@ use super::MinuteCount;
 const COUNTS_MAX: usize = 512;
 
 /// How long a portion is, in seconds.
-const PORTION_SECONDS: u64 = 5;
+pub(super) const PORTION_SECONDS: u64 = 5;
 
 /// Site, outcome, and the rule that refused.
 type Key = (Option<Arc<str>>, &'static str, Option<RuleId>);
 
 /// The counts of a portion of one minute.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Rollup {
     /// Which portion since 1970.
     portion: u64,
@@ -28,6 +28,11 @@ pub struct Rollup {
 }
 
 impl Rollup {
+    /// Nothing is counted yet.
+    pub fn start(now: Timestamp) -> Self {
+        Self { portion: now.as_seconds() / PORTION_SECONDS, counts: HashMap::new() }
+    }
+
     /// Counts an observation, once what became of it is known.
     pub fn count<'s>(&mut self, observation: &Observation<'_>, site_of: impl FnOnce(&[u8]) -> Option<&'s Arc<str>>) {
         let (outcome, rule) = match observation.outcome {
@@ -84,9 +89,8 @@ mod tests {
 
     #[test]
     fn what_was_counted_is_handed_over_in_portions_of_a_minute() {
-        let mut rollup = Rollup::default();
         let at = |seconds: u64| Timestamp::from_seconds(1_700_000_040 + seconds);
-        assert_eq!(rollup.take(at(0)), None);
+        let mut rollup = Rollup::start(at(0));
         let observation = |outcome, weight| Observation {
             at: at(0),
             client: None,

@@ -45,6 +45,11 @@ const MIGRATIONS: &[&str] = &[
     "ALTER TABLE journal ADD COLUMN address BLOB;
      ALTER TABLE journal ADD COLUMN length INTEGER;
      ALTER TABLE journal ADD COLUMN day INTEGER;",
+    // How the traffic was when something was decided, and a minute later, as of what people do.
+    "ALTER TABLE decision ADD COLUMN before TEXT;
+     ALTER TABLE decision ADD COLUMN after TEXT;
+     -- What was counted since a start is told by the counts of the minutes and hours, over every start.
+     DELETE FROM state WHERE name = 'counters';",
 ];
 
 /// Why the record cannot be used.
@@ -208,6 +213,11 @@ pub(super) const fn is_known(layout: usize) -> bool {
 /// Whether the journal of this layout has addresses of its own.
 pub(super) const fn has_addresses_in_journal(layout: usize) -> bool {
     layout >= 3
+}
+
+/// Whether decisions of this layout say how the traffic was.
+pub(super) const fn has_situations_of_decisions(layout: usize) -> bool {
+    layout >= 4
 }
 
 /// Looks through the file as it is on the disk.

@@ -1,9 +1,11 @@
 //! The one thread that writes: takes what has come in batches, each a transaction ([`batch`]), and sees to it that the file is the
 //! one that it should be: read before it is written, set aside when it is damaged, made again when it is gone, within its bounds.
 
+mod after;
 mod batch;
+mod present;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::PoisonError;
 use std::sync::mpsc::RecvTimeoutError;
@@ -11,15 +13,17 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 use seawall_engine::decision::Ban;
-use seawall_engine::units::Timestamp;
+use seawall_engine::units::{Timestamp, counted};
 
 use super::bans::BanTable;
 use super::schema::{self, RecordError, Seen};
-use super::{Entry, Inbox, Situation, bounds};
+use super::{Action, Actor, Entry, Inbox, bounds};
 use crate::config::Retention;
 use crate::host::clock::{Clock, Step};
 use crate::privacy::{Day, KeyError, KeyStore};
+use after::Waiting;
 use batch::Failed;
+use present::Present;
 
 pub(super) use batch::add_to_journal;
 
@@ -49,6 +53,8 @@ pub struct Late {
     pub bans: Vec<Ban>,
     /// The values by name; none when they had been read before.
     pub values: Option<BTreeMap<String, String>>,
+    /// How far the machine's clock is wrongly ahead of the times in the values.
+    pub ahead: Duration,
 }
 
 /// How the keys are opened.
@@ -72,7 +78,9 @@ pub struct Writer {
     clock: Clock,
     /// How far the machine's clock has been set since the start. What is written is in its time.
     step: Step,
-    situation: Box<dyn Fn() -> Situation + Send>,
+    /// Which date is believed, and whether the present one is.
+    present: Present,
+    is_date_believed: bool,
     /// Told what is read late.
     late: Box<dyn Fn(Late) + Send>,
     connection: Option<Connection>,
@@ -90,16 +98,19 @@ pub struct Writer {
     is_another: bool,
     /// The day for which bans were asked for, to be written under its key.
     asked_for: Option<Day>,
-    /// Actions whose effect is not known yet.
-    pending: VecDeque<(Timestamp, i64)>,
+    /// What was done of which the effect is not known yet.
+    waiting: Waiting,
+    /// Whether that of before the start is among it.
+    has_taken_up: bool,
     failures: u32,
     retry_at: Timestamp,
     trim_at: Timestamp,
     /// What is wrong at present with the file and with the keys, and what was set aside.
     problem: Option<String>,
     keys_problem: Option<String>,
-    /// That the file is larger than it may become.
+    /// That the file is larger than it may become, and that the date cannot be right.
     size_problem: Option<String>,
+    date_problem: Option<String>,
     notice: Option<String>,
 }
 
@@ -112,7 +123,6 @@ impl Writer {
         retention: Retention,
         keys: OpenKeys,
         clock: Clock,
-        situation: Box<dyn Fn() -> Situation + Send>,
         late: Box<dyn Fn(Late) + Send>,
     ) -> (Self, Vec<Ban>) {
         let now = clock.now();
@@ -122,7 +132,8 @@ impl Writer {
             retention,
             clock,
             step: Step::default(),
-            situation,
+            present: Present::default(),
+            is_date_believed: false,
             late,
             connection: None,
             seen: None,
@@ -133,13 +144,15 @@ impl Writer {
             read_at: now + READ_INTERVAL,
             is_another: false,
             asked_for: None,
-            pending: VecDeque::new(),
+            waiting: Waiting::default(),
+            has_taken_up: false,
             failures: 0,
             retry_at: now,
             trim_at: now,
             problem: None,
             keys_problem: None,
             size_problem: None,
+            date_problem: None,
             notice: None,
         };
         let (mut bans, first) = match writer.read(now) {
@@ -164,6 +177,11 @@ impl Writer {
     /// A value as it was kept before the start, as JSON; none when there was none, or when it is not yet known.
     pub fn kept(&self, name: &str) -> Option<String> {
         self.values.get(name).map(|(_, value)| value.clone())
+    }
+
+    /// How far the machine's clock is ahead of what the file held, where that must be wrong: for as long is in force what was in force.
+    pub fn ahead(&self) -> Duration {
+        self.present.ahead(self.step.to_machine(self.clock.now()))
     }
 
     /// Whether it is known what the file held.
@@ -229,6 +247,7 @@ impl Writer {
         if self.connection.is_none() {
             self.reopen()?;
         }
+        self.follow_date(now)?;
         let today = Day::of(self.step.to_machine(now));
         if self.asked_for != Some(today) && self.bans.table().is_some_and(|bans| bans.is_of_another_day(today)) {
             self.asked_for = Some(today);
@@ -239,6 +258,21 @@ impl Writer {
         let kept = if has_written || now >= self.trim_at { self.keep_bounds(now) } else { Ok(()) };
         self.seen = Seen::of(&self.path);
         kept
+    }
+
+    /// Sees whether the date can be right, and takes up what was done before the start, once it is known when that was.
+    fn follow_date(&mut self, now: Timestamp) -> Result<(), Failed> {
+        let Some(connection) = self.connection.as_mut().filter(|_| self.is_read) else { return Ok(()) };
+        if !std::mem::replace(&mut self.has_taken_up, true) {
+            self.waiting.take_up(connection, self.present.seen(), (self.step, now))?;
+        }
+        self.is_date_believed = self.present.follow(self.step.to_machine(now), now);
+        let problem = self.present.problem(self.step.to_machine(now));
+        if let (Some(problem), None) = (&problem, &self.date_problem) {
+            tracing::warn!("{problem}");
+        }
+        self.date_problem = problem;
+        Ok(())
     }
 
     /// Whether something of before the start is still to be read.
@@ -292,7 +326,7 @@ impl Writer {
                 // What it holds is over: in its place comes what is in force.
                 bans.read(&connection, self.step.to_machine(self.clock.now()), self.step)?;
             }
-            self.pending.clear();
+            self.waiting.clear();
             self.inbox.shared.want_bans();
             batch::write_values(&connection, &self.values, self.step)?;
             self.is_another = false;
@@ -331,7 +365,12 @@ impl Writer {
                 Err(error) => return Err(Failed::Other(error.to_string())),
             },
         };
-        let mut late = Late::default();
+        if !self.is_read && schema::is_known(schema::layout(connection)?) {
+            self.present = Present::read(connection)?;
+        }
+        let machine = self.step.to_machine(now);
+        let ahead = self.present.ahead(machine);
+        let mut late = Late { ahead, ..Late::default() };
         if !schema::is_known(schema::layout(connection)?) {
             // There is nothing in it yet, or it is of a later version and will be set aside.
             late.values = (!self.is_read).then(BTreeMap::new);
@@ -339,7 +378,7 @@ impl Writer {
             return Ok(late);
         }
         if let Bans::Kept(bans) = &mut self.bans {
-            late.bans = bans.read(connection, self.step.to_machine(now), self.step)?;
+            late.bans = bans.read(connection, machine - ahead, self.step.less(ahead))?;
         }
         if !self.is_read {
             let values = batch::read_values(connection, self.step)?;
@@ -370,10 +409,16 @@ impl Writer {
         let Some(connection) = &mut self.connection else { return Ok(()) };
         if now >= self.trim_at {
             self.trim_at = now + TRIM_INTERVAL;
-            let now = self.step.to_machine(now);
-            bounds::delete_old(connection, &self.retention, now)?;
-            if let Bans::Kept(bans) = &mut self.bans {
-                bans.forget(connection, now)?;
+            let machine = self.step.to_machine(now);
+            if self.is_date_believed {
+                let ended = bounds::delete_old(connection, &self.retention, machine)?;
+                if ended > 0 {
+                    let text = format!("{} by hand, while no guard ran", counted(ended, "ban"));
+                    add_to_journal(connection, machine, Actor::Guard, Action::Expire, &text)?;
+                }
+                if let Bans::Kept(bans) = &mut self.bans {
+                    bans.forget(connection, machine)?;
+                }
             }
         }
         let problem = bounds::keep_within(connection, self.retention.size_max)?;
@@ -424,7 +469,8 @@ impl Writer {
             tracing::warn!("{}", keys.as_deref().unwrap_or_default());
         }
         self.keys_problem.clone_from(&keys);
-        let problems = [&self.problem, &keys, &self.size_problem, &self.notice].into_iter().flatten();
+        let problems =
+            [&self.problem, &keys, &self.size_problem, &self.date_problem, &self.notice].into_iter().flatten();
         let problem = problems.cloned().reduce(|all, problem| format!("{all}; {problem}"));
         let bytes = Seen::of(&self.path).map_or(0, |seen| seen.bytes());
         self.note(|status| (status.problem, status.bytes) = (problem, bytes));

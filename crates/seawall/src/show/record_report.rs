@@ -6,11 +6,15 @@ use seawall_engine::units::Timestamp;
 use serde::Serialize;
 
 use super::text::{cut, escape, grouped};
-use crate::record::{HourCount, RuleDecision};
+use crate::record::{RuleDecision, Span, TrafficCount};
 
 /// From this many days on, a line of the table is a day.
 const DAYS_BY_DAY_MIN: u64 = 3;
 
+/// Of more hours than this, a line of the table of minutes is ten.
+const HOURS_BY_MINUTE_MAX: u64 = 3;
+
+const MINUTE_SECONDS: u64 = 60;
 const HOUR_SECONDS: u64 = 3_600;
 const DAY_SECONDS: u64 = 86_400;
 
@@ -20,7 +24,7 @@ type Outcomes = BTreeMap<String, f64>;
 /// The report.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct RecordReport {
-    /// The start of the first hour that anything is recorded of.
+    /// The start of the first hour, or minute, that anything is recorded of.
     pub from: Option<Timestamp>,
     /// The end of the last.
     pub until: Option<Timestamp>,
@@ -56,7 +60,7 @@ pub struct RuleLine {
     pub last_decision: Option<String>,
 }
 
-/// An hour or a day.
+/// A minute, ten, an hour or a day.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Stretch {
     /// Its start.
@@ -66,16 +70,21 @@ pub struct Stretch {
 }
 
 impl RecordReport {
-    /// The report of these hours, and of what was decided about rules in them.
-    pub fn new(hours: &[HourCount], decisions: &[RuleDecision]) -> Self {
-        let starts = || hours.iter().map(|count| count.hour * HOUR_SECONDS);
-        let (from, until) = (starts().min(), starts().max().map(|start| start + HOUR_SECONDS));
-        let span = until.unwrap_or_default() - from.unwrap_or_default();
-        let stretch_seconds = if span >= DAYS_BY_DAY_MIN * DAY_SECONDS { DAY_SECONDS } else { HOUR_SECONDS };
+    /// The report of these counts, and of what was decided about rules in that time.
+    pub fn new(counts: &[TrafficCount], span: Span, decisions: &[RuleDecision]) -> Self {
+        let starts = || counts.iter().map(|count| count.at);
+        let (from, until) = (starts().min(), starts().max().map(|start| start + span.seconds()));
+        let whole = until.unwrap_or_default() - from.unwrap_or_default();
+        let stretch_seconds = match span {
+            Span::Minute if whole <= HOURS_BY_MINUTE_MAX * HOUR_SECONDS => MINUTE_SECONDS,
+            Span::Minute => 10 * MINUTE_SECONDS,
+            Span::Hour if whole < DAYS_BY_DAY_MIN * DAY_SECONDS => HOUR_SECONDS,
+            Span::Hour => DAY_SECONDS,
+        };
         let (mut totals, mut stretches) = (Outcomes::new(), BTreeMap::<u64, Outcomes>::new());
         let (mut sites, mut rules) = (BTreeMap::<&str, Outcomes>::new(), BTreeMap::<u32, f64>::new());
-        for count in hours {
-            let stretch = count.hour * HOUR_SECONDS / stretch_seconds * stretch_seconds;
+        for count in counts {
+            let stretch = count.at / stretch_seconds * stretch_seconds;
             for outcomes in [&mut totals, stretches.entry(stretch).or_default(), sites.entry(&count.site).or_default()]
             {
                 *outcomes.entry(count.outcome.clone()).or_default() += count.requests;
@@ -188,8 +197,9 @@ fn day(at: Timestamp) -> String {
 mod tests {
     use super::*;
 
-    fn count(hour: u64, site: &str, outcome: &str, rule: u32, requests: f64) -> HourCount {
-        HourCount { hour, site: site.to_owned(), outcome: outcome.to_owned(), rule, requests }
+    fn count(hour: u64, site: &str, outcome: &str, rule: u32, requests: f64) -> TrafficCount {
+        let at = hour * HOUR_SECONDS;
+        TrafficCount { at, site: site.to_owned(), outcome: outcome.to_owned(), rule, requests }
     }
 
     #[test]
@@ -203,15 +213,30 @@ mod tests {
             count(480_090, "blog", "served", 0, 7.0),
             count(480_090, "", "misdirected", 0, 1.0),
         ];
-        let report = RecordReport::new(&hours, &[decision(2, "R3 is late"), decision(1, "R3 is early")]);
+        let report = RecordReport::new(&hours, Span::Hour, &[decision(2, "R3 is late"), decision(1, "R3 is early")]);
         assert_eq!(report.totals["served"], 157.0);
         assert_eq!(report.sites.iter().map(|line| line.site.as_str()).collect::<Vec<_>>(), ["blog", "shop", ""]);
         assert_eq!(report.rules.len(), 1);
         assert_eq!(report.rules[0].last_decision.as_deref(), Some("R3 is late"));
         assert_eq!((report.stretch_seconds, report.stretches.len()), (DAY_SECONDS, 2));
         insta::assert_snapshot!(report.render(60, 10));
-        let short = RecordReport::new(&hours[..3], &[]);
+        let short = RecordReport::new(&hours[..3], Span::Hour, &[]);
         assert_eq!((short.stretch_seconds, short.stretches.len()), (HOUR_SECONDS, 2));
-        assert!(RecordReport::new(&[], &[]).render(80, 10).starts_with("Nothing is recorded yet"));
+        assert!(RecordReport::new(&[], Span::Hour, &[]).render(80, 10).starts_with("Nothing is recorded yet"));
+    }
+
+    #[test]
+    fn hours_are_shown_by_minute_and_many_by_ten() {
+        let at = |minute: u64, outcome: &str, requests| TrafficCount {
+            at: 480_000 * HOUR_SECONDS + minute * MINUTE_SECONDS,
+            ..count(0, "blog", outcome, u32::from(outcome == "refused"), requests)
+        };
+        let mut counts = vec![at(58, "served", 100.0), at(59, "served", 90.0), at(59, "refused", 800.0)];
+        let report = RecordReport::new(&counts, Span::Minute, &[]);
+        assert_eq!((report.stretch_seconds, report.stretches.len()), (MINUTE_SECONDS, 2));
+        insta::assert_snapshot!(report.render(60, 10));
+        counts.push(at(300, "served", 1.0));
+        let report = RecordReport::new(&counts, Span::Minute, &[]);
+        assert_eq!((report.stretch_seconds, report.stretches.len()), (10 * MINUTE_SECONDS, 2));
     }
 }

@@ -217,6 +217,68 @@ fn a_reload_drops_nobody() {
 }
 
 #[test]
+fn a_configuration_that_is_not_confirmed_gives_way_to_the_one_of_before() {
+    let (first, second) = (Origin::echoing(), Origin::echoing());
+    let (kept, removed, added) = (free_address(), free_address(), free_address());
+    let before = Setup::to(&first.url()).listen(&[kept, removed]).limits("connections-max = 66");
+    let after = Setup::to(&second.url()).listen(&[kept, added]).limits("connections-max = 77");
+    let guard = before.start();
+    let connections_max = || guard.status()["limits"]["connections_max"].as_u64();
+    let reload = |confirm: &[&str]| {
+        fs::write(guard.config_path(), after.text()).expect("a configuration");
+        let output = guard.command(&[&["reload"], confirm].concat());
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        eventually("it is in force", || connections_max() == Some(77));
+        text(&output.stdout)
+    };
+    let said = reload(&["--confirm", "1s"]);
+    assert!(said.contains("Say `seawall confirm` within 1s, or the configuration of before comes back."), "{said}");
+    // A signal, of whoever rotates logs, say, confirms nothing.
+    guard.signal(Signal::HUP);
+    eventually("that of before is back", || connections_max() == Some(66));
+    assert_eq!(Client::connect(removed).fetch("/").status, 200);
+    eventually("nobody listens there any more", || is_refused(added));
+    assert!(second.connections() == 0, "its site was never asked");
+    eventually("it is in the journal", || {
+        text(&guard.command(&["journal"]).stdout).contains("the configuration was not confirmed in time")
+    });
+    assert!(!guard.command(&["confirm"]).status.success(), "nothing waits any more");
+
+    // Confirmed, and with a later word that needs no confirmation, it stays.
+    for word in ["confirm", "reload"] {
+        fs::write(guard.config_path(), before.text()).expect("a configuration");
+        assert!(guard.command(&["reload"]).status.success());
+        reload(&["--confirm", "1s"]);
+        assert!(guard.command(&[word]).status.success());
+        std::thread::sleep(Duration::from_millis(1_300));
+        assert_eq!(connections_max(), Some(77), "{word}");
+    }
+}
+
+#[test]
+fn whoever_looks_right_after_a_panic_sees_nothing_in_force() {
+    let origin = Origin::echoing();
+    let guard = Setup::to(&origin.url()).start();
+    assert!(guard.command(&["rules", "add", "path = \"/x\"", "--anyway"]).status.success());
+    eventually("it is in force", || guard.status()["detection"]["rules"][0]["stage"] == "enforced");
+    for _ in 0..5 {
+        for (arguments, is_panicked) in [(&["panic"][..], true), (&["panic", "--over"], false)] {
+            assert!(guard.command(arguments).status.success());
+            let status = guard.status();
+            let stage = if is_panicked { "proposed" } else { "enforced" };
+            assert_eq!(status["detection"]["rules"][0]["stage"], stage, "{arguments:?}");
+            assert_eq!(status["enforcement"]["panicked"], is_panicked, "{arguments:?}");
+        }
+    }
+    assert!(guard.command(&["panic"]).status.success());
+    let shown = text(&guard.command(&["status"]).stdout);
+    assert!(
+        shown.contains("R10001 proposed") && shown.contains("nothing is in force since `seawall panic`"),
+        "{shown}"
+    );
+}
+
+#[test]
 fn a_bad_configuration_is_refused_whole() {
     let origin = Origin::echoing();
     let (kept, never) = (free_address(), free_address());

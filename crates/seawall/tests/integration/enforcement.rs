@@ -1,6 +1,7 @@
 //! What is dropped in the kernel, and what is not: with the real nft, each test in a network namespace of its own.
 
 mod failures;
+mod fragments;
 mod orders;
 mod workers;
 

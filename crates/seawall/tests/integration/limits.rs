@@ -324,3 +324,40 @@ fn a_filter_of_fail2bans_becomes_a_file_that_can_be_included() {
         );
     }
 }
+
+#[test]
+fn rules_of_included_files_hold_until_they_are_taken_out() {
+    let origin = Origin::echoing();
+    let rule = "[[rule]]\nname = \"old\"\nrule = 'path = \"/old\"'\n";
+    let case = "[[rule.test]]\npath = \"/old\"\nmatches = true\n";
+    let sections = "[policy]\nnever-ban-loopback = false\n[include]\nlimits = [\"limits.d/*.toml\"]\n";
+    let guard = Guard::start(&Setup::to(&origin.url()).sections(sections).text(), |folder| {
+        fs::create_dir(folder.join("limits.d")).expect("a folder");
+        fs::write(folder.join("limits.d/old.toml"), format!("{rule}{case}")).expect("written");
+    });
+    eventually("it is in force", || guard.connect().fetch("/old").status == 403);
+    assert_eq!(guard.connect().fetch("/new").status, 200);
+    let listed = text(&guard.command(&["rules", "list"]).stdout);
+    assert!(listed.contains("R20001"), "{listed}");
+    // It ends with the configuration alone.
+    let removed = guard.command(&["rules", "remove", "R20001"]);
+    assert_eq!(removed.status.code(), Some(3), "{removed:?}");
+    assert!(text(&removed.stderr).contains("R20001 is in the configuration"), "{}", text(&removed.stderr));
+    // A case that fails refuses the whole, and the rules of before stay.
+    let file = guard.folder().join("limits.d/old.toml");
+    fs::write(&file, format!("{rule}{}", case.replace("/old", "/other"))).expect("written");
+    let refused = guard.command(&["reload"]);
+    let said = text(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(3));
+    assert!(
+        said.contains("limits.d/old.toml:6:11: a case of the rule \"old\" fails: its rule does not meet"),
+        "{said}"
+    );
+    fs::write(&file, rule.replace("path =", "path <")).expect("written");
+    let said = text(&guard.command(&["reload"]).stderr);
+    assert!(said.contains("limits.d/old.toml:3:14: `rule` in [[rule]]: "), "{said}");
+    assert_eq!(guard.connect().fetch("/old").status, 403);
+    fs::remove_file(&file).expect("it is there");
+    assert!(guard.command(&["reload"]).status.success());
+    eventually("it is taken out", || guard.connect().fetch("/old").status == 200);
+}

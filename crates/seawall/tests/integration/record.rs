@@ -98,6 +98,58 @@ fn merged_bans_are_taken_back_with_what_was_merged() {
 }
 
 #[test]
+fn the_journal_says_of_each_action_how_the_traffic_was_and_when_what_was_said_has_ended() {
+    let origin = Origin::echoing();
+    let guard = Setup::to(&origin.url()).sections(SECTIONS).start();
+    let mut visitor = guard.connect();
+    eventually("requests are counted", || {
+        visitor.get("/");
+        visitor.answer();
+        guard.status()["rates"]["requests"].as_f64().is_some_and(|rate| rate > 0.0)
+    });
+    let command = |arguments: &[&str]| assert!(guard.command(arguments).status.success(), "{arguments:?}");
+    command(&["bans", "add", "192.0.2.66", "--for", "1s", "--reason", "typed"]);
+    command(&["rules", "add", "path = \"/x\"", "--for", "1s", "--anyway"]);
+    let mut lines = Vec::new();
+    eventually("both have ended", || {
+        let journal = guard.command(&["journal", "--json"]).stdout;
+        lines = serde_json::from_slice::<Vec<serde_json::Value>>(&journal).expect("JSON");
+        lines.iter().filter(|line| line["action"] == "expire").count() == 2
+    });
+    let shown: Vec<(&str, &str)> = lines
+        .iter()
+        .filter(|line| line["action"] != "start")
+        .map(|line| (line["action"].as_str().expect("text"), line["detail"].as_str().expect("text")))
+        .collect();
+    assert!(shown.contains(&("expire", "192.0.2.66/32: typed")), "{shown:?}");
+    assert!(shown.contains(&("expire", "R10001: path = \"/x\"")), "{shown:?}");
+    for line in lines.iter().filter(|line| line["action"] != "start") {
+        assert!(line["before"]["requests"].as_f64().is_some_and(|requests| requests > 0.0), "{line:#}");
+    }
+    // What comes a minute later is not known yet.
+    let journal = text(&guard.command(&["journal"]).stdout);
+    assert!(journal.contains(" -> ?/s, failed 0.0 -> ?/s"), "{journal}");
+}
+
+#[test]
+fn the_last_hour_is_reported_by_minute() {
+    let origin = Origin::echoing();
+    let mut guard = Setup::to(&origin.url()).sections(SECTIONS).start();
+    let mut visitor = guard.connect();
+    for _ in 0..3 {
+        visitor.get("/");
+        visitor.answer();
+    }
+    eventually("they are counted", || guard.count("served") == 3);
+    // What is not written yet is at the end.
+    guard.signal(Signal::TERM);
+    guard.wait();
+    let report = guard.command(&["report", "--hours", "1", "--json"]);
+    let report: serde_json::Value = serde_json::from_slice(&report.stdout).expect("JSON");
+    assert_eq!((&report["stretch_seconds"], &report["totals"]["served"]), (&60.into(), &3.0.into()), "{report:#}");
+}
+
+#[test]
 fn no_address_is_in_the_clear_in_any_file() {
     let origin = Origin::echoing();
     let guard = Setup::to(&origin.url()).sections(SECTIONS).start();

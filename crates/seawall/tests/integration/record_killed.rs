@@ -12,7 +12,7 @@ use rusqlite::Connection;
 use seawall::config::Retention;
 use seawall::host::clock::Clock;
 use seawall::privacy::KeyStore;
-use seawall::record::{self, Inbox, Reader, Record, Situation, Writer};
+use seawall::record::{self, Inbox, Measure, Reader, Record, Situation, Writer};
 use seawall_engine::decision::{Event, EventKind, Evidence};
 
 use crate::support::{PATIENCE, eventually};
@@ -28,8 +28,7 @@ fn open(inbox: Inbox, folder: &Path, clock: Clock) -> Writer {
     let retention = Retention { days: 30, size_max: 1 << 30 };
     let keys = folder.to_owned();
     let open_keys = Box::new(move || KeyStore::open(&keys, 7));
-    let (situation, late) = (Box::new(Situation::default), Box::new(|_| {}));
-    Writer::open(inbox, record::path(folder), retention, open_keys, clock, situation, late).0
+    Writer::open(inbox, record::path(folder), retention, open_keys, clock, Box::new(|_| {})).0
 }
 
 /// The process that writes decisions, a thousand a second, until it is killed, and says the number of each once it is handed over.
@@ -38,7 +37,7 @@ fn open(inbox: Inbox, folder: &Path, clock: Clock) -> Writer {
 fn writer() {
     let (Ok(folder), Ok(run)) = (env::var(FOLDER), env::var(RUN)) else { return };
     let clock = Clock::start();
-    let (record, inbox) = Record::new(clock);
+    let (record, inbox) = Record::new(clock, Measure::by(Situation::default));
     let writer = open(inbox, Path::new(&folder), clock);
     thread::spawn(move || writer.run());
     let (mut told, begun) = (std::io::stdout().lock(), clock.uptime());
@@ -150,7 +149,7 @@ fn a_kill_while_the_file_is_made_leaves_one_that_can_be_used() {
         child.kill().expect("it runs");
         child.wait().expect("a process of ours");
         let clock = Clock::start();
-        let (record, inbox) = Record::new(clock);
+        let (record, inbox) = Record::new(clock, Measure::by(Situation::default));
         let writer = open(inbox, folder.path(), clock);
         let writing = thread::spawn(move || writer.run());
         record.decision(&Event { at: clock.now(), kind: EventKind::RuleEnforced, text: "b 000000".to_owned() }, None);

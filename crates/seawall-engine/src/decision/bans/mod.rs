@@ -290,15 +290,17 @@ impl Bans {
         gone.len()
     }
 
-    /// Takes back what has ended, and says how many that were. Looks at nothing else.
-    pub fn expire(&mut self, now: Timestamp) -> usize {
-        let mut gone = 0;
+    /// Takes back what has ended, and returns it. Looks at nothing else.
+    pub fn expire(&mut self, now: Timestamp) -> Vec<Ban> {
+        let mut ended = Vec::new();
         while let Some((_, network)) = self.ends.first().copied().filter(|(expires, _)| *expires <= now) {
             // The gate sees by itself that it has ended.
-            self.take_out(network);
-            gone += 1;
+            match self.take_out(network) {
+                Some(ban) => ended.push(ban),
+                None => break,
+            }
         }
-        gone
+        ended
     }
 
     /// The networks whose bans came, went or changed since this was last asked.

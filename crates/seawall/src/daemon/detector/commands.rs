@@ -6,6 +6,7 @@ use seawall_engine::units::Timestamp;
 use tokio::sync::oneshot;
 
 use super::{Detecting, Running};
+use crate::config::ConfiguredRule;
 
 /// What the detecting thread is told.
 #[derive(Debug)]
@@ -16,6 +17,8 @@ pub enum Command {
         enforce: Enforce,
         /// Whom nothing is ever done to.
         never_ban: AddressSet,
+        /// What is always refused.
+        rules: Vec<ConfiguredRule>,
     },
     /// The never-ban list has changed.
     NeverBan(AddressSet),
@@ -29,6 +32,8 @@ pub enum Command {
     TakeUpRules(Vec<OwnRule>),
     /// Let stay what waits to be confirmed; answered with how many rules that were.
     Confirm(oneshot::Sender<usize>),
+    /// Answered once what is shown is of now.
+    Show(oneshot::Sender<()>),
     /// Answered with the whole text of every rule, client networks included.
     RuleTexts(oneshot::Sender<Vec<(RuleId, String)>>),
     /// Take a rule back; answered once that is so.
@@ -43,9 +48,10 @@ impl Detecting {
         match command {
             // The thread ends with it.
             Command::Stop => false,
-            Command::Configuration { enforce, never_ban } => {
+            Command::Configuration { enforce, never_ban, rules } => {
                 running.enforce = enforce;
                 running.detector.set_policy(enforce, never_ban);
+                self.configure_rules(running, rules, now);
                 // The gate's rules carry the never-ban list, so they are made anew even if none has changed.
                 running.published = None;
                 true
@@ -82,6 +88,10 @@ impl Detecting {
             Command::Confirm(done) => {
                 let _ = done.send(self.confirm(running));
                 false
+            }
+            Command::Show(done) => {
+                running.asked_to_show = Some(done);
+                true
             }
             Command::RuleTexts(done) => {
                 let own = running.own.for_gate();

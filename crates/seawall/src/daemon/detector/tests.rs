@@ -62,7 +62,7 @@ impl Guard {
         let intake = Arc::new(Intake::Logs(intake));
         let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::at_start(true, intake.sensors())));
         let notifications = Notifications::start(&config, clock, &snapshot).expect("a thread");
-        let (record, inbox) = record::Record::new(clock);
+        let (record, inbox) = record::Record::new(clock, record::Measure::by(record::Situation::default));
         let (orders, received) = std::sync::mpsc::channel();
         let mut detecting = Detecting {
             shared,
@@ -75,6 +75,7 @@ impl Guard {
             record,
             innocent: Arc::default(),
             rules: Some(Vec::new()),
+            configured: Vec::new(),
             is_panicked: false,
             enforce: config.policy.enforce,
             open_files: 1_024,

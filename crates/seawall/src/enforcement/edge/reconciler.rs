@@ -16,7 +16,7 @@ use super::view::{EdgeState, EdgeStatus, PlanView, in_words};
 use super::{CLEAR_TIME_MAX, Latest, Left, Notes, Order, Provider};
 use crate::config::{self, EdgeUse};
 use crate::host::clock::Clock;
-use crate::record::{Action, Actor};
+use crate::record::{Action, Actor, Moment};
 
 /// How long it waits after failures at most; after the first as long as between changes, each further one doubles it.
 const RETRY_MAX: Duration = Duration::from_secs(600);
@@ -185,6 +185,7 @@ impl Reconciler {
         } else {
             let Some(wanted) = self.wanted() else { return };
             self.seen = generation;
+            let moment = self.notes.record.moment();
             if now >= self.read_at {
                 self.known = None;
             }
@@ -192,7 +193,7 @@ impl Reconciler {
                 EdgeUse::On if !self.is_held => self.bring_into_line(&wanted).map(|done| {
                     // Who comes and goes is told by the bans; in a flood that is somebody in each round.
                     if done.changes_rules() {
-                        self.journal(Actor::Guard, Action::EdgeApply, &done);
+                        self.journal(moment, Actor::Guard, Action::EdgeApply, &done);
                     }
                 }),
                 EdgeUse::On | EdgeUse::Propose => self.propose(&wanted).map(|_| ()),
@@ -216,6 +217,8 @@ impl Reconciler {
     }
 
     fn obey(&mut self, order: Order) {
+        // Its API takes seconds.
+        let moment = self.notes.record.moment();
         // Whoever asked may have gone; what was ordered is done all the same.
         match order {
             Order::Look => {}
@@ -228,14 +231,14 @@ impl Reconciler {
                 (self.known, self.is_held) = (None, false);
                 let applied = self.asked(|reconciler, wanted| {
                     let applied = reconciler.bring_into_line(&wanted);
-                    reconciler.journal_asked(Action::EdgeApply, applied.as_ref().ok());
+                    reconciler.journal_asked(moment, Action::EdgeApply, applied.as_ref().ok());
                     applied
                 });
                 let _ = done.send(applied);
             }
             Order::Clear(done) => {
                 let cleared = self.clear(true).map_err(|error| self.tell(&error));
-                self.journal_asked(Action::EdgeClear, cleared.as_ref().ok());
+                self.journal_asked(moment, Action::EdgeClear, cleared.as_ref().ok());
                 if cleared.is_ok() {
                     (self.is_held, self.status.state) = (true, EdgeState::Proposing);
                 }
@@ -245,8 +248,10 @@ impl Reconciler {
                 self.retry_at = self.clock.now();
                 let set_up = self.provider.set_up().map_err(|error| self.tell(&error));
                 match &set_up {
-                    Ok(text) => self.notes.record.journal(Actor::Operator, Action::EdgeSetUp, text.clone()),
-                    Err(_) => self.journal_asked(Action::EdgeSetUp, None),
+                    Ok(text) => {
+                        self.notes.record.journal_of(moment, Actor::Operator, Action::EdgeSetUp, text.clone());
+                    }
+                    Err(_) => self.journal_asked(moment, Action::EdgeSetUp, None),
                 }
                 // What was missing is there now.
                 self.read_at = self.clock.now();
@@ -272,20 +277,20 @@ impl Reconciler {
     }
 
     /// Puts into the journal what was done.
-    fn journal(&self, actor: Actor, action: Action, done: &PlanView) {
+    fn journal(&self, moment: Moment, actor: Actor, action: Action, done: &PlanView) {
         let text = done.done(self.status.entries, self.status.rules);
-        self.notes.record.journal(actor, action, text);
+        self.notes.record.journal_of(moment, actor, action, text);
     }
 
     /// The same of what an operator asked for. The words of a failure are the provider's, and may name an address, which belongs into
     /// no file.
-    fn journal_asked(&self, action: Action, done: Option<&PlanView>) {
+    fn journal_asked(&self, moment: Moment, action: Action, done: Option<&PlanView>) {
         match done {
-            Some(done) => self.journal(Actor::Operator, action, done),
+            Some(done) => self.journal(moment, Actor::Operator, action, done),
             None => {
                 let provider = self.settings.place.provider();
                 let text = format!("{provider}: failed, perhaps half way; the guard's log has the reason");
-                self.notes.record.journal(Actor::Operator, action, text);
+                self.notes.record.journal_of(moment, Actor::Operator, action, text);
             }
         }
     }
@@ -409,10 +414,10 @@ impl Reconciler {
     /// Takes away everything of ours, since all is over or out.
     fn clear_unasked(&mut self) -> Result<(), EdgeError> {
         // What is left to others is used only for what may be in force.
-        let may_hold = self.latest().may_hold;
+        let (may_hold, moment) = (self.latest().may_hold, self.notes.record.moment());
         let gone = self.clear(may_hold)?;
         if gone.entries > 0 || gone.rules > 0 {
-            self.journal(Actor::Guard, Action::EdgeClear, &gone);
+            self.journal(moment, Actor::Guard, Action::EdgeClear, &gone);
         }
         Ok(())
     }

@@ -49,6 +49,7 @@ impl Enforcer {
                 }
             }
             Order::Panic(is_on, done) => {
+                let moment = self.parts.record.moment();
                 self.panicked = is_on;
                 // Going on is not hurried for: the hurry is that of a panic behind it.
                 if is_on {
@@ -62,7 +63,9 @@ impl Enforcer {
                 (self.is_gate_stale, self.is_kernel_stale) = (true, true);
                 self.publish_gate();
                 let action = if is_on { Action::Panic } else { Action::Resume };
-                self.parts.record.journal(Actor::Operator, action, String::new());
+                self.parts.record.journal_of(moment, Actor::Operator, action, String::new());
+                // Whoever is answered may ask at once how it is.
+                self.publish_status();
                 let _ = done.send(kernel);
             }
             Order::Confirm(done) => drop(done.send(self.confirm())),

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use seawall_engine::decision::{Ban, BanCause};
-use seawall_engine::units::Timestamp;
+use seawall_engine::units::{Timestamp, counted};
 
 use super::{Enforcer, HANDED_DOWN_MAX};
 use crate::host::clock::carried_over;
+use crate::record::{Action, Actor};
 
 /// A ban of a client by a rule that lasts at least this long is put into the record; all others are.
 const RECORDED_MIN: Duration = Duration::from_secs(60);
@@ -56,6 +57,24 @@ impl Enforcer {
         let made: Vec<(IpNet, Timestamp)> = made.map(|ban| (ban.network, ban.since)).collect();
         if !made.is_empty() {
             self.parts.record.bans_made(made);
+        }
+    }
+
+    /// Puts into the journal which bans that somebody said have ended. Those of the guard come and go by the thousand in a flood.
+    pub(super) fn journal_ended(&self, ended: &[Ban]) {
+        for (cause, whose) in [(BanCause::Operator, "by hand"), (BanCause::Import, "of lists")] {
+            let of_these: Vec<&Ban> = ended.iter().filter(|ban| ban.cause == cause).collect();
+            match of_these.as_slice() {
+                [] => {}
+                [one] if cause == BanCause::Operator => {
+                    let reason = one.reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
+                    self.parts.record.journal_about(one.network, Actor::Guard, Action::Expire, reason);
+                }
+                _ => {
+                    let text = format!("{} {whose}", counted(of_these.len() as u64, "ban"));
+                    self.parts.record.journal(Actor::Guard, Action::Expire, text);
+                }
+            }
         }
     }
 

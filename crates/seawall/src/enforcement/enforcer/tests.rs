@@ -6,7 +6,7 @@ use super::super::orders::{BanRequest, Banned, Enforcement, UnbanRequest, Unbann
 use super::*;
 use crate::config::{Config, KernelUse};
 use crate::host::clock::Clock;
-use crate::record::Inbox;
+use crate::record::{Inbox, Measure, Situation};
 use crate::source::proxy::settings::Settings;
 
 /// An enforcer, and what has to outlive it.
@@ -28,7 +28,7 @@ impl Set {
         let mut config = Config::default();
         (config.kernel.usage, config.kernel.entries_max) = (KernelUse::Never, entries_max);
         let settings = Settings::new(&config, 100).expect("settings");
-        let (record, inbox) = Record::new(clock);
+        let (record, inbox) = Record::new(clock, Measure::by(Situation::default));
         let parts = Parts {
             shared: Arc::new(Shared::new(settings, AddressSet::default(), clock, 1)),
             queues: Vec::new(),

@@ -300,6 +300,10 @@ fn layout(table: &str, size: usize) -> Vec<Value> {
         { "payload": { "protocol": "ip6", "field": "saddr" } }, "ffff:ffff:ffff:ffff::" ] }, "right": "@clients6" } });
     let foreign_port = json!({ "match": { "op": "!=", "left": { "payload": { "protocol": "th", "field": "dport" } },
                                           "right": "@ports" } });
+    let later_piece = json!({ "match": { "op": "!=", "left": { "&": [
+        { "payload": { "protocol": "ip", "field": "frag-off" } }, 0x1fff ] }, "right": 0 } });
+    let later_piece_6 = json!({ "match": { "op": "!=", "left": { "exthdr": { "name": "frag", "field": "frag-off" } },
+                                           "right": 0 } });
     let rule = |expressions: Vec<Value>| json!({ "rule": { "family": "inet", "table": table, "chain": "guard", "expr": expressions } });
     let accept = || json!({ "accept": null });
     let [clients, networks] = COUNTERS;
@@ -328,6 +332,10 @@ fn layout(table: &str, size: usize) -> Vec<Value> {
             accept(),
         ]),
         rule(vec![foreign_port, accept()]),
+        // Of a packet in pieces only the first has ports; of the others the kernel takes for a port whatever stands in its place, which may
+        // be one that is guarded. Without its first a packet is never whole.
+        rule(vec![later_piece, accept()]),
+        rule(vec![later_piece_6, accept()]),
         drop(lookup("ip", "clients4"), clients),
         drop(lookup_64, clients),
         drop(lookup("ip", "networks4"), networks),

@@ -9,15 +9,10 @@ use super::super::bans::number;
 use super::super::schema::is_damage;
 use super::super::unwritten::Unwritten;
 use super::super::{Action, Actor, Entry, micros, name};
-use super::{Bans, Writer};
+use super::after::{Written, json};
+use super::{Bans, Writer, present};
 use crate::host::clock::Step;
 use crate::privacy::Day;
-
-/// How long after an action its effect is looked at.
-const AFTER: std::time::Duration = std::time::Duration::from_secs(60);
-
-/// Actions whose effect is waited for at once.
-const PENDING_MAX: usize = 256;
 
 /// Why nothing was written.
 #[derive(Debug, thiserror::Error)]
@@ -47,8 +42,7 @@ impl Writer {
         for (name, value) in &unwritten.values {
             self.values.insert((*name).to_owned(), value.clone());
         }
-        let has_news = self.pending.front().is_some_and(|(due, _)| *due <= now);
-        if batch.is_empty() && unwritten.is_empty() && !has_news {
+        if batch.is_empty() && unwritten.is_empty() && !self.waiting.is_due(now) {
             return Ok(false);
         }
         let Some(mut connection) = self.connection.take() else {
@@ -111,31 +105,32 @@ impl Writer {
         let step = self.step;
         let today = Day::of(step.to_machine(now));
         let transaction = connection.transaction()?;
-        let situation = serde_json::to_string(&(self.situation)()).unwrap_or_default();
         let is_for_nothing = matches!(self.bans, Bans::Forgotten);
         let mut bans = match &mut self.bans {
             Bans::Kept(bans) => bans.begin(&transaction, today, unwritten.bans.len())?.then_some(bans),
             Bans::Forgotten | Bans::Waiting(_) => None,
         };
-        let mut pending = Vec::new();
+        let mut written = Written::default();
         for entry in batch {
             match entry {
-                Entry::Journal { at, actor, action, network, detail } => {
+                Entry::Journal { moment, actor, action, network, detail } => {
                     let sql = "INSERT INTO journal (at, actor, action, detail, before, address, length, day)
                                VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
                     let hidden = network.zip(bans.as_mut()).and_then(|(network, bans)| bans.hide(network, today));
                     let length = network.map(|network| network.prefix_len());
                     let day = hidden.map(|_| number(today));
-                    let at_machine = micros(step.to_machine(*at));
-                    let values = params![at_machine, name(actor), name(action), detail, situation, hidden, length, day];
+                    let (at, before) = (micros(step.to_machine(moment.at)), json(&moment.before));
+                    let values = params![at, name(actor), name(action), detail, before, hidden, length, day];
                     transaction.prepare_cached(sql)?.execute(values)?;
-                    pending.push((*at + AFTER, transaction.last_insert_rowid()));
+                    written.add("journal", transaction.last_insert_rowid(), moment.at);
                 }
-                Entry::Decision { event, evidence } => {
-                    let sql = "INSERT INTO decision (at, kind, detail, evidence) VALUES (?, ?, ?, ?)";
+                Entry::Decision { event, before, evidence } => {
+                    let sql = "INSERT INTO decision (at, kind, detail, before, evidence) VALUES (?, ?, ?, ?, ?)";
                     let evidence = evidence.as_ref().and_then(|evidence| serde_json::to_string(evidence).ok());
-                    let values = params![micros(step.to_machine(event.at)), name(&event.kind), event.text, evidence];
+                    let at = micros(step.to_machine(event.at));
+                    let values = params![at, name(&event.kind), event.text, json(before), evidence];
                     transaction.prepare_cached(sql)?.execute(values)?;
+                    written.add("decision", transaction.last_insert_rowid(), event.at);
                 }
                 Entry::Minute { minute, counts } => {
                     let minute = step.to_machine(Timestamp::from_seconds(60 * minute)).as_seconds() / 60;
@@ -178,9 +173,11 @@ impl Writer {
                 bans.put(&transaction, (*network, ban.as_ref()), today, step)?;
             }
         }
-        let due = self.pending.iter().take_while(|(due, _)| *due <= now).count();
-        for (_, id) in self.pending.iter().take(due) {
-            transaction.execute("UPDATE journal SET after = ? WHERE id = ?", params![situation, id])?;
+        let mut waiting = self.waiting.clone();
+        waiting.add(written);
+        waiting.write(&transaction, &self.inbox.shared.measure, (step, now))?;
+        if self.is_read {
+            self.present.write(&transaction)?;
         }
         transaction.commit()?;
         if unwritten.is_whole
@@ -188,11 +185,8 @@ impl Writer {
         {
             bans.is_all_of(today);
         }
-        self.pending.drain(..due);
-        self.pending.extend(pending);
-        while self.pending.len() > PENDING_MAX {
-            self.pending.pop_front();
-        }
+        waiting.done(now);
+        self.waiting = waiting;
         Ok(are_bans_written)
     }
 }
@@ -233,8 +227,8 @@ pub(super) fn read_values(
     connection: &Connection,
     step: Step,
 ) -> rusqlite::Result<BTreeMap<String, (Timestamp, String)>> {
-    let mut statement = connection.prepare("SELECT name, at, value FROM state")?;
-    let values = statement.query_map([], |row| {
+    let mut statement = connection.prepare("SELECT name, at, value FROM state WHERE name != ?")?;
+    let values = statement.query_map([present::NAME], |row| {
         let at = Timestamp::from_micros(row.get::<_, i64>(1)?.unsigned_abs());
         Ok((row.get(0)?, (step.to_guard(at), row.get(2)?)))
     })?;

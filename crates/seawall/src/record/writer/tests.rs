@@ -1,4 +1,6 @@
+mod dates;
 mod limits;
+mod situations;
 
 use std::fs;
 use std::net::IpAddr;
@@ -11,7 +13,7 @@ use rusqlite::Connection;
 use seawall_engine::decision::{BanCause, Event, EventKind};
 
 use super::*;
-use crate::record::{Action, Actor, MinuteCount, RULES, Reader, Record, RecordStatus};
+use crate::record::{Action, Actor, Measure, MinuteCount, RULES, Reader, Record, RecordStatus, Situation, Span};
 
 const RETENTION: Retention = Retention { days: 30, size_max: 1 << 30 };
 
@@ -28,15 +30,15 @@ struct Begun {
 
 impl Begun {
     fn open(folder: &Path, retention: Retention, clock: Clock) -> Self {
-        let (record, inbox) = Record::new(clock);
+        let measure = Measure::by(|| Situation { requests: 12.5, ..Situation::default() });
+        let (record, inbox) = Record::new(clock, measure);
         let directory = folder.to_owned();
         let keys = Box::new(move || KeyStore::open(&directory, 7));
-        let situation = Box::new(|| Situation { requests: 12.5, ..Situation::default() });
         let late = Arc::<Mutex<Vec<Late>>>::default();
         let told = Arc::clone(&late);
         let late_told = Box::new(move |late| told.lock().expect("no panic").push(late));
         let path = crate::record::path(folder);
-        let (writer, bans) = Writer::open(inbox, path, retention, keys, clock, situation, late_told);
+        let (writer, bans) = Writer::open(inbox, path, retention, keys, clock, late_told);
         let (rules, is_read) = (writer.kept(RULES), writer.is_read());
         let writing = std::thread::spawn(move || writer.run());
         Self { record, bans, rules, is_read, late, writing }
@@ -193,9 +195,11 @@ fn the_journal_says_what_was_done_by_whom_and_how_the_traffic_was() {
         lines.iter().map(|line| (line.actor.as_str(), line.action.as_str(), line.detail.as_str())).collect();
     assert_eq!(shown, [("operator", "ban", "192.0.2.7/32: scraper"), ("guard", "rule-enforced", "R1 is in force")]);
     assert!(lines[0].before.is_some_and(|before| before.requests == 12.5));
-    let hours = reader.hours(Timestamp::EPOCH).expect("counts");
-    let counted: Vec<_> = hours.iter().map(|count| (count.hour, count.outcome.as_str(), count.requests)).collect();
-    assert_eq!(counted, [(at.as_seconds() / 3_600, "served", 5.0)]);
+    for span in [Span::Minute, Span::Hour] {
+        let counts = reader.traffic(span, Timestamp::EPOCH).expect("counts");
+        let counted: Vec<_> = counts.iter().map(|count| (count.at, count.outcome.as_str(), count.requests)).collect();
+        assert_eq!(counted, [(at.as_seconds() / span.seconds() * span.seconds(), "served", 5.0)]);
+    }
     let decisions = reader.rule_decisions(Timestamp::EPOCH).expect("decisions");
     assert_eq!(decisions.iter().map(|decision| decision.rule).collect::<Vec<_>>(), [1]);
     assert_eq!(reader.journal(1, None).expect("lines").len(), 1);
@@ -365,12 +369,11 @@ fn a_machine_that_begins_in_1970_loses_no_ban() {
     with(folder.path(), RETENTION, |record| record.ban(&ban("192.0.2.7/32", now, 3_600)));
     // Read and written while the machine's clock shows 1970; the writer does not run, so that it is not seen to be set.
     let early = Clock::anchored(Timestamp::from_seconds(100));
-    let (record, inbox) = Record::new(early);
+    let (record, inbox) = Record::new(early, Measure::by(Situation::default));
     let directory = folder.path().to_owned();
     let keys = Box::new(move || KeyStore::open(&directory, 7));
     let path = crate::record::path(folder.path());
-    let (mut writer, bans) =
-        Writer::open(inbox, path, RETENTION, keys, early, Box::new(Situation::default), Box::new(|_| {}));
+    let (mut writer, bans) = Writer::open(inbox, path, RETENTION, keys, early, Box::new(|_| {}));
     assert_eq!(bans, [ban("192.0.2.7/32", now, 3_600)]);
     record.ban(&ban("192.0.2.8/32", early.now(), 3_600));
     assert!(writer.write(&[], early.now()).expect("room"));

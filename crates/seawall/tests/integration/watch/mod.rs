@@ -109,4 +109,19 @@ fn a_flood_in_a_followed_log_is_found() {
     assert!(guard.command(&["rules", "remove", &id]).status.success());
     // The status is made anew four times a second.
     eventually("the rule is told to be gone", || guard.status()["events"].to_string().contains("rule-withdrawn"));
+    // Of what was decided the journal says how the traffic was, as of what the operator did.
+    let mut lines = Vec::new();
+    eventually("all is in the journal", || {
+        let journal = guard.command(&["journal", "--json"]).stdout;
+        lines = serde_json::from_slice::<Vec<serde_json::Value>>(&journal).expect("JSON");
+        ["rule-enforced", "rule-withdrawn", "remove-rule"].iter().all(|action| line_of(&lines, action).is_some())
+    });
+    for action in ["rule-enforced", "rule-withdrawn", "remove-rule"] {
+        let before = line_of(&lines, action).map(|line| line["before"]["requests"].as_f64());
+        assert!(before.flatten().is_some_and(|requests| requests > 1.0), "{action}: {lines:#?}");
+    }
+}
+
+fn line_of<'l>(lines: &'l [serde_json::Value], action: &str) -> Option<&'l serde_json::Value> {
+    lines.iter().find(|line| line["action"] == action)
 }

@@ -1,0 +1,188 @@
+//! How the traffic was a minute after what was done: measured when that is over, told from the counts of the minutes where the writer
+//! was held up then, or the guard ended in between.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use rusqlite::{Connection, params};
+use seawall_engine::units::Timestamp;
+
+use super::super::rollup::PORTION_SECONDS;
+use super::super::{Measure, Situation, micros};
+use crate::host::clock::Step;
+
+/// How long after something its effect is looked at.
+const AFTER: Duration = Duration::from_secs(60);
+
+/// What is measured is the traffic of the last ten seconds: that late it can still be, and after a start that long it takes.
+const MEASURED_SPAN: Duration = Duration::from_secs(10);
+
+/// How much of a minute has to be counted at least, in seconds.
+const COUNTED_SECONDS_MIN: u64 = 10;
+
+/// What was done before a start is measured as soon as it can be, unless it is longer ago than that: other things have changed by then.
+const LATE_MAX: Duration = Duration::from_secs(600);
+
+/// Groups of entries whose effect is waited for at once. Of each table there is one for each second.
+const WAITING_MAX: usize = 512;
+
+/// The tables whose entries say it.
+const TABLES: [&str; 2] = ["journal", "decision"];
+
+/// Entries whose effect is not known yet.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Waiting {
+    groups: VecDeque<Group>,
+}
+
+/// Entries of one table, written one after the other.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Group {
+    table: &'static str,
+    first: i64,
+    last: i64,
+    /// When it is looked at, in the guard's time.
+    due: Timestamp,
+}
+
+impl Waiting {
+    /// Whether anything is due.
+    pub(super) fn is_due(&self, now: Timestamp) -> bool {
+        self.groups.iter().any(|group| group.due <= now)
+    }
+
+    /// Nothing is waited for any more: the file is another one.
+    pub(super) fn clear(&mut self) {
+        self.groups.clear();
+    }
+
+    /// Takes in what was written.
+    pub(super) fn add(&mut self, written: Written) {
+        self.groups.extend(written.groups);
+    }
+
+    /// Writes how the traffic is after what is due; [`Self::done`] forgets that, once it is committed.
+    pub(super) fn write(
+        &self,
+        connection: &Connection,
+        measure: &Measure,
+        (step, now): (Step, Timestamp),
+    ) -> rusqlite::Result<()> {
+        let mut measured = None;
+        for group in self.groups.iter().filter(|group| group.due <= now) {
+            let situation = if now.since(group.due) <= MEASURED_SPAN {
+                Some(*measured.get_or_insert_with(|| measure.now()))
+            } else {
+                counted(connection, step.to_machine(group.due), step.to_machine(now))?
+            };
+            if let Some(situation) = situation {
+                let sql = format!(
+                    "UPDATE {} SET after = ? WHERE id BETWEEN ? AND ? AND before IS NOT NULL AND after IS NULL",
+                    group.table
+                );
+                connection.prepare_cached(&sql)?.execute(params![json(&situation), group.first, group.last])?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets what was due, and the earliest of what is too much.
+    pub(super) fn done(&mut self, now: Timestamp) {
+        self.groups.retain(|group| group.due > now);
+        let too_many = self.groups.len().saturating_sub(WAITING_MAX);
+        self.groups.drain(..too_many);
+    }
+
+    /// Takes up what was done before a start and waits for its effect; `counted_until` is how far that guard had counted its traffic.
+    pub(super) fn take_up(
+        &mut self,
+        connection: &mut Connection,
+        counted_until: Option<Timestamp>,
+        (step, now): (Step, Timestamp),
+    ) -> rusqlite::Result<()> {
+        let transaction = connection.transaction()?;
+        let machine = step.to_machine(now);
+        let oldest = counted_until.unwrap_or(machine).min(machine) - LATE_MAX;
+        let mut written = Written::default();
+        for table in TABLES {
+            let sql = format!(
+                "SELECT id, at FROM {table} WHERE at >= ? AND at <= ? AND before IS NOT NULL AND after IS NULL ORDER BY id"
+            );
+            let mut statement = transaction.prepare(&sql)?;
+            let mut rows = statement.query(params![micros(oldest), micros(machine)])?;
+            while let Some(row) = rows.next()? {
+                let (id, at) = (row.get(0)?, Timestamp::from_micros(row.get::<_, i64>(1)?.unsigned_abs()));
+                let due = at + AFTER;
+                let found = match counted_until {
+                    Some(until) if due <= machine => counted(&transaction, due, until)?,
+                    Some(_) | None => None,
+                };
+                if let Some(situation) = found {
+                    let sql = format!("UPDATE {table} SET after = ? WHERE id = ?");
+                    transaction.prepare_cached(&sql)?.execute(params![json(&situation), id])?;
+                } else if machine.since(due) <= LATE_MAX {
+                    written.wait(table, id, step.to_guard(due).max(now + MEASURED_SPAN));
+                }
+            }
+        }
+        transaction.commit()?;
+        self.add(written);
+        self.done(Timestamp::EPOCH);
+        Ok(())
+    }
+}
+
+/// What of a batch has an effect to be waited for.
+#[derive(Debug, Default)]
+pub(super) struct Written {
+    groups: Vec<Group>,
+}
+
+impl Written {
+    /// Notes what was written of something that was done.
+    pub(super) fn add(&mut self, table: &'static str, id: i64, at: Timestamp) {
+        self.wait(table, id, at + AFTER);
+    }
+
+    fn wait(&mut self, table: &'static str, id: i64, due: Timestamp) {
+        // The first of a second says when, so that no group goes on and on.
+        let is_same = |group: &&mut Group| {
+            group.table == table && group.last + 1 == id && group.due.as_seconds() == due.as_seconds()
+        };
+        match self.groups.iter_mut().rev().find(|group| group.table == table).filter(is_same) {
+            Some(group) => group.last = id,
+            None => self.groups.push(Group { table, first: id, last: id, due }),
+        }
+    }
+}
+
+/// How the traffic was in the minute that a moment lies in, by what was counted of it until then; none when that is too little.
+fn counted(connection: &Connection, at: Timestamp, until: Timestamp) -> rusqlite::Result<Option<Situation>> {
+    let minute = at.as_seconds() / 60;
+    // Whole portions are handed over.
+    let until = until.as_seconds() / PORTION_SECONDS * PORTION_SECONDS;
+    let seconds = until.saturating_sub(60 * minute).min(60);
+    if seconds < COUNTED_SECONDS_MIN {
+        return Ok(None);
+    }
+    let sql = "SELECT sum(requests), sum(requests) FILTER (WHERE outcome = 'served'),
+                   sum(requests) FILTER (WHERE outcome = 'refused'), sum(requests) FILTER (WHERE outcome = 'failed')
+               FROM minute WHERE at = ?";
+    let rate = |row: &rusqlite::Row<'_>, column: usize| -> rusqlite::Result<f64> {
+        Ok(row.get::<_, Option<f64>>(column)?.unwrap_or_default() / seconds as f64)
+    };
+    connection.prepare_cached(sql)?.query_row(params![minute.cast_signed()], |row| {
+        Ok(Some(Situation {
+            requests: rate(row, 0)?,
+            served: rate(row, 1)?,
+            refused: rate(row, 2)?,
+            failed: rate(row, 3)?,
+            cpu_used: None,
+        }))
+    })
+}
+
+/// A situation as it is written.
+pub(super) fn json(situation: &Situation) -> String {
+    serde_json::to_string(situation).unwrap_or_default()
+}
