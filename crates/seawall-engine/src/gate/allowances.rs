@@ -106,12 +106,15 @@ impl Allowances {
         }
     }
 
-    /// Whether one more request would be too much. Takes nothing.
-    pub(super) fn is_used_up(&self, tag: Tag, quota: Quota, now: Timestamp) -> bool {
-        let now = now.as_micros();
-        // Of a limit that allows none, everything would be too much; nobody is kept away who has not offended.
-        let least = if quota.whole == 0 { 0 } else { quota.whole.saturating_sub(quota.interval) };
-        self.find(tag).is_some_and(|allowance| allowance.whole_at.load(Ordering::Relaxed).saturating_sub(now) > least)
+    /// What would come of counting one more request. Of a limit that allows none it would always be too much, but nobody is kept away
+    /// who has not offended: that is only said once the allowance is withheld.
+    pub(super) fn would_take(&self, tag: Tag, quota: Quota, now: Timestamp) -> Taken {
+        let whole_at = self.find(tag).map_or(0, |allowance| allowance.whole_at.load(Ordering::Relaxed));
+        match whole_at.saturating_sub(now.as_micros()) {
+            used if used > quota.whole => Taken::Withheld,
+            used if quota.whole > 0 && used > quota.whole.saturating_sub(quota.interval) => Taken::Over,
+            _ => Taken::Within,
+        }
     }
 
     /// Allows nothing for so long.
@@ -189,15 +192,15 @@ mod tests {
         for requests in [0, 3] {
             let quota = Quota::new(requests, Duration::from_secs(60));
             let tag = table.tag(LimitId(u64::from(requests)), 7, 0);
-            assert!(!table.is_used_up(tag, quota, at(0)), "nobody has done anything yet");
+            assert_eq!(table.would_take(tag, quota, at(0)), Taken::Within, "nobody has done anything yet");
             table.withhold(tag, quota, Duration::from_secs(600), at(0));
             assert_eq!(table.take(tag, quota, at(599)), Taken::Withheld);
-            assert!(table.is_used_up(tag, quota, at(599)));
+            assert_eq!(table.would_take(tag, quota, at(599)), Taken::Withheld);
             assert_ne!(table.take(tag, quota, at(601)), Taken::Withheld);
-            assert!(!table.is_used_up(tag, quota, at(700)));
+            assert_eq!(table.would_take(tag, quota, at(700)), Taken::Within);
             table.withhold(tag, quota, Duration::from_secs(600), at(700));
             table.forget(tag);
-            assert!(!table.is_used_up(tag, quota, at(700)));
+            assert_eq!(table.would_take(tag, quota, at(700)), Taken::Within);
         }
         let none = Quota::new(0, Duration::from_secs(60));
         assert_eq!(table.take(table.tag(LIMIT, 8, 0), none, at(0)), Taken::Over, "one is too many");

@@ -48,12 +48,22 @@ impl Gate {
             }
             if alternative.answer.is_some() {
                 limited.awaited.alternatives |= 1 << index;
-                let is_used_up = limit.action != LimitAction::Log
-                    && allowances.is_used_up(limit.tag(allowances, client, host), limit.quota, now);
-                if is_used_up && refuses {
+                // Whether the one beyond the allowance is one too many is told by its answer. Where no more would come of it than
+                // that the next are refused, it is refused itself.
+                let is_over = match allowances.would_take(limit.tag(allowances, client, host), limit.quota, now) {
+                    Taken::Within => false,
+                    Taken::Over => {
+                        limit.action == LimitAction::Limit
+                            || (limit.action != LimitAction::Log
+                                && limit.said.spares
+                                && clients.is_to_be_spared(slot, now))
+                    }
+                    Taken::Withheld => limit.action != LimitAction::Log,
+                };
+                if is_over && refuses {
                     limit.said.counts.add_refused();
                 }
-                limited.is_over |= is_used_up;
+                limited.is_over |= is_over;
             } else if counted & (1 << alternative.limit) == 0 {
                 counted |= 1 << alternative.limit;
                 vote(limit, limit_voters.get_mut(alternative.limit), client, now);

@@ -104,11 +104,43 @@ fn a_limit_that_asks_for_the_answer_counts_when_it_is_known() {
     for second in 50..55 {
         assert_eq!(exchange(&mut gate, &PAGE, 1, 401, at(second)).1, None);
     }
-    // The allowance is used up, so the next is refused before it is answered; the one after it comes back goes too far.
-    assert_eq!(exchange(&mut gate, &PAGE, 1, 401, at(55)), (Judgement::ClientLimit, None));
+    // The right password after five wrong ones.
+    assert_eq!(exchange(&mut gate, &PAGE, 1, 200, at(55)), (Judgement::Pass, None));
+    let (judgement, offence) = exchange(&mut gate, &PAGE, 1, 401, at(56));
+    assert_eq!((judgement, offence.map(|offence| offence.action)), (Judgement::Pass, Some(LimitAction::Refuse)));
+    assert_eq!(exchange(&mut gate, &PAGE, 1, 401, at(57)), (Judgement::ClientLimit, None));
     let elsewhere = Request { host: b"other.example", ..PAGE };
-    assert_eq!(exchange(&mut gate, &elsewhere, 1, 401, at(55)), (Judgement::Pass, None));
+    assert_eq!(exchange(&mut gate, &elsewhere, 1, 401, at(57)), (Judgement::Pass, None));
+}
+
+#[test]
+fn one_attempt_after_the_other_brings_the_ban_with_the_sixth_wrong_one() {
+    let mut gate = gate(&[limit("login", "method = POST and path = /wp-login.php and status = 401", LimitAction::Ban)]);
+    let offences: Vec<_> =
+        (0..10).filter_map(|second| exchange(&mut gate, &LOGIN, 1, 401, at(second)).1.map(|_| second)).collect();
+    assert_eq!(offences, [5]);
+}
+
+#[test]
+fn where_a_limit_only_limits_what_is_beyond_is_refused_before_it_is_answered() {
+    let mut gate = gate(&[limit("auth", "status = 401", LimitAction::Limit)]);
+    let judged: Vec<_> = (0..7).map(|second| exchange(&mut gate, &PAGE, 1, 401, at(second)).0).collect();
+    assert_eq!(judged[..5], [Judgement::Pass; 5]);
+    assert_eq!(judged[5..], [Judgement::ClientLimit; 2]);
     assert_eq!(exchange(&mut gate, &PAGE, 1, 200, at(180)).0, Judgement::Pass, "after two minutes one may be tried");
+}
+
+#[test]
+fn whoever_is_spared_is_refused_beforehand_too() {
+    let mut gate = gate(&[limit("login", "status = 401", LimitAction::Ban)]);
+    let judged: Vec<_> = (0..12)
+        .map(|second| {
+            let agent: &[u8] = if second % 2 == 0 { b"one/1" } else { b"two/1" };
+            exchange(&mut gate, &Request { user_agent: Some(agent), ..PAGE }, 1, 401, at(second))
+        })
+        .collect();
+    assert!(judged.iter().all(|(_, offence)| offence.is_none()), "{judged:?}");
+    assert!(judged[6..].iter().all(|(judgement, _)| *judgement == Judgement::ClientLimit), "{judged:?}");
 }
 
 #[test]
