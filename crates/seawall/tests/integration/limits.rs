@@ -108,9 +108,26 @@ fn a_limit_by_the_answer_counts_both_ways_to_the_site() {
     let answers: Vec<_> = (0..5).map(|turn| ask(&guard, "127.0.0.7", ways[turn % 3].0, ways[turn % 3].1)).collect();
     assert_eq!(answers, [Some(401); 5]);
     eventually("they are counted", || count(&guard, "auth", "matched") == 5);
+    assert_eq!(
+        ask(&guard, "127.0.0.7", "GET /private/a", ""),
+        Some(401),
+        "only its answer tells that it is one too many"
+    );
+    eventually("it is", || count(&guard, "auth", "offences") == 1);
     assert_eq!(ask(&guard, "127.0.0.7", "GET /private/a", ""), Some(429));
     assert_eq!(ask(&guard, "127.0.0.7", "GET /open", ""), Some(200), "only what the rule asks for is refused");
     assert_eq!(ask(&guard, "127.0.0.8", "GET /private/a", ""), Some(401));
+}
+
+#[test]
+fn whoever_tries_wrong_passwords_one_after_the_other_is_banned() {
+    let origin = site();
+    let guard = guard(&origin, &format!("[policy]\nnever-ban-loopback = false\n{AUTH}action = \"ban\"\n"));
+    for _ in 0..6 {
+        assert_eq!(ask(&guard, "127.0.0.7", "GET /private/a", ""), Some(401));
+    }
+    eventually("it is closed unread", || ask(&guard, "127.0.0.7", "GET /", "").is_none());
+    assert_eq!(ask(&guard, "127.0.0.8", "GET /", ""), Some(200));
 }
 
 #[test]
