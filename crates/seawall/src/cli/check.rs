@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display, Write as _};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use rustix::process::{Resource, getrlimit};
@@ -14,8 +14,8 @@ use super::Failure;
 use super::output::print;
 use crate::config::quantity::{show_duration, show_size};
 use crate::config::{
-    self, ClientAddressSource, Config, ConfiguredRule, Edge, EdgePlace, EdgeUse, HostPattern, Kernel, KernelUse,
-    Limits, NetworkFiles, Notify, Origin, Place, Problems, Retention, Secret, UrlForm, Way,
+    self, ClientAddressSource, Config, ConfiguredRule, Edge, EdgePlace, EdgeUse, Environment, HostPattern, Kernel,
+    KernelUse, Limits, NetworkFiles, Notify, Origin, Place, Problems, Retention, Secret, UrlForm, Way,
 };
 use crate::show::text::escape;
 
@@ -44,7 +44,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let name = arguments.config.as_ref().map(|path| path.display().to_string());
     let loaded = match &arguments.config {
-        Some(path) => config::load(path),
+        Some(path) => load(path),
         None => Ok(Config::default()),
     };
     match loaded {
@@ -61,6 +61,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// The configuration of `serve`, or one that names no site but logs, which is for `watch`.
+fn load(path: &Path) -> Result<Config, Problems> {
+    config::load(path).or_else(|problems| {
+        let environment = Environment { beside: true, ..Environment::of_process() };
+        config::load_in(path, &environment).ok().filter(|config| !config.watch.is_empty()).ok_or(problems)
+    })
+}
+
 /// What a configuration means, in plain words.
 struct Explanation<'a> {
     name: Option<&'a str>,
@@ -74,18 +82,26 @@ impl Display for Explanation<'_> {
             Some(name) => writeln!(formatter, "{name} is valid. This is what it means.\n")?,
             None => writeln!(formatter, "No --config was given. This is what holds without one.\n")?,
         }
-        writeln!(formatter, "Visitors are served on {}.", listed(&config.listen))?;
+        let is_for_watch = config.sites.is_empty();
+        if is_for_watch {
+            writeln!(formatter, "It names no site and is for `seawall watch`, which serves nobody.")?;
+        } else {
+            writeln!(formatter, "Visitors are served on {}.", listed(&config.listen))?;
+        }
         match config.admin {
             Some(address) => writeln!(formatter, "The status page is http://{address}/.")?,
             None => writeln!(formatter, "There is no status page.")?,
         }
         writeln!(formatter, "The state is kept in {}.", config.state_directory.display())?;
         match config.workers {
+            _ if is_for_watch => {}
             Some(1) => writeln!(formatter, "One thread serves visitors.")?,
             Some(workers) => writeln!(formatter, "{workers} threads serve visitors.")?,
             None => writeln!(formatter, "One thread for each core serves visitors.")?,
         }
-        self.sites(formatter)?;
+        if !is_for_watch {
+            self.sites(formatter)?;
+        }
         self.trust(formatter)?;
         write_limits(formatter, &config.limits)?;
         write_client_limits(formatter, config)?;

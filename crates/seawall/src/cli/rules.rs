@@ -87,7 +87,7 @@ Examples:
         #[arg(long)]
         json: bool,
     },
-    /// Take a rule back. The same rule is not made again for a day.
+    /// Take a rule back. One that the guard has found is not made again for a day.
     #[command(after_help = "Example:\n  seawall rules remove R12")]
     Remove {
         /// The number of the rule, as R12 or 12.

@@ -117,6 +117,13 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         }
         None => None,
     };
+    let missing: Vec<PathBuf> = places
+        .iter()
+        .filter_map(|place| match place {
+            Place::File(path) if !path.exists() => Some(path.clone()),
+            _ => None,
+        })
+        .collect();
     let watch =
         Watch { places, format: arguments.format, polls: arguments.poll, from_start: arguments.from_start, copy };
     let state_directory = config.state_directory.clone();
@@ -124,6 +131,10 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         let mut text = String::new();
         for name in names {
             text += &format!("Watching {}\n", escape(name.as_bytes()));
+        }
+        for path in &missing {
+            let path = escape(path.as_os_str().as_encoded_bytes());
+            text += &format!("{path} is not there yet, or may not be looked for; it is read as soon as it is\n");
         }
         if let Some(admin) = addresses.admin {
             text += &format!("Status page http://{admin}/\n");

@@ -40,6 +40,7 @@ const INDENT: usize = 14;
 pub fn render(snapshot: &Snapshot, width: usize) -> String {
     let mut lines = Vec::new();
     let state = match (snapshot.calm, snapshot.detection.learned_seconds) {
+        _ if snapshot.enforcement.panicked => "PANIC, nothing is in force",
         (false, _) => "INCIDENT",
         // Nothing can be judged yet.
         (true, ..60) => "learning what is normal",
@@ -536,6 +537,13 @@ mod tests {
         };
         let text = render(&Snapshot { silent_rules: vec![alarm], ..Snapshot::default() }, 400);
         assert!(text.contains("ALARM       limit \"login\" has matched nothing for 20 s\n"), "{text}");
+    }
+
+    #[test]
+    fn a_panic_is_in_the_first_line_whatever_else_is() {
+        let enforcement = EnforcementStatus { panicked: true, ..EnforcementStatus::default() };
+        let text = render(&Snapshot { enforcement, calm: false, ..Snapshot::default() }, 400);
+        assert!(text.lines().next().is_some_and(|line| line.contains("PANIC, nothing is in force")), "{text}");
     }
 
     #[test]

@@ -61,3 +61,17 @@ fn json_says_the_same() {
     assert!(output.stderr.is_empty());
     insta::assert_snapshot!("json-of-a-bad-configuration", printed(&output.stdout));
 }
+
+#[test]
+fn a_configuration_of_logs_alone_is_one_for_watch() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let path = folder.path().join("watch.toml");
+    std::fs::write(&path, "[watch]\nsources = [\"/var/log/nginx/access.log\"]\n").expect("room");
+    let output = check(&["--config", path.to_str().expect("UTF-8")]);
+    let said = printed(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{}", printed(&output.stderr));
+    assert!(said.contains("for `seawall watch`") && !said.contains("Visitors are served"), "{said}");
+    // What guards nothing at all is refused as ever.
+    std::fs::write(&path, "[policy]\nenforce = \"never\"\n").expect("room");
+    assert_eq!(check(&["--config", path.to_str().expect("UTF-8")]).status.code(), Some(3));
+}

@@ -27,7 +27,13 @@ pub(super) fn denied(path: &Path) -> String {
         barred.display(),
         metadata.mode() & 0o7777
     );
-    let remedy = if metadata.mode() & needed == needed {
+    let remedy = if metadata.gid() == 0 {
+        // Whoever is in that group may read far more than logs.
+        format!(
+            "give it to a group that reads logs, as with `chgrp adm {0} && chmod {right} {0}`, and add {own} to that group",
+            barred.display()
+        )
+    } else if metadata.mode() & needed == needed {
         format!(
             "add {own} to the group with `usermod -aG {group} {own}`, or for a service with `SupplementaryGroups={group}`"
         )
@@ -77,6 +83,13 @@ mod tests {
         let path = directory.path().join("access.log");
         fs::write(&path, "").expect("written");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).expect("ours");
+        if rustix::process::geteuid().is_root() {
+            let text = denied(&path);
+            assert!(text.contains("chgrp adm") && !text.contains("usermod"), "nobody is put into root's group: {text}");
+            for path in [path.as_path(), directory.path()] {
+                std::os::unix::fs::chown(path, None, Some(4)).expect("root may");
+            }
+        }
         let text = denied(&path);
         assert!(
             text.contains(&path.display().to_string()) && text.contains("0640") && text.contains("usermod -aG"),
