@@ -151,10 +151,10 @@ struct Found<'a> {
 pub(super) fn read(line: &[u8]) -> Result<Entry<'_>, Reason> {
     let mut found = Found::default();
     if let Some((at, object)) = console(line) {
-        (found.parts.at, found.has_time) = (moment(at), true);
-        members(object, |key, value| found.take(key, value)).ok_or(Reason::NoTimestamp)?;
-        // Who else writes so is not known.
-        return if found.format == Some(Format::Caddy) { found.finish() } else { Err(Reason::NoTimestamp) };
+        found.parts.at = Some(moment(at).ok_or(Reason::WrongTimestamp)?);
+        let rest = members(object, |key, value| found.take(key, value)).ok_or(Reason::NoTimestamp)?;
+        let is_of_caddy = found.format == Some(Format::Caddy) && rest.is_empty();
+        return if is_of_caddy { found.finish() } else { Err(Reason::NoTimestamp) };
     }
     // What follows the object is another's: some add the name of a container.
     members(line.trim_ascii(), |key, value| found.take(key, value)).ok_or(Reason::NoTimestamp)?;
@@ -324,14 +324,30 @@ impl<'a> Found<'a> {
 }
 
 /// The time and the object of a line of Caddy's encoder for people: time, level, logger and message, and then what JSON would have, all
-/// parted by tabs.
+/// parted by tabs. Other logs hold tabs and objects that clients sent, so what stands between must be Caddy's own.
 fn console(line: &[u8]) -> Option<(&[u8], &[u8])> {
     if !line.first()?.is_ascii_digit() {
         return None;
     }
-    let at = &line[..memchr::memchr(b'\t', line)?];
-    let object = memchr::memmem::find(line, b"\t{")?;
-    Some((at, line[object + 1..].trim_ascii_end()))
+    let mut fields = line.splitn(5, |byte| *byte == b'\t');
+    let (at, level, logger, _message, object) =
+        (fields.next()?, fields.next()?, fields.next()?, fields.next()?, fields.next()?);
+    let is_of_access =
+        logger == ACCESS_LOGGER || logger.strip_prefix(ACCESS_LOGGER).is_some_and(|name| name.starts_with(b"."));
+    (is_level(level) && is_of_access).then(|| (at, object.trim_ascii_end()))
+}
+
+/// What Caddy calls the logger of requests; behind a dot may follow the name of a log.
+const ACCESS_LOGGER: &[u8] = b"http.log.access";
+
+/// Whether a word is a level of Caddy's, in small or capital letters, with a color or without: `info`, `\x1b[34mINFO\x1b[0m`.
+fn is_level(word: &[u8]) -> bool {
+    let colored = word.strip_prefix(b"\x1b[").and_then(|word| word.strip_suffix(b"\x1b[0m"));
+    let name = match colored {
+        Some(colored) => colored.splitn(2, |byte| *byte == b'm').nth(1).unwrap_or_default(),
+        None => word,
+    };
+    [&b"debug"[..], b"info", b"warn", b"error"].into_iter().any(|level| name.eq_ignore_ascii_case(level))
 }
 
 /// What Caddy says of how long a request took, unless that is seconds: with its unit (`duration_format string`), or in nanoseconds

@@ -148,6 +148,34 @@ fn caddy_for_people() {
     ] {
         check(&[line], "no-timestamp");
     }
+    check(&[&format!("10:00\tinfo\thttp.log.access\thandled request\t{object}")], "wrong-timestamp");
+}
+
+/// Where a server writes tabs and quotes as they came, a client can send what Caddy would have written.
+#[test]
+fn a_line_is_for_people_only_where_all_of_it_is_of_caddy() {
+    let object = r#"{"ts":1717243200.5,"request":{"remote_ip":"198.51.100.9","method":"GET","host":"x","uri":"/forged"},"status":200}"#;
+    let common = r#"192.0.2.1 - - [01/Jun/2024:12:00:00 +0000] "GET /"#;
+    for tabs in ["\t", "\tinfo\thttp.log.access\thandled request\t"] {
+        for end in ["", " HTTP/1.1\" 404 10", "\" 404 10 \"-\" \"A/1\""] {
+            let shown = show(&[&format!("{common}{tabs}{object}{end}")]);
+            assert!(!shown.starts_with("caddy"), "{shown}");
+        }
+    }
+    let at = "2024-06-01T12:00:00Z";
+    for line in [
+        format!("{at}\t192.0.2.1\tGET\t/\t{object}"),
+        format!("{at}\tinfo\t192.0.2.1\t/\t{object}"),
+        format!("{at}\tinfo\thttp.log.accessible\thandled request\t{object}"),
+        format!("{at}\tinfo\thttp.log.access\t{object}"),
+        format!("{at}\tinfo\thttp.log.access\thandled request\tx\t{object}"),
+        format!("{at}\tinfo\thttp.log.access\thandled request\t{object} x"),
+        format!("{at}\tloud\thttp.log.access\thandled request\t{object}"),
+    ] {
+        check(&[&line], "no-timestamp");
+    }
+    let shown = show(&[&format!("{at}\tinfo\thttp.log.access\thandled request\t{object}")]);
+    assert!(shown.starts_with("caddy | 1717243200.000000 | "), "{shown}");
 }
 
 #[test]
