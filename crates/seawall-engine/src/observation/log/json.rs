@@ -314,13 +314,16 @@ impl<'a> Found<'a> {
             let client = self.parts.client.or(peer);
             (self.parts.client, self.parts.is_peer) = (client, self.parts.is_peer && client == peer);
         }
-        let is_escaped = |text: &[u8]| memchr::memchr(b'\\', text).is_some();
-        let request = &self.parts.request;
-        let texts = [request.method, request.host, request.path];
-        let optional = [request.query, request.user_agent, request.referer];
-        let has_escapes = texts.into_iter().chain(optional.into_iter().flatten()).any(is_escaped);
-        self.parts.into_entry(format, if has_escapes { Encoding::Json } else { Encoding::Plain })
+        let encoding = if has_escapes(&self.parts.request) { Encoding::Json } else { Encoding::Plain };
+        self.parts.into_entry(format, encoding)
     }
+}
+
+/// Whether any text of a request, taken from JSON as it stands there, holds an escape.
+pub(super) fn has_escapes(request: &Request<'_>) -> bool {
+    let texts = [request.method, request.host, request.path];
+    let optional = [request.query, request.user_agent, request.referer];
+    texts.into_iter().chain(optional.into_iter().flatten()).any(|text| memchr::memchr(b'\\', text).is_some())
 }
 
 /// The time and the object of a line of Caddy's encoder for people: time, level, logger and message, and then what JSON would have, all
@@ -378,7 +381,7 @@ fn moment(text: &[u8]) -> Option<Timestamp> {
 }
 
 /// Also with a backslash before its slash.
-fn version(text: &[u8]) -> Option<Version> {
+pub(super) fn version(text: &[u8]) -> Option<Version> {
     Version::parse(text).or_else(|| {
         let number = text.strip_prefix(br"HTTP\/")?;
         let mut plain = *b"HTTP/0.0";

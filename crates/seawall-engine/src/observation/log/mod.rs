@@ -93,6 +93,8 @@ pub enum Encoding {
     PlusHeaders,
     /// With `%20` and the like in headers (CloudFront).
     PercentHeaders,
+    /// The same within JSON.
+    JsonPercentHeaders,
 }
 
 /// What a line says, before it is an observation.

@@ -195,6 +195,15 @@ fn cloudfront_in_json() {
     check(&[line], read);
     check(&[&line.replace(r#""date":"2024-05-01","time":"12:00:01""#, r#""timestamp":"1714564801""#)], read);
     check(&[&line.replace(r#""date":"2024-05-01","time":"12:00:01""#, r#""timestamp(ms)":"1714564801000""#)], read);
+    let escaped = [
+        (r#""cs-uri-stem":"/a""#, r#""cs-uri-stem":"\/a\\""#),
+        ("b=c", r"b=\u0026"),
+        ("%20(X11)", r"%20(\u0026%22)"),
+        ("HTTP/2.0", r"HTTP\/2.0"),
+    ];
+    let written = escaped.into_iter().fold(line.to_owned(), |line, (plain, escaped)| line.replace(plain, escaped));
+    let sent = read.replace("/a |", r"/a\ |").replace("b=c", "b=&").replace("(X11)", "(&\")");
+    check(&[&written], &sent);
     check(&[&line.replace(r#""date":"2024-05-01","#, "")], "wrong-timestamp");
     check(&[&line.replace(r#""sc-status":"200""#, r#""sc-status":"many""#)], "wrong-status");
     let mut reader = Reader::of("CLOUDFRONT".parse().expect("a format"));
