@@ -401,7 +401,7 @@ fn real_times_are_right() {
 
 #[test]
 fn real_samples_of_odd_and_mixed_logs() {
-    // What is not read is blank, or of another log that is mixed in.
+    // What is not read is of another log that is mixed in.
     for (name, format, lines, unread) in [
         ("hub-nginx-http-malformed.log", "combined", 12, 0),
         ("hub-apache2-malformed.log", "combined", 11, 0),
