@@ -118,3 +118,23 @@ fn past<'a>(mut rest: &'a [u8], around: &[u8], next: &[Piece]) -> &'a [u8] {
     }
     rest
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn no_text_does_harm(text in "[-1.,;\" \\\\\\[a\u{e4}]{0,40}", around in "[,;\" ]{0,4}", next in "[,\" \\[-]{0,3}") {
+            let next = [Piece::Text(next.into_bytes())];
+            for next in [&next[..], &[Piece::Spaces], &[]] {
+                if let Some((found, rest)) = read(text.as_bytes(), around.as_bytes(), next) {
+                    prop_assert!(text.as_bytes().ends_with(rest), "{}", text);
+                    prop_assert!(found.list.is_none_or(|list| memchr::memmem::find(text.as_bytes(), list).is_some()), "{}", text);
+                }
+            }
+        }
+    }
+}
