@@ -396,7 +396,7 @@ fn log_sensor(sensor: &Sensor, log: &LogSensor) -> String {
         escape(sensor.address.as_bytes()),
         log.rate,
         log.lines,
-        log.lines.saturating_sub(log.read)
+        log.unread.iter().filter(|unread| unread.is_failure).map(|unread| unread.lines).sum::<u64>()
     );
     if log.unread_durations > 0 {
         text += &format!(", {} with an unreadable duration", log.unread_durations);
@@ -425,7 +425,8 @@ fn log_sensor(sensor: &Sensor, log: &LogSensor) -> String {
 /// Lines that could not be read, with an example of each reason.
 fn not_read(log: &LogSensor) -> impl Iterator<Item = String> {
     // The example is escaped already.
-    let examples = log.unread.iter().filter(|unread| !unread.example.is_empty()).take(EXAMPLES_MAX);
+    let examples =
+        log.unread.iter().filter(|unread| unread.is_failure && !unread.example.is_empty()).take(EXAMPLES_MAX);
     examples.map(|unread| format!("    {} not read, {}, as: {}", unread.lines, unread.reason, unread.example))
 }
 

@@ -35,7 +35,12 @@ fn lines_that_a_container_runtime_split_are_requests_once() {
             content += &format!("2024-06-01T12:00:00.5Z stdout {mark} {part}\n");
         }
     }
-    let report = check_line(content.as_bytes(), 100, 200, Some("part"));
+    let report = check_line(content.as_bytes(), 100, 0, Some("part"));
+    assert_eq!((&report["totals"]["lines"], &report["unread"][0]["lines"]), (&300.into(), &200.into()));
+    assert_eq!((&report["inputs"][0]["lines_unread"], &report["unread"][0]["is_failure"]), (&0.into(), &false.into()));
+    let output = run_with_input(&["-"], content.as_bytes());
+    let shown = text(&output.stdout);
+    assert!(shown.contains("not read  0 lines\n") && !shown.contains("part of a line"), "{shown}");
     assert_eq!(panel(&report, "clients")["distinct"], 100);
     assert_eq!(panel(&report, "paths")["rows"][0]["hits"], 100);
 }

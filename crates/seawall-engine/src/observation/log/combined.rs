@@ -28,9 +28,12 @@ pub(super) fn read<'a>(line: &'a [u8], layout: &mut Layout) -> Result<Entry<'a>,
     let has_quotes = cursor.at_quote();
     let headers = read_headers(&mut cursor)?;
     let (mut referer, mut user_agent) = headers.unwrap_or_default();
-    // One text in quotes behind the common fields may be what a client sent, and says nothing of what follows it.
-    let has_further = headers.is_some() || !has_quotes;
-    let further = if has_further { Further::read(cursor.rest) } else { Further::default() };
+    let further = match (headers, has_quotes) {
+        (Some(_), _) => Further::read(cursor.rest),
+        (None, false) => Further::read_behind_common(cursor.rest),
+        // One text in quotes behind the common fields may be what a client sent, and says nothing of what follows it.
+        (None, true) => Further::default(),
+    };
     if further.is_of_haproxy {
         // It has quotes with nothing between them where others have these.
         referer = referer.and_then(fields::present);
@@ -48,7 +51,8 @@ pub(super) fn read<'a>(line: &'a [u8], layout: &mut Layout) -> Result<Entry<'a>,
         (true, true) => Format::VhostCombined,
     };
     let whole = further.number.and_then(|number| learnt.numbers.read(number, bytes, named.method));
-    let is_no_time = further.no_number.is_some_and(|word| fields::is_no_duration(word, Unit::Microseconds));
+    let is_no_duration = |word| fields::duration_if_any(word, Unit::Microseconds).is_err();
+    let is_no_time = learnt.numbers.are_times() && further.no_number.is_some_and(is_no_duration);
     let parts = Parts {
         at: Some(at),
         client,
@@ -59,7 +63,7 @@ pub(super) fn read<'a>(line: &'a [u8], layout: &mut Layout) -> Result<Entry<'a>,
         bytes,
         request_time: further.request_time.or(whole),
         upstream_time: further.upstream_time,
-        is_duration_unreadable: further.is_duration_unreadable || (learnt.numbers.are_times() && is_no_time),
+        is_duration_unreadable: further.is_duration_unreadable || is_no_time,
     };
     let encoding = if cursor.escaped { Encoding::Backslash } else { Encoding::Plain };
     // Nothing is learnt from what is no line.
@@ -67,7 +71,7 @@ pub(super) fn read<'a>(line: &'a [u8], layout: &mut Layout) -> Result<Entry<'a>,
     parts.into_entry(format, encoding)
 }
 
-/// What follows the fields of a combined line, as far as it says what it is: nobody names these.
+/// What follows the fields of a combined or a common line, as far as it says what it is: nobody names these.
 #[derive(Default)]
 struct Further<'a> {
     forwarded_for: Option<&'a [u8]>,
@@ -83,7 +87,7 @@ struct Further<'a> {
     is_duration_unreadable: bool,
 }
 
-/// Fields that are looked at behind those of a combined line.
+/// Fields that are looked at behind those of a combined or a common line.
 const FURTHER_MAX: usize = 32;
 
 impl<'a> Further<'a> {
@@ -146,16 +150,39 @@ impl<'a> Further<'a> {
         further
     }
 
+    /// Reads what follows a common line. An agent may stand there without quotes, and a client may send any words in it: so nothing
+    /// counts behind the first field without a name.
+    fn read_behind_common(rest: &'a [u8]) -> Self {
+        let mut further = Self::default();
+        let mut cursor = Cursor { rest, escaped: false };
+        for index in 0..FURTHER_MAX {
+            match Field::read(&mut cursor) {
+                Some(Field::Named(name, value)) => further.take_named(name, value, None),
+                Some(Field::Text(word, false)) if index == 0 => {
+                    further.request_time = request_time_of_nginx(word);
+                    if further.request_time.is_none() {
+                        further.take_whole(word);
+                    }
+                    break;
+                }
+                Some(Field::Text(..)) | None => break,
+            }
+        }
+        further
+    }
+
     /// Takes `rt=0.005`, `urt="0.001, 0.250"`, and `sn="…"`, before which `main_ext` of nginx's handbooks has the host in quotes.
     fn take_named(&mut self, name: &[u8], value: &'a [u8], quoted_before: Option<&'a [u8]>) {
         match name {
             b"rt" | b"request_time" => {
-                self.request_time = fields::duration(value, Unit::Seconds);
-                self.is_duration_unreadable |= fields::is_no_duration(value, Unit::Seconds);
+                let time = fields::duration_if_any(value, Unit::Seconds);
+                self.request_time = time.unwrap_or_default();
+                self.is_duration_unreadable |= time.is_err();
             }
             b"ut" | b"urt" | b"upstream_response_time" => {
-                self.upstream_time = fields::duration(value, Unit::Seconds);
-                self.is_duration_unreadable |= fields::is_no_duration(value, Unit::Seconds);
+                let time = fields::duration_if_any(value, Unit::Seconds);
+                self.upstream_time = time.unwrap_or_default();
+                self.is_duration_unreadable |= time.is_err();
             }
             b"sn" => self.host = quoted_before.filter(|host| *host != b"-").map(request_line::without_port),
             _ => {}
@@ -179,7 +206,13 @@ impl<'a> Further<'a> {
     }
 }
 
-/// A field behind those of a combined line.
+/// A time as nginx's `$request_time` has it, always with three digits behind the point: its `$gzip_ratio` has two.
+fn request_time_of_nginx(word: &[u8]) -> Option<Duration> {
+    let point = memchr::memchr(b'.', word)?;
+    fields::duration(word, Unit::Seconds).filter(|_| word.len() == point + 4)
+}
+
+/// A field behind those of a combined or a common line.
 enum Field<'a> {
     /// `name=value`, with quotes around the value or without.
     Named(&'a [u8], &'a [u8]),

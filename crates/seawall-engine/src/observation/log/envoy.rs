@@ -41,7 +41,7 @@ pub(super) fn read(line: &[u8]) -> Result<Entry<'_>, Reason> {
     // Envoy adds the address that it saw itself at the end.
     let named_client = fields::last_forwarded(forwarded);
     let peer = if is_of_istio { istio_peer(&mut cursor) } else { None };
-    let parts = Parts {
+    let mut parts = Parts {
         at: Some(at),
         client: named_client.or(peer),
         forwarded_for: fields::present(forwarded),
@@ -53,10 +53,10 @@ pub(super) fn read(line: &[u8]) -> Result<Entry<'_>, Reason> {
         },
         outcome,
         bytes,
-        request_time: fields::duration(total, Unit::Milliseconds),
-        upstream_time: fields::duration(upstream, Unit::Milliseconds),
-        is_duration_unreadable: [total, upstream].iter().any(|time| fields::is_no_duration(time, Unit::Milliseconds)),
+        ..Parts::default()
     };
+    parts.take_request_time(total, Unit::Milliseconds);
+    parts.take_upstream_time(upstream, Unit::Milliseconds);
     parts.into_entry(Format::Envoy, if cursor.escaped { Encoding::Backslash } else { Encoding::Plain })
 }
 

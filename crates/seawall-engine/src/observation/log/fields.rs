@@ -145,16 +145,27 @@ pub(super) fn go_duration(field: &[u8]) -> Option<Duration> {
     sum.map(Duration::from_nanos)
 }
 
-/// Whether a text that stands where a length of time should be is none, nor one of the ways to say that there was none: `-`, nothing, or
-/// a negative number.
-pub(super) fn is_no_duration(field: &[u8], unit: Unit) -> bool {
+/// Something that stands where a length of time should be, is none, and does not say that there was none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct NoDuration;
+
+/// What [`duration`] finds, where `-`, nothing and a negative number are ways to say that there was none.
+pub(super) fn duration_if_any(field: &[u8], unit: Unit) -> Result<Option<Duration>, NoDuration> {
+    match duration(field, unit) {
+        Some(time) => Ok(Some(time)),
+        None if says_none(field, unit) => Ok(None),
+        None => Err(NoDuration),
+    }
+}
+
+/// Whether each part of a field, none of which is a length of time, says that there was none.
+fn says_none(field: &[u8], unit: Unit) -> bool {
     let is_absent = |part: &[u8]| match part {
         b"" | b"-" => true,
         [b'-', number @ ..] => decimal(number, unit).is_some(),
         _ => false,
     };
-    duration(field, unit).is_none()
-        && !field.split(|byte| matches!(byte, b',' | b':')).map(<[u8]>::trim_ascii).all(is_absent)
+    field.split(|byte| matches!(byte, b',' | b':')).map(<[u8]>::trim_ascii).all(is_absent)
 }
 
 /// Nanoseconds of a decimal number of a unit.
@@ -259,7 +270,9 @@ mod tests {
             ("0.1, fast", true),
             ("--1", true),
         ] {
-            assert_eq!(is_no_duration(field.as_bytes(), Unit::Seconds), is_none, "{field}");
+            let found = duration_if_any(field.as_bytes(), Unit::Seconds);
+            assert_eq!(found.is_err(), is_none, "{field}");
+            assert_eq!(found.unwrap_or_default(), duration(field.as_bytes(), Unit::Seconds), "{field}");
         }
     }
 

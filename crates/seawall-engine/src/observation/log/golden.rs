@@ -142,7 +142,7 @@ fn microseconds_of_apache_are_known_by_the_other_lines() {
 }
 
 #[test]
-fn times_behind_the_common_fields_are_known_as_those_behind_the_combined() {
+fn times_behind_the_common_fields_are_known_where_no_client_can_have_sent_them() {
     let line =
         |further: &str| format!(r#"192.0.2.1 - - [17/May/2015:10:05:03 +0000] "GET /a HTTP/1.1" 200 5{further}"#);
     let read = |further: &str, time: &str| {
@@ -158,6 +158,15 @@ fn times_behind_the_common_fields_are_known_as_those_behind_the_combined() {
     read(" 250", "0ns");
     // What a client may have sent.
     read(r#" "203.0.113.7" 0.250"#, "0ns");
+    for agent in
+        ["Mozilla/5.0 (X11) rt=999", "some thing 99999ms", "A/1 999.250", "99999ms", "5.0 x", "- rt=999", "- 7/7000000"]
+    {
+        read(&format!(" {agent}"), "0ns");
+        read(&format!(" rt=0.250 {agent}"), "250ms");
+    }
+    // How well nginx could compress.
+    read(" 3.42", "0ns");
+    read(" 3.42 -", "0ns");
     let mut lines: Vec<String> = (0..120)
         .map(|n| line(&format!(" {}", if n % 7 == 0 { 90_000 + 800 * n } else { 300 })).replace(" 5 ", " 5000 "))
         .collect();

@@ -151,10 +151,10 @@ struct Found<'a> {
 pub(super) fn read(line: &[u8]) -> Result<Entry<'_>, Reason> {
     let mut found = Found::default();
     if let Some((at, object)) = console(line) {
-        (found.parts.at, found.has_time) = (moment(at), true);
-        members(object, |key, value| found.take(key, value)).ok_or(Reason::NoTimestamp)?;
-        // Who else writes so is not known.
-        return if found.format == Some(Format::Caddy) { found.finish() } else { Err(Reason::NoTimestamp) };
+        found.parts.at = Some(moment(at).ok_or(Reason::WrongTimestamp)?);
+        let rest = members(object, |key, value| found.take(key, value)).ok_or(Reason::NoTimestamp)?;
+        let is_of_caddy = found.format == Some(Format::Caddy) && rest.is_empty();
+        return if is_of_caddy { found.finish() } else { Err(Reason::NoTimestamp) };
     }
     // What follows the object is another's: some add the name of a container.
     members(line.trim_ascii(), |key, value| found.take(key, value)).ok_or(Reason::NoTimestamp)?;
@@ -314,24 +314,43 @@ impl<'a> Found<'a> {
             let client = self.parts.client.or(peer);
             (self.parts.client, self.parts.is_peer) = (client, self.parts.is_peer && client == peer);
         }
-        let is_escaped = |text: &[u8]| memchr::memchr(b'\\', text).is_some();
-        let request = &self.parts.request;
-        let texts = [request.method, request.host, request.path];
-        let optional = [request.query, request.user_agent, request.referer];
-        let has_escapes = texts.into_iter().chain(optional.into_iter().flatten()).any(is_escaped);
-        self.parts.into_entry(format, if has_escapes { Encoding::Json } else { Encoding::Plain })
+        let encoding = if has_escapes(&self.parts.request) { Encoding::Json } else { Encoding::Plain };
+        self.parts.into_entry(format, encoding)
     }
 }
 
+/// Whether any text of a request, taken from JSON as it stands there, holds an escape.
+pub(super) fn has_escapes(request: &Request<'_>) -> bool {
+    let texts = [request.method, request.host, request.path];
+    let optional = [request.query, request.user_agent, request.referer];
+    texts.into_iter().chain(optional.into_iter().flatten()).any(|text| memchr::memchr(b'\\', text).is_some())
+}
+
 /// The time and the object of a line of Caddy's encoder for people: time, level, logger and message, and then what JSON would have, all
-/// parted by tabs.
+/// parted by tabs. Other logs hold tabs and objects that clients sent, so what stands between must be Caddy's own.
 fn console(line: &[u8]) -> Option<(&[u8], &[u8])> {
     if !line.first()?.is_ascii_digit() {
         return None;
     }
-    let at = &line[..memchr::memchr(b'\t', line)?];
-    let object = memchr::memmem::find(line, b"\t{")?;
-    Some((at, line[object + 1..].trim_ascii_end()))
+    let mut fields = line.splitn(5, |byte| *byte == b'\t');
+    let (at, level, logger, _message, object) =
+        (fields.next()?, fields.next()?, fields.next()?, fields.next()?, fields.next()?);
+    let is_of_access =
+        logger == ACCESS_LOGGER || logger.strip_prefix(ACCESS_LOGGER).is_some_and(|name| name.starts_with(b"."));
+    (is_level(level) && is_of_access).then(|| (at, object.trim_ascii_end()))
+}
+
+/// What Caddy calls the logger of requests; behind a dot may follow the name of a log.
+const ACCESS_LOGGER: &[u8] = b"http.log.access";
+
+/// Whether a word is a level of Caddy's, in small or capital letters, with a color or without: `info`, `\x1b[34mINFO\x1b[0m`.
+fn is_level(word: &[u8]) -> bool {
+    let colored = word.strip_prefix(b"\x1b[").and_then(|word| word.strip_suffix(b"\x1b[0m"));
+    let name = match colored {
+        Some(colored) => colored.splitn(2, |byte| *byte == b'm').nth(1).unwrap_or_default(),
+        None => word,
+    };
+    [&b"debug"[..], b"info", b"warn", b"error"].into_iter().any(|level| name.eq_ignore_ascii_case(level))
 }
 
 /// What Caddy says of how long a request took, unless that is seconds: with its unit (`duration_format string`), or in nanoseconds
@@ -362,7 +381,7 @@ fn moment(text: &[u8]) -> Option<Timestamp> {
 }
 
 /// Also with a backslash before its slash.
-fn version(text: &[u8]) -> Option<Version> {
+pub(super) fn version(text: &[u8]) -> Option<Version> {
     Version::parse(text).or_else(|| {
         let number = text.strip_prefix(br"HTTP\/")?;
         let mut plain = *b"HTTP/0.0";

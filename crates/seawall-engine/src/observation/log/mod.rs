@@ -93,6 +93,8 @@ pub enum Encoding {
     PlusHeaders,
     /// With `%20` and the like in headers (CloudFront).
     PercentHeaders,
+    /// The same within JSON.
+    JsonPercentHeaders,
 }
 
 /// What a line says, before it is an observation.
@@ -129,13 +131,15 @@ impl Default for Parts<'_> {
 
 impl<'a> Parts<'a> {
     fn take_request_time(&mut self, field: &[u8], unit: Unit) {
-        self.request_time = fields::duration(field, unit);
-        self.is_duration_unreadable |= fields::is_no_duration(field, unit);
+        let time = fields::duration_if_any(field, unit);
+        self.request_time = time.unwrap_or_default();
+        self.is_duration_unreadable |= time.is_err();
     }
 
     fn take_upstream_time(&mut self, field: &[u8], unit: Unit) {
-        self.upstream_time = fields::duration(field, unit);
-        self.is_duration_unreadable |= fields::is_no_duration(field, unit);
+        let time = fields::duration_if_any(field, unit);
+        self.upstream_time = time.unwrap_or_default();
+        self.is_duration_unreadable |= time.is_err();
     }
 
     fn into_entry(self, format: Format, encoding: Encoding) -> Result<Entry<'a>, Reason> {

@@ -14,6 +14,7 @@ pub fn restore<'b>(request: &Request<'_>, encoding: Encoding, buffer: &'b mut Ve
         Encoding::Hash => (unescape_hash, unescape_hash),
         Encoding::PlusHeaders => (keep, spaces_for_plus),
         Encoding::PercentHeaders => (keep, unescape_percent),
+        Encoding::JsonPercentHeaders => (unescape_json, unescape_json_and_percent),
     };
     let mut append = |undo: Undo, field: &[u8]| {
         let start = buffer.len();
@@ -59,6 +60,14 @@ fn spaces_for_plus(field: &[u8], buffer: &mut Vec<u8>) {
 /// Undoes `%20` and the like.
 fn unescape_percent(field: &[u8], buffer: &mut Vec<u8>) {
     unescape_hex(field, b'%', buffer);
+}
+
+/// Undoes what JSON does, and then `%20` and the like.
+fn unescape_json_and_percent(field: &[u8], buffer: &mut Vec<u8>) {
+    let start = buffer.len();
+    unescape_json(field, buffer);
+    let text = buffer.split_off(start);
+    unescape_percent(&text, buffer);
 }
 
 /// Undoes `#22` and the like.
@@ -213,6 +222,14 @@ mod tests {
         let logged = Request { user_agent: Some(b"A%20(b)"), ..logged };
         let restored = restore(&logged, Encoding::PercentHeaders, &mut buffer);
         assert_eq!((restored.path, restored.user_agent), (&b"/a+b%20c"[..], Some(&b"A (b)"[..])));
+    }
+
+    #[test]
+    fn headers_within_json_have_both_undone() {
+        let logged = Request { path: br"\/a%20b", user_agent: Some(br"A%20\u0026%22\/"), ..Request::default() };
+        let mut buffer = Vec::new();
+        let restored = restore(&logged, Encoding::JsonPercentHeaders, &mut buffer);
+        assert_eq!((restored.path, restored.user_agent), (&b"/a%20b"[..], Some(&b"A &\"/"[..])));
     }
 
     #[test]

@@ -9,6 +9,7 @@
 
 mod calendar;
 mod compile;
+mod listed;
 mod object;
 
 use thiserror::Error;
@@ -211,27 +212,6 @@ impl Template {
     }
 }
 
-/// The addresses that a text begins with, and what follows them: `next`, where it is none of what stands around them. `-` stands for no
-/// address.
-fn addresses<'a>(text: &'a [u8], around: &[u8], next: &[u8]) -> (&'a [u8], &'a [u8]) {
-    let is_around = |byte: &u8| around.contains(byte);
-    let is_end = |byte: &u8| is_around(byte) || next.first() == Some(byte);
-    let skip = |from: usize| from + text[from..].iter().take_while(|byte| is_around(byte)).count();
-    let start = skip(0);
-    let mut end = start;
-    loop {
-        let at = skip(end);
-        let length = text[at..].iter().take_while(|byte| !is_end(byte)).count();
-        let word = text[at..at + length].trim_ascii();
-        let is_none = end == start && word == b"-";
-        if !is_none && fields::address_with_port(word).is_none() {
-            break;
-        }
-        end = at + length;
-    }
-    (&text[start..end], &text[end..])
-}
-
 /// The length of a time stamp of the common log format, which holds a space, with its brackets if it has them.
 fn common_length(rest: &[u8]) -> Option<usize> {
     let (brackets, text) = rest.strip_prefix(b"[").map_or((0, rest), |text| (2, text));
@@ -279,13 +259,15 @@ struct Clients<'a> {
     peer: Option<Option<ClientAddress>>,
     /// By a header that anybody may send.
     named: Option<&'a [u8]>,
+    /// By the last entry of a list.
+    listed: Option<Option<ClientAddress>>,
 }
 
 impl<'a> Clients<'a> {
     /// Says who the client is, whether it is the other end of the connection, and who came by it if it is a proxy.
     fn settle(&self, parts: &mut Parts<'a>) {
         let Some(client) = self.known.or(self.peer) else {
-            let listed = || parts.forwarded_for.and_then(fields::last_forwarded);
+            let listed = || self.listed.unwrap_or_else(|| parts.forwarded_for.and_then(fields::last_forwarded));
             parts.client = self.named.and_then(fields::address_with_port).or_else(listed);
             parts.is_peer = self.named.is_none() && parts.client.is_none();
             return;
@@ -299,27 +281,21 @@ impl<'a> Values<'a> {
     /// Takes what a text says, piece by piece.
     fn take_pieces(&mut self, pieces: &[Piece], text: &'a [u8]) -> Result<(), Reason> {
         let mut rest = text;
-        let mut pieces = pieces.iter().peekable();
-        while let Some(piece) = pieces.next() {
+        for (index, piece) in pieces.iter().enumerate() {
+            let next = &pieces[index + 1..];
             match piece {
                 Piece::Text(text) => rest = rest.strip_prefix(text.as_slice()).ok_or(Reason::TooFewFields)?,
                 Piece::Spaces => rest = rest.trim_ascii_start(),
                 Piece::Addresses(around) => {
-                    let next: &[u8] = if let Some(Piece::Text(text)) = pieces.peek() { text } else { b"\n" };
-                    let (list, after) = addresses(rest, around, next);
-                    self.take(Field::ForwardedFor, list)?;
+                    let (found, after) = listed::read(rest, around, next).ok_or(Reason::TooFewFields)?;
+                    self.is_escaped |= found.list.is_some_and(|list| memchr::memchr(b'\\', list).is_some());
+                    self.parts.forwarded_for = found.list;
+                    self.clients.listed = Some(found.last);
                     rest = after;
-                    // What stands around them belongs to them, unless it is what comes next.
-                    while let [byte, after @ ..] = rest
-                        && around.contains(byte)
-                        && !rest.starts_with(next)
-                    {
-                        rest = after;
-                    }
                 }
                 Piece::Field(field) => {
                     let stamp = || common_length(rest).filter(|_| *field == Field::Moment);
-                    let end = match (field.length().or_else(stamp), pieces.peek()) {
+                    let end = match (field.length().or_else(stamp), next.first()) {
                         (Some(length), _) => length,
                         (None, Some(Piece::Text(text))) => find_end(rest, text).ok_or(Reason::TooFewFields)?,
                         (None, Some(Piece::Field(_))) => slash(rest),

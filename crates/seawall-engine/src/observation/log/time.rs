@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::fields;
 use crate::units::Timestamp;
 
 /// The length of a time stamp of the common log format.
@@ -139,10 +140,8 @@ pub(super) fn epoch(text: &[u8]) -> Option<Timestamp> {
         Some(point) => (&text[..point], micros(&text[point + 1..])?),
         None => (text, 0),
     };
-    if whole.is_empty() || whole.len() > 19 {
-        return None;
-    }
-    let number = u64::try_from(digits(whole)?).ok()?;
+    // Nanoseconds have nineteen digits.
+    let number = fields::integer(whole).filter(|_| whole.len() <= 19)?;
     let micros = match number {
         0..100_000_000 => return None,
         100_000_000..100_000_000_000 => number * 1_000_000 + fraction,
@@ -306,6 +305,7 @@ mod tests {
             ("", None),
             ("-1", None),
             ("1e9", None),
+            ("9999999999999999999", Some(9_999_999_999_999_999)),
             ("99999999999999999999", None),
         ] {
             assert_eq!(micros(epoch(text.as_bytes())), expected, "{text}");

@@ -8,7 +8,7 @@
 
 use super::fields::{self, Unit};
 use super::{Encoding, Entry, Format, Parts, Reason, json, request_line, time};
-use crate::observation::{Request, Version};
+use crate::observation::Request;
 
 /// Columns in one log.
 const COLUMNS_MAX: usize = 64;
@@ -182,7 +182,8 @@ pub(super) fn read_object(line: &[u8]) -> Result<Entry<'_>, Reason> {
     if values.parts.at.is_none() && (values.date.is_none() || values.clock.is_none()) {
         return Err(Reason::NoTimestamp);
     }
-    values.finish(None, Encoding::PercentHeaders)
+    let has_escapes = json::has_escapes(&values.parts.request);
+    values.finish(None, if has_escapes { Encoding::JsonPercentHeaders } else { Encoding::PercentHeaders })
 }
 
 /// What the columns of a line say.
@@ -223,7 +224,8 @@ impl<'a> Values<'a> {
             }
             Column::Query => request.query = fields::present(word),
             Column::Host => request.host = request_line::without_port(fields::present(word).unwrap_or_default()),
-            Column::Version => request.version = Version::parse(word).unwrap_or_default(),
+            // In JSON it may have a backslash before its slash.
+            Column::Version => request.version = json::version(word).unwrap_or_default(),
             Column::Status => *status = Some(word),
             Column::Bytes => parts.bytes = fields::size(word)?,
             Column::TimeTaken => {

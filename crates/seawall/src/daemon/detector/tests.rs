@@ -227,6 +227,8 @@ fn lines_that_a_container_runtime_split_are_requests_once() {
     assert_eq!((log.lines, log.read, status.traffic.requests), (40, 20, 20), "{log:?}");
     assert_eq!((log.unread.len(), log.confidence, log.alarms.len()), (1, 1.0, 0), "{log:?}");
     assert!(log.unread[0].reason.starts_with("part of a line") && log.unread[0].example.contains(" stdout P "));
+    let shown = crate::show::status::render(&status, 200);
+    assert!(shown.contains("40 lines, 0 not read") && !shown.contains("part of a line"), "{shown}");
 }
 
 #[test]

@@ -40,6 +40,8 @@ pub(in crate::show) struct InputReport {
     pub(super) formats: Vec<(Format, u64)>,
     pub(super) lines: u64,
     pub(super) read: u64,
+    /// Lines that could not be read and are meant to say something of a request.
+    pub(super) failures: u64,
     pub(super) error: Option<String>,
 }
 
@@ -48,7 +50,18 @@ impl Inputs {
     pub(super) fn begin(&mut self, name: String) {
         let (compression, recognition, error) = (None, None, None);
         let (is_given, formats) = (false, Vec::new());
-        self.inputs.push(InputReport { name, compression, recognition, is_given, formats, lines: 0, read: 0, error });
+        let (lines, read, failures) = (0, 0, 0);
+        self.inputs.push(InputReport {
+            name,
+            compression,
+            recognition,
+            is_given,
+            formats,
+            lines,
+            read,
+            failures,
+            error,
+        });
     }
 
     /// The input that was begun last.
@@ -78,6 +91,7 @@ impl Inputs {
         let Some(index) = self.inputs.len().checked_sub(1) else { return };
         if let Some(input) = self.present() {
             input.lines += 1;
+            input.failures += u64::from(reason.is_failure());
         }
         self.unread.add(reason, index, number, length, text);
     }
@@ -93,6 +107,7 @@ impl Inputs {
         for (input, other) in self.inputs.iter_mut().zip(other.inputs) {
             input.lines += other.lines;
             input.read += other.read;
+            input.failures += other.failures;
             other.formats.iter().for_each(|(format, lines)| input.add_format(*format, *lines));
         }
         self.total.add(other.total);

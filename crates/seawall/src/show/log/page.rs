@@ -173,6 +173,7 @@ impl Page {
 
     /// The lines that could not be read, by reason; nothing when there are none.
     pub(in crate::show) fn unread(&mut self, unread: &[UnreadSummary], all_lines: u64) {
+        let unread: Vec<&UnreadSummary> = unread.iter().filter(|reason| reason.is_failure).collect();
         if unread.is_empty() {
             return;
         }

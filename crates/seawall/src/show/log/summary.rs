@@ -29,7 +29,7 @@ pub(in crate::show) struct Totals {
     pub(in crate::show) span_seconds: u64,
     /// All lines.
     pub(in crate::show) lines: u64,
-    /// Lines that could not be read as requests.
+    /// Lines that could not be read as requests, without those that are not meant to say anything of one.
     pub(in crate::show) lines_unread: u64,
     /// Requests in which something that is no time stands for how long they took.
     pub(in crate::show) durations_unread: u64,
@@ -71,6 +71,8 @@ pub(in crate::show) struct UnreadSummary {
     pub(in crate::show) reason: &'static str,
     pub(in crate::show) text: &'static str,
     pub(in crate::show) lines: u64,
+    /// Whether they are meant to say something of a request, as blank ones, directives and parts of lines are not.
+    pub(in crate::show) is_failure: bool,
     pub(in crate::show) examples: Vec<ExampleSummary>,
 }
 
@@ -104,7 +106,7 @@ impl Inputs {
             to: time(self.last),
             span_seconds: span,
             lines: self.inputs.iter().map(|input| input.lines).sum(),
-            lines_unread: self.unread.count(),
+            lines_unread: self.unread.failures(),
             durations_unread: self.unread_durations,
             duration_unread_first: self.unread_duration.and_then(|(input, line)| {
                 Some(format!("{}:{line}", text::escape(self.inputs.get(input)?.name.as_bytes())))
@@ -134,6 +136,7 @@ impl Inputs {
                 reason: reason.name(),
                 text: reason.text(),
                 lines,
+                is_failure: reason.is_failure(),
                 examples: examples.iter().map(example).collect(),
             })
             .collect()
@@ -150,7 +153,7 @@ fn input_summary(input: &InputReport) -> InputSummary {
         is_given: input.is_given,
         commonest: input.formats.iter().max_by_key(|(_, lines)| *lines).map(|(format, lines)| (format.name(), *lines)),
         lines: input.lines,
-        lines_unread: input.lines - input.read,
+        lines_unread: input.failures,
         error: input.error.as_ref().map(|error| text::escape(error.as_bytes())),
     }
 }

@@ -53,9 +53,10 @@ impl Unread {
         }
     }
 
-    /// All lines that could not be read.
-    pub(in crate::show) fn count(&self) -> u64 {
-        self.by_reason.iter().map(|lines| lines.count).sum()
+    /// All lines that could not be read, without those that are not meant to say anything of a request.
+    pub(in crate::show) fn failures(&self) -> u64 {
+        let by_reason = Reason::ALL.into_iter().zip(&self.by_reason);
+        by_reason.filter(|(reason, _)| reason.is_failure()).map(|(_, lines)| lines.count).sum()
     }
 
     /// The reasons that occurred, most frequent first, each with its number of lines and its examples.

@@ -72,9 +72,17 @@ pub struct Unread {
     pub reason: String,
     /// How many.
     pub lines: u64,
+    /// Whether they are meant to say something of a request, as blank ones, directives and parts of lines are not.
+    #[serde(default = "of_failures")]
+    pub is_failure: bool,
     /// How the first of them begins, without addresses and queries, and with whatever is not printable ASCII escaped.
     #[serde(default)]
     pub example: String,
+}
+
+/// What a guard of before did not tell apart.
+const fn of_failures() -> bool {
+    true
 }
 
 /// How much of a line is kept as an example, in characters as they are shown.
@@ -187,6 +195,7 @@ impl Counts {
         let unread = |((reason, lines), example): ((&Reason, u64), &String)| Unread {
             reason: reason.to_string(),
             lines,
+            is_failure: reason.is_failure(),
             example: example.clone(),
         };
         log.unread = reasons.map(unread).collect();

@@ -148,6 +148,34 @@ fn caddy_for_people() {
     ] {
         check(&[line], "no-timestamp");
     }
+    check(&[&format!("10:00\tinfo\thttp.log.access\thandled request\t{object}")], "wrong-timestamp");
+}
+
+/// Where a server writes tabs and quotes as they came, a client can send what Caddy would have written.
+#[test]
+fn a_line_is_for_people_only_where_all_of_it_is_of_caddy() {
+    let object = r#"{"ts":1717243200.5,"request":{"remote_ip":"198.51.100.9","method":"GET","host":"x","uri":"/forged"},"status":200}"#;
+    let common = r#"192.0.2.1 - - [01/Jun/2024:12:00:00 +0000] "GET /"#;
+    for tabs in ["\t", "\tinfo\thttp.log.access\thandled request\t"] {
+        for end in ["", " HTTP/1.1\" 404 10", "\" 404 10 \"-\" \"A/1\""] {
+            let shown = show(&[&format!("{common}{tabs}{object}{end}")]);
+            assert!(!shown.starts_with("caddy"), "{shown}");
+        }
+    }
+    let at = "2024-06-01T12:00:00Z";
+    for line in [
+        format!("{at}\t192.0.2.1\tGET\t/\t{object}"),
+        format!("{at}\tinfo\t192.0.2.1\t/\t{object}"),
+        format!("{at}\tinfo\thttp.log.accessible\thandled request\t{object}"),
+        format!("{at}\tinfo\thttp.log.access\t{object}"),
+        format!("{at}\tinfo\thttp.log.access\thandled request\tx\t{object}"),
+        format!("{at}\tinfo\thttp.log.access\thandled request\t{object} x"),
+        format!("{at}\tloud\thttp.log.access\thandled request\t{object}"),
+    ] {
+        check(&[&line], "no-timestamp");
+    }
+    let shown = show(&[&format!("{at}\tinfo\thttp.log.access\thandled request\t{object}")]);
+    assert!(shown.starts_with("caddy | 1717243200.000000 | "), "{shown}");
 }
 
 #[test]
@@ -167,6 +195,15 @@ fn cloudfront_in_json() {
     check(&[line], read);
     check(&[&line.replace(r#""date":"2024-05-01","time":"12:00:01""#, r#""timestamp":"1714564801""#)], read);
     check(&[&line.replace(r#""date":"2024-05-01","time":"12:00:01""#, r#""timestamp(ms)":"1714564801000""#)], read);
+    let escaped = [
+        (r#""cs-uri-stem":"/a""#, r#""cs-uri-stem":"\/a\\""#),
+        ("b=c", r"b=\u0026"),
+        ("%20(X11)", r"%20(\u0026%22)"),
+        ("HTTP/2.0", r"HTTP\/2.0"),
+    ];
+    let written = escaped.into_iter().fold(line.to_owned(), |line, (plain, escaped)| line.replace(plain, escaped));
+    let sent = read.replace("/a |", r"/a\ |").replace("b=c", "b=&").replace("(X11)", "(&\")");
+    check(&[&written], &sent);
     check(&[&line.replace(r#""date":"2024-05-01","#, "")], "wrong-timestamp");
     check(&[&line.replace(r#""sc-status":"200""#, r#""sc-status":"many""#)], "wrong-status");
     let mut reader = Reader::of("CLOUDFRONT".parse().expect("a format"));

@@ -259,6 +259,52 @@ fn addresses_and_spaces_of_goaccess() {
     }
 }
 
+/// All but the last address of a list is what the client says.
+#[test]
+fn whoever_a_client_names_in_a_list_is_not_taken_for_it() {
+    let at = "[17/May/2015:10:05:03 +0000]";
+    let client = |format: &str, before: &str| {
+        let format = format!("{format}[%d:%t %^] \"%r\" %s %b");
+        let line = format!("{before}{at} \"GET /a HTTP/1.1\" 200 5");
+        let read = read(&format, &line, |entry| {
+            (entry.observation.client.map(|client| client.ip().to_string()), entry.observation.request.path == b"/a")
+        });
+        assert!(read.as_ref().is_ok_and(|(_, is_read)| *is_read), "{format}: {line}: {read:?}");
+        read.ok().and_then(|(client, _)| client).unwrap_or_default()
+    };
+    for (format, before, expected) in [
+        // In quotes, which end the list.
+        ("~h{,\" }%^", "\"198.51.100.9, foo, 203.0.113.5\" - ", "203.0.113.5"),
+        ("~h{,\" }%^", "\"198.51.100.9, foo\" - ", ""),
+        ("~h{,\" }%^", "\"198.51.100.9 foo\" - ", ""),
+        ("~h{,\" } %^", "\"198.51.100.9 - x, 203.0.113.5\" - ", "203.0.113.5"),
+        ("~h{,\" } %^", "\"-\" - ", ""),
+        ("\"~h{, }\" %^", "\"198.51.100.9 - x, 203.0.113.5\" - ", "203.0.113.5"),
+        ("\"~h{, }\" %^", "\"198.51.100.9,\" - ", ""),
+        ("\"~h{,\" }\" %^", "\"198.51.100.9 foo, 203.0.113.5\" - ", "203.0.113.5"),
+        ("~h{,\" }%^", "\"198.51.100.9\", \"203.0.113.5\" - ", ""),
+        // Up to a text that is in no list.
+        ("~h{, } - ", "unknown, 203.0.113.5 - ", "203.0.113.5"),
+        ("~h{, } - ", "198.51.100.9, unknown - ", ""),
+        ("~h{, } - ", "203.0.113.5 - ", "203.0.113.5"),
+        // With nothing around it.
+        ("~h{, } %^", "198.51.100.9, foo, 203.0.113.5 - - ", "203.0.113.5"),
+        ("~h{, } %^", "foo, 203.0.113.5 - bob ", "203.0.113.5"),
+        ("~h{, } %^", "198.51.100.9, foo - - ", ""),
+        ("~h{, } %^", "- - - ", ""),
+        // What a client sends may look as what follows the list.
+        ("~h{, } %^", "198.51.100.9 - x, 203.0.113.5 - - ", ""),
+        ("~h{,\" }%^", "198.51.100.9 foo, 203.0.113.5 - - ", ""),
+        ("~h{ } %^", "198.51.100.9 foo, 203.0.113.5 - - ", ""),
+        ("~h{ } %^", "198.51.100.9 203.0.113.5 - - ", "203.0.113.5"),
+        // A format that does not say what stands between entries.
+        ("~h{,} %^", "198.51.100.9, 203.0.113.5 - - ", ""),
+        ("~h{,} %^", "203.0.113.5 - - ", "203.0.113.5"),
+    ] {
+        assert_eq!(client(format, before), expected, "{format}: {before}");
+    }
+}
+
 #[test]
 fn json_of_goaccess() {
     // What its configuration has for Caddy, of which a number is a time.

@@ -300,7 +300,7 @@ inputs.append(element("h2", "Files"));
 for (const input of report.inputs) {
   inputs.append(element("p", `${input.name}: ${input.error ?? `${input.format ?? "no format recognised"}, ${count(input.lines)} lines`}`, input.error ? "warn" : ""));
 }
-for (const reason of report.unread) {
+for (const reason of report.unread.filter(reason => reason.is_failure)) {
   inputs.append(element("p", `${count(reason.lines)} not read: ${reason.text}`, "warn"));
   for (const example of reason.examples) {
     const line = element("p");
