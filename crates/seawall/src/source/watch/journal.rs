@@ -169,13 +169,20 @@ impl Journal {
                 if let Some(trouble) = &self.trouble {
                     tracing::warn!("{trouble}; it is started again");
                 }
-                self.trouble = self.start(None).err().map(|error| format!("journalctl cannot be started: {error}"));
+                // One that has just been started may end at once, as those before it: the trouble lasts until it does not.
+                if let Err(error) = self.start(None) {
+                    self.trouble = Some(format!("journalctl cannot be started: {error}"));
+                }
             }
             return false;
         };
+        if self.trouble.is_some() && now.since(self.started) >= PAUSE {
+            self.trouble = None;
+        }
         let mut entries = 0;
         let ended = loop {
             while let Some(piece) = running.pieces.ready() {
+                self.trouble = None;
                 if let Some(cursor) = cursor(piece.text) {
                     let before = self.passed_from.take();
                     self.passed_over += before.map_or(0, |before| between(&before, cursor));
