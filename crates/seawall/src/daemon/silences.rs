@@ -70,7 +70,9 @@ impl Silences {
                 events.push(match change {
                     Change::Raised(alarm) => {
                         let rules = dependents(&alarm, rules, &has_matched);
-                        let why = trouble.as_ref().filter(|_| matches!(alarm.trouble, Trouble::Stopped | Trouble::OutOfReach));
+                        let why = trouble
+                            .as_ref()
+                            .filter(|_| matches!(alarm.trouble, Trouble::Stopped | Trouble::OutOfReach));
                         let why = why.map(|why| format!(": {why}")).unwrap_or_default();
                         let text = format!("{name}: {}{why}{rules}", alarm.text);
                         dependent.push((alarm.trouble, rules));

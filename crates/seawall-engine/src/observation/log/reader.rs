@@ -135,6 +135,15 @@ impl Reader {
         self.split.pass_over(line);
     }
 
+    /// Takes over the first parts of a line from the lines before those that are read next, which are read already; see
+    /// [`super::unfinished_line`].
+    pub fn go_on_from(&mut self, unfinished: &[u8]) {
+        self.split = Split::default();
+        for line in unfinished.split(|byte| *byte == b'\n') {
+            self.split.take(line.strip_suffix(b"\r").unwrap_or(line));
+        }
+    }
+
     /// Notes that lines were passed over of which nothing is known.
     pub fn pass_over_unknown(&mut self) {
         self.split.pass_over_unknown();
