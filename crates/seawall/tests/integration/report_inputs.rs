@@ -38,6 +38,13 @@ fn lines_that_a_container_runtime_split_are_requests_once() {
     let report = check_line(content.as_bytes(), 100, 200, Some("part"));
     assert_eq!(panel(&report, "clients")["distinct"], 100);
     assert_eq!(panel(&report, "paths")["rows"][0]["hits"], 100);
+    // All of a line is looked through, and it is shown as its server wrote it.
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("web.log");
+    fs::write(&path, &content).expect("written");
+    let matches =
+        json(&run(&["--json", "--view", "matches", "--match", "192.0.2.7 .*a\\?7b+ HTTP", &path.to_string_lossy()]));
+    assert_eq!(matches["rows"][0]["lines"], 1, "{matches:#}");
 }
 
 #[test]

@@ -52,6 +52,8 @@ pub(super) struct Split {
     unknown_lines: usize,
     whole: Vec<u8>,
     unescaped: Vec<u8>,
+    /// Whether what was taken last goes on from a part.
+    is_rest: bool,
 }
 
 /// The parts of one stream's line.
@@ -75,7 +77,8 @@ impl Pending {
 impl Split {
     /// Takes a part of a line. None when it is a line by itself.
     pub(super) fn take(&mut self, line: &[u8]) -> Option<Taken> {
-        let is_waiting = self.streams.iter().any(|pending| pending.is_there);
+        self.is_rest = false;
+        let is_waiting = self.is_waiting();
         let may_be_part = match line {
             [b'{', ..] => is_waiting || line.len() >= DOCKER_BUFFER_BYTES,
             // Of all others only a time stands first.
@@ -97,6 +100,7 @@ impl Split {
         if fragment.is_last && !pending.is_there {
             return None;
         }
+        self.is_rest = pending.is_there;
         pending.is_there = true;
         if pending.text.len() + fragment.text.len() > LINE_BYTES_MAX {
             // The rest of it is no line either: a client could have written what it holds.
@@ -133,6 +137,24 @@ impl Split {
     pub(super) fn pass_over_unknown(&mut self) {
         self.unknown_lines = LOOK_BACK_LINES;
         self.streams.iter_mut().for_each(Pending::lost);
+    }
+
+    /// Whether what was taken last does not begin a line.
+    pub(super) fn is_rest(&self) -> bool {
+        self.is_rest
+    }
+
+    /// Whether a line goes on from the parts so far, and if so whether these are kept.
+    pub(super) fn goes_on(&mut self, line: &[u8]) -> Option<bool> {
+        if !self.is_waiting() {
+            return None;
+        }
+        let stream = Fragment::read(line, &mut self.unescaped)?.stream;
+        self.streams.get(stream).filter(|pending| pending.is_there).map(|pending| !pending.is_lost)
+    }
+
+    fn is_waiting(&self) -> bool {
+        self.streams.iter().any(|pending| pending.is_there)
     }
 
     /// The line whose last part was taken.

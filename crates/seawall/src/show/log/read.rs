@@ -48,7 +48,7 @@ pub(in crate::show) struct LogRequest<'a> {
     pub(in crate::show) fields: Fields,
     /// Whether the line says how long the request took.
     pub(in crate::show) is_timed: bool,
-    /// The line, byte for byte, and how it ended.
+    /// The line, byte for byte, and how it ended. One that was split is whole, without what the container runtime wrote around its parts.
     pub(in crate::show) line: &'a [u8],
     pub(in crate::show) line_break: LineBreak,
     /// Which of the inputs it is in, and its number there, from 1.
@@ -360,7 +360,8 @@ impl<V: Visitor> Taker for Part<'_, V> {
                 networks.locate(observation.client, &mut observation.request);
             }
             let (fields, is_timed) = (entry.format.fields(), entry.is_timed);
-            let request = LogRequest { observation, fields, is_timed, line: text, line_break, input, number };
+            let line = entry.joined.unwrap_or(text);
+            let request = LogRequest { observation, fields, is_timed, line, line_break, input, number };
             if let Some(filter) = logs.filter {
                 match filter.judge(&request) {
                     Judgement::Meets => {}
