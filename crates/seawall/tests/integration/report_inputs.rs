@@ -44,7 +44,7 @@ fn lines_that_a_container_runtime_split_are_requests_once() {
     fs::write(&path, &content).expect("written");
     let matches =
         json(&run(&["--json", "--view", "matches", "--match", "192.0.2.7 .*a\\?7b+ HTTP", &path.to_string_lossy()]));
-    assert_eq!(matches["rows"][0]["lines"], 1, "{matches:#}");
+    assert_eq!(matches["rows"][0]["matches"], 1, "{matches:#}");
 }
 
 #[test]
