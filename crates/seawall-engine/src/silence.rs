@@ -42,10 +42,11 @@ const EXPECTED_LINES: f64 = 20.0;
 const ACCEPTED_MIN: u64 = 5;
 
 /// Of a sensor that has had no line since the start nobody knows what is to be expected: the wrong file, or one that is no longer
-/// written. It is silent when nothing has come for this long, where it is known that nothing can come,
+/// written. It is told of when nothing can come for this long without a break, since a log that is rotated is away for a moment,
+/// or when nothing comes for as long
 const UNHEARD_MIN: Duration = Duration::from_secs(45);
 
-/// or while so many connections were accepted that no other sensor tells of. Those of a shell, a database and a watch over this machine are
+/// while so many connections were accepted that no other sensor tells of. Those of a shell, a database and a watch over this machine are
 /// among them, so it takes more than a few.
 const ACCEPTED_UNHEARD: u64 = 50;
 
@@ -173,6 +174,8 @@ pub enum Trouble {
     Missing(Field),
     /// No lines come while the server goes on.
     Stopped,
+    /// No line has ever come, and none can.
+    OutOfReach,
 }
 
 /// Says that a sensor does not tell what it is there to tell.
@@ -201,6 +204,8 @@ pub struct Silence {
     last: Option<(Timestamp, Reading)>,
     /// When lines last came, and what went on elsewhere then.
     heard: Option<(Timestamp, Elsewhere)>,
+    /// Since when there has been nothing that could be read, without a break.
+    barred_since: Option<Timestamp>,
     /// Lines a second, usually.
     rate: f64,
     /// The share of requests that have each field, usually; none where no request was read yet.
@@ -218,6 +223,7 @@ pub struct Silence {
 impl Silence {
     /// Looks at the counts, about once a second. Returns what has changed.
     pub fn look(&mut self, now: Timestamp, reading: &Reading, elsewhere: Elsewhere) -> Vec<Change> {
+        self.barred_since = reading.is_out_of_reach.then(|| self.barred_since.unwrap_or(now));
         let Some((looked, before)) = self.last.replace((now, *reading)) else {
             self.heard = Some((now, elsewhere));
             return Vec::new();
@@ -303,7 +309,8 @@ impl Silence {
         };
         let is_unread = run >= UNREAD_LINES || self.unread.is_most();
         self.set(now, Trouble::Unread, is_unread, self.unread.is_little() && !is_unread, text, &mut changes);
-        self.look_for_stop(now, lines, reading.is_out_of_reach, elsewhere, &mut changes);
+        self.look_for_reach(now, elsewhere, &mut changes);
+        self.look_for_stop(now, lines, elsewhere, &mut changes);
         changes
     }
 
@@ -312,14 +319,20 @@ impl Silence {
         &self.alarms
     }
 
-    fn look_for_stop(
-        &mut self,
-        now: Timestamp,
-        lines: u64,
-        is_out_of_reach: bool,
-        elsewhere: Elsewhere,
-        changes: &mut Vec<Change>,
-    ) {
+    fn look_for_reach(&mut self, now: Timestamp, elsewhere: Elsewhere, changes: &mut Vec<Change>) {
+        let barred = self.barred_since.map(|since| now.since(since));
+        let is_unheard = self.rate <= 0.0;
+        if is_unheard && barred.is_some() {
+            // Lines can be missed only from when they could have come.
+            self.heard = Some((now, elsewhere));
+        }
+        let seconds = barred.unwrap_or_default().as_secs();
+        let text = || format!("nothing could be read for {seconds} s");
+        let is_barred = is_unheard && barred.is_some_and(|barred| barred >= UNHEARD_MIN);
+        self.set(now, Trouble::OutOfReach, is_barred, barred.is_none(), text, changes);
+    }
+
+    fn look_for_stop(&mut self, now: Timestamp, lines: u64, elsewhere: Elsewhere, changes: &mut Vec<Change>) {
         let Some((heard, before)) = self.heard else { return };
         let (silence, rate) = (now.since(heard), self.rate);
         let accepted = elsewhere.accepted.saturating_sub(before.accepted);
@@ -327,12 +340,8 @@ impl Silence {
         let has_stopped = silence >= SILENCE_MIN && rate * silence.as_secs_f64() >= EXPECTED_LINES && goes_on;
         let is_explained = elsewhere.lines > before.lines;
         let is_unheard = rate <= 0.0 && silence >= UNHEARD_MIN;
-        let is_barred = is_unheard && is_out_of_reach;
         let is_missed = is_unheard && accepted >= ACCEPTED_UNHEARD && !is_explained;
         let text = || {
-            if is_barred {
-                return format!("nothing could be read for {} s", silence.as_secs());
-            }
             if is_missed {
                 return format!(
                     "no line has come for {} s, since the start, while this machine accepted {accepted} connections; is it the log \
@@ -346,7 +355,7 @@ impl Silence {
             };
             format!("no line for {} s, where {rate:.1} a second are usual; {others}", silence.as_secs())
         };
-        self.set(now, Trouble::Stopped, has_stopped || is_barred || is_missed, lines > 0, text, changes);
+        self.set(now, Trouble::Stopped, has_stopped || is_missed, lines > 0, text, changes);
     }
 
     fn set(

@@ -223,9 +223,28 @@ fn a_log_that_cannot_be_read_from_the_start_is_told_whatever_goes_on() {
             reading.is_out_of_reach = true;
             elsewhere.lines += lines_elsewhere;
         });
-        assert_eq!(raised(&told), [(45, Trouble::Stopped)]);
+        assert_eq!(raised(&told), [(45, Trouble::OutOfReach)]);
         assert_eq!(watched.silence.alarms()[0].text, "nothing could be read for 45 s");
+        // It is there, and nobody has need to write it.
+        let told = watched.run(60, |reading, _| reading.is_out_of_reach = false);
+        assert!(matches!(told.as_slice(), [(0, Change::Cleared(_))]), "{told:?}");
     }
+}
+
+#[test]
+fn an_idle_log_that_is_away_for_a_moment_is_no_alarm() {
+    let mut watched = Watched::new();
+    watched.run(100, |_, elsewhere| elsewhere.accepted += u64::from(elsewhere.accepted < 40));
+    for _ in 0..3 {
+        assert_eq!(watched.run(40, |reading, _| reading.is_out_of_reach = true), []);
+        assert_eq!(watched.run(2, |reading, _| reading.is_out_of_reach = false), []);
+    }
+    // What was accepted while nothing could be read is in no line.
+    let away = |reading: &mut Reading, elsewhere: &mut Elsewhere| {
+        (reading.is_out_of_reach, elsewhere.accepted) = (true, elsewhere.accepted + 5);
+    };
+    assert_eq!(watched.run(40, away), []);
+    assert_eq!(watched.run(60, |reading, _| reading.is_out_of_reach = false), []);
 }
 
 #[test]

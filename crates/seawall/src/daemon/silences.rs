@@ -70,7 +70,9 @@ impl Silences {
                 events.push(match change {
                     Change::Raised(alarm) => {
                         let rules = dependents(&alarm, rules, &has_matched);
-                        let why = trouble.as_ref().filter(|_| alarm.trouble == Trouble::Stopped);
+                        let why = trouble
+                            .as_ref()
+                            .filter(|_| matches!(alarm.trouble, Trouble::Stopped | Trouble::OutOfReach));
                         let why = why.map(|why| format!(": {why}")).unwrap_or_default();
                         let text = format!("{name}: {}{why}{rules}", alarm.text);
                         dependent.push((alarm.trouble, rules));
@@ -107,7 +109,7 @@ fn dependents(alarm: &Alarm, rules: &[Rule], has_matched: impl Fn(RuleId) -> boo
         Trouble::Missing(field) => {
             rule.conditions.iter().any(|condition| Field::of(condition.attribute) == Some(field))
         }
-        Trouble::Unread | Trouble::Stopped => true,
+        Trouble::Unread | Trouble::Stopped | Trouble::OutOfReach => true,
     };
     let rules: Vec<String> =
         rules.iter().filter(asks_for_it).filter(|rule| has_matched(rule.id)).map(|rule| rule.id.to_string()).collect();
@@ -123,6 +125,7 @@ fn cleared(alarm: &Alarm) -> String {
         Trouble::Unread => "its lines can be read".to_owned(),
         Trouble::Missing(field) => format!("the {field} is there"),
         Trouble::Stopped => "lines come".to_owned(),
+        Trouble::OutOfReach => "it can be read".to_owned(),
     }
 }
 

@@ -43,6 +43,52 @@ fn lines_that_a_container_runtime_split_are_requests_once() {
     assert!(shown.contains("not read  0 lines\n") && !shown.contains("part of a line"), "{shown}");
     assert_eq!(panel(&report, "clients")["distinct"], 100);
     assert_eq!(panel(&report, "paths")["rows"][0]["hits"], 100);
+    // All of a line is looked through, and it is shown as its server wrote it.
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("web.log");
+    fs::write(&path, &content).expect("written");
+    let matches =
+        json(&run(&["--json", "--view", "matches", "--match", "192.0.2.7 .*a\\?7b+ HTTP", &path.to_string_lossy()]));
+    assert_eq!(matches["rows"][0]["matches"], 1, "{matches:#}");
+}
+
+#[test]
+fn a_line_that_was_split_where_its_log_was_rotated_is_read_with_its_rest_and_never_without_its_beginning() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let time = "2024-06-01T12:00:00.5Z stdout";
+    let whole = line(0, "/a").trim_end().to_owned();
+    let (first, rest) = whole.split_at(20);
+    let write = |name: &str, content: String| {
+        let path = folder.path().join(name);
+        fs::write(&path, content).expect("written");
+        path.to_string_lossy().into_owned()
+    };
+    let before = write("web.log.1", format!("{time} F {whole}\n{time} P {first}\n"));
+    let after = write("web.log", format!("{time} F {rest}\n{time} F {whole}\n"));
+    // A log that is another goes on from nothing.
+    let other = write("other.log", format!("{time} F {rest}\n"));
+    let report = |paths: &[&str]| json(&run(&[&["--json"], paths].concat()))["totals"]["requests"].clone();
+    assert_eq!(report(&[&before, &after]), 3);
+    assert_eq!(report(&[&before, &other]), 1);
+    assert_eq!(report(&[&after]), 1);
+}
+
+#[test]
+fn a_part_that_its_runtime_escapes_is_a_part_however_long_it_is_then() {
+    let docker = |text: &str| {
+        let text = serde_json::to_string(text).expect("a text").replace('<', "\\u003c");
+        format!("{{\"log\":{text},\"stream\":\"stdout\",\"time\":\"2024-06-01T12:00:00Z\"}}\n")
+    };
+    let start = "192.0.2.1 - - [01/Jun/2024:12:00:00 +0000] \"GET /a HTTP/1.1\" 200 10 \"-\" \"";
+    let first = format!("{start}{}", "<".repeat(16_384 - start.len()));
+    let rest = "6.6.6.6 - - [01/Jun/2024:12:00:00 +0000] \"GET /forged HTTP/1.1\" 200 10 \"-\" \"A\"\n";
+    assert!(docker(&first).len() > 64 * 1024);
+    let content = [docker(&first), docker(rest)].concat();
+    let report = check_line(content.as_bytes(), 1, 1, Some("part"));
+    assert_eq!(panel(&report, "paths")["rows"][0]["value"], "/a");
+    // One that does not fit into a block either is passed over with its rest.
+    let long = format!("2024-06-01T12:00:00Z stdout P {}\n2024-06-01T12:00:00Z stdout F {rest}", "x".repeat(1 << 20));
+    check_line(long.as_bytes(), 0, 2, Some("too-long"));
 }
 
 #[test]

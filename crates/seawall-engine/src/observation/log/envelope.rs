@@ -56,11 +56,22 @@ pub(super) fn docker<'a>(line: &'a [u8], buffer: &'a mut Vec<u8>) -> Option<Cont
     Some(ContainerEntry { stream, text: buffer, is_partial: false })
 }
 
+/// What an entry of the systemd journal says of the line in it.
+pub(super) struct JournalEntry<'a> {
+    /// What names the stream that the line came by; empty where nothing does.
+    pub(super) stream: &'a [u8],
+    /// Whether the journal cut the line there since it is long (`LineMax=` of journald.conf, 48 KiB).
+    pub(super) is_partial: bool,
+}
+
 /// `{"__CURSOR":"…","MESSAGE":"…",…}`, as `journalctl -o json` writes entries: the text of one line, which is written into `buffer`.
-fn journal(line: &[u8], buffer: &mut Vec<u8>) -> Option<()> {
+pub(super) fn journal<'a>(line: &'a [u8], buffer: &mut Vec<u8>) -> Option<JournalEntry<'a>> {
     let (mut message, mut is_entry) = (None, false);
+    let (mut stream, mut is_partial) = (&b""[..], false);
     json::members(line, |key, value| match (key, value) {
         (b"MESSAGE", value) => message = Some(value),
+        (b"_STREAM_ID", Value::Text(name)) => stream = name,
+        (b"_LINE_BREAK", Value::Text(how)) => is_partial = how == b"line-max",
         (b"__CURSOR" | b"__REALTIME_TIMESTAMP", _) => is_entry = true,
         _ => {}
     })?;
@@ -84,7 +95,7 @@ fn journal(line: &[u8], buffer: &mut Vec<u8>) -> Option<()> {
         _ => return None,
     }
     // Several lines would be several requests, and an entry is one.
-    memchr::memchr(b'\n', buffer.trim_ascii_end()).is_none().then_some(())
+    memchr::memchr(b'\n', buffer.trim_ascii_end()).is_none().then_some(JournalEntry { stream, is_partial })
 }
 
 /// `2025-12-31T17:37:40.493035218+01:00 stdout F …`, as CRI has it.

@@ -62,6 +62,8 @@ pub const LINE_BYTES_MAX: usize = 64 * 1024;
 pub struct Entry<'a> {
     /// What the line says.
     pub observation: Observation<'a>,
+    /// The line, where it was put together from what a container runtime split.
+    pub joined: Option<&'a [u8]>,
     /// The addresses by which the client came, as it or proxies wrote them (`X-Forwarded-For`).
     pub forwarded_for: Option<&'a [u8]>,
     /// Whether the client is the other end of the connection as the server saw it: nobody that a header named, and nobody who
@@ -168,7 +170,8 @@ impl<'a> Parts<'a> {
             other => other,
         };
         let Self { forwarded_for, is_peer, is_duration_unreadable, .. } = self;
-        Ok(Entry { observation, forwarded_for, is_peer, is_timed, is_duration_unreadable, format, encoding })
+        let joined = None;
+        Ok(Entry { observation, joined, forwarded_for, is_peer, is_timed, is_duration_unreadable, format, encoding })
     }
 }
 

@@ -135,6 +135,26 @@ impl Reader {
         self.split.pass_over(line);
     }
 
+    /// Takes over the first parts of a line from the lines before those that are read next, which are read already; see
+    /// [`super::unfinished_line`].
+    pub fn go_on_from(&mut self, unfinished: &[u8]) {
+        self.split = Split::default();
+        for line in unfinished.split(|byte| *byte == b'\n') {
+            self.split.take(line.strip_suffix(b"\r").unwrap_or(line));
+        }
+    }
+
+    /// Whether a line is a further part of one that a container runtime split, and if so whether that is read: who reads some lines of many
+    /// decides for all parts at once.
+    pub fn goes_on(&mut self, line: &[u8]) -> Option<bool> {
+        self.split.goes_on(line)
+    }
+
+    /// Whether the line that was read last is a further part of one.
+    pub fn is_rest(&self) -> bool {
+        self.split.is_rest()
+    }
+
     /// Notes that lines were passed over of which nothing is known.
     pub fn pass_over_unknown(&mut self) {
         self.split.pass_over_unknown();
@@ -179,8 +199,11 @@ impl Reader {
             }
         };
         if taken == Some(Taken::Whole) {
-            let entry = read(split.whole(), &mut layouts.wrapped);
+            let mut entry = read(split.whole(), &mut layouts.wrapped);
             *is_wrapped = entry.is_ok();
+            if let Ok(entry) = &mut entry {
+                entry.joined = Some(split.whole());
+            }
             return entry;
         }
         // What stands alone before the client would be read as a host, or as a client with an odd name.

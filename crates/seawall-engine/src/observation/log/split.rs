@@ -1,7 +1,7 @@
 //! Lines that a container runtime has split since they were long, put together again.
 //!
 //! CRI marks every part but the last with `P`. Docker's own files have no line break at the end of such a part, which fills a buffer of
-//! 16 KiB. What belongs together stands in lines of one stream that follow each other; lines of the other may stand between them.
+//! 16 KiB. The systemd journal names how each line ended that is no line of its program's. What belongs together stands in lines of one stream that follow each other; lines of the other may stand between them.
 
 use super::{LINE_BYTES_MAX, envelope};
 
@@ -12,10 +12,24 @@ const DOCKER_BUFFER_BYTES: usize = 16 * 1024;
 /// How many lines back a part is looked for whose rest has not come yet.
 const LOOK_BACK_LINES: usize = 64;
 
+/// How many streams of the journal may have a line at once whose rest has not come yet.
+const JOURNAL_STREAMS: usize = 4;
+
+/// Standard output and standard error of a container.
+const CONTAINER_STREAMS: usize = 2;
+
+/// Where a line of a runtime's came from.
+#[derive(Clone, Copy)]
+enum Source<'a> {
+    /// 0 is standard output, 1 is standard error.
+    Container(usize),
+    /// What names the stream.
+    Journal(&'a [u8]),
+}
+
 /// A line of a runtime's.
 struct Fragment<'a> {
-    /// 0 is standard output, 1 is standard error.
-    stream: usize,
+    source: Source<'a>,
     text: &'a [u8],
     /// Whether the line ends with it.
     is_last: bool,
@@ -24,12 +38,29 @@ struct Fragment<'a> {
 impl<'a> Fragment<'a> {
     fn read(line: &'a [u8], buffer: &'a mut Vec<u8>) -> Option<Self> {
         if line.first() == Some(&b'{') {
+            if let Some(entry) = envelope::journal(line, buffer) {
+                let source = Source::Journal(entry.stream);
+                return Some(Self { source, text: buffer, is_last: !entry.is_partial });
+            }
             let docker = envelope::docker(line, buffer)?;
             let is_last = docker.text.ends_with(b"\n") || docker.text.len() < DOCKER_BUFFER_BYTES;
-            return Some(Self { stream: docker.stream, text: docker.text, is_last });
+            return Some(Self { source: Source::Container(docker.stream), text: docker.text, is_last });
         }
         let entry = envelope::container_runtime(line)?;
-        Some(Self { stream: entry.stream, text: entry.text, is_last: !entry.is_partial })
+        Some(Self { source: Source::Container(entry.stream), text: entry.text, is_last: !entry.is_partial })
+    }
+
+    /// Which of the streams it belongs to; none of the journal's where it is a line by itself.
+    fn place(&self, streams: &[Pending]) -> Option<usize> {
+        match self.source {
+            Source::Container(stream) => Some(stream),
+            Source::Journal(name) => {
+                let mut of_journal = (0..).zip(streams).skip(CONTAINER_STREAMS);
+                let own = of_journal.clone().find(|(_, pending)| pending.is_there && pending.name == name);
+                let unused = || of_journal.find(|(_, pending)| !pending.is_there);
+                own.or_else(unused).map(|(place, _)| place).or_else(|| (!self.is_last).then_some(CONTAINER_STREAMS))
+            }
+        }
     }
 }
 
@@ -47,16 +78,20 @@ pub(super) enum Taken {
 /// The parts of lines so far.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Split {
-    streams: [Pending; 2],
+    streams: [Pending; CONTAINER_STREAMS + JOURNAL_STREAMS],
     /// For so many lines more what is the rest of a line is not known by the lines before it.
     unknown_lines: usize,
     whole: Vec<u8>,
     unescaped: Vec<u8>,
+    /// Whether what was taken last goes on from a part.
+    is_rest: bool,
 }
 
 /// The parts of one stream's line.
 #[derive(Clone, Debug, Default)]
 struct Pending {
+    /// What names the stream, where it is one of the journal's.
+    name: Vec<u8>,
     text: Vec<u8>,
     is_there: bool,
     is_too_long: bool,
@@ -75,7 +110,8 @@ impl Pending {
 impl Split {
     /// Takes a part of a line. None when it is a line by itself.
     pub(super) fn take(&mut self, line: &[u8]) -> Option<Taken> {
-        let is_waiting = self.streams.iter().any(|pending| pending.is_there);
+        self.is_rest = false;
+        let is_waiting = self.is_waiting();
         let may_be_part = match line {
             [b'{', ..] => is_waiting || line.len() >= DOCKER_BUFFER_BYTES,
             // Of all others only a time stands first.
@@ -93,10 +129,16 @@ impl Split {
             }
         }
         let fragment = fragment?;
-        let pending = self.streams.get_mut(fragment.stream)?;
+        let pending = fragment.place(&self.streams).and_then(|place| self.streams.get_mut(place))?;
         if fragment.is_last && !pending.is_there {
             return None;
         }
+        if let Source::Journal(name) = fragment.source
+            && pending.name != name
+        {
+            *pending = Pending { name: name.to_vec(), ..Pending::default() };
+        }
+        self.is_rest = pending.is_there;
         pending.is_there = true;
         if pending.text.len() + fragment.text.len() > LINE_BYTES_MAX {
             // The rest of it is no line either: a client could have written what it holds.
@@ -123,7 +165,7 @@ impl Split {
         if self.take(line) == Some(Taken::Part)
             && let Some(fragment) = Fragment::read(line, &mut self.unescaped)
             && !fragment.is_last
-            && let Some(pending) = self.streams.get_mut(fragment.stream)
+            && let Some(pending) = fragment.place(&self.streams).and_then(|place| self.streams.get_mut(place))
         {
             pending.lost();
         }
@@ -132,7 +174,26 @@ impl Split {
     /// Notes that lines were passed over of which nothing is known: the next of each stream may be the rest of one.
     pub(super) fn pass_over_unknown(&mut self) {
         self.unknown_lines = LOOK_BACK_LINES;
-        self.streams.iter_mut().for_each(Pending::lost);
+        // In the journal one stream in many may have a part before: to wait for the next line of each would lose more than that.
+        self.streams.iter_mut().take(CONTAINER_STREAMS).for_each(Pending::lost);
+    }
+
+    /// Whether what was taken last does not begin a line.
+    pub(super) fn is_rest(&self) -> bool {
+        self.is_rest
+    }
+
+    /// Whether a line goes on from the parts so far, and if so whether these are kept.
+    pub(super) fn goes_on(&mut self, line: &[u8]) -> Option<bool> {
+        if !self.is_waiting() {
+            return None;
+        }
+        let place = Fragment::read(line, &mut self.unescaped)?.place(&self.streams)?;
+        self.streams.get(place).filter(|pending| pending.is_there).map(|pending| !pending.is_lost)
+    }
+
+    fn is_waiting(&self) -> bool {
+        self.streams.iter().any(|pending| pending.is_there)
     }
 
     /// The line whose last part was taken.
@@ -150,7 +211,11 @@ pub fn unfinished_line(text: &[u8]) -> Option<usize> {
         let line = text.get(..end).and_then(|text| text.strip_suffix(b"\n"))?;
         let start = memchr::memrchr(b'\n', line).map_or(0, |at| at + 1);
         let Some(fragment) = Fragment::read(line.get(start..)?, &mut buffer) else { break };
-        if let Some(is_ended) = is_ended.get_mut(fragment.stream) {
+        let stream = match fragment.source {
+            Source::Container(stream) => stream,
+            Source::Journal(_) => 0,
+        };
+        if let Some(is_ended) = is_ended.get_mut(stream) {
             *is_ended |= fragment.is_last;
             if !*is_ended {
                 found = Some(start);
@@ -218,6 +283,30 @@ mod tests {
         ];
         let [first, second] = [format!("{full}rest"), format!("{full}{full}end")];
         assert_eq!(take(&lines), ["-", ".", "-", &first, "-", ".", ".", &second]);
+    }
+
+    #[test]
+    fn what_the_journal_cut_is_put_together_by_stream() {
+        let entry = |stream: &str, text: &str, end: &str| {
+            format!(r#"{{"__CURSOR":"s=1","MESSAGE":"{text}","_STREAM_ID":"{stream}"{end}}}"#)
+        };
+        let cut = r#","_LINE_BREAK":"line-max""#;
+        let full = "x".repeat(48 * 1024);
+        let lines = [
+            entry("a", &full, cut),
+            entry("b", "by itself", ""),
+            entry("b", &full, cut),
+            entry("a", " of a", ""),
+            entry("c", "by itself", r#","_LINE_BREAK":"eof""#),
+            entry("b", &full, cut),
+            entry("b", "forged", ""),
+            entry("a", "by itself", ""),
+        ];
+        assert_eq!(take(&lines), [".", "-", ".", &format!("{full} of a"), "-", ".", ">", "-"]);
+        // More at once than are kept: the first is given up.
+        let mut lines: Vec<_> = (0..=JOURNAL_STREAMS).map(|stream| entry(&stream.to_string(), &full, cut)).collect();
+        lines.push(entry("1", " end", ""));
+        assert_eq!(take(&lines)[JOURNAL_STREAMS + 1], format!("{full} end"));
     }
 
     #[test]

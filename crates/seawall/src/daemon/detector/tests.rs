@@ -232,6 +232,21 @@ fn lines_that_a_container_runtime_split_are_requests_once() {
 }
 
 #[test]
+fn no_example_is_of_the_rest_of_a_line() {
+    let mut guard = Guard::start("access.log", "");
+    guard.run(2, |second| {
+        let line = traffic(second, true).lines().next().unwrap_or_default().replace("/page", "/page?a=SECRET x");
+        let (first, rest) = line.split_at(line.find("SECRET").expect("it is there"));
+        let rest = rest.split_once("HTTP/").expect("a request").0;
+        format!("2023-11-14T22:13:20Z stdout P {first}\n2023-11-14T22:13:20Z stdout F {rest}\n")
+    });
+    let status = guard.detecting.snapshot.load_full();
+    let log = status.sensors.first().and_then(|sensor| sensor.log.as_ref()).expect("a log");
+    assert_eq!((log.lines, log.read, log.unread.len()), (4, 0, 2), "{log:?}");
+    assert!(log.unread.iter().all(|unread| !unread.example.contains("SECRET")), "{log:?}");
+}
+
+#[test]
 fn durations_that_are_none_are_counted() {
     let mut guard = Guard::start("access.log", "");
     guard.run(2, |second| traffic(second, true).replace("\"\n", "\" rt=0.5\n"));

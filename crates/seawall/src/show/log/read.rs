@@ -1,7 +1,7 @@
 //! Reads the inputs request by request: in order, or several blocks at once.
 
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread;
@@ -14,6 +14,7 @@ use super::inputs::Inputs;
 use super::progress::Progress;
 use super::table::Count;
 use crate::networks::Networks;
+use crate::source::follow::rotated::set_and_age;
 use crate::source::follow::{Block, Blocks, Input, InputError, Line, LineBreak, lines};
 
 /// Blocks that wait for each thread.
@@ -47,7 +48,7 @@ pub(in crate::show) struct LogRequest<'a> {
     pub(in crate::show) fields: Fields,
     /// Whether the line says how long the request took.
     pub(in crate::show) is_timed: bool,
-    /// The line, byte for byte, and how it ended.
+    /// The line, byte for byte, and how it ended. One that was split is whole, without what the container runtime wrote around its parts.
     pub(in crate::show) line: &'a [u8],
     pub(in crate::show) line_break: LineBreak,
     /// Which of the inputs it is in, and its number there, from 1.
@@ -210,10 +211,15 @@ fn read_blocks(
     mut failed: impl FnMut(&InputError),
     taker: &mut impl Taker,
 ) {
+    let (mut last, mut unfinished): (Option<&PathBuf>, _) = (None, Vec::new());
     for path in logs.paths {
         inputs.begin(path.to_string_lossy().into_owned());
+        if !last.replace(path).is_some_and(|last| is_next(last, path)) {
+            unfinished.clear();
+        }
         let opened = Input::open(path).inspect_err(|_| taker.begin(None));
-        match opened.and_then(|input| read_input(inputs, input, logs.format, progress, taker)) {
+        let read = opened.and_then(|input| read_input(inputs, input, logs.format, progress, taker, &mut unfinished));
+        match read {
             Ok(ControlFlow::Continue(())) => {}
             Ok(ControlFlow::Break(())) => break,
             Err(error) => {
@@ -227,17 +233,26 @@ fn read_blocks(
     progress.finish();
 }
 
+/// Whether a log was rotated from one of these files to the other.
+fn is_next(last: &Path, path: &Path) -> bool {
+    let ((last, last_age), (log, age)) = (set_and_age(last), set_and_age(path));
+    last == log && last_age < age
+}
+
+/// Reads an input that goes on from what another left `unfinished`, and leaves there what it leaves itself.
 fn read_input(
     inputs: &mut Inputs,
     input: Input,
     format: Option<&FormatChoice>,
     progress: &mut Progress,
     taker: &mut impl Taker,
+    unfinished: &mut Vec<u8>,
 ) -> Result<ControlFlow<()>, InputError> {
     let compression = input.compression();
     let name = input.name().to_owned();
     progress.begin(&name, input.size(), input.consumed());
     let mut blocks = Blocks::new(input);
+    blocks.goes_on_from(std::mem::take(unfinished));
     let mut block = Block::default();
     let first = blocks.next(&mut block);
     let is_recognised = format.is_none() && block.too_long.is_none() && first.is_ok();
@@ -260,7 +275,10 @@ fn read_input(
     loop {
         match filled {
             Ok(true) => {}
-            Ok(false) => return Ok(ControlFlow::Continue(())),
+            Ok(false) => {
+                *unfinished = blocks.into_unfinished();
+                return Ok(ControlFlow::Continue(()));
+            }
             Err(error) => return Err(InputError::while_reading(&name, compression, blocks.lines(), error)),
         }
         if taker.take(&mut block).is_break() {
@@ -313,6 +331,10 @@ impl<V: Visitor> Taker for Part<'_, V> {
                 let _ = reader.read(line.strip_suffix(b"\r").unwrap_or(line));
             }
         }
+        block.before.iter().for_each(|before| reader.go_on_from(before));
+        if block.has_gap_before {
+            reader.pass_over_unknown();
+        }
         let input = inputs.inputs.len().saturating_sub(1);
         for (number, (line, line_break)) in (block.first_line..).zip(lines(block)) {
             let text = match line {
@@ -338,7 +360,8 @@ impl<V: Visitor> Taker for Part<'_, V> {
                 networks.locate(observation.client, &mut observation.request);
             }
             let (fields, is_timed) = (entry.format.fields(), entry.is_timed);
-            let request = LogRequest { observation, fields, is_timed, line: text, line_break, input, number };
+            let line = entry.joined.unwrap_or(text);
+            let request = LogRequest { observation, fields, is_timed, line, line_break, input, number };
             if let Some(filter) = logs.filter {
                 match filter.judge(&request) {
                     Judgement::Meets => {}

@@ -30,6 +30,10 @@ pub struct Block {
     pub too_long: Option<u64>,
     /// The last directive before this block, which says how its lines are to be read; see [`last_directive`].
     pub directive: Option<Arc<[u8]>>,
+    /// Lines of what this input goes on from, whose rest the block may begin with; see [`Blocks::goes_on_from`]. They are not counted again.
+    pub before: Option<Vec<u8>>,
+    /// Whether it may begin with the rest of a line whose first part is in none or another block, since it is too long for one.
+    pub has_gap_before: bool,
 }
 
 /// The blocks of an input.
@@ -40,6 +44,9 @@ pub struct Blocks<R> {
     ended: bool,
     lines: u64,
     directive: Option<Arc<[u8]>>,
+    before: Option<Vec<u8>>,
+    unfinished: Vec<u8>,
+    has_gap: bool,
     /// Why the input could not be read any further, until somebody was told.
     failure: Option<io::Error>,
 }
@@ -47,7 +54,27 @@ pub struct Blocks<R> {
 impl<R: Read> Blocks<R> {
     /// The blocks of `input`.
     pub fn new(input: R) -> Self {
-        Self { input, rest: Vec::new(), ended: false, lines: 0, directive: None, failure: None }
+        Self {
+            input,
+            rest: Vec::new(),
+            ended: false,
+            lines: 0,
+            directive: None,
+            before: None,
+            unfinished: Vec::new(),
+            has_gap: false,
+            failure: None,
+        }
+    }
+
+    /// Says what another input left unfinished of which this is the continuation.
+    pub fn goes_on_from(&mut self, unfinished: Vec<u8>) {
+        self.before = Some(unfinished).filter(|unfinished| !unfinished.is_empty());
+    }
+
+    /// The last lines of an input that has ended, from the first part of a line on whose rest is not in it; empty where there is none.
+    pub fn into_unfinished(self) -> Vec<u8> {
+        self.unfinished
     }
 
     /// How many lines were given.
@@ -61,6 +88,7 @@ impl<R: Read> Blocks<R> {
     /// What the input says. The whole lines that had come before are given first.
     pub fn next(&mut self, block: &mut Block) -> io::Result<bool> {
         block.too_long = None;
+        (block.before, block.has_gap_before) = (self.before.take(), std::mem::take(&mut self.has_gap));
         block.directive.clone_from(&self.directive);
         block.first_line = self.lines + 1;
         // What the block held before stays where it will be written over: clearing it would mean zeroing all of it again.
@@ -80,8 +108,9 @@ impl<R: Read> Blocks<R> {
                 return self.pass_over(block);
             }
             // The parts of a line that a container runtime split stay together, unless they fill the block.
-            let unfinished = block.text.get(..whole).and_then(unfinished_line).filter(|at| *at > 0);
-            let whole = unfinished.filter(|_| self.failure.is_none()).unwrap_or(whole);
+            let unfinished = block.text.get(..whole).and_then(unfinished_line);
+            self.has_gap = unfinished == Some(0);
+            let whole = unfinished.filter(|at| *at > 0).filter(|_| self.failure.is_none()).unwrap_or(whole);
             // Of a line that cannot be read to its end nothing is given.
             if self.failure.is_none() {
                 self.rest.extend_from_slice(block.text.get(whole..).unwrap_or_default());
@@ -90,6 +119,10 @@ impl<R: Read> Blocks<R> {
         }
         if block.text.is_empty() {
             return self.failure.take().map_or(Ok(false), Err);
+        }
+        if self.ended {
+            let unfinished = unfinished_line(&block.text).and_then(|at| block.text.get(at..));
+            self.unfinished = unfinished.map(<[u8]>::to_vec).unwrap_or_default();
         }
         self.lines += memchr::memchr_iter(b'\n', &block.text).count() as u64;
         self.lines += u64::from(!block.text.ends_with(b"\n"));
@@ -122,6 +155,7 @@ impl<R: Read> Blocks<R> {
         let mut length = block.text.len() as u64;
         let mut more = Vec::new();
         block.text.truncate(BEGINNING_BYTES);
+        self.has_gap = unfinished_line(&[&block.text[..], b"\n"].concat()).is_some();
         loop {
             let failure = self.fill(&mut more, 0);
             let line_break = memchr::memchr(b'\n', &more);

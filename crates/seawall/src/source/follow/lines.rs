@@ -1,7 +1,5 @@
 //! Splits a block into lines.
 
-use seawall_engine::observation::log::LINE_BYTES_MAX;
-
 use super::Block;
 
 /// How much of a line that is too long is kept, to be shown.
@@ -10,9 +8,9 @@ pub(super) const BEGINNING_BYTES: usize = 256;
 /// A line, without its line break.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Line<'b> {
-    /// A line of at most [`LINE_BYTES_MAX`].
+    /// A line that fits into a block: longer than any that is read it may be the part of one, escaped.
     Whole(&'b [u8]),
-    /// A longer one.
+    /// One that does not.
     TooLong {
         /// How it begins.
         beginning: &'b [u8],
@@ -77,21 +75,8 @@ impl<'b> Iterator for Whole<'b> {
             (true, false) => LineBreak::Newline,
             (true, true) => LineBreak::ReturnNewline,
         };
-        Some((whole_or_too_long(line), line_break))
+        Some((Line::Whole(line.strip_suffix(b"\r").unwrap_or(line)), line_break))
     }
-}
-
-fn whole_or_too_long(line: &[u8]) -> Line<'_> {
-    let line = without_return(line);
-    if line.len() > LINE_BYTES_MAX {
-        Line::TooLong { beginning: &line[..BEGINNING_BYTES], length: line.len() as u64 }
-    } else {
-        Line::Whole(line)
-    }
-}
-
-fn without_return(line: &[u8]) -> &[u8] {
-    line.strip_suffix(b"\r").unwrap_or(line)
 }
 
 #[cfg(test)]

@@ -158,6 +158,7 @@ impl Files {
                 }
                 Given::Piece(_) => {}
                 Given::Gap => sensor.reader.pass_over_unknown(),
+                Given::Parts(lines) => sensor.reader.go_on_from(lines),
                 Given::Directive(lines) => lines.split(|byte| *byte == b'\n').for_each(|line| sensor.remember(line)),
             });
         }

@@ -1,5 +1,6 @@
 //! The systemd journal, as `journalctl -o json -f` writes it.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
@@ -8,7 +9,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use rustix::fs::OFlags;
-use seawall_engine::observation::log::Reason;
+use seawall_engine::observation::log::{LINE_BYTES_MAX, Reason};
 use seawall_engine::units::Timestamp;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -39,6 +40,15 @@ const FRESH: Duration = Duration::from_secs(2);
 /// The longest cursor that is kept; real ones have 150 bytes.
 const CURSOR_BYTES_MAX: usize = 512;
 
+/// How many lines at once may have parts whose rest has not come yet; the oldest is given up.
+const SPLIT_LINES_MAX: usize = 16;
+
+/// How the journal says that it cut a line there since it is long (`LineMax=` of journald.conf).
+const CUT: &[u8] = b"line-max";
+
+/// The first parts of lines that the journal cut, each with what names its stream.
+type Parts = VecDeque<(Vec<u8>, Vec<u8>)>;
+
 /// The journal of a unit, or of all.
 pub(super) struct Journal {
     unit: Option<String>,
@@ -52,6 +62,7 @@ pub(super) struct Journal {
     passed_from: Option<String>,
     /// Entries that were passed over.
     passed_over: u64,
+    parts: Parts,
 }
 
 /// How far behind the journal is read.
@@ -75,6 +86,45 @@ struct Entry {
     realtime: Option<Value>,
     #[serde(rename = "MESSAGE")]
     message: Option<Value>,
+    #[serde(rename = "_STREAM_ID")]
+    stream: Option<Value>,
+    #[serde(rename = "_LINE_BREAK")]
+    line_break: Option<Value>,
+}
+
+impl Entry {
+    /// The text of a line, or of a part of one.
+    fn text(value: Option<&Value>) -> Vec<u8> {
+        let mut text = Vec::new();
+        value.into_iter().for_each(|value| value.texts(&mut |part| text.extend_from_slice(part)));
+        text
+    }
+
+    /// The line that ends with it, if it goes on from a part; an empty one if it is a part that others follow.
+    fn joined(&self, parts: &mut Parts) -> Option<Vec<u8>> {
+        let is_cut = Self::text(self.line_break.as_ref()) == CUT;
+        if !is_cut && parts.is_empty() {
+            return None;
+        }
+        let stream = Self::text(self.stream.as_ref());
+        let known = parts.iter().position(|(name, _)| *name == stream);
+        if !is_cut && known.is_none() {
+            return None;
+        }
+        let (_, mut line) = known.and_then(|index| parts.remove(index)).unwrap_or_default();
+        // What is too long already need not grow.
+        if line.len() <= LINE_BYTES_MAX {
+            line.extend(Self::text(self.message.as_ref()));
+        }
+        if !is_cut {
+            return Some(line);
+        }
+        if parts.len() >= SPLIT_LINES_MAX {
+            parts.pop_front();
+        }
+        parts.push_back((stream, line));
+        Some(Vec::new())
+    }
 }
 
 /// The value of a field.
@@ -126,6 +176,7 @@ impl Journal {
             lag: Lag::default(),
             passed_from: None,
             passed_over: 0,
+            parts: Parts::new(),
         };
         journal.start(None)?;
         Ok(journal)
@@ -169,13 +220,20 @@ impl Journal {
                 if let Some(trouble) = &self.trouble {
                     tracing::warn!("{trouble}; it is started again");
                 }
-                self.trouble = self.start(None).err().map(|error| format!("journalctl cannot be started: {error}"));
+                // One that has just been started may end at once, as those before it: the trouble lasts until it does not.
+                if let Err(error) = self.start(None) {
+                    self.trouble = Some(format!("journalctl cannot be started: {error}"));
+                }
             }
             return false;
         };
+        if self.trouble.is_some() && now.since(self.started) >= PAUSE {
+            self.trouble = None;
+        }
         let mut entries = 0;
         let ended = loop {
             while let Some(piece) = running.pieces.ready() {
+                self.trouble = None;
                 if let Some(cursor) = cursor(piece.text) {
                     let before = self.passed_from.take();
                     self.passed_over += before.map_or(0, |before| between(&before, cursor));
@@ -184,7 +242,7 @@ impl Journal {
                 let is_whole = piece.text.ends_with(b"\n");
                 match (piece.begins_line, is_whole) {
                     (true, true) => {
-                        if let Some(at) = take(piece.text, &mut self.sensor, watcher, now) {
+                        if let Some(at) = take(piece.text, &mut self.parts, &mut self.sensor, watcher, now) {
                             self.lag.note(at, now);
                         }
                     }
@@ -296,7 +354,13 @@ impl Lag {
 }
 
 /// Takes an entry. Whatever it holds is counted, since nobody would miss what was dropped here.
-fn take(text: &[u8], sensor: &mut Sensor, watcher: &mut Watcher, now: Timestamp) -> Option<Timestamp> {
+fn take(
+    text: &[u8],
+    parts: &mut Parts,
+    sensor: &mut Sensor,
+    watcher: &mut Watcher,
+    now: Timestamp,
+) -> Option<Timestamp> {
     let Ok(entry) = serde_json::from_slice::<Entry>(text) else {
         sensor.refuse(Reason::DamagedEntry, text);
         return None;
@@ -304,6 +368,17 @@ fn take(text: &[u8], sensor: &mut Sensor, watcher: &mut Watcher, now: Timestamp)
     let at = entry.realtime.as_ref().and_then(Value::moment);
     let is_fresh = at.is_some_and(|at| now.since(at) <= FRESH);
     let arrival = Arrival { at: now, is_fresh, weight: 1.0 };
+    match entry.joined(parts) {
+        Some(line) if line.is_empty() => {
+            sensor.refuse(Reason::Part, b"");
+            return at;
+        }
+        Some(line) => {
+            watcher.line(sensor, line.trim_ascii_end(), arrival);
+            return at;
+        }
+        None => {}
+    }
     let mut lines = 0;
     let mut take = |text: &[u8]| {
         for line in text.split(|byte| *byte == b'\n') {
@@ -349,6 +424,31 @@ mod tests {
         assert_eq!(explain(ExitStatus::from_raw(15)), "journalctl was ended by signal 15");
         let text = explain(ExitStatus::from_raw(1 << 8));
         assert!(text.contains("exit status: 1") && text.contains("group systemd-journal"), "{text}");
+    }
+
+    #[test]
+    fn what_the_journal_cut_is_one_line() {
+        let mut parts = Parts::new();
+        let mut joined = |stream: &str, text: &str, line_break: Option<&str>| {
+            let value = |text: &str| Some(Value::Text(text.to_owned()));
+            let (message, stream, line_break) = (value(text), value(stream), line_break.and_then(value));
+            let line = Entry { realtime: None, message, stream, line_break }.joined(&mut parts);
+            line.map(|line| String::from_utf8(line).expect("a text"))
+        };
+        let (part, whole) = (Some(String::new()), |text: &str| Some(text.to_owned()));
+        assert_eq!(joined("a", "by itself", None), None);
+        assert_eq!(joined("a", "one ", Some("line-max")), part);
+        assert_eq!(joined("b", "by itself", Some("eof")), None);
+        assert_eq!(joined("b", "other", Some("line-max")), part);
+        assert_eq!(joined("a", "of ", Some("line-max")), part);
+        assert_eq!(joined("a", "three", None), whole("one of three"));
+        assert_eq!(joined("b", " line", Some("eof")), whole("other line"));
+        assert_eq!(joined("b", "by itself", None), None);
+        for _ in 0..1_000 {
+            assert_eq!(joined("a", &"x".repeat(48 * 1024), Some("line-max")), part);
+        }
+        let length = joined("a", "forged", None).map(|line| line.len());
+        assert!(length.is_some_and(|length| (LINE_BYTES_MAX..3 * LINE_BYTES_MAX).contains(&length)), "{length:?}");
     }
 
     #[test]

@@ -75,7 +75,8 @@ pub struct Unread {
     /// Whether they are meant to say something of a request, as blank ones, directives and parts of lines are not.
     #[serde(default = "of_failures")]
     pub is_failure: bool,
-    /// How the first of them begins, without addresses and queries, and with whatever is not printable ASCII escaped.
+    /// How the first of them begins that is not the rest of a line that was split, without addresses and queries, and with whatever
+    /// is not printable ASCII escaped.
     #[serde(default)]
     pub example: String,
 }
@@ -89,8 +90,8 @@ const fn of_failures() -> bool {
 const EXAMPLE_CHARACTERS_MAX: usize = 160;
 
 /// The beginning of a line that could not be read, as it may be shown.
-fn example(line: &[u8]) -> String {
-    let (line, is_cut) = line.get(..LINE_BYTES_MAX).map_or((line, false), |beginning| (beginning, true));
+fn example(line: &[u8], is_part: bool) -> String {
+    let (line, is_cut) = line.get(..LINE_BYTES_MAX).map_or((line, is_part), |beginning| (beginning, true));
     // What is left of an address that is cut apart would be none to the anonymizer.
     let is_of_address = |byte: &&u8| byte.is_ascii_hexdigit() || matches!(byte, b'.' | b':' | b'%');
     let unfinished = if is_cut { line.iter().rev().take_while(is_of_address).count() } else { 0 };
@@ -155,8 +156,8 @@ impl Counts {
     pub(super) fn add_unread(&mut self, reason: Reason, line: &[u8]) {
         for ((known, lines), first) in Reason::ALL.iter().zip(&mut self.reasons).zip(&mut self.examples) {
             if *known == reason {
-                if *lines == 0 {
-                    *first = example(line);
+                if first.is_empty() && !line.trim_ascii().is_empty() {
+                    *first = example(line, reason == Reason::Part);
                 }
                 *lines += 1;
             }
@@ -214,9 +215,12 @@ mod tests {
         for _ in 0..10 {
             counts.add_unread(Reason::Directive, b"#Version: 1.0");
             counts.add_unread(Reason::Empty, b"");
-            counts.add_unread(Reason::Part, b"2025-12-31T17:37:40Z stdout P 192.0.2.1 - - [");
+            counts.add_unread(Reason::Part, b"");
+            counts.add_unread(Reason::Part, b"2025-12-31T17:37:40Z stdout P 192.0.2.1 - 203.0.11");
         }
         assert_eq!((counts.reading.unread_run, counts.reading.reason), (0, None));
+        // Nothing is shown of an address that is cut apart.
+        assert_eq!(counts.examples[Reason::Part as usize], "2025-12-31T17:37:40Z stdout P - -");
         counts.add_unread(Reason::NoTimestamp, b"x");
         counts.add_unread(Reason::Empty, b"");
         assert_eq!((counts.reading.unread_run, counts.reading.reason), (1, Some(Reason::NoTimestamp)));

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use seawall_engine::observation::log::Reader;
 use seawall_engine::units::Timestamp;
 
 /// What has not been empty for this long comes faster than every line can be judged.
@@ -42,6 +43,18 @@ impl Sampling {
         true
     }
 
+    /// The same of a line that a container runtime may have split: all parts of one are judged, or none, as was decided at its first.
+    pub(super) fn is_next_of(&mut self, interval: u32, line: &[u8], reader: &mut Reader) -> bool {
+        match reader.goes_on(line) {
+            None => self.is_next(interval, line.len()),
+            Some(true) => true,
+            Some(false) => {
+                self.passed_over += line.len() as u64;
+                false
+            }
+        }
+    }
+
     /// For how long there has been more than could be taken, in seconds.
     pub(super) fn lag_seconds(&self, now: Timestamp) -> f64 {
         self.behind_since.map_or(0.0, |since| now.since(since).as_secs_f64())
@@ -56,6 +69,27 @@ impl Sampling {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_lines_that_were_split_one_in_eight_is_whole() {
+        let part = |mark: &str, text: &str| format!("2024-06-01T12:00:00Z stdout {mark} {text}");
+        let first = part("P", "192.0.2.1 - - [01/Jun/2024:12:00:00 +0000] \"GET /a HT");
+        let (more, last) = (part("P", "TP/1.1\" "), part("F", "200 10"));
+        let (mut sampling, mut reader) = (Sampling::default(), Reader::default());
+        let (mut judged, mut read) = (0, 0);
+        for _ in 0..80 {
+            for line in [&first, &more, &last] {
+                if sampling.is_next_of(SAMPLED, line.as_bytes(), &mut reader) {
+                    judged += 1;
+                    read += u32::from(reader.read(line.as_bytes()).is_ok());
+                } else {
+                    reader.pass_over(line.as_bytes());
+                }
+            }
+        }
+        let bytes = (first.len() + more.len() + last.len()) as u64;
+        assert_eq!((judged, read, sampling.passed_over_bytes()), (30, 10, 70 * bytes));
+    }
 
     #[test]
     fn one_line_in_eight_is_judged_after_five_seconds_without_an_end() {

@@ -127,7 +127,7 @@ impl Stream {
             }
             let line = piece.text.strip_suffix(b"\n").unwrap_or(piece.text);
             let line = line.strip_suffix(b"\r").unwrap_or(line);
-            if self.sampling.is_next(interval, piece.text.len()) {
+            if self.sampling.is_next_of(interval, line, &mut self.sensor.reader) {
                 watcher.line(&mut self.sensor, line, arrival);
             } else {
                 self.sensor.reader.pass_over(line);

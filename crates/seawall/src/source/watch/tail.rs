@@ -61,6 +61,8 @@ pub(super) enum Given<'p> {
     Gap,
     /// A line or two before those that follow, which name their columns and perhaps their day, and were passed over.
     Directive(&'p [u8]),
+    /// Lines before those that follow, which hold the first parts of a line whose rest is yet to come, and were read before.
+    Parts(&'p [u8]),
 }
 
 /// Where to begin with a file.

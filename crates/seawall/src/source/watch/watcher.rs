@@ -100,7 +100,11 @@ impl Watcher {
         counts.reading.lines += 1;
         let entry = match reader.read(line) {
             Ok(entry) => entry,
-            Err(reason) => return counts.add_unread(reason, line),
+            Err(reason) => {
+                // What does not begin a line may begin within an address or a query, which nothing in it tells.
+                let shown = if reader.is_rest() { b"" } else { line };
+                return counts.add_unread(reason, shown);
+            }
         };
         counts.add_format(entry.format);
         counts.unread_durations += u64::from(entry.is_duration_unreadable);

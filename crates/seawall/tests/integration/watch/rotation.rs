@@ -44,6 +44,24 @@ fn it_goes_on_where_it_was_after_a_restart() {
 }
 
 #[test]
+fn a_line_that_was_split_is_read_whole_after_a_restart_between_its_parts() {
+    let entry = |mark: &str, text: &str| format!("2026-11-27T12:00:00.5Z stdout {mark} {text}\n");
+    let whole = some(1).trim_end().to_owned();
+    let (first, rest) = whole.split_at(whole.len() - 40);
+    let mut guard = Guard::watch(&["access.log"], |folder| append(&folder.join("access.log"), &entry("P", first)));
+    let log = guard.folder().join("access.log");
+    append(&log, &(entry("F", rest) + &entry("F", &whole) + &entry("P", first)));
+    eventually("the lines", || lines(&guard) == 3);
+    assert_eq!(guard.sensor()["read"], 2, "{:#}", guard.sensor());
+    guard.signal(Signal::TERM);
+    guard.wait();
+    append(&log, &entry("F", rest));
+    guard.again(&["access.log"]);
+    eventually("the rest", || lines(&guard) == 1);
+    assert_eq!(guard.sensor()["read"], 1, "{:#}", guard.sensor());
+}
+
+#[test]
 fn without_the_kernel_telling_files_are_looked_at_all_the_same() {
     let guard = Guard::watch(&["logs/*.log", "--poll"], |folder| fs::create_dir(folder.join("logs")).expect("made"));
     let log = guard.folder().join("logs/access.log");

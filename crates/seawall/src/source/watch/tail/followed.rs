@@ -4,6 +4,7 @@ use std::fs::{File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt as _;
 
+use seawall_engine::observation::log::unfinished_line;
 use seawall_engine::units::Timestamp;
 
 use super::super::fingerprint::{FileId, Fingerprint};
@@ -17,6 +18,10 @@ const DIRECTIVE_DISTANCE_MAX: u64 = 256 << 20;
 
 /// What is looked through at once, in bytes.
 const SEARCH_BYTES: u64 = 1 << 20;
+
+/// How far back the parts of a line are looked for whose rest is yet to come, in bytes: whole lines of twice the greatest length, each byte
+/// of them escaped.
+pub(super) const PARTS_DISTANCE_MAX: u64 = 1 << 20;
 
 /// The longest line that names columns, in bytes: names of sixty-four take two thousand.
 const DIRECTIVE_BYTES_MAX: u64 = 8 << 10;
@@ -36,6 +41,8 @@ pub(super) struct Followed {
     has_gap: bool,
     /// What names the columns of what comes next, if it was passed over and is to be given first.
     directive: Option<Vec<u8>>,
+    /// The first parts of a line whose rest is in what comes next.
+    unfinished: Option<Vec<u8>>,
 }
 
 /// A file read from a place, whatever others do with it.
@@ -56,8 +63,10 @@ impl Followed {
     pub(super) fn new(file: File, metadata: &Metadata, offset: u64, now: Timestamp) -> io::Result<Self> {
         let (id, fingerprint) = (FileId::of(metadata), Fingerprint::of(&file)?);
         let directive = directive_before(&file, 0, offset)?;
+        let before = before(&file, offset)?;
         let pieces = Pieces::growing(Place { file, offset });
-        Ok(Self { pieces, id, fingerprint, taken: offset, grown: now, is_cut: false, has_gap: false, directive })
+        let (grown, is_cut, has_gap, unfinished) = (now, before.is_cut, before.is_unknown, before.unfinished);
+        Ok(Self { pieces, id, fingerprint, taken: offset, grown, is_cut, has_gap, directive, unfinished })
     }
 
     pub(super) fn file(&self) -> &File {
@@ -91,6 +100,9 @@ impl Followed {
         if let Some(directive) = self.directive.take() {
             deliver(Given::Directive(&directive), arrival);
         }
+        if let Some(unfinished) = self.unfinished.take() {
+            deliver(Given::Parts(&unfinished), arrival);
+        }
         while let Some(piece) = self.pieces.ready() {
             self.taken += piece.text.len() as u64;
             if self.is_cut {
@@ -114,7 +126,7 @@ impl Followed {
         self.directive = directive_before(&file, self.taken, offset)?.or_else(|| self.directive.take());
         self.pieces = Pieces::growing(Place { file, offset });
         self.taken = offset;
-        (self.is_cut, self.has_gap) = (true, true);
+        (self.is_cut, self.has_gap, self.unfinished) = (true, true, None);
         Ok(passed)
     }
 
@@ -129,6 +141,31 @@ impl Followed {
     pub(super) fn position(&self) -> Position {
         Position { id: self.id, fingerprint: self.fingerprint, offset: self.taken }
     }
+}
+
+/// What the place stands behind where a file is begun.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Before {
+    /// The lines from the first part of a line on whose rest is yet to come.
+    unfinished: Option<Vec<u8>>,
+    /// Whether there are more parts of it than are looked through.
+    is_unknown: bool,
+    /// Whether the place is in the middle of a line: what its rest holds may be a client's.
+    is_cut: bool,
+}
+
+fn before(file: &File, offset: u64) -> io::Result<Before> {
+    let start = offset.saturating_sub(PARTS_DISTANCE_MAX);
+    let mut text = vec![0; usize::try_from(offset - start).unwrap_or_default()];
+    let read = file.read_at(&mut text, start)?;
+    text.truncate(read);
+    // Behind a hole, which reads as NULs, a line begins.
+    let is_cut = text.last().is_some_and(|byte| !matches!(byte, b'\n' | 0));
+    text.truncate(memchr::memrchr(b'\n', &text).map_or(0, |last| last + 1));
+    let Some(at) = unfinished_line(&text) else { return Ok(Before { is_cut, ..Before::default() }) };
+    let is_first = start > 0 && memchr::memchr(b'\n', &text).is_none_or(|first| at <= first + 1);
+    let unfinished = if is_first { None } else { text.get(at..).map(<[u8]>::to_vec) };
+    Ok(Before { unfinished, is_unknown: is_first, is_cut })
 }
 
 /// The last line between `from` and `offset` that names the columns of those that follow it, as [`last_directive`] gives it. Only a log that begins with a
@@ -162,6 +199,33 @@ fn directive_before(file: &File, from: u64, offset: u64) -> io::Result<Option<Ve
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_place_stands_behind_is_known() {
+        let line = |stream: &str, mark: &str, bytes: usize| {
+            format!("2025-12-31T17:37:40Z {stream} {mark} {}\n", "x".repeat(bytes))
+        };
+        let parts = line("stdout", "P", 16_384) + &line("stderr", "F", 10) + &line("stdout", "P", 16_384);
+        let bare = "line\n".repeat(1 << 18);
+        let unknown = Before { is_unknown: true, ..Before::default() };
+        let unfinished = || Before { unfinished: Some(parts.clone().into_bytes()), ..Before::default() };
+        for (text, expected) in [
+            (String::new(), Before::default()),
+            ("\0\0\0".to_owned(), Before::default()),
+            (bare.clone(), Before::default()),
+            (format!("{bare}half a "), Before { is_cut: true, ..Before::default() }),
+            (parts.clone(), unfinished()),
+            (bare.clone() + &line("stdout", "F", 10) + &parts, unfinished()),
+            (bare.clone() + &parts + &line("stdout", "F", 10), Before::default()),
+            (format!("{bare}{parts}half a "), Before { is_cut: true, ..unfinished() }),
+            (line("stdout", "P", 1 << 19).repeat(4), unknown),
+        ] {
+            let file = tempfile::tempfile().expect("a file");
+            file.write_all_at(text.as_bytes(), 0).expect("written");
+            let found = before(&file, text.len() as u64).expect("read");
+            assert_eq!(found, expected, "{}", text.get(..80).unwrap_or(&text));
+        }
+    }
 
     #[test]
     fn the_last_directive_before_a_place_is_found() {

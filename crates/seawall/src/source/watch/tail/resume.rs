@@ -9,6 +9,7 @@ use seawall_engine::units::Timestamp;
 
 use super::super::fingerprint::FileId;
 use super::super::positions::Position;
+use super::followed::PARTS_DISTANCE_MAX;
 use super::{Followed, OLD_MAX, Start, Tail, is_compressed, open};
 use crate::source::follow::rotated::are_one_log;
 use crate::source::follow::{Compression, Input};
@@ -153,11 +154,15 @@ fn part(path: &Path, offset: u64, now: Timestamp) -> io::Result<Followed> {
     }
     let mut input = unpack(path)?;
     let mut file = tempfile::tempfile()?;
-    // What comes before is left out but for the beginning, which tells which file it is.
+    // What comes before is left out but for the beginning, which tells which file it is, and for what may be parts of the next line.
     let mut beginning = Vec::new();
     (&mut input).take(BEGINNING_BYTES.min(offset)).read_to_end(&mut beginning)?;
     io::Write::write_all(&mut file, &beginning)?;
-    io::copy(&mut (&mut input).take(offset.saturating_sub(beginning.len() as u64)), &mut io::sink())?;
+    let left_out = offset.saturating_sub(beginning.len() as u64 + PARTS_DISTANCE_MAX);
+    io::copy(&mut (&mut input).take(left_out), &mut io::sink())?;
+    let begun = beginning.len() as u64 + left_out;
+    file.seek(io::SeekFrom::Start(begun))?;
+    io::copy(&mut (&mut input).take(offset.saturating_sub(begun)), &mut file)?;
     file.seek(io::SeekFrom::Start(offset))?;
     if io::copy(&mut (&mut input).take(UNPACKED_MAX), &mut file)? == UNPACKED_MAX {
         tracing::warn!(path = %path.display(), "only the first {UNPACKED_MAX} bytes that are new in it are read");

@@ -432,7 +432,7 @@ fn what_comes_too_fast_is_passed_over_oldest_first_and_counted() {
         let piece = match given {
             Given::Piece(piece) => piece,
             Given::Gap => return gaps += 1,
-            Given::Directive(_) => panic!("no columns are named: {given:?}"),
+            Given::Parts(_) | Given::Directive(_) => panic!("no columns are named: {given:?}"),
         };
         assert!(piece.text.starts_with(b"line "), "no half line");
         lines += 1.0;
