@@ -177,7 +177,7 @@ fn the_lines_of_an_earlier_version_come_in_the_order_of_their_dates_and_new_ones
     let timed = Timed::start(folder.path(), START);
     drop(timed);
     let connection = Connection::open(crate::record::path(folder.path())).expect("a database");
-    let number = |at: u64| super::super::super::micros(after(at));
+    let number = |at: u64| crate::record::micros(after(at));
     for (id, at) in [(1, 10), (2, 30), (3, 50)] {
         let line = "INSERT INTO journal (id, at, actor, action, detail) VALUES (?, ?, 'guard', 'start', ?)";
         connection.execute(line, rusqlite::params![id, number(at), at.to_string()]).expect("room");
