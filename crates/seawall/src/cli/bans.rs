@@ -376,7 +376,7 @@ fn report(file: Option<&Path>, top: usize, show_addresses: bool, guard: &Guard) 
             let reader = journal::open(guard.state())?;
             // Which keys are there decides of whom it can be told; none is deleted here.
             let keys = KeyStore::open(guard.state(), RETENTION_DAYS_MAX).map_err(Failure::machine)?;
-            let made = reader.bans_made(keys).map_err(Failure::machine)?;
+            let made = reader.bans_made(keys, wall_clock()).map_err(Failure::machine)?;
             keyless = made.keyless;
             BansMade { bans: made.bans, ..BansMade::default() }
         }

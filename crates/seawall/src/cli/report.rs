@@ -4,11 +4,11 @@ use std::io::IsTerminal as _;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::builder::PossibleValue;
 use seawall_engine::decision::expression::{Lists, Use};
 use seawall_engine::observation::log::FormatChoice;
-use seawall_engine::units::Timestamp;
 use serde::Serialize;
 
 use super::Failure;
@@ -197,10 +197,11 @@ fn of_record(arguments: &Arguments) -> Result<ExitCode, Failure> {
         Some(hours) => (Span::Minute, 3_600 * u64::from(hours)),
         None => (Span::Hour, 86_400 * u64::from(arguments.days)),
     };
-    let since = Timestamp::from_seconds(wall_clock().as_seconds().saturating_sub(seconds));
+    let now = wall_clock();
+    let since = now - Duration::from_secs(seconds);
     let reader = journal::open(&arguments.state)?;
-    let counts = reader.traffic(span, since).map_err(Failure::machine)?;
-    let decisions = reader.rule_decisions(since).map_err(Failure::machine)?;
+    let counts = reader.traffic(span, since, now).map_err(Failure::machine)?;
+    let decisions = reader.rule_decisions(since, now).map_err(Failure::machine)?;
     let report = RecordReport::new(&counts, span, &decisions);
     let top = usize::try_from(arguments.top).unwrap_or(usize::MAX);
     print(&if arguments.json { json(&report)? } else { report.render(screen(&std::io::stdout()).columns, top) })?;

@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use seawall_engine::decision::{Ban, Innocent, OwnRule};
@@ -18,7 +17,7 @@ use crate::config::{self, Config, KernelUse};
 use crate::enforcement::edge::Notes;
 use crate::enforcement::telling::Told;
 use crate::enforcement::{Edge, Enforcement, Enforcer, HandDown, Order, Parts, Removed, remove_tables};
-use crate::host::clock::carried_over;
+use crate::host::clock::{Behind, carried_over};
 use crate::privacy::KeyStore;
 use crate::record::{self, Late, Measure, Record, Situation, Writer};
 use crate::source::shared::Shared;
@@ -112,7 +111,7 @@ pub(super) fn start(
     let (late_orders, late_rules) = (orders.clone(), detector.clone());
     let clock = shared.clock;
     let late = Box::new(move |late: Late| {
-        let rules = late.values.map(|values| own_rules(values.get(record::RULES).map(String::as_str), late.ahead));
+        let rules = late.values.map(|values| own_rules(values.get(record::RULES).map(String::as_str), late.behind));
         let bans =
             late.bans.into_iter().filter(|ban| is_of_present_rules(ban, rules.as_deref(), clock.now())).collect();
         // A thread that has ended ends the guard with it.
@@ -123,7 +122,7 @@ pub(super) fn start(
     });
     let retention = config.record.clone();
     let (writer, mut restored) = Writer::open(inbox, path, retention, Box::new(open_keys), shared.clock, late);
-    let rules = writer.is_read().then(|| own_rules(writer.kept(record::RULES).as_deref(), writer.ahead()));
+    let rules = writer.is_read().then(|| own_rules(writer.kept(record::RULES).as_deref(), writer.behind()));
     restored.retain(|ban| is_of_present_rules(ban, rules.as_deref(), clock.now()));
     let writer = spawn("record", move || writer.run())?;
     let seed = random_seed()?;
@@ -165,15 +164,15 @@ pub(super) fn start(
     Ok(Begun { enforcement, edge, record, innocent, rules, threads })
 }
 
-/// The operator's rules as they were kept, in the time of a clock that is so far ahead.
-fn own_rules(kept: Option<&str>, ahead: Duration) -> Vec<OwnRule> {
+/// The operator's rules as they were kept, in the time of a clock that is so far behind.
+fn own_rules(kept: Option<&str>, behind: Behind) -> Vec<OwnRule> {
     let read = kept.map(serde_json::from_str).transpose().unwrap_or_else(|error| {
         tracing::warn!(%error, "failed to read the operator's rules of before, which are not in force");
         None
     });
     let mut rules: Vec<OwnRule> = read.unwrap_or_default();
     for rule in &mut rules {
-        (rule.since, rule.expires) = (rule.since + ahead, rule.expires + ahead);
+        (rule.since, rule.expires) = behind.to_machine(rule.since, rule.expires);
     }
     rules
 }
@@ -201,6 +200,8 @@ impl Situation {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use seawall_engine::decision::{Action, BanCause, RuleId};
 
     use super::*;
@@ -242,12 +243,21 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_years_ahead_ends_no_rule() {
-        let kept = serde_json::to_string(&[rule(10_001, 3_600)]).expect("JSON");
-        let years = Duration::from_secs(24 * 365 * 86_400);
-        let rules = own_rules(Some(&kept), years);
-        assert_eq!(carried_over(rules[0].since, rules[0].expires, NOW + years), (NOW + years, rules[0].expires));
-        assert_eq!(rules[0].expires.since(NOW + years), Duration::from_secs(3_600));
+    fn of_a_rule_no_more_is_left_than_when_the_clock_was_last_right() {
+        let kept = serde_json::to_string(&[rule(10_001, 3_600), rule(10_002, 6)]).expect("JSON");
+        let seen = NOW + Duration::from_secs(600);
+        let left = |machine: Timestamp| {
+            let rules = own_rules(Some(&kept), Behind::new(machine, seen)).into_iter();
+            rules
+                .map(|rule| carried_over(rule.since, rule.expires, machine).1.since(machine).as_secs())
+                .collect::<Vec<_>>()
+        };
+        // Two years behind, before there were guards, right, and 24 years ahead.
+        let years = |count: u32| Duration::from_secs(365 * 86_400) * count;
+        assert_eq!(left(NOW - years(2)), [3_000, 0]);
+        assert_eq!(left(Timestamp::from_seconds(1_000)), [3_000, 0]);
+        assert_eq!(left(NOW + Duration::from_secs(1_800)), [1_800, 0]);
+        assert_eq!(left(NOW + years(24)), [0, 0]);
     }
 
     #[test]

@@ -33,6 +33,7 @@ use crate::privacy::KeyStore;
 use crate::record::{Action, Actor, Record};
 use crate::source::shared::Shared;
 use operator::printable;
+use recorded::EndedOfLists;
 
 /// How often the queues are emptied. A worker's holds what it can hand down in as long.
 const TAKE_INTERVAL: Duration = Duration::from_millis(50);
@@ -141,6 +142,7 @@ pub struct Enforcer {
     is_gate_stale: bool,
     /// Who has gone beyond limits, still to be said.
     offences: Offences,
+    ended_of_lists: EndedOfLists,
     /// Whether the edge has not been told of the last changes.
     is_edge_stale: bool,
 }
@@ -167,6 +169,7 @@ impl Enforcer {
             is_kernel_stale: true,
             is_gate_stale: true,
             offences: Offences::default(),
+            ended_of_lists: EndedOfLists::default(),
             is_edge_stale: true,
             parts: {
                 parts.restored.sort_unstable_by_key(|ban| std::cmp::Reverse(ban.expires));
@@ -212,7 +215,7 @@ impl Enforcer {
                 expire_at = now + EXPIRE_INTERVAL;
                 // The gate sees for itself that a ban has ended.
                 let ended = self.bans.expire(now);
-                self.journal_ended(&ended);
+                self.journal_ended(&ended, now);
                 self.offences.tell(&self.parts.record);
                 self.proxied.expire(now);
             }
@@ -252,6 +255,7 @@ impl Enforcer {
         }
         let changed = self.note_changed();
         self.tell_record(&changed, self.parts.shared.clock.now());
+        self.journal_ended_of_lists();
         if self.parts.kernel.keep && !self.panicked {
             self.bring_into_line(self.parts.shared.clock.now());
             tracing::info!("the kernel's table stays, as [kernel] keep says; its entries end within ten minutes");

@@ -217,9 +217,9 @@ pub struct BanView {
     pub network: String,
     /// Whether it is a pseudonym.
     pub is_pseudonym: bool,
-    /// Since when.
+    /// Since when, in the machine's time.
     pub since: Timestamp,
-    /// Until when.
+    /// Until when, in the machine's time.
     pub expires: Timestamp,
     /// Who or what made it.
     pub cause: BanCause,

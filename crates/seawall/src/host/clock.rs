@@ -74,6 +74,13 @@ pub struct Step {
 }
 
 impl Step {
+    /// How far it has been set so far.
+    pub fn of(clock: &Clock) -> Self {
+        let mut step = Self::default();
+        step.follow(clock);
+        step
+    }
+
     /// Looks at the machine's clock, and says whether it has been set since it was last looked at.
     pub fn follow(&mut self, clock: &Clock) -> bool {
         let (machine, guard) = (wall_clock().as_micros().cast_signed(), clock.now().as_micros().cast_signed());
@@ -85,12 +92,6 @@ impl Step {
         is_set
     }
 
-    /// The same where what was written is to go on as if the machine's clock had not been so far ahead of it.
-    pub fn less(self, ahead: Duration) -> Self {
-        let ahead = i64::try_from(ahead.as_micros()).unwrap_or(i64::MAX);
-        Self { micros: self.micros.saturating_sub(ahead) }
-    }
-
     /// A moment of the guard's, as the machine's clock shows it.
     pub const fn to_machine(self, at: Timestamp) -> Timestamp {
         Timestamp::from_micros(at.as_micros().saturating_add_signed(self.micros))
@@ -99,6 +100,31 @@ impl Step {
     /// A moment as the machine's clock showed it, in the guard's time.
     pub const fn to_guard(self, at: Timestamp) -> Timestamp {
         Timestamp::from_micros(at.as_micros().saturating_add_signed(self.micros.saturating_neg()))
+    }
+}
+
+/// How far the machine's clock is behind the latest that it is known to have shown. A machine without a battery begins with the date that
+/// was last kept for it, or that its system was made on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Behind {
+    machine: Timestamp,
+    by: Duration,
+}
+
+impl Behind {
+    /// The clock shows one where it has shown the other.
+    pub fn new(machine: Timestamp, shown: Timestamp) -> Self {
+        Self { machine, by: shown.since(machine) }
+    }
+
+    /// The beginning and the end of what was made, as this clock would have shown them: what it shows as still to come was made by one
+    /// ahead of it, and no more is left of that than was when that one was last seen. What had ended by then is over. What was made before
+    /// the clock was set is of no known date, and stays as it is.
+    pub fn to_machine(self, since: Timestamp, expires: Timestamp) -> (Timestamp, Timestamp) {
+        if since <= self.machine || since < CLOCK_SET_MIN {
+            return (since, expires);
+        }
+        ((since - self.by).max(self.machine), expires - self.by)
     }
 }
 
@@ -132,6 +158,25 @@ mod tests {
         let machine = step.to_machine(early.now());
         assert!(wall_clock().since(machine) < STEP_MIN && machine.since(wall_clock()) < STEP_MIN);
         assert_eq!(step.to_guard(step.to_machine(early.now())).as_seconds(), early.now().as_seconds());
+    }
+
+    #[test]
+    fn a_clock_that_is_behind_gives_what_was_left_and_no_more() {
+        let hour = Duration::from_secs(3_600);
+        let (made, seen) = (Timestamp::from_seconds(1_700_000_000), Timestamp::from_seconds(1_700_000_600));
+        let left = |since: Timestamp, length: Duration, machine: Timestamp| {
+            let (since, expires) = Behind::new(machine, seen).to_machine(since, since + length);
+            carried_over(since, expires, machine).1.since(machine)
+        };
+        for machine in [Timestamp::from_seconds(9), CLOCK_SET_MIN, made - hour * 24 * 600, made - hour / 60] {
+            assert_eq!(left(made, hour, machine), hour * 5 / 6, "{machine}");
+            assert_eq!(left(made, hour / 10, machine), Duration::ZERO, "{machine}");
+        }
+        // Made by this clock, or by one that nobody believed.
+        assert_eq!(left(made, hour, made + hour / 60), hour * 59 / 60);
+        assert_eq!(left(made + hour * 200_000, hour, seen), hour);
+        // Made before it was set, in an earlier run.
+        assert_eq!(left(Timestamp::from_seconds(60), hour, Timestamp::from_seconds(9)), hour);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use seawall_engine::units::{Timestamp, counted};
 
 use super::addresses::Addresses;
 use super::micros;
-use crate::host::clock::{CLOCK_SET_MIN, Step};
+use crate::host::clock::{Behind, CLOCK_SET_MIN, Step};
 use crate::privacy::{Day, KeyStore};
 
 /// Writes and reads bans.
@@ -55,7 +55,13 @@ impl BanTable {
     }
 
     /// The bans that have not ended, of every day that was not read before and whose key can be had.
-    pub(super) fn read(&mut self, connection: &Connection, now: Timestamp, step: Step) -> rusqlite::Result<Vec<Ban>> {
+    pub(super) fn read(
+        &mut self,
+        connection: &Connection,
+        now: Timestamp,
+        behind: Behind,
+        step: Step,
+    ) -> rusqlite::Result<Vec<Ban>> {
         (self.unreadable, self.problem) = (0, None);
         let mut bans = Vec::new();
         for (day, proof) in days(connection)? {
@@ -65,7 +71,7 @@ impl BanTable {
             let why = match self.addresses.proof(day) {
                 Ok(Some(held)) if proof.as_deref() == Some(&held) => {
                     let before = bans.len();
-                    let rows = self.read_day(connection, (day, &held), now, step, &mut bans);
+                    let rows = self.read_day(connection, (day, &held), now, (behind, step), &mut bans);
                     if let Err(error) = rows {
                         bans.truncate(before);
                         return Err(error);
@@ -98,7 +104,7 @@ impl BanTable {
         connection: &Connection,
         (day, proof): (Day, &[u8]),
         now: Timestamp,
-        step: Step,
+        (behind, step): (Behind, Step),
         bans: &mut Vec<Ban>,
     ) -> rusqlite::Result<()> {
         let mut statement = connection.prepare(
@@ -109,11 +115,16 @@ impl BanTable {
         while let Some(row) = rows.next()? {
             let Some(network) = self.addresses.reveal(row.get(0)?, row.get(1)?, day, proof) else { continue };
             let Ok(cause) = serde_json::from_str::<BanCause>(&row.get::<_, String>(4)?) else { continue };
-            let at = |micros: i64| step.to_guard(Timestamp::from_micros(micros.unsigned_abs()));
+            let at = |micros: i64| Timestamp::from_micros(micros.unsigned_abs());
+            let written = at(row.get(2)?);
+            let (since, expires) = behind.to_machine(written, at(row.get(3)?));
+            if written >= CLOCK_SET_MIN && expires <= now {
+                continue;
+            }
             bans.push(Ban {
                 network,
-                since: at(row.get(2)?),
-                expires: at(row.get(3)?),
+                since: step.to_guard(since),
+                expires: step.to_guard(expires),
                 cause,
                 reason: row.get::<_, Option<String>>(5)?.map(Into::into),
             });
@@ -300,7 +311,7 @@ mod tests {
     }
 
     fn read(folder: &std::path::Path, connection: &Connection, at: Timestamp) -> Vec<String> {
-        let bans = table(folder).read(connection, at, Step::default()).expect("readable");
+        let bans = table(folder).read(connection, at, Behind::default(), Step::default()).expect("readable");
         bans.iter().map(|ban| ban.network.to_string()).collect()
     }
 
@@ -340,7 +351,7 @@ mod tests {
             || connection.query_row("SELECT count(*) FROM ban", [], |row| row.get::<_, u32>(0)).expect("a number");
         let mut bans = table(folder.path());
         for (at, expected) in [(NOON + DAY, 1), (NOON - 90 * DAY, 1), (Timestamp::from_seconds(9), 1)] {
-            assert_eq!(bans.read(&connection, at, Step::default()).expect("readable"), []);
+            assert_eq!(bans.read(&connection, at, Behind::default(), Step::default()).expect("readable"), []);
             assert!(bans.problem().is_some_and(|problem| problem.contains("1 ban written on ")));
             bans.forget(&connection, at).expect("room");
             assert_eq!(rows(), expected);

@@ -30,9 +30,8 @@ const JUST_NOW: Duration = Duration::from_secs(10);
 /// What is there for people to look at, with the column of its time.
 const HISTORY: [&str; 5] = ["journal", "decision", "minute", "hour", "ban_made"];
 
-/// Deletes what is older than it may get, and bans that have ended. Returns how many of these an operator had said: a guard that runs takes
-/// a ban out when it ends, so that they ended while none did.
-pub(super) fn delete_old(connection: &mut Connection, retention: &Retention, now: Timestamp) -> rusqlite::Result<u64> {
+/// Deletes what is older than it may get.
+pub(super) fn delete_old(connection: &mut Connection, retention: &Retention, now: Timestamp) -> rusqlite::Result<()> {
     let oldest = now.as_seconds().saturating_sub(86_400 * u64::from(retention.days));
     let transaction = connection.transaction()?;
     for table in HISTORY {
@@ -43,6 +42,13 @@ pub(super) fn delete_old(connection: &mut Connection, retention: &Retention, now
         };
         transaction.execute(&format!("DELETE FROM {table} WHERE at < ?"), params![oldest])?;
     }
+    transaction.commit()
+}
+
+/// Deletes bans that have ended. Returns how many of these an operator had said: a guard that runs takes a ban out when it ends, so that
+/// they ended while none did.
+pub(super) fn delete_ended(connection: &mut Connection, now: Timestamp) -> rusqlite::Result<u64> {
+    let transaction = connection.transaction()?;
     // What has ended just now may be still on its way here.
     let ended = micros(now - JUST_NOW);
     let operators = serde_json::to_string(&BanCause::Operator).unwrap_or_default();

@@ -288,6 +288,18 @@ pub struct Inbox {
     shared: Arc<Common>,
 }
 
+#[cfg(test)]
+impl Inbox {
+    /// What was handed over for the journal since this was last asked.
+    pub(crate) fn journalled(&self) -> Vec<(Action, String)> {
+        let line = |entry| match entry {
+            Entry::Journal { action, detail, .. } => Some((action, detail)),
+            _ => None,
+        };
+        self.received.try_iter().filter_map(line).collect()
+    }
+}
+
 /// Notes in the record of a guard that does not run what was done in its stead, by an operator. Where there is no record none is begun:
 /// it would belong to whoever says the command, and the guard could not write it.
 ///

@@ -1,6 +1,7 @@
 //! Reading the record, also while a guard writes it and when none runs.
 
 use std::path::Path;
+use std::time::Duration;
 
 use ipnet::IpNet;
 use rusqlite::{Connection, params};
@@ -9,8 +10,11 @@ use serde::{Deserialize, Serialize};
 
 use super::addresses::Addresses;
 use super::schema::{self, RecordError};
-use super::{Situation, path};
+use super::{Situation, micros, path};
 use crate::privacy::{Day, KeyStore};
+
+/// How far ahead of the reader's clock what was counted may be. What is further was written while the machine's showed another time.
+const AHEAD_MAX: Duration = Duration::from_secs(60);
 
 /// A line of the journal.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -107,7 +111,8 @@ impl Reader {
         Ok(Self { connection: schema::open_to_read(&path)?, path })
     }
 
-    /// The last `count` lines of the journal and of what was decided, oldest first. Whom one is about is told where the keys tell it.
+    /// The last `count` lines of the journal and of what was decided, in the order in which they were written, whatever dates the machine's
+    /// clock gave them. Whom one is about is told where the keys tell it.
     ///
     /// # Errors
     /// When it cannot be read.
@@ -116,15 +121,18 @@ impl Reader {
         let mut read = || -> rusqlite::Result<Vec<JournalLine>> {
             // The record of a guard that has not been started with this version names nobody apart.
             let layout = schema::layout(&self.connection)?;
-            let about = if schema::has_addresses_in_journal(layout) {
-                "address, length, journal.day, proof FROM journal LEFT JOIN day ON number = journal.day"
+            let (about, keys) = if schema::has_addresses_in_journal(layout) {
+                ("address, length, journal.day, proof", "LEFT JOIN day ON number = journal.day")
             } else {
-                "NULL, NULL, NULL, NULL FROM journal"
+                ("NULL, NULL, NULL, NULL", "")
             };
             let situations = if schema::has_situations_of_decisions(layout) { "before, after" } else { "NULL, NULL" };
+            let order = if schema::is_numbered_together(layout) { "id" } else { "at" };
             let mut statement = self.connection.prepare(&format!(
-                "SELECT at, actor, action, detail, before, after, {about} UNION ALL
-                 SELECT at, 'guard', kind, detail, {situations}, NULL, NULL, NULL, NULL FROM decision ORDER BY at DESC LIMIT ?",
+                "SELECT at, actor, action, detail, before, after, {about}, journal.{order} AS place
+                 FROM journal {keys} UNION ALL
+                 SELECT at, 'guard', kind, detail, {situations}, NULL, NULL, NULL, NULL, {order} FROM decision
+                 ORDER BY place DESC LIMIT ?",
             ))?;
             let situation = |text: Option<String>| text.and_then(|text| serde_json::from_str(&text).ok());
             let lines = statement.query_map(params![count], |row| {
@@ -155,15 +163,17 @@ impl Reader {
         Ok(lines)
     }
 
-    /// The counts of every minute or hour since a moment.
+    /// The counts of every minute or hour since a moment, until now.
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn traffic(&self, span: Span, since: Timestamp) -> Result<Vec<TrafficCount>, RecordError> {
+    pub fn traffic(&self, span: Span, since: Timestamp, now: Timestamp) -> Result<Vec<TrafficCount>, RecordError> {
         let read = || -> rusqlite::Result<Vec<TrafficCount>> {
-            let sql = format!("SELECT at, site, outcome, rule, requests FROM {} WHERE at >= ?", span.table());
+            let table = span.table();
+            let sql = format!("SELECT at, site, outcome, rule, requests FROM {table} WHERE at BETWEEN ? AND ?");
             let mut statement = self.connection.prepare(&sql)?;
-            let counts = statement.query_map(params![(since.as_seconds() / span.seconds()).cast_signed()], |row| {
+            let number = |at: Timestamp| (at.as_seconds() / span.seconds()).cast_signed();
+            let counts = statement.query_map(params![number(since), number(now + AHEAD_MAX)], |row| {
                 Ok(TrafficCount {
                     at: row.get::<_, i64>(0)?.unsigned_abs().saturating_mul(span.seconds()),
                     site: row.get(1)?,
@@ -177,16 +187,15 @@ impl Reader {
         read().map_err(|error| self.failed(error))
     }
 
-    /// What was decided about rules since a moment: that each went into force, or up a step.
+    /// What was decided about rules since a moment, until now: that each went into force, or up a step.
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn rule_decisions(&self, since: Timestamp) -> Result<Vec<RuleDecision>, RecordError> {
+    pub fn rule_decisions(&self, since: Timestamp, now: Timestamp) -> Result<Vec<RuleDecision>, RecordError> {
         let read = || -> rusqlite::Result<Vec<RuleDecision>> {
-            let sql = "SELECT at, detail FROM decision WHERE kind = 'rule-enforced' AND at >= ?";
+            let sql = "SELECT at, detail FROM decision WHERE kind = 'rule-enforced' AND at BETWEEN ? AND ?";
             let mut statement = self.connection.prepare(sql)?;
-            let since = i64::try_from(since.as_micros()).unwrap_or(i64::MAX);
-            let mut rows = statement.query(params![since])?;
+            let mut rows = statement.query(params![micros(since), micros(now + AHEAD_MAX)])?;
             let mut decisions = Vec::new();
             while let Some(row) = rows.next()? {
                 let detail: String = row.get(1)?;
@@ -201,17 +210,17 @@ impl Reader {
         read().map_err(|error| self.failed(error))
     }
 
-    /// Every ban that was made, with whom it was about where the keys still tell it.
+    /// Every ban that was made until now, with whom it was about where the keys still tell it.
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn bans_made(&self, keys: KeyStore) -> Result<RecordedBans, RecordError> {
+    pub fn bans_made(&self, keys: KeyStore, now: Timestamp) -> Result<RecordedBans, RecordError> {
         let mut addresses = Addresses::new(keys);
         let mut read = || -> rusqlite::Result<RecordedBans> {
             let mut statement = self.connection.prepare(
-                "SELECT at, address, length, day, proof FROM ban_made LEFT JOIN day ON number = day ORDER BY at",
+                "SELECT at, address, length, day, proof FROM ban_made LEFT JOIN day ON number = day WHERE at <= ? ORDER BY at",
             )?;
-            let mut rows = statement.query([])?;
+            let mut rows = statement.query(params![micros(now + AHEAD_MAX)])?;
             let mut made = RecordedBans::default();
             while let Some(row) = rows.next()? {
                 let (hidden, length) = (row.get(1)?, row.get(2)?);

@@ -50,7 +50,19 @@ const MIGRATIONS: &[&str] = &[
      ALTER TABLE decision ADD COLUMN after TEXT;
      -- What was counted since a start is told by the counts of the minutes and hours, over every start.
      DELETE FROM state WHERE name = 'counters';",
+    // What was done and what was decided are numbered together, in the order in which they were written.
+    "CREATE TABLE numbered AS
+         SELECT of, id, (SELECT max(id) FROM (SELECT id FROM journal UNION ALL SELECT id FROM decision))
+             + row_number() OVER (ORDER BY at, id) AS number
+         FROM (SELECT 'journal' AS of, id, at FROM journal UNION ALL SELECT 'decision', id, at FROM decision);
+     UPDATE journal SET id = number FROM numbered WHERE of = 'journal' AND numbered.id = journal.id;
+     UPDATE decision SET id = number FROM numbered WHERE of = 'decision' AND numbered.id = decision.id;
+     DROP TABLE numbered;",
 ];
+
+/// The number of the next line of the journal or decision.
+pub(super) const NEXT_NUMBER: &str =
+    "(SELECT 1 + max((SELECT coalesce(max(id), 0) FROM journal), (SELECT coalesce(max(id), 0) FROM decision)))";
 
 /// Why the record cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -218,6 +230,11 @@ pub(super) const fn has_addresses_in_journal(layout: usize) -> bool {
 /// Whether decisions of this layout say how the traffic was.
 pub(super) const fn has_situations_of_decisions(layout: usize) -> bool {
     layout >= 4
+}
+
+/// Whether the journal and the decisions of this layout are numbered together.
+pub(super) const fn is_numbered_together(layout: usize) -> bool {
+    layout >= 5
 }
 
 /// Looks through the file as it is on the disk.

@@ -19,7 +19,7 @@ use super::bans::BanTable;
 use super::schema::{self, RecordError, Seen};
 use super::{Action, Actor, Entry, Inbox, bounds};
 use crate::config::Retention;
-use crate::host::clock::{Clock, Step};
+use crate::host::clock::{Behind, Clock, Step};
 use crate::privacy::{Day, KeyError, KeyStore};
 use after::Waiting;
 use batch::Failed;
@@ -53,8 +53,8 @@ pub struct Late {
     pub bans: Vec<Ban>,
     /// The values by name; none when they had been read before.
     pub values: Option<BTreeMap<String, String>>,
-    /// How far the machine's clock is wrongly ahead of the times in the values.
-    pub ahead: Duration,
+    /// How far the machine's clock is behind the times in the values.
+    pub behind: Behind,
 }
 
 /// How the keys are opened.
@@ -179,9 +179,9 @@ impl Writer {
         self.values.get(name).map(|(_, value)| value.clone())
     }
 
-    /// How far the machine's clock is ahead of what the file held, where that must be wrong: for as long is in force what was in force.
-    pub fn ahead(&self) -> Duration {
-        self.present.ahead(self.step.to_machine(self.clock.now()))
+    /// How far the machine's clock is behind the times in the values.
+    pub fn behind(&self) -> Behind {
+        self.present.behind(self.step.to_machine(self.clock.now()))
     }
 
     /// Whether it is known what the file held.
@@ -324,7 +324,7 @@ impl Writer {
             if let Bans::Kept(bans) = &mut self.bans {
                 bans.begin_anew();
                 // What it holds is over: in its place comes what is in force.
-                bans.read(&connection, self.step.to_machine(self.clock.now()), self.step)?;
+                bans.read(&connection, self.step.to_machine(self.clock.now()), Behind::default(), self.step)?;
             }
             self.waiting.clear();
             self.inbox.shared.want_bans();
@@ -369,8 +369,8 @@ impl Writer {
             self.present = Present::read(connection)?;
         }
         let machine = self.step.to_machine(now);
-        let ahead = self.present.ahead(machine);
-        let mut late = Late { ahead, ..Late::default() };
+        let behind = self.present.behind(machine);
+        let mut late = Late { behind, ..Late::default() };
         if !schema::is_known(schema::layout(connection)?) {
             // There is nothing in it yet, or it is of a later version and will be set aside.
             late.values = (!self.is_read).then(BTreeMap::new);
@@ -378,7 +378,7 @@ impl Writer {
             return Ok(late);
         }
         if let Bans::Kept(bans) = &mut self.bans {
-            late.bans = bans.read(connection, machine - ahead, self.step.less(ahead))?;
+            late.bans = bans.read(connection, machine, behind, self.step)?;
         }
         if !self.is_read {
             let values = batch::read_values(connection, self.step)?;
@@ -410,12 +410,15 @@ impl Writer {
         if now >= self.trim_at {
             self.trim_at = now + TRIM_INTERVAL;
             let machine = self.step.to_machine(now);
+            let ended = bounds::delete_ended(connection, machine)?;
+            if ended > 0 {
+                let text = format!("{} by hand, while no guard ran", counted(ended, "ban"));
+                add_to_journal(connection, machine, Actor::Guard, Action::Expire, &text)?;
+            }
+            // A guard without traffic writes nothing else, and was there all the same.
+            self.present.write(connection)?;
             if self.is_date_believed {
-                let ended = bounds::delete_old(connection, &self.retention, machine)?;
-                if ended > 0 {
-                    let text = format!("{} by hand, while no guard ran", counted(ended, "ban"));
-                    add_to_journal(connection, machine, Actor::Guard, Action::Expire, &text)?;
-                }
+                bounds::delete_old(connection, &self.retention, machine)?;
                 if let Bans::Kept(bans) = &mut self.bans {
                     bans.forget(connection, machine)?;
                 }

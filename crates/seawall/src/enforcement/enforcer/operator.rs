@@ -14,6 +14,7 @@ use super::super::never::{self, Entry};
 use super::super::orders::{BanRequest, BanView, Banned, Confirmed, NeverBanView, Order, Unbannable, seconds};
 use super::super::unconfirmed::{Confirming, Pending, Undoing, Undone};
 use super::{Enforcer, guarded};
+use crate::host::clock::Step;
 use crate::networks::Networks;
 use crate::privacy::{Cipher, Day, Scheme};
 use crate::record::{Action, Actor};
@@ -207,7 +208,7 @@ impl Enforcer {
         gone
     }
 
-    /// Bans as they are shown.
+    /// Bans as they are shown, in the machine's time: whoever reads them has its clock.
     pub(super) fn views<'b>(
         &self,
         bans: impl Iterator<Item = &'b Ban>,
@@ -215,6 +216,7 @@ impl Enforcer {
         now: Timestamp,
     ) -> Vec<BanView> {
         let cipher = self.cipher(now);
+        let step = Step::of(&self.parts.shared.clock);
         let settings = self.parts.shared.settings.load();
         let view = |ban: &Ban| {
             let is_given = !ban.cause.is_guards();
@@ -225,8 +227,8 @@ impl Enforcer {
                     None => shown_network(ban.network),
                     Some(pseudonym) => pseudonym.unwrap_or_else(|| format!("(a /{})", ban.network.prefix_len())),
                 },
-                since: ban.since,
-                expires: ban.expires,
+                since: step.to_machine(ban.since),
+                expires: step.to_machine(ban.expires),
                 cause: ban.cause,
                 reason: ban.reason.as_deref().map(str::to_owned),
                 country: country(&settings.networks, ban.network),

@@ -14,6 +14,17 @@ use crate::record::{Action, Actor};
 /// A ban of a client by a rule that lasts at least this long is put into the record; all others are.
 const RECORDED_MIN: Duration = Duration::from_secs(60);
 
+/// How long bans of lists that end are counted before it is said, unless none is left: the entries of a list may each have an end of
+/// their own.
+const LISTS_TOLD_INTERVAL: Duration = Duration::from_secs(3_600);
+
+/// The bans of lists that have ended and of which the journal does not know yet.
+#[derive(Debug, Default)]
+pub(super) struct EndedOfLists {
+    count: u64,
+    tell_at: Timestamp,
+}
+
 impl Enforcer {
     /// Takes up the bans of before a restart. What goes on as it was is not written anew.
     pub(super) fn restore(&mut self, now: Timestamp) {
@@ -61,20 +72,37 @@ impl Enforcer {
     }
 
     /// Puts into the journal which bans that somebody said have ended. Those of the guard come and go by the thousand in a flood.
-    pub(super) fn journal_ended(&self, ended: &[Ban]) {
-        for (cause, whose) in [(BanCause::Operator, "by hand"), (BanCause::Import, "of lists")] {
-            let of_these: Vec<&Ban> = ended.iter().filter(|ban| ban.cause == cause).collect();
-            match of_these.as_slice() {
-                [] => {}
-                [one] if cause == BanCause::Operator => {
-                    let reason = one.reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
-                    self.parts.record.journal_about(one.network, Actor::Guard, Action::Expire, reason);
-                }
-                _ => {
-                    let text = format!("{} {whose}", counted(of_these.len() as u64, "ban"));
-                    self.parts.record.journal(Actor::Guard, Action::Expire, text);
-                }
+    pub(super) fn journal_ended(&mut self, ended: &[Ban], now: Timestamp) {
+        let by_hand: Vec<&Ban> = ended.iter().filter(|ban| ban.cause == BanCause::Operator).collect();
+        match by_hand.as_slice() {
+            [] => {}
+            [one] => {
+                let reason = one.reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
+                self.parts.record.journal_about(one.network, Actor::Guard, Action::Expire, reason);
             }
+            _ => {
+                let text = format!("{} by hand", counted(by_hand.len() as u64, "ban"));
+                self.parts.record.journal(Actor::Guard, Action::Expire, text);
+            }
+        }
+        let is_of_list = |ban: &Ban| ban.cause == BanCause::Import;
+        let of_lists = ended.iter().filter(|ban| is_of_list(ban)).count() as u64;
+        if of_lists > 0 && self.ended_of_lists.count == 0 {
+            self.ended_of_lists.tell_at = now + LISTS_TOLD_INTERVAL;
+        }
+        self.ended_of_lists.count += of_lists;
+        let was_last = of_lists > 0 && !self.bans.iter().any(is_of_list);
+        if was_last || now >= self.ended_of_lists.tell_at {
+            self.journal_ended_of_lists();
+        }
+    }
+
+    /// Puts into the journal how many bans of lists have ended since that was last said.
+    pub(super) fn journal_ended_of_lists(&mut self) {
+        let count = std::mem::take(&mut self.ended_of_lists.count);
+        if count > 0 {
+            let text = format!("{} of lists", counted(count, "ban"));
+            self.parts.record.journal(Actor::Guard, Action::Expire, text);
         }
     }
 

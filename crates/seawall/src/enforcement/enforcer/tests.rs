@@ -5,8 +5,8 @@ use tokio::sync::oneshot;
 use super::super::orders::{BanRequest, Banned, Enforcement, UnbanRequest, Unbanned};
 use super::*;
 use crate::config::{Config, KernelUse};
-use crate::host::clock::Clock;
-use crate::record::{Inbox, Measure, Situation};
+use crate::host::clock::{Clock, wall_clock};
+use crate::record::{Action, Inbox, Measure, Situation};
 use crate::source::proxy::settings::Settings;
 
 /// An enforcer, and what has to outlive it.
@@ -14,7 +14,7 @@ struct Set {
     enforcer: Enforcer,
     now: Timestamp,
     _folder: tempfile::TempDir,
-    _inbox: Inbox,
+    inbox: Inbox,
 }
 
 impl Set {
@@ -24,7 +24,11 @@ impl Set {
 
     /// As after a restart with these bans.
     fn restored(entries_max: usize, restored: Vec<Ban>) -> Self {
-        let (folder, clock) = (tempfile::tempdir().expect("a folder"), Clock::start());
+        Self::of_clock(entries_max, restored, Clock::start())
+    }
+
+    fn of_clock(entries_max: usize, restored: Vec<Ban>, clock: Clock) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
         let mut config = Config::default();
         (config.kernel.usage, config.kernel.entries_max) = (KernelUse::Never, entries_max);
         let settings = Settings::new(&config, 100).expect("settings");
@@ -50,7 +54,7 @@ impl Set {
         };
         let mut enforcer = Enforcer::new(parts);
         enforcer.publish_gate();
-        Self { enforcer, now: clock.now(), _folder: folder, _inbox: inbox }
+        Self { enforcer, now: clock.now(), _folder: folder, inbox }
     }
 
     /// As the thread does with an order that nobody waits for.
@@ -328,4 +332,36 @@ fn whose_bans_gave_way_to_what_is_not_confirmed_is_banned_again() {
 fn no_port_of_ssh_is_guarded_for_being_named() {
     assert_eq!(guarded(&[80, 443], &[8443, 2222], &[2222]), BTreeSet::from([80, 443, 8443]));
     assert_eq!(guarded(&[80], &[], &[22]), BTreeSet::from([80]));
+}
+
+#[test]
+fn of_a_list_whose_entries_end_one_by_one_a_line_an_hour_says_so() {
+    let mut set = Set::new(100);
+    let start = set.now;
+    for (host, length) in [(1, 10), (2, 20), (3, 5_000), (4, 5_010)] {
+        let ban = ban(&format!("203.0.113.{host}/32"), start, BanCause::Import);
+        set.enforcer.take(Ban { expires: start + seconds(length), ..ban });
+    }
+    set.inbox.journalled();
+    let mut at = |time: u64| {
+        let ended = set.enforcer.bans.expire(start + seconds(time));
+        set.enforcer.journal_ended(&ended, start + seconds(time));
+        set.inbox.journalled()
+    };
+    let line = |text: &str| vec![(Action::Expire, text.to_owned())];
+    assert_eq!((at(9), at(10), at(20), at(3_609)), (vec![], vec![], vec![], vec![]));
+    assert_eq!((at(3_610), at(3_611)), (line("2 bans of lists"), vec![]));
+    // Nothing more is to come than what ends last.
+    assert_eq!((at(5_000), at(5_010), at(9_999)), (vec![], line("2 bans of lists"), vec![]));
+}
+
+#[test]
+fn bans_are_shown_in_the_time_of_a_clock_that_was_set() {
+    let early = Clock::anchored(Timestamp::from_seconds(1_000));
+    let mut set = Set::of_clock(10, Vec::new(), early);
+    set.enforcer.take(ban("192.0.2.7/32", set.now, BanCause::Operator));
+    let bans = set.ask(|done| Order::List(false, done));
+    let left = bans[0].expires.since(wall_clock()).as_secs();
+    assert!((3_590..=3_600).contains(&left), "{left} s");
+    assert_eq!(bans[0].expires.since(bans[0].since), seconds(3_600));
 }

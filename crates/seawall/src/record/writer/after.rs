@@ -35,7 +35,7 @@ pub(super) struct Waiting {
     groups: VecDeque<Group>,
 }
 
-/// Entries of one table, written one after the other.
+/// Entries of one table, of those that are numbered from the first to the last.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Group {
     table: &'static str,
@@ -146,9 +146,8 @@ impl Written {
 
     fn wait(&mut self, table: &'static str, id: i64, due: Timestamp) {
         // The first of a second says when, so that no group goes on and on.
-        let is_same = |group: &&mut Group| {
-            group.table == table && group.last + 1 == id && group.due.as_seconds() == due.as_seconds()
-        };
+        let is_same =
+            |group: &&mut Group| group.table == table && group.last < id && group.due.as_seconds() == due.as_seconds();
         match self.groups.iter_mut().rev().find(|group| group.table == table).filter(is_same) {
             Some(group) => group.last = id,
             None => self.groups.push(Group { table, first: id, last: id, due }),

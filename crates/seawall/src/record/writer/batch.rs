@@ -6,7 +6,7 @@ use rusqlite::{Connection, params};
 use seawall_engine::units::Timestamp;
 
 use super::super::bans::number;
-use super::super::schema::is_damage;
+use super::super::schema::{NEXT_NUMBER, is_damage};
 use super::super::unwritten::Unwritten;
 use super::super::{Action, Actor, Entry, micros, name};
 use super::after::{Written, json};
@@ -114,22 +114,26 @@ impl Writer {
         for entry in batch {
             match entry {
                 Entry::Journal { moment, actor, action, network, detail } => {
-                    let sql = "INSERT INTO journal (at, actor, action, detail, before, address, length, day)
-                               VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
+                    let sql = format!(
+                        "INSERT INTO journal (id, at, actor, action, detail, before, address, length, day)
+                         VALUES ({NEXT_NUMBER}, ?, ?, ?, ?, ?, ?, ?, ?)"
+                    );
                     let hidden = network.zip(bans.as_mut()).and_then(|(network, bans)| bans.hide(network, today));
                     let length = network.map(|network| network.prefix_len());
                     let day = hidden.map(|_| number(today));
                     let (at, before) = (micros(step.to_machine(moment.at)), json(&moment.before));
                     let values = params![at, name(actor), name(action), detail, before, hidden, length, day];
-                    transaction.prepare_cached(sql)?.execute(values)?;
+                    transaction.prepare_cached(&sql)?.execute(values)?;
                     written.add("journal", transaction.last_insert_rowid(), moment.at);
                 }
                 Entry::Decision { event, before, evidence } => {
-                    let sql = "INSERT INTO decision (at, kind, detail, before, evidence) VALUES (?, ?, ?, ?, ?)";
+                    let sql = format!(
+                        "INSERT INTO decision (id, at, kind, detail, before, evidence) VALUES ({NEXT_NUMBER}, ?, ?, ?, ?, ?)"
+                    );
                     let evidence = evidence.as_ref().and_then(|evidence| serde_json::to_string(evidence).ok());
                     let at = micros(step.to_machine(event.at));
                     let values = params![at, name(&event.kind), event.text, json(before), evidence];
-                    transaction.prepare_cached(sql)?.execute(values)?;
+                    transaction.prepare_cached(&sql)?.execute(values)?;
                     written.add("decision", transaction.last_insert_rowid(), event.at);
                 }
                 Entry::Minute { minute, counts } => {
@@ -199,8 +203,8 @@ pub(in crate::record) fn add_to_journal(
     action: Action,
     detail: &str,
 ) -> rusqlite::Result<()> {
-    let sql = "INSERT INTO journal (at, actor, action, detail) VALUES (?, ?, ?, ?)";
-    connection.execute(sql, params![micros(at), name(&actor), name(&action), detail]).map(|_| ())
+    let sql = format!("INSERT INTO journal (id, at, actor, action, detail) VALUES ({NEXT_NUMBER}, ?, ?, ?, ?)");
+    connection.execute(&sql, params![micros(at), name(&actor), name(&action), detail]).map(|_| ())
 }
 
 /// Writes all values.

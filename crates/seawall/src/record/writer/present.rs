@@ -1,6 +1,6 @@
 //! Which date the record believes. A machine's clock may be far ahead, for a minute at its start, say, when the battery of its clock is
-//! empty; what is deleted by age would be gone for good. A date is believed when it follows on what the record has seen, or once it has
-//! stood for a while.
+//! empty; what is deleted by age would be gone for good. A date is believed unless it is far ahead of what the record has seen, and then
+//! once it has stood for a while. One that is behind deletes too little at worst, and says nothing of the date that it is.
 
 use std::time::Duration;
 
@@ -8,24 +8,22 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use seawall_engine::units::Timestamp;
 
 use super::super::micros;
-use crate::host::clock::CLOCK_SET_MIN;
+use crate::host::clock::{Behind, CLOCK_SET_MIN};
 
 /// The name of the latest date that was believed, among the values that are kept. Its time is all it says.
 pub(super) const NAME: &str = "present";
 
-/// A date is doubted that is further ahead of the last one.
-const AHEAD_MAX: Duration = Duration::from_secs(86_400);
+/// A date is doubted that is further ahead of the last one: few machines are off for longer than a week.
+const AHEAD_MAX: Duration = Duration::from_secs(8 * 86_400);
 
 /// How long it is: a clock that is to be set over the network has been by then.
 const DOUBTED_FOR: Duration = Duration::from_secs(3_600);
 
-/// From so far ahead on it is taken for wrong until then, and what was in force goes on: few machines are off for as long.
-const WRONG_MIN: Duration = Duration::from_secs(30 * 86_400);
-
 /// The date that is believed.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Present {
-    /// The latest that was, in the machine's time; none before anything was written.
+    /// The latest that was, in the machine's time; none before anything was written. It never steps back: it is what the present date is
+    /// at least, whatever the machine's clock begins with.
     seen: Option<Timestamp>,
     /// Since when the present one is not, in the guard's time.
     doubted: Option<Timestamp>,
@@ -49,22 +47,23 @@ impl Present {
         self.seen
     }
 
-    /// How far ahead of what the record has seen this date is, where it is so far that it must be wrong.
-    pub(super) fn ahead(&self, machine: Timestamp) -> Duration {
-        self.seen.map(|seen| machine.since(seen)).filter(|ahead| *ahead > WRONG_MIN).unwrap_or_default()
+    /// How far the machine's clock is behind what the record has seen.
+    pub(super) fn behind(&self, machine: Timestamp) -> Behind {
+        Behind::new(machine, self.seen.unwrap_or(machine))
     }
 
     /// Looks at the date, and says whether it is believed.
     pub(super) fn follow(&mut self, machine: Timestamp, now: Timestamp) -> bool {
         if machine < CLOCK_SET_MIN {
             // There is no clock yet, and nothing to be learnt from it.
+            self.doubted = None;
             return false;
         }
         let is_near = self.seen.is_none_or(|seen| machine.since(seen) <= AHEAD_MAX);
         if !is_near && now.since(*self.doubted.get_or_insert(now)) < DOUBTED_FOR {
             return false;
         }
-        (self.seen, self.doubted) = (Some(machine), None);
+        (self.seen, self.doubted) = (self.seen.max(Some(machine)), None);
         true
     }
 
@@ -72,13 +71,9 @@ impl Present {
     pub(super) fn problem(&self, machine: Timestamp) -> Option<String> {
         let (seen, _) = self.seen.zip(self.doubted)?;
         let days = machine.since(seen).as_secs() / 86_400;
-        let goes_on = match self.ahead(machine) {
-            Duration::ZERO => "",
-            _ => ", and bans and rules go on for as long as was left of them then",
-        };
         Some(format!(
             "the machine's clock is {days} days ahead of what was written last: nothing is deleted for its age until it is set back or has \
-             stood so for an hour{goes_on}"
+             stood so for an hour"
         ))
     }
 

@@ -1,4 +1,4 @@
-//! What a machine's clock that is far ahead must not take: history, keys, and what is in force.
+//! What a machine's clock that is wrong must not do: take history and keys, or bring back what has ended.
 
 use super::*;
 
@@ -44,34 +44,124 @@ fn written() -> tempfile::TempDir {
 }
 
 #[test]
-fn a_clock_that_is_far_ahead_for_a_minute_deletes_nothing() {
+fn a_clock_that_is_far_ahead_for_a_minute_deletes_no_history_and_no_key() {
     let folder = written();
     let key = folder.path().join(format!("keys/{}.key", Day::of(NOW)));
-    {
-        let (record, mut writer, bans) = start(folder.path(), AHEAD);
-        // What was in force goes on for as long as was left of it.
-        let left = bans.iter().map(|ban| ban.expires.since(AHEAD).as_secs()).collect::<Vec<_>>();
-        assert!(matches!(left.as_slice(), [2_990..=3_010]), "{left:?}");
-        assert!(writer.ahead() > 20 * 365 * DAY);
-        record.journal(Actor::Guard, Action::Start, String::new());
+    for start_at in [AHEAD, AHEAD + Duration::from_secs(3_100)] {
+        let (record, mut writer, bans) = start(folder.path(), start_at);
+        // By that clock it has ended, which is the safe side.
+        assert_eq!(bans, []);
+        record.journal(Actor::Guard, Action::Start, "in 2050".to_owned());
         for seconds in [0, 600, 3_000] {
-            write(&mut writer, AHEAD + Duration::from_secs(seconds));
+            write(&mut writer, start_at + Duration::from_secs(seconds));
         }
         assert!(key.exists() && decisions(folder.path()) == 1);
         writer.tell_status();
         let problem = record.status().problem.expect("it is said");
-        assert!(problem.contains("days ahead of what was written last") && problem.contains("bans and rules go on"));
-        // And the same with the next start.
-        let (_, writer, bans) = start(folder.path(), AHEAD + Duration::from_secs(3_100));
-        assert!(bans.len() == 1 && writer.ahead() > 20 * 365 * DAY);
+        assert!(problem.contains("days ahead of what was written last"), "{problem}");
     }
     // Then it is right again.
-    let (record, mut writer, bans) = start(folder.path(), NOW + Duration::from_secs(1_200));
-    assert_eq!(bans, [ban("192.0.2.7/32", NOW, 3_600)]);
-    write(&mut writer, NOW + Duration::from_secs(1_200));
+    let right = NOW + Duration::from_secs(1_200);
+    let (record, mut writer, bans) = start(folder.path(), right);
+    assert_eq!(bans, []);
+    record.journal(Actor::Guard, Action::Start, "right again".to_owned());
+    write(&mut writer, right);
     writer.tell_status();
     assert_eq!((record.status().problem, decisions(folder.path())), (None, 1));
     assert!(key.exists());
+    // What was written meanwhile is not what was done last.
+    let reader = Reader::open(folder.path()).expect("a record");
+    let last =
+        |count| reader.journal(count, None).expect("lines").into_iter().map(|line| line.detail).collect::<Vec<_>>();
+    assert_eq!(last(1), ["right again"]);
+    assert_eq!(last(9), ["R1", "in 2050", "1 ban by hand, while no guard ran", "in 2050", "right again"]);
+}
+
+#[test]
+fn what_was_counted_while_the_clock_was_ahead_is_in_no_report() {
+    let folder = written();
+    for at in [AHEAD, NOW] {
+        let (record, mut writer, _) = start(folder.path(), at);
+        let counts = vec![MinuteCount { site: "example".into(), outcome: "served", rule: None, requests: 2.0 }];
+        record.minute(at.as_seconds() / 60, counts);
+        record.decision(&Event { at, kind: EventKind::RuleEnforced, text: "R2".to_owned() }, None);
+        record.bans_made(vec![("192.0.2.7/32".parse().expect("a network"), at)]);
+        write(&mut writer, at);
+    }
+    let reader = Reader::open(folder.path()).expect("a record");
+    // The last minute may be a part of one, and the clock a little behind.
+    let now = NOW - Duration::from_secs(30);
+    for span in [Span::Minute, Span::Hour] {
+        let counted = reader.traffic(span, NOW - DAY, now).expect("counts");
+        assert_eq!(counted.iter().map(|count| count.at / 3_600).collect::<Vec<_>>(), [NOW.as_seconds() / 3_600]);
+    }
+    assert_eq!(reader.rule_decisions(NOW - DAY, now).expect("decisions").len(), 2);
+    let keys = KeyStore::open(folder.path(), 7).expect("keys");
+    let made = reader.bans_made(keys, now).expect("bans");
+    assert_eq!(made.bans.len() as u64 + made.keyless, 1);
+}
+
+#[test]
+fn a_machine_that_begins_years_back_brings_no_ban_back_and_is_believed_once_it_is_right() {
+    let folder = written();
+    {
+        // Another had ended before the guard did, which could not write that any more.
+        let (record, mut writer, _) = start(folder.path(), NOW + Duration::from_secs(600));
+        record.ban(&ban("192.0.2.8/32", NOW, 300));
+        let batch: Vec<Entry> = writer.inbox.received.try_iter().collect();
+        writer.follow_date(NOW + Duration::from_secs(600)).expect("room");
+        writer.write(&batch, NOW + Duration::from_secs(600)).expect("room");
+    }
+    for years in [2_u32, 1] {
+        let back = NOW - 365 * DAY * years;
+        let (record, mut writer, bans) = start(folder.path(), back);
+        // Of the one that goes on as much is left as when the date was last known, not the whole.
+        let left = bans.iter().map(|ban| (ban.network.to_string(), ban.expires.since(back).as_secs()));
+        assert_eq!(left.collect::<Vec<_>>(), [("192.0.2.7/32".to_owned(), 3_000)]);
+        record.journal(Actor::Guard, Action::Start, String::new());
+        write(&mut writer, back);
+        assert_eq!(writer.present.seen(), Some(NOW + Duration::from_secs(600)));
+        // The network has set it.
+        let right = NOW + Duration::from_secs(7_200);
+        writer.follow_date(right).expect("room");
+        writer.tell_status();
+        assert_eq!((writer.is_date_believed, record.status().problem), (true, None));
+    }
+    let (_record, _writer, bans) = start(folder.path(), NOW + Duration::from_secs(7_260));
+    assert_eq!(bans, []);
+}
+
+#[test]
+fn a_ban_that_has_ended_stays_so_with_every_start_while_the_date_is_doubted() {
+    for days in [9, 40] {
+        let folder = written();
+        for minutes in [0, 10, 20, 30] {
+            let now = NOW + days * DAY + Duration::from_secs(60 * minutes);
+            let (record, mut writer, bans) = start(folder.path(), now);
+            assert_eq!(bans, [], "{days} days, {minutes} minutes");
+            record.journal(Actor::Guard, Action::Start, String::new());
+            write(&mut writer, now);
+            assert!(!writer.is_date_believed);
+        }
+    }
+}
+
+#[test]
+fn a_weekend_is_no_wrong_date_nor_is_a_week_without_traffic() {
+    let problem = |folder: &Path, at: Timestamp| {
+        let (record, mut writer, _) = start(folder, at);
+        write(&mut writer, at);
+        writer.tell_status();
+        record.status().problem
+    };
+    for (days, is_said) in [(2, false), (7, false), (9, true)] {
+        let folder = written();
+        assert_eq!(problem(folder.path(), NOW + days * DAY).is_some(), is_said, "{days} days");
+    }
+    let folder = written();
+    for days in [6, 12, 18] {
+        assert_eq!(problem(folder.path(), NOW + days * DAY), None, "{days} days");
+    }
 }
 
 #[test]
@@ -96,11 +186,11 @@ fn a_date_is_believed_that_follows_on_what_was_seen_or_stays() {
 
 #[test]
 fn a_ban_that_has_ended_while_the_machine_was_off_has_ended() {
-    for days in [1, 7, 29] {
+    for days in [1, 7, 29, 400] {
         let folder = written();
         let now = NOW + days * DAY;
         let (_record, mut writer, bans) = start(folder.path(), now);
-        assert_eq!((bans, writer.ahead()), (Vec::new(), Duration::ZERO), "{days} days");
+        assert_eq!(bans, [], "{days} days");
         // Which the journal says once.
         for seconds in [0, 3_601, 7_202] {
             write(&mut writer, now + Duration::from_secs(seconds));

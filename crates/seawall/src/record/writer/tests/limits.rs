@@ -62,7 +62,7 @@ fn bans_made_whose_key_is_gone_are_counted() {
     };
     let read = || {
         let keys = KeyStore::open(folder.path(), 7).expect("keys");
-        let made = Reader::open(folder.path()).and_then(|reader| reader.bans_made(keys)).expect("a record");
+        let made = Reader::open(folder.path()).and_then(|reader| reader.bans_made(keys, now)).expect("a record");
         (made.bans.len(), made.keyless)
     };
     made(2);

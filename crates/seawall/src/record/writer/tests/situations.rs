@@ -170,3 +170,35 @@ fn the_journal_of_an_earlier_version_is_shown_without() {
     let timed = Timed::start(folder.path(), after(60));
     assert_eq!(timed.shown(), [(None, None)]);
 }
+
+#[test]
+fn the_lines_of_an_earlier_version_come_in_the_order_of_their_dates_and_new_ones_after_them() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let timed = Timed::start(folder.path(), START);
+    drop(timed);
+    let connection = Connection::open(crate::record::path(folder.path())).expect("a database");
+    let number = |at: u64| crate::record::micros(after(at));
+    for (id, at) in [(1, 10), (2, 30), (3, 50)] {
+        let line = "INSERT INTO journal (id, at, actor, action, detail) VALUES (?, ?, 'guard', 'start', ?)";
+        connection.execute(line, rusqlite::params![id, number(at), at.to_string()]).expect("room");
+        let line = "INSERT INTO decision (id, at, kind, detail) VALUES (?, ?, 'rule-enforced', ?)";
+        connection.execute(line, rusqlite::params![id + 1, number(at + 10), (at + 10).to_string()]).expect("room");
+    }
+    connection.execute_batch("PRAGMA user_version = 4").expect("room");
+    drop(connection);
+    let shown = |count| -> Vec<String> {
+        let lines = Reader::open(folder.path()).and_then(|reader| reader.journal(count, None)).expect("lines");
+        lines.into_iter().map(|line| line.detail).collect()
+    };
+    let before = ["10", "20", "30", "40", "50", "60"];
+    assert_eq!(shown(9), before);
+    // What is written next is the last, whatever its date.
+    let mut timed = Timed::start(folder.path(), after(25));
+    assert_eq!(shown(9), before);
+    timed.record.journal(Actor::Guard, Action::Start, "25".to_owned());
+    timed.write(after(25));
+    timed.record.decision(&event(after(5)), None);
+    timed.write(after(26));
+    assert_eq!(shown(9)[..7], [&before[..], &["25"]].concat());
+    assert_eq!((shown(2)[0].as_str(), shown(9).len()), ("25", 8));
+}
