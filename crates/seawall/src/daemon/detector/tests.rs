@@ -292,3 +292,31 @@ fn what_a_rule_of_the_configuration_hits_is_said_once_enough_was_learned() {
     assert!(told[1].starts_with("what the rule \"net\" hits of normal traffic is not known"), "{told:?}");
     assert_eq!(configure().len(), 1, "it is not new any more");
 }
+
+#[test]
+fn beside_a_server_a_rule_of_the_configuration_drops_nobody_where_nothing_is_enforced() {
+    let rule = "[[rule]]\nname = \"page\"\nrule = 'path = \"/page1\"'\naction = \"drop\"\n";
+    for (enforce, stage) in [("never", Stage::Proposed), ("on-excess", Stage::Enforced)] {
+        let mut guard = Guard::start("access.log", &format!("[policy]\nenforce = \"{enforce}\"\n{rule}"));
+        guard.run(5, |second| traffic(second, true));
+        let status = guard.detecting.snapshot.load_full();
+        let shown = &status.detection.rules[0];
+        let turned_away = shown.refused + status.traffic.refused_rule + status.traffic.dropped_rule;
+        assert_eq!((shown.stage, shown.matched > 0), (stage, true), "{shown:?}");
+        assert_eq!(turned_away > 0, stage == Stage::Enforced, "{enforce}: {turned_away}");
+    }
+}
+
+#[test]
+fn a_rule_of_the_configuration_is_tried_again_when_the_never_ban_list_changes() {
+    let settings = "[policy]\nnever-ban = [\"203.0.113.7\"]\n\
+                    [[rule]]\nname = \"net\"\nrule = 'client-prefix = 203.0.113.0/24'\n";
+    let mut guard = Guard::start("access.log", settings);
+    let not_in_force = |guard: &Guard| guard.detecting.snapshot.load().rules_not_in_force.len();
+    guard.run(1, |second| traffic(second, true));
+    assert_eq!(not_in_force(&guard), 1);
+    guard.detecting.turn(&mut guard.running, Some(Command::NeverBan(AddressSet::default())));
+    guard.run(1, |second| traffic(second, true));
+    assert_eq!(not_in_force(&guard), 0);
+    assert_eq!(guard.running.own.for_gate().len(), 1);
+}
