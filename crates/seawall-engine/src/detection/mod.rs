@@ -325,6 +325,11 @@ impl Detector {
         }
     }
 
+    /// Whether too little was learned yet for anything to be refused for good.
+    pub fn is_cold(&self) -> bool {
+        self.seasonal.is_cold()
+    }
+
     /// What a rule of these conditions would do to normal traffic; none when nothing was learned yet, or when it asks for client
     /// networks, which nobody remembers.
     pub fn predicted_collateral(&self, conditions: &[Condition], now: Timestamp) -> Option<Collateral> {

@@ -348,7 +348,7 @@ impl Gate {
             return (Judgement::Pass, None, 0);
         }
         let met = (matched >> RULES_MAX) as u64;
-        let mut matched = matched as u32;
+        let mut matched = (matched & ((1 << RULES_MAX) - 1)) as u64;
         // Every rule that matches is counted, but only the first that is in force acts.
         let mut judgement = Judgement::Pass;
         let mut acting = None;
@@ -466,6 +466,16 @@ mod tests {
         country: None,
         asn: None,
     };
+
+    #[test]
+    fn the_last_of_as_many_rules_as_there_can_be_acts() {
+        let (refuse, last) = (Action::Refuse { status: 403 }, RULES_MAX as u32);
+        let stage = |id: u32| if id == last { Stage::Enforced } else { Stage::Shadow };
+        let rules: Vec<Rule> = (1..=last).map(|id| rule(id, refuse, stage(id), 0)).collect();
+        let mut gate = gate(&rules, &[], AddressSet::default());
+        let expected = Judgement::Refuse { rule: RuleId(last), status: 403 };
+        assert_eq!(gate.judge(&UNWANTED, client(1), START).judgement, expected);
+    }
 
     #[test]
     fn a_rule_in_force_refuses_and_one_in_shadow_only_counts() {
@@ -625,7 +635,7 @@ mod tests {
             gate.turns_away(slot, START)
         };
         assert!(install(Pardons::default()));
-        assert!(install(Pardons { rules: vec![RuleId(2)], everyone: 0 }));
-        assert!(!install(Pardons { rules: vec![RuleId(2), RuleId(1)], everyone: 0 }));
+        assert!(install(Pardons { rules: vec![(RuleId(2), 0)], everyone: 0 }));
+        assert!(!install(Pardons { rules: vec![(RuleId(2), 0), (RuleId(1), 1)], everyone: 0 }));
     }
 }

@@ -17,8 +17,8 @@ use crate::decision::{Action, Condition, Pardons, Rule, RuleId, Stage};
 use crate::observation::Request;
 use crate::observation::attribute::{Attribute, each_value};
 
-/// The most rules that one set holds.
-pub const RULES_MAX: usize = 32;
+/// The most rules that one set holds: those that detection makes, those that people said, and those of the configuration.
+pub const RULES_MAX: usize = 40;
 
 /// The most limits that one set holds, and the most ways in which requests can meet them all together: a rule of a limit whose parts
 /// are joined by `or` has as many as parts.

@@ -225,7 +225,8 @@ fn write_rules(formatter: &mut fmt::Formatter<'_>, config: &Config) -> fmt::Resu
     writeln!(formatter, "\nRules")?;
     for rule in &config.rules {
         let done = if rule.action == Action::Drop { "dropped" } else { "refused" };
-        writeln!(formatter, "  {}: what meets {} is {done}.", rule.name, escape(rule.text.as_bytes()))?;
+        let is = if config.policy.enforce == Enforce::Never { "is counted, and would be" } else { "is" };
+        writeln!(formatter, "  {}: what meets {} {is} {done}.", rule.name, escape(rule.text.as_bytes()))?;
     }
     match config.rule_cases {
         0 => writeln!(formatter, "  They were tried on no case; see [[rule.test]]."),
@@ -385,6 +386,11 @@ fn notes(config: &Config) -> Vec<String> {
     }
     if config.policy.enforce == Enforce::Never {
         notes.push("Nothing is enforced: Seawall watches and proposes only.".to_owned());
+    }
+    if !config.rules.is_empty() {
+        notes.push(
+            "What rules hit of normal traffic is known to the running guard: `seawall reload` says which hit more than 1% of it.".to_owned(),
+        );
     }
     if !config.policy.never_ban_loopback {
         notes.push("Loopback is not exempt, which is meant for drills.".to_owned());

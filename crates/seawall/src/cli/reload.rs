@@ -11,6 +11,7 @@ use super::guard::Guard;
 use super::output::print;
 use crate::config::quantity::show_duration;
 use crate::daemon::Reloaded;
+use crate::show::text::escape;
 
 /// Have a running guard read its configuration again. No connection is dropped. When anything in the configuration is
 /// wrong, every problem is printed and everything stays as it was.
@@ -20,8 +21,8 @@ Examples:
   seawall check --config /etc/seawall.toml && seawall reload
   seawall reload --confirm 60s    and `seawall confirm`, or the configuration of before comes back")]
 pub(crate) struct Arguments {
-    /// Go back to the configuration of before after this time unless `seawall confirm` is said before. The file stays as it is: it is read
-    /// again with the next reload or start.
+    /// Go back to the configuration of before after this time unless `seawall confirm` is said before. The file stays as it is: `seawall
+    /// reload` or the next start puts it in force, also a start within this time; SIGHUP does not until it is changed.
     #[arg(long, value_name = "TIME", value_parser = duration)]
     confirm: Option<Duration>,
 
@@ -51,6 +52,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
 fn notes(reloaded: &Reloaded, confirm: Option<Duration>) -> Result<ExitCode, Failure> {
     if !reloaded.needs_restart.is_empty() {
         print(&format!("Changed, but in effect only after a restart: {}.\n", reloaded.needs_restart.join(", ")))?;
+    }
+    for warning in &reloaded.warnings {
+        print(&format!("Note: {}.\n", escape(warning.as_bytes())))?;
     }
     if let (Some(_), Some(time)) = (reloaded.confirm_until, confirm) {
         let time = show_duration(time);

@@ -6,11 +6,13 @@ use std::ops::Range;
 use seawall_engine::address::ClientAddress;
 use seawall_engine::decision::expression::{Answer, Expression};
 use seawall_engine::observation::Request;
+use seawall_engine::observation::attribute::Attribute;
 use seawall_engine::observation::log::{Encoding, Reader, restore};
 use toml::Spanned;
 
 use super::kind::{Count, Flag, Located, Text};
 use super::section::Section;
+use crate::networks::Networks;
 
 /// What a case is for.
 pub(super) const WHY: &str = "A request that the rule above is tried on whenever the configuration is read: one that is not met as it says refuses the \
@@ -60,7 +62,7 @@ pub(super) fn read(table: &mut Section<'_, '_>, path: &'static str) -> Case {
         client: table
             .setting("client", Address)
             .example("\"192.0.2.7\"")
-            .why("The client's address.")
+            .why("The client's address. Its country and autonomous system are those of the built-in table.")
             .optional("as in `line`")
             .flatten(),
         status: table
@@ -111,6 +113,10 @@ impl Case {
             request.referer = Some(referer.as_bytes());
         }
         let client = self.client.map(ClientAddress::new).or(client);
+        if is_about_networks(rule) {
+            // What is in the operator's own tables changes without the configuration.
+            Networks::Embedded.locate(client, &mut request);
+        }
         let answer = Answer { status: self.status.or(status), ..Answer::default() };
         let is_met = rule.matches(&request, client, answer);
         // A case that does not say what it expects has its own problem.
@@ -128,6 +134,12 @@ impl Case {
             ),
         ))
     }
+}
+
+/// Whether it asks where a client's network is.
+fn is_about_networks(rule: &Expression) -> bool {
+    let mut asked = rule.conditions().into_iter().filter_map(|condition| condition.subject().attribute());
+    asked.any(|attribute| matches!(attribute, Attribute::Country | Attribute::Asn))
 }
 
 /// What a limit or a rule is called.
@@ -185,5 +197,29 @@ impl Text for Address {
 
     fn show_text(&self, value: &IpAddr) -> String {
         value.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::{Environment, parse_in};
+
+    #[test]
+    fn a_case_is_located_by_the_built_in_table() {
+        let read = |client: &str, matches: bool, is_rule: bool| {
+            let section = if is_rule { "rule" } else { "limit" };
+            let rate = if is_rule { "" } else { "rate = \"5 in 10m\"\n" };
+            let text = format!(
+                "[[site]]\nhosts = [\"*\"]\nupstream = \"http://127.0.0.1:3000\"\n\
+                 [[{section}]]\nname = \"dns\"\nrule = 'asn = 15169 and country = US'\n{rate}\
+                 [[{section}.test]]\nclient = \"{client}\"\nmatches = {matches}\n"
+            );
+            parse_in(&text, "test.toml", &Environment::default()).map(drop).map_err(|problems| problems.to_string())
+        };
+        for is_rule in [true, false] {
+            assert_eq!(read("8.8.8.8", true, is_rule), Ok(()));
+            assert_eq!(read("192.0.2.7", false, is_rule), Ok(()));
+            assert!(read("8.8.8.8", false, is_rule).is_err_and(|problems| problems.contains("its rule meets")));
+        }
     }
 }

@@ -13,7 +13,7 @@ use super::kind::{Choice, Located};
 use super::section::{Report, Section};
 
 /// What `[[rule]]` is for.
-pub(super) const WHY: &str = "What is refused for as long as it stands here, whoever asks. There can be eight. `seawall rules add` does the same for a time, and what \
+pub(super) const WHY: &str = "What is refused for as long as it stands here, whoever asks. There can be eight. With `enforce = \"never\"` it is only counted. `seawall rules add` does the same for a time, and what \
      floods the guard finds by itself. docs/rules.md tells how rules are written.";
 
 /// The status of a refusal.

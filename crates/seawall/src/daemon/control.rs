@@ -53,6 +53,9 @@ pub struct Reloaded {
     /// When the configuration of before comes back unless this one is confirmed.
     #[serde(default)]
     pub confirm_until: Option<Timestamp>,
+    /// What whoever wrote it should know of its rules.
+    #[serde(default)]
+    pub warnings: Vec<String>,
 }
 
 /// What is answered when something cannot be done.
@@ -155,12 +158,22 @@ struct ReloadAsked {
     confirm_seconds: Option<u64>,
 }
 
+/// How long a reload waits to say how it is with its rules: an `nft` that hangs has them wait.
+const RULES_TIME_MAX: Duration = Duration::from_secs(5);
+
 async fn reload(State(daemon): State<Arc<Daemon>>, Query(asked): Query<ReloadAsked>) -> Answer<Reloaded> {
     let confirm = asked.confirm_seconds.map(Duration::from_secs);
-    match daemon.reload_and_log(Reloader::Command(confirm)) {
-        Ok(reloaded) => Ok(Json(reloaded)),
-        Err(problems) => Err(problem(StatusCode::UNPROCESSABLE_ENTITY, problems)),
-    }
+    let (reloaded, of_rules) = daemon
+        .reload_and_log(Reloader::Command(confirm))
+        .map_err(|problems| problem(StatusCode::UNPROCESSABLE_ENTITY, problems))?;
+    let warnings = tokio::time::timeout(RULES_TIME_MAX, of_rules).await.ok().and_then(Result::ok);
+    let warnings = warnings.unwrap_or_else(|| {
+        vec![
+            "its rules are not in force yet, since the kernel takes long; `seawall rules list` shows when they are"
+                .into(),
+        ]
+    });
+    Ok(Json(Reloaded { warnings, ..reloaded }))
 }
 
 /// Who is to be tried.

@@ -15,7 +15,7 @@ use arc_swap::ArcSwap;
 use seawall_engine::address::AddressSet;
 use seawall_engine::decision::expression::Expression;
 use seawall_engine::decision::{
-    Enforce, Event, EventKind, Innocent, OwnRule, OwnRules, Pardons, Rule, RuleId, RuleStatus, Stage,
+    Enforce, Event, EventKind, Innocent, OwnRules, Pardons, Rule, RuleId, RuleStatus, Stage,
 };
 use seawall_engine::detection::{self, Detector, Pressure, RuleTraffic, Surroundings};
 use seawall_engine::gate::{Allowances, ClientTable, RuleSet};
@@ -39,6 +39,7 @@ use crate::source::proxy::traffic::{Traffic, TrafficTotals};
 use crate::source::record::Record;
 use crate::source::shared::{CLIENT_ENTRIES, Shared};
 pub use commands::Command;
+pub use own::KeptRules;
 use unconfirmed::Unconfirmed;
 
 /// How often the queues are emptied. They hold what a worker hands over in ten times as long.
@@ -71,7 +72,7 @@ pub(super) struct Detecting {
     pub(super) record: record::Record,
     pub(super) innocent: Arc<Mutex<Innocent>>,
     /// The operator's rules of before; none while it is not known which.
-    pub(super) rules: Option<Vec<OwnRule>>,
+    pub(super) rules: Option<KeptRules>,
     /// Those of the configuration.
     pub(super) configured: Vec<ConfiguredRule>,
     pub(super) is_panicked: bool,
@@ -102,6 +103,8 @@ struct Running {
     own: OwnRules,
     /// Whether the operator's rules of before are among them. Until then none is kept, or those of before would be lost.
     are_own_complete: bool,
+    /// When it is next looked what the rules of the configuration would hit.
+    predict_at: Timestamp,
     /// How far the machine's clock has been set since the start: the operator's rules are kept in its time.
     step: Step,
     /// The operator's rules that were taken back.
@@ -165,6 +168,7 @@ impl Detecting {
             rollup: Rollup::start(start),
             own: OwnRules::default(),
             are_own_complete: false,
+            predict_at: start,
             step: Step::default(),
             pardoned: Pardons::default(),
             unconfirmed: Vec::new(),
@@ -177,11 +181,12 @@ impl Detecting {
             tick_at: start,
             save_at: start + SAVE_INTERVAL,
         };
-        let configured = std::mem::take(&mut self.configured);
-        self.configure_rules(&mut running, configured, start);
         if let Some(rules) = self.rules.take() {
             self.take_up(&mut running, rules, start);
         }
+        let configured = std::mem::take(&mut self.configured);
+        let never_ban = AddressSet::clone(&self.shared.never_ban.load());
+        self.configure_rules(&mut running, configured, &never_ban, start);
         running
     }
 
@@ -277,6 +282,7 @@ impl Detecting {
         if !ended.is_empty() {
             self.own_changed(running, &ended.iter().map(|rule| rule.id).collect::<Vec<RuleId>>());
         }
+        self.predict(running, false, now);
         self.listen(running, now);
         self.miss_rules(running, now, &totals);
         self.publish_rules(running);
@@ -469,6 +475,8 @@ impl Detecting {
             record: self.record.status(),
             detection,
             silent_rules: running.rule_silences.alarms(),
+            rules_not_in_force: own::not_in_force(&running.own),
+            confirm_until: None,
             client_limits: self.shared.rules.load().limit_statuses().collect(),
             events: running.events.iter().cloned().collect(),
             notifications: running.notifications.load().statuses(),

@@ -6,14 +6,14 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use arc_swap::ArcSwap;
-use seawall_engine::decision::{Ban, Innocent, OwnRule};
+use seawall_engine::decision::{Ban, Enforce, Innocent, NamedRule, OwnRule};
 use seawall_engine::units::Timestamp;
 use tokio::sync::Notify;
 
 use super::state::StateDirectory;
 use super::threads::{spawn, spawn_vital};
-use super::{Command, ConfigSource, Snapshot, StartError, random_seed};
-use crate::config::{self, Config, KernelUse};
+use super::{Command, ConfigSource, KeptRules, Snapshot, StartError, random_seed};
+use crate::config::{self, Config, ConfiguredRule, KernelUse};
 use crate::enforcement::edge::Notes;
 use crate::enforcement::telling::Told;
 use crate::enforcement::{Edge, Enforcement, Enforcer, HandDown, Order, Parts, Removed, remove_tables};
@@ -88,7 +88,7 @@ pub(super) struct Begun {
     pub(super) record: Record,
     pub(super) innocent: Arc<Mutex<Innocent>>,
     /// The operator's rules of before; none while it is not known which.
-    pub(super) rules: Option<Vec<OwnRule>>,
+    pub(super) rules: Option<KeptRules>,
     pub(super) threads: Threads,
 }
 
@@ -110,20 +110,24 @@ pub(super) fn start(
     let (orders, received) = std::sync::mpsc::channel();
     let (late_orders, late_rules) = (orders.clone(), detector.clone());
     let clock = shared.clock;
+    // Under `never` none of them is in force.
+    let is_enforced = config.policy.enforce != Enforce::Never;
+    let configured = if is_enforced { config.rules.clone() } else { Vec::new() };
+    let early = configured.clone();
     let late = Box::new(move |late: Late| {
-        let rules = late.values.map(|values| own_rules(values.get(record::RULES).map(String::as_str), late.behind));
-        let bans =
-            late.bans.into_iter().filter(|ban| is_of_present_rules(ban, rules.as_deref(), clock.now())).collect();
+        let kept = late.values.map(|values| kept_rules(|name| values.get(name).cloned(), late.behind));
+        let bans = late.bans.into_iter();
+        let bans = bans.filter(|ban| is_of_present_rules(ban, kept.as_ref(), &configured, clock.now())).collect();
         // A thread that has ended ends the guard with it.
         let _ = late_orders.send(Order::TakeUp(bans));
-        if let Some(rules) = rules {
-            let _ = late_rules.send(Command::TakeUpRules(rules));
+        if let Some(kept) = kept {
+            let _ = late_rules.send(Command::TakeUpRules(kept));
         }
     });
     let retention = config.record.clone();
     let (writer, mut restored) = Writer::open(inbox, path, retention, Box::new(open_keys), shared.clock, late);
-    let rules = writer.is_read().then(|| own_rules(writer.kept(record::RULES).as_deref(), writer.behind()));
-    restored.retain(|ban| is_of_present_rules(ban, rules.as_deref(), clock.now()));
+    let rules = writer.is_read().then(|| kept_rules(|name| writer.kept(name), writer.behind()));
+    restored.retain(|ban| is_of_present_rules(ban, rules.as_ref(), &early, clock.now()));
     let writer = spawn("record", move || writer.run())?;
     let seed = random_seed()?;
     let config_file = match source {
@@ -177,12 +181,27 @@ fn own_rules(kept: Option<&str>, behind: Behind) -> Vec<OwnRule> {
     rules
 }
 
-/// Whether what a ban was made for is still there. Rules that detection found end with the guard, and those of the operator by
-/// themselves; whom they had dropped is free then.
-fn is_of_present_rules(ban: &Ban, rules: Option<&[OwnRule]>, now: Timestamp) -> bool {
+/// What is kept of the operator's rules.
+fn kept_rules(kept: impl Fn(&str) -> Option<String>, behind: Behind) -> KeptRules {
+    let names = kept(record::RULE_NAMES).map(|names| serde_json::from_str(&names)).transpose();
+    let names = names.unwrap_or_else(|error| {
+        tracing::warn!(%error, "failed to read which numbers the rules of the configuration had; they are numbered anew");
+        None
+    });
+    KeptRules { said: own_rules(kept(record::RULES).as_deref(), behind), names: names.unwrap_or_default() }
+}
+
+/// Whether what a ban was made for is still there. Rules that detection found end with the guard, those of the operator by
+/// themselves, and those of the configuration when they are not in it as they were; whom they had dropped is free then.
+fn is_of_present_rules(ban: &Ban, kept: Option<&KeptRules>, configured: &[ConfiguredRule], now: Timestamp) -> bool {
     let is_in_force = |rule: &OwnRule| carried_over(rule.since, rule.expires, now).1 > now;
-    let is_there = |id| rules.unwrap_or_default().iter().any(|rule| rule.id == id && is_in_force(rule));
-    ban.cause.rule().is_none_or(is_there)
+    let is_as_before =
+        |named: &NamedRule| configured.iter().any(|rule| named.is_of(&rule.name, &rule.text, rule.action));
+    let is_there = |kept: &KeptRules, id| {
+        kept.said.iter().any(|rule| rule.id == id && is_in_force(rule))
+            || kept.names.iter().any(|named| named.id == id && is_as_before(named))
+    };
+    ban.cause.rule().is_none_or(|id| kept.is_some_and(|kept| is_there(kept, id)))
 }
 
 impl Situation {
@@ -202,7 +221,8 @@ impl Situation {
 mod tests {
     use std::time::Duration;
 
-    use seawall_engine::decision::{Action, BanCause, RuleId};
+    use seawall_engine::address::AddressSet;
+    use seawall_engine::decision::{Action, BanCause, OwnRules, RuleId};
 
     use super::*;
     use crate::host::clock::Clock;
@@ -263,11 +283,21 @@ mod tests {
     #[test]
     fn a_ban_for_a_rule_ends_with_it() {
         let now = NOW;
-        let rules = [rule(10_001, 3_600), rule(10_002, 6)];
-        let comes_back = |cause: BanCause, rules: Option<&[OwnRule]>| {
+        let said = vec![rule(10_001, 3_600), rule(10_002, 6)];
+        let mut own = OwnRules::default();
+        let named = |name: &str| OwnRule { reason: Some(name.to_owned()), ..rule(0, 0) };
+        own.configure(vec![named("kept"), named("changed")], &AddressSet::default(), Enforce::OnExcess);
+        let configured = [("kept", "path = \"/x\""), ("changed", "path = \"/y\"")];
+        let configured = configured.map(|(name, text)| ConfiguredRule {
+            name: name.to_owned(),
+            text: text.to_owned(),
+            action: Action::Drop,
+        });
+        let rules = KeptRules { said, names: own.names().clone() };
+        let comes_back = |cause: BanCause, rules: Option<&KeptRules>| {
             let network = "192.0.2.7/32".parse().expect("a network");
             let ban = Ban { network, since: now, expires: now + Duration::from_secs(240), cause, reason: None };
-            is_of_present_rules(&ban, rules, now + Duration::from_secs(60))
+            is_of_present_rules(&ban, rules, &configured, now + Duration::from_secs(60))
         };
         assert!(comes_back(BanCause::Rule(RuleId(10_001)), Some(&rules)));
         // Its rule has ended meanwhile, was found by detection, or is not known.
@@ -277,6 +307,10 @@ mod tests {
         assert!(!comes_back(BanCause::Rule(RuleId(10_001)), None));
         assert!(comes_back(BanCause::Merged(Some(RuleId(10_001))), Some(&rules)));
         assert!(comes_back(BanCause::Merged(None), None));
+        // One of the configuration is known by its number and by what it does.
+        assert!(comes_back(BanCause::Rule(RuleId(20_001)), Some(&rules)));
+        assert!(!comes_back(BanCause::Rule(RuleId(20_002)), Some(&rules)));
+        assert!(!comes_back(BanCause::Rule(RuleId(20_001)), None));
         assert!(comes_back(BanCause::Limit, None) && comes_back(BanCause::Operator, None));
     }
 }

@@ -48,7 +48,7 @@ use threads::{spawn, spawn_vital};
 use watching::Watching;
 
 pub use control::{OPERATOR_HEADER, PanicAsked, Problem, Reloaded, RuleRequest, SOCKET_NAME, rule_withheld};
-pub use detector::Command;
+pub use detector::{Command, KeptRules};
 pub use snapshot::{Limits, Rates, Sensor, SiteState, SiteStatus, Snapshot};
 pub use state::{LEFT_NAME, PANIC_NAME};
 
@@ -121,6 +121,8 @@ pub struct Daemon {
     config: Mutex<Config>,
     /// The configuration of before, where the one in force waits to be confirmed.
     unconfirmed: Mutex<Option<reloading::Unconfirmed>>,
+    /// The one that was not confirmed in time, which the file may still have.
+    undone: Mutex<Option<Config>>,
     intake: Arc<Intake>,
     detector: std::sync::mpsc::Sender<Command>,
     enforcement: Enforcement,
@@ -238,6 +240,7 @@ fn run_with(
         source,
         config: Mutex::new(config),
         unconfirmed: Mutex::default(),
+        undone: Mutex::default(),
         intake,
         detector: commands,
         enforcement,
@@ -335,7 +338,11 @@ impl Daemon {
 
     /// The present state.
     pub fn snapshot(&self) -> Arc<Snapshot> {
-        self.snapshot.load_full()
+        let snapshot = self.snapshot.load_full();
+        match self.confirm_until() {
+            None => snapshot,
+            confirm_until => Arc::new(Snapshot { confirm_until, ..Snapshot::clone(&snapshot) }),
+        }
     }
 
     /// Ends the guard as SIGTERM does.
@@ -373,7 +380,7 @@ impl Daemon {
         if detector.join().is_err() {
             failed.push("the detecting thread");
         }
-        self.record.journal(Actor::Guard, Action::Stop, String::new());
+        self.record.journal(Actor::Guard, Action::Stop, self.left_unconfirmed());
         // One that is gone needs not be told.
         let _ = self.enforcement.urge(Order::Stop);
         let left = enforcing.join(self.edge.as_ref(), &self.record, &mut failed);

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use seawall_engine::address::AddressSet;
 use seawall_engine::units::Timestamp;
+use tokio::sync::oneshot;
 
 use super::{Command, ConfigSource, Daemon, Reloaded, connections_max};
 use crate::config::{Config, Environment};
-use crate::enforcement::Order;
+use crate::enforcement::{Order, Then};
 use crate::record::{Action, Actor};
 use crate::show::notify::Notifications;
 use crate::source::proxy::settings::Settings;
@@ -23,6 +24,16 @@ pub(super) struct Unconfirmed {
     until: Timestamp,
 }
 
+/// What was put in force.
+struct PutInForce {
+    before: Config,
+    reloaded: Reloaded,
+    rules: OfRules,
+}
+
+/// Answered with what there is to say of the rules of the configuration, once they are in force or not.
+pub(super) type OfRules = oneshot::Receiver<Vec<String>>;
+
 /// Who has the configuration read again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reloader {
@@ -34,7 +45,7 @@ pub(super) enum Reloader {
 
 impl Daemon {
     /// As [`Self::reload`], and tells the log how it went, whoever asked for it.
-    pub(super) fn reload_and_log(self: &Arc<Self>, reloader: Reloader) -> Result<Reloaded, String> {
+    pub(super) fn reload_and_log(self: &Arc<Self>, reloader: Reloader) -> Result<(Reloaded, OfRules), String> {
         let reloaded = self.reload(reloader);
         match &reloaded {
             Ok(_) => tracing::info!("the configuration was read again"),
@@ -55,7 +66,7 @@ impl Daemon {
     ///
     /// # Errors
     /// The problems, for people.
-    fn reload(self: &Arc<Self>, reloader: Reloader) -> Result<Reloaded, String> {
+    fn reload(self: &Arc<Self>, reloader: Reloader) -> Result<(Reloaded, OfRules), String> {
         let ConfigSource::File { path, state_directory } = &self.source else {
             return Err("this guard was started without a configuration file, so there is nothing to read again".into());
         };
@@ -70,8 +81,15 @@ impl Daemon {
         if let Some(state_directory) = state_directory {
             config.state_directory.clone_from(state_directory);
         }
+        // Whoever rotates logs at night must not put in force for good what has just been undone.
+        if reloader == Reloader::Signal && self.undone().as_ref() == Some(&config) {
+            return Err("the file still has what was not confirmed in time, and a signal does not put that in force: change it, \
+                        or say `seawall reload`"
+                .into());
+        }
         let moment = self.record.moment();
-        let (before, mut reloaded) = self.put_in_force(config)?;
+        let PutInForce { before, mut reloaded, rules } = self.put_in_force(config)?;
+        *self.undone() = None;
         let detail = match reloader {
             Reloader::Command(Some(time)) => {
                 let until = self.shared.clock.now() + time;
@@ -86,11 +104,11 @@ impl Daemon {
             Reloader::Signal => String::new(),
         };
         self.record.journal_of(moment, Actor::Operator, Action::Reload, detail);
-        Ok(reloaded)
+        Ok((reloaded, rules))
     }
 
     /// Puts a configuration in force, and returns the one of before.
-    fn put_in_force(&self, config: Config) -> Result<(Config, Reloaded), String> {
+    fn put_in_force(&self, config: Config) -> Result<PutInForce, String> {
         let mut current = self.config.lock().unwrap_or_else(PoisonError::into_inner);
         // Everything that can fail comes first.
         let prepared = self.intake.prepare(&config, &current).map_err(|error| error.to_string())?;
@@ -104,15 +122,15 @@ impl Daemon {
         if let Some(notifications) = notifications {
             self.notifications.store(Arc::new(notifications));
         }
-        // A detector that has ended ends the guard with it, so there is nobody left to be told.
-        let _ = self.detector.send(Command::Configuration {
-            enforce: config.policy.enforce,
-            never_ban: AddressSet::clone(&self.shared.never_ban.load()),
-            rules: config.rules.clone(),
-        });
-        // It makes the never-ban list anew and tells the detector of it.
+        let (done, of_rules) = oneshot::channel();
+        let (detector, enforce, rules) = (self.detector.clone(), config.policy.enforce, config.rules.clone());
+        // Which rules can be in force is decided by the new never-ban list, and that is the enforcing thread's.
+        let then = Then(Box::new(move |never_ban: &AddressSet| {
+            // A detector that has ended ends the guard with it, so there is nobody left to be told.
+            let _ = detector.send(Command::Configuration { enforce, never_ban: never_ban.clone(), rules, done });
+        }));
         let ports = self.intake.guarded_ports(&listening);
-        let _ = self.enforcement.orders.send(Order::Configure { never_ban: config.never_ban_entries(), ports });
+        let _ = self.enforcement.orders.send(Order::Configure { never_ban: config.never_ban_entries(), ports, then });
         let mut needs_restart = Vec::new();
         for (name, is_changed) in [
             ("workers", current.workers != config.workers),
@@ -125,8 +143,9 @@ impl Daemon {
         ] {
             needs_restart.extend(is_changed.then(|| name.to_owned()));
         }
-        let reloaded = Reloaded { sites: config.sites.len(), listening, needs_restart, confirm_until: None };
-        Ok((std::mem::replace(&mut *current, config), reloaded))
+        let (sites, warnings) = (config.sites.len(), Vec::new());
+        let reloaded = Reloaded { sites, listening, needs_restart, confirm_until: None, warnings };
+        Ok(PutInForce { before: std::mem::replace(&mut *current, config), reloaded, rules: of_rules })
     }
 
     /// Starts anew whoever is told of what happens, if that has changed.
@@ -171,20 +190,38 @@ impl Daemon {
             return true;
         }
         let moment = self.record.moment();
-        if let Err(error) = self.put_in_force(waiting.before.clone()) {
-            tracing::error!(
-                "the configuration was not confirmed in time, and that of before cannot come back yet: {error}"
-            );
-            *unconfirmed = Some(waiting);
-            return false;
+        match self.put_in_force(waiting.before.clone()) {
+            Ok(PutInForce { before: undone, .. }) => *self.undone() = Some(undone),
+            Err(error) => {
+                tracing::error!(
+                    "the configuration was not confirmed in time, and that of before cannot come back yet: {error}"
+                );
+                *unconfirmed = Some(waiting);
+                return false;
+            }
         }
         tracing::warn!(
-            "the configuration was not confirmed in time, and that of before is in force again; the file has the new one still, which the \
-             next reload or start reads"
+            "the configuration was not confirmed in time, and that of before is in force again; the file has the new one still, which \
+             `seawall reload` or the next start puts in force, and a signal does not"
         );
         let text = "the configuration was not confirmed in time".to_owned();
         self.record.journal_of(moment, Actor::Guard, Action::Undo, text);
         true
+    }
+
+    /// Until when the configuration waits to be confirmed, if it does.
+    pub(super) fn confirm_until(&self) -> Option<Timestamp> {
+        self.unconfirmed().as_ref().map(|waiting| waiting.until)
+    }
+
+    /// What the journal says of a guard that stops while its configuration waits to be confirmed.
+    pub(super) fn left_unconfirmed(&self) -> String {
+        let text = "the configuration waited to be confirmed; the file has it, so the next start puts it in force";
+        self.confirm_until().map(|_| text.to_owned()).unwrap_or_default()
+    }
+
+    fn undone(&self) -> MutexGuard<'_, Option<Config>> {
+        self.undone.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn unconfirmed(&self) -> MutexGuard<'_, Option<Unconfirmed>> {

@@ -65,6 +65,12 @@ pub struct Snapshot {
     /// Rules of people, those of the configuration among them, that used to match and no longer do.
     #[serde(default)]
     pub silent_rules: Vec<RuleAlarm>,
+    /// Rules of the configuration that cannot be in force, each with the reason.
+    #[serde(default)]
+    pub rules_not_in_force: Vec<String>,
+    /// Until when the configuration waits to be confirmed, if it does; then that of before comes back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirm_until: Option<Timestamp>,
     /// What has happened, newest last; a bounded number.
     pub events: Vec<Event>,
     /// Who is told of it, and how that goes.

@@ -26,7 +26,7 @@ pub use kernel::{Dropped, KernelState, KernelStatus, Removed, remove_tables};
 pub use never::{Configured, Entry, Reason};
 pub use orders::{
     BanRequest, BanView, Banned, COLLATERAL_MAX, Confirmed, Enforcement, EnforcementStatus, NeverBanView, Order,
-    Panicked, UnbanRequest, Unbannable, Unbanned, Withheld, Within,
+    Panicked, Then, UnbanRequest, Unbannable, Unbanned, Withheld, Within,
 };
 
 use std::time::Duration;

@@ -1,5 +1,6 @@
 //! What the enforcing thread is told and asked, and what it answers.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,6 +9,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
+use seawall_engine::address::AddressSet;
 use seawall_engine::decision::{Ban, BanCause, Collateral, Pardons};
 use seawall_engine::network::CountryCode;
 use seawall_engine::units::Timestamp;
@@ -42,6 +44,15 @@ impl Enforcement {
     }
 }
 
+/// What is done with the never-ban list.
+pub struct Then(pub Box<dyn FnOnce(&AddressSet) + Send>);
+
+impl fmt::Debug for Then {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Then")
+    }
+}
+
 /// What the thread is told or asked.
 #[derive(Debug)]
 pub enum Order {
@@ -65,6 +76,8 @@ pub enum Order {
         never_ban: Configured,
         /// The guarded ports.
         ports: Vec<u16>,
+        /// What is done once the never-ban list is that of the new configuration.
+        then: Then,
     },
     /// Rules were taken back: whom they had dropped is free.
     Pardon(Pardons),

@@ -39,6 +39,9 @@ pub const FILE_NAME: &str = "record.db";
 /// The operator's rules.
 pub const RULES: &str = "rules";
 
+/// The numbers of the configuration's rules, by their names.
+pub const RULE_NAMES: &str = "rule-names";
+
 /// Entries that can wait to be written: at a thousand a second, those of eight.
 const QUEUE_ENTRIES: usize = 8_192;
 
@@ -256,7 +259,7 @@ impl Record {
         self.push(Entry::Minute { minute, counts });
     }
 
-    /// Keeps a value, as JSON, in place of the one of before: [`RULES`].
+    /// Keeps a value, as JSON, in place of the one of before: [`RULES`], [`RULE_NAMES`].
     pub fn keep(&self, name: &'static str, value: String) {
         self.shared.unwritten().values.insert(name, (self.clock.now(), value));
     }

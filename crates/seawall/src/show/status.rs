@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use seawall_engine::decision::{Action, Event, IncidentStatus, RuleStatus, Stage};
+use seawall_engine::decision::{Action, Event, Evidence, IncidentStatus, OwnRules, RuleStatus, Stage};
 use seawall_engine::gate::{LimitAction, LimitStatus};
 use seawall_engine::units::counted;
 
@@ -30,7 +30,7 @@ const SENSORS_MAX: usize = 3;
 /// leaves.
 const LINES_MAX: usize = 21;
 
-/// Rules that are shown since they no longer match.
+/// Rules that are shown since they no longer match, and as many since they are not in force.
 const SILENT_RULES_MAX: usize = 4;
 
 /// Where a line goes on that is too long.
@@ -64,6 +64,17 @@ pub fn render(snapshot: &Snapshot, width: usize) -> String {
     );
     if let Some(more @ 1..) = snapshot.silent_rules.len().checked_sub(SILENT_RULES_MAX) {
         lines.push(format!("ALARM       {more} more no longer match (status --json names them)"));
+    }
+    let not_in_force = snapshot.rules_not_in_force.iter().take(SILENT_RULES_MAX);
+    lines.extend(not_in_force.map(|text| format!("ALARM       {}", escape(text.as_bytes()))));
+    if let Some(more @ 1..) = snapshot.rules_not_in_force.len().checked_sub(SILENT_RULES_MAX) {
+        lines.push(format!("ALARM       {more} more are not in force (`seawall rules list` names them)"));
+    }
+    if let Some(until) = snapshot.confirm_until {
+        lines.push(format!(
+            "WAITS       the configuration is to be confirmed until {}: say `seawall confirm`, or that of before comes back",
+            time(until.as_seconds())
+        ));
     }
     let fails = |site: &&SiteStatus| site.state == SiteState::Fails;
     lines.extend(snapshot.sites.iter().filter(fails).take(SITES_MAX).map(failing));
@@ -306,16 +317,19 @@ pub fn edge_in_full(status: &EdgeStatus) -> String {
 pub fn rule(rule: &RuleStatus, is_beside: bool) -> Vec<String> {
     let evidence = &rule.evidence;
     let refused = if is_beside { "would have refused" } else { "refused" };
-    vec![
-        format!("{} {} {}", rule.id, what_it_does(rule), rule.text),
+    let speaks = if is_unknown(evidence) {
+        "what it would match of normal is not known".to_owned()
+    } else {
         format!(
-            "   explains {:.0}% of the excess, would match {:.2}% (at most {:.2}%) of normal; matched {}, {refused} {}",
+            "explains {:.0}% of the excess, would match {:.2}% (at most {:.2}%) of normal",
             100.0 * evidence.coverage,
             100.0 * evidence.collateral,
             100.0 * evidence.collateral_upper,
-            rule.matched,
-            rule.refused
-        ),
+        )
+    };
+    vec![
+        format!("{} {} {}", rule.id, what_it_does(rule), rule.text),
+        format!("   {speaks}; matched {}, {refused} {}", rule.matched, rule.refused),
     ]
 }
 
@@ -333,7 +347,9 @@ pub fn rule_in_full(rule: &RuleStatus) -> String {
         ));
     }
     // Of a rule that a person said this is all that speaks for or against it.
-    if evidence.rows > 0 || evidence.collateral_upper > 0.0 {
+    if is_unknown(evidence) {
+        lines.push("What it would match of normal traffic is not known: too little was learned, or it is about client networks.".to_owned());
+    } else if evidence.rows > 0 || evidence.collateral_upper > 0.0 {
         lines.push(format!(
             "It would match {:.2}% of normal traffic, {:.2}% at most (95% confidence).",
             100.0 * evidence.collateral,
@@ -351,12 +367,18 @@ pub fn rule_in_full(rule: &RuleStatus) -> String {
     if let Some(share) = rule.collateral_actual {
         lines.push(format!("Of the requests of known good clients it matched {:.2}%.", 100.0 * share));
     }
-    lines.push(format!(
-        "Found at {}. `seawall rules remove {}` takes it back.",
-        time(rule.found.as_seconds()),
-        rule.id
-    ));
+    let end = if OwnRules::is_configured(rule.id) {
+        "It ends once it is taken out of the configuration and `seawall reload` is said.".to_owned()
+    } else {
+        format!("`seawall rules remove {}` takes it back.", rule.id)
+    };
+    lines.push(format!("Found at {}. {end}", time(rule.found.as_seconds())));
     lines.join("\n") + "\n"
+}
+
+/// Whether nothing is known of what a rule that people said would match of normal traffic.
+fn is_unknown(evidence: &Evidence) -> bool {
+    evidence.rows == 0 && evidence.collateral_upper >= 1.0
 }
 
 /// What is wrong with a sensor, where it would be missed last.

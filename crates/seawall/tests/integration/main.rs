@@ -5,6 +5,7 @@ mod anonymize;
 mod backtest;
 mod check;
 mod config;
+mod configured;
 mod daemon;
 mod drill;
 mod edge;

@@ -15,7 +15,7 @@ fn check_line(content: &[u8], requests: u64, unread: u64, reason: Option<&str>) 
     let output = run_with_input(&["--json", "--show-addresses", "-"], content);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let report = json(&output);
-    let shown = content.escape_ascii();
+    let shown = content.get(..2_000).unwrap_or(content).escape_ascii();
     assert_eq!(report["totals"]["requests"], requests, "{shown}: {}", report["unread"]);
     assert_eq!(report["totals"]["lines_unread"], unread, "{shown}");
     assert_eq!(report["unread"][0]["reason"].as_str(), reason, "{shown}");
@@ -84,7 +84,7 @@ fn a_part_that_its_runtime_escapes_is_a_part_however_long_it_is_then() {
     let rest = "6.6.6.6 - - [01/Jun/2024:12:00:00 +0000] \"GET /forged HTTP/1.1\" 200 10 \"-\" \"A\"\n";
     assert!(docker(&first).len() > 64 * 1024);
     let content = [docker(&first), docker(rest)].concat();
-    let report = check_line(content.as_bytes(), 1, 1, Some("part"));
+    let report = check_line(content.as_bytes(), 1, 0, Some("part"));
     assert_eq!(panel(&report, "paths")["rows"][0]["value"], "/a");
     // One that does not fit into a block either is passed over with its rest.
     let long = format!("2024-06-01T12:00:00Z stdout P {}\n2024-06-01T12:00:00Z stdout F {rest}", "x".repeat(1 << 20));

@@ -5,7 +5,7 @@ use seawall_engine::decision::{Enforce, OwnRule, OwnRuleError, RuleId, RuleStatu
 use seawall_engine::units::Timestamp;
 use tokio::sync::oneshot;
 
-use super::{Detecting, Running};
+use super::{Detecting, KeptRules, Running};
 use crate::config::ConfiguredRule;
 
 /// What the detecting thread is told.
@@ -19,6 +19,8 @@ pub enum Command {
         never_ban: AddressSet,
         /// What is always refused.
         rules: Vec<ConfiguredRule>,
+        /// Told what there is to say of these rules to whoever put them there.
+        done: oneshot::Sender<Vec<String>>,
     },
     /// The never-ban list has changed.
     NeverBan(AddressSet),
@@ -29,7 +31,7 @@ pub enum Command {
     /// Answered with what a rule of the operator would be and do, which is not put in force.
     TryRule(OwnRule, oneshot::Sender<Result<RuleStatus, OwnRuleError>>),
     /// Take up the operator's rules of before the start, which could be read only now.
-    TakeUpRules(Vec<OwnRule>),
+    TakeUpRules(KeptRules),
     /// Let stay what waits to be confirmed; answered with how many rules that were.
     Confirm(oneshot::Sender<usize>),
     /// Answered once what is shown is of now.
@@ -48,15 +50,16 @@ impl Detecting {
         match command {
             // The thread ends with it.
             Command::Stop => false,
-            Command::Configuration { enforce, never_ban, rules } => {
+            Command::Configuration { enforce, never_ban, rules, done } => {
                 running.enforce = enforce;
-                running.detector.set_policy(enforce, never_ban);
-                self.configure_rules(running, rules, now);
+                running.detector.set_policy(enforce, never_ban.clone());
+                let _ = done.send(self.configure_rules(running, rules, &never_ban, now));
                 // The gate's rules carry the never-ban list, so they are made anew even if none has changed.
                 running.published = None;
                 true
             }
             Command::NeverBan(never_ban) => {
+                self.retry_configured(running, &never_ban);
                 running.detector.set_policy(running.enforce, never_ban);
                 running.published = None;
                 false

@@ -1,12 +1,28 @@
 //! Rules of the operator: those that are said, with their end, and those of the configuration.
 
-use seawall_engine::decision::{OwnRule, OwnRuleError, OwnRules, RuleId, RuleStatus};
+use std::time::Duration;
+
+use seawall_engine::address::AddressSet;
+use seawall_engine::decision::{Collateral, OwnRule, OwnRuleError, OwnRules, RuleId, RuleNames, RuleStatus};
 use seawall_engine::units::Timestamp;
 
 use super::{Detecting, Running};
 use crate::config::ConfiguredRule;
+use crate::enforcement::COLLATERAL_MAX;
 use crate::host::clock::carried_over;
 use crate::record::{self, Action, Actor};
+
+/// How often it is looked anew what the rules of the configuration would hit, while little is known.
+const PREDICT_INTERVAL: Duration = Duration::from_secs(10);
+
+/// What the record has of the operator's rules.
+#[derive(Clone, Debug, Default)]
+pub struct KeptRules {
+    /// Those that were said.
+    pub said: Vec<OwnRule>,
+    /// The numbers of those of the configuration.
+    pub names: RuleNames,
+}
 
 impl Detecting {
     pub(super) fn add_rule(
@@ -39,9 +55,10 @@ impl Detecting {
     }
 
     /// Takes up the operator's rules of before.
-    pub(super) fn take_up(&self, running: &mut Running, rules: Vec<OwnRule>, now: Timestamp) {
+    pub(super) fn take_up(&self, running: &mut Running, kept: KeptRules, now: Timestamp) {
         let mut has_ended = false;
-        for mut rule in rules {
+        running.own.take_up_names(kept.names).iter().for_each(|rule| running.pardoned.add(*rule));
+        for mut rule in kept.said {
             let step = running.step;
             (rule.since, rule.expires) = carried_over(step.to_guard(rule.since), step.to_guard(rule.expires), now);
             if rule.expires <= now {
@@ -52,13 +69,20 @@ impl Detecting {
             }
         }
         running.are_own_complete = true;
+        self.keep_names(running);
         if has_ended {
             self.keep_own(running);
         }
     }
 
-    /// Puts the rules of the configuration in force in place of those that it had.
-    pub(super) fn configure_rules(&self, running: &mut Running, rules: Vec<ConfiguredRule>, now: Timestamp) {
+    /// Puts the rules of the configuration in force in place of those that it had, and says what whoever wrote them should know.
+    pub(super) fn configure_rules(
+        &self,
+        running: &mut Running,
+        rules: Vec<ConfiguredRule>,
+        never_ban: &AddressSet,
+        now: Timestamp,
+    ) -> Vec<String> {
         let rule = |ConfiguredRule { name, text, action }: ConfiguredRule| OwnRule {
             id: RuleId(0),
             text,
@@ -69,12 +93,41 @@ impl Detecting {
             predicted: None,
         };
         let rules = rules.into_iter().map(rule).collect();
-        let (gone, failed) = running.own.configure(rules, &self.shared.never_ban.load());
-        for (rule, error) in failed {
-            let name = rule.reason.unwrap_or_default();
-            tracing::warn!("the rule \"{name}\" of the configuration is not in force: {error}");
-        }
+        let before: Vec<OwnRule> = running.own.configured().cloned().collect();
+        let gone = running.own.configure(rules, never_ban, running.enforce);
         gone.iter().for_each(|rule| running.pardoned.add(*rule));
+        self.keep_names(running);
+        self.predict(running, true, now);
+        let failed = not_in_force(&running.own);
+        failed.iter().for_each(|text| tracing::warn!("{text}"));
+        let is_new = |rule: &OwnRule| !before.iter().any(|before| before.id == rule.id && before.text == rule.text);
+        let predicted = running.own.configured().filter_map(|rule| prediction(rule, is_new(rule)));
+        failed.into_iter().chain(predicted).collect()
+    }
+
+    /// The never-ban list has changed: what could not be in force for it may be now.
+    pub(super) fn retry_configured(&self, running: &mut Running, never_ban: &AddressSet) {
+        if running.own.retry(never_ban) {
+            tracing::info!("a rule of the configuration is in force, since the never-ban list has changed");
+        }
+    }
+
+    /// Looks what the rules of the configuration would do to normal traffic: in the first day anew, as it becomes known.
+    pub(super) fn predict(&self, running: &mut Running, is_due: bool, now: Timestamp) {
+        if !is_due && now < running.predict_at {
+            return;
+        }
+        running.predict_at = now + PREDICT_INTERVAL;
+        let (detector, at) = (&running.detector, running.at);
+        let is_anew = is_due || detector.is_cold();
+        running.own.predict(is_anew, |conditions| detector.predicted_collateral(conditions, at));
+    }
+
+    /// Keeps the numbers of the configuration's rules over a restart.
+    fn keep_names(&self, running: &Running) {
+        if running.are_own_complete {
+            self.record.keep(record::RULE_NAMES, serde_json::to_string(running.own.names()).unwrap_or_default());
+        }
     }
 
     /// Puts into the journal that a rule of the operator's has ended.
@@ -100,5 +153,29 @@ impl Detecting {
         self.keep_own(running);
         running.published = None;
         self.publish_rules(running);
+    }
+}
+
+/// Which rules of the configuration are not in force, and why.
+pub(super) fn not_in_force(own: &OwnRules) -> Vec<String> {
+    let text = |(name, error): (&str, &OwnRuleError)| {
+        format!("the rule \"{name}\" of the configuration is not in force: {error}")
+    };
+    own.not_in_force().map(text).collect()
+}
+
+/// What is to be said of what a rule of the configuration hits, where `rules add` would ask whether that is meant. What is not known is said
+/// of one that is new.
+fn prediction(rule: &OwnRule, is_new: bool) -> Option<String> {
+    let name = rule.reason.as_deref().unwrap_or_default();
+    match rule.predicted {
+        Some(Collateral { share, upper }) if upper < 1.0 => (share > COLLATERAL_MAX).then(|| {
+            format!("the rule \"{name}\" hits {:.2}% of normal traffic, {:.2}% at most", 100.0 * share, 100.0 * upper)
+        }),
+        _ if !is_new => None,
+        _ => Some(format!(
+            "what the rule \"{name}\" hits of normal traffic is not known yet; `seawall rules list` says it once enough was learned, \
+             though never of client networks"
+        )),
     }
 }

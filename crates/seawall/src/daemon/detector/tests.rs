@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
 use std::thread;
 
-use seawall_engine::decision::Action as RuleAction;
+use seawall_engine::decision::{Action as RuleAction, OwnRule};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
@@ -74,8 +74,8 @@ impl Guard {
             edge: None,
             record,
             innocent: Arc::default(),
-            rules: Some(Vec::new()),
-            configured: Vec::new(),
+            rules: Some(KeptRules::default()),
+            configured: config.rules.clone(),
             is_panicked: false,
             enforce: config.policy.enforce,
             open_files: 1_024,
@@ -274,4 +274,66 @@ fn a_pattern_that_matches_nothing_is_told_of_within_a_minute_of_the_start() {
     let told = guard.run(5, |second| traffic(second, true));
     assert!(told.iter().any(|(_, kind, _)| *kind == EventKind::SensorHeard), "{told:?}");
     guard.end(&["no file matches it yet", "is not missed any more"]);
+}
+
+#[test]
+fn what_a_rule_of_the_configuration_hits_is_said_once_enough_was_learned() {
+    let rules =
+        "[[rule]]\nname = \"page\"\nrule = 'path = \"/page1\"'\n[[rule]]\nname = \"none\"\nrule = 'path = \"/none\"'\n";
+    let mut guard = Guard::start("access.log", rules);
+    guard.run(1, |second| traffic(second, true));
+    let predicted = |guard: &Guard| {
+        let rules = guard.detecting.snapshot.load().detection.rules.clone();
+        rules.iter().map(|rule| (rule.evidence.collateral, rule.evidence.collateral_upper)).collect::<Vec<_>>()
+    };
+    assert_eq!(predicted(&guard), [(0.0, 1.0), (0.0, 1.0)]);
+    guard.run(300, |second| traffic(second, true));
+    let [(page, page_upper), (none, none_upper)] = predicted(&guard)[..] else { panic!("two rules") };
+    assert!((0.05..0.2).contains(&page) && page_upper < 0.5, "{page} {page_upper}");
+    assert!(none < 0.01 && none_upper < 0.5, "{none} {none_upper}");
+    // Whoever configures it is told what is much, and of a new one that it is not known.
+    let now = guard.now();
+    let rule = |name: &str, text: &str| ConfiguredRule {
+        name: name.to_owned(),
+        text: text.to_owned(),
+        action: RuleAction::Drop,
+    };
+    let network = rule("net", "client-prefix = 192.0.2.0/24");
+    let rules = vec![rule("page", "path = \"/page1\""), rule("none", "path = \"/none\""), network];
+    let mut configure = || {
+        let nobody = AddressSet::default();
+        guard.detecting.configure_rules(&mut guard.running, rules.clone(), &nobody, now)
+    };
+    let told = configure();
+    assert!(told.len() == 2 && told[0].starts_with("the rule \"page\" hits "), "{told:?}");
+    assert!(told[1].starts_with("what the rule \"net\" hits of normal traffic is not known"), "{told:?}");
+    assert_eq!(configure().len(), 1, "it is not new any more");
+}
+
+#[test]
+fn beside_a_server_a_rule_of_the_configuration_drops_nobody_where_nothing_is_enforced() {
+    let rule = "[[rule]]\nname = \"page\"\nrule = 'path = \"/page1\"'\naction = \"drop\"\n";
+    for (enforce, stage) in [("never", Stage::Proposed), ("on-excess", Stage::Enforced)] {
+        let mut guard = Guard::start("access.log", &format!("[policy]\nenforce = \"{enforce}\"\n{rule}"));
+        guard.run(5, |second| traffic(second, true));
+        let status = guard.detecting.snapshot.load_full();
+        let shown = &status.detection.rules[0];
+        let turned_away = shown.refused + status.traffic.refused_rule + status.traffic.dropped_rule;
+        assert_eq!((shown.stage, shown.matched > 0), (stage, true), "{shown:?}");
+        assert_eq!(turned_away > 0, stage == Stage::Enforced, "{enforce}: {turned_away}");
+    }
+}
+
+#[test]
+fn a_rule_of_the_configuration_is_tried_again_when_the_never_ban_list_changes() {
+    let settings = "[policy]\nnever-ban = [\"203.0.113.7\"]\n\
+                    [[rule]]\nname = \"net\"\nrule = 'client-prefix = 203.0.113.0/24'\n";
+    let mut guard = Guard::start("access.log", settings);
+    let not_in_force = |guard: &Guard| guard.detecting.snapshot.load().rules_not_in_force.len();
+    guard.run(1, |second| traffic(second, true));
+    assert_eq!(not_in_force(&guard), 1);
+    guard.detecting.turn(&mut guard.running, Some(Command::NeverBan(AddressSet::default())));
+    guard.run(1, |second| traffic(second, true));
+    assert_eq!(not_in_force(&guard), 0);
+    assert_eq!(guard.running.own.for_gate().len(), 1);
 }

@@ -11,7 +11,7 @@ use seawall_engine::units::{Timestamp, counted};
 
 use super::super::asked;
 use super::super::never::{self, Entry};
-use super::super::orders::{BanRequest, BanView, Banned, Confirmed, NeverBanView, Order, Unbannable, seconds};
+use super::super::orders::{BanRequest, BanView, Banned, Confirmed, NeverBanView, Order, Then, Unbannable, seconds};
 use super::super::unconfirmed::{Confirming, Pending, Undoing, Undone};
 use super::{Enforcer, guarded};
 use crate::host::clock::Step;
@@ -70,10 +70,11 @@ impl Enforcer {
                 let _ = done.send(kernel);
             }
             Order::Confirm(done) => drop(done.send(self.confirm())),
-            Order::Configure { never_ban, ports } => {
+            Order::Configure { never_ban, ports, then: Then(then) } => {
                 self.never_ban.configure(never_ban);
                 self.ports = guarded(&ports, &self.parts.kernel.ports, &never::ssh_ports(Path::new("/")));
                 self.refresh_never_ban(now);
+                then(self.never_ban.set());
                 self.is_kernel_stale = true;
             }
             Order::Pardon(pardons) => {
