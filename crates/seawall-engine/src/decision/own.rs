@@ -290,7 +290,7 @@ impl OwnRules {
         match &held.trouble {
             Some(error) => reason += &format!("; it is not in force: {error}"),
             None if self.is_counted_only(held) => {
-                reason += "; it is counted only, since enforce = \"never\" in [policy]"
+                reason += "; it is counted only, since enforce = \"never\" in [policy]";
             }
             None => {}
         }
