@@ -88,7 +88,7 @@ fn a_part_that_its_runtime_escapes_is_a_part_however_long_it_is_then() {
     assert_eq!(panel(&report, "paths")["rows"][0]["value"], "/a");
     // One that does not fit into a block either is passed over with its rest.
     let long = format!("2024-06-01T12:00:00Z stdout P {}\n2024-06-01T12:00:00Z stdout F {rest}", "x".repeat(1 << 20));
-    check_line(long.as_bytes(), 0, 2, Some("too-long"));
+    check_line(long.as_bytes(), 0, 1, Some("too-long"));
 }
 
 #[test]
