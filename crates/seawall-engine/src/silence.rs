@@ -55,6 +55,10 @@ const ACCEPTED_UNHEARD: u64 = 50;
 /// one alone that asks again and again may just have stopped.
 const QUERY_VOTES_MIN: f64 = 3.0 / 60.0;
 
+/// This share of the usual traffic must go on without what is missed: where less is left, those who came with it have gone, as at the end
+/// of a flood.
+const TRAFFIC_SHARE: f64 = 0.8;
+
 /// Over how long the usual rate of lines is averaged, in seconds, and over how many votes the usual share of a field.
 const RATE_SECONDS: f64 = 300.0;
 const SHARE_VOTES: f64 = 500.0;
@@ -213,6 +217,9 @@ pub struct Silence {
     /// When a client's vote last had each field, and how many had it a second, usually.
     voted: [Option<Timestamp>; Field::ALL.len()],
     vote_rates: [f64; Field::ALL.len()],
+    /// How many votes there had been when one last had a query, and how many there are a second, usually.
+    votes_at_query: u64,
+    votes_rate: Rate,
     /// Of the last lines those that could not be read, and of the last requests those without a client's address: a sensor that is
     /// mostly blind has no long run of either.
     unread: RecentShare,
@@ -252,9 +259,12 @@ impl Silence {
                 Field::ClientAddress => run >= NO_ADDRESS_REQUESTS || self.without_address.is_most(),
                 Field::Query => {
                     let (rate, voted) = (self.vote_rates[index], self.voted[index].unwrap_or(now));
-                    let is_expected = rate * now.since(voted).as_secs_f64() >= EXPECTED_LINES;
+                    let seconds = now.since(voted).as_secs_f64();
+                    let is_expected = rate * seconds >= EXPECTED_LINES;
                     let is_usual = rate >= QUERY_VOTES_MIN && is_expected;
-                    is_usual && run >= FIELD_REQUESTS && reading.clients_without[index] >= FIELD_CLIENTS
+                    let votes = reading.votes.saturating_sub(self.votes_at_query) as f64;
+                    let goes_on = votes >= TRAFFIC_SHARE * self.votes_rate.usual() * seconds;
+                    is_usual && goes_on && run >= FIELD_REQUESTS && reading.clients_without[index] >= FIELD_CLIENTS
                 }
                 _ => {
                     let is_shared = !field.is_up_to_clients() || reading.clients_without[index] >= FIELD_CLIENTS;
@@ -285,10 +295,19 @@ impl Silence {
             self.set(now, trouble, is_missing, is_back && !is_missing, text, &mut changes);
             // What is usual is not unlearned from what is missing.
             let votes_with = reading.votes_with[index].saturating_sub(before.votes_with[index]);
-            if votes_with > 0
-                && let Some(voted) = self.voted[index].replace(now)
-            {
-                learn(&mut self.vote_rates[index], votes_with, now.since(voted));
+            if votes_with > 0 {
+                let voted = self.voted[index].replace(now);
+                let all = (field == Field::Query).then(|| {
+                    let all = reading.votes.saturating_sub(self.votes_at_query);
+                    self.votes_at_query = reading.votes;
+                    all
+                });
+                if let Some(voted) = voted {
+                    learn(&mut self.vote_rates[index], votes_with, now.since(voted));
+                    if let Some(all) = all {
+                        self.votes_rate.learn(all, now.since(voted));
+                    }
+                }
             }
             if votes > 0 && (votes_with > 0 || share.is_none_or(|share| share < FIELD_SHARE)) {
                 let now_share = votes_with as f64 / votes as f64;
@@ -384,6 +403,26 @@ fn learn(rate: &mut f64, count: u64, passed: Duration) {
     let passed = passed.as_secs_f64().max(0.001);
     let part = 1.0 - (-passed / RATE_SECONDS).exp();
     *rate += part * (count as f64 / passed - *rate);
+}
+
+/// How many come a second, from the first on: what is learned of little time is not too low.
+#[derive(Clone, Copy, Debug, Default)]
+struct Rate {
+    learned: f64,
+    /// What it would be of one a second.
+    of_one: f64,
+}
+
+impl Rate {
+    fn learn(&mut self, count: u64, passed: Duration) {
+        learn(&mut self.learned, count, passed);
+        let part = 1.0 - (-passed.as_secs_f64().max(0.001) / RATE_SECONDS).exp();
+        self.of_one += part * (1.0 - self.of_one);
+    }
+
+    fn usual(self) -> f64 {
+        if self.of_one > 0.0 { self.learned / self.of_one } else { 0.0 }
+    }
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{EXPECTED_LINES, Field, RATE_SECONDS, SILENCE_MIN};
+use super::{EXPECTED_LINES, Field, RATE_SECONDS, SILENCE_MIN, TRAFFIC_SHARE};
 use crate::units::Timestamp;
 
 /// For how long a rule must have matched before it is known how often it usually does.
@@ -21,9 +21,6 @@ const GAP_SECONDS: f64 = 3_600.0;
 
 /// So many different clients a second must usually meet it, six a minute: fewer may be one sender, who goes when he likes.
 const VOTES_MIN: f64 = 6.0 / 60.0;
-
-/// This share of the usual requests must go on: where a rule has more of them than is left, its senders have gone.
-const TRAFFIC_SHARE: f64 = 0.8;
 
 /// When so many more are kept away than before, as a share of the clients that usually meet the rule in a minute, it may be that all are:
 /// one ban can be of a network. Some bans come at any time, for other reasons.

@@ -186,6 +186,18 @@ fn a_flood_without_queries_is_no_loss_of_them() {
 }
 
 #[test]
+fn the_end_of_a_flood_with_queries_is_no_loss_of_them() {
+    let mut watched = Watched::new();
+    watched.run(600, with_queries(5, 0));
+    assert_eq!(watched.run(120, with_queries(16, 11)), []);
+    assert_eq!(watched.run(1_800, with_queries(5, 0)), []);
+    // What visitors have is missed as ever, also after one.
+    assert_eq!(watched.run(900, with_queries(5, 1)), []);
+    let told = watched.run(120, with_queries(5, 0));
+    assert!(matches!(raised(&told).as_slice(), [(_, Trouble::Missing(Field::Query))]), "{told:?}");
+}
+
+#[test]
 fn a_log_that_never_had_addresses_is_told_and_one_without_referers_is_not() {
     let mut watched = Watched::new();
     let told = watched.run(60, |reading, _| {
