@@ -133,7 +133,12 @@ impl OwnRules {
     /// When it cannot be read or put in force. Nothing has changed then.
     pub fn add(&mut self, rule: OwnRule, never_ban: &AddressSet) -> Result<RuleId, OwnRuleError> {
         let after_last = self.said.iter().map(|held| held.said.id.0 + 1).max().unwrap_or(FIRST);
-        let number = self.next.max(after_last).max(FIRST);
+        let mut number = self.next.max(after_last).max(FIRST);
+        if number >= CONFIGURED_FIRST {
+            // After ten thousand the numbers begin anew, or it would pass for one of the configuration's.
+            let is_free = |number: &u32| self.said.iter().all(|held| held.said.id.0 != *number);
+            number = (FIRST..CONFIGURED_FIRST).find(is_free).ok_or(OwnRuleError::Full)?;
+        }
         let id = self.put(rule, number, never_ban)?;
         self.next = self.next.max(number + 1);
         Ok(id)

@@ -181,3 +181,12 @@ fn what_cannot_be_put_in_force_is_refused() {
     }
     assert_eq!(add("method = POST"), Err(OwnRuleError::Full));
 }
+
+#[test]
+fn a_rule_that_is_said_never_has_a_number_of_the_configurations() {
+    let (mut rules, never_ban) = (OwnRules::default(), AddressSet::default());
+    let last = OwnRule { id: RuleId(CONFIGURED_FIRST - 1), ..rule("path = \"/x\"", 60) };
+    assert_eq!(rules.take_up(last, &never_ban), Ok(RuleId(CONFIGURED_FIRST - 1)));
+    assert_eq!(rules.add(rule("path = \"/y\"", 60), &never_ban), Ok(RuleId(FIRST)));
+    assert_eq!(rules.add(rule("path = \"/z\"", 60), &never_ban), Ok(RuleId(FIRST + 1)));
+}

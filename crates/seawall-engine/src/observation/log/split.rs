@@ -1,7 +1,8 @@
 //! Lines that a container runtime has split since they were long, put together again.
 //!
 //! CRI marks every part but the last with `P`. Docker's own files have no line break at the end of such a part, which fills a buffer of
-//! 16 KiB. The systemd journal names how each line ended that is no line of its program's. What belongs together stands in lines of one stream that follow each other; lines of the other may stand between them.
+//! 16 KiB. The systemd journal names how each line ended that is no line of its program's. What belongs together stands in lines of one
+//! stream that follow each other; lines of the other may stand between them.
 
 use super::{LINE_BYTES_MAX, envelope};
 
