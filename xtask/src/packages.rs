@@ -22,6 +22,7 @@ const FOR_TESTS: &[Needed] = &[
     Needed { program: "haproxy", package: "haproxy", why: "another one" },
     Needed { program: "ip", package: "iproute2", why: "the network namespaces that the kernel layer is tried in" },
     Needed { program: "ipset", package: "ipset", why: "a packet filter that exported bans are loaded into" },
+    Needed { program: "logrotate", package: "logrotate", why: "what rotates the logs that the guard follows" },
     Needed { program: "nft", package: "nftables", why: "the kernel layer" },
     Needed { program: "nginx", package: "nginx-light", why: "the web server that the guard is tried in front of" },
     Needed { program: "varnishd", package: "varnish", why: "another web server that exported rules are loaded into" },
