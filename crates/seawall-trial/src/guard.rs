@@ -77,6 +77,7 @@ impl Guard {
                 refused_again: count.refused_again,
                 canaries: count.canaries,
                 matched_known: count.matched_known,
+                known_clients: count.known_clients,
                 known,
                 spared: count.spared,
                 closed: count.closed,

@@ -37,8 +37,13 @@ const LIFE_MAX: Duration = Duration::from_secs(3600);
 /// A rule is needed while it meets this many times what is normal,
 const NEEDED_FACTOR: f64 = 2.0;
 
-/// and at least this many requests in a minute.
+/// at least this many requests in a minute,
 const NEEDED_MIN: f64 = 6.0;
+
+/// and at least this share of the most that it has met in one: nothing is learnt while a rule is in force, so no trickle may keep it
+/// there. More where it names no sender who is nobody else: then visitors may be what is left.
+const NEEDED_SHARE: f64 = 0.02;
+const NEEDED_SHARE_OF_ANYONE: f64 = 0.1;
 
 /// A rule that has stepped down is needed again at this many times the above: with one limit for both directions, a trickle
 /// around it would send the rule up and down.
@@ -78,6 +83,8 @@ const ENFORCED_COLLATERAL_MAX: f32 = 0.01;
 /// cent of unwanted requests that may reach a site.
 const CANARY_INTERVAL: u32 = 256;
 
+const NO_LONGER_NEEDED: &str = "it is no longer needed";
+
 const REFUSE: Action = Action::Refuse { status: 403 };
 
 /// A conjunction that explains an excess.
@@ -111,10 +118,11 @@ pub(super) struct Held {
     pub(super) enforced: Option<Timestamp>,
     pub(super) expires: Option<Timestamp>,
     pub(super) met: Met,
+    /// When what it does last changed.
+    pub(super) stepped: Timestamp,
     shadowed: Timestamp,
     life: Duration,
-    /// When what it does last changed, and when it was last needed.
-    stepped: Timestamp,
+    /// When it was last needed.
     needed: Timestamp,
     /// How long it must not be needed before it steps down.
     patience: Duration,
@@ -241,9 +249,9 @@ impl Held {
         let is_lost = permit == Permit::Throttle && now.since(self.found_last) > NOT_FOUND && !self.met.is_closing(now);
         let is_too_wide = permit == Permit::Refuse && self.allowed(permit) != permit;
         if expired && (is_lost || is_too_wide) {
-            return Some(self.retire(now));
+            return Some(self.retire(now, NO_LONGER_NEEDED));
         }
-        if self.met.last(WINDOW_SECONDS, now) >= self.needed_in(WINDOW_SECONDS).max(NEEDED_MIN) {
+        if self.met.last(WINDOW_SECONDS, now) >= self.needed_in_a_minute() {
             self.needed = now;
         } else if now.since(self.stepped) >= PATIENCE
             && now.since(self.needed) >= self.patience.saturating_sub(PATIENCE)
@@ -306,7 +314,7 @@ impl Held {
         let action = match self.rule.action {
             Action::Drop => REFUSE,
             Action::Refuse { .. } => self.throttle(),
-            Action::Throttle { .. } => return self.retire(now),
+            Action::Throttle { .. } => return self.retire(now, NO_LONGER_NEEDED),
         };
         self.softened = true;
         self.life = LIFE;
@@ -314,11 +322,13 @@ impl Held {
         self.step(now, action, EventKind::RuleRetired, "hardly anything comes any more")
     }
 
-    fn retire(&mut self, now: Timestamp) -> Event {
+    pub(super) fn retire(&mut self, now: Timestamp, why: &str) -> Event {
         self.rule.stage = Stage::Retired;
+        self.stepped = now;
         self.expires = None;
-        self.reason = "retired: it is no longer needed, and armed again at once if the flood returns".to_owned();
-        let text = format!("{} retired, it is no longer needed: {}", self.rule.id, self.rule);
+        self.met.forget_most();
+        self.reason = format!("retired: {why}, and armed again at once if the flood returns");
+        let text = format!("{} retired, {why}: {}", self.rule.id, self.rule);
         Event { at: now, kind: EventKind::RuleRetired, text }
     }
 
@@ -338,12 +348,17 @@ impl Held {
         NEEDED_FACTOR * self.normal_rate * seconds as f64
     }
 
+    fn needed_in_a_minute(&self) -> f64 {
+        let share = if self.has_foreign_mark { NEEDED_SHARE } else { NEEDED_SHARE_OF_ANYONE };
+        self.needed_in(WINDOW_SECONDS).max(NEEDED_MIN).max(share * self.met.most())
+    }
+
     /// Whether a flood that had let go has come back: within two seconds when it is strong, within the minute otherwise.
     fn is_back(&self, now: Timestamp) -> bool {
         let comes = |seconds: u64, least: f64| {
             self.met.last(seconds, now) >= (BACK_FACTOR * self.needed_in(seconds)).max(least)
         };
-        comes(BACK_SECONDS, BACK_MIN) || comes(WINDOW_SECONDS, BACK_FACTOR * NEEDED_MIN)
+        comes(BACK_SECONDS, BACK_MIN) || comes(WINDOW_SECONDS, BACK_FACTOR * self.needed_in_a_minute())
     }
 
     fn be_more_patient(&mut self) {

@@ -26,8 +26,16 @@ const BARRED_MAX: usize = 32;
 /// Rules explain a flood together when they explain this share of it.
 const EXPLAINED_SHARE: f32 = 0.8;
 
+/// A rule without the mark of a sender who is nobody else is put in force again without being asked about anew for so long after it was
+/// let go, one with it for longer: what it names may since be what people ask for.
+const ARMED_AGAIN: Duration = Duration::from_secs(600);
+const ARMED_AGAIN_BY_MARK: Duration = Duration::from_secs(86_400);
+
 /// A proposal is shown this long after it was last found.
 const PROPOSAL_LIFE: Duration = Duration::from_secs(60);
+
+/// What rules have met of late is of so many seconds.
+const MET_OF_LATE_SECONDS: u64 = 10;
 
 /// How long conditions that hurt the wrong ones are barred, and those that the operator took back.
 const BARRED_FOR_HARM: Duration = Duration::from_secs(3600);
@@ -137,7 +145,8 @@ impl Ladder {
             }
             if let Some(held) = self.rules.iter_mut().find(|held| held.rule.conditions == finding.conditions) {
                 held.found_last = now;
-                held.cleared |= finding.cleared;
+                // Of one that was let go only what is seen now counts.
+                held.cleared = finding.cleared || (held.cleared && held.rule.stage != Stage::Retired);
                 held.has_foreign_mark &= finding.has_foreign_mark;
                 if held.rule.stage == Stage::Retired {
                     let id = held.rule.id;
@@ -149,7 +158,7 @@ impl Ladder {
                 }
                 continue;
             }
-            if !self.has_room(incident) {
+            if !self.has_room(incident) && !self.make_room(now, incident, &mut events) {
                 continue;
             }
             self.next += 1;
@@ -228,6 +237,34 @@ impl Ladder {
         live().count() < RULES_MAX && live().filter(|held| held.incident == incident).count() < RULES_PER_INCIDENT_MAX
     }
 
+    /// Lets a rule go that the search no longer finds, for one that it does: the one that has met least of late. A flood that goes on
+    /// under other names would else use up all that there may be. It is in force again as soon as its own flood is.
+    fn make_room(&mut self, now: Timestamp, incident: u32, events: &mut Vec<Event>) -> bool {
+        let is_full_of_own = self.rules.iter().filter(|held| held.is_live() && held.incident == incident).count()
+            >= RULES_PER_INCIDENT_MAX;
+        let met = |held: &Held| held.met.last(MET_OF_LATE_SECONDS, now);
+        let least = self
+            .rules
+            .iter_mut()
+            .filter(|held| held.is_live() && now.since(held.found_last) > LOST)
+            .filter(|held| !is_full_of_own || held.incident == incident)
+            .min_by(|one, other| met(one).total_cmp(&met(other)));
+        let Some(held) = least else { return false };
+        events.push(held.retire(now, "another explains more"));
+        self.generation += 1;
+        true
+    }
+
+    /// The retired rules that may be put in force again without a search.
+    pub(crate) fn ready(&self, now: Timestamp) -> impl Iterator<Item = RuleId> {
+        let retired = self.rules.iter().filter(|held| held.rule.stage == Stage::Retired);
+        let is_fresh = move |held: &&Held| {
+            let age = if held.has_foreign_mark { ARMED_AGAIN_BY_MARK } else { ARMED_AGAIN };
+            now.since(held.stepped) <= age
+        };
+        retired.filter(is_fresh).map(|held| held.rule.id)
+    }
+
     /// Puts a retired rule in force at once, or proposes it again, for this incident; not beyond the most that there may be.
     pub(crate) fn arm(&mut self, now: Timestamp, id: RuleId, incident: u32, permit: Permit) -> Option<Event> {
         if !self.has_room(incident) {
@@ -244,15 +281,22 @@ impl Ladder {
         })
     }
 
-    /// Removes what is proposed or in shadow under these conditions, because it was established that it is a crowd.
-    pub(crate) fn spare(&mut self, conditions: &[Condition]) {
-        let before = self.rules.len();
-        self.rules.retain(|held| {
-            !(matches!(held.rule.stage, Stage::Proposed | Stage::Shadow) && held.rule.conditions == conditions)
-        });
-        if self.rules.len() != before {
-            self.generation += 1;
+    /// Removes what is proposed or in shadow under these conditions, because it was established that it is a crowd; and lets go what is in
+    /// force, but for what names a sender of whom there was nobody before.
+    pub(crate) fn spare(&mut self, now: Timestamp, conditions: &[Condition]) -> Option<Event> {
+        let at = self.rules.iter().position(|held| held.is_live() && held.rule.conditions == conditions)?;
+        let held = &mut self.rules[at];
+        let is_in_force = held.rule.stage == Stage::Enforced;
+        if is_in_force && held.has_foreign_mark {
+            return None;
         }
+        self.generation += 1;
+        if is_in_force {
+            held.cleared = false;
+            return Some(held.retire(now, "what it meets is a crowd"));
+        }
+        self.rules.remove(at);
+        None
     }
 
     /// Takes a rule back at the operator's word; its conditions are not tried again for a day.
@@ -458,7 +502,10 @@ mod tests {
         assert_eq!(ladder.for_gate()[0].action, Action::Refuse { status: 403 });
         assert_eq!(ladder.status()[0].matched, matched + 10);
         // More of them: it is withdrawn as any other.
-        ladder.count(at(60_250), &RuleTraffic { matched_known: 20_000, known: 20_000, ..met(1, 20_000) });
+        ladder.count(
+            at(60_250),
+            &RuleTraffic { matched_known: 20_000, known_clients: 9, known: 20_000, ..met(1, 20_000) },
+        );
         let events = ladder.step(at(60_250), Permit::Refuse);
         assert_eq!(events.last().map(|event| event.kind), Some(EventKind::RuleWithdrawn));
     }
@@ -486,7 +533,7 @@ mod tests {
         let mut ladder = Ladder::default();
         let crowd = Finding { cleared: false, ..finding("crowd") };
         assert_eq!(run(&mut ladder, 0..30_000, Some(&crowd), Permit::Refuse), [EventKind::RuleShadowed]);
-        ladder.spare(&crowd.conditions);
+        assert!(ladder.spare(at(100), &crowd.conditions).is_none());
         assert!(ladder.status().is_empty());
         let mut ladder = Ladder::default();
         let events: Vec<Event> = (0..20)
@@ -530,7 +577,7 @@ mod tests {
     fn harm_takes_a_rule_back_and_bars_it() {
         let mut ladder = Ladder::default();
         run(&mut ladder, 0..5000, Some(&finding("bad")), Permit::Refuse);
-        ladder.count(at(5000), &RuleTraffic { matched_known: 9, known: 100, ..met(1, 9) });
+        ladder.count(at(5000), &RuleTraffic { matched_known: 9, known_clients: 9, known: 100, ..met(1, 9) });
         let events = ladder.step(at(5000), Permit::Refuse);
         assert_eq!(events.last().map(|event| event.kind), Some(EventKind::RuleWithdrawn));
         assert!(ladder.take(at(6000), 1, vec![finding("bad")], Permit::Refuse).is_empty());

@@ -13,8 +13,11 @@ const KNOWN_SHARE_MAX: f64 = 0.05;
 /// How many times its predicted collateral a rule may really have.
 const PREDICTION_FACTOR: f64 = 3.0;
 
-/// Fewer matches of known good clients than this may be chance, or the sender's own first requests.
-const MATCHED_KNOWN_MIN: u64 = 3;
+/// Of fewer known good clients than this it may be chance, or senders that have behaved for hours for just this.
+const KNOWN_CLIENTS_MIN: u64 = 5;
+
+/// A rule that hits no more than this of the known good hits no more than one that is put in force may, whatever was predicted.
+const KNOWN_SHARE_BORNE: f64 = 0.01;
 
 /// Clients go on when, in a minute, at least so many requests were refused to those who had been refused before, and at least
 /// this share of all that were refused.
@@ -30,7 +33,9 @@ pub(crate) struct Met {
     pub(crate) spared: u64,
     pub(crate) closed: u64,
     pub(crate) matched_known: u64,
+    pub(crate) known_clients: u64,
     pub(crate) known: u64,
+    most: f64,
     seconds: [Second; WINDOW_SECONDS as usize],
 }
 
@@ -53,7 +58,9 @@ impl Default for Met {
             spared: 0,
             closed: 0,
             matched_known: 0,
+            known_clients: 0,
             known: 0,
+            most: 0.0,
             seconds: [Second::default(); WINDOW_SECONDS as usize],
         }
     }
@@ -67,6 +74,7 @@ impl Met {
         self.spared = self.spared.saturating_add(traffic.spared);
         self.closed = self.closed.saturating_add(traffic.closed);
         self.matched_known = self.matched_known.saturating_add(traffic.matched_known);
+        self.known_clients = self.known_clients.saturating_add(traffic.known_clients);
         self.known = self.known.saturating_add(traffic.known);
         let second = now.as_seconds();
         let slot = &mut self.seconds[(second % WINDOW_SECONDS) as usize];
@@ -79,6 +87,17 @@ impl Met {
         add(&mut slot.refused, traffic.refused.saturating_add(traffic.closed));
         add(&mut slot.refused_again, traffic.refused_again.saturating_add(traffic.closed));
         add(&mut slot.closed, traffic.closed);
+        self.most = self.most.max(self.last(WINDOW_SECONDS, now));
+    }
+
+    /// The most that it has matched in a minute.
+    pub(crate) const fn most(&self) -> f64 {
+        self.most
+    }
+
+    /// Forgets how much that was: what comes next is another flood.
+    pub(crate) const fn forget_most(&mut self) {
+        self.most = 0.0;
     }
 
     /// Requests matched over the last seconds, at most a minute.
@@ -107,19 +126,20 @@ impl Met {
         self.seconds.iter().filter(move |second| second.second >= from)
     }
 
-    /// The share of known good clients' requests that it matched, where any were counted.
+    /// The share of the known good that it matched, by one request in a minute of each, where any were counted.
     pub(crate) fn known_share(&self) -> Option<f32> {
         (self.known > 0).then(|| (self.matched_known as f64 / self.known as f64) as f32)
     }
 
-    /// Whether it hurts more than it may. One unlucky visitor does not prove it: three requests at least, and more than
-    /// three times the prediction with 95% confidence.
+    /// Whether it hurts more than it may. A few unlucky visitors do not prove it: five clients at least, and more than three times the
+    /// prediction, and more than a rule may hit anyway, with 95% confidence. Each counts once in a minute, however often it asks.
     pub(crate) fn is_harmful(&self, predicted: f32) -> bool {
         let (matched, known) = (self.matched_known as f64, self.known as f64);
-        if self.matched_known < MATCHED_KNOWN_MIN {
+        if self.known_clients < KNOWN_CLIENTS_MIN {
             return false;
         }
-        matched > KNOWN_SHARE_MAX * known || share_lower_95(matched, known) > PREDICTION_FACTOR * f64::from(predicted)
+        let borne = (PREDICTION_FACTOR * f64::from(predicted)).max(KNOWN_SHARE_BORNE);
+        matched > KNOWN_SHARE_MAX * known || share_lower_95(matched, known) > borne
     }
 }
 
@@ -129,7 +149,7 @@ mod tests {
     use crate::decision::RuleId;
 
     fn traffic(matched: u64, matched_known: u64, known: u64) -> RuleTraffic {
-        RuleTraffic { matched, matched_known, known, ..RuleTraffic::none(RuleId(1)) }
+        RuleTraffic { matched, matched_known, known_clients: matched_known, known, ..RuleTraffic::none(RuleId(1)) }
     }
 
     #[test]
@@ -180,8 +200,23 @@ mod tests {
         };
         assert!(!harmful(0, 0, 0.0));
         assert!(!harmful(2, 10, 0.0));
+        assert!(!harmful(4, 100, 0.001), "four may be senders in disguise");
         assert!(harmful(6, 100, 0.1));
-        assert!(harmful(4, 100, 0.001));
-        assert!(!harmful(4, 1000, 0.003));
+        assert!(harmful(6, 150, 0.001));
+        assert!(!harmful(6, 1000, 0.0001), "a rule may hit so few");
+        assert!(!harmful(40, 1000, 0.02));
+    }
+
+    #[test]
+    fn one_client_alone_proves_no_harm() {
+        let mut met = Met::default();
+        for minute in 0..600 {
+            let once = RuleTraffic { matched_known: 1, known: 10, ..RuleTraffic::none(RuleId(1)) };
+            met.count(
+                Timestamp::from_seconds(60 * minute),
+                &RuleTraffic { known_clients: u64::from(minute == 0), ..once },
+            );
+        }
+        assert!(!met.is_harmful(0.0001));
     }
 }

@@ -77,8 +77,9 @@ const DECISION_TIME: Duration = Duration::from_secs(5);
 /// A program is disguised when this share of its requests has the agent of an ordinary visitor.
 const DISGUISED_SHARE: f64 = 0.8;
 
-/// Senders are known by their history when old acquaintances send this share.
+/// Senders are known by their history when old acquaintances send this share, and are no more than so many.
 const KNOWN_SHARE: f64 = 0.8;
+const KNOWN_CLIENTS_MAX: usize = 256;
 
 /// What has this share of its requests in common with what may be a crowd is a side of it.
 const SIDE_SHARE: f64 = 0.3;
@@ -268,7 +269,7 @@ impl<'a> Inquiry<'a> {
         // A crowd has many sides; while one of them is seen, and for a while after, none is enforced against, but for what is no
         // side of it: the mark of a sender whom nobody has seen in ordinary traffic.
         if verdict == Verdict::Crowd || self.was_crowd {
-            let sides = findings.extract_if(.., |(_, finding)| !is_apart(finding));
+            let sides = findings.extract_if(.., |(items, finding)| !self.is_apart(items, finding));
             crowds.extend(sides.map(|(_, finding)| finding.conditions));
         }
         (findings, crowds)
@@ -371,9 +372,10 @@ impl<'a> Inquiry<'a> {
     fn is_worth_mining(&self, cost: CostKind, column: &Column<'_>, view: &View, explained: bool) -> bool {
         let Some(reading) = self.readings.get(cost as usize) else { return false };
         let excess = column.excess();
-        let uneven =
-            (reading.normal.upper - reading.normal.median).max(0.0) * self.material.seconds() / SAMPLE_SECONDS as f64;
-        let offered = reading.offered * self.own_share(cost, view);
+        // The reading is of ten seconds, what is mined of fewer or more.
+        let part = self.material.seconds() / SAMPLE_SECONDS as f64;
+        let uneven = (reading.normal.upper - reading.normal.median).max(0.0) * part;
+        let offered = reading.offered * part * self.own_share(cost, view);
         let left = !explained || (!reading.calm && excess > uneven && excess >= LEFT_SHARE * offered);
         left && excess >= EXCESS_MIN * column.expected && excess > 0.0 && !self.follows_requests(cost)
     }
@@ -521,7 +523,7 @@ impl<'a> Inquiry<'a> {
 
     /// Whether much of what a rule hits is also hit by another that may yet turn out to be a crowd.
     fn is_side(&self, choice: &Choice, choices: &[Choice]) -> bool {
-        if choice.candidate.collateral == 0.0 {
+        if choice.candidate.collateral == 0.0 || self.has_rare_mark(&choice.candidate.items) {
             return false;
         }
         let others: Vec<&[Item]> = choices
@@ -539,14 +541,22 @@ impl<'a> Inquiry<'a> {
         shared >= SIDE_SHARE * all
     }
 
-    /// Whether the rule is about an agent that ordinary traffic has, and nearly all who send it now have been here before: a
-    /// search engine or a monitor that asks for more than usual. Such a rule is shown and not put in force.
+    /// Whether the rule is about a program's agent that ordinary traffic has, and nearly all who send it now have been here before: a
+    /// search engine or a monitor that asks for more than usual, from few addresses. Such a rule is shown and not put in force. To have been
+    /// here once an hour ago is cheap, so an agent that hardly anybody has, or that browsers have, is not known by it.
     fn is_known_by_history(&self, candidate: &Candidate) -> bool {
-        let is_agent = |item: &Item| matches!(item.attribute, Attribute::UserAgent | Attribute::UserAgentWord);
-        if candidate.collateral == 0.0 || !candidate.items.iter().any(is_agent) {
+        let is_agent = |item: &&Item| matches!(item.attribute, Attribute::UserAgent | Attribute::UserAgentWord);
+        let mut agents = candidate.items.iter().filter(is_agent).peekable();
+        if candidate.collateral == 0.0 || agents.peek().is_none() || agents.any(|agent| self.is_rare(*agent)) {
             return false;
         }
         let matched = || self.material.since_onset().iter().filter(|row| row.row.marks.has_all(&candidate.items));
+        let is_browser =
+            |row: &&Sampled<'_>| self.marked.claims_browser(&row.row.marks) && !self.marked.is_named(&row.row.marks);
+        let clients: FxHashSet<u32> = matched().map(|row| row.row.client_hash).collect();
+        if clients.len() > KNOWN_CLIENTS_MAX || 2 * matched().filter(is_browser).count() > matched().count() {
+            return false;
+        }
         let returning: f64 = matched().filter(|sampled| sampled.row.returning).map(|sampled| sampled.cost(0)).sum();
         returning >= KNOWN_SHARE * matched().map(|sampled| sampled.cost(0)).sum::<f64>()
     }
@@ -569,6 +579,11 @@ impl<'a> Inquiry<'a> {
     fn has_foreign_mark(&self, items: &[Item]) -> bool {
         let mut marks = items.iter().filter(|item| item.attribute.is_mark() && item.hash != ABSENT);
         marks.any(|mark| !self.material.reference.has_all(&[*mark]))
+    }
+
+    /// Whether this is so far from ordinary visitors that it is no side of a crowd.
+    fn is_apart(&self, items: &[Item], finding: &Finding) -> bool {
+        finding.cleared && self.has_rare_mark(items) && f64::from(finding.evidence.collateral) <= RARE_SHARE
     }
 
     /// Whether the mark of a sender is among these that hardly any normal request has: what grows slowly has taught a little of its
@@ -694,11 +709,4 @@ impl<'a> Inquiry<'a> {
         closure.truncate(CLOSURE_MAX);
         closure.into_iter().filter_map(|item| self.condition(item, matched)).map(|shown| shown.to_string()).collect()
     }
-}
-
-/// Whether this is so far from ordinary visitors that it is no side of a crowd.
-fn is_apart(finding: &Finding) -> bool {
-    let is_mark = |condition: &Condition| condition.attribute.is_mark() && condition.value.is_some();
-    let has_mark = finding.conditions.iter().any(is_mark);
-    finding.cleared && has_mark && finding.evidence.collateral == 0.0
 }

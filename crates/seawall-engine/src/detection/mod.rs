@@ -553,13 +553,11 @@ impl Detector {
         let from = now - Duration::from_secs(1);
         let retired: Vec<RuleId> = self
             .ladder
-            .rules()
-            .filter(|rule| rule.stage == Stage::Retired)
+            .ready(now)
             .filter(|rule| {
-                let matched = self.values.get(&rule.id).map_or(0.0, |items| self.matched_since(from, items));
+                let matched = self.values.get(rule).map_or(0.0, |items| self.matched_since(from, items));
                 matched >= REARM_REQUESTS_MIN && matched >= REARM_SHARE * self.series.last(4)[0]
             })
-            .map(|rule| rule.id)
             .collect();
         let mut events = Vec::new();
         for id in retired {
@@ -642,9 +640,8 @@ impl Detector {
             is_of_newcomers,
         }
         .look();
-        for conditions in &insight.crowds {
-            self.ladder.spare(conditions);
-        }
+        let spared = insight.crowds.iter().filter_map(|conditions| self.ladder.spare(now, conditions));
+        let mut events: Vec<Event> = spared.collect();
         let mut judgement = Judgement {
             explained_in_force: 0.0,
             verdict: insight.verdict,
@@ -653,7 +650,7 @@ impl Detector {
             is_cleared: !insight.findings.is_empty() && insight.findings.iter().all(|(_, finding)| finding.cleared),
             is_news: insight.findings.iter().any(|(items, _)| !standing.contains(items)),
         };
-        let mut events = self.take(now, id, insight.findings, permit);
+        events.extend(self.take(now, id, insight.findings, permit));
         let still = self.ladder.is_enforcing();
         judgement.explained_in_force = self.ladder.explained(id);
         events.extend(self.incidents.judged(now, judgement, still));

@@ -96,9 +96,11 @@ pub struct RuleTraffic {
     pub refused_again: u64,
     /// Matching requests that were let through as probes.
     pub canaries: u64,
-    /// Matching requests from clients that the gate's table holds for known good.
+    /// Of the matching requests, one in a minute of each client that the gate's table holds for known good.
     pub matched_known: u64,
-    /// All requests from such clients, matching or not.
+    /// How many such clients were matched for the first time.
+    pub known_clients: u64,
+    /// One request in a minute of each such client, matching or not.
     pub known: u64,
     /// Matching requests that it did not act on, for the good name of the client.
     pub spared: u64,
@@ -117,6 +119,7 @@ impl RuleTraffic {
             refused_again: 0,
             canaries: 0,
             matched_known: 0,
+            known_clients: 0,
             known: 0,
             spared: 0,
             closed: 0,

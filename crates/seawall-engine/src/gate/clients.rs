@@ -8,8 +8,7 @@ use std::time::Duration;
 use siphasher::sip::SipHasher13;
 
 use super::reputation::{
-    EXEMPT_MAX, IMPATIENT, KNOWN_MAX, PATIENT, POSTED_TO_STATIC, REFUSED, Reputation, SERVED, SERVED_IN_NEW_HOUR,
-    SPARED,
+    EXEMPT_MAX, IMPATIENT, PATIENT, POSTED_TO_STATIC, REFUSED, Reputation, SERVED, SERVED_IN_NEW_HOUR, SPARED,
 };
 use super::revisit::{AWAY_SECONDS_MIN, Revisit};
 use crate::address::ClientAddress;
@@ -217,7 +216,7 @@ impl ClientTable {
         };
         let is_exempt = history.requests_recent <= EXEMPT_REQUESTS_MAX && entry.reputation.sum(now) < EXEMPT_MAX;
         let is_good = entry.is_good(now);
-        let is_proven = is_good && entry.reputation.sum_then() < KNOWN_MAX;
+        let is_proven = is_good && entry.reputation.is_of_long_standing(now);
         Acquaintance { history, is_known: is_proven || (is_good && is_young), is_exempt, is_proven }
     }
 
@@ -288,8 +287,9 @@ impl ClientTable {
     /// keep it away from everything.
     pub(super) fn is_to_be_spared(&mut self, client: ClientSlot, now: Timestamp) -> bool {
         let now = seconds(now);
-        self.find(client)
-            .is_some_and(|entry| entry.has_agents() || (entry.is_good(now) && entry.reputation.sum_then() < KNOWN_MAX))
+        self.find(client).is_some_and(|entry| {
+            entry.has_agents() || (entry.is_good(now) && entry.reputation.is_of_long_standing(now))
+        })
     }
 
     /// For how long the client is to be kept away that has gone beyond a limit.

@@ -64,8 +64,10 @@ pub struct RuleCount {
     pub refused_again: u64,
     /// Matching requests that it let through as probes.
     pub canaries: u64,
-    /// Requests that it matched and that came from clients known good.
+    /// Of what it matched, one request in a minute of each client that is known good.
     pub matched_known: u64,
+    /// How many such clients it matched for the first time.
+    pub known_clients: u64,
     /// Requests that it matched and did not act on, for the good name of the client.
     pub spared: u64,
     /// Connections that were closed unread, of clients that go on although it refuses them.
@@ -106,6 +108,9 @@ struct RuleState {
     spared_left: f32,
     last_spared: Timestamp,
     voters: Voters,
+    /// The same of clients that are known good, and those that it has ever matched.
+    known_voters: Voters,
+    known_ever: Voters,
 }
 
 /// The least time between two probes of one rule on one worker: ten a second show well enough whether it is still needed, and
@@ -130,6 +135,7 @@ pub struct Gate {
     counts: [RuleCount; RULES_MAX],
     pub(super) limit_voters: [Voters; LIMITS_MAX],
     known: u64,
+    known_voters: Voters,
     workers: f32,
     pub(super) place: Place,
 }
@@ -146,6 +152,7 @@ impl Gate {
             counts: [RuleCount::default(); RULES_MAX],
             limit_voters: [Voters::default(); LIMITS_MAX],
             known: 0,
+            known_voters: Voters::default(),
             workers: workers.max(1) as f32,
             place: Place::InLine,
         }
@@ -247,8 +254,8 @@ impl Gate {
         self.clients.told_to_wait(slot, now);
     }
 
-    /// Hands what each rule has done since the last time to `count`, and returns how many requests came from clients of
-    /// good standing.
+    /// Hands what each rule has done since the last time to `count`, and returns how many requests came from clients that are known
+    /// good, one of each in a minute.
     pub fn take_counts(&mut self, mut count: impl FnMut(RuleId, RuleCount)) -> u64 {
         for (rule, counted) in self.rules.rules.iter().zip(&mut self.counts) {
             let counted = std::mem::take(counted);
@@ -269,7 +276,9 @@ impl Gate {
         let slot = client.map(|client| self.clients.slot(client));
         let agent = request.user_agent.unwrap_or_default();
         let known = slot.map(|slot| self.clients.request(slot, agent, now)).unwrap_or_default();
-        self.known += u64::from(known.is_known);
+        if let Some(client) = client.filter(|_| known.is_known) {
+            self.known += u64::from(self.known_voters.vote(client, now));
+        }
         let (mut judgement, acting, met) = self.judge_rules(request, client, known, now);
         let mut limited = Limited::default();
         if met != 0
@@ -358,8 +367,14 @@ impl Gate {
             let Some(rule) = self.rules.rules.get(index).copied() else { continue };
             let count = &mut self.counts[index];
             count.matched += 1;
-            count.matched_known += u64::from(known.is_known);
-            count.votes += client.map_or(0, |client| u64::from(self.states[index].voters.vote(client, now)));
+            if let Some(client) = client {
+                let state = &mut self.states[index];
+                count.votes += u64::from(state.voters.vote(client, now));
+                if known.is_known {
+                    count.matched_known += u64::from(state.known_voters.vote(client, now));
+                    count.known_clients += u64::from(state.known_ever.vote_for_good(client));
+                }
+            }
             if rule.enforced && acting.is_none() {
                 if known.is_exempt && self.spares(index, now) {
                     acting = Some(Acting::Sparing);

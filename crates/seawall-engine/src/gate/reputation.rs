@@ -18,9 +18,9 @@ pub(super) const BAN_MIN: f32 = 3.0;
 /// A client is exempt from rules when its sum is less than this: one to seven.
 pub(super) const EXEMPT_MAX: f32 = -2.0;
 
-/// A client is known good when its sum is less than this: it takes three different hours. Rules that hit such clients are
-/// withdrawn, so whoever can become one cheaply can have any rule withdrawn.
-pub(super) const KNOWN_MAX: f32 = -1.2;
+/// A client is known good when the sum of a day alone is less than this: it takes three different hours within half a day. Rules that
+/// hit such clients are withdrawn, so whoever can become one cheaply can have any rule withdrawn.
+const KNOWN_MAX: f32 = -1.0;
 
 /// One kind of evidence: what it adds to either sum, and how far it can take each. They are set so
 /// that 32 refusals in a minute suffice for a ban, and an exemption takes at least four different hours of behaving.
@@ -72,6 +72,12 @@ impl Reputation {
     /// The sum as of the last evidence, before it faded any further.
     pub(super) const fn sum_then(&self) -> f32 {
         self.short + self.long
+    }
+
+    /// Whether it has behaved for hours, whatever it did in the last minutes.
+    pub(super) fn is_of_long_standing(&mut self, now: u32) -> bool {
+        self.fade(now);
+        self.long < KNOWN_MAX && self.short + self.long < KNOWN_MAX
     }
 
     /// Adds one piece of evidence.

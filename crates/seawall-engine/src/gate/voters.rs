@@ -27,6 +27,11 @@ impl Voters {
         if now.since(self.began) >= VOTE_PERIOD {
             *self = Self { began: now, voted: [0; WORDS] };
         }
+        self.vote_for_good(client)
+    }
+
+    /// The same without an end of the period.
+    pub(super) fn vote_for_good(&mut self, client: ClientAddress) -> bool {
         let key = client.client_key();
         let hash = ((key >> 64) as u64 ^ key as u64).wrapping_mul(MULTIPLIER);
         let (word, bit) = ((hash >> 62) as usize, hash >> 56 & 63);

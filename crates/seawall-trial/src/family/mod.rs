@@ -69,7 +69,7 @@ const USUAL: Family = Family {
 };
 
 /// Every kind.
-pub const ALL: [Family; 25] = [
+pub const ALL: [Family; 28] = [
     Family {
         name: "single address",
         what: "40/s from one address with the commonest agent, over all pages",
@@ -184,6 +184,12 @@ pub const ALL: [Family; 25] = [
         ..USUAL
     },
     Family {
+        name: "few clients",
+        what: "60/s over all pages from 30 addresses with one agent",
+        traffic: || Box::new(Flood::steady(60.0, senders::few_clients)),
+        ..USUAL
+    },
+    Family {
         name: "faked parts",
         what: "40/s with ordinary agents from addresses that take turns: a page, then style sheets that would lie below pages",
         traffic: || Box::new(Flood::steady(40.0, targets::faked_parts)),
@@ -228,6 +234,20 @@ pub const ALL: [Family; 25] = [
         time_max: (10.0, 10.0),
         known: Known::TenMinutesOfLittle,
         traffic: || Box::new(Flood::steady(20.0, senders::single_address_busy_page)),
+        ..USUAL
+    },
+    Family {
+        name: "cold few clients",
+        what: "60/s over all pages from 30 addresses with one agent, ten minutes after the guard first saw the site",
+        known: Known::TenMinutes,
+        traffic: || Box::new(Flood::steady(60.0, senders::few_clients)),
+        ..USUAL
+    },
+    Family {
+        name: "cold few clients: little",
+        what: "the same on a site with a request in three seconds",
+        known: Known::TenMinutesOfLittle,
+        traffic: || Box::new(Flood::steady(60.0, senders::few_clients)),
         ..USUAL
     },
     Family {

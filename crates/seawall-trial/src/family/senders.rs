@@ -46,6 +46,11 @@ pub(super) fn low_and_slow(scene: &mut Scene<'_>, _: usize) -> Sent {
     Sent::get(client, scene.background.page(scene.dice), "python-requests/2.31.0")
 }
 
+pub(super) fn few_clients(scene: &mut Scene<'_>, _: usize) -> Sent {
+    let client = scene.dice.address(BOTS.0, 30);
+    Sent::get(client, scene.background.page(scene.dice), "python-requests/2.31.0")
+}
+
 pub(super) fn copies(scene: &mut Scene<'_>, number: usize) -> Sent {
     scene.background.copy(scene.dice, address(BOTS.0, number))
 }

@@ -364,6 +364,7 @@ impl Detecting {
                 entry.refused_again += count.refused_again;
                 entry.canaries += count.canaries;
                 entry.matched_known += count.matched_known;
+                entry.known_clients += count.known_clients;
                 entry.spared += count.spared;
                 entry.closed += count.closed;
             }

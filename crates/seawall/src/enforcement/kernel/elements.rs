@@ -1,4 +1,4 @@
-//! Changes made by messages to the kernel, without starting a program: elements of the table's hash sets, a hundred thousand in the
+//! Changes made by messages to the kernel, without starting a program: whom the table's sets hold, a hundred thousand clients in the
 //! time that `nft` needs for a few thousand, and the removal of a table, which must not depend on whether a program can be run. As
 //! with `nft`, a change is made whole or not at all.
 
@@ -32,29 +32,67 @@ const NFTA_SET_ELEM_LIST_SET: u16 = 2;
 const NFTA_SET_ELEM_LIST_ELEMENTS: u16 = 3;
 const NFTA_LIST_ELEM: u16 = 1;
 const NFTA_SET_ELEM_KEY: u16 = 1;
+const NFTA_SET_ELEM_FLAGS: u16 = 3;
 const NFTA_SET_ELEM_TIMEOUT: u16 = 4;
 const NFTA_DATA_VALUE: u16 = 1;
+const NFT_SET_ELEM_INTERVAL_END: u32 = 1;
 
 /// Elements of one message: their list has a length of 16 bits, and one of IPv6 takes 44 bytes.
 const MESSAGE_ELEMENTS: usize = 1_000;
 const ELEMENT_BYTES: usize = 44;
 
-/// Makes the changes to the hashes in one transaction; whether there were any.
+/// An element of a set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Element {
+    key: IpAddr,
+    /// For how long it is put in.
+    duration: Option<Duration>,
+    /// Whether it is the address after the last of the network before it, in a tree.
+    is_end: bool,
+}
+
+impl Element {
+    fn client(network: IpNet, duration: Option<Duration>) -> Self {
+        Self { key: network.addr(), duration, is_end: false }
+    }
+
+    /// A network in a tree: where it begins, and what follows it, unless it goes on to the last address. An end has no time of its own.
+    fn network(network: IpNet, duration: Duration) -> impl Iterator<Item = Self> {
+        let after = match network.broadcast() {
+            IpAddr::V4(last) => last.to_bits().checked_add(1).map(|bits| IpAddr::from(bits.to_be_bytes())),
+            IpAddr::V6(last) => last.to_bits().checked_add(1).map(|bits| IpAddr::from(bits.to_be_bytes())),
+        };
+        let begin = Self { key: network.network(), duration: Some(duration), is_end: false };
+        std::iter::once(begin).chain(after.map(|key| Self { key, duration: None, is_end: true }))
+    }
+}
+
+/// Makes the changes to whom the sets hold in one transaction; whether there were any.
 ///
 /// # Errors
 /// What the kernel says; nothing is changed then. `NotFound` when the table is not there.
 pub(super) fn change(table: &str, changes: &Changes) -> io::Result<bool> {
     let mut batch = Batch::begin();
     batch.bytes.reserve(ELEMENT_BYTES * (changes.added.len() + 2 * (changes.removed.len() + changes.renewed.len())));
-    for place in [Place::Clients4, Place::Clients6] {
+    for (place, _) in Place::ALL {
         let of_place = |network: &&IpNet| Place::of(**network) == place;
+        let added = changes.added.iter().filter(|(network, _)| of_place(network));
+        if place.is_tree() {
+            if changes.emptied.contains(&place) {
+                batch.empty(table, place);
+            }
+            let added = added.flat_map(|(network, duration)| Element::network(*network, *duration));
+            batch.push(NFT_MSG_NEWSETELEM, table, place, added);
+            continue;
+        }
         // What is added first can be removed whether it was there or not, and what is removed first can be added with a new
         // time: an element may end at any moment by itself, and one failure would fail all.
-        let untimed = || changes.removed.union(&changes.renewed).filter(of_place).map(|network| (*network, None));
+        let gone = || changes.removed.union(&changes.renewed).filter(of_place);
+        let untimed = || gone().map(|network| Element::client(*network, None));
         batch.push(NFT_MSG_NEWSETELEM, table, place, untimed());
         batch.push(NFT_MSG_DELSETELEM, table, place, untimed());
-        let added = changes.added.iter().filter(|(network, _)| of_place(network));
-        batch.push(NFT_MSG_NEWSETELEM, table, place, added.map(|(network, duration)| (*network, Some(*duration))));
+        let added = added.map(|(network, duration)| Element::client(*network, Some(*duration)));
+        batch.push(NFT_MSG_NEWSETELEM, table, place, added);
     }
     if batch.last.is_none() {
         return Ok(false);
@@ -111,13 +149,17 @@ impl Batch {
         self.bytes
     }
 
-    fn push(
-        &mut self,
-        kind: u16,
-        table: &str,
-        place: Place,
-        elements: impl IntoIterator<Item = (IpNet, Option<Duration>)>,
-    ) {
+    /// Takes everything out of a set.
+    fn empty(&mut self, table: &str, place: Place) {
+        self.last = Some(self.bytes.len());
+        // Without a list it is about all.
+        self.message(NFT_MSG_DELSETELEM, NLM_F_REQUEST, NFPROTO_INET, 0, |bytes| {
+            text(bytes, NFTA_SET_ELEM_LIST_TABLE, table);
+            text(bytes, NFTA_SET_ELEM_LIST_SET, place.name());
+        });
+    }
+
+    fn push(&mut self, kind: u16, table: &str, place: Place, elements: impl IntoIterator<Item = Element>) {
         let mut elements = elements.into_iter().peekable();
         while elements.peek().is_some() {
             self.last = Some(self.bytes.len());
@@ -125,8 +167,8 @@ impl Batch {
                 text(bytes, NFTA_SET_ELEM_LIST_TABLE, table);
                 text(bytes, NFTA_SET_ELEM_LIST_SET, place.name());
                 nested(bytes, NFTA_SET_ELEM_LIST_ELEMENTS, |bytes| {
-                    for (network, duration) in elements.by_ref().take(MESSAGE_ELEMENTS) {
-                        nested(bytes, NFTA_LIST_ELEM, |bytes| element(bytes, network, duration));
+                    for one in elements.by_ref().take(MESSAGE_ELEMENTS) {
+                        nested(bytes, NFTA_LIST_ELEM, |bytes| element(bytes, one));
                     }
                 });
             });
@@ -154,12 +196,15 @@ impl Batch {
     }
 }
 
-fn element(bytes: &mut Vec<u8>, network: IpNet, duration: Option<Duration>) {
-    nested(bytes, NFTA_SET_ELEM_KEY, |bytes| match network.addr() {
+fn element(bytes: &mut Vec<u8>, element: Element) {
+    nested(bytes, NFTA_SET_ELEM_KEY, |bytes| match element.key {
         IpAddr::V4(address) => put(bytes, NFTA_DATA_VALUE, &address.octets()),
         IpAddr::V6(address) => put(bytes, NFTA_DATA_VALUE, &address.octets()),
     });
-    if let Some(duration) = duration {
+    if element.is_end {
+        put(bytes, NFTA_SET_ELEM_FLAGS, &NFT_SET_ELEM_INTERVAL_END.to_be_bytes());
+    }
+    if let Some(duration) = element.duration {
         let milliseconds = duration.as_secs().max(1).saturating_mul(1_000);
         put(bytes, NFTA_SET_ELEM_TIMEOUT, &milliseconds.to_be_bytes());
     }
@@ -207,8 +252,8 @@ mod tests {
             ..Changes::default()
         };
         let mut batch = Batch::begin();
-        batch.push(NFT_MSG_NEWSETELEM, "seawall", Place::Clients4, [(network("192.0.2.1/32"), None)]);
-        let added = changes.added.iter().map(|(network, duration)| (*network, Some(*duration)));
+        batch.push(NFT_MSG_NEWSETELEM, "seawall", Place::Clients4, [Element::client(network("192.0.2.1/32"), None)]);
+        let added = changes.added.iter().map(|(network, duration)| Element::client(*network, Some(*duration)));
         batch.push(NFT_MSG_NEWSETELEM, "seawall", Place::Clients4, added);
         let bytes = batch.end();
         let (mut rest, mut kinds) = (bytes.as_slice(), Vec::new());
@@ -233,7 +278,7 @@ mod tests {
     #[test]
     fn an_element_is_its_address_and_its_time() {
         let mut bytes = Vec::new();
-        element(&mut bytes, network("192.0.2.1/32"), Some(Duration::from_secs(60)));
+        element(&mut bytes, Element::client(network("192.0.2.1/32"), Some(Duration::from_secs(60))));
         let expected = [
             &12_u16.to_ne_bytes()[..],
             &(NFTA_SET_ELEM_KEY | NLA_F_NESTED).to_ne_bytes(),
@@ -245,5 +290,26 @@ mod tests {
             &60_000_u64.to_be_bytes(),
         ];
         assert_eq!(bytes, expected.concat());
+    }
+
+    #[test]
+    fn a_network_is_where_it_begins_and_what_follows_it() {
+        let minute = Duration::from_secs(60);
+        let keys = |text: &str| -> Vec<(String, bool)> {
+            Element::network(network(text), minute).map(|element| (element.key.to_string(), element.is_end)).collect()
+        };
+        let pair = |begin: &str, end: &str| vec![(begin.to_owned(), false), (end.to_owned(), true)];
+        assert_eq!(keys("203.0.113.0/24"), pair("203.0.113.0", "203.0.114.0"));
+        assert_eq!(keys("2001:db8::/32"), pair("2001:db8::", "2001:db9::"));
+        // Nothing follows the last address.
+        assert_eq!(keys("255.255.254.0/23"), [("255.255.254.0".to_owned(), false)]);
+        assert_eq!(keys("fe00::/7"), [("fe00::".to_owned(), false)]);
+        assert_eq!(keys("0.0.0.0/0"), [("0.0.0.0".to_owned(), false)]);
+        // Both together are shorter than what is reckoned with for two.
+        let mut bytes = Vec::new();
+        for part in Element::network(network("2001:db8::/32"), minute) {
+            nested(&mut bytes, NFTA_LIST_ELEM, |bytes| element(bytes, part));
+        }
+        assert!(bytes.len() <= 2 * ELEMENT_BYTES, "{}", bytes.len());
     }
 }

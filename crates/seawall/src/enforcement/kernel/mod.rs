@@ -1,7 +1,7 @@
 //! The kernel layer: a reconciler for one nftables table of our own.
 //!
-//! What the table should hold ([`table::Desired`]) is compared with what it holds, the difference ([`table::plan`], pure) is one
-//! transaction, and that is applied whole or not at all: by [`nft`], and where it is about single clients, of whom there may be a
+//! What the table should hold ([`table::Desired`]) is compared with what it holds, and the difference ([`table::plan`], pure) is applied
+//! whole or not at all: the table itself, the ports and whom it never drops by [`nft`], and whom it drops, of whom there may be a
 //! hundred thousand, by messages to the kernel ([`elements`]), which is a transaction of its own. The kernel numbers every change of its packet
 //! filter; as long as that number ([`netlink::generation`]) is the one after our own last change, the table is what we made it.
 //! Otherwise it is read back and repaired. Nothing here waits for a request, and no request waits for this.
@@ -278,7 +278,7 @@ impl Kernel {
             nft.rebuild(claim.table(), &changes, self.size).and_then(|()| {
                 self.installed = Installed::default();
                 if self.layout.is_none() {
-                    // Before the clients are in it: reading a hundred thousand takes seconds.
+                    // Before anybody is in it: reading a hundred thousand takes seconds.
                     self.layout = layout_after(nft, claim.table(), before, now);
                 }
                 let more = change_elements(claim.table(), &changes)?;
@@ -484,9 +484,9 @@ fn layout_after(nft: &Nft, table: &str, before: Option<u32>, now: Timestamp) -> 
     (netlink::generation().ok()? == made).then_some(found.layout)
 }
 
-/// Makes the changes, and says in how many transactions: one, unless they are about hashes and other things.
+/// Makes the changes, and says in how many transactions: one, unless they are about who is dropped and about other things.
 fn apply(nft: &Nft, table: &str, changes: Changes) -> Result<(Changes, u32), NftError> {
-    let others = !changes.are_of_hashes();
+    let others = changes.are_of_settings();
     if others {
         nft.apply(table, &changes)?;
     }
@@ -494,7 +494,7 @@ fn apply(nft: &Nft, table: &str, changes: Changes) -> Result<(Changes, u32), Nft
     Ok((changes, u32::from(others) + elements))
 }
 
-/// Changes the elements of the hashes, and says in how many transactions: one or none.
+/// Changes who is dropped, and says in how many transactions: one or none.
 fn change_elements(table: &str, changes: &Changes) -> Result<u32, NftError> {
     elements::change(table, changes).map(u32::from).map_err(NftError::Elements)
 }

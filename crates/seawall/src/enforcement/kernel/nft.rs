@@ -1,6 +1,5 @@
 //! The kernel's table through `nft -j`: writing a transaction, running the program. What it lists is read in [`super::listing`].
 
-use std::fmt::Write as _;
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
@@ -15,7 +14,7 @@ use seawall_engine::units::Timestamp;
 use serde_json::{Value, json};
 
 use super::listing::{Found, read};
-use super::table::{Changes, Place};
+use super::table::Changes;
 use crate::host::clock::Clock;
 
 /// Where Debian keeps it, beside what PATH names: services often run without /usr/sbin.
@@ -90,24 +89,24 @@ impl Nft {
         program.map(|program| Self { program, hurry }).ok_or(NftError::Missing)
     }
 
-    /// Makes the table anew, with these changes to an empty one in it but for those of its hashes ([`super::elements`]), in place of
-    /// whatever was there under its name. In one transaction: no packet meets a table that is half made.
+    /// Makes the table anew, with the ports and whom it never drops, in place of whatever was there under its name. Whom it drops is put in
+    /// right after ([`super::elements`]): nobody is, until then.
     pub(crate) fn rebuild(&self, table: &str, changes: &Changes, size: usize) -> Result<(), NftError> {
         let name = json!({ "family": "inet", "name": table });
         let mut batch = Batch::default();
-        batch.push(&json!({ "add": { "table": &name } }));
-        batch.push(&json!({ "delete": { "table": &name } }));
+        batch.push(json!({ "add": { "table": &name } }));
+        batch.push(json!({ "delete": { "table": &name } }));
         for object in layout(table, size) {
-            batch.push(&json!({ "add": object }));
+            batch.push(json!({ "add": object }));
         }
-        batch.changes(table, changes);
+        batch.settings(table, changes);
         self.transact(batch)
     }
 
-    /// Makes the changes but for those of the hashes, all or none.
+    /// Changes the ports and whom the table never drops.
     pub(crate) fn apply(&self, table: &str, changes: &Changes) -> Result<(), NftError> {
         let mut batch = Batch::default();
-        batch.changes(table, changes);
+        batch.settings(table, changes);
         self.transact(batch)
     }
 
@@ -116,8 +115,8 @@ impl Nft {
         let name = json!({ "family": "inet", "name": table });
         let mut batch = Batch::default();
         // Deleting what is not there would be an error.
-        batch.push(&json!({ "add": { "table": &name } }));
-        batch.push(&json!({ "delete": { "table": &name } }));
+        batch.push(json!({ "add": { "table": &name } }));
+        batch.push(json!({ "delete": { "table": &name } }));
         self.run(&["-j", "-f", "-"], Some(batch.finish()), REMOVAL_TIME_MAX).map(|_| ())
     }
 
@@ -196,84 +195,45 @@ fn first_line(said: &[u8]) -> String {
     line.chars().filter(|character| !character.is_control()).take(MESSAGE_CHARACTERS_MAX).collect()
 }
 
-/// Commands of one transaction. Elements are written as text, since building a hundred thousand values of them first takes
-/// longer than everything else.
+/// Commands of one transaction.
+#[derive(Default)]
 struct Batch {
-    text: String,
-}
-
-impl Default for Batch {
-    fn default() -> Self {
-        Self { text: "{\"nftables\":[".to_owned() }
-    }
+    commands: Vec<Value>,
 }
 
 impl Batch {
-    fn push(&mut self, command: &Value) {
-        self.separate();
-        // Writing to a string cannot fail; here and below.
-        let _ = write!(self.text, "{command}");
+    fn push(&mut self, command: Value) {
+        self.commands.push(command);
     }
 
-    fn separate(&mut self) {
-        if !self.text.ends_with('[') {
-            self.text.push(',');
-        }
+    fn finish(self) -> String {
+        json!({ "nftables": self.commands }).to_string()
     }
 
-    fn finish(mut self) -> String {
-        self.text.push_str("]}");
-        self.text
-    }
-
-    fn changes(&mut self, table: &str, changes: &Changes) {
-        let set = |name: &str| json!({ "family": "inet", "table": table, "name": name });
+    fn settings(&mut self, table: &str, changes: &Changes) {
         if let Some(ports) = &changes.ports {
-            self.push(&json!({ "flush": { "set": set("ports") } }));
-            self.elements(table, "ports", ports.iter().map(ToString::to_string));
+            self.write(table, "ports", ports.iter().map(|port| json!(port)).collect());
         }
         if let Some(never_ban) = &changes.never_ban {
             for (name, is_v4) in [("never4", true), ("never6", false)] {
-                self.push(&json!({ "flush": { "set": set(name) } }));
                 let networks = never_ban.iter().filter(|network| network.addr().is_ipv4() == is_v4);
-                self.elements(table, name, networks.map(|network| prefix(*network)));
+                self.write(table, name, networks.map(|network| prefix(*network)).collect());
             }
-        }
-        for place in &changes.emptied {
-            self.push(&json!({ "flush": { "set": set(place.name()) } }));
-        }
-        for (place, name) in Place::ALL.into_iter().filter(|(place, _)| place.is_tree()) {
-            let added = changes.added.iter().filter(|(network, _)| Place::of(**network) == place);
-            let added = added.map(|(network, duration)| {
-                let (prefix, seconds) = (prefix(*network), duration.as_secs().max(1));
-                format!("{{\"elem\":{{\"val\":{prefix},\"timeout\":{seconds}}}}}")
-            });
-            self.elements(table, name, added);
         }
     }
 
-    fn elements(&mut self, table: &str, set: &str, elements: impl Iterator<Item = String>) {
-        let mut elements = elements.peekable();
-        if elements.peek().is_none() {
-            return;
+    /// Has a set hold these and nothing else.
+    fn write(&mut self, table: &str, name: &str, elements: Vec<Value>) {
+        self.push(json!({ "flush": { "set": { "family": "inet", "table": table, "name": name } } }));
+        if !elements.is_empty() {
+            let added = json!({ "family": "inet", "table": table, "name": name, "elem": elements });
+            self.push(json!({ "add": { "element": added } }));
         }
-        self.separate();
-        let _ = write!(
-            self.text,
-            "{{\"add\":{{\"element\":{{\"family\":\"inet\",\"table\":\"{table}\",\"name\":\"{set}\",\"elem\":["
-        );
-        for (index, element) in elements.enumerate() {
-            if index > 0 {
-                self.text.push(',');
-            }
-            self.text.push_str(&element);
-        }
-        self.text.push_str("]}}}");
     }
 }
 
-fn prefix(network: IpNet) -> String {
-    format!("{{\"prefix\":{{\"addr\":\"{}\",\"len\":{}}}}}", network.addr(), network.prefix_len())
+fn prefix(network: IpNet) -> Value {
+    json!({ "prefix": { "addr": network.addr(), "len": network.prefix_len() } })
 }
 
 /// The table without elements, in the order in which it is made. Its chain lies before connection tracking and before the
@@ -346,26 +306,18 @@ fn layout(table: &str, size: usize) -> Vec<Value> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
 
     #[test]
-    fn a_transaction_is_json_and_trees_are_written_whole() {
+    fn a_transaction_is_json_and_sets_are_written_whole() {
         let network = |text: &str| text.parse::<IpNet>().expect("a network");
         let changes = Changes {
             ports: Some([443].into()),
-            never_ban: None,
-            emptied: [Place::Networks4].into(),
-            removed: [network("192.0.2.1/32")].into(),
-            renewed: [network("2001:db8:1:2::/64")].into(),
-            added: BTreeMap::from([
-                (network("203.0.113.0/24"), Duration::from_secs(60)),
-                (network("2001:db8:1:2::/64"), Duration::from_millis(1_500)),
-            ]),
+            never_ban: Some([network("192.0.2.1/32"), network("203.0.113.0/24")].into()),
+            ..Changes::default()
         };
         let mut batch = Batch::default();
-        batch.changes("seawall", &changes);
+        batch.settings("seawall", &changes);
         let text = batch.finish();
         let value: Value = serde_json::from_str(&text).expect("JSON");
         insta::assert_snapshot!(serde_json::to_string_pretty(&value["nftables"]).expect("JSON"));

@@ -86,7 +86,7 @@ impl Place {
     }
 }
 
-/// The changes that make a table what it should be. They are made in one transaction.
+/// The changes that make a table what it should be: who is dropped in one transaction, and before it the rest in another.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Changes {
     /// The whole set of ports, if it changes.
@@ -110,9 +110,9 @@ impl Changes {
         *self == Self::default()
     }
 
-    /// Whether they are about nothing but elements of the hashes.
-    pub(crate) fn are_of_hashes(&self) -> bool {
-        self.ports.is_none() && self.never_ban.is_none() && self.emptied.is_empty()
+    /// Whether they are about more than who is dropped.
+    pub(crate) const fn are_of_settings(&self) -> bool {
+        self.ports.is_some() || self.never_ban.is_some()
     }
 }
 
