@@ -144,7 +144,8 @@ impl Detecting {
     /// Takes up what was learnt before, and the operator's rules.
     fn begin(&mut self) -> Running {
         let never_ban = AddressSet::clone(&self.shared.never_ban.load());
-        let mut detector = Detector::new(detection::Settings { enforce: self.enforce, never_ban, seed: self.seed });
+        let (enforce, beside) = (self.enforce, self.intake.is_beside());
+        let mut detector = Detector::new(detection::Settings { enforce, never_ban, beside, seed: self.seed });
         if let Some(saved) = self.state.load_baseline()
             && let Err(error) = detector.restore(&saved)
         {
@@ -459,6 +460,7 @@ impl Detecting {
                 requests: rate(|totals| totals.requests),
                 served: rate(|totals| totals.served),
                 refused: rate(|totals| totals.refused_rule + totals.dropped_rule),
+                would_refuse: rate(|totals| totals.would_refuse),
                 misdirected: rate(|totals| totals.misdirected),
                 malformed: rate(|totals| totals.malformed),
                 limited: rate(|totals| totals.client_limited + totals.overloaded),

@@ -109,6 +109,9 @@ pub struct Rates {
     pub served: f64,
     /// Refused or dropped by a rule.
     pub refused: f64,
+    /// Beside a server: that rules would have refused or dropped.
+    #[serde(default)]
+    pub would_refuse: f64,
     /// For hosts that are none of ours.
     pub misdirected: f64,
     /// No clear HTTP.

@@ -8,6 +8,8 @@ pub mod log;
 pub mod notify;
 pub mod record_report;
 pub mod report;
+pub mod standing;
 pub mod status;
 pub mod text;
+pub mod time;
 pub mod web;

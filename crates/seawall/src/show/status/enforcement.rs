@@ -3,38 +3,42 @@
 use seawall_engine::gate::{LimitAction, LimitStatus};
 use seawall_engine::units::counted;
 
-use super::layout::{bytes, time};
+use super::layout::bytes;
 use crate::enforcement::edge::{EdgeState, EdgeStatus};
 use crate::enforcement::{EnforcementStatus, KernelState};
+use crate::show::standing::Standing;
 use crate::show::text::escape;
+use crate::show::time::time_of_day;
 
 /// Limits of single clients shown: those that did most.
 const LIMITS_MAX: usize = 3;
 
-/// The limits that have met anybody, those that did most first.
-pub(super) fn client_limits(limits: &[LimitStatus]) -> Option<String> {
+/// The limits that have met anybody, those that did most first. Beside a server only the bans of one can be carried out.
+pub(super) fn client_limits(limits: &[LimitStatus], standing: Standing) -> Option<String> {
     let mut busy: Vec<&LimitStatus> = limits.iter().filter(|limit| limit.offences + limit.refused > 0).collect();
     busy.sort_by_key(|limit| std::cmp::Reverse((limit.offences, limit.refused)));
-    let word = |limit: &LimitStatus| match limit.action {
-        LimitAction::Log => "would have met",
-        LimitAction::Limit | LimitAction::Refuse => "met",
-        LimitAction::Ban => "banned",
+    let word = |limit: &LimitStatus| match (limit.action, standing) {
+        (LimitAction::Log, _) | (LimitAction::Limit | LimitAction::Refuse, Standing::Beside { .. }) => "would have met",
+        (LimitAction::Limit | LimitAction::Refuse, Standing::InLine) => "met",
+        (LimitAction::Ban, Standing::Beside { drops: false }) => "would have banned",
+        (LimitAction::Ban, _) => "banned",
     };
     let shown = |limit: &&LimitStatus| {
         let LimitStatus { name, offences, refused, spared, .. } = limit;
         let spared = if *spared > 0 { format!(", spared {spared}") } else { String::new() };
-        format!("{} {} {offences}, refused {refused}{spared}", escape(name.as_bytes()), word(limit))
+        let refused = if standing.is_beside() { String::new() } else { format!(", refused {refused}") };
+        format!("{} {} {offences}{refused}{spared}", escape(name.as_bytes()), word(limit))
     };
     let shown: Vec<String> = busy.iter().take(LIMITS_MAX).map(shown).collect();
     (!shown.is_empty()).then(|| format!("per client  {}", shown.join("; ")))
 }
 
 /// Who is banned, and how the kernel is.
-pub(super) fn enforcement(status: &EnforcementStatus) -> String {
+pub(super) fn enforcement(status: &EnforcementStatus, standing: Standing) -> String {
     let kernel = &status.kernel;
     let reason = kernel.reason.as_deref().unwrap_or("unknown");
     if status.panicked && kernel.state == KernelState::Failing {
-        return format!("the proxy refuses nobody since `seawall panic`, BUT {reason}; it is tried again");
+        return format!("rules and bans are out since `seawall panic`, BUT {reason}; it is tried again");
     }
     if status.panicked {
         return "nothing is in force since `seawall panic`; `seawall panic --over` goes on".to_owned();
@@ -55,7 +59,10 @@ pub(super) fn enforcement(status: &EnforcementStatus) -> String {
         KernelState::Failing => format!("the kernel's table cannot be changed: {reason}"),
         KernelState::Panicked => "the kernel drops nobody".to_owned(),
     };
-    format!("{}, {layer}", status.bans)
+    match (standing, status.bans) {
+        (Standing::Beside { drops: false }, 1..) => format!("{} that nothing carries out, {layer}", status.bans),
+        (_, bans) => format!("{bans}, {layer}"),
+    }
 }
 
 /// What is refused at the CDN, if there is one; in one line.
@@ -90,10 +97,10 @@ pub fn edge_in_full(status: &EdgeStatus) -> String {
     };
     let mut lines = vec![line];
     if let Some(at) = status.in_line_at {
-        lines.push(format!("It was last found to be what is wanted at {}.", time(at.as_seconds())));
+        lines.push(format!("It was last found to be what is wanted at {}.", time_of_day(at)));
     }
     if let Some(at) = status.retry_at {
-        lines.push(format!("It is tried again at {}; the guard refuses by itself meanwhile.", time(at.as_seconds())));
+        lines.push(format!("It is tried again at {}; the guard refuses by itself meanwhile.", time_of_day(at)));
     }
     for left in &status.left_out {
         lines.push(format!("left out: {}, since {}", left.what, left.why));

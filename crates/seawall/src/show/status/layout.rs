@@ -45,12 +45,6 @@ pub(in crate::show) fn span(seconds: u64) -> String {
     }
 }
 
-/// The time of day where the reader is.
-pub(super) fn time(seconds: u64) -> String {
-    let moment = jiff::Timestamp::from_second(i64::try_from(seconds).unwrap_or_default()).unwrap_or_default();
-    moment.to_zoned(jiff::tz::TimeZone::system()).strftime("%H:%M:%S").to_string()
-}
-
 /// `line` in pieces of at most `width`, cut at spaces where there are some.
 pub(super) fn wrap(line: &str, width: usize) -> Vec<String> {
     let width = width.max(2 * INDENT);

@@ -14,15 +14,16 @@ use seawall_engine::decision::{Event, IncidentStatus};
 pub use self::enforcement::edge_in_full;
 use self::enforcement::{client_limits, edge, enforcement};
 pub(super) use self::layout::span;
-use self::layout::{bytes, name, section, time, wrap};
+use self::layout::{bytes, name, section, wrap};
 pub(super) use self::rules::what_it_does;
 pub use self::rules::{rule, rule_in_full};
 use self::sensors::{alarms, log_sensor, not_read};
 use self::sites::{failing, sites};
 use super::notify::Notified;
+use super::standing::Standing;
 use super::text::escape;
+use super::time::time_of_day;
 use crate::daemon::{Sensor, SiteState, SiteStatus, Snapshot};
-use crate::enforcement::KernelState;
 use crate::source::watch::report::LogSensor;
 
 /// Incidents and rules shown.
@@ -56,7 +57,8 @@ pub fn render(snapshot: &Snapshot, width: usize) -> String {
     let addresses: Vec<&str> = in_line.map(|sensor| sensor.address.as_str()).collect();
     let logs: Vec<(&Sensor, &LogSensor)> =
         snapshot.sensors.iter().filter_map(|sensor| Some((sensor, sensor.log.as_ref()?))).collect();
-    let beside = snapshot.beside;
+    let standing = Standing::of(snapshot);
+    let beside = standing.is_beside();
     let place = match logs.len() {
         _ if !beside => format!("on {}", addresses.join(", ")),
         1 => "beside the server, on its log".to_owned(),
@@ -79,7 +81,7 @@ pub fn render(snapshot: &Snapshot, width: usize) -> String {
     if let Some(until) = snapshot.confirm_until {
         lines.push(format!(
             "WAITS       the configuration is to be confirmed until {}: say `seawall confirm`, or that of before comes back",
-            time(until.as_seconds())
+            time_of_day(until)
         ));
     }
     let fails = |site: &&SiteStatus| site.state == SiteState::Fails;
@@ -88,31 +90,11 @@ pub fn render(snapshot: &Snapshot, width: usize) -> String {
     lines.extend(troubled.map(|(notified, trouble)| {
         format!("ALARM       {} is not told: {}", escape(notified.name.as_bytes()), escape(trouble.as_bytes()))
     }));
-    let rates = &snapshot.rates;
     lines.push(String::new());
-    lines.push(format!(
-        "requests/s  {:>9.1}   served {:.1}  refused {:.1}  misdirected {:.1}  limited {:.1}  failed {:.1}",
-        rates.requests, rates.served, rates.refused, rates.misdirected, rates.limited, rates.failed
-    ));
-    let traffic = &snapshot.traffic;
-    lines.push(format!(
-        "since start {:>9}   served {}  refused {}  misdirected {}  limited {}  failed {}",
-        traffic.requests,
-        traffic.served,
-        traffic.refused_rule + traffic.dropped_rule,
-        traffic.misdirected,
-        traffic.client_limited + traffic.overloaded,
-        traffic.failed
-    ));
-    // Beside the server there are no connections to tell of.
-    if !beside {
-        lines.push(format!(
-            "            malformed {}  left before the answer {}  connections closed unread {} ({:.1}/s)",
-            traffic.malformed, traffic.gone, traffic.closed_unread, rates.closed_unread
-        ));
-    }
+    lines.extend(traffic(snapshot, standing));
     lines.extend(sites(&snapshot.sites));
-    lines.push(format!("sent        {:>9}/s  clock streams {}", bytes(rates.bytes_sent), snapshot.traffic.streams));
+    let streams = if beside { String::new() } else { format!("  clock streams {}", snapshot.traffic.streams) };
+    lines.push(format!("sent        {:>9}/s{streams}", bytes(snapshot.rates.bytes_sent)));
     let limits = &snapshot.limits;
     let connections = if beside {
         String::new()
@@ -131,18 +113,15 @@ pub fn render(snapshot: &Snapshot, width: usize) -> String {
     let sensors = if !beside {
         format!("{} in line", snapshot.sensors.len())
     } else {
-        // Without the kernel nothing beside a server can keep anybody away.
-        let drops = match snapshot.enforcement.kernel.state {
-            KernelState::Ready | KernelState::Active => "who goes on with what rules refuse is dropped by the kernel",
-            KernelState::Off | KernelState::Failing | KernelState::Panicked => {
-                "nobody is refused, what rules would refuse is counted"
-            }
-        };
-        format!("{} in logs, none in line: {drops}", logs.len())
+        format!("{} in logs, none in line: {}", logs.len(), standing.fate())
     };
     lines.push(format!(
         "sensors     {sensors}; learnt from {learned}{}",
-        if detection.cold { " (a day is needed before anything is refused for good)" } else { "" }
+        match (detection.cold, beside) {
+            (true, false) => " (a day is needed before anything is refused for good)",
+            (true, true) => " (a day is needed before a rule would do more than slow down)",
+            (false, _) => "",
+        }
     ));
     lines.extend(
         logs.iter()
@@ -157,8 +136,8 @@ pub fn render(snapshot: &Snapshot, width: usize) -> String {
         lines.push(format!("notified    {}", told.join("; ")));
     }
     lines.extend(detection.drifts.iter().map(|drift| format!("drift       {drift}")));
-    lines.push(format!("bans        {}", enforcement(&snapshot.enforcement)));
-    lines.extend(client_limits(&snapshot.client_limits));
+    lines.push(format!("bans        {}", enforcement(&snapshot.enforcement, standing)));
+    lines.extend(client_limits(&snapshot.client_limits, standing));
     lines.extend(edge(&snapshot.edge).map(|text| format!("edge        {text}")));
     lines.extend(
         snapshot
@@ -169,9 +148,9 @@ pub fn render(snapshot: &Snapshot, width: usize) -> String {
     );
     lines.push(String::new());
     section(&mut lines, "incidents", &detection.incidents, INCIDENTS_MAX, incident);
-    section(&mut lines, "rules", &detection.rules, RULES_MAX, |found| rule(found, beside));
+    section(&mut lines, "rules", &detection.rules, RULES_MAX, |found| rule(found, standing));
     let mut lines: Vec<String> = lines.iter().flat_map(|line| wrap(line, width)).collect();
-    let event = |event: &Event| wrap(&format!("  {}  {}", time(event.at.as_seconds()), event.text), width);
+    let event = |event: &Event| wrap(&format!("  {}  {}", time_of_day(event.at), event.text), width);
     let mut room = LINES_MAX.saturating_sub(lines.len() + 1);
     let events = snapshot.events.iter().rev().map(event).take_while(|event| {
         let fits = event.len() <= room;
@@ -193,6 +172,43 @@ pub fn render(snapshot: &Snapshot, width: usize) -> String {
     text
 }
 
+/// What came, and what became of it.
+fn traffic(snapshot: &Snapshot, standing: Standing) -> Vec<String> {
+    let (rates, traffic) = (&snapshot.rates, &snapshot.traffic);
+    if standing.is_beside() {
+        // What became of it is the server's doing, and there are no connections to tell of.
+        return vec![
+            format!(
+                "requests/s  {:>9.1}   served {:.1}  failed {:.1}  rules would refuse {:.1}",
+                rates.requests, rates.served, rates.failed, rates.would_refuse
+            ),
+            format!(
+                "since start {:>9}   served {}  failed {}  rules would refuse {}",
+                traffic.requests, traffic.served, traffic.failed, traffic.would_refuse
+            ),
+        ];
+    }
+    vec![
+        format!(
+            "requests/s  {:>9.1}   served {:.1}  refused {:.1}  misdirected {:.1}  limited {:.1}  failed {:.1}",
+            rates.requests, rates.served, rates.refused, rates.misdirected, rates.limited, rates.failed
+        ),
+        format!(
+            "since start {:>9}   served {}  refused {}  misdirected {}  limited {}  failed {}",
+            traffic.requests,
+            traffic.served,
+            traffic.refused_rule + traffic.dropped_rule,
+            traffic.misdirected,
+            traffic.client_limited + traffic.overloaded,
+            traffic.failed
+        ),
+        format!(
+            "            malformed {}  left before the answer {}  connections closed unread {} ({:.1}/s)",
+            traffic.malformed, traffic.gone, traffic.closed_unread, rates.closed_unread
+        ),
+    ]
+}
+
 /// How often somebody was told.
 fn told(notified: &Notified) -> String {
     let mut text = format!("{}: {} sent", escape(notified.name.as_bytes()), notified.sent);
@@ -210,7 +226,7 @@ fn told(notified: &Notified) -> String {
 
 fn incident(incident: &IncidentStatus) -> Vec<String> {
     let state = if incident.closed.is_some() { "over" } else { "open" };
-    let opened = time(incident.opened.as_seconds());
+    let opened = time_of_day(incident.opened);
     vec![format!("{opened}  {state}, {}: {}", name(&incident.verdict), incident.explanation)]
 }
 

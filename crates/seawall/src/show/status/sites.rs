@@ -1,8 +1,8 @@
 //! The sites that other servers answer for.
 
-use super::layout::time;
 use crate::daemon::{SiteState, SiteStatus};
 use crate::show::text::escape;
+use crate::show::time::time_of_day;
 
 /// The sites in one line, where other servers answer for them.
 pub(super) fn sites(sites: &[SiteStatus]) -> Option<String> {
@@ -24,7 +24,7 @@ pub(super) fn sites(sites: &[SiteStatus]) -> Option<String> {
 
 /// A site that does not answer.
 pub(super) fn failing(site: &SiteStatus) -> String {
-    let since = site.failing_since.map(|since| time(since.as_seconds())).unwrap_or_default();
+    let since = site.failing_since.map(time_of_day).unwrap_or_default();
     let error = site.error.as_deref().unwrap_or("unknown");
     let (name, origin) = (escape(site.name.as_bytes()), escape(site.origin.as_bytes()));
     format!("ALARM       {name}: {origin} has not answered since {since}: {}", escape(error.as_bytes()))
