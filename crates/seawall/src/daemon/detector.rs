@@ -35,6 +35,7 @@ use crate::host::clock::Step;
 use crate::host::pressure::HostPressure;
 use crate::record::{self, rollup::Rollup};
 use crate::show::notify::Notifications;
+use crate::show::way_out::WayOut;
 use crate::source::proxy::traffic::{Traffic, TrafficTotals};
 use crate::source::record::Record;
 use crate::source::shared::{CLIENT_ENTRIES, Shared};
@@ -446,6 +447,9 @@ impl Detecting {
         health.retain(|upstream| settings.uses(upstream));
         // Beside a server nothing is asked of the sites.
         let beside = self.intake.is_beside();
+        // And nothing but it can refuse anything.
+        let is_sought = beside && !running.is_panicked;
+        let way_out = if is_sought { WayOut::of(&detection, &sensors, self.state.path()) } else { None };
         let sites = settings.sites().filter(|_| !beside);
         let sites = sites.map(|(name, destination)| SiteStatus::new(name, destination, health)).collect();
         self.snapshot.store(Arc::new(Snapshot {
@@ -476,6 +480,7 @@ impl Detecting {
             edge: self.edge.as_ref().map(|edge| (*edge.status()).clone()).unwrap_or_default(),
             record: self.record.status(),
             detection,
+            way_out,
             silent_rules: running.rule_silences.alarms(),
             rules_not_in_force: own::not_in_force(&running.own),
             confirm_until: None,

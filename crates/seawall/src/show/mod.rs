@@ -12,4 +12,5 @@ pub mod standing;
 pub mod status;
 pub mod text;
 pub mod time;
+pub mod way_out;
 pub mod web;

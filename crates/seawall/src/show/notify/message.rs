@@ -9,12 +9,12 @@ use seawall_engine::decision::{Event, EventKind, IncidentStatus, RuleStatus, Sta
 use seawall_engine::units::Timestamp;
 use serde::Serialize;
 
-use crate::config::Environment;
 use crate::daemon::Snapshot;
 use crate::show::standing::Standing;
 use crate::show::status::{span, what_it_does};
 use crate::show::text::escape;
 use crate::show::time::day_and_time;
+use crate::show::way_out::state_option;
 
 /// Rules that are named, and what happened that is told.
 const RULES_MAX: usize = 5;
@@ -44,9 +44,7 @@ pub(super) struct Sender {
 impl Sender {
     pub(super) fn new(state_directory: &Path) -> Self {
         let host = escape(rustix::system::uname().nodename().to_bytes());
-        let is_default = state_directory == Environment::of_process().default_state_directory();
-        let here = std::path::absolute(state_directory).unwrap_or_else(|_| state_directory.to_owned());
-        let option = if is_default { String::new() } else { format!(" --state {}", here.display()) };
+        let option = state_option(state_directory);
         Self { host, option }
     }
 }
@@ -202,6 +200,12 @@ fn over(incident: &IncidentStatus) -> String {
 fn commands(sender: &Sender, rules: &[RuleStatus], snapshot: &Snapshot) -> Vec<String> {
     let option = &sender.option;
     let mut commands = vec![format!("seawall status{option}")];
+    if let Some(way_out) = &snapshot.way_out {
+        commands.extend(way_out.commands.iter().cloned());
+        if let Some(last) = commands.last_mut() {
+            *last += &format!("   # once before: {}", way_out.once);
+        }
+    }
     if let Some(rule) = rules.first() {
         commands.push(format!("seawall rules list{option}"));
         commands.push(format!("seawall rules remove {}{option}   # takes a rule back", rule.id));
@@ -239,6 +243,7 @@ mod tests {
 
     use super::*;
     use crate::enforcement::KernelState;
+    use crate::show::way_out::WayOut;
 
     const OPENED: Timestamp = Timestamp::from_seconds(1_767_000_000);
 
@@ -312,10 +317,11 @@ mod tests {
     }
 
     #[test]
-    fn beside_a_server_nothing_is_said_to_be_done() {
+    fn beside_a_server_nothing_is_said_to_be_done_and_how_the_server_does_it_is() {
         let events = vec![event(EventKind::RuleEnforced, "R3 would refuse with 429, it is a flood")];
+        let way_out = WayOut { commands: vec!["seawall export nginx".to_owned()], once: "include it".to_owned() };
         let mut snapshot = snapshot(vec![incident()], vec![rule(Stage::Enforced)]);
-        snapshot.beside = true;
+        (snapshot.beside, snapshot.way_out) = (true, Some(way_out));
         for (state, done) in [
             (KernelState::Off, "nobody is refused, what rules would refuse is counted"),
             (
@@ -327,6 +333,7 @@ mod tests {
             let text = Message::new(&sender(), events.clone(), 0, &snapshot).text;
             let rule = "R3 would refuse with 429: user-agent = \"QQGameHall\" (would have refused 11900)";
             assert!(text.contains(&format!("Done: {done}.\n  {rule}\n")), "{text}");
+            assert!(text.contains("\n  seawall export nginx   # once before: include it\n"), "{text}");
             assert!(!text.contains("refuses") && !text.contains("in force"), "{text}");
         }
     }

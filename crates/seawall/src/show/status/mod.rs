@@ -23,6 +23,7 @@ use super::notify::Notified;
 use super::standing::Standing;
 use super::text::escape;
 use super::time::time_of_day;
+use super::way_out::WayOut;
 use crate::daemon::{Sensor, SiteState, SiteStatus, Snapshot};
 use crate::source::watch::report::LogSensor;
 
@@ -43,7 +44,8 @@ const LINES_MAX: usize = 21;
 /// Rules that are shown since they no longer match, and as many since they are not in force.
 const SILENT_RULES_MAX: usize = 4;
 
-/// Renders a snapshot; no line is longer than `width`. What clients sent has been escaped by the engine.
+/// Renders a snapshot; no line is longer than `width` but commands, which are there to be copied. What clients sent has been escaped
+/// by the engine.
 pub fn render(snapshot: &Snapshot, width: usize) -> String {
     let mut lines = Vec::new();
     let state = match (snapshot.calm, snapshot.detection.learned_seconds) {
@@ -90,7 +92,10 @@ pub fn render(snapshot: &Snapshot, width: usize) -> String {
     lines.extend(troubled.map(|(notified, trouble)| {
         format!("ALARM       {} is not told: {}", escape(notified.name.as_bytes()), escape(trouble.as_bytes()))
     }));
-    lines.push(String::new());
+    let wrapped = |lines: &[String]| -> Vec<String> { lines.iter().flat_map(|line| wrap(line, width)).collect() };
+    let mut screen = wrapped(&lines);
+    screen.extend(snapshot.way_out.iter().flat_map(way_out));
+    lines = vec![String::new()];
     lines.extend(traffic(snapshot, standing));
     lines.extend(sites(&snapshot.sites));
     let streams = if beside { String::new() } else { format!("  clock streams {}", snapshot.traffic.streams) };
@@ -149,9 +154,9 @@ pub fn render(snapshot: &Snapshot, width: usize) -> String {
     lines.push(String::new());
     section(&mut lines, "incidents", &detection.incidents, INCIDENTS_MAX, incident);
     section(&mut lines, "rules", &detection.rules, RULES_MAX, |found| rule(found, standing));
-    let mut lines: Vec<String> = lines.iter().flat_map(|line| wrap(line, width)).collect();
+    screen.extend(wrapped(&lines));
     let event = |event: &Event| wrap(&format!("  {}  {}", time_of_day(event.at), event.text), width);
-    let mut room = LINES_MAX.saturating_sub(lines.len() + 1);
+    let mut room = LINES_MAX.saturating_sub(screen.len() + 1);
     let events = snapshot.events.iter().rev().map(event).take_while(|event| {
         let fits = event.len() <= room;
         room = room.saturating_sub(event.len());
@@ -159,17 +164,28 @@ pub fn render(snapshot: &Snapshot, width: usize) -> String {
     });
     let lately: Vec<String> = events.flatten().collect();
     match snapshot.events.len() {
-        0 => lines.push(format!("{:<11} none", "lately")),
+        0 => screen.push(format!("{:<11} none", "lately")),
         _ if lately.is_empty() => {}
-        _ => lines.push("lately".to_owned()),
+        _ => screen.push("lately".to_owned()),
     }
-    lines.extend(lately);
+    screen.extend(lately);
     let mut text = String::new();
-    for line in lines {
+    for line in screen {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "{line}");
     }
     text
+}
+
+/// How the flood ends. A shell goes on after `&&` at the end of a line, so that both can be pasted.
+fn way_out(way_out: &WayOut) -> Vec<String> {
+    let commands = way_out.commands.iter().flat_map(|command| match command.split_once(" && ") {
+        Some((write, reload)) => vec![format!("{write} &&"), reload.to_owned()],
+        None => vec![command.clone()],
+    });
+    let once = format!("once before: {}", way_out.once);
+    let title = |at: usize| if at == 0 { "to end it" } else { "" };
+    commands.chain([once]).enumerate().map(|(at, line)| format!("{:<11} {line}", title(at))).collect()
 }
 
 /// What came, and what became of it.
@@ -246,6 +262,28 @@ mod tests {
         };
         let text = render(&Snapshot { silent_rules: vec![alarm], ..Snapshot::default() }, 400);
         assert!(text.contains("ALARM       limit \"login\" has matched nothing for 20 s\n"), "{text}");
+    }
+
+    #[test]
+    fn beside_a_server_the_way_out_is_at_the_top_and_nothing_is_refused() {
+        let export = "seawall export nginx > /etc/nginx/conf.d/seawall.conf && nginx -t -q && nginx -s reload";
+        let commands = vec![format!("seawall rules add 'user-agent = \"{}\"'", "x ".repeat(60)), export.to_owned()];
+        let shown = WayOut { commands: commands.clone(), once: "say so".to_owned() };
+        let rates = crate::daemon::Rates { requests: 40.0, would_refuse: 38.5, ..Default::default() };
+        let snapshot = Snapshot { beside: true, way_out: Some(shown), rates, ..Snapshot::default() };
+        for width in [80, 120] {
+            let text = render(&snapshot, width);
+            let lines: Vec<&str> = text.lines().collect();
+            let way = [
+                format!("to end it   {}", commands[0]),
+                "            seawall export nginx > /etc/nginx/conf.d/seawall.conf &&".to_owned(),
+                "            nginx -t -q && nginx -s reload".to_owned(),
+                "            once before: say so".to_owned(),
+                String::new(),
+            ];
+            assert_eq!(lines[1..6], way, "{text}");
+            assert!(text.contains("rules would refuse 38.5\n") && !text.contains("  refused "), "{text}");
+        }
     }
 
     #[test]
