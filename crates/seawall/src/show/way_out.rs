@@ -21,7 +21,7 @@ const RULES_MAX: usize = 2;
 pub struct WayOut {
     /// Commands of a shell, in their order.
     pub commands: Vec<String>,
-    /// What the server's configuration needs once, before the last of them helps.
+    /// What the server's configuration needs once, when the file is there and before it is read anew.
     pub once: String,
 }
 

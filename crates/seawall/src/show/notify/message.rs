@@ -203,7 +203,7 @@ fn commands(sender: &Sender, rules: &[RuleStatus], snapshot: &Snapshot) -> Vec<S
     if let Some(way_out) = &snapshot.way_out {
         commands.extend(way_out.commands.iter().cloned());
         if let Some(last) = commands.last_mut() {
-            *last += &format!("   # once before: {}", way_out.once);
+            *last += &format!("   # once, before the reload: {}", way_out.once);
         }
     }
     if let Some(rule) = rules.first() {
@@ -333,7 +333,7 @@ mod tests {
             let text = Message::new(&sender(), events.clone(), 0, &snapshot).text;
             let rule = "R3 would refuse with 429: user-agent = \"QQGameHall\" (would have refused 11900)";
             assert!(text.contains(&format!("Done: {done}.\n  {rule}\n")), "{text}");
-            assert!(text.contains("\n  seawall export nginx   # once before: include it\n"), "{text}");
+            assert!(text.contains("\n  seawall export nginx   # once, before the reload: include it\n"), "{text}");
             assert!(!text.contains("refuses") && !text.contains("in force"), "{text}");
         }
     }

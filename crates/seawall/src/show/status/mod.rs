@@ -183,7 +183,7 @@ fn way_out(way_out: &WayOut) -> Vec<String> {
         Some((write, reload)) => vec![format!("{write} &&"), reload.to_owned()],
         None => vec![command.clone()],
     });
-    let once = format!("once before: {}", way_out.once);
+    let once = format!("once, before the reload: {}", way_out.once);
     let title = |at: usize| if at == 0 { "to end it" } else { "" };
     commands.chain([once]).enumerate().map(|(at, line)| format!("{:<11} {line}", title(at))).collect()
 }
@@ -278,7 +278,7 @@ mod tests {
                 format!("to end it   {}", commands[0]),
                 "            seawall export nginx > /etc/nginx/conf.d/seawall.conf &&".to_owned(),
                 "            nginx -t -q && nginx -s reload".to_owned(),
-                "            once before: say so".to_owned(),
+                "            once, before the reload: say so".to_owned(),
                 String::new(),
             ];
             assert_eq!(lines[1..6], way, "{text}");

@@ -53,7 +53,7 @@ fn a_client_of_a_followed_log_that_goes_on_is_dropped_by_the_kernel_and_nobody_e
         let log = guard.folder().join("access.log");
         until_judged(&guard, &clock, |text| append(&log, text));
         let shown = text(&guard.command(&["status"]).stdout).split_whitespace().collect::<Vec<_>>().join(" ");
-        assert!(shown.contains("who goes on with what rules refuse is dropped by the kernel"), "{shown}");
+        assert!(shown.contains("who goes on with what rules would refuse is dropped by the kernel"), "{shown}");
         // The operator, a trusted proxy and those whom it names, one who asks for other things too, one who stops in time.
         let forwarded = |client: &str| {
             let line = line(&clock, "198.51.100.1", "GET /unwanted", "flood/1");
