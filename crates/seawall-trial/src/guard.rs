@@ -31,7 +31,7 @@ impl Guard {
         // Nobody of the simulation is from there.
         let never_ban = AddressSet::new(["10.0.0.0/8".parse::<IpNet>().ok()].into_iter().flatten());
         Self {
-            detector: Detector::new(Settings { enforce, never_ban: never_ban.clone(), seed }),
+            detector: Detector::new(Settings { enforce, never_ban: never_ban.clone(), beside: false, seed }),
             has_gate: true,
             gate: Gate::new(1, CLIENT_ENTRIES, seed),
             never_ban,

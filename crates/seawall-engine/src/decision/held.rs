@@ -106,6 +106,8 @@ pub(crate) struct Finding {
 #[derive(Clone, Debug)]
 pub(super) struct Held {
     pub(super) rule: Rule,
+    /// Whether the guard is beside a server, so that what a rule does is what it would do.
+    beside: bool,
     pub(super) incident: u32,
     pub(super) evidence: Evidence,
     pub(super) normal_rate: f64,
@@ -133,7 +135,7 @@ pub(super) struct Held {
 }
 
 impl Held {
-    pub(super) fn new(id: RuleId, incident: u32, finding: Finding, now: Timestamp) -> Self {
+    pub(super) fn new(id: RuleId, incident: u32, finding: Finding, now: Timestamp, beside: bool) -> Self {
         Self {
             rule: Rule {
                 id,
@@ -142,6 +144,7 @@ impl Held {
                 stage: Stage::Proposed,
                 canary_interval: CANARY_INTERVAL,
             },
+            beside,
             incident,
             evidence: finding.evidence,
             normal_rate: finding.normal_rate,
@@ -238,7 +241,7 @@ impl Held {
         self.life = LIFE;
         self.expires = Some(now + self.life);
         (self.stepped, self.needed, self.softened, self.outdone) = (now, now, false, false);
-        self.reason = format!("enforced: {why}");
+        self.reason = self.decided(why);
         self.event(now, EventKind::RuleEnforced, why)
     }
 
@@ -335,12 +338,18 @@ impl Held {
     fn step(&mut self, now: Timestamp, action: Action, kind: EventKind, why: &str) -> Event {
         self.rule.action = action;
         self.stepped = now;
-        self.reason = format!("enforced: it {}, since {why}", self.action_text());
+        self.reason = self.decided(&format!("it {}, since {why}", self.rule.action.words(self.beside)));
         self.event(now, kind, why)
     }
 
     fn event(&self, now: Timestamp, kind: EventKind, why: &str) -> Event {
-        Event { at: now, kind, text: format!("{} {}, {why}: {}", self.rule.id, self.action_text(), self.rule) }
+        let does = self.rule.action.words(self.beside);
+        Event { at: now, kind, text: format!("{} {does}, {why}: {}", self.rule.id, self.rule) }
+    }
+
+    /// Why a rule has come as far as it can.
+    fn decided(&self, why: &str) -> String {
+        format!("{}: {why}", if self.beside { "decided" } else { "enforced" })
     }
 
     /// Requests in so many seconds from which on it is needed.
@@ -382,13 +391,5 @@ impl Held {
             && self.evidence.collateral == 0.0
             && self.evidence.collateral_upper <= HARD_COLLATERAL
             && self.met.matched_known == 0
-    }
-
-    fn action_text(&self) -> String {
-        match self.rule.action {
-            Action::Throttle { rate } => format!("throttles to {rate:.1} requests/s"),
-            Action::Refuse { status } => format!("refuses with {status}"),
-            Action::Drop => "drops".to_owned(),
-        }
     }
 }

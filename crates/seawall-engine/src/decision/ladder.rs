@@ -44,6 +44,8 @@ const BARRED_BY_OPERATOR: Duration = Duration::from_secs(86_400);
 /// Every automatic rule.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Ladder {
+    /// Whether the guard is beside a server.
+    beside: bool,
     rules: Vec<Held>,
     barred: Vec<(Vec<Condition>, Timestamp)>,
     pardons: Pardons,
@@ -52,6 +54,16 @@ pub(crate) struct Ladder {
 }
 
 impl Ladder {
+    /// Without rules, of a guard in line or beside a server.
+    pub(crate) fn new(beside: bool) -> Self {
+        Self { beside, ..Self::default() }
+    }
+
+    /// Whether the guard is beside a server.
+    pub(crate) const fn is_beside(&self) -> bool {
+        self.beside
+    }
+
     /// Changes whenever what the gate needs changes.
     pub(crate) const fn generation(&self) -> u64 {
         self.generation
@@ -162,7 +174,7 @@ impl Ladder {
                 continue;
             }
             self.next += 1;
-            let mut held = Held::new(RuleId(self.next), incident, finding, now);
+            let mut held = Held::new(RuleId(self.next), incident, finding, now, self.beside);
             events.push(match held.allowed(permit) {
                 Permit::Propose(reason) => held.propose(now, reason),
                 Permit::Throttle | Permit::Refuse => held.shadow(now),
@@ -417,6 +429,35 @@ mod tests {
         let armed: Vec<Event> = (1..=15).filter_map(|id| ladder.arm(now, RuleId(id), 9, Permit::Refuse)).collect();
         assert_eq!(armed.len(), RULES_PER_INCIDENT_MAX);
         assert_eq!(ladder.rules().filter(|rule| rule.stage == Stage::Enforced).count(), RULES_PER_INCIDENT_MAX);
+    }
+
+    #[test]
+    fn beside_a_server_rules_say_what_they_would_do() {
+        let told = |beside, mut finding: Finding| {
+            let mut ladder = Ladder::new(beside);
+            let mut texts = Vec::new();
+            for now in (0..15_000).step_by(250).map(at) {
+                ladder.count(now, &met(1, 10));
+                // Found out later: it slows down first.
+                finding.evidence.collateral_upper = if now < at(5_000) { 0.005 } else { 0.001 };
+                finding.evidence.score = if now < at(5_000) { 0.4 } else { 0.9 };
+                texts.extend(ladder.take(now, 1, vec![finding.clone()], Permit::Refuse));
+                texts.extend(ladder.step(now, Permit::Refuse));
+            }
+            texts.retain(|event| event.kind == EventKind::RuleEnforced);
+            let texts: Vec<String> = texts.into_iter().map(|event| event.text).collect();
+            (texts.join("\n"), ladder.status().remove(0).reason)
+        };
+        let (events, reason) = told(false, finding("flood"));
+        assert!(
+            events.contains("R1 throttles to 1.0 requests/s, ") && events.contains("R1 refuses with 403, "),
+            "{events}"
+        );
+        assert!(reason.starts_with("enforced: it refuses with 403, since "), "{reason}");
+        let (events, reason) = told(true, finding("flood"));
+        assert!(events.contains("R1 would slow down to 1.0 requests/s, "), "{events}");
+        assert!(events.contains("R1 would refuse with 403, ") && !events.contains("refuses"), "{events}");
+        assert!(reason.starts_with("decided: it would refuse with 403, since "), "{reason}");
     }
 
     #[test]

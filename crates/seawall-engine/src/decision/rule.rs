@@ -99,6 +99,21 @@ pub enum Action {
     Drop,
 }
 
+impl Action {
+    /// What a rule in force does, in words that follow its name. Beside a server nothing stands in the way of a request, so they say
+    /// what it would do.
+    pub fn words(self, beside: bool) -> String {
+        match (self, beside) {
+            (Self::Throttle { rate }, false) => format!("throttles to {rate:.1} requests/s"),
+            (Self::Throttle { rate }, true) => format!("would slow down to {rate:.1} requests/s"),
+            (Self::Refuse { status }, false) => format!("refuses with {status}"),
+            (Self::Refuse { status }, true) => format!("would refuse with {status}"),
+            (Self::Drop, false) => "drops".to_owned(),
+            (Self::Drop, true) => "would drop".to_owned(),
+        }
+    }
+}
+
 /// How far a rule has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -60,7 +60,7 @@ impl Detector {
 
         let mut events: Vec<Event> = self.incidents.suspected(now, self.trigger.readings()).into_iter().collect();
         let Some(id) = self.incidents.open().map(|open: &Incident| open.id) else { return events };
-        let explanation = explanation(&findings);
+        let explanation = explanation(&findings, self.ladder.is_beside());
         events.extend(self.take(now, id, findings, permit));
         let enforcing = self.ladder.is_enforcing();
         let judgement = Judgement {
@@ -102,7 +102,7 @@ impl Detector {
 }
 
 /// What is suspect, in a sentence.
-fn explanation(findings: &[(Vec<Item>, Finding)]) -> String {
+fn explanation(findings: &[(Vec<Item>, Finding)], beside: bool) -> String {
     let each = findings.iter().map(|(_, finding)| {
         let conditions: Vec<String> = finding.conditions.iter().map(ToString::to_string).collect();
         let (share, ordinary) = (finding.evidence.coverage * 100.0, finding.evidence.collateral * 100.0);
@@ -110,5 +110,6 @@ fn explanation(findings: &[(Vec<Item>, Finding)]) -> String {
         format!("{share:.0}% has {} ({clients}), where {ordinary:.0}% is much elsewhere", conditions.join(" and "))
     });
     let each: Vec<String> = each.collect();
-    format!("what is normal here is not known yet; {}; slowed down for a minute at a time", each.join("; "))
+    let slowed = if beside { "it would be slowed down" } else { "slowed down" };
+    format!("what is normal here is not known yet; {}; {slowed} for a minute at a time", each.join("; "))
 }

@@ -118,6 +118,8 @@ pub struct Settings {
     pub enforce: Enforce,
     /// Networks that no rule may name and nobody of whom is ever enforced against.
     pub never_ban: AddressSet,
+    /// Whether the guard only sees what passes beside a server: its rules are said to do what they would do.
+    pub beside: bool,
     /// The seed of sampling and of the keys of hashes. Unguessable where strangers' requests are observed; any number
     /// where a run is to be repeated.
     pub seed: u64,
@@ -179,7 +181,7 @@ impl Detector {
             composition: Composition::new(),
             trigger: Trigger::default(),
             incidents: Incidents::default(),
-            ladder: Ladder::default(),
+            ladder: Ladder::new(settings.beside),
             reference: None,
             before: Before::new(),
             values: HashMap::new(),

@@ -243,7 +243,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
             let unbanned: Unbanned = guard.ask_with("/v1/bans/remove", &request)?;
             print(&format!("Took back {} {}.\n", unbanned.removed, plural(unbanned.removed, "ban")))?;
             if let Some(remains) = &unbanned.remains {
-                return Err(Failure::machine(format!("it is out of the proxy, but {remains}")));
+                return Err(Failure::machine(format!("it is out of the guard, but {remains}")));
             }
             words::not_banned(&unbanned, wall_clock()).map_or(Ok(()), |why| Err(Failure::negative(why)))?;
         }
@@ -320,7 +320,7 @@ fn outcome(banned: &Banned, how: &How, time: &str) -> String {
     }
     if banned.added > 0 {
         let layers = if banned.layers.is_empty() {
-            "nowhere while the panic lasts".to_owned()
+            "nowhere now, and `seawall status` says why".to_owned()
         } else {
             format!("in the {}", banned.layers.join(" and the "))
         };

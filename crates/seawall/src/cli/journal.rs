@@ -9,12 +9,13 @@ use crate::config::Environment;
 use crate::privacy::{KeyStore, RETENTION_DAYS_MAX};
 use crate::record::{JournalLine, Reader, RecordError, Situation};
 use crate::show::text::escape;
+use crate::show::time::date_and_time;
 
 /// Show what was done, by whom or what, and what changed after it.
 ///
 /// Read from the record in the state directory, also when no guard runs. Below an action, and what detection decided, stands how the
-/// traffic was when it was done and a minute later: requests a second, of these failed (no answer of the site, or 5xx) and refused,
-/// and the processor. Where the guard was started anew in between, it is what was counted in that minute, or what came as soon as the
+/// traffic was when it was done and a minute later: requests a second, of these failed (no answer of the site, or 5xx) and refused
+/// (beside a server: that rules would have refused), and the processor. Where the guard was started anew in between, it is what was counted in that minute, or what came as soon as the
 /// guard was back.
 #[derive(clap::Args)]
 #[command(after_help = "\
@@ -60,9 +61,7 @@ pub(super) fn open(state: &std::path::Path) -> Result<Reader, Failure> {
 }
 
 fn line(line: &JournalLine) -> String {
-    let at =
-        jiff::Timestamp::from_microsecond(i64::try_from(line.at.as_micros()).unwrap_or_default()).unwrap_or_default();
-    let at = at.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S");
+    let at = date_and_time(line.at);
     // What rules are about comes from outside; it was escaped once, and a damaged file may hold anything.
     let mut text = format!(
         "{at}  {:8}  {:14}  {}\n",
@@ -73,16 +72,16 @@ fn line(line: &JournalLine) -> String {
     if let Some(before) = line.before
         && (before.requests > 0.0 || line.after.is_some_and(|after| after.requests > 0.0))
     {
-        text += &format!("{:21}{}\n", "", change(before, line.after));
+        text += &format!("{:indent$}{}\n", "", change(before, line.after), indent = at.len() + 2);
     }
     text
 }
 
 /// What changed; a `?` stands for what is not known.
 fn change(before: Situation, after: Option<Situation>) -> String {
-    let rate = |name: &str, rate: fn(&Situation) -> f64| {
-        let after = after.as_ref().map_or_else(|| "?".to_owned(), |after| format!("{:.1}", rate(after)));
-        format!("{name} {:.1} -> {after}/s", rate(&before))
+    let rate = |name: &str, rate: fn(&Situation) -> Option<f64>| {
+        let shown = |rate: Option<f64>| rate.map_or_else(|| "?".to_owned(), |rate| format!("{rate:.1}"));
+        format!("{name} {} -> {}/s", shown(rate(&before)), shown(after.as_ref().and_then(rate)))
     };
     let share = |situation: Option<&Situation>| {
         let share = situation.and_then(|situation| situation.cpu_used);
@@ -90,9 +89,13 @@ fn change(before: Situation, after: Option<Situation>) -> String {
     };
     format!(
         "{}, {}, {}, processor {} -> {}%",
-        rate("requests", |situation| situation.requests),
-        rate("failed", |situation| situation.failed),
-        rate("refused", |situation| situation.refused),
+        rate("requests", |situation| Some(situation.requests)),
+        rate("failed", |situation| Some(situation.failed)),
+        if before.would_refuse.is_some() {
+            rate("would have been refused", |situation| situation.would_refuse)
+        } else {
+            rate("refused", |situation| Some(situation.refused))
+        },
         share(Some(&before)),
         share(after.as_ref())
     )
@@ -104,8 +107,9 @@ mod tests {
 
     #[test]
     fn what_is_not_known_of_the_minute_after_is_a_question_mark() {
-        let before = Situation { requests: 812.5, served: 640.0, refused: 0.0, failed: 172.5, cpu_used: Some(0.97) };
-        let after = Situation { requests: 790.0, served: 2.0, refused: 788.0, failed: 0.0, cpu_used: None };
+        let now = Situation { requests: 812.5, served: 640.0, failed: 172.5, ..Situation::default() };
+        let before = Situation { cpu_used: Some(0.97), ..now };
+        let after = Situation { requests: 790.0, served: 2.0, refused: 788.0, ..Situation::default() };
         assert_eq!(
             change(before, Some(after)),
             "requests 812.5 -> 790.0/s, failed 172.5 -> 0.0/s, refused 0.0 -> 788.0/s, processor 97 -> ?%"
@@ -114,5 +118,17 @@ mod tests {
             change(before, None),
             "requests 812.5 -> ?/s, failed 172.5 -> ?/s, refused 0.0 -> ?/s, processor 97 -> ?%"
         );
+    }
+
+    #[test]
+    fn beside_a_server_it_is_said_what_would_have_been_refused() {
+        let before = Situation { requests: 812.5, would_refuse: Some(0.0), ..Situation::default() };
+        let after = Situation { requests: 790.0, would_refuse: Some(788.0), ..Situation::default() };
+        assert_eq!(
+            change(before, Some(after)),
+            "requests 812.5 -> 790.0/s, failed 0.0 -> 0.0/s, would have been refused 0.0 -> 788.0/s, processor ? -> ?%"
+        );
+        let counted = Situation { would_refuse: None, ..after };
+        assert!(change(before, Some(counted)).contains("would have been refused 0.0 -> ?/s"));
     }
 }

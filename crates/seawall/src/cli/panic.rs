@@ -48,7 +48,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
             let (rules, bans) = (counted(rules as u64, "rule"), counted(bans as u64, "ban"));
             if let Some(remains) = remains {
                 return Err(Failure::machine(format!(
-                    "the proxy refuses nobody any more ({rules}, {bans}), but {remains}; the guard goes on trying, and `seawall \
+                    "the guard itself refuses nobody any more ({rules}, {bans}), but {remains}; the guard goes on trying, and `seawall \
                      status` shows when it is gone"
                 )));
             }

@@ -13,6 +13,7 @@ use super::guard::Guard;
 use super::output::print;
 use crate::config::quantity::show_duration;
 use crate::daemon::{RuleRequest, Snapshot, rule_withheld};
+use crate::show::standing::Standing;
 use crate::show::status;
 use crate::show::text::escape;
 
@@ -103,7 +104,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     match &arguments.command {
         Command::List { guard, json } => {
             let snapshot: Snapshot = guard.ask(Method::GET, "/v1/status")?;
-            let rules = &snapshot.detection.rules;
+            let (rules, standing) = (&snapshot.detection.rules, Standing::of(&snapshot));
             if *json {
                 let text = serde_json::to_string_pretty(rules).map_err(Failure::machine)?;
                 print(&format!("{text}\n"))?;
@@ -111,7 +112,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
                 print("There are no rules.\n")?;
             } else {
                 for rule in rules {
-                    let lines = status::rule(rule, snapshot.beside).join("\n");
+                    let lines = status::rule(rule, standing).join("\n");
                     print(&format!("{lines}\n   {}\n", rule.reason))?;
                 }
             }
@@ -134,6 +135,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
             let done = if *dry_run { "would be" } else { "is" };
             print(&format!("{} {done} in force for {}: {}\n", added.id, show_duration(*duration), added.text))?;
             print(&format!("{}\n{SPARED}\n", predicted(&added)))?;
+            let standing = standing(guard)?;
+            if standing.is_beside() {
+                let fate = standing.fate();
+                print(&format!("Beside the server {fate}. `seawall export` writes the rule for the server.\n"))?;
+            }
             if *dry_run && rule_withheld(&added).is_some() {
                 print("It is put in force with --confirm or with --anyway.\n")?;
             }
@@ -152,7 +158,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
                 let text = serde_json::to_string_pretty(rule).map_err(Failure::machine)?;
                 print(&format!("{text}\n"))?;
             } else {
-                print(&status::rule_in_full(rule))?;
+                print(&status::rule_in_full(rule, standing(guard)?))?;
             }
         }
         Command::Remove { rule, guard } => {
@@ -167,6 +173,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
 /// Who tries a rule from the machine itself must not think that it does nothing.
 const SPARED: &str = "It is for nobody on the never-ban list (`seawall bans --never`), so neither for requests from this machine \
                       itself nor from where you are logged in.";
+
+/// How the guard stands to the traffic.
+fn standing(guard: &Guard) -> Result<Standing, Failure> {
+    let snapshot: Snapshot = guard.ask(Method::GET, "/v1/status")?;
+    Ok(Standing::of(&snapshot))
+}
 
 /// What is known before of a rule's collateral.
 fn predicted(rule: &RuleStatus) -> String {

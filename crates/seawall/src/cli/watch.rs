@@ -34,6 +34,7 @@ Examples:
   CustomLog \"|/usr/bin/seawall watch --pipe --write /var/log/apache2/private.log\" combined
 
 No request is refused: what each rule would refuse is counted, and shown by `seawall status`.
+In a flood that also prints what to type so that the server refuses what was found.
 Whoever goes on with it is dropped by the kernel, where the guard may use it; `[kernel] use = \"never\"` forbids it.
 SIGHUP reads the configuration again and makes the file of --write anew. SIGTERM stops.")]
 pub(crate) struct Arguments {

@@ -35,6 +35,7 @@ use crate::host::clock::Step;
 use crate::host::pressure::HostPressure;
 use crate::record::{self, rollup::Rollup};
 use crate::show::notify::Notifications;
+use crate::show::way_out::WayOut;
 use crate::source::proxy::traffic::{Traffic, TrafficTotals};
 use crate::source::record::Record;
 use crate::source::shared::{CLIENT_ENTRIES, Shared};
@@ -144,7 +145,8 @@ impl Detecting {
     /// Takes up what was learnt before, and the operator's rules.
     fn begin(&mut self) -> Running {
         let never_ban = AddressSet::clone(&self.shared.never_ban.load());
-        let mut detector = Detector::new(detection::Settings { enforce: self.enforce, never_ban, seed: self.seed });
+        let (enforce, beside) = (self.enforce, self.intake.is_beside());
+        let mut detector = Detector::new(detection::Settings { enforce, never_ban, beside, seed: self.seed });
         if let Some(saved) = self.state.load_baseline()
             && let Err(error) = detector.restore(&saved)
         {
@@ -446,6 +448,9 @@ impl Detecting {
         health.retain(|upstream| settings.uses(upstream));
         // Beside a server nothing is asked of the sites.
         let beside = self.intake.is_beside();
+        // And nothing but it can refuse anything.
+        let is_sought = beside && !running.is_panicked;
+        let way_out = if is_sought { WayOut::of(&detection, &sensors, self.state.path()) } else { None };
         let sites = settings.sites().filter(|_| !beside);
         let sites = sites.map(|(name, destination)| SiteStatus::new(name, destination, health)).collect();
         self.snapshot.store(Arc::new(Snapshot {
@@ -460,6 +465,7 @@ impl Detecting {
                 requests: rate(|totals| totals.requests),
                 served: rate(|totals| totals.served),
                 refused: rate(|totals| totals.refused_rule + totals.dropped_rule),
+                would_refuse: rate(|totals| totals.would_refuse),
                 misdirected: rate(|totals| totals.misdirected),
                 malformed: rate(|totals| totals.malformed),
                 limited: rate(|totals| totals.client_limited + totals.overloaded),
@@ -475,6 +481,7 @@ impl Detecting {
             edge: self.edge.as_ref().map(|edge| (*edge.status()).clone()).unwrap_or_default(),
             record: self.record.status(),
             detection,
+            way_out,
             silent_rules: running.rule_silences.alarms(),
             rules_not_in_force: own::not_in_force(&running.own),
             confirm_until: None,

@@ -149,6 +149,7 @@ pub(super) fn start(
         state: std::path::absolute(state.path()).unwrap_or_else(|_| state.path().to_owned()),
         edge: edge.clone().zip(config.edge.clone()),
         never_ban: config.never_ban_entries(),
+        beside: snapshot.load().beside,
         ports,
         record: record.clone(),
         restored,
@@ -212,6 +213,7 @@ impl Situation {
             served: rates.served,
             refused: rates.refused + rates.closed_unread,
             failed: rates.failed,
+            would_refuse: snapshot.beside.then_some(rates.would_refuse),
             cpu_used: Some(snapshot.limits.cpu_used),
         }
     }

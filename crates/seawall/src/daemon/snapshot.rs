@@ -13,6 +13,7 @@ use crate::enforcement::EnforcementStatus;
 use crate::enforcement::edge::EdgeStatus;
 use crate::record::RecordStatus;
 use crate::show::notify::Notified;
+use crate::show::way_out::WayOut;
 use crate::source::proxy::settings::Destination;
 use crate::source::proxy::traffic::TrafficTotals;
 use crate::source::proxy::{Health, UpstreamHealth};
@@ -59,6 +60,9 @@ pub struct Snapshot {
     pub record: RecordStatus,
     /// Incidents and rules.
     pub detection: Status,
+    /// What to type so that the server refuses what was found; beside a server, while an incident is open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub way_out: Option<WayOut>,
     /// The limits that each client has for itself.
     #[serde(default)]
     pub client_limits: Vec<LimitStatus>,
@@ -109,6 +113,9 @@ pub struct Rates {
     pub served: f64,
     /// Refused or dropped by a rule.
     pub refused: f64,
+    /// Beside a server: that rules would have refused or dropped.
+    #[serde(default)]
+    pub would_refuse: f64,
     /// For hosts that are none of ours.
     pub misdirected: f64,
     /// No clear HTTP.

@@ -95,6 +95,8 @@ pub struct Parts {
     pub edge: Option<(Edge, config::Edge)>,
     /// Who is never banned, by the settings.
     pub never_ban: Configured,
+    /// Whether the guard is beside another server: there is no proxy that could hold a ban then.
+    pub beside: bool,
     /// The ports that the guard listens on.
     pub ports: Vec<u16>,
     /// The record, and who was banned when the guard last ran.
@@ -439,7 +441,8 @@ impl Enforcer {
     /// The layers that hold a ban.
     fn layers(&self) -> Vec<String> {
         let kernel = self.kernel.is_usable().then(|| "kernel".to_owned());
-        std::iter::once("proxy".to_owned()).chain(kernel).filter(|_| !self.panicked).collect()
+        let proxy = (!self.parts.beside).then(|| "proxy".to_owned());
+        proxy.into_iter().chain(kernel).filter(|_| !self.panicked).collect()
     }
 
     /// What the kernel is to hold, and the kernel.

@@ -232,6 +232,19 @@ impl System {
         }
     }
 
+    /// Whether it can say exactly this.
+    pub(crate) fn says(&self, expression: &Expression) -> bool {
+        match self.kind {
+            Kind::Web { rule, .. } => rule(1, expression).is_ok(),
+            Kind::Packets { .. } => networks::of_rule(expression).is_ok(),
+        }
+    }
+
+    /// The command line that writes the file of a running guard, found by these options, and takes it into use.
+    pub(crate) fn renewal(&self, options: &str) -> String {
+        format!("seawall export {}{options} > {} && {}", self.name, self.file, self.reload)
+    }
+
     const fn expires(&self) -> bool {
         matches!(self.kind, Kind::Packets { expires: true, .. })
     }

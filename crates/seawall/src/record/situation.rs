@@ -16,6 +16,9 @@ pub struct Situation {
     pub refused: f64,
     /// That the site failed to answer, or answered with an error of its own (5xx), a second.
     pub failed: f64,
+    /// Beside a server: that rules would have refused, a second; none in line, or where it is told from counts of requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub would_refuse: Option<f64>,
     /// The share of all processors in use, 0 to 1; none where it is told from counts of requests.
     pub cpu_used: Option<f32>,
 }

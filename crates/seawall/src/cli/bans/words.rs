@@ -12,12 +12,12 @@ use crate::show::text::escape;
 /// Who or what made a ban.
 pub(super) fn cause(cause: BanCause) -> String {
     match cause {
-        BanCause::Rule(rule) => format!("goes on although {rule} refuses it"),
+        BanCause::Rule(rule) => format!("goes on with what {rule} matches"),
         BanCause::Limit | BanCause::ProxiedLimit => "beyond a limit".to_owned(),
         BanCause::Operator => "banned by an operator".to_owned(),
         BanCause::Import => "imported".to_owned(),
         BanCause::Merged(Some(rule)) => {
-            format!("merged to make room, of clients that go on although {rule} refuses them")
+            format!("merged to make room, of clients that go on with what {rule} matches")
         }
         BanCause::Merged(None) => "merged to make room, of clients beyond a limit".to_owned(),
     }

@@ -43,6 +43,7 @@ impl Set {
             edge: None,
             // Addresses of the machine that tests run on are nobody special.
             never_ban: Configured { loopback: false, ..config.never_ban_entries() },
+            beside: false,
             ports: Vec::new(),
             record,
             restored,

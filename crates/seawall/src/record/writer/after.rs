@@ -176,6 +176,7 @@ fn counted(connection: &Connection, at: Timestamp, until: Timestamp) -> rusqlite
             served: rate(row, 1)?,
             refused: rate(row, 2)?,
             failed: rate(row, 3)?,
+            would_refuse: None,
             cpu_used: None,
         }))
     })

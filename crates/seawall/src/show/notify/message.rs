@@ -9,10 +9,12 @@ use seawall_engine::decision::{Event, EventKind, IncidentStatus, RuleStatus, Sta
 use seawall_engine::units::Timestamp;
 use serde::Serialize;
 
-use crate::config::Environment;
 use crate::daemon::Snapshot;
+use crate::show::standing::Standing;
 use crate::show::status::{span, what_it_does};
 use crate::show::text::escape;
+use crate::show::time::day_and_time;
+use crate::show::way_out::state_option;
 
 /// Rules that are named, and what happened that is told.
 const RULES_MAX: usize = 5;
@@ -42,9 +44,7 @@ pub(super) struct Sender {
 impl Sender {
     pub(super) fn new(state_directory: &Path) -> Self {
         let host = escape(rustix::system::uname().nodename().to_bytes());
-        let is_default = state_directory == Environment::of_process().default_state_directory();
-        let here = std::path::absolute(state_directory).unwrap_or_else(|_| state_directory.to_owned());
-        let option = if is_default { String::new() } else { format!(" --state {}", here.display()) };
+        let option = state_option(state_directory);
         Self { host, option }
     }
 }
@@ -107,7 +107,7 @@ impl Message {
         let _ = writeln!(text, "Lately:");
         let skipped = events.len().saturating_sub(LATELY_MAX);
         for event in events.iter().skip(skipped) {
-            let _ = writeln!(text, "  {}  {}", moment(event.at), event.text);
+            let _ = writeln!(text, "  {}  {}", day_and_time(event.at), event.text);
         }
         let more = events_left_out + skipped as u64;
         if more > 0 {
@@ -126,7 +126,7 @@ impl Message {
             title: format!("Seawall on {}: a trial message", sender.host),
             text: format!(
                 "This is a trial, sent at {}. Nothing has happened.\nA flood would be told of in this way.\nType next:\n  {}\n",
-                moment(now),
+                day_and_time(now),
                 commands.join("\n  ")
             ),
             urgency: Urgency::Usual,
@@ -154,28 +154,27 @@ fn describe(text: &mut String, incident: &IncidentStatus, rules: &[RuleStatus], 
     match incident.closed {
         None => {
             let lasted = snapshot.detection.at.since(incident.opened).as_secs();
-            let _ = writeln!(text, "Since: {}, for {}.", moment(incident.opened), span(lasted));
+            let _ = writeln!(text, "Since: {}, for {}.", day_and_time(incident.opened), span(lasted));
             let (offered, normal) = (rate(incident.offered_rate), rate(incident.normal_rate));
             let _ = writeln!(text, "How strong: {offered} {unit}, where {normal} are normal.");
         }
         Some(closed) => {
             let lasted = span(closed.since(incident.opened).as_secs());
-            let _ = writeln!(text, "From {} to {}, {lasted}.", moment(incident.opened), moment(closed));
+            let _ = writeln!(text, "From {} to {}, {lasted}.", day_and_time(incident.opened), day_and_time(closed));
         }
     }
-    let is_beside = snapshot.beside;
+    let standing = Standing::of(snapshot);
     let in_force = rules.iter().filter(|rule| rule.stage == Stage::Enforced).count();
     let done = match (in_force, rules.len()) {
         (0, 0) => "nothing; no rule is there for it",
         (0, _) => "nothing; rules were found, and none is in force",
-        _ if is_beside => "nothing is refused, since Seawall only reads logs here; these rules would",
+        _ if standing.is_beside() => standing.fate(),
         _ => "rules are in force",
     };
     let _ = writeln!(text, "Done: {done}.");
     for rule in rules {
-        let (id, does, condition) = (rule.id, what_it_does(rule), cut(&rule.text));
-        let would = if is_beside { "would have refused" } else { "refused" };
-        let _ = writeln!(text, "  {id} {does} {condition} ({would} {})", rule.refused);
+        let (id, does, condition) = (rule.id, what_it_does(rule, standing), cut(&rule.text));
+        let _ = writeln!(text, "  {id} {does} {condition} ({} {})", standing.refused(), rule.refused);
         if rule.stage != Stage::Enforced {
             let _ = writeln!(text, "     {}", cut(&rule.reason));
         }
@@ -189,7 +188,7 @@ fn strength(incident: &IncidentStatus) -> String {
         Verdict::External => "the site is slow",
     };
     let (offered, normal) = (rate(incident.offered_rate), rate(incident.normal_rate));
-    let (unit, since) = (incident.cost.unit(), moment(incident.opened));
+    let (unit, since) = (incident.cost.unit(), day_and_time(incident.opened));
     format!("{what} since {since}: {offered} {unit}, {normal} are normal")
 }
 
@@ -201,6 +200,12 @@ fn over(incident: &IncidentStatus) -> String {
 fn commands(sender: &Sender, rules: &[RuleStatus], snapshot: &Snapshot) -> Vec<String> {
     let option = &sender.option;
     let mut commands = vec![format!("seawall status{option}")];
+    if let Some(way_out) = &snapshot.way_out {
+        commands.extend(way_out.commands.iter().cloned());
+        if let Some(last) = commands.last_mut() {
+            *last += &format!("   # once, before the reload: {}", way_out.once);
+        }
+    }
     if let Some(rule) = rules.first() {
         commands.push(format!("seawall rules list{option}"));
         commands.push(format!("seawall rules remove {}{option}   # takes a rule back", rule.id));
@@ -220,12 +225,6 @@ fn rate(rate: f64) -> String {
     if rate < 10.0 { format!("{rate:.1}") } else { format!("{rate:.0}") }
 }
 
-/// A moment where the guard is, with its zone: whoever reads it may be elsewhere.
-fn moment(at: Timestamp) -> String {
-    let moment = jiff::Timestamp::from_second(i64::try_from(at.as_seconds()).unwrap_or_default()).unwrap_or_default();
-    moment.to_zoned(jiff::tz::TimeZone::system()).strftime("%b %d %H:%M:%S %Z").to_string()
-}
-
 /// Names of logs are not the engine's; what it has escaped stays as it is.
 fn escape_again(text: &str) -> String {
     escape(text.as_bytes()).replace(r"\\", r"\")
@@ -243,6 +242,8 @@ mod tests {
     use seawall_engine::decision::{Action, CostKind, Evidence, RuleId, Status};
 
     use super::*;
+    use crate::enforcement::KernelState;
+    use crate::show::way_out::WayOut;
 
     const OPENED: Timestamp = Timestamp::from_seconds(1_767_000_000);
 
@@ -312,6 +313,28 @@ mod tests {
             "Type next:\n  seawall status\n  seawall rules list\n  seawall rules remove R3",
         ] {
             assert!(message.text.contains(part), "{part}\n{}", message.text);
+        }
+    }
+
+    #[test]
+    fn beside_a_server_nothing_is_said_to_be_done_and_how_the_server_does_it_is() {
+        let events = vec![event(EventKind::RuleEnforced, "R3 would refuse with 429, it is a flood")];
+        let way_out = WayOut { commands: vec!["seawall export nginx".to_owned()], once: "include it".to_owned() };
+        let mut snapshot = snapshot(vec![incident()], vec![rule(Stage::Enforced)]);
+        (snapshot.beside, snapshot.way_out) = (true, Some(way_out));
+        for (state, done) in [
+            (KernelState::Off, "nobody is refused, what rules would refuse is counted"),
+            (
+                KernelState::Active,
+                "no request is refused, and who goes on with what rules would refuse is dropped by the kernel",
+            ),
+        ] {
+            snapshot.enforcement.kernel.state = state;
+            let text = Message::new(&sender(), events.clone(), 0, &snapshot).text;
+            let rule = "R3 would refuse with 429: user-agent = \"QQGameHall\" (would have refused 11900)";
+            assert!(text.contains(&format!("Done: {done}.\n  {rule}\n")), "{text}");
+            assert!(text.contains("\n  seawall export nginx   # once, before the reload: include it\n"), "{text}");
+            assert!(!text.contains("refuses") && !text.contains("in force"), "{text}");
         }
     }
 

@@ -14,6 +14,7 @@ macro_rules! counters {
 
         /// The sum over all workers at one moment.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, serde::Deserialize)]
+        #[serde(default)]
         pub struct TrafficTotals {
             $($(#[doc = $documentation])+ pub $name: u64,)+
         }
@@ -44,6 +45,8 @@ counters! {
     refused_rule,
     /// Requests dropped by a rule without an answer.
     dropped_rule,
+    /// Beside a server: requests that rules would have refused or dropped.
+    would_refuse,
     /// Requests for a host that is none of ours.
     misdirected,
     /// Heads that were no clear HTTP, too large or too slow.

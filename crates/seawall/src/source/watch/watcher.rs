@@ -149,7 +149,9 @@ impl Watcher {
                     self.settings.networks.locate(client, &mut request);
                 }
                 let Judged { judgement, history, awaited, offence } = self.gate.judge(&request, client, at);
-                if let (Judgement::Refuse { .. } | Judgement::Drop { .. }, Some(client)) = (judgement, client)
+                let would_refuse = matches!(judgement, Judgement::Refuse { .. } | Judgement::Drop { .. });
+                traffic.would_refuse.add(u64::from(would_refuse));
+                if let (true, Some(client)) = (would_refuse, client)
                     && (is_peer || is_proxied)
                 {
                     hand_down_if_due(&mut self.gate, &mut self.handed_down, client, is_proxied, at);

@@ -116,7 +116,7 @@ fn a_table_of_before_that_the_next_guard_cannot_use_is_removed_or_told() {
         kill(&mut third);
         let fourth = setup("").without_right().start_after(&third);
         for (arguments, told) in [
-            (&["bans", "remove", CLIENT][..], "out of the proxy, but the table inet seawall"),
+            (&["bans", "remove", CLIENT][..], "out of the guard, but the table inet seawall"),
             (&["panic"], "nft delete table inet"),
         ] {
             let output = fourth.command(arguments);

@@ -105,6 +105,14 @@ fn a_flood_in_a_followed_log_is_found() {
     let shown = String::from_utf8(guard.command(&["status"]).stdout).expect("text");
     assert!(shown.contains("beside the server, on its log") && shown.contains("nobody is refused"), "{shown}");
     assert!(!shown.contains("203.0.113."), "{shown}");
+    // Nothing is said to be done that only the server can do, and how it does it is.
+    let state = guard.folder().join("state");
+    let export = format!("seawall export nginx --state {} > /etc/nginx/conf.d/", state.display());
+    assert!(shown.contains("\nto end it   seawall ") && shown.contains(&export), "{shown}");
+    assert!(shown.contains("rules would refuse ") && shown.contains(" until "), "{shown}");
+    assert!(!["refuses", "throttles", "lets "].iter().any(|word| shown.contains(word)), "{shown}");
+    let status = guard.status();
+    assert!(status["traffic"]["would_refuse"].as_u64() > Some(0), "{status}");
     let id = rule["id"].as_u64().expect("a number").to_string();
     assert!(guard.command(&["rules", "remove", &id]).status.success());
     // The status is made anew four times a second.
