@@ -53,6 +53,26 @@ impl ClientAddress {
     pub const fn is_loopback(self) -> bool {
         self.0.is_loopback()
     }
+
+    /// Whether no visitor on the Internet can have it: loopback, private (RFC 1918, RFC 4193), shared (RFC 6598), link-local or none.
+    pub const fn is_local(self) -> bool {
+        match self.0 {
+            IpAddr::V4(address) => {
+                let is_shared = address.to_bits() >> 22 == 0x6440_0000 >> 22;
+                is_shared
+                    || address.is_loopback()
+                    || address.is_private()
+                    || address.is_link_local()
+                    || address.is_unspecified()
+            }
+            IpAddr::V6(address) => {
+                address.is_loopback()
+                    || address.is_unique_local()
+                    || address.is_unicast_link_local()
+                    || address.is_unspecified()
+            }
+        }
+    }
 }
 
 impl From<IpAddr> for ClientAddress {
@@ -189,6 +209,21 @@ mod tests {
         assert_eq!(address("2001:db8::1").client_key(), address("2001:db8::ffff:1").client_key());
         assert_ne!(address("2001:db8::1").client_key(), address("2001:db8:0:1::1").client_key());
         assert_ne!(address("::2").client_key(), address("0.0.0.2").client_key());
+    }
+
+    #[test]
+    fn local_addresses_are_those_that_no_visitor_has() {
+        for local in
+            ["127.0.0.1", "10.1.2.3", "172.17.0.1", "192.168.0.9", "100.64.0.1", "100.127.255.255", "169.254.1.1"]
+        {
+            assert!(address(local).is_local() && address(&format!("::ffff:{local}")).is_local(), "{local}");
+        }
+        for local in ["::1", "::", "fd00::1", "fe80::1"] {
+            assert!(address(local).is_local(), "{local}");
+        }
+        for public in ["192.0.2.1", "172.32.0.1", "100.63.255.255", "100.128.0.0", "2001:db8::1", "fec0::1"] {
+            assert!(!address(public).is_local(), "{public}");
+        }
     }
 
     #[test]

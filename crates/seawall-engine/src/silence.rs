@@ -3,8 +3,10 @@
 //! The worst failure of a guard that reads logs is that it matches nothing and says nothing: the addresses were taken out of the log,
 //! its format was changed, or it is no longer written at all. A [`Silence`] watches one sensor by its counts, once a second, and
 //! raises an [`Alarm`] that names what went missing. It knows nothing of files. A [`RuleSilence`] does the same for one rule that used
-//! to match.
+//! to match, and [`MergedClients`] for clients that all come as one address, through a proxy that is not trusted.
 
+mod merged;
+mod peers;
 mod rule;
 mod share;
 
@@ -16,6 +18,8 @@ use serde::{Deserialize, Serialize};
 use crate::observation::attribute::Attribute;
 use crate::observation::log::Reason;
 use crate::units::Timestamp;
+pub use merged::{MergedClients, Place};
+pub use peers::{Claim, Peers, RecentPeers, Sent};
 pub use rule::{RuleAlarm, RuleChange, RuleReading, RuleSilence, Surrounding};
 use share::RecentShare;
 
@@ -180,6 +184,8 @@ pub enum Trouble {
     Stopped,
     /// No line has ever come, and none can.
     OutOfReach,
+    /// Nearly all clients are one, as through a proxy that is not trusted.
+    ClientsMerged,
 }
 
 /// Says that a sensor does not tell what it is there to tell.

@@ -310,4 +310,8 @@ pub enum EventKind {
     SensorSilent,
     /// It does again.
     SensorHeard,
+    /// Nearly all clients are seen as one, as through a proxy that is not trusted.
+    ClientsMerged,
+    /// They are told apart again.
+    ClientsApart,
 }

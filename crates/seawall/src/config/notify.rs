@@ -16,7 +16,7 @@ use super::section::Section;
 const NOTIFY_MAX: usize = 16;
 
 /// What somebody has to know, or has to do something about.
-const ON_DEFAULT: [EventKind; 8] = [
+const ON_DEFAULT: [EventKind; 10] = [
     EventKind::IncidentOpened,
     EventKind::IncidentClosed,
     EventKind::RuleEnforced,
@@ -25,6 +25,8 @@ const ON_DEFAULT: [EventKind; 8] = [
     EventKind::SensorHeard,
     EventKind::RuleSilent,
     EventKind::RuleHeard,
+    EventKind::ClientsMerged,
+    EventKind::ClientsApart,
 ];
 
 /// Reads one `[[notify]]`. Relative paths are taken from `folder`.
@@ -149,6 +151,12 @@ const KINDS: &[(&str, EventKind, &str)] = &[
         "a rule or limit of yours used to match, and no longer does while traffic goes on",
     ),
     ("rule-heard", EventKind::RuleHeard, "it does again, or is not missed any more"),
+    (
+        "clients-merged",
+        EventKind::ClientsMerged,
+        "nearly all clients are seen as one, as through a proxy that is not trusted",
+    ),
+    ("clients-apart", EventKind::ClientsApart, "they are told apart again"),
 ];
 
 fn located(from: &Spanned<Secret>, folder: &Path) -> Secret {

@@ -79,7 +79,8 @@ pub(super) fn read(top: &mut Section<'_, '_>, environment: &Environment, folder:
     let trust = top.table(
         "[trust]",
         "Whose word about the client's address is believed. Without any proxy named here the client is the TCP peer, \
-         and headers that claim otherwise are ignored: anyone can send them.",
+         and headers that claim otherwise are ignored: anyone can send them. When nearly all requests come through a proxy \
+         that is not named here, that is an alarm.",
         trust,
     );
     let limits = top.table(

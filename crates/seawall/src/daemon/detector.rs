@@ -24,6 +24,7 @@ use seawall_engine::silence::{Reading, RuleReading};
 use seawall_engine::units::Timestamp;
 
 use super::intake::Intake;
+use super::merged_clients::MergedClients;
 use super::rule_silences::{RuleSilences, Said};
 use super::silences::Silences;
 use super::snapshot::{Limits, Rates, SiteStatus, Snapshot, out_of_force};
@@ -100,6 +101,7 @@ struct Running {
     at: Timestamp,
     silences: Silences,
     rule_silences: RuleSilences,
+    merged_clients: MergedClients,
     rollup: Rollup,
     own: OwnRules,
     /// Whether the operator's rules of before are among them. Until then none is kept, or those of before would be lost.
@@ -167,6 +169,7 @@ impl Detecting {
             at: start,
             silences: Silences::default(),
             rule_silences: RuleSilences::default(),
+            merged_clients: MergedClients::default(),
             rollup: Rollup::start(start),
             own: OwnRules::default(),
             are_own_complete: false,
@@ -262,6 +265,9 @@ impl Detecting {
             cpu_used: limits.cpu_used,
             memory_used: limits.memory_used,
         };
+        let peers = std::mem::take(&mut self.shared.counts().peers);
+        let merged = running.merged_clients.look(now, &peers, &self.shared.settings.load().trusted);
+        self.note(running, merged);
         let mut rule_traffic = self.rule_traffic(running);
         let own = rule_traffic.split_off(running.detector.rules().len());
         own.iter().for_each(|traffic| running.own.count(traffic));
@@ -302,7 +308,8 @@ impl Detecting {
         status.extend(running.own.status());
         let has_matched = |id: RuleId| status.iter().any(|rule| rule.id == id && rule.matched > 0);
         let rules: Vec<Rule> = running.detector.rules().into_iter().chain(running.own.for_gate()).collect();
-        for event in running.silences.look(now, &readings, &rules, has_matched) {
+        let settings = self.shared.settings.load();
+        for event in running.silences.look(now, &readings, &settings.trusted, &rules, has_matched) {
             self.note(running, Some(event));
         }
     }
@@ -483,6 +490,7 @@ impl Detecting {
             detection,
             way_out,
             silent_rules: running.rule_silences.alarms(),
+            merged_clients: running.merged_clients.alarm().cloned(),
             rules_not_in_force: own::not_in_force(&running.own),
             confirm_until: None,
             client_limits: self.shared.rules.load().limit_statuses().collect(),
@@ -500,7 +508,9 @@ impl Detecting {
     fn note(&self, running: &mut Running, event: Option<Event>) {
         let Some(event) = event else { return };
         match event.kind {
-            EventKind::SensorSilent | EventKind::RuleSilent => tracing::warn!(kind = ?event.kind, "{}", event.text),
+            EventKind::SensorSilent | EventKind::RuleSilent | EventKind::ClientsMerged => {
+                tracing::warn!(kind = ?event.kind, "{}", event.text);
+            }
             _ => tracing::info!(kind = ?event.kind, "{}", event.text),
         }
         // An event names its rule first.

@@ -8,6 +8,7 @@ mod control;
 mod detector;
 mod enforcing;
 mod intake;
+mod merged_clients;
 mod proxying;
 mod reloading;
 mod rule_silences;

@@ -4,11 +4,14 @@ use std::collections::HashMap;
 use std::fs;
 use std::time::Duration;
 
+use seawall_engine::address::AddressSet;
 use seawall_engine::decision::{Event, EventKind, Rule, RuleId};
-use seawall_engine::silence::{Alarm, Change, Elsewhere, Field, Reading, Silence, Trouble};
+use seawall_engine::silence::{
+    Alarm, Change, Elsewhere, Field, MergedClients, Place, Reading, RecentPeers, Silence, Trouble,
+};
 use seawall_engine::units::Timestamp;
 
-use super::Sensor;
+use super::{Sensor, merged_clients};
 
 /// How often the sensors are looked at.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
@@ -26,6 +29,8 @@ pub(super) struct Heard {
     pub(super) name: String,
     /// Its counts.
     pub(super) reading: Reading,
+    /// From whom its requests came.
+    pub(super) peers: RecentPeers,
     /// Why nothing can be read at present.
     pub(super) trouble: Option<String>,
 }
@@ -34,6 +39,7 @@ pub(super) struct Heard {
 #[derive(Default)]
 struct Watched {
     silence: Silence,
+    clients: MergedClients,
     /// Which rules matched nothing any more when something was first wrong, as the end of a sentence.
     dependent: Vec<(Trouble, String)>,
 }
@@ -44,6 +50,7 @@ impl Silences {
         &mut self,
         now: Timestamp,
         readings: &[Heard],
+        trusted: &AddressSet,
         rules: &[Rule],
         has_matched: impl Fn(RuleId) -> bool,
     ) -> Vec<Event> {
@@ -61,10 +68,14 @@ impl Silences {
                 let text = format!("{name} is not missed any more: nothing is read by this name now");
                 events.push(Event { at: now, kind: EventKind::SensorHeard, text });
             }
+            if !is_there && watched.clients.alarm().is_some() {
+                let text = format!("{name}: nothing is read by this name now");
+                events.push(Event { at: now, kind: EventKind::ClientsApart, text });
+            }
             is_there
         });
-        for Heard { name, reading, trouble } in readings {
-            let Watched { silence, dependent } = self.sensors.entry(name.clone()).or_default();
+        for Heard { name, reading, peers, trouble } in readings {
+            let Watched { silence, clients, dependent } = self.sensors.entry(name.clone()).or_default();
             let elsewhere = Elsewhere { lines: lines - reading.lines, accepted };
             for change in silence.look(now, reading, elsewhere) {
                 events.push(match change {
@@ -85,6 +96,8 @@ impl Silences {
                     }
                 });
             }
+            let change = clients.look(now, peers, trusted, Place::Log);
+            events.extend(change.map(|change| merged_clients::event(now, Some(name), change)));
         }
         events
     }
@@ -93,7 +106,7 @@ impl Silences {
     pub(super) fn tell(&self, sensors: &mut [Sensor]) {
         for sensor in sensors {
             if let (Some(log), Some(watched)) = (&mut sensor.log, self.sensors.get(&sensor.address)) {
-                log.alarms = watched.silence.alarms().to_vec();
+                log.alarms = watched.silence.alarms().iter().chain(watched.clients.alarm()).cloned().collect();
                 for alarm in &mut log.alarms {
                     let rules = watched.dependent.iter().find(|(trouble, _)| *trouble == alarm.trouble);
                     alarm.text += rules.map_or("", |(_, rules)| rules);
@@ -110,6 +123,7 @@ fn dependents(alarm: &Alarm, rules: &[Rule], has_matched: impl Fn(RuleId) -> boo
             rule.conditions.iter().any(|condition| Field::of(condition.attribute) == Some(field))
         }
         Trouble::Unread | Trouble::Stopped | Trouble::OutOfReach => true,
+        Trouble::ClientsMerged => false,
     };
     let rules: Vec<String> =
         rules.iter().filter(asks_for_it).filter(|rule| has_matched(rule.id)).map(|rule| rule.id.to_string()).collect();
@@ -126,6 +140,7 @@ fn cleared(alarm: &Alarm) -> String {
         Trouble::Missing(field) => format!("the {field} is there"),
         Trouble::Stopped => "lines come".to_owned(),
         Trouble::OutOfReach => "it can be read".to_owned(),
+        Trouble::ClientsMerged => merged_clients::APART.to_owned(),
     }
 }
 
@@ -143,15 +158,24 @@ fn passive_opens(snmp: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use seawall_engine::address::ClientAddress;
+    use seawall_engine::silence::Sent;
+
     use super::*;
 
     #[test]
     fn whoever_was_told_of_a_sensor_hears_when_it_is_gone() {
         let mut silences = Silences::default();
         let mut look = |second: u64, heard: &[Heard]| {
-            silences.look(Timestamp::from_seconds(1_700_000_000 + second), heard, &[], |_| false)
+            silences
+                .look(Timestamp::from_seconds(1_700_000_000 + second), heard, &AddressSet::default(), &[], |_| false)
         };
-        let heard = |name: &str, reading| Heard { name: name.to_owned(), reading, trouble: None };
+        let heard = |name: &str, reading| Heard {
+            name: name.to_owned(),
+            reading,
+            peers: RecentPeers::default(),
+            trouble: None,
+        };
         let unread = Reading { lines: 20, unread_run: 20, ..Reading::default() };
         let wrong = || heard("/logs/*.log", unread);
         let other = || heard("/other.log", Reading::default());
@@ -161,6 +185,30 @@ mod tests {
         let [Event { kind: EventKind::SensorHeard, text, .. }] = &look(2, &[other()])[..] else { panic!("no end") };
         assert!(text.starts_with("/logs/*.log is not missed any more"), "{text}");
         assert_eq!(look(3, &[heard("/last.log", Reading::default())]), [], "nobody was told of it");
+    }
+
+    #[test]
+    fn whoever_was_told_of_clients_that_are_one_hears_when_their_log_is_gone() {
+        let (mut silences, mut peers) = (Silences::default(), RecentPeers::default());
+        let start = Timestamp::from_seconds(1_700_000_000);
+        let mut events = Vec::new();
+        for second in 0..40 {
+            let now = start + Duration::from_secs(second);
+            let peer = ClientAddress::new(std::net::Ipv4Addr::LOCALHOST.into());
+            (0..5).for_each(|_| peers.count(now, Some(Sent { peer, named: None, agent: None })));
+            let heard = Heard { name: "a.log".to_owned(), reading: Reading::default(), peers, trouble: None };
+            events.extend(silences.look(now, &[heard], &AddressSet::default(), &[], |_| false));
+        }
+        let other = Heard {
+            name: "b.log".to_owned(),
+            reading: Reading::default(),
+            peers: RecentPeers::default(),
+            trouble: None,
+        };
+        events.extend(silences.look(start + Duration::from_secs(40), &[other], &AddressSet::default(), &[], |_| false));
+        let kinds: Vec<EventKind> = events.iter().map(|event| event.kind).collect();
+        assert_eq!(kinds, [EventKind::ClientsMerged, EventKind::ClientsApart], "{events:?}");
+        assert!(events.iter().all(|event| event.text.starts_with("a.log: ")), "{events:?}");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use seawall_engine::decision::{Event, RuleStatus, Stage, Status};
 use seawall_engine::detection::Stress;
 use seawall_engine::gate::LimitStatus;
-use seawall_engine::silence::RuleAlarm;
+use seawall_engine::silence::{Alarm, RuleAlarm};
 use seawall_engine::units::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -69,6 +69,9 @@ pub struct Snapshot {
     /// Rules of people, those of the configuration among them, that used to match and no longer do.
     #[serde(default)]
     pub silent_rules: Vec<RuleAlarm>,
+    /// In line: that nearly all clients are seen as one. Of a log it is among the sensor's alarms.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub merged_clients: Option<Alarm>,
     /// Rules of the configuration that cannot be in force, each with the reason.
     #[serde(default)]
     pub rules_not_in_force: Vec<String>,

@@ -111,7 +111,7 @@ impl Watching {
         let heard = |report: &Report| {
             let trouble = report.log.trouble.clone();
             let reading = Reading { is_out_of_reach: trouble.is_some(), ..report.reading };
-            Heard { name: report.name.clone(), reading, trouble }
+            Heard { name: report.name.clone(), reading, peers: report.peers, trouble }
         };
         self.reports.load().iter().map(heard).collect()
     }

@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 use seawall_engine::address::AddressSet;
 use seawall_engine::decision::RuleId;
 use seawall_engine::gate::{Allowances, BanSet, Gate, RuleCount, RuleSet};
+use seawall_engine::silence::Peers;
 
 use super::proxy::Health;
 use super::proxy::settings::Settings;
@@ -50,6 +51,8 @@ pub struct Counts {
     pub rules: Vec<(RuleId, RuleCount)>,
     /// Requests from clients of good standing, whatever they asked.
     pub known: u64,
+    /// From whom requests came, in line.
+    pub peers: Peers,
 }
 
 impl Shared {

@@ -214,6 +214,61 @@ fn a_rule_that_a_change_of_the_log_silences_is_told_of_within_a_minute_and_again
     guard.end(&["limit \\\"probes\\\" has matched nothing", "the user agent is in none of the last", "matches again"]);
 }
 
+/// The lines of a second as a server behind a proxy writes them, with whom that names at the end.
+fn proxied(second: u64, names_client: bool) -> String {
+    let line = |line: &str| {
+        let (client, rest) = line.split_once(' ').expect("a client");
+        let named = if names_client { format!(" \"{client}\"") } else { String::new() };
+        format!("127.0.0.1 {rest}{named}\n")
+    };
+    traffic(second, true).lines().map(line).collect()
+}
+
+/// What of it is about clients that are one, with the second.
+fn of_clients(told: &[(u64, EventKind, String)]) -> Vec<(u64, EventKind, &str)> {
+    let is_of_clients = |kind: &EventKind| matches!(kind, EventKind::ClientsMerged | EventKind::ClientsApart);
+    let told = told.iter().filter(|(_, kind, _)| is_of_clients(kind));
+    told.map(|(second, kind, text)| (*second, *kind, &**text)).collect()
+}
+
+#[test]
+fn a_log_of_a_server_behind_a_proxy_is_told_of_within_a_minute_until_clients_are_in_it() {
+    let mut guard = Guard::start("access.log", "");
+    let alarms = |guard: &Guard| {
+        let status = guard.detecting.snapshot.load_full();
+        status.sensors.iter().filter_map(|sensor| sensor.log.as_ref()).map(|log| log.alarms.len()).sum::<usize>()
+    };
+    assert_eq!(of_clients(&guard.run(100, |second| traffic(second, true))), []);
+    let told = guard.run(100, |second| proxied(second, false));
+    let [(second, EventKind::ClientsMerged, text)] = of_clients(&told)[..] else { panic!("{told:?}") };
+    assert!(second < 60 && text.contains("access.log: ") && text.contains("have the client 127.0.0.1, "), "{text}");
+    let status = guard.detecting.snapshot.load_full();
+    let shown = crate::show::status::render(&status, 1_000);
+    assert!(shown.contains("ALARM") && shown.contains("set_real_ip_from") && alarms(&guard) == 1, "{shown}");
+    let told = guard.run(60, |second| traffic(second, true));
+    let [(second, EventKind::ClientsApart, _)] = of_clients(&told)[..] else { panic!("{told:?}") };
+    assert!(second < 30 && alarms(&guard) == 0, "after {second} s");
+    guard.end(&["have the client 127.0.0.1, so all visitors are one client", "clients are told apart again"]);
+}
+
+#[test]
+fn a_log_that_names_clients_wants_the_proxy_trusted_and_then_is_over_at_once() {
+    let mut guard = Guard::start("access.log", "");
+    let told = guard.run(100, |second| proxied(second, true));
+    let [(second, EventKind::ClientsMerged, text)] = of_clients(&told)[..] else { panic!("{told:?}") };
+    assert!(second < 60 && text.ends_with("write `[trust] proxies = [\"127.0.0.1\"]`"), "{text}");
+    let config = config::parse_in(
+        "[trust]\nproxies = [\"127.0.0.1\"]\n",
+        "test.toml",
+        &Environment { beside: true, ..Environment::default() },
+    );
+    let settings = Settings::new(&config.expect("a configuration"), 1_000).expect("settings");
+    guard.detecting.shared.settings.store(Arc::new(settings));
+    guard.detecting.shared.generation.fetch_add(1, Ordering::Release);
+    let told = guard.run(100, |second| proxied(second, true));
+    let [(0..3, EventKind::ClientsApart, _)] = of_clients(&told)[..] else { panic!("{told:?}") };
+}
+
 #[test]
 fn lines_that_a_container_runtime_split_are_requests_once() {
     let mut guard = Guard::start("access.log", "");

@@ -88,11 +88,13 @@ impl Message {
         let live = |rule: &&RuleStatus| matches!(rule.stage, Stage::Enforced | Stage::Shadow | Stage::Proposed);
         let rules: Vec<RuleStatus> =
             snapshot.detection.rules.iter().filter(relevant).filter(live).take(RULES_MAX).cloned().collect();
-        let silent = happened(&[EventKind::SensorSilent, EventKind::RuleSilent]);
+        let silent = happened(&[EventKind::SensorSilent, EventKind::RuleSilent, EventKind::ClientsMerged]);
         let what = match (&incident, silent) {
             (Some(incident), _) if incident.closed.is_none() => strength(incident),
-            (_, Some(silent)) if silent.kind == EventKind::RuleSilent => silent.text.clone(),
-            (_, Some(silent)) => format!("a log says nothing: {}", silent.text),
+            (_, Some(silent)) if silent.kind == EventKind::SensorSilent => {
+                format!("a log says nothing: {}", silent.text)
+            }
+            (_, Some(silent)) => silent.text.clone(),
             (Some(incident), None) if happened(&[EventKind::IncidentClosed]).is_some() => over(incident),
             _ => events.last().map_or_else(String::new, |event| event.text.clone()),
         };
@@ -217,7 +219,15 @@ fn commands(sender: &Sender, rules: &[RuleStatus], snapshot: &Snapshot) -> Vec<S
 }
 
 const fn is_about_silence(kind: EventKind) -> bool {
-    matches!(kind, EventKind::SensorSilent | EventKind::SensorHeard | EventKind::RuleSilent | EventKind::RuleHeard)
+    matches!(
+        kind,
+        EventKind::SensorSilent
+            | EventKind::SensorHeard
+            | EventKind::RuleSilent
+            | EventKind::RuleHeard
+            | EventKind::ClientsMerged
+            | EventKind::ClientsApart
+    )
 }
 
 /// A rate with as many digits as tell something.
@@ -360,6 +370,9 @@ mod tests {
         let events = vec![event(EventKind::RuleSilent, "limit \"login\" has matched nothing for 20 s")];
         let message = Message::new(&sender(), events, 0, &snapshot(Vec::new(), Vec::new()));
         assert_eq!(message.title, "Seawall on web1: limit \"login\" has matched nothing for 20 s");
+        let events = vec![event(EventKind::ClientsMerged, "100% of the last 300 requests come from 127.0.0.1")];
+        let message = Message::new(&sender(), events, 0, &snapshot(Vec::new(), Vec::new()));
+        assert_eq!(message.title, "Seawall on web1: 100% of the last 300 requests come from 127.0.0.1");
         assert_eq!(message.urgency, Urgency::High);
     }
 

@@ -68,6 +68,7 @@ pub fn render(snapshot: &Snapshot, width: usize) -> String {
     };
     lines.push(format!("Seawall {} {place}: {state}, up {}", snapshot.version, span(snapshot.uptime_seconds)));
     lines.extend(logs.iter().flat_map(|(sensor, log)| alarms(sensor, log)));
+    lines.extend(snapshot.merged_clients.iter().map(|alarm| format!("ALARM       {}", escape(alarm.text.as_bytes()))));
     let silent = snapshot.silent_rules.iter().take(SILENT_RULES_MAX);
     lines.extend(
         silent.map(|alarm| format!("ALARM       {} {}", escape(alarm.rule.as_bytes()), escape(alarm.text.as_bytes()))),
@@ -284,6 +285,17 @@ mod tests {
             assert_eq!(lines[1..6], way, "{text}");
             assert!(text.contains("rules would refuse 38.5\n") && !text.contains("  refused "), "{text}");
         }
+    }
+
+    #[test]
+    fn clients_that_are_one_are_an_alarm() {
+        let alarm = seawall_engine::silence::Alarm {
+            trouble: seawall_engine::silence::Trouble::ClientsMerged,
+            since: seawall_engine::units::Timestamp::EPOCH,
+            text: "all come from 127.0.0.1".to_owned(),
+        };
+        let text = render(&Snapshot { merged_clients: Some(alarm), ..Snapshot::default() }, 400);
+        assert!(text.contains("ALARM       all come from 127.0.0.1\n"), "{text}");
     }
 
     #[test]

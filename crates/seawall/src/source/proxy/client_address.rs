@@ -6,6 +6,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use seawall_engine::address::{AddressSet, ClientAddress};
+use seawall_engine::silence::Claim;
 
 use crate::config::ClientAddressSource;
 
@@ -36,6 +37,46 @@ where
         ClientAddressSource::FastlyClientIp => values("fastly-client-ip").next_back().and_then(address),
         ClientAddressSource::ProxyProtocol => None,
     }
+}
+
+/// Whom a peer that nobody trusts names as its client, if that is somebody else with a public address. It is not believed: only that it
+/// is said counts. `values` gives the values of the headers of a name.
+pub(super) fn claimed<'a, I>(peer: ClientAddress, values: impl Fn(&'static str) -> I) -> Option<(Claim, ClientAddress)>
+where
+    I: Iterator<Item = &'a [u8]>,
+{
+    // What a proxy next to the guard sets itself counts before what it may pass on; a CDN sets its own beside the usual one.
+    let usual = [Claim::XForwardedFor, Claim::Forwarded, Claim::CfConnectingIp, Claim::FastlyClientIp, Claim::XRealIp];
+    let of_cdn = [Claim::CfConnectingIp, Claim::FastlyClientIp, Claim::XForwardedFor, Claim::Forwarded, Claim::XRealIp];
+    let order = if peer.is_local() { usual } else { of_cdn };
+    order.into_iter().find_map(|claim| {
+        let client = match claim {
+            Claim::XForwardedFor => claimed_in_list(peer, values("x-forwarded-for")),
+            Claim::Forwarded => {
+                let elements = values("forwarded").flat_map(|value| split_outside_quotes(value, b','));
+                other_client(peer, elements.filter_map(|element| forwarded_for(element).and_then(address)))
+            }
+            Claim::CfConnectingIp => claimed_in_list(peer, values("cf-connecting-ip")),
+            Claim::FastlyClientIp => claimed_in_list(peer, values("fastly-client-ip")),
+            Claim::XRealIp => claimed_in_list(peer, values("x-real-ip")),
+        };
+        Some((claim, client?))
+    })
+}
+
+/// The same for one list of addresses, as `X-Forwarded-For` has it.
+pub(in crate::source) fn claimed_in_list<'a>(
+    peer: ClientAddress,
+    values: impl Iterator<Item = &'a [u8]>,
+) -> Option<ClientAddress> {
+    other_client(peer, values.flat_map(|value| value.split(|byte| *byte == b',')).filter_map(address))
+}
+
+/// The first with a public address. None where a public peer is named itself: it is the client, and the server in between has put it into
+/// its proxy's place. Local ones may be several on one machine.
+fn other_client(peer: ClientAddress, mut named: impl Iterator<Item = ClientAddress>) -> Option<ClientAddress> {
+    let client = named.find(|client| !client.is_local())?;
+    (client != peer && named.all(|client| client != peer || peer.is_local())).then_some(client)
 }
 
 /// What a PROXY protocol header at the start of a connection says.
@@ -168,6 +209,39 @@ mod tests {
         check(ClientAddressSource::CfConnectingIp, &["203.0.113.9", "192.0.2.1"], client("192.0.2.1"));
         check(ClientAddressSource::FastlyClientIp, &["2001:db8::1"], client("2001:db8::1"));
         check(ClientAddressSource::FastlyClientIp, &["nonsense"], None);
+    }
+
+    #[test]
+    fn who_is_named_by_somebody_who_is_not_trusted_is_somebody_else_with_a_public_address() {
+        let local = "127.0.0.1";
+        let public = "192.0.2.77";
+        for (peer, headers, expected) in [
+            (local, &[("x-forwarded-for", "203.0.113.9")][..], Some((Claim::XForwardedFor, "203.0.113.9"))),
+            (local, &[("x-forwarded-for", "203.0.113.9, 10.0.0.7")], Some((Claim::XForwardedFor, "203.0.113.9"))),
+            (local, &[("x-forwarded-for", "203.0.113.9, 127.0.0.1")], Some((Claim::XForwardedFor, "203.0.113.9"))),
+            (local, &[("x-forwarded-for", "10.0.0.7, unknown")], None),
+            (local, &[("forwarded", "for=\"[2001:db8::1]:80\";by=10.0.0.1")], Some((Claim::Forwarded, "2001:db8::1"))),
+            (
+                local,
+                &[("x-real-ip", "203.0.113.9"), ("forwarded", "for=_hidden")],
+                Some((Claim::XRealIp, "203.0.113.9")),
+            ),
+            (public, &[("x-forwarded-for", "192.0.2.77")], None),
+            (public, &[("x-forwarded-for", "203.0.113.9, 192.0.2.77")], None),
+            (public, &[("x-forwarded-for", "203.0.113.9")], Some((Claim::XForwardedFor, "203.0.113.9"))),
+            (local, &[], None),
+        ] {
+            let values =
+                |name| headers.iter().filter(move |(known, _)| *known == name).map(|(_, value)| value.as_bytes());
+            let found = claimed(client(peer).expect("an address"), values);
+            assert_eq!(found, expected.and_then(|(claim, named)| Some((claim, client(named)?))), "{headers:?}");
+        }
+        // Cloudflare sets both, and what is next to the guard may pass on what it has not set.
+        let both = |name| {
+            (name != "x-real-ip").then_some(&b"203.0.113.9"[..]).into_iter().filter(move |_| name != "forwarded")
+        };
+        let claim = |peer| claimed(client(peer).expect("an address"), both).map(|(claim, _)| claim);
+        assert_eq!((claim(local), claim(public)), (Some(Claim::XForwardedFor), Some(Claim::CfConnectingIp)));
     }
 
     #[test]

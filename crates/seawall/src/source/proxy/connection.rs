@@ -16,6 +16,7 @@ use std::time::Duration;
 use seawall_engine::address::ClientAddress;
 use seawall_engine::gate::{Awaited, ClientSlot, DROPPED_STATUS, Judged, Judgement};
 use seawall_engine::observation::{ClientHistory, Cost, Observation, Outcome, Refusal, Request, Version};
+use seawall_engine::silence::Sent;
 use seawall_engine::units::Timestamp;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
@@ -50,6 +51,10 @@ const SLOW_TIME_SHARE: u32 = 3;
 /// With this share of the connections in use, idle ones are kept only for [`IDLE_TIME_TIGHT`].
 const CONNECTIONS_TIGHT: f32 = 0.75;
 const IDLE_TIME_TIGHT: Duration = Duration::from_secs(5);
+
+/// Requests of which it is noted who sent them, between two times that this is handed over, four a second: enough to tell a share, and
+/// nothing in a flood.
+const NOTED_MAX: u32 = 64;
 
 /// What a connection is doing, which decides what its deadline means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -304,6 +309,7 @@ impl Connection {
         let settings = self.worker.settings();
         let request = head.request();
         let client = self.client(&settings, |name| head.values(name));
+        self.note_sender(&request, client, |name| head.values(name));
         let now = self.worker.shared.clock.now();
         let reply = match self.admit(&settings, &request, client, now) {
             Ok((Destination::Upstream(upstream), sender)) if head.is_plain() => {
@@ -404,6 +410,25 @@ impl Connection {
             ClientAddressSource::ProxyProtocol => self.announced.get(),
             source => client_address::from_headers(source, &settings.trusted, values),
         }
+    }
+
+    /// Notes who sent a request, as far as it tells whether clients can be told apart.
+    pub(super) fn note_sender<'a, I>(
+        &self,
+        request: &Request<'_>,
+        client: Option<ClientAddress>,
+        values: impl Fn(&'static str) -> I,
+    ) where
+        I: Iterator<Item = &'a [u8]>,
+    {
+        let mut peers = self.worker.peers.borrow_mut();
+        if peers.requests() >= NOTED_MAX {
+            return;
+        }
+        // A trusted proxy that names nobody leaves its clients as one.
+        let is_known = self.peer_is_trusted && client.is_some();
+        let named = if self.peer_is_trusted { None } else { client_address::claimed(self.peer, values) };
+        peers.count((!is_known).then_some(Sent { peer: self.peer, named, agent: request.user_agent }));
     }
 
     /// What a site is told of who asks.

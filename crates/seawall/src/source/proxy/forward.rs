@@ -132,6 +132,7 @@ impl Exchange {
             },
             None => {
                 let client = connection.client(&settings, |name| headers::values(&parts.headers, name));
+                connection.note_sender(&view, client, |name| headers::values(&parts.headers, name));
                 match connection.admit(&settings, &view, client, arrived) {
                     Ok(admitted) => admitted,
                     Err(Refused::Silently) => return Err(Dropped),

@@ -13,6 +13,7 @@ use seawall_engine::address::{AddressSet, ClientAddress};
 use seawall_engine::gate::{Awaited, BanSet, ClientSlot, Gate, Judged, Offence, TableFull};
 use seawall_engine::observation::Request;
 use seawall_engine::observation::attribute::Attribute;
+use seawall_engine::silence::Peers;
 use seawall_engine::units::Timestamp;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{oneshot, watch};
@@ -62,6 +63,8 @@ pub(super) struct Worker {
     pub(super) pools: Pools,
     pub(super) sampler: RefCell<Sampler>,
     pub(super) under_way: AllUnderWay,
+    /// From whom requests came since that was last handed over.
+    pub(super) peers: RefCell<Peers>,
     pub(super) streams: Streams,
     /// Whether the worker finishes what is under way and takes nothing new. A channel, so that streams can wait for it.
     pub(super) draining: watch::Sender<bool>,
@@ -151,6 +154,7 @@ impl Worker {
             pools: Pools::default(),
             sampler: RefCell::new(start.sampler),
             under_way: AllUnderWay::default(),
+            peers: RefCell::default(),
             streams: Streams::new(),
             draining: watch::Sender::new(false),
             gate: RefCell::new(
@@ -475,6 +479,7 @@ async fn housekeep(worker: Rc<Worker>) {
             worker.answers.borrow_mut().set_date(http_date(now));
         }
         worker.shared.take_counts(&mut worker.gate.borrow_mut());
+        worker.shared.counts().peers.add(&worker.peers.take());
     }
 }
 

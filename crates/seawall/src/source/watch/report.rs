@@ -1,7 +1,7 @@
 //! What a sensor that reads logs tells of itself.
 
 use seawall_engine::observation::log::{Format, LINE_BYTES_MAX, Reason};
-use seawall_engine::silence::{Alarm, Reading};
+use seawall_engine::silence::{Alarm, Reading, RecentPeers};
 use seawall_engine::units::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +19,8 @@ pub struct Report {
     pub log: LogSensor,
     /// What tells whether it does its work.
     pub reading: Reading,
+    /// And whether its clients can be told apart.
+    pub peers: RecentPeers,
 }
 
 /// What is shown of a sensor that reads a log.

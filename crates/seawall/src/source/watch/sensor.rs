@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use seawall_engine::observation::log::{FormatChoice, Reader, Reason, recognise};
 use seawall_engine::observation::timeline::Timeline;
+use seawall_engine::silence::RecentPeers;
 use seawall_engine::units::Timestamp;
 
 use super::report::{Counts, Report};
@@ -24,6 +25,8 @@ pub(super) struct Sensor {
     pub(super) timeline: Timeline,
     pub(super) counts: Counts,
     pub(super) voters: Voters,
+    /// From whom its requests came.
+    pub(super) peers: RecentPeers,
     /// Whether only this machine can write its lines, so that nobody else can have a client dropped with them.
     pub(super) is_own: bool,
     /// Lines at moments of the last [`RATE_SPAN`].
@@ -40,6 +43,7 @@ impl Sensor {
             timeline: Timeline::default(),
             counts: Counts::default(),
             voters: Voters::default(),
+            peers: RecentPeers::default(),
             is_own: true,
             history: VecDeque::new(),
             is_primed: false,
@@ -93,7 +97,7 @@ impl Sensor {
         while self.history.len() > 2 && self.history.get(1).is_some_and(|(at, _)| now.since(*at) >= RATE_SPAN) {
             self.history.pop_front();
         }
-        let mut report = Report { kind: self.kind, name: self.name.clone(), ..Report::default() };
+        let mut report = Report { kind: self.kind, name: self.name.clone(), peers: self.peers, ..Report::default() };
         self.counts.report(&mut report);
         if let Some((from, before)) = self.history.front() {
             let seconds = now.since(*from).as_secs_f64();

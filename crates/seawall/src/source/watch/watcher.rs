@@ -11,7 +11,7 @@ use seawall_engine::gate::{Gate, Judged, Judgement, LimitAction, Offence};
 use seawall_engine::observation::attribute::Attribute;
 use seawall_engine::observation::log::{Encoding, restore};
 use seawall_engine::observation::{Observation, Outcome};
-use seawall_engine::silence::Field;
+use seawall_engine::silence::{Claim, Field, Sent};
 use seawall_engine::units::Timestamp;
 
 use super::sensor::Sensor;
@@ -96,7 +96,7 @@ impl Watcher {
 
     /// Takes a line, without its line break.
     pub(super) fn line(&mut self, sensor: &mut Sensor, line: &[u8], arrival: Arrival) {
-        let Sensor { reader, timeline, counts, voters, is_own, .. } = sensor;
+        let Sensor { reader, timeline, counts, voters, peers, is_own, .. } = sensor;
         counts.reading.lines += 1;
         let entry = match reader.read(line) {
             Ok(entry) => entry,
@@ -137,6 +137,8 @@ impl Watcher {
         match timeline.place(observation.at, arrival.at, arrival.is_fresh) {
             None => counts.late += 1,
             Some(at) => {
+                let is_known = client != observation.client;
+                peers.count(arrival.at, client.filter(|_| !is_known).map(|peer| sent(peer, entry.forwarded_for)));
                 let traffic = &self.traffic;
                 traffic.requests.add(1);
                 traffic.bytes_sent.add(cost.bytes);
@@ -218,6 +220,12 @@ fn hand_over(
         // When the queue is full it is met by its next offence.
         let _ = queue.push(HandDown::beyond(&Offence { action, ..offence }, is_proxied, left));
     }
+}
+
+/// Who a log says has sent a request, where it may have been somebody else.
+fn sent(peer: ClientAddress, forwarded_for: Option<&[u8]>) -> Sent<'static> {
+    let named = client_address::claimed_in_list(peer, forwarded_for.into_iter());
+    Sent { peer, named: named.map(|client| (Claim::XForwardedFor, client)), agent: None }
 }
 
 /// Who asked: the one that a trusted proxy names, where it is a trusted proxy that the server saw.

@@ -4,6 +4,7 @@ mod client_address;
 mod keep_alive;
 mod limits;
 mod malformed;
+mod merged_clients;
 mod smuggling;
 mod streaming;
 mod tools;
