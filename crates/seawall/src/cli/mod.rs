@@ -27,6 +27,7 @@ mod rules;
 mod serve;
 mod status;
 mod stop;
+mod tested_file;
 mod treatment;
 mod watch;
 
