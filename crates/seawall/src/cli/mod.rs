@@ -100,3 +100,27 @@ pub fn run() -> ExitCode {
 pub fn command() -> clap::Command {
     Cli::command()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_systemd_units_run_are_commands() {
+        for (unit, rights) in [
+            (include_str!("../../../../examples/seawall.service"), "CAP_NET_ADMIN CAP_NET_BIND_SERVICE"),
+            (include_str!("../../../../examples/seawall-watch.service"), "CAP_NET_ADMIN"),
+        ] {
+            let commands: Vec<&str> = unit.lines().filter_map(|line| line.strip_prefix("Exec")?.split_once('=')).map(|(_, command)| command).collect();
+            assert_eq!(commands.len(), 2);
+            for command in commands {
+                let parsed = Cli::try_parse_from(command.split_whitespace());
+                assert!(parsed.is_ok(), "{command}: {}", parsed.map(|_| ()).unwrap_err());
+            }
+            // What it has is all that it may ever have.
+            for setting in ["AmbientCapabilities", "CapabilityBoundingSet"] {
+                assert!(unit.lines().any(|line| line == format!("{setting}={rights}")), "{setting}");
+            }
+        }
+    }
+}
