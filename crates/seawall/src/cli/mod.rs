@@ -115,7 +115,7 @@ mod tests {
             assert_eq!(commands.len(), 2);
             for command in commands {
                 let parsed = Cli::try_parse_from(command.split_whitespace());
-                assert!(parsed.is_ok(), "{command}: {}", parsed.map(|_| ()).unwrap_err());
+                assert!(parsed.is_ok(), "{command}: {}", parsed.err().map_or_else(String::new, |error| error.to_string()));
             }
             // What it has is all that it may ever have.
             for setting in ["AmbientCapabilities", "CapabilityBoundingSet"] {
