@@ -476,7 +476,9 @@ mod tests {
         let mut seasonal = Seasonal::new();
         // They begin a minute before a slot ends.
         let learn = |seasonal: &mut Seasonal, seconds: std::ops::Range<u64>| {
-            seconds.for_each(|second| drop(seasonal.learn(START + 240 + second, &[1.0; SERIES])));
+            for second in seconds {
+                seasonal.learn(START + 240 + second, &[1.0; SERIES]);
+            }
         };
         learn(&mut seasonal, 0..50);
         assert_eq!(seasonal.observed_seconds(), 50);
