@@ -33,6 +33,9 @@ const LINES_MAX: usize = 21;
 /// Rules that are shown since they no longer match, and as many since they are not in force.
 const SILENT_RULES_MAX: usize = 4;
 
+/// Requests of clients that the kernel drops of which it is said that they came: a few may have been on their way for long.
+const UNDROPPED_MIN: u64 = 10;
+
 /// Where a line goes on that is too long.
 const INDENT: usize = 14;
 
@@ -252,7 +255,15 @@ fn enforcement(status: &EnforcementStatus) -> String {
             };
             let (clients, networks) = (counted(kernel.clients, "client"), counted(kernel.networks, "network"));
             let packets = counted(dropped, "packet");
-            format!("the kernel drops {clients} and {networks}; {packets} ({size}){repairs}")
+            let undropped = match status.undropped {
+                ..UNDROPPED_MIN => String::new(),
+                requests => format!(
+                    "; BUT {} of whom it drops came all the same: through a proxy, or to a port that is not in [kernel] ports? \
+                     docs/watch.md",
+                    counted(requests, "request")
+                ),
+            };
+            format!("the kernel drops {clients} and {networks}; {packets} ({size}){repairs}{undropped}")
         }
         KernelState::Failing => format!("the kernel's table cannot be changed: {reason}"),
         KernelState::Panicked => "the kernel drops nobody".to_owned(),
@@ -550,6 +561,7 @@ mod tests {
     use seawall_engine::decision::{Aspect, Drift, Status};
 
     use super::*;
+    use crate::enforcement::KernelStatus;
 
     #[test]
     fn a_rule_that_no_longer_matches_is_an_alarm() {
@@ -567,6 +579,17 @@ mod tests {
         let enforcement = EnforcementStatus { panicked: true, ..EnforcementStatus::default() };
         let text = render(&Snapshot { enforcement, calm: false, ..Snapshot::default() }, 400);
         assert!(text.lines().next().is_some_and(|line| line.contains("PANIC, nothing is in force")), "{text}");
+    }
+
+    #[test]
+    fn whom_the_kernel_drops_in_vain_is_said() {
+        let text = |undropped: u64| {
+            let kernel = KernelStatus { state: KernelState::Active, ..KernelStatus::default() };
+            let enforcement = EnforcementStatus { undropped, kernel, ..EnforcementStatus::default() };
+            render(&Snapshot { enforcement, ..Snapshot::default() }, 400)
+        };
+        assert!(text(57).contains("; BUT 57 requests of whom it drops came all the same: through a proxy"), "{}", text(57));
+        assert!(!text(9).contains("BUT"), "{}", text(9));
     }
 
     #[test]

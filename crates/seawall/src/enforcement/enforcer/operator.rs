@@ -66,7 +66,7 @@ impl Enforcer {
                 let action = if is_on { Action::Panic } else { Action::Resume };
                 self.parts.record.journal_of(moment, Actor::Operator, action, String::new());
                 // Whoever is answered may ask at once how it is.
-                self.publish_status();
+                self.publish_status(now);
                 let _ = done.send(kernel);
             }
             Order::Confirm(done) => drop(done.send(self.confirm())),
