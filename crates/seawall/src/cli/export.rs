@@ -144,7 +144,8 @@ fn material(arguments: &Arguments, system: &System) -> Result<Material, Failure>
     material.file = arguments.output.as_deref().and_then(plain);
     // In a crontab a percent sign ends the command.
     let is_plain = |test: &&String| test.bytes().all(|byte| matches!(byte, b' '..=b'~') && !b"'%".contains(&byte));
-    material.test = arguments.test.as_ref().map(|test| Some(test).filter(is_plain).map_or("COMMAND", |test| test).to_owned());
+    material.test =
+        arguments.test.as_ref().map(|test| Some(test).filter(is_plain).map_or("COMMAND", |test| test).to_owned());
     Ok(material)
 }
 

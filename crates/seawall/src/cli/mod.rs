@@ -111,11 +111,19 @@ mod tests {
             (include_str!("../../../../examples/seawall.service"), "CAP_NET_ADMIN CAP_NET_BIND_SERVICE"),
             (include_str!("../../../../examples/seawall-watch.service"), "CAP_NET_ADMIN"),
         ] {
-            let commands: Vec<&str> = unit.lines().filter_map(|line| line.strip_prefix("Exec")?.split_once('=')).map(|(_, command)| command).collect();
+            let commands: Vec<&str> = unit
+                .lines()
+                .filter_map(|line| line.strip_prefix("Exec")?.split_once('='))
+                .map(|(_, command)| command)
+                .collect();
             assert_eq!(commands.len(), 2);
             for command in commands {
                 let parsed = Cli::try_parse_from(command.split_whitespace());
-                assert!(parsed.is_ok(), "{command}: {}", parsed.err().map_or_else(String::new, |error| error.to_string()));
+                assert!(
+                    parsed.is_ok(),
+                    "{command}: {}",
+                    parsed.err().map_or_else(String::new, |error| error.to_string())
+                );
             }
             // What it has is all that it may ever have.
             for setting in ["AmbientCapabilities", "CapabilityBoundingSet"] {

@@ -140,10 +140,12 @@ impl OutputFile {
             Self::Whole { unfinished: Some(Unfinished::Beside { file, .. }), .. } => Ok(file),
             Self::Whole { unfinished: Some(Unfinished::Itself(file) | Unfinished::Nameless { file, .. }), .. }
             | Self::Stream { file, .. } => Ok(file),
-            Self::Whole { unfinished, path, kind, mode_max } => match unfinished.insert(Unfinished::new(path, *kind, *mode_max)?) {
-                Unfinished::Beside { file, .. } => Ok(file),
-                Unfinished::Itself(file) | Unfinished::Nameless { file, .. } => Ok(file),
-            },
+            Self::Whole { unfinished, path, kind, mode_max } => {
+                match unfinished.insert(Unfinished::new(path, *kind, *mode_max)?) {
+                    Unfinished::Beside { file, .. } => Ok(file),
+                    Unfinished::Itself(file) | Unfinished::Nameless { file, .. } => Ok(file),
+                }
+            }
             Self::Empty { file, is_begun, .. } => {
                 if !*is_begun && file.metadata()?.len() != 0 {
                     return Err(io::Error::other(

@@ -17,7 +17,9 @@ use crate::show::text::escape;
 pub(super) fn write(option: &str, output: OutputFile, text: &str, command: &str) -> Result<(), Failure> {
     let name = output.name();
     let OutputFile::Whole { path, .. } = &output else {
-        return Err(Failure::usage(format!("{option} {name} is no file, so nothing can be put back; leave out --test")));
+        return Err(Failure::usage(format!(
+            "{option} {name} is no file, so nothing can be put back; leave out --test"
+        )));
     };
     let path = path.clone();
     let before = Before::keep(&path).map_err(|error| {
@@ -98,7 +100,8 @@ mod tests {
             }
             (written, _) => panic!("{written:?}"),
         }
-        let names: Vec<_> = fs::read_dir(folder.path()).expect("a folder").flatten().map(|one| one.file_name()).collect();
+        let names: Vec<_> =
+            fs::read_dir(folder.path()).expect("a folder").flatten().map(|one| one.file_name()).collect();
         assert!(names.iter().all(|name| name == "seawall.conf"), "{names:?}");
         fs::read_to_string(&path).ok()
     }

@@ -96,7 +96,17 @@ mod tests {
     #[test]
     fn what_is_no_label_means_nobody() {
         let labels = labels();
-        for text in ["", "client-", "client-+9f03ab7", "client-9f03ab7", "client-9f03ab7g", "network-9f03ab71", "network-9f03ab71/x", "9f03ab71", "192.0.2.1"] {
+        for text in [
+            "",
+            "client-",
+            "client-+9f03ab7",
+            "client-9f03ab7",
+            "client-9f03ab7g",
+            "network-9f03ab71",
+            "network-9f03ab71/x",
+            "9f03ab71",
+            "192.0.2.1",
+        ] {
             assert_eq!(labels.network(text), None, "{text}");
         }
         let looks = |network: &str| {

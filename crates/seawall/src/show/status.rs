@@ -588,7 +588,11 @@ mod tests {
             let enforcement = EnforcementStatus { undropped, kernel, ..EnforcementStatus::default() };
             render(&Snapshot { enforcement, ..Snapshot::default() }, 400)
         };
-        assert!(text(57).contains("; BUT 57 requests of whom it drops came all the same: through a proxy"), "{}", text(57));
+        assert!(
+            text(57).contains("; BUT 57 requests of whom it drops came all the same: through a proxy"),
+            "{}",
+            text(57)
+        );
         assert!(!text(9).contains("BUT"), "{}", text(9));
     }
 

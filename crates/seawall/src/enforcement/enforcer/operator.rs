@@ -221,7 +221,8 @@ impl Enforcer {
         let settings = self.parts.shared.settings.load();
         let view = |ban: &Ban| {
             let is_given = !ban.cause.is_guards();
-            let shown = if is_given || in_clear { None } else { Some(labels.as_ref().map(|labels| labels.of(ban.network))) };
+            let shown =
+                if is_given || in_clear { None } else { Some(labels.as_ref().map(|labels| labels.of(ban.network))) };
             BanView {
                 is_pseudonym: shown.is_some(),
                 network: match shown {

@@ -39,7 +39,8 @@ fn what_cannot_be_said_is_listed_and_named() {
     );
     // Cron runs it from elsewhere.
     let rules = folder.path().join("rules.txt");
-    let line = format!("/etc/crontab:\n#   */5 * * * * root seawall export nginx --rules {} --output ", rules.display());
+    let line =
+        format!("/etc/crontab:\n#   */5 * * * * root seawall export nginx --rules {} --output ", rules.display());
     assert!(file.contains(&line), "{line}: {file}");
     assert!(!file.contains("\\x43N\" 1;") && file.contains("127.0.0.0/8 1;"), "{file}");
     let output = export(folder.path(), &["nginx", "--rules", "rules.txt", "--strict"]);
