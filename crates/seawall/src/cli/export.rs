@@ -145,7 +145,7 @@ fn material(arguments: &Arguments, system: &System) -> Result<Material, Failure>
     // In a crontab a percent sign ends the command.
     let is_plain = |test: &&String| test.bytes().all(|byte| matches!(byte, b' '..=b'~') && !b"'%".contains(&byte));
     material.test =
-        arguments.test.as_ref().map(|test| Some(test).filter(is_plain).map_or("COMMAND", |test| test).to_owned());
+        arguments.test.as_ref().map(|test| Some(test).filter(is_plain).map_or("COMMAND", String::as_str).to_owned());
     Ok(material)
 }
 
