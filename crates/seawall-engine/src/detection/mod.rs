@@ -319,7 +319,7 @@ impl Detector {
     pub fn status(&self, now: Timestamp) -> Status {
         Status {
             at: now,
-            learned_seconds: self.seasonal.learned_seconds(),
+            learned_seconds: self.seasonal.observed_seconds(),
             cold: self.seasonal.is_cold(),
             incidents: self.incidents.status(&self.ladder),
             rules: self.ladder.status(),

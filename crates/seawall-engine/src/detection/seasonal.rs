@@ -135,6 +135,17 @@ impl Seasonal {
         self.learned_slots * SLOT_SECONDS + (self.samples.len() * SAMPLE_SECONDS) as u64
     }
 
+    /// For how long traffic was observed, for people. Until a day is known each second that was learned from is still counted; after
+    /// that, slots are near enough.
+    pub(crate) fn observed_seconds(&self) -> u64 {
+        let known = self.learned_seconds();
+        if !self.is_cold() {
+            return known;
+        }
+        let seconds: f64 = self.bursts.iter().step_by(SERIES).map(|hour| f64::from(hour.total)).sum();
+        known.min(seconds as u64)
+    }
+
     /// Whether less than a day is known.
     pub(crate) fn is_cold(&self) -> bool {
         self.learned_seconds() < COLD_SECONDS
@@ -458,6 +469,26 @@ mod tests {
         assert_eq!(seasonal.normal(at(16), 0).median, 200.0);
         let second = seasonal.normal_second(at(16), 0);
         assert!((16.0..=24.0).contains(&second.upper), "{second:?}");
+    }
+
+    #[test]
+    fn of_two_minutes_no_more_is_said_to_have_been_observed() {
+        let mut seasonal = Seasonal::new();
+        // They begin a minute before a slot ends.
+        let learn = |seasonal: &mut Seasonal, seconds: std::ops::Range<u64>| {
+            for second in seconds {
+                seasonal.learn(START + 240 + second, &[1.0; SERIES]);
+            }
+        };
+        learn(&mut seasonal, 0..50);
+        assert_eq!(seasonal.observed_seconds(), 50);
+        learn(&mut seasonal, 50..120);
+        assert_eq!((seasonal.observed_seconds(), seasonal.learned_seconds()), (120, 360));
+        // Of the slot under way nothing is saved.
+        let restored = Seasonal::restored(&seasonal.saved()).expect("what was just saved");
+        assert_eq!((restored.observed_seconds(), restored.learned_seconds()), (120, 300));
+        learn_days(&mut seasonal, START + 86_400, 1, |_| 5.0);
+        assert_eq!(seasonal.observed_seconds(), seasonal.learned_seconds());
     }
 
     #[test]

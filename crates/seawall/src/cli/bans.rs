@@ -21,13 +21,13 @@ pub(super) use lists::read_import;
 use super::Failure;
 use super::guard::Guard;
 use super::journal;
-use super::output::{clients, print};
+use super::output::print;
 use crate::config::{NetworkFiles, quantity};
 use crate::enforcement::import::fail2ban::{self, BansMade};
 use crate::enforcement::{BanRequest, BanView, Banned, NeverBanView, UnbanRequest, Unbanned, Withheld};
 use crate::host::clock::wall_clock;
 use crate::networks::Networks;
-use crate::privacy::{KeyStore, RETENTION_DAYS_MAX};
+use crate::privacy::{Day, KeyStore, Labels, RETENTION_DAYS_MAX};
 use crate::show::ban_report::BanReport;
 use crate::show::text::escape;
 
@@ -283,17 +283,24 @@ fn show(guard: &Guard, show_addresses: bool, json: bool) -> Result<(), Failure> 
         return print("Nobody is banned.\n");
     }
     let now = wall_clock();
-    let width = bans.iter().map(|ban| ban.network.len()).max().unwrap_or(0);
-    let mut text = String::new();
+    let has = |is_pseudonym: bool| bans.iter().any(|ban| ban.is_pseudonym == is_pseudonym);
+    let heading = match (has(true), has(false)) {
+        (true, true) => "address or pseudonym",
+        (true, false) => "pseudonym",
+        (false, _) => "address",
+    };
+    let width = bans.iter().map(|ban| ban.network.len()).max().unwrap_or(0).max(heading.len());
+    let mut text = format!("{heading:width$}  country  {:>14}  why\n", "for");
     for ban in &bans {
         let left = quantity::show_duration(Duration::from_secs(ban.expires.since(now).as_secs()));
         let cause = words::cause(ban.cause);
         let reason = ban.reason.as_deref().map(|reason| format!(": {}", escape(reason.as_bytes()))).unwrap_or_default();
         let country = ban.country.as_deref().unwrap_or("--");
-        text += &format!("{:width$}  {country:2}  {left:>9} left  {cause}{reason}\n", ban.network);
+        text += &format!("{:width$}  {country:7}  {left:>9} left  {cause}{reason}\n", ban.network);
     }
-    if bans.iter().any(|ban| ban.is_pseudonym) {
-        text += "Clients that you did not name have pseudonyms, which hold for a day; --show-addresses shows who they are.\n";
+    if has(true) {
+        text += "Clients that you did not name have pseudonyms (client-..., network-...), which hold for a day and are no addresses; \
+                 --show-addresses shows who they are.\n";
     }
     print(&text)
 }
@@ -370,12 +377,14 @@ fn refused(banned: &Banned, how: &How) -> Result<ExitCode, Failure> {
 
 fn report(file: Option<&Path>, top: usize, show_addresses: bool, guard: &Guard) -> Result<BanReport, Failure> {
     let networks = Networks::load(&NetworkFiles::default()).map_err(Failure::machine)?;
-    let mut keyless = 0;
+    let today = Day::of(wall_clock());
+    let (mut keyless, mut key) = (0, None);
     let made = match file {
         None => {
             let reader = journal::open(guard.state())?;
-            // Which keys are there decides of whom it can be told; none is deleted here.
+            // Which keys are there decides of whom it can be told; none is made or deleted here.
             let keys = KeyStore::open(guard.state(), RETENTION_DAYS_MAX).map_err(Failure::machine)?;
+            key = keys.kept(today).map_err(Failure::machine)?;
             let made = reader.bans_made(keys, wall_clock()).map_err(Failure::machine)?;
             keyless = made.keyless;
             BansMade { bans: made.bans, ..BansMade::default() }
@@ -395,7 +404,14 @@ fn report(file: Option<&Path>, top: usize, show_addresses: bool, guard: &Guard) 
     let first_unreadable = first_unreadable.map(|(line, text)| {
         if show_addresses { format!("line {line}: {}", escape(text.as_bytes())) } else { format!("line {line}") }
     });
-    let report = BanReport::new(bans, top, &networks, &clients(show_addresses)?);
+    let labels = if show_addresses {
+        None
+    } else {
+        // Those of `bans list`, where the guard has made a key today; of what others have banned only this run knows them.
+        let of_run = || KeyStore::open(guard.state(), 0).and_then(|keys| keys.key(today, today));
+        Some(Labels::new(&key.map_or_else(of_run, Ok).map_err(Failure::machine)?))
+    };
+    let report = BanReport::new(bans, top, &networks, labels.as_ref());
     Ok(BanReport { keyless, unreadable, first_unreadable, ..report })
 }
 

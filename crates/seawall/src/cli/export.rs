@@ -16,7 +16,8 @@ use super::Failure;
 use super::bans::read_import;
 use super::guard::Guard;
 use super::output::print;
-use super::rule_file;
+use super::output_file::OutputFile;
+use super::{rule_file, tested_file};
 use crate::config;
 use crate::daemon::Snapshot;
 use crate::enforcement::{BanView, NeverBanView};
@@ -26,16 +27,16 @@ use crate::show::text::escape;
 
 const EXAMPLES: &str = "\
 Examples:
-  seawall export nginx > /etc/nginx/conf.d/seawall.conf
+  seawall export nginx --output /etc/nginx/conf.d/seawall.conf --test 'nginx -t -q' && nginx -s reload
   seawall export nftables | nft -f -
   seawall export haproxy --rules rules.txt --bans banned.txt --never office.txt
   seawall export caddy --rules rules.txt --config /etc/seawall.toml --strict
 
 Exit codes:
   0  written; what could not be said is listed in the file
-  1  with --strict: something could not be said, and nothing is written
+  1  with --strict: something could not be said, and nothing is written; with --test: what was there before is there again
   3  a file of rules or bans, or the configuration, is not valid
-  4  a file could not be read
+  4  a file could not be read or written
   5  no guard is running where the command looked for one";
 
 /// Write rules and bans in the language of another system, as one file that it includes.
@@ -80,6 +81,15 @@ pub(crate) struct Arguments {
     #[arg(long)]
     strict: bool,
 
+    /// Write to this file instead of standard output. It takes its name when it is whole, and nobody but its owner and its group may read
+    /// it (0640 at most). One that is there already keeps its owner and its group.
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+
+    /// Run this in a shell once the file is in its place, and put back what was there before if it fails.
+    #[arg(long, value_name = "COMMAND", requires = "output")]
+    test: Option<String>,
+
     #[command(flatten)]
     guard: Guard,
 }
@@ -99,11 +109,24 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
             system.name
         )));
     }
-    print(&written.text)?;
+    match &arguments.output {
+        None => print(&written.text)?,
+        Some(path) => write(arguments, path, &written.text)?,
+    }
     if !unsaid.is_empty() {
         eprintln!("seawall: not said, and listed in the file with the reasons: {}", unsaid.join(", "));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn write(arguments: &Arguments, path: &Path, text: &str) -> Result<(), Failure> {
+    let inputs = [&arguments.rules, &arguments.bans, &arguments.never, &arguments.config];
+    let inputs: Vec<PathBuf> = inputs.into_iter().flatten().cloned().collect();
+    let output = OutputFile::open("--output", path, &inputs, None)?.private();
+    match &arguments.test {
+        None => output.write(text),
+        Some(command) => tested_file::write("--output", output, text, command),
+    }
 }
 
 fn material(arguments: &Arguments, system: &System) -> Result<Material, Failure> {
@@ -118,6 +141,11 @@ fn material(arguments: &Arguments, system: &System) -> Result<Material, Failure>
     material.made = now;
     material.ports.clone_from(&arguments.ports);
     material.command = command(arguments, system);
+    material.file = arguments.output.as_deref().and_then(plain);
+    // In a crontab a percent sign ends the command.
+    let is_plain = |test: &&String| test.bytes().all(|byte| matches!(byte, b' '..=b'~') && !b"'%".contains(&byte));
+    material.test =
+        arguments.test.as_ref().map(|test| Some(test).filter(is_plain).map_or("COMMAND", String::as_str).to_owned());
     Ok(material)
 }
 
@@ -212,7 +240,7 @@ fn networks(path: &Path) -> Result<Vec<(IpNet, Option<u64>)>, Failure> {
     Ok(import.networks.into_iter().map(|one| (one.network, one.seconds)).collect())
 }
 
-/// The command that makes the file anew, for its head: wherever it is run from, and whoever runs it.
+/// The command that makes the file anew, but for where it writes, for its head: wherever it is run from, and whoever runs it.
 fn command(arguments: &Arguments, system: &System) -> String {
     let mut words = vec!["seawall export".to_owned(), system.name.to_owned()];
     let is_of_guard = arguments.rules.is_none() && arguments.bans.is_none();

@@ -27,6 +27,7 @@ mod rules;
 mod serve;
 mod status;
 mod stop;
+mod tested_file;
 mod treatment;
 mod watch;
 
@@ -98,4 +99,36 @@ pub fn run() -> ExitCode {
 /// The whole command line, for the generated reference.
 pub fn command() -> clap::Command {
     Cli::command()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_systemd_units_run_are_commands() {
+        for (unit, rights) in [
+            (include_str!("../../../../examples/seawall.service"), "CAP_NET_ADMIN CAP_NET_BIND_SERVICE"),
+            (include_str!("../../../../examples/seawall-watch.service"), "CAP_NET_ADMIN"),
+        ] {
+            let commands: Vec<&str> = unit
+                .lines()
+                .filter_map(|line| line.strip_prefix("Exec")?.split_once('='))
+                .map(|(_, command)| command)
+                .collect();
+            assert_eq!(commands.len(), 2);
+            for command in commands {
+                let parsed = Cli::try_parse_from(command.split_whitespace());
+                assert!(
+                    parsed.is_ok(),
+                    "{command}: {}",
+                    parsed.err().map_or_else(String::new, |error| error.to_string())
+                );
+            }
+            // What it has is all that it may ever have.
+            for setting in ["AmbientCapabilities", "CapabilityBoundingSet"] {
+                assert!(unit.lines().any(|line| line == format!("{setting}={rights}")), "{setting}");
+            }
+        }
+    }
 }

@@ -13,8 +13,14 @@ use tempfile::NamedTempFile;
 use super::Failure;
 use crate::show::text::escape;
 
+/// The mode of a file that is new; the umask takes away of it.
+const MODE: u32 = 0o666;
+
+/// The most that a [private](OutputFile::private) one has: its owner may write it, and its group, in which a server may be, read it.
+const PRIVATE_MODE: u32 = 0o640;
+
 /// How the name of a file begins that is not whole.
-const UNFINISHED_PREFIX: &str = ".seawall-";
+pub(super) const UNFINISHED_PREFIX: &str = ".seawall-";
 
 /// Where the kernel shows a process its open files, those without a name among them.
 const OWN_FILES: &str = "/proc/self/fd";
@@ -32,7 +38,7 @@ pub(crate) struct Kind {
 pub(crate) enum OutputFile {
     /// One that takes its name when it is whole. It is made with the first write, so that a command that is stopped while it
     /// reads leaves nothing.
-    Whole { unfinished: Option<Unfinished>, path: PathBuf, kind: Option<Kind> },
+    Whole { unfinished: Option<Unfinished>, path: PathBuf, kind: Option<Kind>, mode_max: u32 },
     /// A device or a pipe.
     Stream { file: File, path: PathBuf },
     /// An empty file, which somebody else may have open and write to later.
@@ -69,7 +75,7 @@ impl OutputFile {
             let name = escape(path.to_string_lossy().as_bytes());
             if metadata.is_file() && inputs.iter().any(|input| is_same(input, &metadata)) {
                 // What a server writes into it meanwhile would be lost.
-                return Err(Failure::usage(format!("{option} {name} is one of the logs; name another file")));
+                return Err(Failure::usage(format!("{option} {name} is one of the files that are read; name another")));
             }
             if !metadata.is_file() {
                 let file = File::options().write(true).open(path).map_err(failed)?;
@@ -95,7 +101,17 @@ impl OutputFile {
             // Said before the reading, which may take long.
             may_write(folder_of(&whole_path)).map_err(failed)?;
         }
-        Ok(Self::Whole { unfinished: None, path: whole_path, kind: kind.copied() })
+        Ok(Self::Whole { unfinished: None, path: whole_path, kind: kind.copied(), mode_max: 0o7777 })
+    }
+
+    /// The same for what nobody but its owner and its group may read, whatever the mode of the file that it replaces.
+    pub(crate) fn private(self) -> Self {
+        match self {
+            Self::Whole { unfinished, path, kind, .. } => {
+                Self::Whole { unfinished, path, kind, mode_max: PRIVATE_MODE }
+            }
+            Self::Stream { .. } | Self::Empty { .. } => self,
+        }
     }
 
     /// What it is called, for people.
@@ -124,10 +140,12 @@ impl OutputFile {
             Self::Whole { unfinished: Some(Unfinished::Beside { file, .. }), .. } => Ok(file),
             Self::Whole { unfinished: Some(Unfinished::Itself(file) | Unfinished::Nameless { file, .. }), .. }
             | Self::Stream { file, .. } => Ok(file),
-            Self::Whole { unfinished, path, kind } => match unfinished.insert(Unfinished::new(path, *kind)?) {
-                Unfinished::Beside { file, .. } => Ok(file),
-                Unfinished::Itself(file) | Unfinished::Nameless { file, .. } => Ok(file),
-            },
+            Self::Whole { unfinished, path, kind, mode_max } => {
+                match unfinished.insert(Unfinished::new(path, *kind, *mode_max)?) {
+                    Unfinished::Beside { file, .. } => Ok(file),
+                    Unfinished::Itself(file) | Unfinished::Nameless { file, .. } => Ok(file),
+                }
+            }
             Self::Empty { file, is_begun, .. } => {
                 if !*is_begun && file.metadata()?.len() != 0 {
                     return Err(io::Error::other(
@@ -157,12 +175,12 @@ impl Write for OutputFile {
 }
 
 impl Unfinished {
-    /// For the file at `path`, which is still of this `kind` if it is there.
-    fn new(path: &Path, kind: Option<Kind>) -> io::Result<Self> {
+    /// For the file at `path`, which is still of this `kind` if it is there, with `mode_max` at most.
+    fn new(path: &Path, kind: Option<Kind>, mode_max: u32) -> io::Result<Self> {
         let replaced = fs::metadata(path).ok().map(|metadata| Access {
             owner: metadata.uid(),
             group: metadata.gid(),
-            mode: metadata.mode() & 0o7777,
+            mode: metadata.mode() & mode_max,
         });
         if let Some(kind) = kind
             && replaced.is_some()
@@ -173,18 +191,25 @@ impl Unfinished {
                 kind.name
             )));
         }
-        if let Some(file) = nameless(folder_of(path), if replaced.is_none() { 0o666 } else { 0o600 }) {
+        if let Some(file) = nameless(folder_of(path), if replaced.is_none() { MODE & mode_max } else { 0o600 }) {
             return Ok(Self::Nameless { file, replaced });
         }
         let mut builder = tempfile::Builder::new();
         builder.prefix(UNFINISHED_PREFIX);
         if replaced.is_none() {
-            builder.permissions(fs::Permissions::from_mode(0o666));
+            builder.permissions(fs::Permissions::from_mode(MODE & mode_max));
         }
         match builder.tempfile_in(folder_of(path)) {
             Ok(file) => Ok(Self::Beside { file, replaced }),
-            Err(_) if replaced.is_some() => File::options().write(true).truncate(true).open(path).map(Self::Itself),
-            Err(error) => Err(error),
+            Err(error) => match replaced {
+                Some(Access { mode, .. }) => {
+                    if fs::metadata(path)?.mode() & 0o7777 != mode {
+                        fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
+                    }
+                    File::options().write(true).truncate(true).open(path).map(Self::Itself)
+                }
+                None => Err(error),
+            },
         }
     }
 
@@ -229,7 +254,7 @@ fn take_after(file: &File, replaced: Access) -> io::Result<()> {
     file.set_permissions(fs::Permissions::from_mode(mode))
 }
 
-fn folder_of(path: &Path) -> &Path {
+pub(super) fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
@@ -249,7 +274,7 @@ fn begins_with(path: &Path, beginning: &str) -> io::Result<bool> {
     Ok(found == beginning.as_bytes())
 }
 
-fn failed(path: &Path, error: &io::Error) -> Failure {
+pub(super) fn failed(path: &Path, error: &io::Error) -> Failure {
     Failure::machine(format!("failed to write {}: {error}", escape(path.to_string_lossy().as_bytes())))
 }
 
@@ -296,8 +321,8 @@ mod tests {
     #[test]
     fn only_what_is_the_commands_own_is_replaced() {
         for name in ["access.log", "hard", "soft"] {
-            check(name, Some(&PAGE), Err("is one of the logs"));
-            check(name, None, Err("is one of the logs"));
+            check(name, Some(&PAGE), Err("is one of the files that are read"));
+            check(name, None, Err("is one of the files that are read"));
         }
         check("other.log", Some(&PAGE), Err("is no page, so it is not replaced"));
         check("other.log", None, Ok("other.log"));
@@ -360,6 +385,26 @@ mod tests {
             let told = |metadata: &Metadata| (metadata.mode(), metadata.uid(), metadata.gid());
             assert_eq!(told(&after), told(&before));
             assert_ne!(after.ino(), before.ino());
+        }
+    }
+
+    #[test]
+    fn others_may_not_read_what_is_private() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("banned.conf");
+        for (before, after) in [(None, 0o640), (Some(0o644), 0o640), (Some(0o666), 0o640), (Some(0o600), 0o600)] {
+            let _ = fs::remove_file(&path);
+            if let Some(mode) = before {
+                fs::write(&path, "old").expect("room");
+                fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("it is ours");
+            }
+            let output = OutputFile::open("--output", &path, &[], None).expect("it may be written").private();
+            output.write("new").expect("written");
+            let mode = fs::metadata(&path).expect("there").mode() & 0o7777;
+            // The umask may take more away of a new one.
+            assert_eq!(mode & !after, 0, "{before:?}: {mode:04o}");
+            assert!(before.is_none() || mode == after, "{before:?}: {mode:04o}");
+            assert_eq!(fs::read_to_string(&path).expect("there"), "new");
         }
     }
 

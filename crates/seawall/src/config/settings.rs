@@ -58,8 +58,8 @@ pub(super) fn read(top: &mut Section<'_, '_>, environment: &Environment, folder:
         .setting("state-directory", FilePath)
         .example("\"/var/lib/seawall\"")
         .why(
-            "Where the control socket and the learnt baseline live. Only the guard's user may enter it. \
-             A relative path, here and elsewhere, is taken from the folder of the configuration file.",
+            "Where the control socket, the learnt baseline and the record live. Only the guard's user may enter it. docs/state.md says \
+             what survives what. A relative path, here and elsewhere, is taken from the folder of the configuration file.",
         )
         .default_in_words(
             environment.default_state_directory(),

@@ -20,13 +20,14 @@ use seawall_engine::gate::{BanSet, LimitAction, LimitId};
 use seawall_engine::units::{Timestamp, counted};
 
 use super::edge::WantedBans;
-use super::kernel::Kernel;
 use super::kernel::table::Desired;
+use super::kernel::{Kernel, KernelState};
 use super::limits::Offences;
 use super::never::{self, Configured, NeverBan};
 use super::orders::{EnforcementStatus, Order, seconds};
 use super::telling::{Telling, Told};
 use super::unconfirmed::Unconfirmed;
+use super::undropped::Undropped;
 use super::{Edge, HandDown, Why};
 use crate::config;
 use crate::privacy::KeyStore;
@@ -144,6 +145,7 @@ pub struct Enforcer {
     is_gate_stale: bool,
     /// Who has gone beyond limits, still to be said.
     offences: Offences,
+    undropped: Undropped,
     ended_of_lists: EndedOfLists,
     /// Whether the edge has not been told of the last changes.
     is_edge_stale: bool,
@@ -171,6 +173,7 @@ impl Enforcer {
             is_kernel_stale: true,
             is_gate_stale: true,
             offences: Offences::default(),
+            undropped: Undropped::default(),
             ended_of_lists: EndedOfLists::default(),
             is_edge_stale: true,
             parts: {
@@ -246,7 +249,7 @@ impl Enforcer {
                 let (desired, kernel) = self.desired();
                 kernel.verify(desired, now);
             }
-            self.publish_status();
+            self.publish_status(now);
             // Whoever is to be dropped is dropped before it is written down.
             self.tell_record(&changed, now);
         }
@@ -328,6 +331,7 @@ impl Enforcer {
                     continue;
                 }
                 let network = client_network(handed.client);
+                self.note_undropped(network, now);
                 self.take(Ban {
                     network,
                     since: now,
@@ -357,9 +361,22 @@ impl Enforcer {
             }
             let reason = Some(printable(&format!("{}: {limit}", limit.name)));
             let cause = if handed.is_proxied { BanCause::ProxiedLimit } else { BanCause::Limit };
+            if cause == BanCause::Limit {
+                self.note_undropped(network, now);
+            }
             self.take(Ban { network, since: now, expires: now + whole, cause, reason });
         }
         self.offences.add(limit, action, whole);
+    }
+
+    /// A client that the kernel is to drop has come.
+    fn note_undropped(&mut self, network: IpNet, now: Timestamp) {
+        if self.kernel.status().state == KernelState::Active {
+            let is_banned = self.bans.get(network).is_some_and(|ban| ban.expires > now);
+            self.undropped.came(network, is_banned, now);
+        } else {
+            self.undropped.clear();
+        }
     }
 
     /// A client that a proxy named goes on: it is refused at the edge, once for as long as that lasts.
@@ -464,7 +481,7 @@ impl Enforcer {
         true
     }
 
-    fn publish_status(&self) {
+    fn publish_status(&mut self, now: Timestamp) {
         self.parts.shared.takes_clients.store(self.kernel.is_usable() && !self.panicked, Ordering::Relaxed);
         self.parts.shared.takes_proxied.store(self.parts.edge.is_some() && !self.panicked, Ordering::Relaxed);
         let status = EnforcementStatus {
@@ -474,6 +491,7 @@ impl Enforcer {
             never_ban: self.never_ban.entries().len() as u64,
             overflowed: self.overflowed,
             unconfirmed: self.unconfirmed.len() as u64,
+            undropped: self.undropped.lately(now),
             kernel: self.kernel.status().clone(),
         };
         if **self.parts.status.load() != status {

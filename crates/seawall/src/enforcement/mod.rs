@@ -19,6 +19,7 @@ mod never;
 mod orders;
 pub mod telling;
 mod unconfirmed;
+mod undropped;
 
 pub use edge::Edge;
 pub use enforcer::{Enforcer, Parts};

@@ -268,6 +268,10 @@ pub struct EnforcementStatus {
     pub overflowed: u64,
     /// Changes that wait to be confirmed.
     pub unconfirmed: u64,
+    /// Requests, within ten minutes of each other, of clients that the kernel had been dropping for twenty seconds: it sees another
+    /// address than theirs, or they come to a port that is not guarded.
+    #[serde(default)]
+    pub undropped: u64,
     /// The kernel.
     pub kernel: KernelStatus,
 }

@@ -17,7 +17,8 @@ pub(super) const SYSTEM: System = System {
         "a2enmod setenvif && a2enconf seawall, or in the server's configuration or a virtual host: Include /etc/apache2/conf-available/seawall.conf",
         "Behind a proxy, let mod_remoteip say who the client is.",
     ],
-    reload: "apachectl -t && apachectl graceful",
+    test: "apachectl -t",
+    reload: "apachectl graceful",
     kind: Kind::Web { rule, body },
 };
 

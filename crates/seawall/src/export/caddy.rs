@@ -22,7 +22,8 @@ pub(super) const SYSTEM: System = System {
         "   Caddy would look at those first.",
         "In a value of more than 256 bytes, parts are looked for only where characters can be counted for bytes: never more is refused.",
     ],
-    reload: "caddy reload --config /etc/caddy/Caddyfile",
+    test: "caddy reload --config /etc/caddy/Caddyfile",
+    reload: "",
     kind: Kind::Web { rule, body },
 };
 

@@ -18,6 +18,7 @@ pub(super) const SYSTEM: System = System {
         "run the last part of that line, with your ZONE and a TOKEN that may edit its rules.",
         "It replaces all custom rules of the zone. A free plan has five; an expression has at most 4096 characters.",
     ],
+    test: "",
     reload: "curl -fsS -X PUT \
              https://api.cloudflare.com/client/v4/zones/ZONE/rulesets/phases/http_request_firewall_custom/entrypoint \
              -H 'Authorization: Bearer TOKEN' -H 'Content-Type: application/json' -d @seawall.json",

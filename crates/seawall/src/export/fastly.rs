@@ -12,6 +12,7 @@ pub(super) const SYSTEM: System = System {
         "1. upload it as a further VCL file of the service, named seawall, and in your main VCL, before `sub vcl_recv`: include \"seawall\";",
         "2. as the first line of vcl_recv: call seawall_recv;",
     ],
+    test: "",
     reload: "fastly vcl custom update --name seawall --content seawall.vcl --version latest --autoclone && fastly service-version activate --version latest",
     kind: Kind::Web { rule, body },
 };

@@ -22,7 +22,8 @@ pub(super) const SYSTEM: System = System {
         "   Such a frontend takes nothing from your other defaults: repeat in it what it needs, as `log` and timeouts.",
         "It needs HAProxy 2.6 or later.",
     ],
-    reload: "haproxy -c -q -f /etc/haproxy/seawall.cfg -f /etc/haproxy/haproxy.cfg && systemctl reload haproxy",
+    test: "haproxy -c -q -f /etc/haproxy/seawall.cfg -f /etc/haproxy/haproxy.cfg",
+    reload: "systemctl reload haproxy",
     kind: Kind::Web { rule, body },
 };
 

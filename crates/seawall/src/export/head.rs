@@ -2,7 +2,7 @@
 
 use seawall_engine::units::Timestamp;
 
-use super::{Content, System, Unsaid};
+use super::{Content, Material, System, Unsaid};
 
 /// The longest text of a rule that is repeated in a comment. `ipset restore` cuts lines at 1,024 bytes, and takes what comes
 /// after for a command.
@@ -36,9 +36,12 @@ pub(super) fn lines(
     content: &Content,
     unsaid: &[Unsaid],
     spared: usize,
-    command: &str,
+    material: &Material,
 ) -> Vec<String> {
-    let (title, file) = (system.title, system.file);
+    let title = system.title;
+    let file = material.file.as_deref().unwrap_or(system.file);
+    // What is said of the file where it is by default holds of it where it is.
+    let placed = |text: &str| text.replace(system.file, file);
     let (rules, bans) = (content.rules.len(), content.bans.len());
     let mut lines = vec![format!(
         "Made by Seawall {} for {title} at {}: {rules} {}, {bans} {}.",
@@ -48,7 +51,7 @@ pub(super) fn lines(
         plural(bans, "ban"),
     )];
     if bans > 0 {
-        lines.push("It holds addresses of clients in the clear.".to_owned());
+        lines.push("It holds addresses of clients in the clear: nobody else is to read it.".to_owned());
     }
     if spared > 0 {
         let bans = plural(spared, "ban");
@@ -66,11 +69,18 @@ pub(super) fn lines(
         }
     }
     lines.push("To make it anew every five minutes, a line of /etc/crontab:".to_owned());
-    lines.push(format!("  */5 * * * * root {command} > {file}.new && mv {file}.new {file} && {}", system.reload));
+    let mut command = format!("{} --output {file}", material.command);
+    if let Some(test) = material.test.clone().or_else(|| (!system.test.is_empty()).then(|| placed(system.test))) {
+        command += &format!(" --test '{test}'");
+    }
+    if !system.reload.is_empty() {
+        command += &format!(" && {}", placed(system.reload));
+    }
+    lines.push(format!("  */5 * * * * root {command}"));
     lines.push(String::new());
     lines.push("To use it:".to_owned());
     let ports = content.port_list(",");
-    lines.extend(system.usage.iter().map(|line| format!("  {}", line.replace("PORTS", &ports))));
+    lines.extend(system.usage.iter().map(|line| format!("  {}", placed(line).replace("PORTS", &ports))));
     lines.push(String::new());
     if unsaid.is_empty() {
         lines.push("Everything is said.".to_owned());

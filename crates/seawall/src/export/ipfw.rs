@@ -14,6 +14,7 @@ pub(super) const SYSTEM: System = System {
         "The rules 400 have to come before those of yours that let web traffic in; it needs FreeBSD 12 or later.",
         "Networks with the value 1 are refused, those with 0 are exceptions within them.",
     ],
+    test: "",
     reload: "ipfw -q /usr/local/etc/seawall.ipfw",
     kind: Kind::Packets { expires: false, body },
 };

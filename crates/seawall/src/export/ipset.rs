@@ -21,6 +21,7 @@ pub(super) const SYSTEM: System = System {
         "   ip6tables -t raw -I PREROUTING -p udp -m multiport --dports PORTS -m set --match-set seawall6 src -j DROP",
         "The smallest network that holds an address decides; one marked `nomatch` is not in the set.",
     ],
+    test: "",
     reload: "ipset -exist restore -file /etc/ipset.d/seawall",
     kind: Kind::Packets { expires: true, body },
 };

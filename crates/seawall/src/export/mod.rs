@@ -74,7 +74,9 @@ pub struct System {
     file: &'static str,
     /// How it is taken into use, in lines, in which `PORTS` stands for those on which is dropped.
     usage: &'static [&'static str],
-    /// The command that takes a new file into use.
+    /// The command that says whether the file can be used, or takes it into use whole or not at all; empty where there is none.
+    test: &'static str,
+    /// The command that takes a new file into use after that; empty where there is nothing to do.
     reload: &'static str,
     kind: Kind,
 }
@@ -120,8 +122,12 @@ pub struct Material {
     pub made: Timestamp,
     /// The ports on which packet filters drop.
     pub ports: Vec<u16>,
-    /// The command that makes the file anew.
+    /// The command that makes the file anew, but for where it writes it and what it is tested with.
     pub command: String,
+    /// Where the file is written, if that is known: a path that needs no quotes.
+    pub file: Option<String>,
+    /// What it is tested with, in place of the system's own test: without single quotes.
+    pub test: Option<String>,
 }
 
 /// A rule that may be written.
@@ -215,7 +221,7 @@ impl System {
         let (rule_count, ban_count) = (rules.len(), bans.len());
         let mut content =
             Content { rules, bans, never_ban, made: material.made, ports: material.ports.clone(), head: Vec::new() };
-        content.head = head::lines(self, &content, &unsaid, spared, &material.command);
+        content.head = head::lines(self, &content, &unsaid, spared, material);
         let (Kind::Web { body, .. } | Kind::Packets { body, .. }) = self.kind;
         Written { text: body(&content), rules: rule_count, bans: ban_count, unsaid }
     }

@@ -17,7 +17,8 @@ pub(super) const SYSTEM: System = System {
         "It replaces its own table and touches no other, so no table of a guard on this machine either.",
         "To take it out: nft delete table inet seawall_export",
     ],
-    reload: "nft -f /etc/nftables.d/seawall.nft",
+    test: "nft -f /etc/nftables.d/seawall.nft",
+    reload: "",
     kind: Kind::Packets { expires: true, body },
 };
 

@@ -20,7 +20,8 @@ pub(super) const SYSTEM: System = System {
         "2. in each server block: if ($seawall_refused) { return 403; }",
         "Behind a proxy, let the module realip say who the client is.",
     ],
-    reload: "nginx -t -q && nginx -s reload",
+    test: "nginx -t -q",
+    reload: "nginx -s reload",
     kind: Kind::Web { rule, body },
 };
 

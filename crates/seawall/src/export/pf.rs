@@ -16,7 +16,8 @@ pub(super) const SYSTEM: System = System {
         "  load anchor seawall from \"/etc/pf.seawall.conf\"",
         "Addresses with an exclamation mark are exceptions within networks.",
     ],
-    reload: "pfctl -q -a seawall -f /etc/pf.seawall.conf",
+    test: "pfctl -q -a seawall -f /etc/pf.seawall.conf",
+    reload: "",
     kind: Kind::Packets { expires: false, body },
 };
 

@@ -22,7 +22,8 @@ pub(super) const SYSTEM: System = System {
         "It needs Traefik 3.",
         "In a value of more than 256 bytes, parts are looked for only where characters can be counted for bytes: never more is refused.",
     ],
-    reload: "true",
+    test: "",
+    reload: "",
     kind: Kind::Web { rule, body },
 };
 

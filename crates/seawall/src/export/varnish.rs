@@ -13,7 +13,8 @@ pub(super) const SYSTEM: System = System {
         "in your VCL, right after `vcl 4.1;`: include \"/etc/varnish/seawall.vcl\";",
         "Behind what terminates TLS, let the PROXY protocol say who the client is.",
     ],
-    reload: "varnishreload",
+    test: "varnishreload",
+    reload: "",
     kind: Kind::Web { rule, body },
 };
 

@@ -4,12 +4,13 @@
 use hashbrown::HashMap;
 use ipnet::IpNet;
 use seawall_engine::address::ClientAddress;
+use seawall_engine::decision::ban_network;
 use seawall_engine::observation::Request;
 use seawall_engine::units::{Timestamp, counted};
 use serde::Serialize;
 
-use super::log::Clients;
 use crate::networks::Networks;
+use crate::privacy::Labels;
 
 /// Clients that are told apart; the bans of further ones are counted in the total alone.
 const CLIENTS_MAX: usize = 1_000_000;
@@ -21,6 +22,8 @@ pub struct BanReport {
     pub bans: u64,
     /// How many clients were banned.
     pub clients: u64,
+    /// Whether they have pseudonyms.
+    pub are_pseudonyms: bool,
     /// The most often banned, at most as many as were asked for.
     pub lines: Vec<BanLine>,
     /// Bans that the guard made besides, which its record has under keys that are gone.
@@ -58,12 +61,12 @@ struct Counted {
 }
 
 impl BanReport {
-    /// The report of these bans, with the `count` clients that were banned most often, which `names` names.
+    /// The report of these bans, with the `count` clients that were banned most often, by `labels` or, without, by their addresses.
     pub fn new(
         bans: impl IntoIterator<Item = (Timestamp, IpNet)>,
         count: usize,
         networks: &Networks,
-        names: &Clients,
+        labels: Option<&Labels>,
     ) -> Self {
         let mut clients = HashMap::<IpNet, Counted>::new();
         let mut total = 0;
@@ -83,10 +86,13 @@ impl BanReport {
         clients.truncate(count);
         let line = |(network, counted): (IpNet, Counted)| {
             let address = ClientAddress::new(network.addr());
-            let mut client = names.label(address.client_key());
-            if network.prefix_len() < network.max_prefix_len() && network.prefix_len() != 64 {
-                client += &format!("/{}", network.prefix_len());
-            }
+            let network = ban_network(network);
+            let is_address = network.prefix_len() == network.max_prefix_len();
+            let client = match labels {
+                Some(labels) => labels.of(network),
+                None if is_address => network.addr().to_string(),
+                None => network.to_string(),
+            };
             let pauses = counted.bans.saturating_sub(1);
             BanLine {
                 client,
@@ -99,7 +105,8 @@ impl BanReport {
             }
         };
         let lines = clients.into_iter().map(line).collect();
-        Self { bans: total, clients: found, lines, keyless: 0, unreadable: 0, first_unreadable: None }
+        let are_pseudonyms = labels.is_some();
+        Self { bans: total, clients: found, are_pseudonyms, lines, keyless: 0, unreadable: 0, first_unreadable: None }
     }
 
     /// As a table for a terminal.
@@ -115,10 +122,11 @@ impl BanReport {
         if self.lines.is_empty() {
             return text;
         }
-        let width = self.lines.iter().map(|line| line.client.len()).max().unwrap_or(0).max("client".len());
+        let heading = if self.are_pseudonyms { "pseudonym" } else { "client" };
+        let width = self.lines.iter().map(|line| line.client.len()).max().unwrap_or(0).max(heading.len());
         text += &format!(
             "{:width$}  {:>6}  {:>5}  {:>8}  {:16}  {:16}  network\n",
-            "client", "bans", "share", "interval", "first", "last"
+            heading, "bans", "share", "interval", "first", "last"
         );
         for line in &self.lines {
             let interval = line.interval_seconds.map_or_else(|| "-".to_owned(), interval);
@@ -166,6 +174,30 @@ fn time(at: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::privacy::{Day, KeyStore};
+
+    #[test]
+    fn pseudonyms_are_called_so() {
+        let networks = Networks::load(&crate::config::NetworkFiles::default()).expect("the built-in table");
+        let today = Day::of(Timestamp::from_seconds(1_562_000_000));
+        let key = KeyStore::open(std::path::Path::new("unused"), 0).and_then(|keys| keys.key(today, today));
+        let labels = Labels::new(&key.expect("a key"));
+        let bans = ["192.0.2.1/32", "2001:db8::/64", "192.0.2.0/28"].map(|text| text.parse().expect("a network"));
+        let of = |labels| {
+            let report = BanReport::new(bans.map(|network| (Timestamp::EPOCH, network)), 5, &networks, labels);
+            let text = report.render();
+            let heading = text.lines().nth(1).and_then(|line| line.split_whitespace().next()).map(str::to_owned);
+            (heading.expect("a heading"), report.lines.into_iter().map(|line| line.client).collect::<Vec<_>>())
+        };
+        let mut named: Vec<String> = bans.iter().map(|network| labels.of(*network)).collect();
+        named.sort();
+        let (heading, mut clients) = of(Some(&labels));
+        clients.sort();
+        assert_eq!((heading.as_str(), clients), ("pseudonym", named));
+        let (heading, clients) = of(None);
+        assert_eq!(heading, "client");
+        assert_eq!(clients, ["192.0.2.0/28", "192.0.2.1", "2001:db8::/64"]);
+    }
 
     #[test]
     fn clients_are_ranked_by_their_bans_with_the_time_between() {
@@ -178,13 +210,13 @@ mod tests {
             (at(2), client("192.0.2.1/32")),
             (at(4), client("192.0.2.1/32")),
         ];
-        let report = BanReport::new(bans, 1, &networks, &Clients::by_address());
+        let report = BanReport::new(bans, 1, &networks, None);
         assert_eq!((report.bans, report.clients, report.lines.len()), (4, 2, 1));
         let line = &report.lines[0];
         assert_eq!((line.client.as_str(), line.bans, line.share), ("192.0.2.1", 3, 0.75));
         assert_eq!((line.interval_seconds, line.first, line.last), (Some(7_200.0), at(0), at(4)));
         assert!(report.render().contains("2.00h"), "{}", report.render());
-        let none = BanReport::new([], 5, &networks, &Clients::by_address());
+        let none = BanReport::new([], 5, &networks, None);
         assert_eq!(none.render(), "0 bans of 0 clients\n");
         let keyless = BanReport { keyless: 2, ..none };
         let said = "0 bans of 0 clients\nand 2 older bans of whom nobody can tell any more: the keys are gone\n";

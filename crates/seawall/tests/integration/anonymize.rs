@@ -301,7 +301,7 @@ fn the_output_file_is_there_when_it_is_whole() {
     assert_eq!(fs::read(&output).expect("it was written"), b"192.0.2.0 /a\n");
     let in_place = run(&[&log, &log]);
     assert_eq!(in_place.status.code(), Some(2));
-    assert!(text(&in_place.stderr).contains("is one of the logs"), "{}", text(&in_place.stderr));
+    assert!(text(&in_place.stderr).contains("is one of the files that are read"), "{}", text(&in_place.stderr));
     assert_eq!(fs::read(&log).expect("it is there"), b"192.0.2.1 /a?b\n");
     assert_eq!(run(&["/nonexistent/output", &log]).status.code(), Some(4));
     let device = run(&["/dev/stdout", &log]);

@@ -87,6 +87,12 @@ fn whoever_tries_passwords_is_banned_and_nobody_else() {
             && !listed.contains("127.0.0.7"),
         "{listed}"
     );
+    let pseudonym = listed.split_whitespace().find(|word| word.starts_with("client-")).expect("a pseudonym");
+    assert!(listed.starts_with("pseudonym ") && pseudonym.parse::<std::net::IpAddr>().is_err(), "{listed}");
+    eventually("the report calls it the same", || {
+        let report = text(&guard.command(&["bans", "report"]).stdout);
+        report.contains("\npseudonym ") && report.contains(&format!("\n{pseudonym} "))
+    });
     eventually("it is written down", || {
         journal(&guard).contains("limit login bans a client for 2h: more than 5 in 10m of method")
     });

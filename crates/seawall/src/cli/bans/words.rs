@@ -58,7 +58,7 @@ mod tests {
     fn of_whom_is_banned_with_others_it_is_said_what_frees_him() {
         let now = Timestamp::from_seconds(1_700_000_000);
         let merged = BanView {
-            network: "198.18.7.0/28".to_owned(),
+            network: "network-9f03ab70/28".to_owned(),
             is_pseudonym: true,
             since: now,
             expires: now + Duration::from_secs(240),
@@ -71,7 +71,7 @@ mod tests {
         let said = not_banned(&Unbanned { unknown, within, left: 3, ..Unbanned::default() }, now);
         insta::assert_snapshot!(said.expect("something to say"), @r"
         there is no ban of x\x1b; `seawall bans list` shows them all
-        there is no ban of 203.0.113.7 alone, which is in 198.18.7.0/28 (merged to make room, of clients beyond a limit, 4m left); `seawall bans remove 198.18.7.0/28` frees all of it
+        there is no ban of 203.0.113.7 alone, which is in network-9f03ab70/28 (merged to make room, of clients beyond a limit, 4m left); `seawall bans remove network-9f03ab70/28` frees all of it
         3 more were not looked at: a panic or the end of the guard came first
         ");
         assert_eq!(not_banned(&Unbanned { removed: 2, ..Unbanned::default() }, now), None);

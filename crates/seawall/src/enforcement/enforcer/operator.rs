@@ -16,7 +16,7 @@ use super::super::unconfirmed::{Confirming, Pending, Undoing, Undone};
 use super::{Enforcer, guarded};
 use crate::host::clock::Step;
 use crate::networks::Networks;
-use crate::privacy::{Cipher, Day, Scheme};
+use crate::privacy::{Day, Labels};
 use crate::record::{Action, Actor};
 
 impl Enforcer {
@@ -66,7 +66,7 @@ impl Enforcer {
                 let action = if is_on { Action::Panic } else { Action::Resume };
                 self.parts.record.journal_of(moment, Actor::Operator, action, String::new());
                 // Whoever is answered may ask at once how it is.
-                self.publish_status();
+                self.publish_status(now);
                 let _ = done.send(kernel);
             }
             Order::Confirm(done) => drop(done.send(self.confirm())),
@@ -216,12 +216,13 @@ impl Enforcer {
         in_clear: bool,
         now: Timestamp,
     ) -> Vec<BanView> {
-        let cipher = self.cipher(now);
+        let labels = self.labels(now);
         let step = Step::of(&self.parts.shared.clock);
         let settings = self.parts.shared.settings.load();
         let view = |ban: &Ban| {
             let is_given = !ban.cause.is_guards();
-            let shown = if is_given || in_clear { None } else { Some(pseudonym(cipher.as_ref(), ban.network)) };
+            let shown =
+                if is_given || in_clear { None } else { Some(labels.as_ref().map(|labels| labels.of(ban.network))) };
             BanView {
                 is_pseudonym: shown.is_some(),
                 network: match shown {
@@ -245,10 +246,10 @@ impl Enforcer {
     }
 
     /// What pseudonyms of today are made with.
-    pub(super) fn cipher(&self, now: Timestamp) -> Option<Cipher> {
+    pub(super) fn labels(&self, now: Timestamp) -> Option<Labels> {
         let today = Day::of(now);
         let key = self.parts.keys.as_ref()?.key(today, today).ok()?;
-        Some(Cipher::new(&key, Scheme::PrefixPreserving))
+        Some(Labels::new(&key))
     }
 
     /// What waits to be confirmed lasts for as long as was asked for.
@@ -319,14 +320,6 @@ pub(super) fn printable(reason: &str) -> Arc<str> {
 /// A client without its length, as people write it.
 fn shown_network(network: IpNet) -> String {
     if network.prefix_len() == network.max_prefix_len() { network.addr().to_string() } else { network.to_string() }
-}
-
-/// The pseudonym of a network: the same part of the pseudonym of its first address.
-fn pseudonym(cipher: Option<&Cipher>, network: IpNet) -> Option<String> {
-    let pseudonym = cipher?.pseudonym(ClientAddress::new(network.addr()));
-    // A pseudonym of an IPv6 address may come out as one that stands for IPv4.
-    let length = network.prefix_len().min(IpNet::from(pseudonym).max_prefix_len());
-    IpNet::new(pseudonym, length).ok().map(|network| shown_network(network.trunc()))
 }
 
 fn country(networks: &Networks, network: IpNet) -> Option<String> {

@@ -11,7 +11,6 @@ use seawall_engine::units::{Timestamp, counted};
 use super::super::asked;
 use super::super::orders::{BanView, UnbanRequest, Unbanned, Within};
 use super::Enforcer;
-use crate::privacy::Cipher;
 use crate::record::{Action, Actor};
 
 /// Of so many names that are not banned themselves it is said which networks they are banned with.
@@ -34,7 +33,7 @@ impl Enforcer {
             self.unconfirmed.forget_before(|_| true);
             gone.extend(self.bans.iter().chain(self.proxied.iter()).map(|ban| ban.network));
         }
-        let cipher = self.cipher(now);
+        let labels = self.labels(now);
         for (index, name) in names.iter().enumerate() {
             // Whoever calls a panic does not wait for the end of a long list.
             if self.parts.hurry.load(Ordering::Acquire) {
@@ -43,7 +42,7 @@ impl Enforcer {
             }
             let network = read(name);
             let is_banned = |network: &IpNet| self.bans.get(*network).or_else(|| self.proxied.get(*network)).is_some();
-            let by_pseudonym = || Some(revealed(cipher.as_ref()?, network?)).filter(is_banned);
+            let by_pseudonym = || labels.as_ref()?.network(name).filter(is_banned);
             if let Some(network) = network.map(ban_network).filter(is_banned).or_else(by_pseudonym) {
                 gone.push(network);
                 continue;
@@ -116,13 +115,4 @@ impl Enforcer {
 /// An address or a network as people write it.
 fn read(name: &str) -> Option<IpNet> {
     name.parse::<IpAddr>().ok().map(IpNet::from).or_else(|| name.parse().ok())
-}
-
-/// Whom a pseudonym of today stands for. The pseudonym of a network is the same part of the one of its first address, so that the part
-/// stands for the network again, whatever comes behind it.
-fn revealed(cipher: &Cipher, pseudonym: IpNet) -> IpNet {
-    let address = IpNet::from(cipher.reveal(pseudonym.addr()).ip());
-    // An address of IPv6 may stand for one of IPv4.
-    let length = pseudonym.prefix_len().min(address.max_prefix_len());
-    ban_network(IpNet::new(address.addr(), length).unwrap_or(address).trunc())
 }

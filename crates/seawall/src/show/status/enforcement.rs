@@ -13,6 +13,9 @@ use crate::show::time::time_of_day;
 /// Limits of single clients shown: those that did most.
 const LIMITS_MAX: usize = 3;
 
+/// Requests of clients that the kernel drops of which it is said that they came: a few may have been on their way for long.
+const UNDROPPED_MIN: u64 = 10;
+
 /// The limits that have met anybody, those that did most first. Beside a server only the bans of one can be carried out.
 pub(super) fn client_limits(limits: &[LimitStatus], standing: Standing) -> Option<String> {
     let mut busy: Vec<&LimitStatus> = limits.iter().filter(|limit| limit.offences + limit.refused > 0).collect();
@@ -54,7 +57,15 @@ pub(super) fn enforcement(status: &EnforcementStatus, standing: Standing) -> Str
             };
             let (clients, networks) = (counted(kernel.clients, "client"), counted(kernel.networks, "network"));
             let packets = counted(dropped, "packet");
-            format!("the kernel drops {clients} and {networks}; {packets} ({size}){repairs}")
+            let undropped = match status.undropped {
+                ..UNDROPPED_MIN => String::new(),
+                requests => format!(
+                    "; BUT {} of whom it drops came all the same: through a proxy, or to a port that is not in [kernel] ports? \
+                     docs/watch.md",
+                    counted(requests, "request")
+                ),
+            };
+            format!("the kernel drops {clients} and {networks}; {packets} ({size}){repairs}{undropped}")
         }
         KernelState::Failing => format!("the kernel's table cannot be changed: {reason}"),
         KernelState::Panicked => "the kernel drops nobody".to_owned(),

@@ -252,7 +252,7 @@ mod tests {
     use seawall_engine::decision::{Aspect, Drift, Status};
 
     use super::*;
-    use crate::enforcement::EnforcementStatus;
+    use crate::enforcement::{EnforcementStatus, KernelState, KernelStatus};
 
     #[test]
     fn a_rule_that_no_longer_matches_is_an_alarm() {
@@ -303,6 +303,21 @@ mod tests {
         let enforcement = EnforcementStatus { panicked: true, ..EnforcementStatus::default() };
         let text = render(&Snapshot { enforcement, calm: false, ..Snapshot::default() }, 400);
         assert!(text.lines().next().is_some_and(|line| line.contains("PANIC, nothing is in force")), "{text}");
+    }
+
+    #[test]
+    fn whom_the_kernel_drops_in_vain_is_said() {
+        let text = |undropped: u64| {
+            let kernel = KernelStatus { state: KernelState::Active, ..KernelStatus::default() };
+            let enforcement = EnforcementStatus { undropped, kernel, ..EnforcementStatus::default() };
+            render(&Snapshot { enforcement, ..Snapshot::default() }, 400)
+        };
+        assert!(
+            text(57).contains("; BUT 57 requests of whom it drops came all the same: through a proxy"),
+            "{}",
+            text(57)
+        );
+        assert!(!text(9).contains("BUT"), "{}", text(9));
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! `seawall export` itself: what it reads, what it says, how it ends.
 
 use std::fs;
-use std::process::Output;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::process::{Command, Output};
 
 use tempfile::TempDir;
 
@@ -38,7 +39,8 @@ fn what_cannot_be_said_is_listed_and_named() {
     );
     // Cron runs it from elsewhere.
     let rules = folder.path().join("rules.txt");
-    let line = format!("/etc/crontab:\n#   */5 * * * * root seawall export nginx --rules {} > ", rules.display());
+    let line =
+        format!("/etc/crontab:\n#   */5 * * * * root seawall export nginx --rules {} --output ", rules.display());
     assert!(file.contains(&line), "{line}: {file}");
     assert!(!file.contains("\\x43N\" 1;") && file.contains("127.0.0.0/8 1;"), "{file}");
     let output = export(folder.path(), &["nginx", "--rules", "rules.txt", "--strict"]);
@@ -71,6 +73,47 @@ fn wrong_input_is_named() {
     assert!(file.contains("[sS][iI][tT][eE]\\.[eE]") && file.contains("\"198.51.100.7\"/32;"), "{file}");
 }
 
+/// With a server that says what `verdict` says of its configuration, and notes that it was told to take it into use.
+#[test]
+fn the_line_for_cron_changes_nothing_that_the_server_does_not_take() {
+    let folder = folder(&[
+        ("rules.txt", "a: path = /a\n"),
+        ("nginx", "#!/bin/sh\n[ \"$1\" = -t ] && exit $(cat verdict)\necho \"$@\" >> reloads\n"),
+        ("seawall.conf", "# of before\n"),
+        ("verdict", "1"),
+    ]);
+    let path = |name: &str| folder.path().join(name);
+    let set_mode = |name: &str, mode| fs::set_permissions(path(name), fs::Permissions::from_mode(mode)).expect("ours");
+    set_mode("nginx", 0o755);
+    set_mode("seawall.conf", 0o644);
+    let first = export(folder.path(), &["nginx", "--rules", "rules.txt", "--output", "made.conf", "--strict"]);
+    ends(&first, 0);
+    let made = fs::read_to_string(path("made.conf")).expect("written");
+    assert!(first.stdout.is_empty() && made.contains("/a"), "{made}");
+    assert_eq!(fs::metadata(path("made.conf")).expect("there").mode() & 0o137, 0, "others may not read it");
+    let line = made.lines().find_map(|line| line.split_once(" root seawall ")).expect("a line for cron").1;
+    let line = line.replace("made.conf", "seawall.conf");
+    let cron = || {
+        let mut shell = Command::new("/bin/sh");
+        let line = format!("\"$SEAWALL\" {line}");
+        let path = format!("{}:/usr/bin:/bin", folder.path().display());
+        shell.args(["-c", &line]).env("SEAWALL", env!("CARGO_BIN_EXE_seawall")).env("PATH", path);
+        shell.current_dir(folder.path()).output().expect("a shell")
+    };
+    let said = ends(&cron(), 1);
+    assert!(said.contains("`nginx -t -q` failed (exit status: 1), so ") && said.contains(" is what it was"), "{said}");
+    assert_eq!(fs::read_to_string(path("seawall.conf")).expect("there"), "# of before\n");
+    assert!(!path("reloads").exists());
+    fs::write(path("verdict"), "0").expect("room");
+    ends(&cron(), 0);
+    assert!(fs::read_to_string(path("seawall.conf")).expect("there").contains("/a"));
+    assert_eq!(fs::metadata(path("seawall.conf")).expect("there").mode() & 0o777, 0o640);
+    assert_eq!(fs::read_to_string(path("reloads")).expect("it was told"), "-s reload\n");
+    // What is read is not written over.
+    let own = export(folder.path(), &["nginx", "--rules", "rules.txt", "--output", "rules.txt"]);
+    assert!(ends(&own, 2).contains("is one of the files that are read"));
+}
+
 #[test]
 fn the_rules_and_bans_of_a_guard_are_written_with_their_networks_until_a_panic() {
     let origin = Origin::echoing();
@@ -99,7 +142,7 @@ fn the_rules_and_bans_of_a_guard_are_written_with_their_networks_until_a_panic()
     }
     let file = run(&["export", "ipset"]);
     assert!(
-        file.contains(&format!(" root seawall export ipset --state {} > ", guard.state_path().display())),
+        file.contains(&format!(" root seawall export ipset --state {} --output ", guard.state_path().display())),
         "{file}"
     );
     assert!(file.contains("add seawall4_new 203.0.113.9 timeout 0 nomatch"), "{file}");
