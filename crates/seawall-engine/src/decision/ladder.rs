@@ -9,7 +9,7 @@ use crate::units::Timestamp;
 
 use super::held::{Finding, HARMLESS_COLLATERAL, Held, LOST};
 use super::policy::Permit;
-use super::{Condition, Event, EventKind, Pardons, Rule, RuleId, RuleStatus, Stage};
+use super::{Condition, Event, EventKind, Numbers, Pardons, Rule, RuleId, RuleStatus, Stage};
 
 /// Automatic rules that are proposed, in shadow or enforced at once.
 const RULES_MAX: usize = 16;
@@ -39,7 +39,8 @@ pub(crate) struct Ladder {
     rules: Vec<Held>,
     barred: Vec<(Vec<Condition>, Timestamp)>,
     pardons: Pardons,
-    next: u32,
+    /// The number that was given last.
+    last: u32,
     generation: u64,
 }
 
@@ -152,8 +153,7 @@ impl Ladder {
             if !self.has_room(incident) {
                 continue;
             }
-            self.next += 1;
-            let mut held = Held::new(RuleId(self.next), incident, finding, now);
+            let mut held = Held::new(self.number(), incident, finding, now);
             events.push(match held.allowed(permit) {
                 Permit::Propose(reason) => held.propose(now, reason),
                 Permit::Throttle | Permit::Refuse => held.shadow(now),
@@ -220,6 +220,27 @@ impl Ladder {
         self.rules.retain(|held| !gone.contains(&held.rule.id));
         self.forget_oldest();
         events
+    }
+
+    /// The last number that was given to a rule.
+    pub(crate) const fn last_number(&self) -> u32 {
+        self.last
+    }
+
+    /// Goes on after this number, which another had before a restart.
+    pub(crate) fn number_after(&mut self, last: u32) {
+        self.last = self.last.max(last);
+    }
+
+    /// The number of the next rule: after the highest, the lowest that no rule has.
+    fn number(&mut self) -> RuleId {
+        loop {
+            self.last = if self.last < Numbers::RULE_MAX { self.last + 1 } else { 1 };
+            let id = RuleId(self.last);
+            if self.rules.iter().all(|held| held.rule.id != id) {
+                return id;
+            }
+        }
     }
 
     /// Whether one more rule may be tried, for this incident and in all.
@@ -461,6 +482,28 @@ mod tests {
         ladder.count(at(60_250), &RuleTraffic { matched_known: 20_000, known: 20_000, ..met(1, 20_000) });
         let events = ladder.step(at(60_250), Permit::Refuse);
         assert_eq!(events.last().map(|event| event.kind), Some(EventKind::RuleWithdrawn));
+    }
+
+    #[test]
+    fn numbers_go_on_after_those_of_before_and_never_reach_the_operators() {
+        let number_after = |last: u32| {
+            let mut ladder = Ladder::default();
+            ladder.number_after(last);
+            ladder.number_after(7);
+            ladder.take(at(0), 1, vec![finding("one"), finding("two")], Permit::Refuse);
+            assert!(ladder.last_number() >= ladder.status()[1].id.0);
+            ladder.status().iter().map(|rule| rule.id.0).rev().collect::<Vec<_>>()
+        };
+        assert_eq!(number_after(12), [13, 14]);
+        assert_eq!(number_after(3), [8, 9]);
+        assert_eq!(number_after(9_999), [1, 10_000]);
+        assert_eq!(number_after(u32::MAX), [1, 2]);
+        // One that is still there keeps its number.
+        let mut ladder = Ladder::default();
+        ladder.take(at(0), 1, vec![finding("first")], Permit::Refuse);
+        ladder.number_after(u32::MAX);
+        ladder.take(at(0), 1, vec![finding("second")], Permit::Refuse);
+        assert_eq!(ladder.status().iter().map(|rule| rule.id.0).collect::<Vec<_>>(), [2, 1]);
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub use own::{CONFIGURED_RULES_MAX, Collateral, NamedRule, OWN_RULES_MAX, OwnRul
 pub use pardon::Pardons;
 pub use policy::Enforce;
 pub(crate) use policy::Permit;
-pub use rule::{Action, Condition, Rule, RuleId, Stage};
+pub use rule::{Action, Condition, Numbers, Rule, RuleId, Stage};
 pub use status::{
     Aspect, CostKind, Drift, Event, EventKind, Evidence, IncidentStatus, NamedShape, RuleStatus, Shape, Status, Verdict,
 };

@@ -23,7 +23,7 @@ pub const OWN_RULES_MAX: usize = 16;
 pub const CONFIGURED_RULES_MAX: usize = 8;
 
 /// The number of the first; below are those of detection.
-const FIRST: u32 = 10_001;
+pub(super) const FIRST: u32 = 10_001;
 
 /// The number of the first that the configuration has.
 const CONFIGURED_FIRST: u32 = 20_001;

@@ -20,6 +20,20 @@ impl RuleId {
     pub const BANNED: Self = Self(0);
 }
 
+/// The last numbers that were given, so that those of after a start go on from those of before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Numbers {
+    /// To a rule of detection.
+    pub rule: u32,
+    /// To an incident.
+    pub incident: u32,
+}
+
+impl Numbers {
+    /// The highest that detection gives to a rule; after it they begin anew.
+    pub const RULE_MAX: u32 = super::own::FIRST - 1;
+}
+
 impl fmt::Display for RuleId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "R{}", self.0)

@@ -54,8 +54,8 @@ use std::time::Duration;
 
 use crate::address::AddressSet;
 use crate::decision::{
-    Aspect, Collateral, Condition, CostKind, Enforce, Event, EventKind, Finding, Ladder, Pardons, Permit, Rule, RuleId,
-    Stage, Status,
+    Aspect, Collateral, Condition, CostKind, Enforce, Event, EventKind, Finding, Ladder, Numbers, Pardons, Permit,
+    Rule, RuleId, Stage, Status,
 };
 use crate::observation::attribute::Attribute;
 use crate::observation::{Observation, Outcome, Refusal};
@@ -352,11 +352,27 @@ impl Detector {
         self.ladder.withdraw(rule, now)
     }
 
+    /// The last numbers that were given to a rule and to an incident.
+    pub const fn numbers(&self) -> Numbers {
+        Numbers { rule: self.ladder.last_number(), incident: self.incidents.last_number() }
+    }
+
+    /// Goes on after these numbers, where others had them before a start: none is given twice.
+    pub fn number_after(&mut self, last: Numbers) {
+        self.ladder.number_after(last.rule);
+        self.incidents.number_after(last.incident);
+    }
+
+    /// Closes the incident that is open, since the guard stops.
+    pub fn stop(&mut self, now: Timestamp) -> Option<Event> {
+        self.incidents.stop(now)
+    }
+
     /// What has been learned, to be kept over a restart. It holds no address, and nothing from which one could be
     /// worked out: neither clients nor their networks, not even hashed.
     pub fn save(&self) -> Vec<u8> {
         let Self { keys, seasonal, baseline, seen, composition, ladder, .. } = self;
-        saved::save(keys, seasonal, baseline, seen, composition, ladder.barred())
+        saved::save(keys, seasonal, baseline, seen, composition, ladder.barred(), self.numbers())
     }
 
     /// Takes up what was saved, in place of everything learned so far.
@@ -366,7 +382,7 @@ impl Detector {
     /// When the data is damaged, of another kind or version, or larger than anything that [`Self::save`] makes. Nothing
     /// is changed then.
     pub fn restore(&mut self, saved: &[u8]) -> Result<(), RestoreError> {
-        let (values, seasonal, baseline, seen, composition, barred) = saved::restore(saved)?;
+        let (values, seasonal, baseline, seen, composition, barred, numbers) = saved::restore(saved)?;
         self.keys.values = values;
         self.marked = Marked::new(&self.keys);
         self.texts = Texts::new();
@@ -376,6 +392,7 @@ impl Detector {
         self.seen = seen;
         self.composition = composition;
         self.ladder.bar_again(barred);
+        self.number_after(numbers);
         self.trigger.reset();
         self.reference = None;
         Ok(())

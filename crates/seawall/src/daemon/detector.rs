@@ -219,6 +219,13 @@ impl Detecting {
         if let Some((minute, counts)) = running.rollup.rest() {
             self.record.minute(minute, counts);
         }
+        if let Some(event) = running.detector.stop(running.at) {
+            self.note(&mut running, Some(event));
+            // Whoever is told of it is told how things stand then.
+            let totals = self.totals();
+            let limits = self.limits(&mut running, &totals);
+            self.publish_snapshot(&running, self.shared.clock.now(), totals, limits);
+        }
         self.save(&running.detector);
     }
 
@@ -242,9 +249,14 @@ impl Detecting {
         }
     }
 
-    fn tick(&self, running: &mut Running, now: Timestamp) {
+    fn totals(&self) -> TrafficTotals {
         let mut totals = TrafficTotals::default();
         self.traffic.iter().for_each(|traffic| totals.add(traffic));
+        totals
+    }
+
+    fn tick(&self, running: &mut Running, now: Timestamp) {
+        let totals = self.totals();
         let before = running.totals.back().map_or(TrafficTotals::default(), |(_, totals)| *totals);
         running.totals.push_back((now, totals));
         while running.totals.len() > 2 && running.totals.get(1).is_some_and(|(at, _)| now.since(*at) >= RATE_SPAN) {

@@ -9,6 +9,7 @@
 mod addresses;
 mod bans;
 mod bounds;
+mod past;
 mod read;
 pub mod rollup;
 mod schema;
@@ -26,7 +27,8 @@ use seawall_engine::decision::{Ban, Event, Evidence, RuleId};
 use seawall_engine::units::Timestamp;
 use serde::{Deserialize, Serialize};
 
-pub use read::{JournalLine, Reader, RecordedBans, RuleDecision, Span, TrafficCount};
+pub use past::{LeftOpen, Past};
+pub use read::{JournalLine, Reader, RecordedBans, RecordedIncident, RuleDecision, Span, TrafficCount};
 pub use schema::RecordError;
 pub use situation::{Measure, Moment, Situation};
 pub use writer::{Late, OpenKeys, Writer};
