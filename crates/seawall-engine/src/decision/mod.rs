@@ -10,6 +10,7 @@ mod policy;
 mod rule;
 mod status;
 mod traffic;
+mod veto;
 
 pub use bans::{
     BAN_DURATION_MAX, BAN_LENGTH_MIN_V4, BAN_LENGTH_MIN_V6, Ban, BanCause, BanError, Bans, Innocent, Merged,
@@ -25,3 +26,4 @@ pub use rule::{Action, Condition, Numbers, Rule, RuleId, Stage};
 pub use status::{
     Aspect, CostKind, Drift, Event, EventKind, Evidence, IncidentStatus, NamedShape, RuleStatus, Shape, Status, Verdict,
 };
+pub use veto::Veto;

@@ -267,6 +267,7 @@ impl OwnRules {
                 found: held.said.since,
                 enforced: (stage == Stage::Enforced).then_some(held.said.since),
                 expires: Some(held.said.expires).filter(|_| !Self::is_configured(held.said.id)),
+                taken_back: None,
                 // Of what is not known the worst is possible.
                 evidence: Evidence {
                     collateral: held.said.predicted.map_or(0.0, |predicted| predicted.share),

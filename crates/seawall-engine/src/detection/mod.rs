@@ -55,7 +55,7 @@ use std::time::Duration;
 use crate::address::AddressSet;
 use crate::decision::{
     Aspect, Collateral, Condition, CostKind, Enforce, Event, EventKind, Finding, Ladder, Numbers, Pardons, Permit,
-    Rule, RuleId, Stage, Status,
+    Rule, RuleId, Stage, Status, Veto,
 };
 use crate::observation::attribute::Attribute;
 use crate::observation::{Observation, Outcome, Refusal};
@@ -288,6 +288,7 @@ impl Detector {
             self.trigger.reset();
             self.reference = None;
         }
+        self.ladder.pass_vetoes(now, self.incidents.open().map(|open| open.id));
         events.extend(self.drift(now));
         self.ticked = now;
         events
@@ -346,10 +347,30 @@ impl Detector {
         Some(Collateral { share: share as f32, upper: upper as f32 })
     }
 
-    /// Takes a rule back at the operator's word. Its conditions are not tried again for a day, also over a restart, unless
-    /// they name a network of clients.
-    pub fn withdraw(&mut self, rule: RuleId, now: Timestamp) -> Option<Event> {
-        self.ladder.withdraw(rule, now)
+    /// Takes a rule back at the operator's word, and with it what comes to the same. Neither is put in force again for this time, or, where
+    /// none is said, until a day after its incident; what is found again is shown. Of one that was taken back before that time is said anew.
+    pub fn withdraw(&mut self, rule: RuleId, now: Timestamp, length: Option<Duration>) -> Vec<Event> {
+        self.ladder.withdraw(rule, now, length, self.incidents.open().map(|open| open.id))
+    }
+
+    /// What the operator took back, to be kept over a restart.
+    pub fn vetoes(&self) -> impl Iterator<Item = &Veto> {
+        self.ladder.vetoes()
+    }
+
+    /// Takes up what the operator took back before a restart; what was found meanwhile and comes to the same goes.
+    pub fn take_up_vetoes(&mut self, vetoes: Vec<Veto>, now: Timestamp) -> Vec<Event> {
+        self.ladder.take_up_vetoes(vetoes, now)
+    }
+
+    /// Lets a rule be made again that the operator took back; returns how it was.
+    pub fn lift_veto(&mut self, rule: RuleId) -> Option<Veto> {
+        self.ladder.lift_veto(rule)
+    }
+
+    /// Lets those rules be made again of which the operator wants all refused, by a rule of these conditions; returns which.
+    pub fn lift_vetoes_within(&mut self, conditions: &[Condition]) -> Vec<RuleId> {
+        self.ladder.lift_vetoes_within(conditions)
     }
 
     /// The last numbers that were given to a rule and to an incident.
@@ -365,7 +386,9 @@ impl Detector {
 
     /// Closes the incident that is open, since the guard stops.
     pub fn stop(&mut self, now: Timestamp) -> Option<Event> {
-        self.incidents.stop(now)
+        let event = self.incidents.stop(now);
+        self.ladder.pass_vetoes(now, None);
+        event
     }
 
     /// What has been learned, to be kept over a restart. It holds no address, and nothing from which one could be

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use arc_swap::ArcSwap;
-use seawall_engine::decision::{Ban, Enforce, Innocent, NamedRule, OwnRule};
+use seawall_engine::decision::{Ban, Enforce, Innocent, NamedRule, OwnRule, Veto};
 use seawall_engine::units::Timestamp;
 use tokio::sync::Notify;
 
@@ -188,7 +188,20 @@ fn kept_rules(kept: impl Fn(&str) -> Option<String>, behind: Behind, past: Past)
         tracing::warn!(%error, "failed to read which numbers the rules of the configuration had; they are numbered anew");
         None
     });
-    KeptRules { said: own_rules(kept(record::RULES).as_deref(), behind), names: names.unwrap_or_default(), past }
+    let vetoes = kept(record::VETOES).map(|vetoes| serde_json::from_str::<Vec<Veto>>(&vetoes)).transpose();
+    let vetoes = vetoes.unwrap_or_else(|error| {
+        tracing::warn!(%error, "failed to read which rules were taken back; they may be made again");
+        None
+    });
+    let mut vetoes = vetoes.unwrap_or_default();
+    for veto in &mut vetoes {
+        if let Some(until) = veto.until {
+            let (since, until) = behind.to_machine(veto.since, until);
+            (veto.since, veto.until) = (since, Some(until));
+        }
+    }
+    let said = own_rules(kept(record::RULES).as_deref(), behind);
+    KeptRules { said, names: names.unwrap_or_default(), vetoes, past }
 }
 
 /// Whether what a ban was made for is still there. Rules that detection found end with the guard, those of the operator by

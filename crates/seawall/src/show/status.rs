@@ -7,7 +7,7 @@ use seawall_engine::gate::{LimitAction, LimitStatus};
 use seawall_engine::units::counted;
 
 use super::notify::Notified;
-use super::text::escape;
+use super::text::{self, escape};
 use crate::daemon::{Sensor, SiteState, SiteStatus, Snapshot};
 use crate::enforcement::edge::{EdgeState, EdgeStatus};
 use crate::enforcement::{EnforcementStatus, KernelState};
@@ -367,7 +367,9 @@ pub fn rule_in_full(rule: &RuleStatus) -> String {
     if let Some(share) = rule.collateral_actual {
         lines.push(format!("Of the requests of known good clients it matched {:.2}%.", 100.0 * share));
     }
-    let end = if OwnRules::is_configured(rule.id) {
+    let end = if rule.stage == Stage::Vetoed {
+        format!("`seawall rules remove {} --undo` lets the guard make it again.", rule.id)
+    } else if OwnRules::is_configured(rule.id) {
         "It ends once it is taken out of the configuration and `seawall reload` is said.".to_owned()
     } else {
         format!("`seawall rules remove {}` takes it back.", rule.id)
@@ -515,8 +517,16 @@ fn time(seconds: u64) -> String {
     moment.to_zoned(jiff::tz::TimeZone::system()).strftime("%H:%M:%S").to_string()
 }
 
+/// Until when a rule that was taken back is not put in force again.
+pub fn veto_end(until: Option<seawall_engine::units::Timestamp>) -> String {
+    until.map_or_else(|| "until a day after its incident".to_owned(), |until| format!("until {}", text::moment(until)))
+}
+
 /// The stage of a rule; of one in force, what it does, and until when.
 pub(super) fn what_it_does(rule: &RuleStatus) -> String {
+    if let Some(at) = rule.taken_back {
+        return format!("taken back at {}, vetoed {}:", text::moment(at), veto_end(rule.expires));
+    }
     if rule.stage != Stage::Enforced {
         return name(&rule.stage);
     }

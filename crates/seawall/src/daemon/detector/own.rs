@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use seawall_engine::address::AddressSet;
 use seawall_engine::decision::{
-    Collateral, Event, EventKind, OwnRule, OwnRuleError, OwnRules, RuleId, RuleNames, RuleStatus,
+    Collateral, Event, EventKind, OwnRule, OwnRuleError, OwnRules, RuleId, RuleNames, RuleStatus, Veto,
 };
 use seawall_engine::units::Timestamp;
 
@@ -25,6 +25,8 @@ pub struct KeptRules {
     pub said: Vec<OwnRule>,
     /// The numbers of those of the configuration.
     pub names: RuleNames,
+    /// What the operator took back of what detection had found.
+    pub vetoes: Vec<Veto>,
     /// The guard before.
     pub past: Past,
 }
@@ -43,6 +45,9 @@ impl Detecting {
         }
         self.own_changed(running, &[]);
         self.record.journal(Actor::Operator, Action::AddRule, format!("{}: {}", added.id, added.text));
+        if until.is_none() {
+            self.lift_vetoes_for(running, added.id);
+        }
         Ok(added)
     }
 
@@ -62,6 +67,7 @@ impl Detecting {
     /// Takes up the operator's rules of before, and goes on from the guard that had them.
     pub(super) fn take_up(&self, running: &mut Running, kept: KeptRules, now: Timestamp) {
         self.follow(running, kept.past, now);
+        self.take_up_vetoes(running, kept.vetoes, now);
         let mut has_ended = false;
         running.own.take_up_names(kept.names).iter().for_each(|rule| running.pardoned.add(*rule));
         for mut rule in kept.said {
@@ -75,6 +81,7 @@ impl Detecting {
             }
         }
         running.are_own_complete = true;
+        self.keep_vetoes(running);
         self.keep_names(running);
         if has_ended {
             self.keep_own(running);
