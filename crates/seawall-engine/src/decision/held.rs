@@ -11,7 +11,7 @@ use crate::units::Timestamp;
 
 use super::policy::Permit;
 use super::traffic::{Met, WINDOW_SECONDS};
-use super::{Action, Condition, Event, EventKind, Evidence, Rule, RuleId, Stage};
+use super::{Action, Condition, Event, EventKind, Evidence, Rule, RuleId, RuleStatus, Stage};
 
 /// How long a rule only counts whom it would hit.
 const SHADOW: Duration = Duration::from_secs(1);
@@ -172,6 +172,28 @@ impl Held {
         self.evidence = finding.evidence;
         self.normal_rate = finding.normal_rate;
         self.of_left = finding.of_left;
+    }
+
+    pub(super) fn status(&self) -> RuleStatus {
+        RuleStatus {
+            id: self.rule.id,
+            incident: self.incident,
+            text: self.rule.to_string(),
+            action: self.rule.action,
+            stage: self.rule.stage,
+            reason: self.reason.clone(),
+            found: self.found,
+            enforced: self.enforced,
+            expires: self.expires,
+            taken_back: None,
+            evidence: self.evidence.clone(),
+            matched: self.met.matched,
+            refused: self.met.refused,
+            canaries: self.met.canaries,
+            spared: self.met.spared,
+            closed: self.met.closed,
+            collateral_actual: self.met.known_share(),
+        }
     }
 
     pub(super) fn is_live(&self) -> bool {

@@ -2,6 +2,8 @@
 //! back, retired, and armed again. It holds every rule ([`Held`] knows the steps), enforces the caps, and takes back what hurts
 //! the wrong ones. It never looks at requests: findings and counts are handed in.
 
+mod vetoes;
+
 use std::time::Duration;
 
 use crate::detection::RuleTraffic;
@@ -9,7 +11,8 @@ use crate::units::Timestamp;
 
 use super::held::{Finding, HARMLESS_COLLATERAL, Held, LOST};
 use super::policy::Permit;
-use super::{Condition, Event, EventKind, Pardons, Rule, RuleId, RuleStatus, Stage};
+use super::veto::Vetoes;
+use super::{Condition, Event, EventKind, Numbers, Pardons, Rule, RuleId, RuleStatus, Stage};
 
 /// Automatic rules that are proposed, in shadow or enforced at once.
 const RULES_MAX: usize = 16;
@@ -20,7 +23,7 @@ const RULES_PER_INCIDENT_MAX: usize = 5;
 /// Retired rules that are remembered.
 const RETIRED_MAX: usize = 16;
 
-/// Conditions that were taken back and are not to be tried again for a while.
+/// Conditions that hurt the wrong ones and are not to be tried again for a while.
 const BARRED_MAX: usize = 32;
 
 /// Rules explain a flood together when they explain this share of it.
@@ -37,9 +40,8 @@ const PROPOSAL_LIFE: Duration = Duration::from_secs(60);
 /// What rules have met of late is of so many seconds.
 const MET_OF_LATE_SECONDS: u64 = 10;
 
-/// How long conditions that hurt the wrong ones are barred, and those that the operator took back.
-const BARRED_FOR_HARM: Duration = Duration::from_secs(3600);
-const BARRED_BY_OPERATOR: Duration = Duration::from_secs(86_400);
+/// How long conditions that hurt the wrong ones are barred.
+const BARRED: Duration = Duration::from_secs(3600);
 
 /// Every automatic rule.
 #[derive(Clone, Debug, Default)]
@@ -48,8 +50,10 @@ pub(crate) struct Ladder {
     beside: bool,
     rules: Vec<Held>,
     barred: Vec<(Vec<Condition>, Timestamp)>,
+    vetoes: Vetoes,
     pardons: Pardons,
-    next: u32,
+    /// The number that was given last.
+    last: u32,
     generation: u64,
 }
 
@@ -96,7 +100,8 @@ impl Ladder {
 
     /// The rules of an incident.
     pub(crate) fn of_incident(&self, incident: u32) -> Vec<RuleId> {
-        self.rules.iter().filter(|held| held.incident == incident).map(|held| held.rule.id).collect()
+        let held = self.rules.iter().filter(|held| held.incident == incident).map(|held| held.rule.id);
+        held.chain(self.vetoes.iter().filter(|veto| veto.rule.incident == incident).map(|veto| veto.rule.id)).collect()
     }
 
     /// The share of an incident's excess that its rules in force have explained, each of what those before it left.
@@ -111,33 +116,16 @@ impl Ladder {
     }
 
     pub(crate) fn status(&self) -> Vec<RuleStatus> {
-        let order = |held: &&Held| match held.rule.stage {
+        let order = |rule: &RuleStatus| match rule.stage {
             Stage::Enforced => 0,
             Stage::Shadow => 1,
             Stage::Proposed => 2,
-            Stage::Retired => 3,
+            Stage::Vetoed => 3,
+            Stage::Retired => 4,
         };
-        let mut rules: Vec<&Held> = self.rules.iter().collect();
-        rules.sort_by_key(|held| (order(held), std::cmp::Reverse(held.rule.id)));
-        let status = |held: &Held| RuleStatus {
-            id: held.rule.id,
-            incident: held.incident,
-            text: held.rule.to_string(),
-            action: held.rule.action,
-            stage: held.rule.stage,
-            reason: held.reason.clone(),
-            found: held.found,
-            enforced: held.enforced,
-            expires: held.expires,
-            evidence: held.evidence.clone(),
-            matched: held.met.matched,
-            refused: held.met.refused,
-            canaries: held.met.canaries,
-            spared: held.met.spared,
-            closed: held.met.closed,
-            collateral_actual: held.met.known_share(),
-        };
-        rules.into_iter().map(status).collect()
+        let mut rules: Vec<RuleStatus> = self.rules.iter().map(Held::status).chain(self.vetoes.status()).collect();
+        rules.sort_by_key(|rule| (order(rule), std::cmp::Reverse(rule.id)));
+        rules
     }
 
     /// Counts what the rules have met.
@@ -153,6 +141,10 @@ impl Ladder {
         self.barred.retain(|(_, until)| *until > now);
         for finding in findings {
             if self.barred.iter().any(|(conditions, _)| *conditions == finding.conditions) {
+                continue;
+            }
+            if let Some(vetoed) = self.vetoes.against(&finding.conditions, &finding.evidence.closure) {
+                events.extend(vetoed.find_again(now, incident, &finding));
                 continue;
             }
             if let Some(held) = self.rules.iter_mut().find(|held| held.rule.conditions == finding.conditions) {
@@ -173,8 +165,7 @@ impl Ladder {
             if !self.has_room(incident) && !self.make_room(now, incident, &mut events) {
                 continue;
             }
-            self.next += 1;
-            let mut held = Held::new(RuleId(self.next), incident, finding, now, self.beside);
+            let mut held = Held::new(self.number(), incident, finding, now, self.beside);
             events.push(match held.allowed(permit) {
                 Permit::Propose(reason) => held.propose(now, reason),
                 Permit::Throttle | Permit::Refuse => held.shadow(now),
@@ -210,7 +201,7 @@ impl Ladder {
 
     /// Lets time pass: shadows end, rules are put in force, made harder, renewed, retired, taken back.
     pub(crate) fn step(&mut self, now: Timestamp, permit: Permit) -> Vec<Event> {
-        self.barred.iter_mut().for_each(|(_, until)| *until = (*until).min(now + BARRED_BY_OPERATOR));
+        self.barred.iter_mut().for_each(|(_, until)| *until = (*until).min(now + BARRED));
         let mut events = Vec::new();
         let mut gone = Vec::new();
         for held in &mut self.rules {
@@ -226,7 +217,7 @@ impl Ladder {
                 },
                 Stage::Shadow => held.end_shadow(now, permit, &mut gone),
                 Stage::Enforced => held.go_on(now, permit),
-                Stage::Retired => None,
+                Stage::Vetoed | Stage::Retired => None,
             };
             events.extend(event);
         }
@@ -236,11 +227,39 @@ impl Ladder {
         let withdrawn: Vec<RuleId> =
             self.rules.iter().filter(|held| held.is_live() && held.is_harmful()).map(|held| held.rule.id).collect();
         for id in withdrawn {
-            events.extend(self.take_back(id, now, BARRED_FOR_HARM, "it hits known good clients"));
+            if let Some((held, event)) = self.take_back(id, now, "it hits known good clients") {
+                if self.barred.len() >= BARRED_MAX {
+                    self.barred.remove(0);
+                }
+                self.barred.push((held.rule.conditions, now + BARRED));
+                events.push(event);
+            }
         }
         self.rules.retain(|held| !gone.contains(&held.rule.id));
         self.forget_oldest();
         events
+    }
+
+    /// The last number that was given to a rule.
+    pub(crate) const fn last_number(&self) -> u32 {
+        self.last
+    }
+
+    /// Goes on after this number, which another had before a restart.
+    pub(crate) fn number_after(&mut self, last: u32) {
+        self.last = self.last.max(last);
+    }
+
+    /// The number of the next rule; after the highest they begin anew, with those that no present rule has.
+    fn number(&mut self) -> RuleId {
+        loop {
+            self.last = if self.last < Numbers::RULE_MAX { self.last + 1 } else { 1 };
+            let id = RuleId(self.last);
+            let is_vetoed = self.vetoes.iter().any(|veto| veto.rule.id == id);
+            if !is_vetoed && self.rules.iter().all(|held| held.rule.id != id) {
+                return id;
+            }
+        }
     }
 
     /// Whether one more rule may be tried, for this incident and in all.
@@ -311,18 +330,13 @@ impl Ladder {
         None
     }
 
-    /// Takes a rule back at the operator's word; its conditions are not tried again for a day.
-    pub(crate) fn withdraw(&mut self, id: RuleId, now: Timestamp) -> Option<Event> {
-        self.take_back(id, now, BARRED_BY_OPERATOR, "by the operator")
-    }
-
     /// What may not be tried again, and until when.
     pub(crate) fn barred(&self) -> &[(Vec<Condition>, Timestamp)] {
         &self.barred
     }
 
     /// Takes up what was barred before a restart. However far ahead the clock was then, [`Self::step`] has none of it last for longer than
-    /// what an operator takes back now.
+    /// what is barred now.
     pub(crate) fn bar_again(&mut self, barred: Vec<(Vec<Condition>, Timestamp)>) {
         self.barred = barred;
         self.barred.truncate(BARRED_MAX);
@@ -339,17 +353,13 @@ impl Ladder {
         }
     }
 
-    fn take_back(&mut self, id: RuleId, now: Timestamp, barred: Duration, why: &str) -> Option<Event> {
+    fn take_back(&mut self, id: RuleId, now: Timestamp, why: &str) -> Option<(Held, Event)> {
         let at = self.rules.iter().position(|held| held.rule.id == id)?;
         let held = self.rules.remove(at);
         let text = format!("{id} withdrawn, {why}: {}", held.rule);
-        if self.barred.len() >= BARRED_MAX {
-            self.barred.remove(0);
-        }
-        self.barred.push((held.rule.conditions, now + barred));
         self.pardons.add(id);
         self.generation += 1;
-        Some(Event { at: now, kind: EventKind::RuleWithdrawn, text })
+        Some((held, Event { at: now, kind: EventKind::RuleWithdrawn, text }))
     }
 
     fn forget_oldest(&mut self) {
@@ -373,11 +383,11 @@ mod tests {
     use crate::decision::{Action, Evidence};
     use crate::observation::attribute::Attribute;
 
-    fn at(millis: u64) -> Timestamp {
+    pub(super) fn at(millis: u64) -> Timestamp {
         Timestamp::from_micros(1_000_000_000 + millis * 1000)
     }
 
-    fn finding(agent: &str) -> Finding {
+    pub(super) fn finding(agent: &str) -> Finding {
         Finding {
             conditions: vec![Condition::new(Attribute::UserAgent, agent.as_bytes())],
             evidence: Evidence { score: 0.9, coverage: 0.95, collateral_upper: 0.001, ..Evidence::default() },
@@ -393,7 +403,7 @@ mod tests {
     }
 
     /// Finds, counts and steps once each quarter of a second.
-    fn run(
+    pub(super) fn run(
         ladder: &mut Ladder,
         millis: std::ops::Range<u64>,
         finding: Option<&Finding>,
@@ -552,6 +562,28 @@ mod tests {
     }
 
     #[test]
+    fn numbers_go_on_after_those_of_before_and_never_reach_the_operators() {
+        let number_after = |last: u32| {
+            let mut ladder = Ladder::default();
+            ladder.number_after(last);
+            ladder.number_after(7);
+            ladder.take(at(0), 1, vec![finding("one"), finding("two")], Permit::Refuse);
+            assert!(ladder.last_number() >= ladder.status()[1].id.0);
+            ladder.status().iter().map(|rule| rule.id.0).rev().collect::<Vec<_>>()
+        };
+        assert_eq!(number_after(12), [13, 14]);
+        assert_eq!(number_after(3), [8, 9]);
+        assert_eq!(number_after(9_999), [1, 10_000]);
+        assert_eq!(number_after(u32::MAX), [1, 2]);
+        // One that is still there keeps its number.
+        let mut ladder = Ladder::default();
+        ladder.take(at(0), 1, vec![finding("first")], Permit::Refuse);
+        ladder.number_after(u32::MAX);
+        ladder.take(at(0), 1, vec![finding("second")], Permit::Refuse);
+        assert_eq!(ladder.status().iter().map(|rule| rule.id.0).collect::<Vec<_>>(), [2, 1]);
+    }
+
+    #[test]
     fn its_life_doubles_while_the_flood_goes_on() {
         let mut ladder = Ladder::default();
         run(&mut ladder, 0..400_000, Some(&finding("bad")), Permit::Refuse);
@@ -626,11 +658,11 @@ mod tests {
     }
 
     #[test]
-    fn what_was_barred_by_a_clock_that_was_far_ahead_is_barred_for_a_day() {
-        let day = BARRED_BY_OPERATOR.as_millis() as u64;
+    fn what_was_barred_by_a_clock_that_was_far_ahead_is_barred_for_an_hour() {
+        let hour = BARRED.as_millis() as u64;
         let mut ladder = Ladder::default();
-        ladder.bar_again(vec![(finding("bad").conditions, at(1_000 * day))]);
-        for (moment, is_barred) in [(0, true), (day - 1, true), (day, false)] {
+        ladder.bar_again(vec![(finding("bad").conditions, at(1_000 * hour))]);
+        for (moment, is_barred) in [(0, true), (hour - 1, true), (hour, false)] {
             ladder.step(at(moment), Permit::Refuse);
             let found = ladder.take(at(moment), 1, vec![finding("bad")], Permit::Refuse);
             assert_eq!(found.is_empty(), is_barred, "after {moment} ms");

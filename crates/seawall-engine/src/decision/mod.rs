@@ -10,6 +10,7 @@ mod policy;
 mod rule;
 mod status;
 mod traffic;
+mod veto;
 
 pub use bans::{
     BAN_DURATION_MAX, BAN_LENGTH_MIN_V4, BAN_LENGTH_MIN_V6, Ban, BanCause, BanError, Bans, Innocent, Merged,
@@ -21,7 +22,8 @@ pub use own::{CONFIGURED_RULES_MAX, Collateral, NamedRule, OWN_RULES_MAX, OwnRul
 pub use pardon::Pardons;
 pub use policy::Enforce;
 pub(crate) use policy::Permit;
-pub use rule::{Action, Condition, Rule, RuleId, Stage};
+pub use rule::{Action, Condition, Numbers, Rule, RuleId, Stage};
 pub use status::{
     Aspect, CostKind, Drift, Event, EventKind, Evidence, IncidentStatus, NamedShape, RuleStatus, Shape, Status, Verdict,
 };
+pub use veto::Veto;

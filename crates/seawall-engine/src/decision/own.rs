@@ -23,7 +23,7 @@ pub const OWN_RULES_MAX: usize = 16;
 pub const CONFIGURED_RULES_MAX: usize = 8;
 
 /// The number of the first; below are those of detection.
-const FIRST: u32 = 10_001;
+pub(super) const FIRST: u32 = 10_001;
 
 /// The number of the first that the configuration has.
 const CONFIGURED_FIRST: u32 = 20_001;
@@ -267,6 +267,7 @@ impl OwnRules {
                 found: held.said.since,
                 enforced: (stage == Stage::Enforced).then_some(held.said.since),
                 expires: Some(held.said.expires).filter(|_| !Self::is_configured(held.said.id)),
+                taken_back: None,
                 // Of what is not known the worst is possible.
                 evidence: Evidence {
                     collateral: held.said.predicted.map_or(0.0, |predicted| predicted.share),

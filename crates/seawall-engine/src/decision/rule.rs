@@ -20,6 +20,20 @@ impl RuleId {
     pub const BANNED: Self = Self(0);
 }
 
+/// The last numbers that were given, so that those of after a start go on from those of before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Numbers {
+    /// To a rule of detection.
+    pub rule: u32,
+    /// To an incident.
+    pub incident: u32,
+}
+
+impl Numbers {
+    /// The highest that detection gives to a rule; after it they begin anew.
+    pub const RULE_MAX: u32 = super::own::FIRST - 1;
+}
+
 impl fmt::Display for RuleId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "R{}", self.0)
@@ -51,6 +65,30 @@ impl Condition {
     pub fn network(&self) -> Option<IpNet> {
         let text = std::str::from_utf8(self.value.as_deref()?).ok()?;
         text.parse().ok().filter(|_| self.attribute == Attribute::ClientPrefix)
+    }
+
+    /// Whether whatever meets this meets `other`, by what the two say alone.
+    pub(super) fn implies(&self, other: &Self) -> bool {
+        if self == other {
+            return true;
+        }
+        let Some(value) = self.value.as_deref() else { return false };
+        let has =
+            |request: Request<'_>| other.attribute.is_ancestor_of(self.attribute) && other.matches(&request, None);
+        match self.attribute {
+            Attribute::Path => has(Request { path: value, ..Request::default() }),
+            Attribute::UserAgent => has(Request { user_agent: Some(value), ..Request::default() }),
+            Attribute::PathPrefix => {
+                // Both end with a slash.
+                let wider = other.value.as_deref().filter(|_| other.attribute == self.attribute);
+                wider.is_some_and(|wider| value.starts_with(wider))
+            }
+            Attribute::ClientPrefix => {
+                let networks = self.network().zip(other.network());
+                networks.is_some_and(|(narrow, wide)| wide.contains(&narrow))
+            }
+            _ => false,
+        }
     }
 
     /// Whether a request meets it. The gate has a compiled form; this is the definition that it must agree with.
@@ -126,6 +164,8 @@ pub enum Stage {
     Enforced,
     /// No longer in force; kept so that it re-arms at once if the flood returns.
     Retired,
+    /// The operator took it back: until that ends it is shown when it is found again, and not put in force.
+    Vetoed,
 }
 
 /// A rule as the gate needs it. All conditions must hold.

@@ -226,8 +226,12 @@ pub struct RuleStatus {
     pub found: Timestamp,
     /// When it was put in force, the last time.
     pub enforced: Option<Timestamp>,
-    /// When it steps down unless the flood goes on.
+    /// When it steps down unless the flood goes on; of one that was taken back, until when it is not put in force again, where that is
+    /// known: not while its incident is open.
     pub expires: Option<Timestamp>,
+    /// When the operator took it back.
+    #[serde(default)]
+    pub taken_back: Option<Timestamp>,
     /// Why it was made.
     pub evidence: Evidence,
     /// Requests that it has matched.

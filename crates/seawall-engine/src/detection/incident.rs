@@ -156,6 +156,16 @@ impl Incidents {
         self.open.as_ref()
     }
 
+    /// The last number that was given to one.
+    pub(crate) const fn last_number(&self) -> u32 {
+        self.last_id
+    }
+
+    /// Goes on after this number, which another had before a restart.
+    pub(crate) fn number_after(&mut self, last: u32) {
+        self.last_id = self.last_id.max(last);
+    }
+
     /// Whether what was seen in this second may teach what is normal.
     pub(crate) fn may_learn(&self, second: u64) -> bool {
         if self.tainted.is_some_and(|(from, until)| (from..=until).contains(&second)) {
@@ -201,7 +211,7 @@ impl Incidents {
         sign: Option<Sign>,
         why: &str,
     ) -> Event {
-        self.last_id += 1;
+        self.last_id = self.last_id.checked_add(1).unwrap_or(1);
         let cost = costs.first().copied().unwrap_or(CostKind::Requests);
         let reading = readings.get(cost as usize).copied().unwrap_or_default();
         let seconds = SAMPLE_SECONDS as f64;
@@ -308,6 +318,17 @@ impl Incidents {
         if open.calm < CALM || enforcing {
             return None;
         }
+        self.close(now)
+    }
+
+    /// Closes the open incident, whatever comes: the guard stops.
+    pub(crate) fn stop(&mut self, now: Timestamp) -> Option<Event> {
+        let open = self.open.as_mut()?;
+        open.explanation = format!("the guard stopped; until then {}", open.explanation);
+        self.close(now)
+    }
+
+    fn close(&mut self, now: Timestamp) -> Option<Event> {
         let mut incident = self.open.take()?;
         incident.closed = Some(now);
         let from = incident.onset.as_seconds().saturating_sub(BEFORE_ONSET_SECONDS);

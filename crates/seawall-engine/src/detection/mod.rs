@@ -54,8 +54,8 @@ use std::time::Duration;
 
 use crate::address::AddressSet;
 use crate::decision::{
-    Aspect, Collateral, Condition, CostKind, Enforce, Event, EventKind, Finding, Ladder, Pardons, Permit, Rule, RuleId,
-    Stage, Status,
+    Aspect, Collateral, Condition, CostKind, Enforce, Event, EventKind, Finding, Ladder, Numbers, Pardons, Permit,
+    Rule, RuleId, Stage, Status, Veto,
 };
 use crate::observation::attribute::Attribute;
 use crate::observation::{Observation, Outcome, Refusal};
@@ -290,6 +290,7 @@ impl Detector {
             self.trigger.reset();
             self.reference = None;
         }
+        self.ladder.pass_vetoes(now, self.incidents.open().map(|open| open.id));
         events.extend(self.drift(now));
         self.ticked = now;
         events
@@ -348,17 +349,55 @@ impl Detector {
         Some(Collateral { share: share as f32, upper: upper as f32 })
     }
 
-    /// Takes a rule back at the operator's word. Its conditions are not tried again for a day, also over a restart, unless
-    /// they name a network of clients.
-    pub fn withdraw(&mut self, rule: RuleId, now: Timestamp) -> Option<Event> {
-        self.ladder.withdraw(rule, now)
+    /// Takes a rule back at the operator's word, and with it what comes to the same. Neither is put in force again for this time, or, where
+    /// none is said, until a day after its incident; what is found again is shown. Of one that was taken back before that time is said anew.
+    pub fn withdraw(&mut self, rule: RuleId, now: Timestamp, length: Option<Duration>) -> Vec<Event> {
+        self.ladder.withdraw(rule, now, length, self.incidents.open().map(|open| open.id))
+    }
+
+    /// What the operator took back, to be kept over a restart.
+    pub fn vetoes(&self) -> impl Iterator<Item = &Veto> {
+        self.ladder.vetoes()
+    }
+
+    /// Takes up what the operator took back before a restart; what was found meanwhile and comes to the same goes.
+    pub fn take_up_vetoes(&mut self, vetoes: Vec<Veto>, now: Timestamp) -> Vec<Event> {
+        self.ladder.take_up_vetoes(vetoes, now)
+    }
+
+    /// Lets a rule be made again that the operator took back; returns how it was.
+    pub fn lift_veto(&mut self, rule: RuleId) -> Option<Veto> {
+        self.ladder.lift_veto(rule)
+    }
+
+    /// Lets those rules be made again of which the operator wants all refused, by a rule of these conditions; returns which.
+    pub fn lift_vetoes_within(&mut self, conditions: &[Condition]) -> Vec<RuleId> {
+        self.ladder.lift_vetoes_within(conditions)
+    }
+
+    /// The last numbers that were given to a rule and to an incident.
+    pub const fn numbers(&self) -> Numbers {
+        Numbers { rule: self.ladder.last_number(), incident: self.incidents.last_number() }
+    }
+
+    /// Goes on after these numbers, where others had them before a start: none is given twice.
+    pub fn number_after(&mut self, last: Numbers) {
+        self.ladder.number_after(last.rule);
+        self.incidents.number_after(last.incident);
+    }
+
+    /// Closes the incident that is open, since the guard stops.
+    pub fn stop(&mut self, now: Timestamp) -> Option<Event> {
+        let event = self.incidents.stop(now);
+        self.ladder.pass_vetoes(now, None);
+        event
     }
 
     /// What has been learned, to be kept over a restart. It holds no address, and nothing from which one could be
     /// worked out: neither clients nor their networks, not even hashed.
     pub fn save(&self) -> Vec<u8> {
         let Self { keys, seasonal, baseline, seen, composition, ladder, .. } = self;
-        saved::save(keys, seasonal, baseline, seen, composition, ladder.barred())
+        saved::save(keys, seasonal, baseline, seen, composition, ladder.barred(), self.numbers())
     }
 
     /// Takes up what was saved, in place of everything learned so far.
@@ -368,7 +407,7 @@ impl Detector {
     /// When the data is damaged, of another kind or version, or larger than anything that [`Self::save`] makes. Nothing
     /// is changed then.
     pub fn restore(&mut self, saved: &[u8]) -> Result<(), RestoreError> {
-        let (values, seasonal, baseline, seen, composition, barred) = saved::restore(saved)?;
+        let (values, seasonal, baseline, seen, composition, barred, numbers) = saved::restore(saved)?;
         self.keys.values = values;
         self.marked = Marked::new(&self.keys);
         self.texts = Texts::new();
@@ -378,6 +417,7 @@ impl Detector {
         self.seen = seen;
         self.composition = composition;
         self.ladder.bar_again(barred);
+        self.number_after(numbers);
         self.trigger.reset();
         self.reference = None;
         Ok(())

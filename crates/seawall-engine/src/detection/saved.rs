@@ -4,7 +4,8 @@
 //! After a restart a rule that names a network is therefore judged only by rows seen since, with the wider bound that
 //! few rows give. The values are hashes under a key that is saved with them, since without it they would mean nothing.
 //!
-//! The layout: magic, version, checksum, then postcard. Agents and paths come as dictionaries, since few of each are
+//! The layout: magic, version, checksum, then postcard, and behind it the last numbers of rules and incidents, which earlier versions
+//! left out and pass over. Agents and paths come as dictionaries, since few of each are
 //! different, which makes a full baseline about 2 MB.
 
 use serde::{Deserialize, Serialize};
@@ -12,7 +13,7 @@ use siphasher::sip::SipHasher13;
 
 use rustc_hash::FxHashMap;
 
-use crate::decision::{Condition, CostKind};
+use crate::decision::{Condition, CostKind, Numbers};
 use crate::observation::attribute::Attribute;
 use crate::units::Timestamp;
 
@@ -112,8 +113,8 @@ struct SavedRow {
 }
 
 /// What is restored: the keys of values, how much is normal, what normal requests look like, which values were seen, the mix
-/// of them, and what may not be tried again.
-type Restored = ([u64; 2], Seasonal, Baseline, Seen, Composition, Vec<Barred>);
+/// of them, what may not be tried again, and the last numbers.
+type Restored = ([u64; 2], Seasonal, Baseline, Seen, Composition, Vec<Barred>, Numbers);
 
 type Barred = (Vec<Condition>, Timestamp);
 
@@ -124,6 +125,7 @@ pub(super) fn save(
     seen: &Seen,
     composition: &Composition,
     barred: &[Barred],
+    numbers: Numbers,
 ) -> Vec<u8> {
     let mut agents = Dictionary::default();
     let mut paths = Dictionary::default();
@@ -155,7 +157,7 @@ pub(super) fn save(
         barred: barred.iter().filter_map(saved_bar).collect(),
     };
     // Writing plain numbers to memory cannot fail; were it to, an empty baseline is what is restored as damaged.
-    let body = postcard::to_allocvec(&saved).unwrap_or_default();
+    let body = postcard::to_allocvec(&(saved, numbers)).unwrap_or_default();
     let mut bytes = Vec::with_capacity(HEAD_BYTES + body.len());
     bytes.extend_from_slice(MAGIC);
     bytes.extend_from_slice(&VERSION.to_le_bytes());
@@ -178,7 +180,9 @@ pub(super) fn restore(bytes: &[u8]) -> Result<Restored, RestoreError> {
     if u64::from_le_bytes(*expected) != checksum(body) {
         return Err(RestoreError::Damaged("its checksum differs"));
     }
-    let saved: Saved = postcard::from_bytes(body).map_err(|_| RestoreError::Damaged("it does not read as one"))?;
+    let damaged = |_| RestoreError::Damaged("it does not read as one");
+    let (saved, rest) = postcard::take_from_bytes::<Saved>(body).map_err(damaged)?;
+    let numbers = if rest.is_empty() { Numbers::default() } else { postcard::from_bytes(rest).map_err(damaged)? };
     let seasonal = Seasonal::restored(&saved.seasonal).ok_or(RestoreError::Damaged("impossible rates"))?;
     if saved.strata.len() != STRATA || saved.strata.iter().any(|stratum| stratum.rows.len() > STRATUM_ROWS_MAX) {
         return Err(RestoreError::Damaged("too many rows"));
@@ -207,7 +211,7 @@ pub(super) fn restore(bytes: &[u8]) -> Result<Restored, RestoreError> {
         return Err(RestoreError::Damaged("an impossible mix"));
     }
     let barred = saved.barred.into_iter().map(restored_bar).collect();
-    Ok((saved.keys, seasonal, baseline, seen, saved.composition, barred))
+    Ok((saved.keys, seasonal, baseline, seen, saved.composition, barred, numbers))
 }
 
 fn saved_bar((conditions, until): &Barred) -> Option<SavedBar> {

@@ -164,7 +164,7 @@ fn of_guard(arguments: &Arguments) -> Result<Material, Failure> {
     let is_written = |rule: &&RuleStatus| match rule.stage {
         Stage::Enforced => true,
         Stage::Proposed | Stage::Shadow => arguments.proposed,
-        Stage::Retired => false,
+        Stage::Retired | Stage::Vetoed => false,
     };
     let waiting = rules.iter().filter(|rule| matches!(rule.stage, Stage::Proposed | Stage::Shadow)).count();
     if waiting > 0 && !arguments.proposed {

@@ -202,7 +202,8 @@ fn of_record(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let reader = journal::open(&arguments.state)?;
     let counts = reader.traffic(span, since, now).map_err(Failure::machine)?;
     let decisions = reader.rule_decisions(since, now).map_err(Failure::machine)?;
-    let report = RecordReport::new(&counts, span, &decisions);
+    let incidents = reader.incidents(since, now).map_err(Failure::machine)?;
+    let report = RecordReport::new(&counts, span, &decisions, incidents);
     let top = usize::try_from(arguments.top).unwrap_or(usize::MAX);
     print(&if arguments.json { json(&report)? } else { report.render(screen(&std::io::stdout()).columns, top) })?;
     Ok(ExitCode::SUCCESS)

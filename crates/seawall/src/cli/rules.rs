@@ -12,7 +12,7 @@ use super::bans::duration;
 use super::guard::Guard;
 use super::output::print;
 use crate::config::quantity::show_duration;
-use crate::daemon::{RuleRequest, Snapshot, rule_withheld};
+use crate::daemon::{RuleRequest, Snapshot, TakenBack, rule_withheld};
 use crate::show::standing::Standing;
 use crate::show::status;
 use crate::show::text::escape;
@@ -88,12 +88,24 @@ Examples:
         #[arg(long)]
         json: bool,
     },
-    /// Take a rule back. One that the guard has found is not made again for a day.
-    #[command(after_help = "Example:\n  seawall rules remove R12")]
+    /// Take a rule back.
+    ///
+    /// Of one that the guard has found, neither it nor what comes to the same is put in force again until a day after its incident:
+    /// neither what everything has that it matched, nor what nothing else has. What is found again is shown by `rules list`, under the
+    /// number of the rule. `rules add` with the same conditions ends that, and so does --undo.
+    #[command(
+        after_help = "Examples:\n  seawall rules remove R12\n  seawall rules remove R12 --for 7d\n  seawall rules remove R12 --undo"
+    )]
     Remove {
         /// The number of the rule, as R12 or 12.
         #[arg(value_name = "RULE")]
         rule: String,
+        /// For how long the guard is not to put it in force again, as 90s, 10m, 2h or 7d; a year at most.
+        #[arg(long = "for", value_name = "TIME", value_parser = duration)]
+        duration: Option<Duration>,
+        /// Let the guard make it again that was taken back.
+        #[arg(long, conflicts_with = "duration")]
+        undo: bool,
         #[command(flatten)]
         guard: Guard,
     },
@@ -152,7 +164,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
             let rules: Vec<RuleStatus> = guard.ask(Method::GET, "/v1/rules")?;
             let rule = rules.iter().find(|rule| rule.id == id);
             let rule = rule.ok_or_else(|| {
-                Failure::negative(format!("there is no rule {id}; `seawall rules list` shows them all"))
+                Failure::negative(format!(
+                    "there is no rule {id}; `seawall rules list` shows them all, and `seawall journal` what there was"
+                ))
             })?;
             if *json {
                 let text = serde_json::to_string_pretty(rule).map_err(Failure::machine)?;
@@ -161,10 +175,16 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
                 print(&status::rule_in_full(rule, standing(guard)?))?;
             }
         }
-        Command::Remove { rule, guard } => {
+        Command::Remove { rule, undo: true, guard, .. } => {
             let id = number(rule)?;
-            let removed: RuleStatus = guard.ask(Method::DELETE, &format!("/v1/rules/{id}"))?;
-            print(&format!("Took back {}: {}\n", removed.id, removed.text))?;
+            let rule: RuleStatus = guard.ask(Method::DELETE, &format!("/v1/rules/{id}/veto"))?;
+            print(&format!("The guard may make {} again: {}\n", rule.id, rule.text))?;
+        }
+        Command::Remove { rule, duration, guard, .. } => {
+            let id = number(rule)?;
+            let seconds = duration.map(|time| format!("?seconds={}", time.as_secs())).unwrap_or_default();
+            let removed: TakenBack = guard.ask(Method::DELETE, &format!("/v1/rules/{id}{seconds}"))?;
+            print(&taken_back(&removed))?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -178,6 +198,22 @@ const SPARED: &str = "It is for nobody on the never-ban list (`seawall bans --ne
 fn standing(guard: &Guard) -> Result<Standing, Failure> {
     let snapshot: Snapshot = guard.ask(Method::GET, "/v1/status")?;
     Ok(Standing::of(&snapshot))
+}
+
+/// What became of a rule, and of those that come to the same.
+fn taken_back(removed: &TakenBack) -> String {
+    let mut text = format!("Took back {}: {}\n", removed.rule.id, removed.rule.text);
+    for rule in &removed.with {
+        text += &format!("and with it {}, which comes to the same: {}\n", rule.id, rule.text);
+    }
+    if let Some(veto) = &removed.veto {
+        let until = status::veto_end(veto.until);
+        text += &format!(
+            "The guard puts neither it nor what comes to the same in force {until}; `seawall rules remove {} --undo` ends that.\n",
+            removed.rule.id
+        );
+    }
+    text
 }
 
 /// What is known before of a rule's collateral.

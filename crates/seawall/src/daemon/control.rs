@@ -16,13 +16,13 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
-use seawall_engine::decision::{Action as RuleAction, OwnRule, OwnRules, RuleId, RuleStatus};
+use seawall_engine::decision::{Action as RuleAction, Numbers, OwnRule, OwnRules, RuleId, RuleStatus};
 use seawall_engine::units::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::reloading::Reloader;
 use super::state::{StateDirectory, StateError};
-use super::{Command, Daemon, Snapshot};
+use super::{Command, Daemon, Snapshot, Withdrawn};
 use crate::enforcement::edge::{Edge, PlanView};
 use crate::enforcement::{
     BanRequest, BanView, Banned, COLLATERAL_MAX, Confirmed, NeverBanView, Order, Panicked, UnbanRequest, Unbanned,
@@ -110,6 +110,7 @@ pub(super) async fn serve(daemon: Arc<Daemon>, listener: UnixListener) {
         .route("/v1/stop", post(stop))
         .route("/v1/rules", get(rules).post(add_rule))
         .route("/v1/rules/{id}", delete(remove_rule))
+        .route("/v1/rules/{id}/veto", delete(lift_veto))
         .route("/v1/bans", get(bans).post(ban))
         .route("/v1/bans/remove", post(unban))
         .route("/v1/never-ban", get(never_ban))
@@ -274,7 +275,36 @@ async fn add_rule(State(daemon): State<Arc<Daemon>>, Json(request): Json<RuleReq
     added.map(Json).map_err(|error| problem(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()))
 }
 
-async fn remove_rule(State(daemon): State<Arc<Daemon>>, Path(id): Path<u32>) -> Answer<RuleStatus> {
+/// What is asked when a rule is taken back.
+#[derive(Deserialize)]
+struct RemovalAsked {
+    /// For how long neither it nor what comes to the same is put in force again, in seconds.
+    seconds: Option<u64>,
+}
+
+/// What became of a rule that was taken back.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct TakenBack {
+    /// The rule as it was.
+    pub rule: RuleStatus,
+    /// Others that went with it, since they come to the same.
+    pub with: Vec<RuleStatus>,
+    /// For how long it is not put in force again, where the guard had found it.
+    pub veto: Option<VetoEnd>,
+}
+
+/// For how long a rule is not put in force again.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct VetoEnd {
+    /// Until then; none for a day from the end of its incident on, which is open.
+    pub until: Option<Timestamp>,
+}
+
+async fn remove_rule(
+    State(daemon): State<Arc<Daemon>>,
+    Path(id): Path<u32>,
+    Query(asked): Query<RemovalAsked>,
+) -> Answer<TakenBack> {
     let id = RuleId(id);
     let Some(rule) = daemon.snapshot().detection.rules.iter().find(|rule| rule.id == id).cloned() else {
         return Err(problem(StatusCode::NOT_FOUND, format!("there is no rule {id}")));
@@ -283,13 +313,32 @@ async fn remove_rule(State(daemon): State<Arc<Daemon>>, Path(id): Path<u32>) -> 
         let why = format!("{id} is in the configuration: take it out there and say `seawall reload`");
         return Err(problem(StatusCode::CONFLICT, why));
     }
-    let moment = daemon.record.moment();
-    let (done, is_done) = tokio::sync::oneshot::channel();
-    if !daemon.command(Command::Withdraw(id, done)) || is_done.await.is_err() {
-        return Err(problem(StatusCode::INTERNAL_SERVER_ERROR, "the detecting thread does not answer"));
+    if id.0 > Numbers::RULE_MAX && asked.seconds.is_some() {
+        let why = format!(
+            "{id} is yours: once it is taken back it does not come again, so there is no time to say with --for"
+        );
+        return Err(problem(StatusCode::CONFLICT, why));
     }
+    let moment = daemon.record.moment();
+    let length = asked.seconds.map(Duration::from_secs);
+    let before = daemon.snapshot();
+    let Withdrawn { with, veto } = detect(&daemon, |done| Command::Withdraw(id, length, done)).await?;
     daemon.record.journal_of(moment, Actor::Operator, Action::RemoveRule, format!("{id}: {}", rule.text));
-    Ok(Json(rule))
+    let with = before.detection.rules.iter().filter(|rule| with.contains(&rule.id)).cloned().collect();
+    Ok(Json(TakenBack { rule, with, veto: veto.map(|veto| VetoEnd { until: veto.until }) }))
+}
+
+async fn lift_veto(State(daemon): State<Arc<Daemon>>, Path(id): Path<u32>) -> Answer<RuleStatus> {
+    let id = RuleId(id);
+    let Some(veto) = detect(&daemon, |done| Command::LiftVeto(id, done)).await? else {
+        return Err(problem(
+            StatusCode::NOT_FOUND,
+            format!("{id} is no rule that the guard is kept from making again"),
+        ));
+    };
+    let text = format!("{id} may be made again: {}", veto.rule.text);
+    daemon.record.journal(Actor::Operator, Action::Undo, text);
+    Ok(Json(veto.rule))
 }
 
 /// What is asked of the list of bans.

@@ -4,6 +4,7 @@
 mod commands;
 mod own;
 mod unconfirmed;
+mod vetoes;
 
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
@@ -15,7 +16,7 @@ use arc_swap::ArcSwap;
 use seawall_engine::address::AddressSet;
 use seawall_engine::decision::expression::Expression;
 use seawall_engine::decision::{
-    Enforce, Event, EventKind, Innocent, OwnRules, Pardons, Rule, RuleId, RuleStatus, Stage,
+    Enforce, Event, EventKind, Innocent, OwnRules, Pardons, Rule, RuleId, RuleStatus, Stage, Veto,
 };
 use seawall_engine::detection::{self, Detector, Pressure, RuleTraffic, Surroundings};
 use seawall_engine::gate::{Allowances, ClientTable, RuleSet};
@@ -43,6 +44,7 @@ use crate::source::shared::{CLIENT_ENTRIES, Shared};
 pub use commands::Command;
 pub use own::KeptRules;
 use unconfirmed::Unconfirmed;
+pub use vetoes::Withdrawn;
 
 /// How often the queues are emptied. They hold what a worker hands over in ten times as long.
 const TAKE_INTERVAL: Duration = Duration::from_millis(50);
@@ -106,6 +108,8 @@ struct Running {
     own: OwnRules,
     /// Whether the operator's rules of before are among them. Until then none is kept, or those of before would be lost.
     are_own_complete: bool,
+    /// What the operator took back of what was found, as it is kept.
+    vetoes: Vec<Veto>,
     /// When it is next looked what the rules of the configuration would hit.
     predict_at: Timestamp,
     /// How far the machine's clock has been set since the start: the operator's rules are kept in its time.
@@ -173,6 +177,7 @@ impl Detecting {
             rollup: Rollup::start(start),
             own: OwnRules::default(),
             are_own_complete: false,
+            vetoes: Vec::new(),
             predict_at: start,
             step: Step::default(),
             pardoned: Pardons::default(),
@@ -224,6 +229,14 @@ impl Detecting {
         if let Some((minute, counts)) = running.rollup.rest() {
             self.record.minute(minute, counts);
         }
+        if let Some(event) = running.detector.stop(running.at) {
+            self.note(&mut running, Some(event));
+            // Whoever is told of it is told how things stand then.
+            let totals = self.totals();
+            let limits = self.limits(&mut running, &totals);
+            self.keep_vetoes(&mut running);
+            self.publish_snapshot(&running, self.shared.clock.now(), totals, limits);
+        }
         self.save(&running.detector);
     }
 
@@ -247,9 +260,14 @@ impl Detecting {
         }
     }
 
-    fn tick(&self, running: &mut Running, now: Timestamp) {
+    fn totals(&self) -> TrafficTotals {
         let mut totals = TrafficTotals::default();
         self.traffic.iter().for_each(|traffic| totals.add(traffic));
+        totals
+    }
+
+    fn tick(&self, running: &mut Running, now: Timestamp) {
+        let totals = self.totals();
         let before = running.totals.back().map_or(TrafficTotals::default(), |(_, totals)| *totals);
         running.totals.push_back((now, totals));
         while running.totals.len() > 2 && running.totals.get(1).is_some_and(|(at, _)| now.since(*at) >= RATE_SPAN) {
@@ -280,7 +298,10 @@ impl Detecting {
         }
         if running.step.follow(&self.shared.clock) {
             self.keep_own(running);
+            // All of it is kept anew, in the machine's time.
+            running.vetoes.clear();
         }
+        self.keep_vetoes(running);
         // Before those that have ended: in force they end with their deadline.
         self.undo_unconfirmed(running, now);
         let ended = running.own.expire(now);

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use arc_swap::ArcSwap;
-use seawall_engine::decision::{Ban, Enforce, Innocent, NamedRule, OwnRule};
+use seawall_engine::decision::{Ban, Enforce, Innocent, NamedRule, OwnRule, Veto};
 use seawall_engine::units::Timestamp;
 use tokio::sync::Notify;
 
@@ -19,7 +19,7 @@ use crate::enforcement::telling::Told;
 use crate::enforcement::{Edge, Enforcement, Enforcer, HandDown, Order, Parts, Removed, remove_tables};
 use crate::host::clock::{Behind, carried_over};
 use crate::privacy::KeyStore;
-use crate::record::{self, Late, Measure, Record, Situation, Writer};
+use crate::record::{self, Late, Measure, Past, Record, Situation, Writer};
 use crate::source::shared::Shared;
 
 /// The threads, which end in this order.
@@ -115,7 +115,7 @@ pub(super) fn start(
     let configured = if is_enforced { config.rules.clone() } else { Vec::new() };
     let early = configured.clone();
     let late = Box::new(move |late: Late| {
-        let kept = late.values.map(|values| kept_rules(|name| values.get(name).cloned(), late.behind));
+        let kept = late.values.map(|values| kept_rules(|name| values.get(name).cloned(), late.behind, late.past));
         let bans = late.bans.into_iter();
         let bans = bans.filter(|ban| is_of_present_rules(ban, kept.as_ref(), &configured, clock.now())).collect();
         // A thread that has ended ends the guard with it.
@@ -126,7 +126,7 @@ pub(super) fn start(
     });
     let retention = config.record.clone();
     let (writer, mut restored) = Writer::open(inbox, path, retention, Box::new(open_keys), shared.clock, late);
-    let rules = writer.is_read().then(|| kept_rules(|name| writer.kept(name), writer.behind()));
+    let rules = writer.is_read().then(|| kept_rules(|name| writer.kept(name), writer.behind(), writer.past()));
     restored.retain(|ban| is_of_present_rules(ban, rules.as_ref(), &early, clock.now()));
     let writer = spawn("record", move || writer.run())?;
     let seed = random_seed()?;
@@ -183,13 +183,26 @@ fn own_rules(kept: Option<&str>, behind: Behind) -> Vec<OwnRule> {
 }
 
 /// What is kept of the operator's rules.
-fn kept_rules(kept: impl Fn(&str) -> Option<String>, behind: Behind) -> KeptRules {
+fn kept_rules(kept: impl Fn(&str) -> Option<String>, behind: Behind, past: Past) -> KeptRules {
     let names = kept(record::RULE_NAMES).map(|names| serde_json::from_str(&names)).transpose();
     let names = names.unwrap_or_else(|error| {
         tracing::warn!(%error, "failed to read which numbers the rules of the configuration had; they are numbered anew");
         None
     });
-    KeptRules { said: own_rules(kept(record::RULES).as_deref(), behind), names: names.unwrap_or_default() }
+    let vetoes = kept(record::VETOES).map(|vetoes| serde_json::from_str::<Vec<Veto>>(&vetoes)).transpose();
+    let vetoes = vetoes.unwrap_or_else(|error| {
+        tracing::warn!(%error, "failed to read which rules were taken back; they may be made again");
+        None
+    });
+    let mut vetoes = vetoes.unwrap_or_default();
+    for veto in &mut vetoes {
+        if let Some(until) = veto.until {
+            let (since, until) = behind.to_machine(veto.since, until);
+            (veto.since, veto.until) = (since, Some(until));
+        }
+    }
+    let said = own_rules(kept(record::RULES).as_deref(), behind);
+    KeptRules { said, names: names.unwrap_or_default(), vetoes, past }
 }
 
 /// Whether what a ban was made for is still there. Rules that detection found end with the guard, those of the operator by
@@ -295,7 +308,7 @@ mod tests {
             text: text.to_owned(),
             action: Action::Drop,
         });
-        let rules = KeptRules { said, names: own.names().clone() };
+        let rules = KeptRules { said, names: own.names().clone(), ..KeptRules::default() };
         let comes_back = |cause: BanCause, rules: Option<&KeptRules>| {
             let network = "192.0.2.7/32".parse().expect("a network");
             let ban = Ban { network, since: now, expires: now + Duration::from_secs(240), cause, reason: None };

@@ -48,8 +48,8 @@ use state::StateDirectory;
 use threads::{spawn, spawn_vital};
 use watching::Watching;
 
-pub use control::{OPERATOR_HEADER, PanicAsked, Problem, Reloaded, RuleRequest, SOCKET_NAME, rule_withheld};
-pub use detector::{Command, KeptRules};
+pub use control::{OPERATOR_HEADER, PanicAsked, Problem, Reloaded, RuleRequest, SOCKET_NAME, TakenBack, rule_withheld};
+pub use detector::{Command, KeptRules, Withdrawn};
 pub use snapshot::{Limits, Rates, Sensor, SiteState, SiteStatus, Snapshot};
 pub use state::{LEFT_NAME, PANIC_NAME};
 

@@ -9,6 +9,7 @@
 mod addresses;
 mod bans;
 mod bounds;
+mod past;
 mod read;
 pub mod rollup;
 mod schema;
@@ -26,7 +27,8 @@ use seawall_engine::decision::{Ban, Event, Evidence, RuleId};
 use seawall_engine::units::Timestamp;
 use serde::{Deserialize, Serialize};
 
-pub use read::{JournalLine, Reader, RecordedBans, RuleDecision, Span, TrafficCount};
+pub use past::{LeftOpen, Past};
+pub use read::{JournalLine, Reader, RecordedBans, RecordedIncident, RuleDecision, Span, TrafficCount};
 pub use schema::RecordError;
 pub use situation::{Measure, Moment, Situation};
 pub use writer::{Late, OpenKeys, Writer};
@@ -38,6 +40,9 @@ pub const FILE_NAME: &str = "record.db";
 
 /// The operator's rules.
 pub const RULES: &str = "rules";
+
+/// What the operator took back of what detection has found.
+pub const VETOES: &str = "vetoes";
 
 /// The numbers of the configuration's rules, by their names.
 pub const RULE_NAMES: &str = "rule-names";
@@ -81,7 +86,7 @@ pub enum Action {
     Resume,
     /// What had a deadline stays.
     Confirm,
-    /// What had a deadline was undone.
+    /// What had a deadline was undone, or what had been taken back.
     Undo,
     /// The edge was brought into line.
     EdgeApply,
@@ -259,7 +264,7 @@ impl Record {
         self.push(Entry::Minute { minute, counts });
     }
 
-    /// Keeps a value, as JSON, in place of the one of before: [`RULES`], [`RULE_NAMES`].
+    /// Keeps a value, as JSON, in place of the one of before: [`RULES`], [`VETOES`], [`RULE_NAMES`].
     pub fn keep(&self, name: &'static str, value: String) {
         self.shared.unwritten().values.insert(name, (self.clock.now(), value));
     }

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use rusqlite::{Connection, params};
+use seawall_engine::decision::EventKind;
 use seawall_engine::units::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::addresses::Addresses;
 use super::schema::{self, RecordError};
-use super::{Situation, micros, path};
+use super::{Situation, micros, name, path};
 use crate::privacy::{Day, KeyStore};
 
 /// How far ahead of the reader's clock what was counted may be. What is further was written while the machine's showed another time.
@@ -82,6 +83,19 @@ pub struct RuleDecision {
     /// Its number.
     pub rule: u32,
     /// What was said.
+    pub detail: String,
+}
+
+/// An incident, as far as it lies in the time that is asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RecordedIncident {
+    /// Its number.
+    pub incident: u32,
+    /// When it was opened; none when that was before.
+    pub opened: Option<Timestamp>,
+    /// When it was closed; none when it had not been.
+    pub closed: Option<Timestamp>,
+    /// What was said of it last.
     pub detail: String,
 }
 
@@ -206,6 +220,44 @@ impl Reader {
                 }
             }
             Ok(decisions)
+        };
+        read().map_err(|error| self.failed(error))
+    }
+
+    /// The incidents since a moment, until now, in their order.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn incidents(&self, since: Timestamp, now: Timestamp) -> Result<Vec<RecordedIncident>, RecordError> {
+        let read = || -> rusqlite::Result<Vec<RecordedIncident>> {
+            let (opened, closed) = (name(&EventKind::IncidentOpened), name(&EventKind::IncidentClosed));
+            let sql =
+                "SELECT at, kind, detail FROM decision WHERE kind IN (?, ?, ?) AND at BETWEEN ? AND ? ORDER BY id";
+            let mut statement = self.connection.prepare(sql)?;
+            let values =
+                params![opened, name(&EventKind::VerdictChanged), closed, micros(since), micros(now + AHEAD_MAX)];
+            let mut rows = statement.query(values)?;
+            let mut incidents: Vec<RecordedIncident> = Vec::new();
+            while let Some(row) = rows.next()? {
+                let at = Timestamp::from_micros(row.get::<_, i64>(0)?.unsigned_abs());
+                let (kind, detail): (String, String) = (row.get(1)?, row.get(2)?);
+                let number =
+                    detail.strip_prefix("incident ").and_then(|text| text.split([' ', ':']).next()?.parse().ok());
+                let Some(incident) = number else { continue };
+                // Guards of earlier versions began with the same numbers, each with an opening of its own.
+                if kind == opened || incidents.last().is_none_or(|last| last.incident != incident) {
+                    incidents.push(RecordedIncident { incident, opened: None, closed: None, detail: String::new() });
+                }
+                if let Some(last) = incidents.last_mut() {
+                    if kind == opened {
+                        last.opened = Some(at);
+                    } else if kind == closed {
+                        last.closed = Some(at);
+                    }
+                    last.detail = detail;
+                }
+            }
+            Ok(incidents)
         };
         read().map_err(|error| self.failed(error))
     }

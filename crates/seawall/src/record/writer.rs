@@ -17,7 +17,7 @@ use seawall_engine::units::{Timestamp, counted};
 
 use super::bans::BanTable;
 use super::schema::{self, RecordError, Seen};
-use super::{Action, Actor, Entry, Inbox, bounds};
+use super::{Action, Actor, Entry, Inbox, Past, bounds, past};
 use crate::config::Retention;
 use crate::host::clock::{Behind, Clock, Step};
 use crate::privacy::{Day, KeyError, KeyStore};
@@ -55,6 +55,8 @@ pub struct Late {
     pub values: Option<BTreeMap<String, String>>,
     /// How far the machine's clock is behind the times in the values.
     pub behind: Behind,
+    /// What is known of the guard before; nothing when it was known already.
+    pub past: Past,
 }
 
 /// How the keys are opened.
@@ -91,6 +93,8 @@ pub struct Writer {
     keys: OpenKeys,
     /// The values as they are to be, with when each was last changed.
     values: BTreeMap<String, (Timestamp, String)>,
+    /// What is known of the guard before.
+    past: Past,
     /// Whether it is known what the file held at the start. Before that no value of before may be replaced.
     is_read: bool,
     read_at: Timestamp,
@@ -140,6 +144,7 @@ impl Writer {
             bans: Bans::open(&keys),
             keys,
             values: BTreeMap::new(),
+            past: Past::default(),
             is_read: false,
             read_at: now + READ_INTERVAL,
             is_another: false,
@@ -182,6 +187,11 @@ impl Writer {
     /// How far the machine's clock is behind the times in the values.
     pub fn behind(&self) -> Behind {
         self.present.behind(self.step.to_machine(self.clock.now()))
+    }
+
+    /// What was read of the guard before.
+    pub const fn past(&self) -> Past {
+        self.past
     }
 
     /// Whether it is known what the file held.
@@ -381,6 +391,8 @@ impl Writer {
             late.bans = bans.read(connection, machine, behind, self.step)?;
         }
         if !self.is_read {
+            self.past = past::read(connection, self.present.seen())?;
+            late.past = self.past;
             let values = batch::read_values(connection, self.step)?;
             late.values = Some(values.iter().map(|(name, (_, value))| (name.clone(), value.clone())).collect());
             // What was said since goes before it.

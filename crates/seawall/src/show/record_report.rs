@@ -6,7 +6,7 @@ use seawall_engine::units::Timestamp;
 use serde::Serialize;
 
 use super::text::{cut, escape, grouped};
-use crate::record::{RuleDecision, Span, TrafficCount};
+use crate::record::{RecordedIncident, RuleDecision, Span, TrafficCount};
 
 /// From this many days on, a line of the table is a day.
 const DAYS_BY_DAY_MIN: u64 = 3;
@@ -32,8 +32,10 @@ pub struct RecordReport {
     pub totals: Outcomes,
     /// The same for each site, the busiest first; those for hosts of no site have an empty name.
     pub sites: Vec<SiteLine>,
-    /// What each rule refused, the most first. A guard that starts anew counts its rules anew.
+    /// What each rule refused, the most first.
     pub rules: Vec<RuleLine>,
+    /// The incidents, in their order.
+    pub incidents: Vec<RecordedIncident>,
     /// How long each of `stretches` is, in seconds.
     pub stretch_seconds: u64,
     /// The same over time, in order; none where nothing was recorded.
@@ -70,8 +72,13 @@ pub struct Stretch {
 }
 
 impl RecordReport {
-    /// The report of these counts, and of what was decided about rules in that time.
-    pub fn new(counts: &[TrafficCount], span: Span, decisions: &[RuleDecision]) -> Self {
+    /// The report of these counts, of what was decided about rules in that time, and of its incidents.
+    pub fn new(
+        counts: &[TrafficCount],
+        span: Span,
+        decisions: &[RuleDecision],
+        incidents: Vec<RecordedIncident>,
+    ) -> Self {
         let starts = || counts.iter().map(|count| count.at);
         let (from, until) = (starts().min(), starts().max().map(|start| start + span.seconds()));
         let whole = until.unwrap_or_default() - from.unwrap_or_default();
@@ -110,6 +117,7 @@ impl RecordReport {
             totals,
             sites,
             rules,
+            incidents,
             stretch_seconds,
             stretches: stretches.into_iter().map(stretch).collect(),
         }
@@ -153,6 +161,17 @@ impl RecordReport {
                 escape(decision.as_bytes())
             );
             text += &cut(rule.trim_end(), columns);
+            text.push('\n');
+        }
+        if !self.incidents.is_empty() {
+            text += "\nincidents\n";
+        }
+        // The latest tell most of how things are.
+        for incident in self.incidents.iter().rev().take(top) {
+            let from = incident.opened.map_or_else(|| "before".to_owned(), minute);
+            let until =
+                incident.closed.map_or_else(|| "still open".to_owned(), |closed| format!("to {}", minute(closed)));
+            text += &cut(&format!("  {from} {until}: {}", escape(incident.detail.as_bytes())), columns);
             text.push('\n');
         }
         text
@@ -213,16 +232,27 @@ mod tests {
             count(480_090, "blog", "served", 0, 7.0),
             count(480_090, "", "misdirected", 0, 1.0),
         ];
-        let report = RecordReport::new(&hours, Span::Hour, &[decision(2, "R3 is late"), decision(1, "R3 is early")]);
+        let incident = |incident, opened: Option<u64>, closed: Option<u64>| RecordedIncident {
+            incident,
+            opened: opened.map(Timestamp::from_seconds),
+            closed: closed.map(Timestamp::from_seconds),
+            detail: format!("incident {incident} and what was said of it"),
+        };
+        let at = 480_000 * HOUR_SECONDS;
+        let incidents = vec![incident(2, None, Some(at)), incident(3, Some(at), None)];
+        let report =
+            RecordReport::new(&hours, Span::Hour, &[decision(2, "R3 is late"), decision(1, "R3 is early")], incidents);
         assert_eq!(report.totals["served"], 157.0);
         assert_eq!(report.sites.iter().map(|line| line.site.as_str()).collect::<Vec<_>>(), ["blog", "shop", ""]);
         assert_eq!(report.rules.len(), 1);
         assert_eq!(report.rules[0].last_decision.as_deref(), Some("R3 is late"));
         assert_eq!((report.stretch_seconds, report.stretches.len()), (DAY_SECONDS, 2));
         insta::assert_snapshot!(report.render(60, 10));
-        let short = RecordReport::new(&hours[..3], Span::Hour, &[]);
+        let short = RecordReport::new(&hours[..3], Span::Hour, &[], Vec::new());
         assert_eq!((short.stretch_seconds, short.stretches.len()), (HOUR_SECONDS, 2));
-        assert!(RecordReport::new(&[], Span::Hour, &[]).render(80, 10).starts_with("Nothing is recorded yet"));
+        assert!(
+            RecordReport::new(&[], Span::Hour, &[], Vec::new()).render(80, 10).starts_with("Nothing is recorded yet")
+        );
     }
 
     #[test]
@@ -232,11 +262,11 @@ mod tests {
             ..count(0, "blog", outcome, u32::from(outcome == "refused"), requests)
         };
         let mut counts = vec![at(58, "served", 100.0), at(59, "served", 90.0), at(59, "refused", 800.0)];
-        let report = RecordReport::new(&counts, Span::Minute, &[]);
+        let report = RecordReport::new(&counts, Span::Minute, &[], Vec::new());
         assert_eq!((report.stretch_seconds, report.stretches.len()), (MINUTE_SECONDS, 2));
         insta::assert_snapshot!(report.render(60, 10));
         counts.push(at(300, "served", 1.0));
-        let report = RecordReport::new(&counts, Span::Minute, &[]);
+        let report = RecordReport::new(&counts, Span::Minute, &[], Vec::new());
         assert_eq!((report.stretch_seconds, report.stretches.len()), (10 * MINUTE_SECONDS, 2));
     }
 }

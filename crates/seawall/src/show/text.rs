@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 
+use seawall_engine::units::Timestamp;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// Bytes from outside as text that cannot act on a terminal or hide what it says: control characters, what is not UTF-8
@@ -80,6 +81,12 @@ fn that_fit(characters: impl Iterator<Item = char>, columns: usize) -> impl Iter
         used += character.width().unwrap_or(0);
         used <= columns
     })
+}
+
+/// A moment in UTC, for a text that is kept and read where the clocks may be others: `2026-05-01 12:30:00 UTC`.
+pub fn moment(at: Timestamp) -> String {
+    let moment = jiff::Timestamp::from_second(i64::try_from(at.as_seconds()).unwrap_or_default()).unwrap_or_default();
+    moment.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
 /// A number with its thousands apart: `1,234,567`.

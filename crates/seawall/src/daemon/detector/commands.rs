@@ -1,11 +1,13 @@
 //! What the detecting thread is told, and what it does then.
 
+use std::time::Duration;
+
 use seawall_engine::address::AddressSet;
-use seawall_engine::decision::{Enforce, OwnRule, OwnRuleError, RuleId, RuleStatus, Stage};
+use seawall_engine::decision::{Enforce, OwnRule, OwnRuleError, RuleId, RuleStatus, Stage, Veto};
 use seawall_engine::units::Timestamp;
 use tokio::sync::oneshot;
 
-use super::{Detecting, KeptRules, Running};
+use super::{Detecting, KeptRules, Running, Withdrawn};
 use crate::config::ConfiguredRule;
 
 /// What the detecting thread is told.
@@ -38,8 +40,10 @@ pub enum Command {
     Show(oneshot::Sender<()>),
     /// Answered with the whole text of every rule, client networks included.
     RuleTexts(oneshot::Sender<Vec<(RuleId, String)>>),
-    /// Take a rule back; answered once that is so.
-    Withdraw(RuleId, oneshot::Sender<()>),
+    /// Take a rule back, and put what comes to the same not in force for this time; answered once that is so.
+    Withdraw(RuleId, Option<Duration>, oneshot::Sender<Withdrawn>),
+    /// Let a rule be made again that was taken back; answered with how it was.
+    LiftVeto(RuleId, oneshot::Sender<Option<Veto>>),
     /// Save and end.
     Stop,
 }
@@ -102,20 +106,19 @@ impl Detecting {
                 let _ = done.send(rules.map(|rule| (rule.id, rule.text_with_networks())).collect());
                 false
             }
-            Command::Withdraw(rule, done) if running.own.remove(rule).is_some() => {
+            Command::Withdraw(rule, _, done) if running.own.remove(rule).is_some() => {
                 running.unconfirmed.retain(|unconfirmed| unconfirmed.rule != rule);
                 self.own_changed(running, &[rule]);
-                let _ = done.send(());
+                let _ = done.send(Withdrawn { with: Vec::new(), veto: None });
                 true
             }
-            Command::Withdraw(rule, done) => {
-                let event = running.detector.withdraw(rule, running.at);
-                self.note(running, event);
-                self.publish_rules(running);
+            Command::Withdraw(rule, length, done) => {
                 // Whoever asked may have gone; the rule is withdrawn all the same.
-                let _ = done.send(());
-                // A guard that is killed now does not bring it back.
-                self.save(&running.detector);
+                let _ = done.send(self.withdraw(running, rule, length));
+                true
+            }
+            Command::LiftVeto(rule, done) => {
+                let _ = done.send(self.lift_veto(running, rule));
                 true
             }
         }

@@ -3,25 +3,32 @@
 use std::time::Duration;
 
 use seawall_engine::address::AddressSet;
-use seawall_engine::decision::{Collateral, OwnRule, OwnRuleError, OwnRules, RuleId, RuleNames, RuleStatus};
+use seawall_engine::decision::{
+    Collateral, Event, EventKind, OwnRule, OwnRuleError, OwnRules, RuleId, RuleNames, RuleStatus, Veto,
+};
 use seawall_engine::units::Timestamp;
 
 use super::{Detecting, Running};
 use crate::config::ConfiguredRule;
 use crate::enforcement::COLLATERAL_MAX;
 use crate::host::clock::carried_over;
-use crate::record::{self, Action, Actor};
+use crate::record::{self, Action, Actor, LeftOpen, Past};
+use crate::show::text;
 
 /// How often it is looked anew what the rules of the configuration would hit, while little is known.
 const PREDICT_INTERVAL: Duration = Duration::from_secs(10);
 
-/// What the record has of the operator's rules.
+/// What the record has of the operator's rules, and of the guard before.
 #[derive(Clone, Debug, Default)]
 pub struct KeptRules {
     /// Those that were said.
     pub said: Vec<OwnRule>,
     /// The numbers of those of the configuration.
     pub names: RuleNames,
+    /// What the operator took back of what detection had found.
+    pub vetoes: Vec<Veto>,
+    /// The guard before.
+    pub past: Past,
 }
 
 impl Detecting {
@@ -38,6 +45,9 @@ impl Detecting {
         }
         self.own_changed(running, &[]);
         self.record.journal(Actor::Operator, Action::AddRule, format!("{}: {}", added.id, added.text));
+        if until.is_none() {
+            self.lift_vetoes_for(running, added.id);
+        }
         Ok(added)
     }
 
@@ -54,8 +64,10 @@ impl Detecting {
         Ok((own, added))
     }
 
-    /// Takes up the operator's rules of before.
+    /// Takes up the operator's rules of before, and goes on from the guard that had them.
     pub(super) fn take_up(&self, running: &mut Running, kept: KeptRules, now: Timestamp) {
+        self.follow(running, kept.past, now);
+        self.take_up_vetoes(running, kept.vetoes, now);
         let mut has_ended = false;
         running.own.take_up_names(kept.names).iter().for_each(|rule| running.pardoned.add(*rule));
         for mut rule in kept.said {
@@ -69,9 +81,20 @@ impl Detecting {
             }
         }
         running.are_own_complete = true;
+        self.keep_vetoes(running);
         self.keep_names(running);
         if has_ended {
             self.keep_own(running);
+        }
+    }
+
+    /// Goes on from the guard before: with other numbers than it gave, and with an end for what it left open.
+    fn follow(&self, running: &mut Running, past: Past, now: Timestamp) {
+        running.detector.number_after(past.numbers);
+        if let Some(LeftOpen { incident, last_seen }) = past.left_open {
+            let seen = last_seen.map(|at| format!("; last seen at {}", text::moment(at))).unwrap_or_default();
+            let text = format!("incident {incident} is over: the guard was restarted meanwhile{seen}");
+            self.note(running, Some(Event { at: now, kind: EventKind::IncidentClosed, text }));
         }
     }
 

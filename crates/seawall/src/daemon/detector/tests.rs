@@ -1,6 +1,8 @@
 //! The detecting thread and the watching one with a clock that is set, so that an hour passes in a moment: log lines go in, and what
 //! people are told comes out.
 
+mod vetoes;
+
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -94,6 +96,11 @@ impl Guard {
 
     /// Adds a rule as the operator does.
     fn add_rule(&mut self, text: &str) {
+        self.add_rule_until(text, None);
+    }
+
+    /// The same, and at that moment it is taken back unless it is confirmed.
+    fn add_rule_until(&mut self, text: &str, until: Option<Timestamp>) {
         let now = self.now();
         let rule = OwnRule {
             id: RuleId(0),
@@ -105,7 +112,7 @@ impl Guard {
             predicted: None,
         };
         let (done, added) = oneshot::channel();
-        self.detecting.turn(&mut self.running, Some(Command::AddRule(rule, None, done)));
+        self.detecting.turn(&mut self.running, Some(Command::AddRule(rule, until, done)));
         added.blocking_recv().expect("an answer").expect("a rule");
     }
 

@@ -31,6 +31,8 @@ impl Detecting {
         if !confirmed.is_empty() {
             self.own_changed(running, &[]);
         }
+        // Only now: what is undone leaves everything as it was before.
+        confirmed.iter().for_each(|confirmed| self.lift_vetoes_for(running, confirmed.rule));
         confirmed.len()
     }
 

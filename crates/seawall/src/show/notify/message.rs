@@ -290,6 +290,7 @@ mod tests {
             reason: "proposed: the server is not under stress".to_owned(),
             found: OPENED,
             enforced: None,
+            taken_back: None,
             expires: None,
             evidence: Evidence::default(),
             matched: 12_000,

@@ -16,7 +16,7 @@ use self::enforcement::{client_limits, edge, enforcement};
 pub(super) use self::layout::span;
 use self::layout::{bytes, name, section, wrap};
 pub(super) use self::rules::what_it_does;
-pub use self::rules::{rule, rule_in_full};
+pub use self::rules::{rule, rule_in_full, veto_end};
 use self::sensors::{alarms, log_sensor, not_read};
 use self::sites::{failing, sites};
 use super::notify::Notified;

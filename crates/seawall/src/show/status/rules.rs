@@ -1,11 +1,11 @@
 //! Rules: what each does, and what speaks for it.
 
 use seawall_engine::decision::{Action, Evidence, OwnRules, RuleStatus, Stage};
-use seawall_engine::units::counted;
+use seawall_engine::units::{Timestamp, counted};
 
 use super::layout::name;
 use crate::show::standing::Standing;
-use crate::show::time::time_of_day;
+use crate::show::time::{date_and_time, time_of_day};
 
 /// One rule in two lines.
 pub fn rule(rule: &RuleStatus, standing: Standing) -> Vec<String> {
@@ -55,9 +55,11 @@ pub fn rule_in_full(rule: &RuleStatus, standing: Standing) -> String {
     }
     lines.push(what_it_did(rule, standing));
     if let Some(share) = rule.collateral_actual {
-        lines.push(format!("Of the requests of known good clients it matched {:.2}%.", 100.0 * share));
+        lines.push(format!("Of the clients known good, each counted once a minute, it matched {:.2}%.", 100.0 * share));
     }
-    let end = if OwnRules::is_configured(rule.id) {
+    let end = if rule.stage == Stage::Vetoed {
+        format!("`seawall rules remove {} --undo` lets the guard make it again.", rule.id)
+    } else if OwnRules::is_configured(rule.id) {
         "It ends once it is taken out of the configuration and `seawall reload` is said.".to_owned()
     } else {
         format!("`seawall rules remove {}` takes it back.", rule.id)
@@ -89,8 +91,16 @@ fn is_unknown(evidence: &Evidence) -> bool {
     evidence.rows == 0 && evidence.collateral_upper >= 1.0
 }
 
+/// Until when a rule that was taken back is not put in force again.
+pub fn veto_end(until: Option<Timestamp>) -> String {
+    until.map_or_else(|| "until a day after its incident".to_owned(), |until| format!("until {}", date_and_time(until)))
+}
+
 /// The stage of a rule; of one in force, what it does, and until when.
 pub(in crate::show) fn what_it_does(rule: &RuleStatus, standing: Standing) -> String {
+    if let Some(at) = rule.taken_back {
+        return format!("taken back at {}, vetoed {}:", date_and_time(at), veto_end(rule.expires));
+    }
     if rule.stage != Stage::Enforced {
         return name(&rule.stage);
     }
@@ -101,7 +111,6 @@ pub(in crate::show) fn what_it_does(rule: &RuleStatus, standing: Standing) -> St
 #[cfg(test)]
 mod tests {
     use seawall_engine::decision::RuleId;
-    use seawall_engine::units::Timestamp;
 
     use super::*;
 

@@ -1,6 +1,7 @@
 //! `seawall watch`: a guard on the logs of another server, in a process of its own.
 
 mod bans;
+mod restart;
 mod rotation;
 mod silence;
 mod sources;
@@ -9,7 +10,7 @@ mod syslog;
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
@@ -58,38 +59,54 @@ fn learned(clock: &Clock) -> Vec<u8> {
     detector.save()
 }
 
-#[test]
-fn a_flood_in_a_followed_log_is_found() {
-    let clock = Clock::start();
-    let guard = Guard::watch(&["access.log"], |folder| {
+/// A guard on `access.log` that has learned what is ordinary.
+fn knowing(clock: &Clock) -> Guard {
+    Guard::watch(&["access.log"], |folder| {
         let state = folder.join("state");
         fs::create_dir(&state).expect("made");
         fs::set_permissions(&state, fs::Permissions::from_mode(0o700)).expect("ours");
-        fs::write(state.join("baseline"), learned(&clock)).expect("written");
-    });
-    let log = guard.folder().join("access.log");
-    let mut number = 0;
-    let mut write = |seconds: u64, flood: u32| {
+        fs::write(state.join("baseline"), learned(clock)).expect("written");
+    })
+}
+
+/// What a server writes.
+struct Traffic {
+    clock: Clock,
+    log: PathBuf,
+    number: u32,
+}
+
+impl Traffic {
+    /// Two visitors a second for so many seconds, and in each tenth of one so many requests of a flood.
+    fn write(&mut self, seconds: u64, flood: u32) {
         for tenth in 0..seconds * 10 {
             let visitors = if tenth % 10 == 0 { 2 } else { 0 };
-            let mut text: String = (number..number + visitors).map(|number| ordinary(&clock, number)).collect();
+            let numbers = self.number..self.number + visitors;
+            let mut text: String = numbers.map(|number| ordinary(&self.clock, number)).collect();
             for _ in 0..flood {
-                let client = format!("203.0.113.{}", number % 250);
-                text += &line(&clock, &client, "POST /ca/cacert.pem", "QQGameHall");
-                number += 1;
+                let client = format!("203.0.113.{}", self.number % 250);
+                text += &line(&self.clock, &client, "POST /ca/cacert.pem", "QQGameHall");
+                self.number += 1;
             }
-            number += visitors;
-            append(&log, &text);
+            self.number += visitors;
+            append(&self.log, &text);
             thread::sleep(Duration::from_millis(100));
         }
-    };
-    write(5, 0);
+    }
+}
+
+#[test]
+fn a_flood_in_a_followed_log_is_found() {
+    let clock = Clock::start();
+    let guard = knowing(&clock);
+    let mut traffic = Traffic { clock, log: guard.folder().join("access.log"), number: 0 };
+    traffic.write(5, 0);
     let calm = guard.status();
     assert_eq!(calm["calm"], true, "{calm}");
     assert_eq!(calm["sensors"][0]["log"]["format"], "combined");
     let mut rule = None;
     for _ in 0..20 {
-        write(1, 40);
+        traffic.write(1, 40);
         let status = guard.status();
         let rules = status["detection"]["rules"].as_array().expect("rules").clone();
         rule = rules.into_iter().find(|rule| {
