@@ -140,6 +140,7 @@ mod tests {
             found: Timestamp::EPOCH,
             enforced: None,
             expires: None,
+            taken_back: None,
             evidence: Evidence::default(),
             matched: 0,
             refused: 0,

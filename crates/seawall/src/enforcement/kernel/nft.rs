@@ -212,18 +212,18 @@ impl Batch {
 
     fn settings(&mut self, table: &str, changes: &Changes) {
         if let Some(ports) = &changes.ports {
-            self.write(table, "ports", ports.iter().map(|port| json!(port)).collect());
+            self.write(table, "ports", &ports.iter().map(|port| json!(port)).collect::<Vec<_>>());
         }
         if let Some(never_ban) = &changes.never_ban {
             for (name, is_v4) in [("never4", true), ("never6", false)] {
                 let networks = never_ban.iter().filter(|network| network.addr().is_ipv4() == is_v4);
-                self.write(table, name, networks.map(|network| prefix(*network)).collect());
+                self.write(table, name, &networks.map(|network| prefix(*network)).collect::<Vec<_>>());
             }
         }
     }
 
     /// Has a set hold these and nothing else.
-    fn write(&mut self, table: &str, name: &str, elements: Vec<Value>) {
+    fn write(&mut self, table: &str, name: &str, elements: &[Value]) {
         self.push(json!({ "flush": { "set": { "family": "inet", "table": table, "name": name } } }));
         if !elements.is_empty() {
             let added = json!({ "family": "inet", "table": table, "name": name, "elem": elements });

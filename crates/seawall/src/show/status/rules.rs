@@ -126,6 +126,7 @@ mod tests {
             found: Timestamp::from_seconds(1_767_000_000),
             enforced: None,
             expires: None,
+            taken_back: None,
             evidence: Evidence::default(),
             matched: 12,
             refused: 11,
