@@ -1,18 +1,45 @@
 //! What the operator takes back, and with what else it stays so.
 
+use std::sync::LazyLock;
+
+use seawall_engine::observation::Observation;
+use seawall_engine::observation::log::Reader;
+
 use super::*;
+
+/// What a guard has learned that has seen two visitors a second for a day and an hour until the start: after less than a day it
+/// would compare with the last minutes alone.
+static LEARNED: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let settings = detection::Settings { seed: 7, ..detection::Settings::default() };
+    let (mut detector, mut reader) = (Detector::new(settings), Reader::default());
+    for second in START.as_seconds() - 25 * 3_600..START.as_seconds() {
+        let at = Timestamp::from_seconds(second);
+        for line in ordinary(second).lines() {
+            let entry = reader.read(line.as_bytes()).expect("a line");
+            detector.observe(&Observation { at, ..entry.observation });
+        }
+        detector.tick(at, &Surroundings::default());
+    }
+    detector.save()
+});
 
 /// A guard that has found a flood and was told to take its rule back, and the rule.
 fn vetoed() -> (Guard, RuleStatus) {
     let mut guard = Guard::start("access.log", "");
-    guard.run(700, |second| traffic(second, true));
+    guard.running.detector.restore(&LEARNED).expect("what was just saved");
+    guard.run(20, ordinary);
     guard.run(20, flooded);
-    let found = guard.detecting.snapshot.load().detection.rules.first().cloned().expect("a rule");
+    let status = guard.detecting.snapshot.load_full();
+    let found = status.detection.rules.first().cloned().unwrap_or_else(|| panic!("{:#?}", status.detection));
     let (done, withdrawn) = oneshot::channel();
     guard.detecting.turn(&mut guard.running, Some(Command::Withdraw(found.id, None, done)));
     assert!(withdrawn.blocking_recv().expect("an answer").veto.is_some_and(|veto| veto.until.is_none()));
     guard.run(5, flooded);
     (guard, found)
+}
+
+fn ordinary(second: u64) -> String {
+    traffic(second, true).lines().skip(1).take(2).map(|line| format!("{line}\n")).collect()
 }
 
 fn flooded(second: u64) -> String {
@@ -21,7 +48,7 @@ fn flooded(second: u64) -> String {
         let client = (40 * second + nth) % 250;
         format!("203.0.113.{client} - - [14/Nov/2023:{time} +0000] \"POST /ca/cacert.pem HTTP/1.1\" 200 512 \"-\" \"QQGameHall\"\n")
     });
-    traffic(second, true) + &flood.collect::<String>()
+    ordinary(second) + &flood.collect::<String>()
 }
 
 /// The rules that are not the operator's, with their stages.
