@@ -1,6 +1,7 @@
 //! Where the guard's traffic is seen. Everything after an observation is the same code, whichever it is.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use super::silences::Heard;
 use super::watching::Watching;
 use super::{Sensor, StartError};
 use crate::config::Config;
+use crate::enforcement::ssh_ports;
 use crate::source::proxy::traffic::Traffic;
 
 /// Where web servers are: HTTP and HTTPS.
@@ -72,11 +74,17 @@ impl Intake {
     }
 
     /// The ports on which a banned client is dropped, when visitors are served at these addresses. Where another server listens
-    /// its log does not say, so it is where web servers do.
+    /// its log does not say, so it is where web servers do, but for where sshd is.
     pub(super) fn guarded_ports(&self, visitors: &[SocketAddr]) -> Vec<u16> {
         match self {
             Self::Proxy(_) => visitors.iter().map(SocketAddr::port).collect(),
-            Self::Logs(_) => WEB_PORTS.to_vec(),
+            Self::Logs(_) => {
+                let ssh = ssh_ports(Path::new("/"));
+                for port in WEB_PORTS.iter().filter(|port| ssh.contains(port)) {
+                    tracing::warn!("sshd listens on {port}, which is never closed to anybody: nobody is dropped on it");
+                }
+                WEB_PORTS.into_iter().filter(|port| !ssh.contains(port)).collect()
+            }
         }
     }
 

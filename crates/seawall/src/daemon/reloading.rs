@@ -184,11 +184,12 @@ impl Daemon {
 
     /// Puts the configuration of before in force again, if one still waits with this deadline. Says whether nothing is left to be done.
     fn undo_reload(&self, until: Timestamp) -> bool {
-        let mut unconfirmed = self.unconfirmed();
-        let Some(waiting) = unconfirmed.take_if(|waiting| waiting.until == until) else { return true };
+        // Of a guard that stops the journal says that the configuration waited.
         if self.is_stopping.load(Ordering::Acquire) {
             return true;
         }
+        let mut unconfirmed = self.unconfirmed();
+        let Some(waiting) = unconfirmed.take_if(|waiting| waiting.until == until) else { return true };
         let moment = self.record.moment();
         match self.put_in_force(waiting.before.clone()) {
             Ok(PutInForce { before: undone, .. }) => *self.undone() = Some(undone),

@@ -24,6 +24,7 @@ mod undropped;
 pub use edge::Edge;
 pub use enforcer::{Enforcer, Parts};
 pub use kernel::{Dropped, KernelState, KernelStatus, Removed, remove_tables};
+pub(crate) use never::ssh_ports;
 pub use never::{Configured, Entry, Reason};
 pub use orders::{
     BanRequest, BanView, Banned, COLLATERAL_MAX, Confirmed, Enforcement, EnforcementStatus, NeverBanView, Order,

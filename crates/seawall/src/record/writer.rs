@@ -273,8 +273,10 @@ impl Writer {
     /// Sees whether the date can be right, and takes up what was done before the start, once it is known when that was.
     fn follow_date(&mut self, now: Timestamp) -> Result<(), Failed> {
         let Some(connection) = self.connection.as_mut().filter(|_| self.is_read) else { return Ok(()) };
-        if !std::mem::replace(&mut self.has_taken_up, true) {
+        if !self.has_taken_up {
             self.waiting.take_up(connection, self.present.seen(), (self.step, now))?;
+            // Only now: a file that is locked is asked again.
+            self.has_taken_up = true;
         }
         self.is_date_believed = self.present.follow(self.step.to_machine(now), now);
         let problem = self.present.problem(self.step.to_machine(now));

@@ -15,7 +15,7 @@ impl OwnRules {
         for rule in rules.into_iter().take(CONFIGURED_RULES_MAX) {
             let held = match gone.iter().position(|held| is_same(&held.said, &rule)) {
                 Some(at) => gone.remove(at),
-                None => self.take_in(rule, never_ban),
+                None => self.take_in(rule, never_ban, &gone),
             };
             self.configured.push(held);
         }
@@ -26,8 +26,8 @@ impl OwnRules {
         self.gone_since(before)
     }
 
-    fn take_in(&mut self, mut rule: OwnRule, never_ban: &AddressSet) -> Held {
-        let met = self.number(&mut rule);
+    fn take_in(&mut self, mut rule: OwnRule, never_ban: &AddressSet, before: &[Held]) -> Held {
+        let met = self.number(&mut rule, before);
         let read = Self::read(&rule.text, never_ban);
         // What it is about is shown, though it is not in force.
         let shown = |_: &OwnRuleError| Self::read(&rule.text, &AddressSet::default()).unwrap_or_default();
@@ -35,9 +35,10 @@ impl OwnRules {
         Held { conditions, met, trouble: read.err(), said: rule }
     }
 
-    /// Gives it the number of its name, and says what it has met under that.
-    fn number(&mut self, rule: &mut OwnRule) -> Met {
-        let in_use: Vec<RuleId> = self.configured.iter().map(|held| held.said.id).collect();
+    /// Gives it the number of its name, and says what it has met under that. Neither those taken in so far nor those of `before`, which may
+    /// stay, lose theirs for it.
+    fn number(&mut self, rule: &mut OwnRule, before: &[Held]) -> Met {
+        let in_use: Vec<RuleId> = self.configured.iter().chain(before).map(|held| held.said.id).collect();
         let (id, met) = self.names.take(rule, &in_use);
         rule.id = id;
         met
@@ -63,7 +64,7 @@ impl OwnRules {
         let before = self.enforced();
         self.names = names;
         for mut held in std::mem::take(&mut self.configured) {
-            self.number(&mut held.said);
+            self.number(&mut held.said, &[]);
             self.configured.push(held);
         }
         self.gone_since(before)

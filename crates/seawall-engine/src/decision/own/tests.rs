@@ -148,8 +148,13 @@ fn a_name_has_its_number_for_good() {
         (begun.names().iter().count(), numbers(&begun)),
         (64, vec![CONFIGURED_FIRST + 1, CONFIGURED_FIRST + 102])
     );
+    // One that stays is in use also where it stands behind those that come.
+    for nth in 0..100 {
+        begun.configure(configured(&[&format!("y{nth}"), "b"]), &nobody, Enforce::OnExcess);
+    }
+    assert!(begun.names().iter().any(|named| (named.name.as_str(), named.id.0) == ("b", CONFIGURED_FIRST + 1)));
     begun.configure(configured(&["a"]), &nobody, Enforce::OnExcess);
-    assert_eq!(numbers(&begun), [CONFIGURED_FIRST + 103]);
+    assert_eq!(numbers(&begun), [CONFIGURED_FIRST + 203]);
 }
 
 #[test]

@@ -30,7 +30,10 @@ pub(super) fn not_banned(unbanned: &Unbanned, now: Timestamp) -> Option<String> 
         unbanned.unknown.iter().filter(|name| !is_within(name)).map(|name| escape(name.as_bytes())).collect();
     let mut lines = Vec::new();
     if !nowhere.is_empty() {
-        lines.push(format!("there is no ban of {}; `seawall bans list` shows them all", nowhere.join(", ")));
+        lines.push(format!(
+            "there is no ban of {} (`seawall bans list` shows them all); who was dropped for going on after refusals is free",
+            nowhere.join(", ")
+        ));
     }
     for Within { name, around } in &unbanned.within {
         let left = |ban: &BanView| quantity::show_duration(Duration::from_secs(ban.expires.since(now).as_secs()));
@@ -70,7 +73,7 @@ mod tests {
         let unknown = vec!["203.0.113.7".to_owned(), "x\u{1b}".to_owned()];
         let said = not_banned(&Unbanned { unknown, within, left: 3, ..Unbanned::default() }, now);
         insta::assert_snapshot!(said.expect("something to say"), @r"
-        there is no ban of x\x1b; `seawall bans list` shows them all
+        there is no ban of x\x1b (`seawall bans list` shows them all); who was dropped for going on after refusals is free
         there is no ban of 203.0.113.7 alone, which is in network-9f03ab70/28 (merged to make room, of clients beyond a limit, 4m left); `seawall bans remove network-9f03ab70/28` frees all of it
         3 more were not looked at: a panic or the end of the guard came first
         ");

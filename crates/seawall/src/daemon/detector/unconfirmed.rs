@@ -29,6 +29,8 @@ impl Detecting {
             running.own.set_end(*rule, *expires);
         }
         if !confirmed.is_empty() {
+            let rules: Vec<String> = confirmed.iter().map(|confirmed| confirmed.rule.to_string()).collect();
+            self.record.journal(Actor::Operator, Action::Confirm, rules.join(", "));
             self.own_changed(running, &[]);
         }
         // Only now: what is undone leaves everything as it was before.

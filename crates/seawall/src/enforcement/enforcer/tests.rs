@@ -1,8 +1,10 @@
 //! What orders do to the bans and the gate, on a thread's state that no thread runs and without a kernel layer.
 
+use seawall_engine::decision::client_network;
 use tokio::sync::oneshot;
 
 use super::super::orders::{BanRequest, Banned, Enforcement, UnbanRequest, Unbanned};
+use super::super::telling::Told;
 use super::*;
 use crate::config::{Config, KernelUse};
 use crate::host::clock::{Clock, wall_clock};
@@ -328,6 +330,27 @@ fn whose_bans_gave_way_to_what_is_not_confirmed_is_banned_again() {
     let mut set = full();
     set.ask(unban(&[]));
     assert_eq!(left(&mut set), (0, 0));
+}
+
+#[test]
+fn whoever_is_taken_back_is_free_at_the_workers_whatever_banned_him_last() {
+    let mut set = Set::new(100);
+    let (queue, mut told) = super::super::telling::queue();
+    set.enforcer.telling = Telling::new(vec![queue]);
+    let mut freed = |set: &mut Set, names: &[&str]| -> Vec<String> {
+        set.ask(unban(names));
+        let words = |told| match told {
+            Told::Freed(client) => client_network(client).to_string(),
+            Told::FreedAll => "all".to_owned(),
+            Told::Dropped { .. } => "dropped".to_owned(),
+        };
+        std::iter::from_fn(|| told.pop().ok()).map(words).collect()
+    };
+    // A ban of the operator's may stand where that of a rule did, and without a kernel the workers drop clients that nobody has banned.
+    set.ask(asked(&["203.0.113.7"], BanCause::Operator, 600, None));
+    assert_eq!(freed(&mut set, &["203.0.113.7", "203.0.113.8"]), ["203.0.113.8/32", "203.0.113.7/32"]);
+    assert_eq!(freed(&mut set, &[]), ["all"]);
+    assert_eq!(freed(&mut set, &["203.0.113.0/24", "nobody"]), [""; 0]);
 }
 
 #[test]

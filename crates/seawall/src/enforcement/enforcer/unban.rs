@@ -16,6 +16,9 @@ use crate::record::{Action, Actor};
 /// Of so many names that are not banned themselves it is said which networks they are banned with.
 const WITHIN_MAX: usize = 32;
 
+/// Of more names than this all clients are freed at the workers, rather than one after the other.
+const FREED_MAX: usize = 4_096;
+
 impl Enforcer {
     pub(super) fn unban(&mut self, request: &UnbanRequest, now: Timestamp) -> Unbanned {
         let UnbanRequest { names, countries, systems } = request;
@@ -33,6 +36,7 @@ impl Enforcer {
             self.unconfirmed.forget_before(|_| true);
             gone.extend(self.bans.iter().chain(self.proxied.iter()).map(|ban| ban.network));
         }
+        let mut frees_all = (names.is_empty() && !is_of_places) || names.len() > FREED_MAX;
         let labels = self.labels(now);
         for (index, name) in names.iter().enumerate() {
             // Whoever calls a panic does not wait for the end of a long list.
@@ -49,6 +53,11 @@ impl Enforcer {
             }
             if let Some(network) = network {
                 self.unconfirmed.forget(ban_network(network));
+                // Where nothing can be handed down the workers drop clients without a ban, and know them by hashes only.
+                let client = ClientAddress::new(network.addr());
+                if !frees_all && client_network(client) == ban_network(network) {
+                    self.telling.freed(Some(client), now);
+                }
             }
             unbanned.unknown.push(name.clone());
             if unbanned.within.len() < WITHIN_MAX {
@@ -57,19 +66,18 @@ impl Enforcer {
             }
         }
         let rules = self.parts.shared.rules.load_full();
-        let mut frees_all = names.is_empty() && !is_of_places && !gone.is_empty();
         for network in &gone {
             self.unconfirmed.forget(*network);
             let is_proxied = self.proxied.remove(*network).is_some();
             let here = self.bans.remove(*network);
             unbanned.removed += usize::from(here.is_some() || is_proxied);
             let client = ClientAddress::new(network.addr());
-            if is_proxied || here.as_ref().is_some_and(|ban| ban.cause.rule().is_some()) {
-                // The workers drop it as well, and would hand it down again. One network may stand for many clients.
-                frees_all |= client_network(client) != *network;
-                if !frees_all {
-                    self.telling.freed(Some(client), now);
-                }
+            // The workers may drop it as well, and would hand it down again, also where another ban took the place of that for it. One
+            // network may stand for many clients.
+            let is_one = client_network(client) == *network;
+            frees_all |= !is_one && (is_proxied || here.as_ref().is_some_and(|ban| ban.cause.rule().is_some()));
+            if is_one && !frees_all {
+                self.telling.freed(Some(client), now);
             }
             if here.is_some_and(|ban| matches!(ban.cause, BanCause::Limit | BanCause::ProxiedLimit)) {
                 // It begins anew, or its next request would be too much again.

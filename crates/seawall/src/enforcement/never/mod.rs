@@ -24,7 +24,7 @@ use sessions::Sessions;
 pub(super) use sessions::own_session;
 
 /// The ports that sshd listens on, on the machine whose root folder this is.
-pub(super) fn ssh_ports(root: &Path) -> Vec<u16> {
+pub(crate) fn ssh_ports(root: &Path) -> Vec<u16> {
     sshd::Sshd::read(root).ports
 }
 

@@ -18,6 +18,9 @@ const WAIT_MAX: Duration = Duration::from_millis(250);
 /// How long to wait at least, so that a log that is written line by line is read in more than lines.
 const PAUSE: Duration = Duration::from_millis(10);
 
+/// Events that are taken in one wait. Another file of the folder may be written without a pause; what is left wakes it again at once.
+const EVENTS_MAX: usize = 4_096;
+
 /// Waits for files and descriptors.
 pub(super) struct Wake {
     /// None when only polling is wanted, or possible.
@@ -69,7 +72,38 @@ impl Wake {
         if let Some(inotify) = &self.inotify {
             let mut buffer = [MaybeUninit::uninit(); 4096];
             let mut events = inotify::Reader::new(inotify.as_fd(), &mut buffer);
-            while events.next().is_ok() {}
+            for _ in 0..EVENTS_MAX {
+                if events.next().is_err() {
+                    break;
+                }
+            }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    #[test]
+    fn a_folder_in_which_much_is_written_keeps_nobody_waiting() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut files = ["a", "b"].map(|name| std::fs::File::create(folder.path().join(name)).expect("a file"));
+        let mut wake = Wake::new(false);
+        wake.watch(folder.path());
+        // Of one file alone events that are alike are told once.
+        for number in 0..EVENTS_MAX + 100 {
+            files[number % 2].write_all(b"x").expect("written");
+        }
+        let is_left = |wake: &Wake| {
+            let mut polled = [PollFd::new(wake.inotify.as_ref().expect("inotify"), PollFlags::IN)];
+            poll(&mut polled, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).expect("polled") > 0
+        };
+        wake.wait(&[]);
+        assert!(is_left(&wake), "all was taken in one go");
+        wake.wait(&[]);
+        assert!(!is_left(&wake));
     }
 }
