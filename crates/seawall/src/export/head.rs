@@ -69,13 +69,7 @@ pub(super) fn lines(
         }
     }
     lines.push("To make it anew every five minutes, a line of /etc/crontab:".to_owned());
-    let mut command = format!("{} --output {file}", material.command);
-    if let Some(test) = material.test.clone().or_else(|| (!system.test.is_empty()).then(|| placed(system.test))) {
-        command += &format!(" --test '{test}'");
-    }
-    if !system.reload.is_empty() {
-        command += &format!(" && {}", placed(system.reload));
-    }
+    let command = system.renewal_by(&material.command, file, material.test.as_deref());
     lines.push(format!("  */5 * * * * root {command}"));
     lines.push(String::new());
     lines.push("To use it:".to_owned());

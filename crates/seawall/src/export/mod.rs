@@ -248,7 +248,21 @@ impl System {
 
     /// The command line that writes the file of a running guard, found by these options, and takes it into use.
     pub(crate) fn renewal(&self, options: &str) -> String {
-        format!("seawall export {}{options} > {} && {}", self.name, self.file, self.reload)
+        self.renewal_by(&format!("seawall export {}{options}", self.name), self.file, None)
+    }
+
+    /// The same by this command, for the file there; with another test than the system's own.
+    fn renewal_by(&self, command: &str, file: &str, test: Option<&str>) -> String {
+        // What is said of the file where it is by default holds of it where it is.
+        let placed = |text: &str| text.replace(self.file, file);
+        let mut line = format!("{command} --output {file}");
+        if let Some(test) = test.map(str::to_owned).or_else(|| (!self.test.is_empty()).then(|| placed(self.test))) {
+            line += &format!(" --test '{test}'");
+        }
+        if !self.reload.is_empty() {
+            line += &format!(" && {}", placed(self.reload));
+        }
+        line
     }
 
     const fn expires(&self) -> bool {

@@ -174,7 +174,8 @@ mod tests {
         way_out.map(|way_out| way_out.commands).unwrap_or_default()
     }
 
-    const EXPORT: &str = "seawall export nginx > /etc/nginx/conf.d/seawall.conf && nginx -t -q && nginx -s reload";
+    const EXPORT: &str =
+        "seawall export nginx --output /etc/nginx/conf.d/seawall.conf --test 'nginx -t -q' && nginx -s reload";
     const REFUSE: Action = Action::Refuse { status: 403 };
     const THROTTLE: Action = Action::Throttle { rate: 1.0 };
     const LOG: &str = "/var/log/nginx/access.log";
@@ -209,7 +210,7 @@ mod tests {
         harmful[0].evidence.collateral = 0.02;
         assert_eq!(commands(&harmful, false, LOG), [""; 0], "`rules add` would refuse it");
         let apache = commands(&found("user-agent = \"x\""), false, "/var/log/apache2/access.log");
-        assert!(apache.last().is_some_and(|command| command.starts_with("seawall export apache > /etc/apache2/")));
+        assert!(apache.last().is_some_and(|command| command.starts_with("seawall export apache --output /etc/apache2/")));
         assert_eq!(word("/srv/a b"), "'/srv/a b'");
     }
 }
