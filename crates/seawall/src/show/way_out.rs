@@ -210,7 +210,9 @@ mod tests {
         harmful[0].evidence.collateral = 0.02;
         assert_eq!(commands(&harmful, false, LOG), [""; 0], "`rules add` would refuse it");
         let apache = commands(&found("user-agent = \"x\""), false, "/var/log/apache2/access.log");
-        assert!(apache.last().is_some_and(|command| command.starts_with("seawall export apache --output /etc/apache2/")));
+        assert!(
+            apache.last().is_some_and(|command| command.starts_with("seawall export apache --output /etc/apache2/"))
+        );
         assert_eq!(word("/srv/a b"), "'/srv/a b'");
     }
 }

@@ -151,7 +151,8 @@ fn it_is_over_once_the_proxy_is_trusted_or_clients_come_by_themselves() {
 fn few_requests_a_short_while_and_visitors_of_the_same_network_are_no_alarm() {
     let claim = Some(Claim::XForwardedFor);
     for place in [Place::InLine, Place::Log] {
-        let seldom = |second: u64| if second.is_multiple_of(2) { through("127.0.0.1", claim, 3)(second) } else { Vec::new() };
+        let seldom =
+            |second: u64| if second.is_multiple_of(2) { through("127.0.0.1", claim, 3)(second) } else { Vec::new() };
         assert_eq!(Watched::new(place).run(600, seldom), [], "90 a minute");
         assert_eq!(Watched::new(place).run(25, through("127.0.0.1", claim, 500)), [], "less than half a minute");
         assert_eq!(
@@ -248,8 +249,9 @@ fn a_flood_whose_headers_are_made_up_is_no_proxy() {
         assert_eq!(Watched::new(Place::InLine).run(300, botnet), []);
     }
     // Of one network, half of it without the header, or with one client in all of it.
-    let half =
-        |second: u64| vec![("203.0.113.9".to_owned(), claim(second).filter(|_| second.is_multiple_of(2)), String::new()); 50];
+    let half = |second: u64| {
+        vec![("203.0.113.9".to_owned(), claim(second).filter(|_| second.is_multiple_of(2)), String::new()); 50]
+    };
     assert_eq!(Watched::new(Place::InLine).run(300, half), []);
     let one = |_| vec![("203.0.113.9".to_owned(), claim(1), String::new()); 50];
     assert_eq!(Watched::new(Place::InLine).run(300, one), []);

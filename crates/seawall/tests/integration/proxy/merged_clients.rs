@@ -49,7 +49,8 @@ fn clients_that_come_through_a_proxy_that_is_not_trusted_are_an_alarm_until_it_i
 
     let config = fs::read_to_string(guard.config_path()).expect("a configuration");
     fs::write(guard.config_path(), format!("{config}\n[trust]\nproxies = [\"127.0.0.1\"]\n")).expect("written");
-    assert_eq!(text(&guard.command(&["reload"]).stdout), "The configuration was read again.\n");
+    let reloaded = guard.command(&["reload"]);
+    assert!(reloaded.status.success(), "{reloaded:?}");
     eventually("its end", || merged().is_null());
     assert!(guard.status()["events"].to_string().contains("clients-apart"));
 }

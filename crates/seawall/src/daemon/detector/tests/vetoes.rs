@@ -111,8 +111,5 @@ fn one_that_is_lifted_is_found_anew_under_another_number() {
     assert_eq!(lifted.blocking_recv().expect("an answer").map(|veto| veto.rule.id), Some(rule.id));
     guard.run(5, flooded);
     let found = found(&guard);
-    assert!(
-        !found.is_empty() && found.iter().all(|(id, stage)| *id > rule.id && *stage != Stage::Vetoed),
-        "{found:?}"
-    );
+    assert!(!found.is_empty() && found.iter().all(|(id, stage)| *id > rule.id && *stage != Stage::Vetoed), "{found:?}");
 }
