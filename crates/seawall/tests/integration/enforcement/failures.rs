@@ -110,7 +110,7 @@ fn a_table_of_before_that_the_next_guard_cannot_use_is_removed_or_told() {
         let origin = Origin::echoing();
         let setup = |kernel: &str| Setup::to(&origin.url()).kernel(kernel).sections(SECTIONS);
         let mut first = setup("").start();
-        let kill = |guard: &mut crate::support::guard::Guard| {
+        let kill = |guard: &mut Guard| {
             ban(guard, &[CLIENT, "--for", "1h"]);
             eventually("it is in the kernel", || nft(&["list", "ruleset"]).contains(CLIENT));
             guard.signal(rustix::process::Signal::KILL);
