@@ -308,3 +308,49 @@ fn when_nothing_is_to_be_enforced_nothing_is() {
     assert_ne!(ladder.generation(), generation);
     assert_eq!(ladder.status()[0].stage, Stage::Proposed);
 }
+
+#[test]
+fn one_that_is_no_longer_found_makes_room_for_the_next() {
+    let mut ladder = Ladder::default();
+    let waves: Vec<Finding> = (0..RULES_PER_INCIDENT_MAX).map(|number| finding(&format!("wave {number}"))).collect();
+    ladder.take(at(0), 1, waves.clone(), Permit::Refuse);
+    // While all are found there is no room.
+    assert!(ladder.take(at(1000), 1, [waves.clone(), vec![finding("next")]].concat(), Permit::Refuse).is_empty());
+    for id in 1..=RULES_PER_INCIDENT_MAX as u32 {
+        ladder.count(at(9000), &met(id, if id == 3 { 2 } else { 50 }));
+    }
+    let events = ladder.take(at(9000), 1, vec![finding("next")], Permit::Refuse);
+    let kinds: Vec<EventKind> = events.iter().map(|event| event.kind).collect();
+    assert_eq!(kinds, [EventKind::RuleRetired, EventKind::RuleShadowed]);
+    assert!(events[0].text.contains("another explains more: user-agent = \"wave 2\""), "{}", events[0].text);
+}
+
+#[test]
+fn a_crowd_has_no_rule_but_that_of_a_sender_of_whom_there_was_nobody() {
+    for (has_foreign_mark, is_let_go) in [(false, true), (true, false)] {
+        let mut ladder = Ladder::default();
+        let found = Finding { has_foreign_mark, ..finding("bad") };
+        run(&mut ladder, 0..5000, Some(&found), Permit::Refuse);
+        assert!(ladder.is_enforcing());
+        let event = ladder.spare(at(5000), &found.conditions);
+        assert_eq!(event.map(|event| event.kind), is_let_go.then_some(EventKind::RuleRetired));
+        assert_eq!(ladder.is_enforcing(), !is_let_go);
+    }
+}
+
+#[test]
+fn what_was_let_go_long_ago_is_not_armed_without_being_asked_about() {
+    for (has_foreign_mark, age) in [(false, ARMED_AGAIN), (true, ARMED_AGAIN_BY_MARK)] {
+        let mut ladder = Ladder::default();
+        let found = Finding { has_foreign_mark, ..finding("bad") };
+        run(&mut ladder, 0..5000, Some(&found), Permit::Refuse);
+        run(&mut ladder, 5000..400_000, None, Permit::Refuse);
+        assert_eq!(ladder.status()[0].stage, Stage::Retired);
+        let ready = |after: Duration| ladder.ready(at(400_000) + after).count();
+        assert_eq!((ready(Duration::ZERO), ready(age)), (1, 0));
+        // What the search finds is asked anew whether it is people.
+        let crowd = Finding { cleared: false, ..found };
+        let events = ladder.take(at(400_000), 2, vec![crowd], Permit::Refuse);
+        assert_eq!(events.iter().map(|event| event.kind).collect::<Vec<_>>(), [EventKind::RuleShadowed]);
+    }
+}
