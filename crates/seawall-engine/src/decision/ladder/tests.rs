@@ -315,7 +315,7 @@ fn one_that_is_no_longer_found_makes_room_for_the_next() {
     let waves: Vec<Finding> = (0..RULES_PER_INCIDENT_MAX).map(|number| finding(&format!("wave {number}"))).collect();
     ladder.take(at(0), 1, waves.clone(), Permit::Refuse);
     // While all are found there is no room.
-    assert!(ladder.take(at(1000), 1, [waves.clone(), vec![finding("next")]].concat(), Permit::Refuse).is_empty());
+    assert!(ladder.take(at(1000), 1, [waves, vec![finding("next")]].concat(), Permit::Refuse).is_empty());
     for id in 1..=RULES_PER_INCIDENT_MAX as u32 {
         ladder.count(at(9000), &met(id, if id == 3 { 2 } else { 50 }));
     }
