@@ -51,7 +51,9 @@ impl WayOut {
         let server = server(sensors);
         let system = system(server.name)?;
         let option = state_option(state_directory);
-        let found = |rule: &&RuleStatus| rule.incident == open.id && rule.stage != Stage::Retired;
+        // What the operator took back is not to be proposed to him.
+        let stands = |stage: Stage| !matches!(stage, Stage::Retired | Stage::Vetoed);
+        let found = |rule: &&RuleStatus| rule.incident == open.id && stands(rule.stage);
         // What is in force for another reason is written as well, but is no answer to this flood.
         let is_answer = |rule: &&RuleStatus| {
             found(rule) || detection.rules.iter().filter(found).any(|found| found.text == rule.text)
@@ -194,6 +196,7 @@ mod tests {
             let said = rule(10_001, 0, flood, Stage::Enforced, REFUSE);
             assert_eq!(commands(&[said, found], false, LOG), [EXPORT]);
         }
+        assert_eq!(commands(&[rule(3, 1, flood, Stage::Vetoed, REFUSE)], false, LOG), [""; 0], "it was taken back");
         let other = rule(10_001, 0, "path = \"/x\"", Stage::Enforced, REFUSE);
         assert_eq!(commands(&[other], false, LOG), [""; 0], "it is no answer to this flood");
     }
