@@ -124,7 +124,7 @@ fn a_flood_in_a_followed_log_is_found() {
     assert!(!shown.contains("203.0.113."), "{shown}");
     // Nothing is said to be done that only the server can do, and how it does it is.
     let state = guard.folder().join("state");
-    let export = format!("seawall export nginx --state {} > /etc/nginx/conf.d/", state.display());
+    let export = format!("seawall export nginx --state {} --output /etc/nginx/conf.d/", state.display());
     assert!(shown.contains("\nto end it   seawall ") && shown.contains(&export), "{shown}");
     assert!(shown.contains("rules would refuse ") && shown.contains(" until "), "{shown}");
     assert!(!["refuses", "throttles", "lets "].iter().any(|word| shown.contains(word)), "{shown}");
