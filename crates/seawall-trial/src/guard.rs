@@ -68,20 +68,9 @@ impl Guard {
             counts.insert(rule, count);
         });
         let traffic = |rule: &Rule| {
-            let count = counts.get(&rule.id).copied().unwrap_or_default();
-            RuleTraffic {
-                rule: rule.id,
-                matched: count.matched,
-                votes: count.votes,
-                refused: count.refused,
-                refused_again: count.refused_again,
-                canaries: count.canaries,
-                matched_known: count.matched_known,
-                known_clients: count.known_clients,
-                known,
-                spared: count.spared,
-                closed: count.closed,
-            }
+            let mut traffic = RuleTraffic { known, ..RuleTraffic::none(rule.id) };
+            counts.get(&rule.id).inspect(|count| count.add_to(&mut traffic));
+            traffic
         };
         let rule_traffic = if self.has_gate { self.rules.iter().map(traffic).collect() } else { Vec::new() };
         let events = self.detector.tick(now, &Surroundings { pressure, rule_traffic });

@@ -59,6 +59,11 @@ const PATIENCE: Duration = Duration::from_secs(WINDOW_SECONDS);
 /// up to this: while a rule is in force nothing is learnt of what is normal.
 const PATIENCE_MAX: Duration = Duration::from_secs(480);
 
+/// A rule without the mark of a sender who is nobody else is put in force again without being asked about anew for so long after it was
+/// let go, one with it for longer: what it names may since be what people ask for.
+const ARMED_AGAIN: Duration = Duration::from_secs(600);
+const ARMED_AGAIN_BY_MARK: Duration = Duration::from_secs(86_400);
+
 /// A throttle lets this many times the normal amount through,
 const THROTTLE_FACTOR: f64 = 1.2;
 
@@ -192,6 +197,7 @@ impl Held {
             canaries: self.met.canaries,
             spared: self.met.spared,
             closed: self.met.closed,
+            refused_by_server: self.met.refused_by_server,
             collateral_actual: self.met.known_share(),
         }
     }
@@ -352,9 +358,20 @@ impl Held {
         self.stepped = now;
         self.expires = None;
         self.met.forget_most();
-        self.reason = format!("retired: {why}, and armed again at once if the flood returns");
+        let length = if self.has_foreign_mark { "a day" } else { "ten minutes" };
+        let again = if self.cleared {
+            format!("armed again at once if the flood returns within {length}")
+        } else {
+            "in force again only once it is found again and is no crowd".to_owned()
+        };
+        self.reason = format!("retired: {why}, and {again}");
         let text = format!("{} retired, {why}: {}", self.rule.id, self.rule);
         Event { at: now, kind: EventKind::RuleRetired, text }
+    }
+
+    /// For how long after it was let go it is put in force again without a search.
+    pub(super) const fn armed_again(&self) -> Duration {
+        if self.has_foreign_mark { ARMED_AGAIN_BY_MARK } else { ARMED_AGAIN }
     }
 
     fn step(&mut self, now: Timestamp, action: Action, kind: EventKind, why: &str) -> Event {

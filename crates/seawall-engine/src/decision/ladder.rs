@@ -29,11 +29,6 @@ const BARRED_MAX: usize = 32;
 /// Rules explain a flood together when they explain this share of it.
 const EXPLAINED_SHARE: f32 = 0.8;
 
-/// A rule without the mark of a sender who is nobody else is put in force again without being asked about anew for so long after it was
-/// let go, one with it for longer: what it names may since be what people ask for.
-const ARMED_AGAIN: Duration = Duration::from_secs(600);
-const ARMED_AGAIN_BY_MARK: Duration = Duration::from_secs(86_400);
-
 /// A proposal is shown this long after it was last found.
 const PROPOSAL_LIFE: Duration = Duration::from_secs(60);
 
@@ -289,11 +284,7 @@ impl Ladder {
     /// The retired rules that may be put in force again without a search.
     pub(crate) fn ready(&self, now: Timestamp) -> impl Iterator<Item = RuleId> {
         let retired = self.rules.iter().filter(|held| held.rule.stage == Stage::Retired);
-        let is_fresh = move |held: &&Held| {
-            let age = if held.has_foreign_mark { ARMED_AGAIN_BY_MARK } else { ARMED_AGAIN };
-            now.since(held.stepped) <= age
-        };
-        retired.filter(is_fresh).map(|held| held.rule.id)
+        retired.filter(move |held| now.since(held.stepped) <= held.armed_again()).map(|held| held.rule.id)
     }
 
     /// Puts a retired rule in force at once, or proposes it again, for this incident; not beyond the most that there may be.

@@ -124,6 +124,7 @@ struct Met {
     votes: u64,
     refused: u64,
     closed: u64,
+    refused_by_server: u64,
 }
 
 impl OwnRules {
@@ -240,6 +241,7 @@ impl OwnRules {
             held.met.votes += traffic.votes;
             held.met.refused += traffic.refused;
             held.met.closed += traffic.closed;
+            held.met.refused_by_server += traffic.refused_by_server;
         }
     }
 
@@ -279,6 +281,7 @@ impl OwnRules {
                 canaries: 0,
                 spared: 0,
                 closed: held.met.closed,
+                refused_by_server: held.met.refused_by_server,
                 collateral_actual: None,
             }
         };

@@ -246,6 +246,9 @@ pub struct RuleStatus {
     /// Connections closed unread, of clients that go on although it refuses them.
     #[serde(default)]
     pub closed: u64,
+    /// Of a guard beside a server: requests that it matched and that the server had refused.
+    #[serde(default)]
+    pub refused_by_server: u64,
     /// The share of known good clients' requests that it matched since it was made, 0 to 1, where counted.
     pub collateral_actual: Option<f32>,
 }

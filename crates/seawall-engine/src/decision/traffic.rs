@@ -32,6 +32,7 @@ pub(crate) struct Met {
     pub(crate) canaries: u64,
     pub(crate) spared: u64,
     pub(crate) closed: u64,
+    pub(crate) refused_by_server: u64,
     pub(crate) matched_known: u64,
     pub(crate) known_clients: u64,
     pub(crate) known: u64,
@@ -57,6 +58,7 @@ impl Default for Met {
             canaries: 0,
             spared: 0,
             closed: 0,
+            refused_by_server: 0,
             matched_known: 0,
             known_clients: 0,
             known: 0,
@@ -73,6 +75,7 @@ impl Met {
         self.canaries = self.canaries.saturating_add(traffic.canaries);
         self.spared = self.spared.saturating_add(traffic.spared);
         self.closed = self.closed.saturating_add(traffic.closed);
+        self.refused_by_server = self.refused_by_server.saturating_add(traffic.refused_by_server);
         self.matched_known = self.matched_known.saturating_add(traffic.matched_known);
         self.known_clients = self.known_clients.saturating_add(traffic.known_clients);
         self.known = self.known.saturating_add(traffic.known);

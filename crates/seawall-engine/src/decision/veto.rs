@@ -218,6 +218,7 @@ mod tests {
             canaries: 0,
             spared: 0,
             closed: 0,
+            refused_by_server: 0,
             collateral_actual: None,
         }
     }

@@ -106,6 +106,8 @@ pub struct RuleTraffic {
     pub spared: u64,
     /// Connections closed unread, of clients that go on although it refuses them.
     pub closed: u64,
+    /// Requests that it matched and that the server beside which the guard is had refused.
+    pub refused_by_server: u64,
 }
 
 impl RuleTraffic {
@@ -123,6 +125,7 @@ impl RuleTraffic {
             known: 0,
             spared: 0,
             closed: 0,
+            refused_by_server: 0,
         }
     }
 }

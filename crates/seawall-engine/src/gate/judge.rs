@@ -14,6 +14,7 @@ use super::rules::{CompiledRule, LIMITS_MAX, RULES_MAX, RuleSet, THROTTLED_STATU
 use super::voters::Voters;
 use crate::address::ClientAddress;
 use crate::decision::{Action, RuleId};
+use crate::detection::RuleTraffic;
 use crate::observation::{ClientHistory, Request, static_file};
 use crate::units::Timestamp;
 
@@ -43,6 +44,8 @@ pub enum Judgement {
 pub struct Judged {
     /// What is to be done with it.
     pub judgement: Judgement,
+    /// The first rule in force that it matches, whether it acts on it or not.
+    pub in_force: Option<RuleId>,
     /// What was known of the client.
     pub history: ClientHistory,
     /// What is to be handed to [`Gate::answered`] once the site has answered.
@@ -72,6 +75,24 @@ pub struct RuleCount {
     pub spared: u64,
     /// Connections that were closed unread, of clients that go on although it refuses them.
     pub closed: u64,
+    /// Requests that it matched and that the server beside which this is had refused.
+    pub refused_by_server: u64,
+}
+
+impl RuleCount {
+    /// Adds it to what detection is told of the rule.
+    pub const fn add_to(&self, traffic: &mut RuleTraffic) {
+        traffic.matched += self.matched;
+        traffic.votes += self.votes;
+        traffic.refused += self.refused;
+        traffic.refused_again += self.refused_again;
+        traffic.canaries += self.canaries;
+        traffic.matched_known += self.matched_known;
+        traffic.known_clients += self.known_clients;
+        traffic.spared += self.spared;
+        traffic.closed += self.closed;
+        traffic.refused_by_server += self.refused_by_server;
+    }
 }
 
 /// The rule in force that decides on a request.
@@ -80,7 +101,7 @@ enum Acting {
     /// The one of this number acts.
     Rule(usize),
     /// It does not, for the good name of the client.
-    Sparing,
+    Sparing(usize),
 }
 
 /// Where a judge is.
@@ -254,6 +275,13 @@ impl Gate {
         self.clients.told_to_wait(slot, now);
     }
 
+    /// Beside the traffic: counts that the server refused what this rule matches.
+    pub fn refused_by_server(&mut self, rule: RuleId) {
+        if let Some(index) = self.rules.rules.iter().position(|present| present.id == rule) {
+            self.counts[index].refused_by_server += 1;
+        }
+    }
+
     /// Hands what each rule has done since the last time to `count`, and returns how many requests came from clients that are known
     /// good, one of each in a minute.
     pub fn take_counts(&mut self, mut count: impl FnMut(RuleId, RuleCount)) -> u64 {
@@ -295,7 +323,17 @@ impl Gate {
                 self.clients.posted_to_static(slot, now);
             }
         }
-        Judged { judgement, history: known.history, awaited: limited.awaited, offence: limited.offence }
+        let in_force = acting.and_then(|acting| {
+            let (Acting::Rule(index) | Acting::Sparing(index)) = acting;
+            self.rules.rules.get(index)
+        });
+        Judged {
+            judgement,
+            in_force: in_force.map(|rule| rule.id),
+            history: known.history,
+            awaited: limited.awaited,
+            offence: limited.offence,
+        }
     }
 
     /// Notes for a client what became of its request.
@@ -309,7 +347,7 @@ impl Gate {
     ) {
         match (judgement, acting) {
             (Judgement::Pass, None) => self.clients.served(slot, now),
-            (Judgement::Pass, Some(Acting::Sparing)) => self.clients.spared(slot, now),
+            (Judgement::Pass, Some(Acting::Sparing(_))) => self.clients.spared(slot, now),
             // What a rule in force lets pass is no page served to a visitor: it stands for all that it holds back.
             (Judgement::Pass, Some(Acting::Rule(_))) => {}
             _ if self.place != Place::InLine => self.note_beside(slot, judgement, known, now),
@@ -377,7 +415,7 @@ impl Gate {
             }
             if rule.enforced && acting.is_none() {
                 if known.is_exempt && self.spares(index, now) {
-                    acting = Some(Acting::Sparing);
+                    acting = Some(Acting::Sparing(index));
                 } else {
                     acting = Some(Acting::Rule(index));
                     judgement = self.act(index, rule, now);
@@ -620,6 +658,27 @@ mod tests {
         assert_eq!(dropped(refuse, false, 0), None, "nothing could drop it");
         assert_eq!(dropped(Action::Throttle { rate: 0.1 }, true, 0), None, "it is only slowed down");
         assert_eq!(dropped(refuse, true, 10), None, "it was a visitor for hours");
+    }
+
+    #[test]
+    fn the_rule_in_force_is_named_whatever_comes_of_it() {
+        let throttle = Action::Throttle { rate: 1.0 };
+        let cases = [
+            (Action::Refuse { status: 403 }, Stage::Enforced, 1, Some(RuleId(1))),
+            (Action::Drop, Stage::Enforced, 0, Some(RuleId(1))),
+            (throttle, Stage::Enforced, 0, Some(RuleId(1))),
+            (throttle, Stage::Shadow, 0, None),
+        ];
+        for (action, stage, canary_interval, in_force) in cases {
+            let mut gate = gate(&[rule(1, action, stage, canary_interval)], &[], AddressSet::default()).beside();
+            assert_eq!(gate.judge(&UNWANTED, client(1), START).in_force, in_force);
+            assert_eq!(gate.judge(&Request { user_agent: None, ..UNWANTED }, client(1), START).in_force, None);
+            gate.refused_by_server(RuleId(1));
+            gate.refused_by_server(RuleId(2));
+            let mut counted = Vec::new();
+            gate.take_counts(|rule, count| counted.push((rule, count.refused_by_server)));
+            assert_eq!(counted, [(RuleId(1), 1)]);
+        }
     }
 
     #[test]

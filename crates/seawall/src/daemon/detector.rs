@@ -24,6 +24,7 @@ use seawall_engine::observation::Outcome;
 use seawall_engine::silence::{Reading, RuleReading};
 use seawall_engine::units::Timestamp;
 
+use super::carried_out::CarriedOut;
 use super::intake::Intake;
 use super::merged_clients::MergedClients;
 use super::rule_silences::{RuleSilences, Said};
@@ -104,6 +105,7 @@ struct Running {
     silences: Silences,
     rule_silences: RuleSilences,
     merged_clients: MergedClients,
+    carried_out: CarriedOut,
     rollup: Rollup,
     own: OwnRules,
     /// Whether the operator's rules of before are among them. Until then none is kept, or those of before would be lost.
@@ -174,6 +176,7 @@ impl Detecting {
             silences: Silences::default(),
             rule_silences: RuleSilences::default(),
             merged_clients: MergedClients::default(),
+            carried_out: CarriedOut::default(),
             rollup: Rollup::start(start),
             own: OwnRules::default(),
             are_own_complete: false,
@@ -235,7 +238,7 @@ impl Detecting {
             let totals = self.totals();
             let limits = self.limits(&mut running, &totals);
             self.keep_vetoes(&mut running);
-            self.publish_snapshot(&running, self.shared.clock.now(), totals, limits);
+            self.publish_snapshot(&mut running, self.shared.clock.now(), totals, limits);
         }
         self.save(&running.detector);
     }
@@ -387,17 +390,7 @@ impl Detecting {
         let counts = std::mem::take(&mut *self.shared.counts());
         let entry = |rule: RuleId| {
             let mut entry = RuleTraffic { known: counts.known, ..RuleTraffic::none(rule) };
-            for (_, count) in counts.rules.iter().filter(|(counted, _)| *counted == rule) {
-                entry.matched += count.matched;
-                entry.votes += count.votes;
-                entry.refused += count.refused;
-                entry.refused_again += count.refused_again;
-                entry.canaries += count.canaries;
-                entry.matched_known += count.matched_known;
-                entry.known_clients += count.known_clients;
-                entry.spared += count.spared;
-                entry.closed += count.closed;
-            }
+            counts.rules.iter().filter(|(counted, _)| *counted == rule).for_each(|(_, count)| count.add_to(&mut entry));
             entry
         };
         let rules = running.detector.rules().into_iter().chain(running.own.for_gate());
@@ -458,7 +451,7 @@ impl Detecting {
         }
     }
 
-    fn publish_snapshot(&self, running: &Running, now: Timestamp, totals: TrafficTotals, limits: Limits) {
+    fn publish_snapshot(&self, running: &mut Running, now: Timestamp, totals: TrafficTotals, limits: Limits) {
         let mut detection = running.detector.status(running.at);
         detection.rules.splice(0..0, running.own.status());
         if running.is_panicked {
@@ -478,6 +471,8 @@ impl Detecting {
         let beside = self.intake.is_beside();
         // And nothing but it can refuse anything.
         let is_sought = beside && !running.is_panicked;
+        let server_refuses = running.carried_out.look(now, &detection) && is_sought;
+        let is_sought = is_sought && !server_refuses;
         let way_out = if is_sought { WayOut::of(&detection, &sensors, self.state.path()) } else { None };
         let sites = settings.sites().filter(|_| !beside);
         let sites = sites.map(|(name, destination)| SiteStatus::new(name, destination, health)).collect();
@@ -510,6 +505,7 @@ impl Detecting {
             record: self.record.status(),
             detection,
             way_out,
+            server_refuses,
             silent_rules: running.rule_silences.alarms(),
             merged_clients: running.merged_clients.alarm().cloned(),
             rules_not_in_force: own::not_in_force(&running.own),

@@ -4,6 +4,7 @@
 //! waits for signals and serves the control socket ([`control`]) and the status page ([`crate::show::web`]). Nothing that
 //! the main thread does can hold up a request.
 
+mod carried_out;
 mod control;
 mod detector;
 mod enforcing;

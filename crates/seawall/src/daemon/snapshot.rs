@@ -63,6 +63,9 @@ pub struct Snapshot {
     /// What to type so that the server refuses what was found; beside a server, while an incident is open.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub way_out: Option<WayOut>,
+    /// Beside a server, while an incident is open: whether the server refuses nearly all that was found, as it was told to.
+    #[serde(default)]
+    pub server_refuses: bool,
     /// The limits that each client has for itself.
     #[serde(default)]
     pub client_limits: Vec<LimitStatus>,
@@ -114,9 +117,9 @@ pub struct Rates {
     pub requests: f64,
     /// Answered by the site.
     pub served: f64,
-    /// Refused or dropped by a rule.
+    /// Refused or dropped by a rule; beside a server, refused by that of what a rule in force matches.
     pub refused: f64,
-    /// Beside a server: that rules would have refused or dropped.
+    /// Beside a server: that rules would have refused or dropped and the server has not.
     #[serde(default)]
     pub would_refuse: f64,
     /// For hosts that are none of ours.

@@ -51,17 +51,11 @@ impl WayOut {
         let server = server(sensors);
         let system = system(server.name)?;
         let option = state_option(state_directory);
-        // What the operator took back is not to be proposed to him.
-        let stands = |stage: Stage| !matches!(stage, Stage::Retired | Stage::Vetoed);
-        let found = |rule: &&RuleStatus| rule.incident == open.id && stands(rule.stage);
-        // What is in force for another reason is written as well, but is no answer to this flood.
-        let is_answer = |rule: &&RuleStatus| {
-            found(rule) || detection.rules.iter().filter(found).any(|found| found.text == rule.text)
-        };
-        let is_said = detection.rules.iter().filter(is_answer).any(|rule| is_written(rule, system));
+        let is_said = answers(detection).any(|rule| is_written(rule, system));
         let mut commands = Vec::new();
         if !is_said {
-            let to_say = detection.rules.iter().filter(found).filter(|rule| can_be_said(rule, system, detection.cold));
+            let found = detection.rules.iter().filter(|rule| is_found(rule, open.id));
+            let to_say = found.filter(|rule| can_be_said(rule, system, detection.cold));
             // While little is known nobody can tell what a rule hits, so it has to be meant.
             let anyway = if detection.cold { " --anyway" } else { "" };
             let add = |rule: &RuleStatus| format!("seawall rules add {}{anyway}{option}", quoted(&rule.text));
@@ -73,6 +67,20 @@ impl WayOut {
         commands.push(system.renewal(&option));
         Some(Self { commands, once: server.once.to_owned() })
     }
+}
+
+/// Whether a rule was found of this incident. What the operator took back is not to be proposed to him.
+fn is_found(rule: &RuleStatus, incident: u32) -> bool {
+    rule.incident == incident && !matches!(rule.stage, Stage::Retired | Stage::Vetoed)
+}
+
+/// The rules that answer to the open incident: what was found of it, and what people have said of the same. What is in force for another
+/// reason is written as well, but is no answer to this flood.
+pub(crate) fn answers(detection: &Status) -> impl Iterator<Item = &RuleStatus> {
+    let open = detection.incidents.iter().find(|incident| incident.closed.is_none());
+    let found = move |rule: &&RuleStatus| open.is_some_and(|open| is_found(rule, open.id));
+    let is_same = move |rule: &&RuleStatus| detection.rules.iter().filter(found).any(|found| found.text == rule.text);
+    detection.rules.iter().filter(move |rule| found(rule) || is_same(rule))
 }
 
 /// Whether the file of a system has this rule.
@@ -149,6 +157,7 @@ mod tests {
             canaries: 0,
             spared: 0,
             closed: 0,
+            refused_by_server: 0,
             collateral_actual: None,
         }
     }

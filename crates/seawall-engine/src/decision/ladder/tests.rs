@@ -335,17 +335,21 @@ fn a_crowd_has_no_rule_but_that_of_a_sender_of_whom_there_was_nobody() {
         let event = ladder.spare(at(5000), &found.conditions);
         assert_eq!(event.map(|event| event.kind), is_let_go.then_some(EventKind::RuleRetired));
         assert_eq!(ladder.is_enforcing(), !is_let_go);
+        assert_eq!(ladder.status()[0].reason.ends_with("once it is found again and is no crowd"), is_let_go);
     }
 }
 
 #[test]
 fn what_was_let_go_long_ago_is_not_armed_without_being_asked_about() {
-    for (has_foreign_mark, age) in [(false, ARMED_AGAIN), (true, ARMED_AGAIN_BY_MARK)] {
+    for (has_foreign_mark, seconds, said) in [(false, 600, "ten minutes"), (true, 86_400, "a day")] {
+        let age = Duration::from_secs(seconds);
         let mut ladder = Ladder::default();
         let found = Finding { has_foreign_mark, ..finding("bad") };
         run(&mut ladder, 0..5000, Some(&found), Permit::Refuse);
         run(&mut ladder, 5000..400_000, None, Permit::Refuse);
-        assert_eq!(ladder.status()[0].stage, Stage::Retired);
+        let status = &ladder.status()[0];
+        assert_eq!(status.stage, Stage::Retired);
+        assert!(status.reason.ends_with(&format!("if the flood returns within {said}")), "{}", status.reason);
         let ready = |after: Duration| ladder.ready(at(400_000) + after).count();
         assert_eq!((ready(Duration::ZERO), ready(age)), (1, 0));
         // What the search finds is asked anew whether it is people.

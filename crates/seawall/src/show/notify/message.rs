@@ -298,6 +298,7 @@ mod tests {
             canaries: 10,
             spared: 0,
             closed: 0,
+            refused_by_server: 0,
             collateral_actual: None,
         }
     }

@@ -96,6 +96,9 @@ pub fn render(snapshot: &Snapshot, width: usize) -> String {
     let wrapped = |lines: &[String]| -> Vec<String> { lines.iter().flat_map(|line| wrap(line, width)).collect() };
     let mut screen = wrapped(&lines);
     screen.extend(snapshot.way_out.iter().flat_map(way_out));
+    if snapshot.server_refuses {
+        screen.extend(wrap(SERVER_REFUSES, width));
+    }
     lines = vec![String::new()];
     lines.extend(traffic(snapshot, standing));
     lines.extend(sites(&snapshot.sites));
@@ -178,6 +181,9 @@ pub fn render(snapshot: &Snapshot, width: usize) -> String {
     text
 }
 
+/// That it has been done.
+const SERVER_REFUSES: &str = "held        your server refuses what was found. Leave it so: while it comes, the incident is open and the rules stay";
+
 /// How the flood ends. A shell goes on after `&&` at the end of a line, so that both can be pasted.
 fn way_out(way_out: &WayOut) -> Vec<String> {
     let commands = way_out.commands.iter().flat_map(|command| match command.split_once(" && ") {
@@ -196,12 +202,12 @@ fn traffic(snapshot: &Snapshot, standing: Standing) -> Vec<String> {
         // What became of it is the server's doing, and there are no connections to tell of.
         return vec![
             format!(
-                "requests/s  {:>9.1}   served {:.1}  failed {:.1}  rules would refuse {:.1}",
-                rates.requests, rates.served, rates.failed, rates.would_refuse
+                "requests/s  {:>9.1}   served {:.1}  refused by the server {:.1}  failed {:.1}  rules would refuse {:.1}",
+                rates.requests, rates.served, rates.refused, rates.failed, rates.would_refuse
             ),
             format!(
-                "since start {:>9}   served {}  failed {}  rules would refuse {}",
-                traffic.requests, traffic.served, traffic.failed, traffic.would_refuse
+                "since start {:>9}   served {}  refused by the server {}  failed {}  rules would refuse {}",
+                traffic.requests, traffic.served, traffic.refused_rule, traffic.failed, traffic.would_refuse
             ),
         ];
     }
@@ -283,8 +289,23 @@ mod tests {
                 String::new(),
             ];
             assert_eq!(lines[1..6], way, "{text}");
-            assert!(text.contains("rules would refuse 38.5\n") && !text.contains("  refused "), "{text}");
+            assert!(text.contains("rules would refuse 38.5\n") && !text.contains("  refused 0"), "{text}");
         }
+    }
+
+    #[test]
+    fn beside_a_server_that_refuses_what_was_found_it_is_said_that_nothing_is_left_to_do() {
+        let rates = crate::daemon::Rates { requests: 42.0, refused: 40.0, served: 2.0, ..Default::default() };
+        let snapshot = Snapshot { beside: true, server_refuses: true, rates, ..Snapshot::default() };
+        let text = render(&snapshot, 120);
+        assert!(
+            text.contains("\nheld        your server refuses what was found.") && !text.contains("to end it"),
+            "{text}"
+        );
+        assert!(
+            text.contains("served 2.0  refused by the server 40.0  failed 0.0  rules would refuse 0.0\n"),
+            "{text}"
+        );
     }
 
     #[test]

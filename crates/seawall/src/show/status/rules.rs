@@ -22,7 +22,7 @@ pub fn rule(rule: &RuleStatus, standing: Standing) -> Vec<String> {
     };
     vec![
         format!("{} {} {}", rule.id, what_it_does(rule, standing), rule.text),
-        format!("   {speaks}; matched {}, {} {}", rule.matched, standing.refused(), rule.refused),
+        format!("   {speaks}; matched {}, {} {}{}", rule.matched, standing.refused(), rule.refused, by_server(rule)),
     ]
 }
 
@@ -70,7 +70,7 @@ pub fn rule_in_full(rule: &RuleStatus, standing: Standing) -> String {
 
 /// What has become of what a rule met.
 fn what_it_did(rule: &RuleStatus, standing: Standing) -> String {
-    let RuleStatus { matched, refused, canaries, spared, closed, action, .. } = rule;
+    let RuleStatus { matched, refused, canaries, spared, closed, refused_by_server, action, .. } = rule;
     if !standing.is_beside() {
         return format!(
             "It matched {matched} requests and refused {refused}; {canaries} passed as probes, {spared} were spared for a good \
@@ -79,11 +79,24 @@ fn what_it_did(rule: &RuleStatus, standing: Standing) -> String {
     }
     // Nobody is dropped for what is only slowed down.
     let drops = standing == Standing::Beside { drops: true } && !matches!(action, Action::Throttle { .. });
-    let dropped = if drops { "the kernel drops who goes on with it" } else { "nothing was done" };
+    let done = match (*refused_by_server, drops) {
+        (0, false) => "nothing was done".to_owned(),
+        (0, true) => "the kernel drops who goes on with it".to_owned(),
+        (refused, false) => format!("the server refused {refused}"),
+        (refused, true) => format!("the server refused {refused}, and the kernel drops who goes on with it"),
+    };
     format!(
         "It matched {matched} requests and would have refused {refused}, had it been in line; {canaries} would have passed as \
-         probes, {spared} been spared for a good name; {dropped}."
+         probes, {spared} been spared for a good name; {done}."
     )
+}
+
+/// How much of it the server has refused, where it has.
+fn by_server(rule: &RuleStatus) -> String {
+    match rule.refused_by_server {
+        0 => String::new(),
+        refused => format!("; the server refused {refused}"),
+    }
 }
 
 /// Whether nothing is known of what a rule that people said would match of normal traffic.
@@ -133,6 +146,7 @@ mod tests {
             canaries: 1,
             spared: 0,
             closed: 0,
+            refused_by_server: 0,
             collateral_actual: None,
         };
         let said = |standing, action| {
@@ -153,6 +167,11 @@ mod tests {
                 assert_eq!(text.contains("the kernel drops who goes on"), drops, "{text}");
             }
         }
+        let carried_out = RuleStatus { refused_by_server: 9, ..found.clone() };
+        let standing = Standing::Beside { drops: false };
+        let text = rule(&carried_out, standing).join("\n") + "\n" + &rule_in_full(&carried_out, standing);
+        assert!(text.contains("would have refused 11; the server refused 9\n"), "{text}");
+        assert!(text.contains("for a good name; the server refused 9."), "{text}");
         let text = said(Standing::InLine, Action::Refuse { status: 403 });
         assert!(text.contains("R3 refuses with 403: ") && text.contains("matched 12, refused 11"), "{text}");
         assert!(text.contains("12 requests and refused 11;") && !text.contains("would have"), "{text}");

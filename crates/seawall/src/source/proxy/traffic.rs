@@ -41,11 +41,11 @@ counters! {
     requests,
     /// Requests answered by the site, or by the guard in its place with what the site would have said.
     served,
-    /// Requests refused by a rule.
+    /// Requests refused by a rule; beside a server, those that the server refused of what a rule in force matches.
     refused_rule,
     /// Requests dropped by a rule without an answer.
     dropped_rule,
-    /// Beside a server: requests that rules would have refused or dropped.
+    /// Beside a server: requests that rules would have refused or dropped and the server has not.
     would_refuse,
     /// Requests for a host that is none of ours.
     misdirected,

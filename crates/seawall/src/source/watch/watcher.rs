@@ -7,10 +7,11 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use seawall_engine::address::ClientAddress;
+use seawall_engine::decision::RuleId;
 use seawall_engine::gate::{Gate, Judged, Judgement, LimitAction, Offence};
 use seawall_engine::observation::attribute::Attribute;
 use seawall_engine::observation::log::{Encoding, restore};
-use seawall_engine::observation::{Observation, Outcome};
+use seawall_engine::observation::{Observation, Outcome, Refusal};
 use seawall_engine::silence::{Claim, Field, Sent};
 use seawall_engine::units::Timestamp;
 
@@ -27,6 +28,11 @@ use crate::source::shared::{CLIENT_ENTRIES, Shared};
 
 /// What nginx writes down for a client that went away before its answer.
 const CLIENT_GONE: u16 = 499;
+
+/// How servers refuse what a rule says: 403 in every export, 410 or, with nginx, 444 where the operator would rather have that.
+const FORBIDDEN: u16 = 403;
+const GONE: u16 = 410;
+const NO_ANSWER: u16 = 444;
 
 /// The judge of all lines.
 pub(super) struct Watcher {
@@ -142,23 +148,29 @@ impl Watcher {
                 let traffic = &self.traffic;
                 traffic.requests.add(1);
                 traffic.bytes_sent.add(cost.bytes);
-                match observation.outcome {
-                    Outcome::Failed { .. } | Outcome::Served { status: 500.. } => traffic.failed.add(1),
-                    Outcome::Served { status: CLIENT_GONE } => traffic.gone.add(1),
-                    _ => traffic.served.add(1),
-                }
                 if self.needs_networks {
                     self.settings.networks.locate(client, &mut request);
                 }
-                let Judged { judgement, history, awaited, offence } = self.gate.judge(&request, client, at);
+                let Judged { judgement, in_force, history, awaited, offence } = self.gate.judge(&request, client, at);
+                let outcome = outcome(observation.outcome, in_force);
+                match outcome {
+                    Outcome::Failed { .. } | Outcome::Served { status: 500.. } => traffic.failed.add(1),
+                    Outcome::Served { status: CLIENT_GONE } => traffic.gone.add(1),
+                    Outcome::Refused(Refusal::Rule(rule)) => {
+                        traffic.refused_rule.add(1);
+                        self.gate.refused_by_server(rule);
+                    }
+                    _ => traffic.served.add(1),
+                }
                 let would_refuse = matches!(judgement, Judgement::Refuse { .. } | Judgement::Drop { .. });
-                traffic.would_refuse.add(u64::from(would_refuse));
+                let is_refused = matches!(outcome, Outcome::Refused(_));
+                traffic.would_refuse.add(u64::from(would_refuse && !is_refused));
                 if let (true, Some(client)) = (would_refuse, client)
                     && (is_peer || is_proxied)
                 {
                     hand_down_if_due(&mut self.gate, &mut self.handed_down, client, is_proxied, at);
                 }
-                let answered = match (observation.outcome, client) {
+                let answered = match (outcome, client) {
                     (Outcome::Served { status } | Outcome::Failed { status }, Some(client)) => {
                         self.gate.answered(awaited, client, status, at)
                     }
@@ -169,12 +181,11 @@ impl Watcher {
                     let drops = (is_peer || is_proxied) && taker.load(Ordering::Relaxed);
                     hand_over(&mut self.handed_down, offence, (is_proxied, drops), self.shared.clock.now());
                 }
-                if let (Outcome::Served { status: 429 | 503 }, Some(client)) = (observation.outcome, client) {
+                if let (Outcome::Served { status: 429 | 503 }, Some(client)) = (outcome, client) {
                     self.gate.told_to_wait(client, at);
                 }
                 if let Some(weight) = self.sampler.select(arrival.at) {
                     let weight = weight * arrival.weight;
-                    let outcome = observation.outcome;
                     self.sampler.push(Record::new(&Observation {
                         at,
                         client,
@@ -188,6 +199,15 @@ impl Watcher {
             }
         }
         sensor.settle();
+    }
+}
+
+/// What became of a request: what a rule in force matches and the server refused, it refused for that rule, which the operator has handed
+/// to it ([`crate::export`]). It is no page served and no offence, and nothing to learn of what is normal.
+const fn outcome(logged: Outcome, in_force: Option<RuleId>) -> Outcome {
+    match (logged, in_force) {
+        (Outcome::Served { status: FORBIDDEN | GONE | NO_ANSWER }, Some(rule)) => Outcome::Refused(Refusal::Rule(rule)),
+        (logged, _) => logged,
     }
 }
 

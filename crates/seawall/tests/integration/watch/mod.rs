@@ -24,9 +24,14 @@ use crate::support::guard::Guard;
 
 /// A line as nginx writes it by default, of now.
 pub(crate) fn line(clock: &Clock, client: &str, request: &str, agent: &str) -> String {
+    answered(clock, client, request, agent, 200)
+}
+
+/// The same with the status of its answer.
+fn answered(clock: &Clock, client: &str, request: &str, agent: &str, status: u16) -> String {
     let seconds = i64::try_from(clock.now().as_seconds()).expect("a moment");
     let at = jiff::Timestamp::from_second(seconds).expect("a moment").strftime("%d/%b/%Y:%H:%M:%S +0000");
-    format!("{client} - - [{at}] \"{request} HTTP/1.1\" 200 512 \"-\" \"{agent}\"\n")
+    format!("{client} - - [{at}] \"{request} HTTP/1.1\" {status} 512 \"-\" \"{agent}\"\n")
 }
 
 /// A visitor of the site: one of forty, on one of seven pages.
@@ -74,6 +79,8 @@ struct Traffic {
     clock: Clock,
     log: PathBuf,
     number: u32,
+    /// What the server answers to a flood.
+    status: u16,
 }
 
 impl Traffic {
@@ -85,7 +92,7 @@ impl Traffic {
             let mut text: String = numbers.map(|number| ordinary(&self.clock, number)).collect();
             for _ in 0..flood {
                 let client = format!("203.0.113.{}", self.number % 250);
-                text += &line(&self.clock, &client, "POST /ca/cacert.pem", "QQGameHall");
+                text += &answered(&self.clock, &client, "POST /ca/cacert.pem", "QQGameHall", self.status);
                 self.number += 1;
             }
             self.number += visitors;
@@ -99,7 +106,7 @@ impl Traffic {
 fn a_flood_in_a_followed_log_is_found() {
     let clock = Clock::start();
     let guard = knowing(&clock);
-    let mut traffic = Traffic { clock, log: guard.folder().join("access.log"), number: 0 };
+    let mut traffic = Traffic { clock, log: guard.folder().join("access.log"), number: 0, status: 200 };
     traffic.write(5, 0);
     let calm = guard.status();
     assert_eq!(calm["calm"], true, "{calm}");
@@ -145,6 +152,40 @@ fn a_flood_in_a_followed_log_is_found() {
         let before = line_of(&lines, action).map(|line| line["before"]["requests"].as_f64());
         assert!(before.flatten().is_some_and(|requests| requests > 1.0), "{action}: {lines:#?}");
     }
+}
+
+#[test]
+fn what_the_server_refuses_as_it_was_told_to_is_no_page_served() {
+    let clock = Clock::start();
+    let guard = knowing(&clock);
+    let mut traffic = Traffic { clock, log: guard.folder().join("access.log"), number: 0, status: 200 };
+    traffic.write(5, 0);
+    let mut waited = 0;
+    while guard.status()["way_out"].is_null() {
+        traffic.write(1, 40);
+        waited += 1;
+        assert!(waited < 20, "{}", guard.status()["detection"]);
+    }
+    // The operator has done what was printed.
+    traffic.status = 403;
+    let served = guard.status()["traffic"]["served"].as_u64().expect("a number");
+    traffic.write(20, 40);
+    let status = guard.status();
+    assert_eq!(status["server_refuses"], true, "{status}");
+    assert!(status["way_out"].is_null(), "{status}");
+    assert!(!status["calm"].as_bool().expect("a word"), "the flood goes on: {status}");
+    let count = |name: &str| status["traffic"][name].as_u64().expect("a number");
+    // 40 requests in each tenth of a second, and two visitors a second; some lines were not read yet.
+    assert!(count("refused_rule") > 6_000 && count("served") < served + 1_000, "{served}: {status}");
+    let rules = status["detection"]["rules"].as_array().expect("rules");
+    assert!(rules.iter().any(|rule| rule["refused_by_server"].as_u64() > Some(6_000)), "{status}");
+    let shown = String::from_utf8(guard.command(&["status"]).stdout).expect("text");
+    assert!(shown.contains("\nheld        your server refuses what was found"), "{shown}");
+    assert!(!shown.contains("to end it") && shown.contains("; the server refused "), "{shown}");
+    // The file has run out.
+    traffic.status = 200;
+    traffic.write(12, 40);
+    assert!(guard.status()["way_out"].is_object(), "{}", guard.status());
 }
 
 fn line_of<'l>(lines: &'l [serde_json::Value], action: &str) -> Option<&'l serde_json::Value> {

@@ -42,7 +42,7 @@ fn incidents(guard: &Guard) -> Vec<String> {
 fn numbers_go_on_what_was_open_ends_and_what_was_taken_back_stays_so() {
     let clock = Clock::start();
     let mut guard = knowing(&clock);
-    let mut traffic = Traffic { clock, log: guard.folder().join("access.log"), number: 0 };
+    let mut traffic = Traffic { clock, log: guard.folder().join("access.log"), number: 0, status: 200 };
     traffic.write(5, 0);
     let first = flood(&guard, &mut traffic);
     eventually("the incident is in the journal", || incidents(&guard).len() == 1);
