@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use seawall_engine::decision::{Enforce, EventKind};
-use seawall_trial::background::{Background, Plan, Synthetic, browsers};
-use seawall_trial::control::{self, Control, Link};
+use seawall_trial::background::{Background, Synthetic, browsers};
+use seawall_trial::control::{self, Control};
 use seawall_trial::family::{self, Family};
 use seawall_trial::trial::Grown;
-use seawall_trial::world::{Scene, Traffic, World, stressed};
+use seawall_trial::world::{TICK, World, stressed};
 use seawall_trial::{Sent, address};
 
 fn control(name: &str) -> Control {
@@ -109,24 +109,21 @@ fn who_looks_through_large_pictures_is_let_be_and_who_takes_them_without_end_is_
     }
 }
 
-/// A crowd that the server turns away.
-struct TurnedAway(Link);
-
-impl Traffic for TurnedAway {
-    fn send(&mut self, scene: &mut Scene<'_>, plan: &mut Plan) {
-        let mut crowd = Plan::new();
-        self.0.send(scene, &mut crowd);
-        plan.extend(crowd.into_iter().map(|(after, sent)| (after, Sent { status: 403, ..sent })));
-    }
-}
-
 #[test]
 fn a_crowd_that_the_server_refuses_is_not_proved_to_be_a_flood_by_it() {
     for seed in 1..=2 {
         let mut world = World::warm(seed, Enforce::OnExcess);
         world.pressure = stressed();
         world.begin();
-        world.run_beside(Duration::from_secs(60), &mut TurnedAway(Link::steady(10.0, browsers())));
+        let agents = browsers();
+        world.run(Duration::from_secs(60), |dice, _| {
+            let count = dice.poisson(20.0 * TICK.as_secs_f64());
+            let mut picture = || {
+                let agent = agents[dice.below(agents.len())].clone();
+                Sent { status: 403, ..Sent::get(dice.address(150, 50_000), "/img/passed-on.jpg", agent) }
+            };
+            (0..count).map(|_| picture()).collect()
+        });
         assert!(world.tally.events.iter().any(|event| event.kind == EventKind::IncidentOpened), "seed {seed}");
         let enforced = world.tally.events.iter().filter(|event| event.kind == EventKind::RuleEnforced);
         assert_eq!(enforced.count(), 0, "seed {seed}: {:#?}", world.tally.events);
