@@ -31,6 +31,7 @@ use super::rule_silences::{RuleSilences, Said};
 use super::silences::Silences;
 use super::snapshot::{Limits, Rates, SiteStatus, Snapshot, out_of_force};
 use super::state::StateDirectory;
+use super::threads::Restoring;
 use crate::config::ConfiguredRule;
 use crate::enforcement::edge::WantedRule;
 use crate::enforcement::{Edge, Enforcement, Order};
@@ -137,8 +138,10 @@ struct Running {
 
 impl Detecting {
     /// Runs until told to stop.
-    pub(super) fn run(mut self, commands: &Receiver<Command>) {
+    pub(super) fn run(mut self, commands: &Receiver<Command>, restoring: Restoring) {
         let mut running = self.begin();
+        self.publish_rules(&mut running);
+        drop(restoring);
         loop {
             let command = match commands.recv_timeout(TAKE_INTERVAL) {
                 Ok(Command::Stop) | Err(RecvTimeoutError::Disconnected) => break,

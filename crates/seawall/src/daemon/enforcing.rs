@@ -11,7 +11,7 @@ use seawall_engine::units::Timestamp;
 use tokio::sync::Notify;
 
 use super::state::StateDirectory;
-use super::threads::{spawn, spawn_vital};
+use super::threads::{Restoring, spawn, spawn_vital};
 use super::{Command, ConfigSource, KeptRules, Snapshot, StartError, random_seed};
 use crate::config::{self, Config, ConfiguredRule, KernelUse};
 use crate::enforcement::edge::Notes;
@@ -77,6 +77,8 @@ pub(super) struct Ways {
     pub(super) told: Vec<rtrb::Producer<Told>>,
     /// To the detecting thread.
     pub(super) detector: Sender<Command>,
+    /// To whoever waits for the bans of before.
+    pub(super) restoring: Restoring,
     /// Ends the guard.
     pub(super) stop: Arc<Notify>,
 }
@@ -99,7 +101,7 @@ pub(super) fn start(
     shared: &Arc<Shared>,
     snapshot: &Arc<ArcSwap<Snapshot>>,
     ports: Vec<u16>,
-    Ways { handed_down, told, detector, stop }: Ways,
+    Ways { handed_down, told, detector, restoring, stop }: Ways,
 ) -> Result<Begun, StartError> {
     let (folder, retention_days) = (state.path().to_owned(), config.privacy.key_retention_days);
     let open_keys = move || KeyStore::open(&folder, retention_days);
@@ -163,7 +165,11 @@ pub(super) fn start(
         status: Arc::clone(&status),
     };
     // The right is a thread's own, so it is asked for where it is used.
-    let enforcer = spawn_vital("enforcer", &stop, move || Enforcer::new(parts).run(&received))?;
+    let enforcer = spawn_vital("enforcer", &stop, move || {
+        let enforcer = Enforcer::new(parts);
+        drop(restoring);
+        enforcer.run(&received)
+    })?;
     let enforcement = Enforcement { orders, status, hurry };
     let threads = Threads { enforcer, writer, kernel: config.kernel.clone(), state: state.path().to_owned() };
     Ok(Begun { enforcement, edge, record, innocent, rules, threads })

@@ -33,6 +33,14 @@ impl Intake {
         }
     }
 
+    /// Lets those in who have waited until what was in force before is again. A log waits by itself.
+    pub(super) fn open(&self) {
+        match self {
+            Self::Proxy(proxying) => proxying.open(),
+            Self::Logs(_) => {}
+        }
+    }
+
     /// Where traffic is seen now.
     pub(super) fn sensors(&self) -> Vec<Sensor> {
         match self {

@@ -26,6 +26,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -46,13 +47,16 @@ use crate::source::watch::{Watch, WatchError};
 use intake::Intake;
 use proxying::Proxying;
 use state::StateDirectory;
-use threads::{spawn, spawn_vital};
+use threads::{Restoring, spawn, spawn_vital};
 use watching::Watching;
 
 pub use control::{OPERATOR_HEADER, PanicAsked, Problem, Reloaded, RuleRequest, SOCKET_NAME, TakenBack, rule_withheld};
 pub use detector::{Command, KeptRules, Withdrawn};
 pub use snapshot::{Limits, Rates, Sensor, SiteState, SiteStatus, Snapshot};
 pub use state::{LEFT_NAME, PANIC_NAME};
+
+/// How long visitors wait, after a start, for what was in force before.
+const RESTORE_MAX: Duration = Duration::from_secs(5);
 
 /// Where the configuration of a running guard came from.
 #[derive(Clone, Debug)]
@@ -213,7 +217,9 @@ fn run_with(
     let (commands, received) = std::sync::mpsc::channel();
     let ports = intake.guarded_ports(&addresses.visitors);
     state.note_left(None);
-    let ways = enforcing::Ways { handed_down, told, detector: commands.clone(), stop: Arc::clone(&stop) };
+    let (restoring, restored) = Restoring::begin();
+    let detector_restores = restoring.clone();
+    let ways = enforcing::Ways { handed_down, told, detector: commands.clone(), restoring, stop: Arc::clone(&stop) };
     let begun = enforcing::start((&config, &source), &state, &shared, &snapshot, ports, ways)?;
     let enforcing::Begun { enforcement, edge, record, innocent, rules, threads: enforcing_threads } = begun;
     record.journal(Actor::Guard, Action::Start, format!("version {}", env!("CARGO_PKG_VERSION")));
@@ -236,7 +242,14 @@ fn run_with(
         notifications: Arc::clone(&notifications),
         seed,
     };
-    let detector_thread = spawn_vital("detector", &stop, move || detecting.run(&received))?;
+    let detector_thread = spawn_vital("detector", &stop, move || detecting.run(&received, detector_restores))?;
+    // In a flood that has brought the guard down, all of it would be served meanwhile. Who comes waits in the kernel's queue.
+    if !restored.wait(RESTORE_MAX) {
+        tracing::warn!(
+            "bans and rules of before are not in force after {RESTORE_MAX:?}: visitors are served without them for now"
+        );
+    }
+    intake.open();
     let daemon = Arc::new(Daemon {
         shared,
         source,

@@ -19,6 +19,8 @@ use crate::source::record;
 pub(super) struct Proxying {
     workers: Vec<WorkerHandle>,
     listening: Mutex<Vec<SocketAddr>>,
+    /// Bound, and not yet served at.
+    closed: Mutex<Vec<(SocketAddr, Vec<OwnedFd>)>>,
 }
 
 struct WorkerHandle {
@@ -34,7 +36,7 @@ pub(super) struct NewListeners {
 }
 
 impl Proxying {
-    /// Starts the workers.
+    /// Binds the addresses and starts the workers. Who comes waits until it is [`open`](Self::open).
     pub(super) fn start(prepared: &Prepared<'_>) -> Result<Started, StartError> {
         let config = prepared.config;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -71,11 +73,16 @@ impl Proxying {
             queues.push(queue);
         }
         let visitors: Vec<SocketAddr> = sockets.iter().map(|(address, _)| *address).collect();
-        let proxying = Self { workers, listening: Mutex::new(visitors.clone()) };
-        for (address, sockets) in sockets {
-            proxying.listen(address, sockets);
-        }
+        let proxying = Self { workers, listening: Mutex::new(visitors.clone()), closed: Mutex::new(sockets) };
         Ok(Started { intake: Intake::Proxy(proxying), threads, queues, handed_down, told, visitors })
+    }
+
+    /// Serves visitors.
+    pub(super) fn open(&self) {
+        let closed = std::mem::take(&mut *self.closed.lock().unwrap_or_else(PoisonError::into_inner));
+        for (address, sockets) in closed {
+            self.listen(address, sockets);
+        }
     }
 
     pub(super) fn traffic(&self) -> Vec<Arc<Traffic>> {

@@ -1,7 +1,10 @@
 //! Threads, and what becomes of the guard when one that it cannot do without ends before it is told to.
 
+use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tokio::sync::Notify;
 
@@ -35,6 +38,29 @@ pub(super) fn spawn_vital<T: Send + 'static>(
     })
 }
 
+/// What a thread has until it has put in force again what was before a restart, or has ended.
+#[derive(Clone)]
+pub(super) struct Restoring {
+    _held: Sender<Infallible>,
+}
+
+/// That every [`Restoring`] is gone.
+pub(super) struct Restored(Receiver<Infallible>);
+
+impl Restoring {
+    pub(super) fn begin() -> (Self, Restored) {
+        let (held, all) = channel();
+        (Self { _held: held }, Restored(all))
+    }
+}
+
+impl Restored {
+    /// Waits until it is so, for this long at most, and says whether it is.
+    pub(super) fn wait(&self, most: Duration) -> bool {
+        matches!(self.0.recv_timeout(most), Err(RecvTimeoutError::Disconnected))
+    }
+}
+
 /// Ends the guard when it is dropped.
 struct End {
     name: &'static str,
@@ -60,6 +86,16 @@ mod tests {
         runtime.block_on(async {
             tokio::time::timeout(std::time::Duration::from_millis(10), stop.notified()).await.is_ok()
         })
+    }
+
+    #[test]
+    fn all_is_restored_once_nobody_restores() {
+        let (restoring, restored) = Restoring::begin();
+        let other = restoring.clone();
+        drop(restoring);
+        assert!(!restored.wait(Duration::from_millis(10)), "one is still at it");
+        drop(other);
+        assert!(restored.wait(Duration::from_secs(10)));
     }
 
     #[test]

@@ -189,6 +189,7 @@ impl Enforcer {
             // It says so, and it is tried again.
             let _ = enforcer.kernel.panic(true, now);
         }
+        enforcer.publish_gate();
         enforcer
     }
 

@@ -164,13 +164,16 @@ impl Writer {
             Ok(read) => (read.bans, Ok(())),
             Err(failed) => (Vec::new(), Err(failed)),
         };
-        let opened = writer.reopen().and_then(|()| {
-            // Where it can be written it can be read in another way.
-            if !writer.is_read {
-                bans = writer.read(now)?.bans;
-            }
+        // Where it can be written it can be read in another way. It is looked through whole when it is opened to be written, which takes
+        // seconds of a large one; who was banned is not waited for so long where it is known.
+        let opened = if writer.is_read {
             Ok(())
-        });
+        } else {
+            writer.reopen().and_then(|()| {
+                bans = writer.read(now)?.bans;
+                Ok(())
+            })
+        };
         // What could not be read at first may have been read in the other way, or be set aside.
         if let Err(failed) = opened.and(if writer.is_read { Ok(()) } else { first }) {
             writer.fail(&failed, now);

@@ -1,12 +1,15 @@
 //! Rules of the configuration, through reloads that are not confirmed and restarts.
 
 use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::support::eventually;
 use crate::support::guard::{Guard, Setup, text};
 use crate::support::origin::Origin;
+use crate::support::{PATIENCE, eventually, free_address};
 
 const RULE: &str = "[[rule]]\nname = \"old\"\nrule = 'path = \"/old\"'\n";
 
@@ -122,4 +125,39 @@ fn a_rule_keeps_its_number_over_a_restart_and_a_stop_tells_what_waited() {
     let output = second.command(&["confirm"]);
     let said = text(&output.stderr);
     assert!(!output.status.success() && said.contains("in force since the next start"), "{said}");
+}
+
+/// What the first visitor is answered who comes as soon as there is somebody to connect to.
+fn first_answer(address: SocketAddr) -> String {
+    let mut stream = None;
+    eventually("it listens", || {
+        stream = TcpStream::connect_timeout(&address, Duration::from_millis(50)).ok();
+        stream.is_some()
+    });
+    let mut stream = stream.expect("a connection");
+    stream.set_read_timeout(Some(PATIENCE)).expect("set");
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: example.org\r\nConnection: close\r\n\r\n").expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    answer
+}
+
+#[test]
+fn after_a_restart_nobody_is_served_before_the_rules_of_before_are_in_force() {
+    let origin = Origin::echoing();
+    let address = free_address();
+    let setup = setup(&origin, "", "").listen(&[address]);
+    let mut guard = setup.start();
+    said(&guard, &["rules", "add", "path = \"/\"", "--anyway"]);
+    eventually("it is written", || guard.status()["record"]["written"].as_u64() >= Some(2));
+    guard.signal(Signal::KILL);
+    guard.wait();
+    for _ in 0..8 {
+        std::thread::scope(|scope| {
+            let visitor = scope.spawn(|| first_answer(address));
+            let next = setup.start_after(&guard);
+            let answer = visitor.join().expect("no panic");
+            assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}\n{}", next.log());
+        });
+    }
 }
