@@ -355,8 +355,8 @@ fn refused(banned: &Banned, how: &How) -> Result<ExitCode, Failure> {
         }
         Some(Withheld::Unknown) => {
             return Err(Failure::negative(
-                "nobody was banned: whom it keeps away is not known, and it is about more than a client's own network; --confirm 60s \
-                 does it and undoes it unless you say `seawall confirm`, --anyway does it for good",
+                "nobody was banned: whom it keeps away is not known, and it is about more than a client's own network, or of a list \
+                 about private networks or those of half the world; --confirm 60s does it and undoes it unless you say `seawall confirm`, --anyway does it for good",
             ));
         }
         None => {}

@@ -1,6 +1,8 @@
 //! Whom an operator's request is about: what it names, and every network of its countries and autonomous systems; and what that
 //! would do to visitors.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
+
 use ipnet::IpNet;
 use seawall_engine::address::{AddressSet, ClientAddress};
 use seawall_engine::decision::{
@@ -10,6 +12,13 @@ use seawall_engine::network::CountryCode;
 
 use super::orders::{BanRequest, COLLATERAL_MAX, Withheld};
 use crate::networks::Networks;
+
+/// The largest networks of one holder.
+const LARGEST_V4: u8 = 8;
+const LARGEST_V6: u8 = 19;
+
+/// The share of all addresses that a list may have unasked. China, the largest that is banned as a list, has a twelfth.
+const LIST_SHARE_MAX: f64 = 0.125;
 
 /// More than these are not looked at one by one by whoever types them.
 const BY_HAND_MAX: usize = 64;
@@ -68,8 +77,9 @@ pub(super) fn collateral(networks: &[(IpNet, Option<u64>)], innocent: &Innocent)
     if large.is_empty() { None } else { innocent.within(&large) }
 }
 
-/// Whether a request has to say that it means it, and has not. A list was made by somebody who had a reason; of what is typed a
-/// slip may keep away everybody.
+/// Whether a request has to say that it means it, and has not. A list was made by somebody who had a reason, but not always for this: one of
+/// addresses that nobody may come from over a border has the operator's own networks in it, and a damaged one may have the Internet. Of
+/// what is typed a slip may keep away everybody.
 pub(super) fn withheld(
     request: &BanRequest,
     networks: &[(IpNet, Option<u64>)],
@@ -80,9 +90,43 @@ pub(super) fn withheld(
     match collateral {
         _ if request.anyway => None,
         Some(collateral) => (collateral.share > COLLATERAL_MAX).then_some(Withheld::TooMuch),
-        None if request.cause == BanCause::Import || request.confirm_seconds.is_some() => None,
+        None if request.confirm_seconds.is_some() => None,
+        None if request.cause == BanCause::Import => is_slip(networks).then_some(Withheld::Unknown),
         None => (is_of_places || is_wide()).then_some(Withheld::Unknown),
     }
+}
+
+/// Whether a list may be none of unwanted senders: a network that is larger than anybody's, an eighth of all addresses, or networks that are
+/// nobody's on the Internet, from which visitors come through a VPN, a proxy or containers.
+fn is_slip(networks: &[(IpNet, Option<u64>)]) -> bool {
+    let addresses = |network: &IpNet| match network {
+        IpNet::V4(network) => 2_f64.powi(-i32::from(network.prefix_len())),
+        // Of 2000::/3, which is all that is given out.
+        IpNet::V6(network) => 2_f64.powi(3 - i32::from(network.prefix_len())),
+    };
+    let largest = |network: &IpNet| if network.addr().is_ipv4() { LARGEST_V4 } else { LARGEST_V6 };
+    let networks = || networks.iter().map(|(network, _)| network);
+    let share =
+        |is_v4: bool| networks().filter(|network| network.addr().is_ipv4() == is_v4).map(addresses).sum::<f64>();
+    let private = AddressSet::new(private_networks());
+    [true, false].into_iter().any(|is_v4| share(is_v4) > LIST_SHARE_MAX)
+        || networks().any(|network| network.prefix_len() < largest(network) || private.overlaps(*network))
+}
+
+/// Networks that are not used on the Internet: RFC 1918, 6598, 3927, 4193 and 4291.
+fn private_networks() -> impl Iterator<Item = IpNet> {
+    let v4 = [
+        ([10, 0, 0, 0], 8),
+        ([172, 16, 0, 0], 12),
+        ([192, 168, 0, 0], 16),
+        ([100, 64, 0, 0], 10),
+        ([169, 254, 0, 0], 16),
+    ];
+    let v6 = [(0xfc00, 7), (0xfe80, 10)];
+    let v4 = v4.into_iter().map(|(octets, length)| IpNet::new(Ipv4Addr::from_octets(octets).into(), length));
+    let v6 = v6.into_iter().map(|(first, length)| IpNet::new(Ipv6Addr::new(first, 0, 0, 0, 0, 0, 0, 0).into(), length));
+    // No length is longer than an address.
+    v4.chain(v6).flatten()
 }
 
 /// Whether it is more than the network of one client, household or office.
@@ -206,7 +250,22 @@ mod tests {
         let wide = ["10.0.0.0/8"];
         assert_eq!(held(&BanRequest { anyway: true, ..typed.clone() }, &wide), None);
         assert_eq!(held(&BanRequest { confirm_seconds: Some(60), ..typed.clone() }, &wide), None);
-        assert_eq!(held(&BanRequest { cause: BanCause::Import, ..typed.clone() }, &wide), None);
+        let list = BanRequest { cause: BanCause::Import, ..typed.clone() };
+        for (networks, is_slip) in [
+            (vec!["203.0.112.0/23", "2400::/19", "8.0.0.0/8"], false),
+            (vec!["8.0.0.0/7"], true),
+            (vec!["2400::/18"], true),
+            (vec!["203.0.113.0/24", "10.1.2.3/32"], true),
+            (vec!["172.16.0.0/12"], true),
+            (vec!["fd12:3456::/48"], true),
+        ] {
+            assert_eq!(held(&list, &networks), is_slip.then_some(Withheld::Unknown), "{networks:?}");
+            assert_eq!(held(&BanRequest { anyway: true, ..list.clone() }, &networks), None);
+        }
+        let eighths: Vec<String> = (11..44).map(|first| format!("{first}.0.0.0/8")).collect();
+        let eighths: Vec<&str> = eighths.iter().map(String::as_str).collect();
+        assert_eq!(held(&list, &eighths[..32]), None);
+        assert_eq!(held(&list, &eighths), Some(Withheld::Unknown), "more than an eighth of all addresses");
         for asked in [
             BanRequest { systems: vec![64_500], ..typed.clone() },
             BanRequest { countries: vec!["US".parse().expect("a country")], ..typed },
