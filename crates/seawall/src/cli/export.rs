@@ -101,9 +101,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let material = material(arguments, system)?;
     let written = system.write(&material);
     let unsaid: Vec<&str> = written.unsaid.iter().map(|unsaid| unsaid.name.as_str()).collect();
-    if arguments.strict && !written.unsaid.is_empty() {
+    let too_many =
+        format!("{} of the bans are left out, since {} takes minutes to load more", written.too_many, system.name);
+    if arguments.strict && (!written.unsaid.is_empty() || written.too_many > 0) {
         let reasons = written.unsaid.iter().map(|unsaid| format!("{}: {}", unsaid.name, unsaid.why));
-        let reasons = reasons.collect::<Vec<_>>().join("\n");
+        let reasons = reasons.chain((written.too_many > 0).then(|| too_many.clone())).collect::<Vec<_>>().join("\n");
         return Err(Failure::negative(format!(
             "{} cannot say everything, so nothing is written\n{reasons}",
             system.name
@@ -115,6 +117,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     }
     if !unsaid.is_empty() {
         eprintln!("seawall: not said, and listed in the file with the reasons: {}", unsaid.join(", "));
+    }
+    if written.too_many > 0 {
+        eprintln!("seawall: {too_many}; a packet filter takes all (`seawall export nftables`)");
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -19,6 +19,7 @@ pub(super) const SYSTEM: System = System {
     ],
     test: "apachectl -t",
     reload: "apachectl graceful",
+    bans_max: None,
     kind: Kind::Web { rule, body },
 };
 

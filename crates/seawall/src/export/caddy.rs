@@ -24,6 +24,7 @@ pub(super) const SYSTEM: System = System {
     ],
     test: "caddy reload --config /etc/caddy/Caddyfile",
     reload: "",
+    bans_max: None,
     kind: Kind::Web { rule, body },
 };
 

@@ -22,6 +22,7 @@ pub(super) const SYSTEM: System = System {
     reload: "curl -fsS -X PUT \
              https://api.cloudflare.com/client/v4/zones/ZONE/rulesets/phases/http_request_firewall_custom/entrypoint \
              -H 'Authorization: Bearer TOKEN' -H 'Content-Type: application/json' -d @seawall.json",
+    bans_max: None,
     kind: Kind::Web { rule, body },
 };
 

@@ -14,6 +14,7 @@ pub(super) const SYSTEM: System = System {
     ],
     test: "",
     reload: "fastly vcl custom update --name seawall --content seawall.vcl --version latest --autoclone && fastly service-version activate --version latest",
+    bans_max: None,
     kind: Kind::Web { rule, body },
 };
 

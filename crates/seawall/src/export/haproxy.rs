@@ -24,6 +24,7 @@ pub(super) const SYSTEM: System = System {
     ],
     test: "haproxy -c -q -f /etc/haproxy/seawall.cfg -f /etc/haproxy/haproxy.cfg",
     reload: "systemctl reload haproxy",
+    bans_max: None,
     kind: Kind::Web { rule, body },
 };
 

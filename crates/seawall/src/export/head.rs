@@ -35,7 +35,7 @@ pub(super) fn lines(
     system: &System,
     content: &Content,
     unsaid: &[Unsaid],
-    spared: usize,
+    (spared, too_many): (usize, usize),
     material: &Material,
 ) -> Vec<String> {
     let title = system.title;
@@ -56,6 +56,10 @@ pub(super) fn lines(
     if spared > 0 {
         let bans = plural(spared, "ban");
         lines.push(format!("Left out, since nobody in their networks is ever banned: {spared} {bans}."));
+    }
+    if too_many > 0 {
+        let bans = plural(too_many, "ban");
+        lines.push(format!("Left out, the first to end, since {title} takes minutes to load more: {too_many} {bans}. A packet filter takes all."));
     }
     lines.push(String::new());
     let ends = content.rules.iter().map(|rule| rule.expires).chain(content.bans.iter().map(|ban| ban.expires));

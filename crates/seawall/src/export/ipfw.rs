@@ -16,6 +16,7 @@ pub(super) const SYSTEM: System = System {
     ],
     test: "",
     reload: "ipfw -q /usr/local/etc/seawall.ipfw",
+    bans_max: None,
     kind: Kind::Packets { expires: false, body },
 };
 

@@ -23,6 +23,7 @@ pub(super) const SYSTEM: System = System {
     ],
     test: "",
     reload: "ipset -exist restore -file /etc/ipset.d/seawall",
+    bans_max: None,
     kind: Kind::Packets { expires: true, body },
 };
 

@@ -78,6 +78,8 @@ pub struct System {
     test: &'static str,
     /// The command that takes a new file into use after that; empty where there is nothing to do.
     reload: &'static str,
+    /// The most bans that it takes in a time that is borne; no limit where it takes as many as there can be.
+    bans_max: Option<usize>,
     kind: Kind,
 }
 
@@ -186,6 +188,8 @@ pub struct Written {
     pub rules: usize,
     /// How many bans.
     pub bans: usize,
+    /// How many more there are than the system takes.
+    pub too_many: usize,
     /// What it does not say.
     pub unsaid: Vec<Unsaid>,
 }
@@ -217,13 +221,14 @@ impl System {
             }
         }
         let never_ban = networks::distinct(&material.never_ban);
-        let (bans, spared) = networks::bans(&bans, &never_ban, material.made);
+        let (mut bans, spared) = networks::bans(&bans, &never_ban, material.made);
+        let too_many = self.bans_max.map_or(0, |most| networks::keep_longest(&mut bans, most));
         let (rule_count, ban_count) = (rules.len(), bans.len());
         let mut content =
             Content { rules, bans, never_ban, made: material.made, ports: material.ports.clone(), head: Vec::new() };
-        content.head = head::lines(self, &content, &unsaid, spared, material);
+        content.head = head::lines(self, &content, &unsaid, (spared, too_many), material);
         let (Kind::Web { body, .. } | Kind::Packets { body, .. }) = self.kind;
-        Written { text: body(&content), rules: rule_count, bans: ban_count, unsaid }
+        Written { text: body(&content), rules: rule_count, bans: ban_count, too_many, unsaid }
     }
 
     /// What holds of the requests that a rule meets, for whoever writes the rest himself and has no place for anything before it.

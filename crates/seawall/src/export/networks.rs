@@ -1,5 +1,6 @@
 //! Networks to refuse: which of several bans counts, who is spared within them, and bans that overlap taken apart.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use ipnet::{IpNet, Ipv6Net};
@@ -57,6 +58,19 @@ pub(super) fn bans(bans: &[Ban], never_ban: &[IpNet], now: Timestamp) -> (Vec<Ba
     longest.retain(|network, _| !never_ban.iter().any(|never| never.contains(network)));
     let spared = before - longest.len();
     (longest.into_iter().map(|(network, expires)| Ban { network, expires }).collect(), spared)
+}
+
+/// Keeps so many of the bans, those that last longest, in their order; returns how many were left out.
+pub(super) fn keep_longest(bans: &mut Vec<Ban>, most: usize) -> usize {
+    let too_many = bans.len().saturating_sub(most);
+    if too_many > 0 {
+        // Of those that end together the larger networks hold more.
+        let end = |ban: &Ban| ban.expires.map_or(u64::MAX, Timestamp::as_micros);
+        bans.sort_by_key(|ban| (Reverse(end(ban)), ban.network.prefix_len(), ban.network));
+        bans.truncate(most);
+        bans.sort_by_key(|ban| ban.network);
+    }
+    too_many
 }
 
 /// The same bans without overlap: nft refuses sets of intervals that do. Each address keeps the ban that lasts longest.

@@ -19,6 +19,7 @@ pub(super) const SYSTEM: System = System {
     ],
     test: "nft -f /etc/nftables.d/seawall.nft",
     reload: "",
+    bans_max: None,
     kind: Kind::Packets { expires: true, body },
 };
 

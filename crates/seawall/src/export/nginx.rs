@@ -22,6 +22,7 @@ pub(super) const SYSTEM: System = System {
     ],
     test: "nginx -t -q",
     reload: "nginx -s reload",
+    bans_max: None,
     kind: Kind::Web { rule, body },
 };
 

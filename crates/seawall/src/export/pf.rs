@@ -18,6 +18,7 @@ pub(super) const SYSTEM: System = System {
     ],
     test: "pfctl -q -a seawall -f /etc/pf.seawall.conf",
     reload: "",
+    bans_max: None,
     kind: Kind::Packets { expires: false, body },
 };
 

@@ -529,6 +529,31 @@ fn what_cannot_be_said_is_known() {
 
 /// HTTP/3 comes over UDP.
 #[test]
+fn a_system_that_takes_few_bans_gets_those_that_last_longest() {
+    let ban = |number: u32| Ban {
+        network: IpNet::from(std::net::IpAddr::from(std::net::Ipv4Addr::from_bits(0x5000_0000 + number))),
+        expires: Some(NOW + std::time::Duration::from_secs(u64::from(10 + number))),
+    };
+    let mut all = material(Vec::new());
+    all.bans = (0..1_200).map(ban).collect();
+    let written = system("varnish").expect("there is one").write(&all);
+    assert_eq!((written.bans, written.too_many), (1_000, 200));
+    assert!(written.text.contains("minutes to load more: 200 bans"), "{}", &written.text[..2_000]);
+    let has = |number| written.text.contains(&format!("\"{}\"/32", ban(number).network.addr()));
+    assert!(!has(199) && has(200) && has(1_199));
+    let rule = format!(
+        "client in ({})",
+        (0..1_001).map(|number| ban(number).network.addr().to_string()).collect::<Vec<_>>().join(", ")
+    );
+    let written = system("varnish")
+        .expect("there is one")
+        .write(&material(vec![candidate("wide", &parse(&rule).expect("a rule"))]));
+    assert!(written.unsaid[0].why.contains("names 1001 networks"), "{:?}", written.unsaid);
+    let written = system("nginx").expect("there is one").write(&all);
+    assert_eq!((written.bans, written.too_many), (1_200, 0));
+}
+
+#[test]
 fn packet_filters_drop_both_protocols() {
     for (name, rules) in [
         ("nftables", &["meta l4proto { tcp, udp } th dport { 8080, 8443 }"][..]),

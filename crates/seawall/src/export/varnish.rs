@@ -15,6 +15,7 @@ pub(super) const SYSTEM: System = System {
     ],
     test: "varnishreload",
     reload: "",
+    bans_max: Some(1_000),
     kind: Kind::Web { rule, body },
 };
 

@@ -1,6 +1,6 @@
 //! Web servers with an exported file in them refuse exactly what Seawall would.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use super::program::Program;
 use super::table::{RULES, client_of, requests, rule, rules_file};
@@ -145,6 +145,20 @@ fn spares(program: &Program) {
     }
 }
 
+/// A list as large as a country's is taken.
+fn takes_many(program: &Program) {
+    let many: String =
+        (0..10_000_u32).map(|number| format!("{}\n", Ipv4Addr::from_bits(0xc612_0000 + 3 * number))).collect();
+    let bans = format!("127.0.4.7\n{many}");
+    let inputs = [("bans.txt", bans.as_str())];
+    let Some((running, _)) = program.start(&inputs, &["--bans", "bans.txt"]) else { return };
+    for (client, is_refused) in [("127.0.4.7", true), ("127.0.4.8", false)] {
+        let client: IpAddr = client.parse().expect("an address");
+        let request = b"GET / HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n";
+        assert_eq!(running.status(client, request) == 403, is_refused, "{client}");
+    }
+}
+
 /// A server with nothing in its file starts and refuses nobody.
 fn starts_with_nothing(program: &Program) {
     let inputs = [("bans.txt", "127.0.0.1\n"), ("never.txt", "127.0.0.0/8\n")];
@@ -167,6 +181,7 @@ const MISSING: [&str; 4] = [
 fn nginx_refuses_what_seawall_would() {
     compare(&NGINX, &missing(), |_, _| false);
     spares(&NGINX);
+    takes_many(&NGINX);
     starts_with_nothing(&NGINX);
 }
 
@@ -174,6 +189,7 @@ fn nginx_refuses_what_seawall_would() {
 fn apache_refuses_what_seawall_would() {
     compare(&APACHE, &missing(), |_, _| false);
     spares(&APACHE);
+    takes_many(&APACHE);
     starts_with_nothing(&APACHE);
 }
 
@@ -181,6 +197,7 @@ fn apache_refuses_what_seawall_would() {
 fn haproxy_refuses_what_seawall_would() {
     compare(&HAPROXY, &[], |_, _| false);
     spares(&HAPROXY);
+    takes_many(&HAPROXY);
     starts_with_nothing(&HAPROXY);
 }
 
@@ -199,6 +216,7 @@ fn caddy_refuses_what_seawall_would_but_for_parts_of_long_values() {
         is_long(sent.target.as_bytes()) || sent.user_agent.as_deref().is_some_and(is_long)
     });
     spares(&CADDY);
+    takes_many(&CADDY);
     starts_with_nothing(&CADDY);
 }
 
