@@ -2,6 +2,7 @@
 //! that a guard that is killed loses little of it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use hashbrown::HashMap;
 use seawall_engine::decision::RuleId;
@@ -13,8 +14,8 @@ use super::MinuteCount;
 /// Different combinations in one minute; more are counted together, without their site.
 const COUNTS_MAX: usize = 512;
 
-/// How long a portion is, in seconds.
-pub(super) const PORTION_SECONDS: u64 = 5;
+/// How long a portion is. With the time until it is looked at whether it is over, and until it is written, it is less than a second.
+const PORTION: Duration = Duration::from_millis(500);
 
 /// Site, outcome, and the rule that refused.
 type Key = (Option<Arc<str>>, &'static str, Option<RuleId>);
@@ -23,14 +24,14 @@ type Key = (Option<Arc<str>>, &'static str, Option<RuleId>);
 #[derive(Debug)]
 pub struct Rollup {
     /// Which portion since 1970.
-    portion: u64,
+    portion: u128,
     counts: HashMap<Key, f64>,
 }
 
 impl Rollup {
     /// Nothing is counted yet.
     pub fn start(now: Timestamp) -> Self {
-        Self { portion: now.as_seconds() / PORTION_SECONDS, counts: HashMap::new() }
+        Self { portion: portion_of(now), counts: HashMap::new() }
     }
 
     /// Counts an observation, once what became of it is known.
@@ -57,7 +58,7 @@ impl Rollup {
 
     /// The counts of the portion that is over, once another has begun, and the minute that they belong to.
     pub fn take(&mut self, now: Timestamp) -> Option<(u64, Vec<MinuteCount>)> {
-        let portion = std::mem::replace(&mut self.portion, now.as_seconds() / PORTION_SECONDS);
+        let portion = std::mem::replace(&mut self.portion, portion_of(now));
         if portion == self.portion { None } else { self.counts_of(portion) }
     }
 
@@ -66,7 +67,7 @@ impl Rollup {
         self.counts_of(self.portion)
     }
 
-    fn counts_of(&mut self, portion: u64) -> Option<(u64, Vec<MinuteCount>)> {
+    fn counts_of(&mut self, portion: u128) -> Option<(u64, Vec<MinuteCount>)> {
         if self.counts.is_empty() {
             return None;
         }
@@ -77,8 +78,13 @@ impl Rollup {
             requests,
         };
         // What came in between belongs to the minute that it was counted in, give or take a tick.
-        Some((portion * PORTION_SECONDS / 60, self.counts.drain().map(count).collect()))
+        let minute = portion * PORTION.as_millis() / 60_000;
+        Some((minute as u64, self.counts.drain().map(count).collect()))
     }
+}
+
+fn portion_of(now: Timestamp) -> u128 {
+    u128::from(now.as_micros()) / PORTION.as_micros()
 }
 
 #[cfg(test)]
@@ -109,13 +115,14 @@ mod tests {
         ] {
             rollup.count(&observation(outcome, weight), |_| Some(&site));
         }
-        assert_eq!(rollup.take(at(4)), None);
-        let (minute, mut counts) = rollup.take(at(5)).expect("another portion");
+        let millis = Duration::from_millis;
+        assert_eq!(rollup.take(at(0) + millis(490)), None);
+        let (minute, mut counts) = rollup.take(at(0) + millis(510)).expect("another portion");
         counts.sort_by(|one, other| one.outcome.cmp(other.outcome));
         let expect = |outcome, rule, requests| MinuteCount { site: Arc::clone(&site), outcome, rule, requests };
         assert_eq!(minute, 1_700_000_040 / 60);
         assert_eq!(counts, [expect("refused", Some(RuleId(7)), 5.0), expect("served", None, 3.0)]);
-        assert_eq!(rollup.take(at(55)), None);
+        assert_eq!(rollup.take(at(59)), None);
         rollup.count(&observation(Outcome::Served { status: 200 }, 1.0), |_| Some(&site));
         let (minute, counts) = rollup.take(at(62)).expect("another minute");
         assert_eq!(

@@ -228,6 +228,9 @@ impl Writer {
                 }
                 self.tell_status();
             }
+            if batch.len() > BATCH_ENTRIES_MAX {
+                batch::add_up_minutes(&mut batch);
+            }
             // The latest tell most of what is going on.
             lost += batch.drain(..batch.len().saturating_sub(BATCH_ENTRIES_MAX)).count();
             if is_over {

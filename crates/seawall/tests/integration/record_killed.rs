@@ -1,4 +1,4 @@
-//! The record of a guard that is killed: at most the last second is missing, and never the file.
+//! The record of a guard that is killed: at most the last second is missing, of decisions and of counts, and never the file.
 
 use std::env;
 use std::fs;
@@ -12,8 +12,10 @@ use rusqlite::Connection;
 use seawall::config::Retention;
 use seawall::host::clock::Clock;
 use seawall::privacy::KeyStore;
+use seawall::record::rollup::Rollup;
 use seawall::record::{self, Inbox, Measure, Reader, Record, Situation, Writer};
 use seawall_engine::decision::{Event, EventKind, Evidence};
+use seawall_engine::observation::{ClientHistory, Cost, Observation, Outcome, Request};
 
 use crate::support::{PATIENCE, eventually};
 
@@ -31,7 +33,11 @@ fn open(inbox: Inbox, folder: &Path, clock: Clock) -> Writer {
     Writer::open(inbox, record::path(folder), retention, open_keys, clock, Box::new(|_| {})).0
 }
 
-/// The process that writes decisions, a thousand a second, until it is killed, and says the number of each once it is handed over.
+/// How often the detecting thread hands over what was counted.
+const TICK_INTERVAL: Duration = Duration::from_millis(250);
+
+/// The process that writes decisions, a thousand a second, and counts as many requests, until it is killed, and says the number of each
+/// once it is handed over.
 #[test]
 #[ignore = "started by the tests that kill it"]
 fn writer() {
@@ -41,7 +47,8 @@ fn writer() {
     let writer = open(inbox, Path::new(&folder), clock);
     thread::spawn(move || writer.run());
     let (mut told, begun) = (std::io::stdout().lock(), clock.uptime());
-    let mut number = 0_u128;
+    let (mut number, site) = (0_u128, run.as_str().into());
+    let (mut rollup, mut tick_at) = (Rollup::start(clock.now()), clock.uptime());
     // What runs tests may have begun a line.
     writeln!(told).expect("a reader");
     loop {
@@ -50,9 +57,25 @@ fn writer() {
             let text = format!("{run} {number:06}");
             let evidence = Evidence { closure: vec!["method = GET".to_owned(); 4], ..Evidence::default() };
             record.decision(&Event { at: clock.now(), kind: EventKind::RuleEnforced, text }, Some(&evidence));
+            let served = Observation {
+                at: clock.now(),
+                client: None,
+                request: Request::default(),
+                outcome: Outcome::Served { status: 200 },
+                cost: Cost::default(),
+                weight: 1.0,
+                history: ClientHistory::default(),
+            };
+            rollup.count(&served, |_| Some(&site));
             // Whoever reads it has gone when this fails, and nobody would end it.
             writeln!(told, "{number}").expect("a reader");
             number += 1;
+        }
+        if clock.uptime() >= tick_at {
+            tick_at = clock.uptime() + TICK_INTERVAL;
+            if let Some((minute, counts)) = rollup.take(clock.now()) {
+                record.minute(minute, counts);
+            }
         }
         thread::sleep(Duration::from_millis(1));
     }
@@ -113,6 +136,13 @@ fn found(folder: &Path, run: &str) -> u64 {
     count
 }
 
+/// How many requests of a run were counted.
+fn counted(folder: &Path, run: &str) -> u64 {
+    let connection = Connection::open(record::path(folder)).expect("it can be opened");
+    let sql = "SELECT coalesce(sum(requests), 0) FROM minute WHERE site = ?";
+    connection.query_row(sql, [run], |row| row.get::<_, f64>(0)).expect("it can be read") as u64
+}
+
 #[test]
 fn a_kill_loses_at_most_the_last_second_and_never_the_file() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -127,6 +157,11 @@ fn a_kill_loses_at_most_the_last_second_and_never_the_file() {
         assert!(
             count >= expected,
             "killed after {time:?} (seed {seed}): {expected} decisions were over a second old and {count} are in the record"
+        );
+        let counted = counted(folder.path(), run);
+        assert!(
+            counted >= expected,
+            "killed after {time:?} (seed {seed}): {expected} requests were over a second old and {counted} are counted"
         );
         runs.push((run, count));
     }

@@ -7,7 +7,6 @@ use std::time::Duration;
 use rusqlite::{Connection, params};
 use seawall_engine::units::Timestamp;
 
-use super::super::rollup::PORTION_SECONDS;
 use super::super::{Measure, Situation, micros};
 use crate::host::clock::Step;
 
@@ -158,9 +157,7 @@ impl Written {
 /// How the traffic was in the minute that a moment lies in, by what was counted of it until then; none when that is too little.
 fn counted(connection: &Connection, at: Timestamp, until: Timestamp) -> rusqlite::Result<Option<Situation>> {
     let minute = at.as_seconds() / 60;
-    // Whole portions are handed over.
-    let until = until.as_seconds() / PORTION_SECONDS * PORTION_SECONDS;
-    let seconds = until.saturating_sub(60 * minute).min(60);
+    let seconds = until.as_seconds().saturating_sub(60 * minute).min(60);
     if seconds < COUNTED_SECONDS_MIN {
         return Ok(None);
     }

@@ -1,14 +1,16 @@
 //! One transaction: what was journalled and counted, and what of the present state the file did not hold yet.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use rusqlite::{Connection, params};
+use seawall_engine::decision::RuleId;
 use seawall_engine::units::Timestamp;
 
 use super::super::bans::number;
 use super::super::schema::{NEXT_NUMBER, is_damage};
 use super::super::unwritten::Unwritten;
-use super::super::{Action, Actor, Entry, micros, name};
+use super::super::{Action, Actor, Entry, MinuteCount, micros, name};
 use super::after::{Written, json};
 use super::{Bans, Writer, present};
 use crate::host::clock::Step;
@@ -33,6 +35,9 @@ impl From<rusqlite::Error> for Failed {
 
 /// Values by name, with when each was last changed.
 type Values = BTreeMap<&'static str, (Timestamp, String)>;
+
+/// Site, outcome and rule of what is counted in a minute.
+type Counted = (Arc<str>, &'static str, Option<RuleId>);
 
 impl Writer {
     /// Writes a batch, and the state that has changed; says whether there was anything. What of the state cannot be written stays
@@ -193,6 +198,25 @@ impl Writer {
         self.waiting = waiting;
         Ok(are_bans_written)
     }
+}
+
+/// Adds up what was counted in the same minute: while nothing can be written that is one entry for each, where the portions of minutes
+/// would take the room of what cannot be told again.
+pub(super) fn add_up_minutes(batch: &mut Vec<Entry>) {
+    let mut minutes: BTreeMap<u64, BTreeMap<Counted, f64>> = BTreeMap::new();
+    batch.retain_mut(|entry| {
+        let Entry::Minute { minute, counts } = entry else { return true };
+        let sums = minutes.entry(*minute).or_default();
+        for MinuteCount { site, outcome, rule, requests } in counts.drain(..) {
+            *sums.entry((site, outcome, rule)).or_default() += requests;
+        }
+        false
+    });
+    batch.extend(minutes.into_iter().map(|(minute, sums)| {
+        let counts = sums.into_iter();
+        let counts = counts.map(|((site, outcome, rule), requests)| MinuteCount { site, outcome, rule, requests });
+        Entry::Minute { minute, counts: counts.collect() }
+    }));
 }
 
 /// Adds a line to the journal of a guard that does not run.
