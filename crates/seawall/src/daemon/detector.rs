@@ -3,6 +3,7 @@
 
 mod commands;
 mod own;
+mod passed_over;
 mod unconfirmed;
 mod vetoes;
 
@@ -45,6 +46,7 @@ use crate::source::record::Record;
 use crate::source::shared::{CLIENT_ENTRIES, Shared};
 pub use commands::Command;
 pub use own::KeptRules;
+use passed_over::PassedOver;
 use unconfirmed::Unconfirmed;
 pub use vetoes::Withdrawn;
 
@@ -113,6 +115,8 @@ struct Running {
     are_own_complete: bool,
     /// What the operator took back of what was found, as it is kept.
     vetoes: Vec<Veto>,
+    /// What had ended by the date at the start, which may be wrong.
+    passed_over: PassedOver,
     /// When it is next looked what the rules of the configuration would hit.
     predict_at: Timestamp,
     /// How far the machine's clock has been set since the start: the operator's rules are kept in its time.
@@ -184,6 +188,7 @@ impl Detecting {
             own: OwnRules::default(),
             are_own_complete: false,
             vetoes: Vec::new(),
+            passed_over: PassedOver::default(),
             predict_at: start,
             step: Step::default(),
             pardoned: Pardons::default(),
@@ -302,12 +307,17 @@ impl Detecting {
         if let Some((minute, counts)) = running.rollup.take(now) {
             self.record.minute(minute, counts);
         }
-        if running.step.follow(&self.shared.clock) {
+        let was_clock_set = running.step.follow(&self.shared.clock);
+        if was_clock_set {
+            self.take_up_passed_over(running, now);
             self.keep_own(running);
-            // All of it is kept anew, in the machine's time.
-            running.vetoes.clear();
         }
+        self.end_passed_over(running);
         self.keep_vetoes(running);
+        if was_clock_set {
+            // All of it is kept anew, in the machine's time.
+            self.write_vetoes(running);
+        }
         // Before those that have ended: in force they end with their deadline.
         self.undo_unconfirmed(running, now);
         let ended = running.own.expire(now);

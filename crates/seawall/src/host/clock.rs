@@ -81,6 +81,12 @@ impl Step {
         step
     }
 
+    /// A clock that was set by so many seconds.
+    #[cfg(test)]
+    pub(crate) const fn by_seconds(seconds: i64) -> Self {
+        Self { micros: seconds * 1_000_000 }
+    }
+
     /// Looks at the machine's clock, and says whether it has been set since it was last looked at.
     pub fn follow(&mut self, clock: &Clock) -> bool {
         let (machine, guard) = (wall_clock().as_micros().cast_signed(), clock.now().as_micros().cast_signed());

@@ -194,13 +194,25 @@ impl KeyStore {
     /// # Errors
     /// When one cannot be deleted: then whom it hid can still be told.
     pub fn forget(&self, today: Day) -> Result<(), KeyError> {
+        self.delete(|day| self.is_over(day, today))
+    }
+
+    /// Deletes the keys of days after this one, which a clock that was ahead has made.
+    ///
+    /// # Errors
+    /// When one cannot be deleted.
+    pub fn forget_after(&self, last: Day) -> Result<(), KeyError> {
+        self.delete(|day| day > last)
+    }
+
+    fn delete(&self, is_to_go: impl Fn(Day) -> bool) -> Result<(), KeyError> {
         let Some(folder) = &self.folder else { return Ok(()) };
         let failed = |error| KeyError::Folder { path: folder.clone(), error };
         for entry in fs::read_dir(folder).map_err(failed)? {
             let entry = entry.map_err(failed)?;
             let name = entry.file_name();
             let day = name.to_str().and_then(|name| name.strip_suffix(ENDING)).and_then(|day| day.parse::<Day>().ok());
-            if !day.is_some_and(|day| self.is_over(day, today)) {
+            if !day.is_some_and(&is_to_go) {
                 continue;
             }
             match fs::remove_file(entry.path()) {

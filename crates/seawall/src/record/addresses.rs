@@ -25,10 +25,11 @@ impl Addresses {
         Self { keys, days: Vec::new() }
     }
 
-    /// Deletes the keys whose time is over.
-    pub(super) fn forget(&mut self, today: Day) -> Result<(), KeyError> {
+    /// Deletes the keys whose time is over, and those of days after the one that is given.
+    pub(super) fn forget(&mut self, today: Day, later: Option<Day>) -> Result<(), KeyError> {
         self.days.retain(|(day, _)| *day == today);
-        self.keys.forget(today)
+        self.keys.forget(today)?;
+        later.map_or(Ok(()), |later| self.keys.forget_after(later))
     }
 
     /// Whether the time of a day's key is over.

@@ -2,6 +2,7 @@
 //! key is; what only cannot be read at the moment stays, is counted, and is taken up when it can be.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use ipnet::IpNet;
 use rusqlite::{Connection, OptionalExtension as _, params};
@@ -12,6 +13,18 @@ use super::addresses::Addresses;
 use super::micros;
 use crate::host::clock::{Behind, CLOCK_SET_MIN, Step};
 use crate::privacy::{Day, KeyStore};
+
+/// Keys of days that are further ahead were made under a wrong date: another program may begin its day a little earlier.
+const DAY_AHEAD_MAX: Duration = Duration::from_secs(86_400);
+
+/// Which bans are read, by their end in the machine's time.
+#[derive(Clone, Copy, Debug)]
+enum Ending {
+    /// Those that have not ended.
+    After(Timestamp),
+    /// Those that end after one date and not after another.
+    Between(Timestamp, Timestamp),
+}
 
 /// Writes and reads bans.
 pub(super) struct BanTable {
@@ -71,7 +84,7 @@ impl BanTable {
             let why = match self.addresses.proof(day) {
                 Ok(Some(held)) if proof.as_deref() == Some(&held) => {
                     let before = bans.len();
-                    let rows = self.read_day(connection, (day, &held), now, (behind, step), &mut bans);
+                    let rows = self.read_day(connection, (day, &held), Ending::After(now), (behind, step), &mut bans);
                     if let Err(error) = rows {
                         bans.truncate(before);
                         return Err(error);
@@ -99,19 +112,46 @@ impl BanTable {
         Ok(bans)
     }
 
+    /// The bans that had ended by a date that turned out to be wrong, and by the present one have not.
+    pub(super) fn read_again(
+        &mut self,
+        connection: &Connection,
+        (now, wrong): (Timestamp, Timestamp),
+        step: Step,
+    ) -> rusqlite::Result<Vec<Ban>> {
+        let mut bans = Vec::new();
+        for (day, proof) in days(connection)? {
+            if let Some(proof) = proof.filter(|proof| self.is_proof_of(day, proof)) {
+                let found = (Behind::default(), step);
+                self.read_day(connection, (day, &proof), Ending::Between(now, wrong), found, &mut bans)?;
+                self.days.insert(day);
+            }
+        }
+        Ok(bans)
+    }
+
+    fn is_proof_of(&mut self, day: Day, proof: &[u8]) -> bool {
+        self.addresses.proof(day).is_ok_and(|held| held.is_some_and(|held| held == proof))
+    }
+
     fn read_day(
         &mut self,
         connection: &Connection,
         (day, proof): (Day, &[u8]),
-        now: Timestamp,
+        ending: Ending,
         (behind, step): (Behind, Step),
         bans: &mut Vec<Ban>,
     ) -> rusqlite::Result<()> {
         let mut statement = connection.prepare(
-            "SELECT address, length, since, expires, cause, reason FROM ban WHERE day = ? AND (expires > ? OR since < ?)
-             LIMIT 1000000",
+            "SELECT address, length, since, expires, cause, reason FROM ban
+             WHERE day = ? AND (expires > ? AND expires <= ? OR since < ?) LIMIT 1000000",
         )?;
-        let mut rows = statement.query(params![number(day), micros(now), micros(CLOCK_SET_MIN)])?;
+        // What was made before the clock was set has no end that a clock could tell.
+        let (now, until, undated) = match ending {
+            Ending::After(now) => (now, i64::MAX, micros(CLOCK_SET_MIN)),
+            Ending::Between(now, until) => (now, micros(until), 0),
+        };
+        let mut rows = statement.query(params![number(day), micros(now), until, undated])?;
         while let Some(row) = rows.next()? {
             let Some(network) = self.addresses.reveal(row.get(0)?, row.get(1)?, day, proof) else { continue };
             let Ok(cause) = serde_json::from_str::<BanCause>(&row.get::<_, String>(4)?) else { continue };
@@ -217,10 +257,13 @@ impl BanTable {
         Ok(())
     }
 
-    /// Deletes every ban that the guard knows, to write all there are in their place.
-    pub(super) fn clear(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+    /// Deletes every ban that the guard knows, to write all there are in their place. What was passed over, since it had ended by a date
+    /// that may yet be wrong, stays.
+    pub(super) fn clear(&mut self, connection: &Connection, passed_over: Option<Timestamp>) -> rusqlite::Result<()> {
+        let sql = "DELETE FROM ban WHERE day = ? AND NOT (expires <= ? AND since >= ?)";
         for day in &self.days {
-            connection.execute("DELETE FROM ban WHERE day = ?", params![number(*day)])?;
+            let values = params![number(*day), passed_over.map_or(-1, micros), micros(CLOCK_SET_MIN)];
+            connection.execute(sql, values)?;
         }
         Ok(())
     }
@@ -244,19 +287,21 @@ impl BanTable {
         Ok(())
     }
 
-    /// Deletes the keys whose time is over, and the bans that only they could tell; not before those that go on have another.
-    pub(super) fn forget(&mut self, connection: &Connection, now: Timestamp) -> rusqlite::Result<()> {
+    /// Deletes the keys whose time is over, and the bans that only they could tell; not before those that go on have another. Where the
+    /// date is certain, keys of later days go, too: they were made under a wrong one, and their time would not be over for as long.
+    pub(super) fn forget(&mut self, connection: &Connection, now: Timestamp, is_certain: bool) -> rusqlite::Result<()> {
         let today = Day::of(now);
         // A date from before there were guards says nothing about what is over.
         if now < CLOCK_SET_MIN || self.is_of_another_day(today) {
             return Ok(());
         }
-        if let Err(error) = self.addresses.forget(today) {
+        let later = is_certain.then(|| Day::of(now + DAY_AHEAD_MAX));
+        if let Err(error) = self.addresses.forget(today, later) {
             tracing::warn!(%error, "failed to delete the keys whose time is over");
         }
         for (day, _) in days(connection)? {
             let is_gone = !self.days.contains(&day)
-                && self.addresses.is_over(day, today)
+                && (self.addresses.is_over(day, today) || later.is_some_and(|later| day > later))
                 && self.addresses.proof(day).is_ok_and(|proof| proof.is_none());
             if is_gone {
                 let gone = connection.execute("DELETE FROM ban WHERE day = ?", params![number(day)])?;
@@ -286,8 +331,6 @@ pub(super) fn number(day: Day) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::record::schema;
 
@@ -328,13 +371,13 @@ mod tests {
         assert!(bans.is_of_another_day(Day::of(tomorrow)));
         // The key goes only once there is none under it.
         let late = NOON + 3 * DAY;
-        bans.forget(&connection, late).expect("room");
+        bans.forget(&connection, late, false).expect("room");
         assert_eq!(read(folder.path(), &connection, late), ["192.0.2.8/32"]);
         bans.begin(&connection, Day::of(late), 1).expect("room");
-        bans.clear(&connection).expect("room");
+        bans.clear(&connection, None).expect("room");
         put(&mut bans, &connection, "192.0.2.8/32", true, late);
         bans.is_all_of(Day::of(late));
-        bans.forget(&connection, late).expect("room");
+        bans.forget(&connection, late, false).expect("room");
         assert_eq!(std::fs::read_dir(folder.path().join("keys")).expect("a folder").count(), 2);
         assert_eq!(read(folder.path(), &connection, late), ["192.0.2.8/32"]);
     }
@@ -353,14 +396,14 @@ mod tests {
         for (at, expected) in [(NOON + DAY, 1), (NOON - 90 * DAY, 1), (Timestamp::from_seconds(9), 1)] {
             assert_eq!(bans.read(&connection, at, Behind::default(), Step::default()).expect("readable"), []);
             assert!(bans.problem().is_some_and(|problem| problem.contains("1 ban written on ")));
-            bans.forget(&connection, at).expect("room");
+            bans.forget(&connection, at, false).expect("room");
             assert_eq!(rows(), expected);
         }
         std::fs::rename(&away, &key).expect("ours");
         // Whatever the date is.
         assert_eq!(read(folder.path(), &connection, Timestamp::from_seconds(9)), ["192.0.2.7/32"]);
         std::fs::remove_file(&key).expect("ours");
-        table(folder.path()).forget(&connection, NOON + 3 * DAY).expect("room");
+        table(folder.path()).forget(&connection, NOON + 3 * DAY, false).expect("room");
         assert_eq!(rows(), 0);
     }
 }

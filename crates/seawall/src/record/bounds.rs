@@ -27,6 +27,9 @@ const HISTORY_SHARE: u64 = 4;
 /// How long it takes at most until the end of a ban is written.
 const JUST_NOW: Duration = Duration::from_secs(10);
 
+/// What is further ahead of the present date was written under a wrong one.
+const AHEAD_MAX: Duration = Duration::from_secs(3_600);
+
 /// What is there for people to look at, with the column of its time.
 const HISTORY: [&str; 5] = ["journal", "decision", "minute", "hour", "ban_made"];
 
@@ -41,6 +44,26 @@ pub(super) fn delete_old(connection: &mut Connection, retention: &Retention, now
             _ => micros(Timestamp::from_seconds(oldest)),
         };
         transaction.execute(&format!("DELETE FROM {table} WHERE at < ?"), params![oldest])?;
+    }
+    transaction.commit()
+}
+
+/// Gives what is dated later the present date, so that it goes when it is too old. What was counted then is in no report, and goes at once.
+pub(super) fn date_back(connection: &mut Connection, now: Timestamp) -> rusqlite::Result<()> {
+    let latest = now + AHEAD_MAX;
+    let transaction = connection.transaction()?;
+    for table in HISTORY {
+        match table {
+            "minute" | "hour" => {
+                let seconds = if table == "minute" { 60 } else { 3_600 };
+                let latest = (latest.as_seconds() / seconds).cast_signed();
+                transaction.execute(&format!("DELETE FROM {table} WHERE at > ?"), params![latest])?
+            }
+            _ => {
+                let values = params![micros(now), micros(latest)];
+                transaction.execute(&format!("UPDATE {table} SET at = ? WHERE at > ?"), values)?
+            }
+        };
     }
     transaction.commit()
 }

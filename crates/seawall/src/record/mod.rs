@@ -179,6 +179,8 @@ struct Common {
     unwritten: Mutex<Unwritten>,
     /// Whether all bans that there are have to be handed over.
     wants_bans: AtomicBool,
+    /// Whether what the machine's date says is over is.
+    has_date_settled: AtomicBool,
 }
 
 impl Common {
@@ -200,6 +202,7 @@ impl Record {
             status: Mutex::default(),
             unwritten: Mutex::default(),
             wants_bans: AtomicBool::default(),
+            has_date_settled: AtomicBool::default(),
         });
         let inbox = Inbox { received, shared: Arc::clone(&shared) };
         (Self { entries, lost: Arc::default(), shared, clock }, inbox)
@@ -220,6 +223,12 @@ impl Record {
     /// Whether all bans that there are have to be handed over now: the file may hold others, or hold them otherwise. Says so once.
     pub fn wants_bans(&self) -> bool {
         self.shared.wants_bans.load(Ordering::Relaxed) && self.shared.wants_bans.swap(false, Ordering::Acquire)
+    }
+
+    /// Whether what the machine's date says is over is: a clock that is ahead for a minute at the machine's start must not end anything for
+    /// good.
+    pub fn has_date_settled(&self) -> bool {
+        self.shared.has_date_settled.load(Ordering::Relaxed)
     }
 
     /// Hands over all bans that there are.
@@ -298,6 +307,16 @@ pub struct Inbox {
 
 #[cfg(test)]
 impl Inbox {
+    /// Says whether the date has settled, in the writer's stead.
+    pub(crate) fn settle_date(&self, has_settled: bool) {
+        self.shared.has_date_settled.store(has_settled, Ordering::Relaxed);
+    }
+
+    /// What is kept under a name.
+    pub(crate) fn kept(&self, name: &str) -> Option<String> {
+        self.shared.unwritten().values.get(name).map(|(_, value)| value.clone())
+    }
+
     /// What was handed over for the journal since this was last asked.
     pub(crate) fn journalled(&self) -> Vec<(Action, String)> {
         let line = |entry| match entry {

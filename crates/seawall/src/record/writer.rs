@@ -8,6 +8,7 @@ mod present;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use super::bans::BanTable;
 use super::schema::{self, RecordError, Seen};
 use super::{Action, Actor, Entry, Inbox, Past, bounds, past};
 use crate::config::Retention;
-use crate::host::clock::{Behind, Clock, Step};
+use crate::host::clock::{Behind, CLOCK_SET_MIN, Clock, Step};
 use crate::privacy::{Day, KeyError, KeyStore};
 use after::Waiting;
 use batch::Failed;
@@ -40,8 +41,9 @@ const RETRY_PAUSES_MAX: u32 = 10;
 /// How often it is tried to read what cannot be read at present.
 const READ_INTERVAL: Duration = Duration::from_secs(2);
 
-/// How often what is too old is deleted.
+/// How often what is too old is deleted, and how often it is looked whether it may be, until the date has settled.
 const TRIM_INTERVAL: Duration = Duration::from_secs(600);
+const UNSETTLED_TRIM_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The log beside the file is carried over when a large batch has made it larger than that.
 const LOG_BYTES_MAX: u64 = 4 << 20;
@@ -80,9 +82,10 @@ pub struct Writer {
     clock: Clock,
     /// How far the machine's clock has been set since the start. What is written is in its time.
     step: Step,
-    /// Which date is believed, and whether the present one is.
+    /// Which date is believed.
     present: Present,
-    is_date_believed: bool,
+    /// Bans that had ended by this date, the machine's when they were read, are in the file and not in force.
+    passed_over: Option<Timestamp>,
     /// Told what is read late.
     late: Box<dyn Fn(Late) + Send>,
     connection: Option<Connection>,
@@ -137,7 +140,7 @@ impl Writer {
             clock,
             step: Step::default(),
             present: Present::default(),
-            is_date_believed: false,
+            passed_over: None,
             late,
             connection: None,
             seen: None,
@@ -248,10 +251,12 @@ impl Writer {
     /// Writes a batch, which is empty then, and sees to what is to be seen to meanwhile.
     fn step(&mut self, batch: &mut Vec<Entry>, now: Timestamp) -> Result<(), Failed> {
         if self.step.follow(&self.clock) {
-            let at = self.step.to_machine(now).as_seconds();
+            let machine = self.step.to_machine(now);
             tracing::info!(
-                "the machine's clock was set to {at} s after 1970; the record is written in its time from now on"
+                "the machine's clock was set to {} s after 1970; the record is written in its time from now on",
+                machine.as_seconds()
             );
+            self.present.was_set(machine);
             // Bans were written in the time of before.
             self.inbox.shared.want_bans();
         }
@@ -284,8 +289,23 @@ impl Writer {
             // Only now: a file that is locked is asked again.
             self.has_taken_up = true;
         }
-        self.is_date_believed = self.present.follow(self.step.to_machine(now), now);
-        let problem = self.present.problem(self.step.to_machine(now));
+        let machine = self.step.to_machine(now);
+        // One that is behind is not right yet.
+        if let (Some(wrong), Bans::Kept(bans)) = (self.passed_over, &mut self.bans)
+            && machine < wrong
+            && self.present.seen().is_none_or(|seen| machine >= seen)
+        {
+            let bans = bans.read_again(connection, (machine, wrong), self.step)?;
+            self.passed_over = Some(machine);
+            if !bans.is_empty() {
+                let count = counted(bans.len() as u64, "ban");
+                tracing::info!("{count} had ended only by a clock that was ahead, and will be in force again");
+                (self.late)(Late { bans, ..Late::default() });
+            }
+        }
+        self.present.follow(machine, now);
+        self.inbox.shared.has_date_settled.store(self.present.has_settled(), Ordering::Relaxed);
+        let problem = self.present.problem(machine);
         if let (Some(problem), None) = (&problem, &self.date_problem) {
             tracing::warn!("{problem}");
         }
@@ -397,6 +417,7 @@ impl Writer {
         }
         if let Bans::Kept(bans) = &mut self.bans {
             late.bans = bans.read(connection, machine, behind, self.step)?;
+            self.passed_over = self.passed_over.max(Some(machine).filter(|machine| *machine >= CLOCK_SET_MIN));
         }
         if !self.is_read {
             self.past = past::read(connection, self.present.seen())?;
@@ -428,19 +449,25 @@ impl Writer {
     fn keep_bounds(&mut self, now: Timestamp) -> Result<(), Failed> {
         let Some(connection) = &mut self.connection else { return Ok(()) };
         if now >= self.trim_at {
-            self.trim_at = now + TRIM_INTERVAL;
+            let has_settled = self.present.has_settled();
+            self.trim_at = now + if has_settled { TRIM_INTERVAL } else { UNSETTLED_TRIM_INTERVAL };
             let machine = self.step.to_machine(now);
-            let ended = bounds::delete_ended(connection, machine)?;
-            if ended > 0 {
-                let text = format!("{} by hand, while no guard ran", counted(ended, "ban"));
-                add_to_journal(connection, machine, Actor::Guard, Action::Expire, &text)?;
-            }
             // A guard without traffic writes nothing else, and was there all the same.
             self.present.write(connection)?;
-            if self.is_date_believed {
+            if has_settled {
+                let ended = bounds::delete_ended(connection, machine)?;
+                self.passed_over = None;
+                if ended > 0 {
+                    let text = format!("{} by hand, while no guard ran", counted(ended, "ban"));
+                    add_to_journal(connection, machine, Actor::Guard, Action::Expire, &text)?;
+                }
                 bounds::delete_old(connection, &self.retention, machine)?;
+                let is_certain = self.present.is_certain();
+                if is_certain {
+                    bounds::date_back(connection, machine)?;
+                }
                 if let Bans::Kept(bans) = &mut self.bans {
-                    bans.forget(connection, machine)?;
+                    bans.forget(connection, machine, is_certain)?;
                 }
             }
         }

@@ -68,23 +68,25 @@ impl Detecting {
     pub(super) fn take_up(&self, running: &mut Running, kept: KeptRules, now: Timestamp) {
         self.follow(running, kept.past, now);
         self.take_up_vetoes(running, kept.vetoes, now);
-        let mut has_ended = false;
         running.own.take_up_names(kept.names).iter().for_each(|rule| running.pardoned.add(*rule));
-        for mut rule in kept.said {
-            let step = running.step;
-            (rule.since, rule.expires) = carried_over(step.to_guard(rule.since), step.to_guard(rule.expires), now);
-            if rule.expires <= now {
-                self.journal_ended(&rule, ", while no guard ran");
-                has_ended = true;
-            } else if let Err(error) = running.own.take_up(rule, &self.shared.never_ban.load()) {
-                tracing::warn!(%error, "a rule of before cannot be put in force again");
-            }
-        }
+        self.take_up_said(running, kept.said, now);
         running.are_own_complete = true;
         self.keep_vetoes(running);
         self.keep_names(running);
-        if has_ended {
-            self.keep_own(running);
+    }
+
+    /// Takes up rules that were said before; those that have ended are passed over.
+    pub(super) fn take_up_said(&self, running: &mut Running, said: Vec<OwnRule>, now: Timestamp) {
+        let step = running.step;
+        for rule in said {
+            let (since, expires) = carried_over(step.to_guard(rule.since), step.to_guard(rule.expires), now);
+            if expires <= now {
+                running.passed_over.rules.push(rule);
+            } else if let Err(error) =
+                running.own.take_up(OwnRule { since, expires, ..rule }, &self.shared.never_ban.load())
+            {
+                tracing::warn!(%error, "a rule of before cannot be put in force again");
+            }
         }
     }
 
@@ -167,6 +169,7 @@ impl Detecting {
         for rule in &mut rules {
             (rule.since, rule.expires) = (running.step.to_machine(rule.since), running.step.to_machine(rule.expires));
         }
+        rules.extend(running.passed_over.rules.iter().cloned());
         self.record.keep(record::RULES, serde_json::to_string(&rules).unwrap_or_default());
     }
 

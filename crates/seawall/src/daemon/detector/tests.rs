@@ -1,6 +1,7 @@
 //! The detecting thread and the watching one with a clock that is set, so that an hour passes in a moment: log lines go in, and what
 //! people are told comes out.
 
+mod own;
 mod vetoes;
 
 use std::fmt::Write as _;
@@ -37,12 +38,18 @@ struct Guard {
     log: PathBuf,
     folder: TempDir,
     /// What would go to threads that this guard does not have.
-    _unheard: Box<dyn std::any::Any>,
+    inbox: record::Inbox,
+    _orders: Receiver<Order>,
 }
 
 impl Guard {
     /// A guard that reads `logs`, a path or a pattern in its folder, with these settings beside the one who is told.
     fn start(logs: &str, settings: &str) -> Self {
+        Self::start_with(logs, settings, KeptRules::default(), START)
+    }
+
+    /// The same at another time, with what the record has of the guard before.
+    fn start_with(logs: &str, settings: &str, kept: KeptRules, at: Timestamp) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let (log, state_path) = (folder.path().join("access.log"), folder.path().join("state"));
         let told = folder.path().join("told");
@@ -52,7 +59,7 @@ impl Guard {
         );
         let config = config::parse_in(&text, "test.toml", &Environment { beside: true, ..Environment::default() })
             .expect("a configuration");
-        let (clock, hand) = Clock::set(START);
+        let (clock, hand) = Clock::set(at);
         let shared = Settings::new(&config, 1_000).expect("settings");
         let shared = Arc::new(Shared::new(shared, config.never_ban_set(), clock, 7));
         let path = folder.path().join(logs);
@@ -76,7 +83,7 @@ impl Guard {
             edge: None,
             record,
             innocent: Arc::default(),
-            rules: Some(KeptRules::default()),
+            rules: Some(kept),
             configured: config.rules.clone(),
             is_panicked: false,
             enforce: config.policy.enforce,
@@ -87,7 +94,7 @@ impl Guard {
         };
         let running = detecting.begin();
         let logs = sources.begin(start);
-        Self { hand, logs, detecting, running, log, folder, _unheard: Box::new((inbox, received)) }
+        Self { hand, logs, detecting, running, log, folder, inbox, _orders: received }
     }
 
     fn now(&self) -> Timestamp {

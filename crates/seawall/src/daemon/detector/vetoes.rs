@@ -54,19 +54,21 @@ impl Detecting {
     /// Takes up what was taken back before a restart.
     pub(super) fn take_up_vetoes(&self, running: &mut Running, vetoes: Vec<Veto>, now: Timestamp) {
         let (step, at) = (running.step, running.at);
-        let vetoes = vetoes.into_iter().filter_map(|mut veto| {
+        let mut lasting = Vec::new();
+        for kept in vetoes {
+            let mut veto = kept.clone();
             veto.since = step.to_guard(veto.since);
             if let Some(until) = veto.until {
                 let (since, until) = carried_over(veto.since, step.to_guard(until), now);
                 (veto.since, veto.until) = (since, Some(until));
             }
-            let has_ended = veto.until.is_some_and(|until| until <= now);
-            if has_ended {
-                self.journal_lapsed(&veto, ", while no guard ran");
+            if veto.until.is_some_and(|until| until <= now) {
+                running.passed_over.vetoes.push(kept);
+            } else {
+                lasting.push(veto);
             }
-            (!has_ended).then_some(veto)
-        });
-        for event in running.detector.take_up_vetoes(vetoes.collect(), at) {
+        }
+        for event in running.detector.take_up_vetoes(lasting, at) {
             self.note(running, Some(event));
         }
     }
@@ -83,18 +85,27 @@ impl Detecting {
                 self.journal_lapsed(gone, "");
             }
         }
+        self.write_vetoes(running);
+    }
+
+    /// Keeps all of it anew.
+    pub(super) fn write_vetoes(&self, running: &mut Running) {
+        if !running.are_own_complete {
+            return;
+        }
         // Whom one about a network names is written nowhere, so that it ends with the guard.
+        let vetoes: Vec<Veto> = running.detector.vetoes().cloned().collect();
         let kept = vetoes.iter().filter(|veto| veto.is_told_by_text()).cloned().map(|mut veto| {
             veto.since = running.step.to_machine(veto.since);
             veto.until = veto.until.map(|until| running.step.to_machine(until));
             veto
         });
-        let kept: Vec<Veto> = kept.collect();
+        let kept: Vec<Veto> = kept.chain(running.passed_over.vetoes.iter().cloned()).collect();
         self.record.keep(record::VETOES, serde_json::to_string(&kept).unwrap_or_default());
         running.vetoes = vetoes;
     }
 
-    fn journal_lapsed(&self, veto: &Veto, when: &str) {
+    pub(super) fn journal_lapsed(&self, veto: &Veto, when: &str) {
         let text = format!("{} may be made again{when}: {}", veto.rule.id, veto.rule.text);
         self.record.journal(Actor::Guard, Action::Expire, text);
     }

@@ -111,6 +111,7 @@ impl Writer {
         let today = Day::of(step.to_machine(now));
         let transaction = connection.transaction()?;
         let is_for_nothing = matches!(self.bans, Bans::Forgotten);
+        let passed_over = self.passed_over;
         let mut bans = match &mut self.bans {
             Bans::Kept(bans) => bans.begin(&transaction, today, unwritten.bans.len())?.then_some(bans),
             Bans::Forgotten | Bans::Waiting(_) => None,
@@ -171,7 +172,7 @@ impl Writer {
         let are_bans_written = bans.is_some() || is_for_nothing;
         if let Some(bans) = &mut bans {
             if unwritten.is_whole {
-                bans.clear(&transaction)?;
+                bans.clear(&transaction, passed_over)?;
             }
             // In the order of their pseudonyms: in any other, each of a hundred thousand lies on another page of the table, of which
             // most would be written several times.

@@ -1,0 +1,59 @@
+//! Rules of the operator over restarts.
+
+use super::*;
+use crate::host::clock::wall_clock;
+use crate::record::Action;
+
+/// A rule that was said then, for so many seconds.
+fn said(text: &str, since: Timestamp, seconds: u64) -> KeptRules {
+    let rule = OwnRule {
+        id: RuleId(10_007),
+        text: text.to_owned(),
+        action: RuleAction::Refuse { status: 403 },
+        reason: None,
+        since,
+        expires: since + Duration::from_secs(seconds),
+        predicted: None,
+    };
+    KeptRules { said: vec![rule], ..KeptRules::default() }
+}
+
+fn in_force(guard: &Guard) -> Vec<u32> {
+    guard.running.own.for_gate().iter().map(|rule| rule.id.0).collect()
+}
+
+/// The numbers of the operator's rules as they are kept.
+fn kept(guard: &Guard) -> Option<Vec<u32>> {
+    let kept = guard.inbox.kept(record::RULES)?;
+    Some(serde_json::from_str::<Vec<OwnRule>>(&kept).expect("JSON").iter().map(|rule| rule.id.0).collect())
+}
+
+#[test]
+fn a_rule_that_had_ended_by_a_clock_ahead_goes_on_once_that_is_set_back() {
+    let (right, ahead) = (wall_clock(), Timestamp::from_seconds(2_524_608_000));
+    let kept_rules = said("path = \"/x\"", right - Duration::from_secs(60), 3_600);
+    // The guard's clock begins in 2050; the machine's is right as soon as it is looked at again.
+    let mut guard = Guard::start_with("access.log", "", kept_rules, ahead);
+    assert_eq!(in_force(&guard), [0; 0]);
+    assert_eq!(guard.inbox.journalled(), []);
+    guard.run(1, |second| traffic(second, true));
+    assert_eq!(in_force(&guard), [10_007]);
+    assert_eq!(kept(&guard), Some(vec![10_007]));
+    let text = "R10007 goes on, since the machine's clock was set back: path = \"/x\"";
+    assert_eq!(guard.inbox.journalled(), [(Action::Undo, text.to_owned())]);
+    let left = guard.running.own.said()[0].expires.since(guard.now());
+    assert!((3_400..3_600).contains(&left.as_secs()), "{left:?}");
+}
+
+#[test]
+fn a_rule_that_has_ended_while_no_guard_ran_is_kept_until_that_is_sure() {
+    let mut guard = Guard::start_with("access.log", "", said("path = \"/x\"", START - Duration::from_secs(7_200), 60), START);
+    guard.add_rule("path = \"/y\"");
+    assert_eq!((in_force(&guard).len(), kept(&guard).map(|kept| kept.len())), (1, Some(2)));
+    guard.inbox.journalled();
+    guard.inbox.settle_date(true);
+    guard.run(1, |second| traffic(second, true));
+    assert_eq!(kept(&guard).map(|kept| kept.len()), Some(1));
+    let text = "R10007, while no guard ran: path = \"/x\"";
+    assert_eq!(guard.inbox.journalled(), [(Action::Expire, text.to_owned())]);
+}
