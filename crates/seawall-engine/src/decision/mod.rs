@@ -18,7 +18,9 @@ pub use bans::{
 };
 pub(crate) use held::Finding;
 pub(crate) use ladder::Ladder;
-pub use own::{CONFIGURED_RULES_MAX, Collateral, NamedRule, OWN_RULES_MAX, OwnRule, OwnRuleError, OwnRules, RuleNames};
+pub use own::{
+    CONFIGURED_RULES_MAX, Collateral, NamedRule, OWN_RULES_MAX, OwnRule, OwnRuleError, OwnRules, Retried, RuleNames,
+};
 pub use pardon::Pardons;
 pub use policy::Enforce;
 pub(crate) use policy::Permit;

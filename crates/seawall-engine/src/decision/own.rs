@@ -60,6 +60,15 @@ pub struct Collateral {
     pub upper: f32,
 }
 
+/// What became of rules when the never-ban list changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Retried {
+    /// Those that are in force no longer.
+    pub suspended: Vec<RuleId>,
+    /// Those that are again.
+    pub resumed: Vec<RuleId>,
+}
+
 /// Why a rule cannot be taken in.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OwnRuleError {
@@ -133,16 +142,23 @@ impl OwnRules {
     /// # Errors
     /// When it cannot be read or put in force. Nothing has changed then.
     pub fn add(&mut self, rule: OwnRule, never_ban: &AddressSet) -> Result<RuleId, OwnRuleError> {
-        let after_last = self.said.iter().map(|held| held.said.id.0 + 1).max().unwrap_or(FIRST);
-        let mut number = self.next.max(after_last).max(FIRST);
-        if number >= CONFIGURED_FIRST {
-            // After ten thousand the numbers begin anew, or it would pass for one of the configuration's.
-            let is_free = |number: &u32| self.said.iter().all(|held| held.said.id.0 != *number);
-            number = (FIRST..CONFIGURED_FIRST).find(is_free).ok_or(OwnRuleError::Full)?;
+        let conditions = Self::read(&rule.text, never_ban)?;
+        if self.said.len() >= OWN_RULES_MAX {
+            return Err(OwnRuleError::Full);
         }
-        let id = self.put(rule, number, never_ban)?;
-        self.next = self.next.max(number + 1);
-        Ok(id)
+        let number = self.next_number()?;
+        Ok(self.hold(rule, number, conditions, None))
+    }
+
+    fn next_number(&self) -> Result<u32, OwnRuleError> {
+        let after_last = self.said.iter().map(|held| held.said.id.0 + 1).max().unwrap_or(FIRST);
+        let number = self.next.max(after_last).max(FIRST);
+        if number < CONFIGURED_FIRST {
+            return Ok(number);
+        }
+        // After ten thousand the numbers begin anew, or it would pass for one of the configuration's.
+        let is_free = |number: &u32| self.said.iter().all(|held| held.said.id.0 != *number);
+        (FIRST..CONFIGURED_FIRST).find(is_free).ok_or(OwnRuleError::Full)
     }
 
     /// Whether a rule of this number is one of the configuration's.
@@ -150,34 +166,78 @@ impl OwnRules {
         id.0 >= CONFIGURED_FIRST
     }
 
-    /// Takes a rule of before a restart in, with the number that people and bans know it by, unless another has it.
+    /// Takes a rule of before a restart in, with the number that people and bans know it by, unless another has it. One that cannot be in
+    /// force at present is held all the same, and tried again with [`Self::retry`]: it is not lost for an address that is on the never-ban list
+    /// for an hour.
     ///
     /// # Errors
-    /// When it cannot be read or put in force. Nothing has changed then.
+    /// When no number is left for it. Nothing has changed then.
     pub fn take_up(&mut self, rule: OwnRule, never_ban: &AddressSet) -> Result<RuleId, OwnRuleError> {
         let number = rule.id.0;
         let is_free =
             (FIRST..CONFIGURED_FIRST).contains(&number) && self.said.iter().all(|held| held.said.id != rule.id);
-        if !is_free {
-            return self.add(rule, never_ban);
-        }
-        let id = self.put(rule, number, never_ban)?;
-        self.next = self.next.max(number + 1);
-        Ok(id)
+        let number = if is_free { number } else { self.next_number()? };
+        let (conditions, trouble) = Self::examine(&rule.text, never_ban);
+        let trouble = trouble.or_else(|| (self.room() == 0).then_some(OwnRuleError::Full));
+        Ok(self.hold(rule, number, conditions, trouble))
     }
 
-    fn put(&mut self, mut rule: OwnRule, number: u32, never_ban: &AddressSet) -> Result<RuleId, OwnRuleError> {
-        let conditions = Self::read(&rule.text, never_ban)?;
-        if self.said.len() >= OWN_RULES_MAX {
-            return Err(OwnRuleError::Full);
-        }
+    fn hold(
+        &mut self,
+        mut rule: OwnRule,
+        number: u32,
+        conditions: Vec<Condition>,
+        trouble: Option<OwnRuleError>,
+    ) -> RuleId {
         rule.id = RuleId(number);
         rule.expires = rule.expires.min(rule.since + BAN_DURATION_MAX);
         rule.reason = rule.reason.map(|reason| {
             reason.chars().filter(|character| !character.is_control()).take(REASON_CHARACTERS_MAX).collect()
         });
-        self.said.push(Held { said: rule, conditions, met: Met::default(), trouble: None });
-        Ok(RuleId(number))
+        self.said.push(Held { said: rule, conditions, met: Met::default(), trouble });
+        self.next = self.next.max(number + 1);
+        RuleId(number)
+    }
+
+    /// How many more of those that are said may be in force.
+    fn room(&self) -> usize {
+        let in_force = self.said.iter().filter(|held| held.trouble.is_none()).count();
+        OWN_RULES_MAX.saturating_sub(in_force)
+    }
+
+    /// What the gate looks up for a rule, or what is shown of one that cannot be in force, and why it cannot.
+    fn examine(text: &str, never_ban: &AddressSet) -> (Vec<Condition>, Option<OwnRuleError>) {
+        match Self::read(text, never_ban) {
+            Ok(conditions) => (conditions, None),
+            Err(error) => (Self::read(text, &AddressSet::default()).unwrap_or_default(), Some(error)),
+        }
+    }
+
+    /// Looks at all again, since the never-ban list has changed; says which are in force no longer, and which are again.
+    pub fn retry(&mut self, never_ban: &AddressSet) -> Retried {
+        let (mut retried, mut room) = (Retried::default(), self.room());
+        for held in self.configured.iter_mut().chain(&mut self.said) {
+            let (conditions, mut trouble) = Self::examine(&held.said.text, never_ban);
+            let comes_back = held.trouble.is_some() && trouble.is_none();
+            if comes_back && !Self::is_configured(held.said.id) {
+                if room == 0 {
+                    trouble = Some(OwnRuleError::Full);
+                }
+                room = room.saturating_sub(1);
+            }
+            match (&held.trouble, &trouble) {
+                (None, Some(_)) => retried.suspended.push(held.said.id),
+                (Some(_), None) => retried.resumed.push(held.said.id),
+                _ => {}
+            }
+            (held.conditions, held.trouble) = (conditions, trouble);
+        }
+        retried
+    }
+
+    /// Those that cannot be in force, and why.
+    pub fn not_in_force(&self) -> impl Iterator<Item = (&OwnRule, &OwnRuleError)> {
+        self.all().filter_map(|held| Some((&held.said, held.trouble.as_ref()?)))
     }
 
     /// Reads a rule, and says what the gate would look up for it.

@@ -75,7 +75,7 @@ pub struct Snapshot {
     /// In line: that nearly all clients are seen as one. Of a log it is among the sensor's alarms.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub merged_clients: Option<Alarm>,
-    /// Rules of the configuration that cannot be in force, each with the reason.
+    /// Rules of people, those of the configuration among them, that cannot be in force, each with the reason.
     #[serde(default)]
     pub rules_not_in_force: Vec<String>,
     /// Until when the configuration waits to be confirmed, if it does; then that of before comes back.

@@ -78,6 +78,10 @@ pub enum Action {
     AddRule,
     /// A rule was taken back.
     RemoveRule,
+    /// A rule that people said is not in force: it names somebody on the never-ban list.
+    SuspendRule,
+    /// It is again.
+    ResumeRule,
     /// A rule was found, put in force, changed or let go by detection.
     Decide,
     /// Everything was taken out.

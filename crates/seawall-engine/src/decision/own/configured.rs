@@ -1,7 +1,7 @@
 //! The rules of the configuration: in force for as long as they stand there and can be, under `enforce = "never"` counted only.
 
 use super::super::{Action, Collateral, Condition, Enforce, RuleId};
-use super::{CONFIGURED_RULES_MAX, Held, Met, OwnRule, OwnRuleError, OwnRules, RuleNames};
+use super::{CONFIGURED_RULES_MAX, Held, Met, OwnRule, OwnRules, RuleNames};
 use crate::address::AddressSet;
 
 impl OwnRules {
@@ -14,7 +14,10 @@ impl OwnRules {
         self.enforce = enforce;
         for rule in rules.into_iter().take(CONFIGURED_RULES_MAX) {
             let held = match gone.iter().position(|held| is_same(&held.said, &rule)) {
-                Some(at) => gone.remove(at),
+                Some(at) => {
+                    let (conditions, trouble) = Self::examine(&rule.text, never_ban);
+                    Held { conditions, trouble, ..gone.remove(at) }
+                }
                 None => self.take_in(rule, never_ban, &gone),
             };
             self.configured.push(held);
@@ -22,17 +25,13 @@ impl OwnRules {
         for held in &gone {
             self.names.leave(&held.said, held.met);
         }
-        self.retry(never_ban);
         self.gone_since(before)
     }
 
     fn take_in(&mut self, mut rule: OwnRule, never_ban: &AddressSet, before: &[Held]) -> Held {
         let met = self.number(&mut rule, before);
-        let read = Self::read(&rule.text, never_ban);
-        // What it is about is shown, though it is not in force.
-        let shown = |_: &OwnRuleError| Self::read(&rule.text, &AddressSet::default()).unwrap_or_default();
-        let conditions = read.as_ref().map_or_else(shown, Vec::clone);
-        Held { conditions, met, trouble: read.err(), said: rule }
+        let (conditions, trouble) = Self::examine(&rule.text, never_ban);
+        Held { conditions, met, trouble, said: rule }
     }
 
     /// Gives it the number of its name, and says what it has met under that. Neither those taken in so far nor those of `before`, which may
@@ -42,20 +41,6 @@ impl OwnRules {
         let (id, met) = self.names.take(rule, &in_use);
         rule.id = id;
         met
-    }
-
-    /// Tries those of the configuration again that could not be put in force; says whether any now is.
-    pub fn retry(&mut self, never_ban: &AddressSet) -> bool {
-        let mut is_any = false;
-        for held in self.configured.iter_mut().filter(|held| held.trouble.is_some()) {
-            match Self::read(&held.said.text, never_ban) {
-                Ok(conditions) => {
-                    (held.conditions, held.trouble, is_any) = (conditions, None, true);
-                }
-                Err(error) => held.trouble = Some(error),
-            }
-        }
-        is_any
     }
 
     /// Takes up which numbers the names had before a restart. Those that have been given meanwhile give way; returns which rules in force
@@ -73,11 +58,6 @@ impl OwnRules {
     /// Which number each name has, to be kept over a restart.
     pub const fn names(&self) -> &RuleNames {
         &self.names
-    }
-
-    /// Those of the configuration that cannot be in force: their names, and why.
-    pub fn not_in_force(&self) -> impl Iterator<Item = (&str, &OwnRuleError)> {
-        self.configured.iter().filter_map(|held| Some((held.said.reason.as_deref()?, held.trouble.as_ref()?)))
     }
 
     /// What is predicted of those of the configuration, by `predict` for each of which that is not known, or for all.

@@ -36,6 +36,36 @@ fn a_rule_of_before_keeps_its_number() {
     assert_eq!(rules.take_up(first, &never_ban), Ok(RuleId(FIRST)));
 }
 
+#[test]
+fn a_rule_of_before_that_names_somebody_who_is_never_banned_now_is_kept() {
+    let (mut rules, never) = (OwnRules::default(), never_ban("192.0.2.7/32"));
+    let before = OwnRule { id: RuleId(FIRST + 4), ..rule("client-prefix = 192.0.2.0/24", 60) };
+    assert_eq!(rules.take_up(before.clone(), &never), Ok(before.id));
+    assert!(rules.for_gate().is_empty());
+    assert_eq!(rules.said().iter().collect::<Vec<_>>(), [&before]);
+    let status = &rules.status()[0];
+    assert_eq!((status.stage, status.enforced), (Stage::Proposed, None));
+    assert!(status.reason.ends_with("it is not in force: it names a client that is on the never-ban list"));
+    assert_eq!(rules.retry(&AddressSet::default()).resumed, [before.id]);
+    assert_eq!(rules.for_gate().len(), 1);
+    // It ends with its time, in force or not.
+    rules.retry(&never);
+    assert_eq!(rules.expire(NOW + Duration::from_secs(60)), [before]);
+}
+
+#[test]
+fn of_rules_of_before_no_more_are_in_force_than_there_may_be_and_none_is_lost() {
+    let (mut rules, nobody) = (OwnRules::default(), AddressSet::default());
+    for nth in 0..=OWN_RULES_MAX as u32 {
+        let before = OwnRule { id: RuleId(FIRST + nth), ..rule(&format!("path = \"/{nth}\""), 60) };
+        rules.take_up(before, &nobody).expect("a number");
+    }
+    assert_eq!((rules.for_gate().len(), rules.said().len()), (OWN_RULES_MAX, OWN_RULES_MAX + 1));
+    assert_eq!(rules.retry(&nobody), Retried::default());
+    rules.remove(RuleId(FIRST));
+    assert_eq!(rules.retry(&nobody).resumed, [RuleId(FIRST + OWN_RULES_MAX as u32)]);
+}
+
 fn named(name: &str, text: &str) -> OwnRule {
     OwnRule { reason: Some(name.to_owned()), ..rule(text, 0) }
 }
@@ -83,14 +113,20 @@ fn a_rule_of_the_configuration_that_names_somebody_protected_comes_in_force_once
     let (protected, free) = (named("p", "client-prefix = 192.0.2.0/24"), named("f", "path = \"/f\""));
     let never = never_ban("192.0.2.7/32");
     assert_eq!(rules.configure(vec![protected.clone(), free.clone()], &never, enforce), []);
-    assert_eq!(rules.not_in_force().collect::<Vec<_>>(), [("p", &OwnRuleError::Protected)]);
+    let not_in_force = rules.not_in_force().map(|(rule, error)| (rule.reason.as_deref(), error));
+    assert_eq!(not_in_force.collect::<Vec<_>>(), [(Some("p"), &OwnRuleError::Protected)]);
     assert_eq!(rules.for_gate().iter().map(|rule| rule.id.0).collect::<Vec<_>>(), [CONFIGURED_FIRST + 1]);
     let status = &rules.status()[0];
     assert_eq!((status.stage, status.enforced), (Stage::Proposed, None));
     assert!(status.reason.ends_with("p; it is not in force: it names a client that is on the never-ban list"));
-    assert!(!rules.retry(&never));
-    assert!(rules.retry(&AddressSet::default()));
+    assert_eq!(rules.retry(&never), Retried::default());
+    let id = RuleId(CONFIGURED_FIRST);
+    assert_eq!(rules.retry(&AddressSet::default()), Retried { resumed: vec![id], ..Retried::default() });
     assert_eq!((rules.for_gate().len(), rules.not_in_force().count()), (2, 0));
+    // One that is in force is looked at again when the list grows.
+    assert_eq!(rules.retry(&never), Retried { suspended: vec![id], ..Retried::default() });
+    assert_eq!(rules.for_gate().iter().map(|rule| rule.id.0).collect::<Vec<_>>(), [CONFIGURED_FIRST + 1]);
+    rules.retry(&AddressSet::default());
     // So it does with the next configuration.
     rules.configure(vec![free.clone()], &never, enforce);
     rules.configure(vec![protected.clone(), free.clone()], &never, enforce);

@@ -63,7 +63,7 @@ impl Detecting {
                 true
             }
             Command::NeverBan(never_ban) => {
-                self.retry_configured(running, &never_ban);
+                self.recheck_own(running, &never_ban);
                 running.detector.set_policy(running.enforce, never_ban);
                 running.published = None;
                 false

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use seawall_engine::address::AddressSet;
 use seawall_engine::decision::{
-    Collateral, Event, EventKind, OwnRule, OwnRuleError, OwnRules, RuleId, RuleNames, RuleStatus, Veto,
+    Collateral, Event, EventKind, OwnRule, OwnRuleError, OwnRules, Retried, RuleId, RuleNames, RuleStatus, Veto,
 };
 use seawall_engine::units::Timestamp;
 
@@ -82,11 +82,35 @@ impl Detecting {
             let (since, expires) = carried_over(step.to_guard(rule.since), step.to_guard(rule.expires), now);
             if expires <= now {
                 running.passed_over.rules.push(rule);
-            } else if let Err(error) =
-                running.own.take_up(OwnRule { since, expires, ..rule }, &self.shared.never_ban.load())
-            {
-                tracing::warn!(%error, "a rule of before cannot be put in force again");
+                continue;
             }
+            match running.own.take_up(OwnRule { since, expires, ..rule }, &self.shared.never_ban.load()) {
+                Ok(id) => self.say_not_in_force(running, &[id]),
+                Err(error) => tracing::warn!(%error, "a rule of before cannot be kept"),
+            }
+        }
+    }
+
+    /// The never-ban list has changed: rules that name somebody on it are not in force as long as it has him.
+    pub(super) fn recheck_own(&self, running: &mut Running, never_ban: &AddressSet) {
+        let Retried { suspended, resumed } = running.own.retry(never_ban);
+        self.say_not_in_force(running, &suspended);
+        for rule in running.own.status().iter().filter(|rule| resumed.contains(&rule.id)) {
+            tracing::info!("{} is in force again, since the never-ban list has changed", rule.id);
+            self.record.journal(Actor::Guard, Action::ResumeRule, format!("{}: {}", rule.id, rule.text));
+        }
+        // Whom one of them had dropped is free, as when it is taken back.
+        suspended.iter().for_each(|rule| running.pardoned.add(*rule));
+        if !suspended.is_empty() || !resumed.is_empty() {
+            running.published = None;
+        }
+    }
+
+    /// Tells the log and the journal which of these are not in force, and why.
+    fn say_not_in_force(&self, running: &Running, rules: &[RuleId]) {
+        for (rule, error) in running.own.not_in_force().filter(|(rule, _)| rules.contains(&rule.id)) {
+            tracing::warn!("{}", is_not_in_force(rule, error));
+            self.record.journal(Actor::Guard, Action::SuspendRule, format!("{}: {error}", rule.id));
         }
     }
 
@@ -121,20 +145,15 @@ impl Detecting {
         let before: Vec<OwnRule> = running.own.configured().cloned().collect();
         let gone = running.own.configure(rules, never_ban, running.enforce);
         gone.iter().for_each(|rule| running.pardoned.add(*rule));
+        self.recheck_own(running, never_ban);
         self.keep_names(running);
         self.predict(running, true, now);
-        let failed = not_in_force(&running.own);
+        let failed = running.own.not_in_force().filter(|(rule, _)| OwnRules::is_configured(rule.id));
+        let failed: Vec<String> = failed.map(|(rule, error)| is_not_in_force(rule, error)).collect();
         failed.iter().for_each(|text| tracing::warn!("{text}"));
         let is_new = |rule: &OwnRule| !before.iter().any(|before| before.id == rule.id && before.text == rule.text);
         let predicted = running.own.configured().filter_map(|rule| prediction(rule, is_new(rule)));
         failed.into_iter().chain(predicted).collect()
-    }
-
-    /// The never-ban list has changed: what could not be in force for it may be now.
-    pub(super) fn retry_configured(&self, running: &mut Running, never_ban: &AddressSet) {
-        if running.own.retry(never_ban) {
-            tracing::info!("a rule of the configuration is in force, since the never-ban list has changed");
-        }
     }
 
     /// Looks what the rules of the configuration would do to normal traffic: in the first day anew, as it becomes known.
@@ -182,12 +201,18 @@ impl Detecting {
     }
 }
 
-/// Which rules of the configuration are not in force, and why.
+/// Which rules are not in force, and why.
 pub(super) fn not_in_force(own: &OwnRules) -> Vec<String> {
-    let text = |(name, error): (&str, &OwnRuleError)| {
-        format!("the rule \"{name}\" of the configuration is not in force: {error}")
-    };
-    own.not_in_force().map(text).collect()
+    own.not_in_force().map(|(rule, error)| is_not_in_force(rule, error)).collect()
+}
+
+fn is_not_in_force(rule: &OwnRule, error: &OwnRuleError) -> String {
+    match &rule.reason {
+        Some(name) if OwnRules::is_configured(rule.id) => {
+            format!("the rule \"{name}\" of the configuration is not in force: {error}")
+        }
+        _ => format!("your rule {} is not in force: {error}", rule.id),
+    }
 }
 
 /// What is to be said of what a rule of the configuration hits, where `rules add` would ask whether that is meant. What is not known is said

@@ -47,7 +47,8 @@ fn a_rule_that_had_ended_by_a_clock_ahead_goes_on_once_that_is_set_back() {
 
 #[test]
 fn a_rule_that_has_ended_while_no_guard_ran_is_kept_until_that_is_sure() {
-    let mut guard = Guard::start_with("access.log", "", said("path = \"/x\"", START - Duration::from_secs(7_200), 60), START);
+    let mut guard =
+        Guard::start_with("access.log", "", said("path = \"/x\"", START - Duration::from_secs(7_200), 60), START);
     guard.add_rule("path = \"/y\"");
     assert_eq!((in_force(&guard).len(), kept(&guard).map(|kept| kept.len())), (1, Some(2)));
     guard.inbox.journalled();
@@ -56,4 +57,34 @@ fn a_rule_that_has_ended_while_no_guard_ran_is_kept_until_that_is_sure() {
     assert_eq!(kept(&guard).map(|kept| kept.len()), Some(1));
     let text = "R10007, while no guard ran: path = \"/x\"";
     assert_eq!(guard.inbox.journalled(), [(Action::Expire, text.to_owned())]);
+}
+
+fn never_ban(guard: &mut Guard, networks: &[&str]) {
+    let list = AddressSet::new(networks.iter().map(|network| network.parse().expect("a network")));
+    guard.detecting.turn(&mut guard.running, Some(Command::NeverBan(list)));
+    guard.run(1, |second| traffic(second, true));
+}
+
+#[test]
+fn a_rule_that_names_somebody_who_is_never_banned_by_now_is_kept_said_and_in_force_again_later() {
+    let settings = "[policy]\nnever-ban = [\"203.0.113.7\"]";
+    let kept_rules = said("client-prefix = 203.0.113.0/24", START - Duration::from_secs(60), 1 << 30);
+    let mut guard = Guard::start_with("access.log", settings, kept_rules, START);
+    let because = "is not in force: it names a client that is on the never-ban list";
+    assert_eq!(in_force(&guard), [0; 0]);
+    let suspended = (Action::SuspendRule, "R10007: it names a client that is on the never-ban list".to_owned());
+    assert_eq!(guard.inbox.journalled().iter().collect::<Vec<_>>(), [&suspended]);
+    guard.add_rule("path = \"/y\"");
+    assert_eq!(kept(&guard), Some(vec![10_007, 10_008]));
+    let said = guard.detecting.snapshot.load().rules_not_in_force.clone();
+    assert_eq!(said, [format!("your rule R10007 {because}")]);
+    guard.inbox.journalled();
+    // The entry goes, and comes again.
+    never_ban(&mut guard, &[]);
+    assert_eq!(in_force(&guard), [10_007, 10_008]);
+    assert!(guard.detecting.snapshot.load().rules_not_in_force.is_empty());
+    let resumed = (Action::ResumeRule, "R10007: client-prefix = (an IPv4 /24)".to_owned());
+    never_ban(&mut guard, &["203.0.113.7/32"]);
+    assert_eq!(in_force(&guard), [10_008]);
+    assert_eq!(guard.inbox.journalled(), [resumed, suspended]);
 }
