@@ -65,6 +65,16 @@ pub enum Outcome {
     },
 }
 
+/// What the log of a server has of a request whose client left before the answer, and so the guard's own.
+pub const CLIENT_GONE: u16 = 499;
+
+impl Outcome {
+    /// Whether the site failed: it did not answer, or answered with an error of its own, which helps nobody more.
+    pub const fn is_failure(self) -> bool {
+        matches!(self, Self::Failed { .. } | Self::Served { status: 500.. })
+    }
+}
+
 /// Why Seawall answered in place of the site.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {

@@ -304,6 +304,7 @@ impl Detecting {
         for event in running.detector.tick(running.at, &surroundings) {
             self.note(running, Some(event));
         }
+        running.rollup.count_closed_unread(totals.closed_unread.saturating_sub(before.closed_unread));
         if let Some((minute, counts)) = running.rollup.take(now) {
             self.record.minute(minute, counts);
         }
@@ -505,6 +506,8 @@ impl Detecting {
                 misdirected: rate(|totals| totals.misdirected),
                 malformed: rate(|totals| totals.malformed),
                 limited: rate(|totals| totals.client_limited + totals.overloaded),
+                client_limited: rate(|totals| totals.client_limited),
+                overloaded: rate(|totals| totals.overloaded),
                 failed: rate(|totals| totals.failed),
                 closed_unread: rate(|totals| totals.closed_unread),
                 bytes_sent: rate(|totals| totals.bytes_sent),

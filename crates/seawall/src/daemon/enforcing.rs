@@ -230,8 +230,8 @@ impl Situation {
         Self {
             requests: rates.requests,
             served: rates.served,
-            refused: rates.refused + rates.closed_unread,
-            failed: rates.failed,
+            refused: rates.refused + rates.client_limited + rates.closed_unread,
+            failed: rates.failed + rates.overloaded,
             would_refuse: snapshot.beside.then_some(rates.would_refuse),
             cpu_used: Some(snapshot.limits.cpu_used),
         }
@@ -267,6 +267,20 @@ mod tests {
             assert_eq!(threads(fails).join(None, &record, &mut failed), Ok(()));
             assert_eq!(failed, expected);
         }
+    }
+
+    #[test]
+    fn what_limits_refused_and_what_the_site_had_no_room_for_are_in_the_situation() {
+        let rates = crate::daemon::Rates {
+            refused: 1.0,
+            client_limited: 2.0,
+            closed_unread: 4.0,
+            failed: 8.0,
+            overloaded: 16.0,
+            ..Default::default()
+        };
+        let situation = Situation::of(&Snapshot { rates, ..Snapshot::default() });
+        assert_eq!((situation.refused, situation.failed), (7.0, 24.0));
     }
 
     const NOW: Timestamp = Timestamp::from_seconds(1_700_000_000);

@@ -128,6 +128,12 @@ pub struct Rates {
     pub malformed: f64,
     /// Beyond a limit of the client, or of all.
     pub limited: f64,
+    /// Of these, beyond a limit of the client.
+    #[serde(default)]
+    pub client_limited: f64,
+    /// And refused because too much came at once.
+    #[serde(default)]
+    pub overloaded: f64,
     /// The site did not answer as it should.
     pub failed: f64,
     /// Connections closed unread.

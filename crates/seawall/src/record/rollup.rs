@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use hashbrown::HashMap;
 use seawall_engine::decision::RuleId;
-use seawall_engine::observation::{Observation, Outcome, Refusal};
+use seawall_engine::observation::{CLIENT_GONE, Observation, Outcome, Refusal};
 use seawall_engine::units::Timestamp;
 
 use super::MinuteCount;
@@ -16,6 +16,16 @@ const COUNTS_MAX: usize = 512;
 
 /// How long a portion is. With the time until it is looked at whether it is over, and until it is written, it is less than a second.
 const PORTION: Duration = Duration::from_millis(500);
+
+/// What closed connections are counted as.
+const CLOSED_UNREAD: &str = "closed-unread";
+
+/// Outcomes of what was no request that could be read. They are not among the requests of [`super::Situation`].
+pub(super) const NO_REQUESTS: [&str; 3] = ["malformed", "unfinished", CLOSED_UNREAD];
+
+/// Outcomes of what counts as refused there, and as failed.
+pub(super) const REFUSED: [&str; 3] = ["refused", "client-limit", CLOSED_UNREAD];
+pub(super) const FAILED: [&str; 2] = ["failed", "overload"];
 
 /// Site, outcome, and the rule that refused.
 type Key = (Option<Arc<str>>, &'static str, Option<RuleId>);
@@ -38,8 +48,9 @@ impl Rollup {
     pub fn count<'s>(&mut self, observation: &Observation<'_>, site_of: impl FnOnce(&[u8]) -> Option<&'s Arc<str>>) {
         let (outcome, rule) = match observation.outcome {
             Outcome::Arrived | Outcome::UnderWay => return,
-            Outcome::Served { .. } => ("served", None),
-            Outcome::Failed { .. } => ("failed", None),
+            outcome if outcome.is_failure() => ("failed", None),
+            Outcome::Served { status: CLIENT_GONE } => ("gone", None),
+            Outcome::Served { .. } | Outcome::Failed { .. } => ("served", None),
             Outcome::Refused(refusal) => match refusal {
                 Refusal::Rule(rule) => ("refused", Some(rule)),
                 Refusal::Misdirected => ("misdirected", None),
@@ -49,11 +60,22 @@ impl Rollup {
                 Refusal::Overload => ("overload", None),
             },
         };
-        let mut key = (site_of(observation.request.host).cloned(), outcome, rule);
+        let key = (site_of(observation.request.host).cloned(), outcome, rule);
+        self.add(key, observation.weight.into());
+    }
+
+    /// Counts connections that were closed unread, whatever was to be asked for on them.
+    pub fn count_closed_unread(&mut self, connections: u64) {
+        if connections > 0 {
+            self.add((None, CLOSED_UNREAD, None), connections as f64);
+        }
+    }
+
+    fn add(&mut self, mut key: Key, requests: f64) {
         if self.counts.len() >= COUNTS_MAX && !self.counts.contains_key(&key) {
             key.0 = None;
         }
-        *self.counts.entry(key).or_default() += f64::from(observation.weight);
+        *self.counts.entry(key).or_default() += requests;
     }
 
     /// The counts of the portion that is over, once another has begun, and the minute that they belong to.
@@ -111,6 +133,9 @@ mod tests {
             (Outcome::Arrived, 9.0),
             (Outcome::Served { status: 200 }, 2.0),
             (Outcome::Served { status: 404 }, 1.0),
+            (Outcome::Served { status: 500 }, 3.0),
+            (Outcome::Failed { status: 502 }, 4.0),
+            (Outcome::Served { status: CLIENT_GONE }, 6.0),
             (Outcome::Refused(Refusal::Rule(RuleId(7))), 5.0),
         ] {
             rollup.count(&observation(outcome, weight), |_| Some(&site));
@@ -121,7 +146,9 @@ mod tests {
         counts.sort_by(|one, other| one.outcome.cmp(other.outcome));
         let expect = |outcome, rule, requests| MinuteCount { site: Arc::clone(&site), outcome, rule, requests };
         assert_eq!(minute, 1_700_000_040 / 60);
-        assert_eq!(counts, [expect("refused", Some(RuleId(7)), 5.0), expect("served", None, 3.0)]);
+        let expected =
+            [("failed", None, 7.0), ("gone", None, 6.0), ("refused", Some(RuleId(7)), 5.0), ("served", None, 3.0)];
+        assert_eq!(counts, expected.map(|(outcome, rule, requests)| expect(outcome, rule, requests)));
         assert_eq!(rollup.take(at(59)), None);
         rollup.count(&observation(Outcome::Served { status: 200 }, 1.0), |_| Some(&site));
         let (minute, counts) = rollup.take(at(62)).expect("another minute");

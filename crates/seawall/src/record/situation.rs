@@ -5,16 +5,16 @@ use std::fmt;
 use seawall_engine::units::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// How the traffic was at a moment.
+/// How the traffic was at a moment. Each number means the same whether it was measured or is told from the counts of a minute.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Situation {
-    /// Requests a second.
+    /// Requests a second whose head was read.
     pub requests: f64,
     /// Of these, answered by the site.
     pub served: f64,
-    /// Refused or dropped by a rule, or closed unread, a second.
+    /// Refused or dropped by a rule or a limit of the client, or closed unread, a second.
     pub refused: f64,
-    /// That the site failed to answer, or answered with an error of its own (5xx), a second.
+    /// That the site failed to answer, was too busy to be asked, or answered with an error of its own (5xx), a second.
     pub failed: f64,
     /// Beside a server: that rules would have refused, a second; none in line, or where it is told from counts of requests.
     #[serde(default, skip_serializing_if = "Option::is_none")]

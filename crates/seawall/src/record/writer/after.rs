@@ -7,6 +7,7 @@ use std::time::Duration;
 use rusqlite::{Connection, params};
 use seawall_engine::units::Timestamp;
 
+use super::super::rollup::{FAILED, NO_REQUESTS, REFUSED};
 use super::super::{Measure, Situation, micros};
 use crate::host::clock::Step;
 
@@ -161,13 +162,19 @@ fn counted(connection: &Connection, at: Timestamp, until: Timestamp) -> rusqlite
     if seconds < COUNTED_SECONDS_MIN {
         return Ok(None);
     }
-    let sql = "SELECT sum(requests), sum(requests) FILTER (WHERE outcome = 'served'),
-                   sum(requests) FILTER (WHERE outcome = 'refused'), sum(requests) FILTER (WHERE outcome = 'failed')
-               FROM minute WHERE at = ?";
+    let list = |outcomes: &[&str]| format!("'{}'", outcomes.join("', '"));
+    let sql = format!(
+        "SELECT sum(requests) FILTER (WHERE outcome NOT IN ({})), sum(requests) FILTER (WHERE outcome = 'served'),
+             sum(requests) FILTER (WHERE outcome IN ({})), sum(requests) FILTER (WHERE outcome IN ({}))
+         FROM minute WHERE at = ?",
+        list(&NO_REQUESTS),
+        list(&REFUSED),
+        list(&FAILED)
+    );
     let rate = |row: &rusqlite::Row<'_>, column: usize| -> rusqlite::Result<f64> {
         Ok(row.get::<_, Option<f64>>(column)?.unwrap_or_default() / seconds as f64)
     };
-    connection.prepare_cached(sql)?.query_row(params![minute.cast_signed()], |row| {
+    connection.prepare_cached(&sql)?.query_row(params![minute.cast_signed()], |row| {
         Ok(Some(Situation {
             requests: rate(row, 0)?,
             served: rate(row, 1)?,

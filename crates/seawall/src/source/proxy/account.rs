@@ -4,16 +4,13 @@ use std::rc::Rc;
 
 use seawall_engine::address::ClientAddress;
 use seawall_engine::gate::Awaited;
-use seawall_engine::observation::{Cost, Observation, Outcome, Request};
+use seawall_engine::observation::{CLIENT_GONE, Cost, Observation, Outcome, Request};
 use seawall_engine::units::Timestamp;
 
 use super::connection::{Connection, Phase, Sender};
 use super::under_way::UnderWay;
 use super::upstream::UpstreamError;
 use crate::source::record::Record;
-
-/// What nginx writes down for a client that went away before its answer.
-const CLIENT_GONE: u16 = 499;
 
 /// What is still to be told about a request when its answer is through.
 pub(super) struct Account {
@@ -99,11 +96,10 @@ impl Drop for Account {
         let worker = &self.connection.worker;
         match self.outcome {
             Outcome::Failed { .. } if self.is_overload => worker.traffic.overloaded.add(1),
-            // A site that answers with errors of its own fails no less than one that does not answer.
-            Outcome::Failed { .. } | Outcome::Served { status: 500.. } => worker.traffic.failed.add(1),
+            outcome if outcome.is_failure() => worker.traffic.failed.add(1),
             Outcome::Served { status: CLIENT_GONE } => worker.traffic.gone.add(1),
             Outcome::Served { .. } => worker.traffic.served.add(1),
-            Outcome::Arrived | Outcome::UnderWay | Outcome::Refused(_) => {}
+            Outcome::Arrived | Outcome::UnderWay | Outcome::Refused(_) | Outcome::Failed { .. } => {}
         }
         if matches!(self.outcome, Outcome::Failed { status: 503 } | Outcome::Served { status: 429 | 503 }) {
             worker.told_to_wait(self.connection.asking.get());

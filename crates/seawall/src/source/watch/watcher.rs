@@ -11,7 +11,7 @@ use seawall_engine::decision::RuleId;
 use seawall_engine::gate::{Gate, Judged, Judgement, LimitAction, Offence};
 use seawall_engine::observation::attribute::Attribute;
 use seawall_engine::observation::log::{Encoding, restore};
-use seawall_engine::observation::{Observation, Outcome, Refusal};
+use seawall_engine::observation::{CLIENT_GONE, Observation, Outcome, Refusal};
 use seawall_engine::silence::{Claim, Field, Sent};
 use seawall_engine::units::Timestamp;
 
@@ -25,9 +25,6 @@ use crate::source::proxy::settings::Settings;
 use crate::source::proxy::traffic::Traffic;
 use crate::source::record::{Record, Sampler};
 use crate::source::shared::{CLIENT_ENTRIES, Shared};
-
-/// What nginx writes down for a client that went away before its answer.
-const CLIENT_GONE: u16 = 499;
 
 /// How servers refuse what a rule says: 403 in every export, 410 or, with nginx, 444 where the operator would rather have that.
 const FORBIDDEN: u16 = 403;
@@ -154,7 +151,7 @@ impl Watcher {
                 let Judged { judgement, in_force, history, awaited, offence } = self.gate.judge(&request, client, at);
                 let outcome = outcome(observation.outcome, in_force);
                 match outcome {
-                    Outcome::Failed { .. } | Outcome::Served { status: 500.. } => traffic.failed.add(1),
+                    outcome if outcome.is_failure() => traffic.failed.add(1),
                     Outcome::Served { status: CLIENT_GONE } => traffic.gone.add(1),
                     Outcome::Refused(Refusal::Rule(rule)) => {
                         traffic.refused_rule.add(1);

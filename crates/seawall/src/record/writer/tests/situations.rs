@@ -46,6 +46,8 @@ impl Timed {
         let counts = vec![
             MinuteCount { site: "example".into(), outcome: "served", rule: None, requests },
             MinuteCount { site: "example".into(), outcome: "failed", rule: None, requests: requests / 2.0 },
+            // No request that could be read is among the requests.
+            MinuteCount { site: "".into(), outcome: "malformed", rule: None, requests: 7.0 },
         ];
         self.record.minute(at.as_seconds() / 60, counts);
     }
@@ -107,7 +109,22 @@ fn a_writer_that_was_held_up_tells_it_from_the_counts_of_the_minute() {
     let line = &timed.lines()[0];
     let situation = line.after.expect("it was counted");
     assert_eq!((situation.requests, situation.served, situation.failed), (30.0, 20.0, 10.0));
+    assert_eq!(situation.refused, 0.0);
     assert_eq!(situation.cpu_used, None);
+}
+
+#[test]
+fn what_limits_and_closed_connections_turned_away_is_refused_before_and_after() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut timed = Timed::start(folder.path(), START);
+    timed.record.decision(&event(after(1)), None);
+    let counts = ["refused", "client-limit", "closed-unread", "failed", "overload", "gone"];
+    let count = |outcome| MinuteCount { site: "example".into(), outcome, rule: None, requests: 60.0 };
+    timed.record.minute(after(60).as_seconds() / 60, counts.map(count).to_vec());
+    timed.write(after(300));
+    let situation = timed.lines()[0].after.expect("it was counted");
+    let found = (situation.requests, situation.served, situation.refused, situation.failed);
+    assert_eq!(found, (5.0, 0.0, 3.0, 2.0));
 }
 
 #[test]
