@@ -119,6 +119,8 @@ struct Running {
     passed_over: PassedOver,
     /// When it is next looked what the rules of the configuration would hit.
     predict_at: Timestamp,
+    /// Those of which the log was told that they hit much of normal traffic.
+    harm_said: Vec<(RuleId, String)>,
     /// How far the machine's clock has been set since the start: the operator's rules are kept in its time.
     step: Step,
     /// The operator's rules that were taken back.
@@ -190,6 +192,7 @@ impl Detecting {
             vetoes: Vec::new(),
             passed_over: PassedOver::default(),
             predict_at: start,
+            harm_said: Vec::new(),
             step: Step::default(),
             pardoned: Pardons::default(),
             unconfirmed: Vec::new(),
@@ -525,6 +528,7 @@ impl Detecting {
             silent_rules: running.rule_silences.alarms(),
             merged_clients: running.merged_clients.alarm().cloned(),
             rules_not_in_force: own::not_in_force(&running.own),
+            harmful_rules: own::harmful(&running.own),
             confirm_until: None,
             client_limits: self.shared.rules.load().limit_statuses().collect(),
             events: running.events.iter().cloned().collect(),

@@ -78,6 +78,9 @@ pub struct Snapshot {
     /// Rules of people, those of the configuration among them, that cannot be in force, each with the reason.
     #[serde(default)]
     pub rules_not_in_force: Vec<String>,
+    /// What is to be said of rules of the configuration that hit more than 1% of normal traffic.
+    #[serde(default)]
+    pub harmful_rules: Vec<String>,
     /// Until when the configuration waits to be confirmed, if it does; then that of before comes back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirm_until: Option<Timestamp>,

@@ -152,6 +152,8 @@ impl Detecting {
         let failed: Vec<String> = failed.map(|(rule, error)| is_not_in_force(rule, error)).collect();
         failed.iter().for_each(|text| tracing::warn!("{text}"));
         let is_new = |rule: &OwnRule| !before.iter().any(|before| before.id == rule.id && before.text == rule.text);
+        let unknown = running.own.configured().filter(|rule| is_new(rule) && !is_predicted(rule));
+        unknown.filter_map(|rule| prediction(rule, true)).for_each(|text| tracing::info!("{text}"));
         let predicted = running.own.configured().filter_map(|rule| prediction(rule, is_new(rule)));
         failed.into_iter().chain(predicted).collect()
     }
@@ -165,6 +167,20 @@ impl Detecting {
         let (detector, at) = (&running.detector, running.at);
         let is_anew = is_due || detector.is_cold();
         running.own.predict(is_anew, |conditions| detector.predicted_collateral(conditions, at));
+        self.say_harm(running);
+    }
+
+    /// Tells the log which rules of the configuration hit more of normal traffic than `rules add` would take without asking, each once: at
+    /// a start and after a signal nobody reads an answer.
+    fn say_harm(&self, running: &mut Running) {
+        let harmful: Vec<OwnRule> = running.own.configured().filter(|rule| is_harmful(rule)).cloned().collect();
+        let is_said = |said: &[(RuleId, String)], rule: &OwnRule| {
+            said.iter().any(|(id, text)| *id == rule.id && *text == rule.text)
+        };
+        for rule in harmful.iter().filter(|rule| !is_said(&running.harm_said, rule)) {
+            tracing::warn!("{}", prediction(rule, false).unwrap_or_default());
+        }
+        running.harm_said = harmful.into_iter().map(|rule| (rule.id, rule.text)).collect();
     }
 
     /// Keeps the numbers of the configuration's rules over a restart.
@@ -215,12 +231,25 @@ fn is_not_in_force(rule: &OwnRule, error: &OwnRuleError) -> String {
     }
 }
 
+/// What is to be said of those of the configuration that hit much of normal traffic.
+pub(super) fn harmful(own: &OwnRules) -> Vec<String> {
+    own.configured().filter(|rule| is_harmful(rule)).filter_map(|rule| prediction(rule, false)).collect()
+}
+
+fn is_predicted(rule: &OwnRule) -> bool {
+    rule.predicted.is_some_and(|predicted| predicted.upper < 1.0)
+}
+
+fn is_harmful(rule: &OwnRule) -> bool {
+    is_predicted(rule) && rule.predicted.is_some_and(|predicted| predicted.share > COLLATERAL_MAX)
+}
+
 /// What is to be said of what a rule of the configuration hits, where `rules add` would ask whether that is meant. What is not known is said
 /// of one that is new.
 fn prediction(rule: &OwnRule, is_new: bool) -> Option<String> {
     let name = rule.reason.as_deref().unwrap_or_default();
     match rule.predicted {
-        Some(Collateral { share, upper }) if upper < 1.0 => (share > COLLATERAL_MAX).then(|| {
+        Some(Collateral { share, upper }) if is_predicted(rule) => is_harmful(rule).then(|| {
             format!("the rule \"{name}\" hits {:.2}% of normal traffic, {:.2}% at most", 100.0 * share, 100.0 * upper)
         }),
         _ if !is_new => None,

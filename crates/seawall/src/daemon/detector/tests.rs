@@ -360,6 +360,10 @@ fn what_a_rule_of_the_configuration_hits_is_said_once_enough_was_learned() {
     let [(page, page_upper), (none, none_upper)] = predicted(&guard)[..] else { panic!("two rules") };
     assert!((0.05..0.2).contains(&page) && page_upper < 0.5, "{page} {page_upper}");
     assert!(none < 0.01 && none_upper < 0.5, "{none} {none_upper}");
+    // Nobody has read the answer of a start, so the status says what is much.
+    let harmful = guard.detecting.snapshot.load().harmful_rules.clone();
+    assert!(harmful.len() == 1 && harmful[0].starts_with("the rule \"page\" hits "), "{harmful:?}");
+    assert_eq!(guard.running.harm_said.len(), 1);
     // Whoever configures it is told what is much, and of a new one that it is not known.
     let now = guard.now();
     let rule = |name: &str, text: &str| ConfiguredRule {

@@ -81,6 +81,8 @@ pub fn render(snapshot: &Snapshot, width: usize) -> String {
     if let Some(more @ 1..) = snapshot.rules_not_in_force.len().checked_sub(SILENT_RULES_MAX) {
         lines.push(format!("ALARM       {more} more are not in force (`seawall rules list` names them)"));
     }
+    let harmful = snapshot.harmful_rules.iter().take(SILENT_RULES_MAX);
+    lines.extend(harmful.map(|text| format!("ALARM       {}", escape(text.as_bytes()))));
     if let Some(until) = snapshot.confirm_until {
         lines.push(format!(
             "WAITS       the configuration is to be confirmed until {}: say `seawall confirm`, or that of before comes back",

@@ -88,3 +88,25 @@ fn a_rule_that_names_somebody_who_is_never_banned_by_now_is_kept_said_and_in_for
     assert_eq!(in_force(&guard), [10_008]);
     assert_eq!(guard.inbox.journalled(), [resumed, suspended]);
 }
+
+#[test]
+fn a_rule_of_the_configuration_is_suspended_as_soon_as_it_names_somebody_who_is_never_banned() {
+    let settings = "[[rule]]\nname = \"net\"\nrule = 'client-prefix = 203.0.113.0/24'\n";
+    let mut guard = Guard::start("access.log", settings);
+    guard.run(1, |second| traffic(second, true));
+    assert_eq!(in_force(&guard), [20_001]);
+    // An operator has logged in from there.
+    never_ban(&mut guard, &["203.0.113.7/32"]);
+    assert_eq!(in_force(&guard), [0; 0]);
+    let said = guard.detecting.snapshot.load().rules_not_in_force.clone();
+    assert!(
+        said.len() == 1 && said[0].starts_with("the rule \"net\" of the configuration is not in force"),
+        "{said:?}"
+    );
+    let is_pardoned = guard.running.pardoned.rules.iter().any(|(rule, _)| *rule == RuleId(20_001));
+    assert!(is_pardoned, "whom it had dropped is free");
+    never_ban(&mut guard, &[]);
+    assert_eq!(in_force(&guard), [20_001]);
+    let actions: Vec<Action> = guard.inbox.journalled().into_iter().map(|(action, _)| action).collect();
+    assert_eq!(actions, [Action::SuspendRule, Action::ResumeRule]);
+}
