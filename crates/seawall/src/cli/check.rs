@@ -7,15 +7,15 @@ use std::process::ExitCode;
 
 use rustix::process::{Resource, getrlimit};
 use seawall_engine::decision::{Action, Enforce};
-use seawall_engine::gate::{Limit, LimitAction, LimitKey};
+use seawall_engine::gate::{LimitAction, LimitKey};
 use serde_json::{Value, json};
 
 use super::Failure;
 use super::output::print;
 use crate::config::quantity::{show_duration, show_size};
 use crate::config::{
-    self, ClientAddressSource, Config, ConfiguredRule, Edge, EdgePlace, EdgeUse, Environment, HostPattern, Kernel,
-    KernelUse, Limits, NetworkFiles, Notify, Origin, Place, Problems, Retention, Secret, UrlForm, Way,
+    self, ClientAddressSource, Config, Edge, EdgePlace, EdgeUse, Environment, HostPattern, Kernel, KernelUse, Limits,
+    NetworkFiles, Notify, Origin, Place, Problems, Retention, Secret, UrlForm, Way,
 };
 use crate::show::text::escape;
 
@@ -453,129 +453,11 @@ fn listed(items: &[impl Display]) -> String {
 }
 
 fn config_json(name: Option<&str>, config: &Config) -> Value {
-    let Config {
-        listen,
-        admin,
-        state_directory,
-        workers,
-        sites,
-        trust,
-        limits,
-        client_limits,
-        client_limit_cases,
-        rules,
-        rule_cases,
-        networks,
-        policy,
-        privacy,
-        kernel,
-        edge,
-        record,
-        notify,
-        watch,
-    } = config;
-    let edge = edge.as_ref().map(|edge| {
-        json!({
-            "provider": edge.place.provider(),
-            "use": match edge.usage { EdgeUse::Propose => "propose", EdgeUse::On => "on" },
-            "name": edge.name,
-            "api": edge.api,
-            "interval_seconds": edge.interval.as_secs_f64(),
-            "verify_interval_seconds": edge.verify_interval.as_secs_f64(),
-            "rules_max": edge.rules_max,
-            "entries_max": edge.entries_max,
-            "keep": edge.keep,
-        })
-    });
-    let notify: Vec<Value> = notify
-        .iter()
-        .map(|notify| {
-            let Notify { name, way, on, interval_min } = notify;
-            json!({ "name": name, "to": way.to_string(), "on": on, "interval_seconds_min": interval_min.as_secs_f64() })
-        })
-        .collect();
-    let sites: Vec<Value> = sites
-        .iter()
-        .map(|site| {
-            let origin = match &site.origin {
-                Origin::Upstream(upstream) => json!({ "kind": "upstream", "upstream": upstream.to_string() }),
-                Origin::Clock => json!({ "kind": "clock" }),
-                Origin::Files { root } => json!({ "kind": "files", "root": root }),
-            };
-            let hosts: Vec<String> = site.hosts.iter().map(HostPattern::to_string).collect();
-            json!({ "name": site.name, "hosts": hosts, "origin": origin })
-        })
-        .collect();
-    let never_ban: Vec<_> = config.never_ban_set().networks().collect();
-    json!({
-        "valid": true,
-        "file": name,
-        "listen": listen,
-        "admin": admin,
-        "state_directory": state_directory,
-        "workers": workers,
-        "sites": sites,
-        "trust": {
-            "proxies": trust.proxies,
-            "client_address": match trust.client_address {
-                ClientAddressSource::XForwardedFor => "x-forwarded-for",
-                ClientAddressSource::Forwarded => "forwarded",
-                ClientAddressSource::CfConnectingIp => "cf-connecting-ip",
-                ClientAddressSource::FastlyClientIp => "fastly-client-ip",
-                ClientAddressSource::ProxyProtocol => "proxy-protocol",
-            },
-        },
-        "limits": {
-            "head_bytes_max": limits.head_bytes_max,
-            "head_seconds_max": limits.head_time_max.as_secs_f64(),
-            "idle_seconds_max": limits.idle_time_max.as_secs_f64(),
-            "body_idle_seconds_max": limits.body_idle_time_max.as_secs_f64(),
-            "connections_max": limits.connections_max,
-            "connections_per_client_max": limits.connections_per_client_max,
-            "client_requests_per_minute_max": limits.client_requests_per_minute_max,
-            "upstream_connect_seconds_max": limits.upstream_connect_time_max.as_secs_f64(),
-            "upstream_answer_seconds_max": limits.upstream_answer_time_max.as_secs_f64(),
-            "upstream_idle_seconds_max": limits.upstream_idle_time_max.as_secs_f64(),
-            "upstream_connections_max": limits.upstream_connections_max,
-            "drain_seconds_max": limits.drain_time_max.as_secs_f64(),
-        },
-        "client_limits": client_limits.iter().map(limit_json).collect::<Vec<_>>(),
-        "client_limit_cases": client_limit_cases,
-        "rules": rules.iter().map(rule_json).collect::<Vec<_>>(),
-        "rule_cases": rule_cases,
-        "networks": { "country": networks.country, "asn": networks.asn },
-        "policy": { "enforce": policy.enforce, "never_ban": never_ban },
-        "privacy": { "key_retention_days": privacy.key_retention_days },
-        "kernel": {
-            "use": match kernel.usage { KernelUse::Auto => "auto", KernelUse::Never => "never" },
-            "table": kernel.table,
-            "ports": kernel.ports,
-            "keep": kernel.keep,
-            "entries_max": kernel.entries_max,
-        },
-        "edge": edge,
-        "record": { "retention_days": record.days, "size_max": record.size_max },
-        "notify": notify,
-        "watch": watch.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        "notes": notes(config),
-    })
-}
-
-fn limit_json(limit: &Limit) -> Value {
-    json!({
-        "name": &*limit.name,
-        "rule": limit.rule_text(),
-        "requests": limit.requests,
-        "period_seconds": limit.period.as_secs_f64(),
-        "key": limit.key,
-        "action": limit.action,
-        "for_seconds": limit.length.map(|length| length.as_secs_f64()),
-        "spare": limit.spares,
-    })
-}
-
-fn rule_json(rule: &ConfiguredRule) -> Value {
-    json!({ "name": rule.name, "rule": rule.text, "action": rule.action })
+    let mut settings = config.to_json();
+    settings["valid"] = true.into();
+    settings["file"] = json!(name);
+    settings["notes"] = json!(notes(config));
+    settings
 }
 
 fn problems_json(name: Option<&str>, problems: &Problems) -> Value {

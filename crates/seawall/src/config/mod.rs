@@ -12,6 +12,7 @@ mod defaults;
 mod edge;
 mod host;
 pub(crate) mod include;
+mod json;
 mod kind;
 mod limit;
 pub(crate) mod notify;

@@ -27,6 +27,8 @@ pub(super) struct Unconfirmed {
 /// What was put in force.
 struct PutInForce {
     before: Config,
+    /// What differs from that, for the journal.
+    changes: String,
     reloaded: Reloaded,
     rules: OfRules,
 }
@@ -88,22 +90,22 @@ impl Daemon {
                 .into());
         }
         let moment = self.record.moment();
-        let PutInForce { before, mut reloaded, rules } = self.put_in_force(config)?;
+        let PutInForce { before, changes, mut reloaded, rules } = self.put_in_force(config)?;
         *self.undone() = None;
-        let detail = match reloader {
+        let (actor, detail) = match reloader {
             Reloader::Command(Some(time)) => {
                 let until = self.shared.clock.now() + time;
                 self.await_confirmation(before, until);
                 reloaded.confirm_until = Some(until);
-                "to be confirmed".to_owned()
+                (Actor::Operator, format!("to be confirmed: {changes}"))
             }
             Reloader::Command(None) => {
                 *self.unconfirmed() = None;
-                String::new()
+                (Actor::Operator, changes)
             }
-            Reloader::Signal => String::new(),
+            Reloader::Signal => (Actor::Signal, changes),
         };
-        self.record.journal_of(moment, Actor::Operator, Action::Reload, detail);
+        self.record.journal_of(moment, actor, Action::Reload, detail);
         Ok((reloaded, rules))
     }
 
@@ -143,9 +145,9 @@ impl Daemon {
         ] {
             needs_restart.extend(is_changed.then(|| name.to_owned()));
         }
-        let (sites, warnings) = (config.sites.len(), Vec::new());
+        let (sites, warnings, changes) = (config.sites.len(), Vec::new(), config.changes_since(&current));
         let reloaded = Reloaded { sites, listening, needs_restart, confirm_until: None, warnings };
-        Ok(PutInForce { before: std::mem::replace(&mut *current, config), reloaded, rules: of_rules })
+        Ok(PutInForce { before: std::mem::replace(&mut *current, config), changes, reloaded, rules: of_rules })
     }
 
     /// Starts anew whoever is told of what happens, if that has changed.
@@ -192,7 +194,11 @@ impl Daemon {
         let Some(waiting) = unconfirmed.take_if(|waiting| waiting.until == until) else { return true };
         let moment = self.record.moment();
         match self.put_in_force(waiting.before.clone()) {
-            Ok(PutInForce { before: undone, .. }) => *self.undone() = Some(undone),
+            Ok(PutInForce { before: undone, changes, .. }) => {
+                *self.undone() = Some(undone);
+                let text = format!("the configuration was not confirmed in time: {changes}");
+                self.record.journal_of(moment, Actor::Guard, Action::Undo, text);
+            }
             Err(error) => {
                 tracing::error!(
                     "the configuration was not confirmed in time, and that of before cannot come back yet: {error}"
@@ -205,8 +211,6 @@ impl Daemon {
             "the configuration was not confirmed in time, and that of before is in force again; the file has the new one still, which \
              `seawall reload` or the next start puts in force, and a signal does not"
         );
-        let text = "the configuration was not confirmed in time".to_owned();
-        self.record.journal_of(moment, Actor::Guard, Action::Undo, text);
         true
     }
 

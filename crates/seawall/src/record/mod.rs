@@ -56,6 +56,8 @@ const QUEUE_ENTRIES: usize = 8_192;
 pub enum Actor {
     /// A person, with a command.
     Operator,
+    /// A signal, of a person or a program.
+    Signal,
     /// The guard by itself.
     Guard,
     /// A file of another program, at an operator's command.

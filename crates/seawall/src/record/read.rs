@@ -22,7 +22,7 @@ const AHEAD_MAX: Duration = Duration::from_secs(60);
 pub struct JournalLine {
     /// When.
     pub at: Timestamp,
-    /// Who: `operator`, `guard`, `import`.
+    /// Who: `operator`, `signal`, `guard`, `import`.
     pub actor: String,
     /// What, as [`super::Action`] is written in JSON, or the kind of a decision.
     pub action: String,

@@ -235,13 +235,18 @@ fn a_configuration_that_is_not_confirmed_gives_way_to_the_one_of_before() {
     assert!(said.contains("Say `seawall confirm` within 1s, or the configuration of before comes back."), "{said}");
     // A signal, of whoever rotates logs, say, confirms nothing.
     guard.signal(Signal::HUP);
+    let journal = || text(&guard.command(&["journal"]).stdout);
     eventually("that of before is back", || connections_max() == Some(66));
     assert_eq!(Client::connect(removed).fetch("/").status, 200);
     eventually("nobody listens there any more", || is_refused(added));
     assert!(second.connections() == 0, "its site was never asked");
-    eventually("it is in the journal", || {
-        text(&guard.command(&["journal"]).stdout).contains("the configuration was not confirmed in time")
-    });
+    eventually("it is in the journal", || journal().contains("the configuration was not confirmed in time: "));
+    let journal = journal();
+    let told = journal.lines().filter(|line| line.contains("limits.connections_max: "));
+    let told =
+        told.map(|line| (line.contains("operator"), line.contains("to be confirmed"), line.contains("66 -> 77")));
+    assert_eq!(told.collect::<Vec<_>>(), [(true, true, true), (false, false, false)], "{journal}");
+    assert!(journal.contains("signal    reload          nothing has changed"), "{journal}");
     assert!(!guard.command(&["confirm"]).status.success(), "nothing waits any more");
 
     // Confirmed, and with a later word that needs no confirmation, it stays.
