@@ -150,6 +150,16 @@ impl OwnRules {
         Ok(self.hold(rule, number, conditions, None))
     }
 
+    /// The number that the next one gets at least, to be kept over a restart.
+    pub const fn next(&self) -> u32 {
+        self.next
+    }
+
+    /// Goes on from there: what had these numbers before a start may be gone, and people know it by them.
+    pub fn number_from(&mut self, next: u32) {
+        self.next = self.next.max(next);
+    }
+
     fn next_number(&self) -> Result<u32, OwnRuleError> {
         let after_last = self.said.iter().map(|held| held.said.id.0 + 1).max().unwrap_or(FIRST);
         let number = self.next.max(after_last).max(FIRST);

@@ -45,6 +45,7 @@ use crate::source::proxy::traffic::{Traffic, TrafficTotals};
 use crate::source::record::Record;
 use crate::source::shared::{CLIENT_ENTRIES, Shared};
 pub use commands::Command;
+use own::GivenNumbers;
 pub use own::KeptRules;
 use passed_over::PassedOver;
 use unconfirmed::Unconfirmed;
@@ -111,6 +112,8 @@ struct Running {
     carried_out: CarriedOut,
     rollup: Rollup,
     own: OwnRules,
+    /// The last numbers that were given, as they are kept.
+    numbers: GivenNumbers,
     /// Whether the operator's rules of before are among them. Until then none is kept, or those of before would be lost.
     are_own_complete: bool,
     /// What the operator took back of what was found, as it is kept.
@@ -188,6 +191,7 @@ impl Detecting {
             carried_out: CarriedOut::default(),
             rollup: Rollup::start(start),
             own: OwnRules::default(),
+            numbers: GivenNumbers::default(),
             are_own_complete: false,
             vetoes: Vec::new(),
             passed_over: PassedOver::default(),
@@ -334,6 +338,8 @@ impl Detecting {
         self.predict(running, false, now);
         self.listen(running, now);
         self.miss_rules(running, now, &totals);
+        // Before anybody is shown one.
+        self.keep_numbers(running);
         self.publish_rules(running);
         self.tell_edge(running, now);
         self.publish_snapshot(running, now, totals, limits);

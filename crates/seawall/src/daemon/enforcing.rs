@@ -208,7 +208,12 @@ fn kept_rules(kept: impl Fn(&str) -> Option<String>, behind: Behind, past: Past)
         }
     }
     let said = own_rules(kept(record::RULES).as_deref(), behind);
-    KeptRules { said, names: names.unwrap_or_default(), vetoes, past }
+    let numbers = kept(record::NUMBERS).map(|numbers| serde_json::from_str(&numbers)).transpose();
+    let numbers = numbers.unwrap_or_else(|error| {
+        tracing::warn!(%error, "failed to read which numbers were given last; some may be given again");
+        None
+    });
+    KeptRules { said, names: names.unwrap_or_default(), vetoes, numbers: numbers.unwrap_or_default(), past }
 }
 
 /// Whether what a ban was made for is still there. Rules that detection found end with the guard, those of the operator by

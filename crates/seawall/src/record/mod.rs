@@ -44,6 +44,9 @@ pub const RULES: &str = "rules";
 /// What the operator took back of what detection has found.
 pub const VETOES: &str = "vetoes";
 
+/// The last numbers that were given to rules and incidents.
+pub const NUMBERS: &str = "numbers";
+
 /// The numbers of the configuration's rules, by their names.
 pub const RULE_NAMES: &str = "rule-names";
 
@@ -279,7 +282,7 @@ impl Record {
         self.push(Entry::Minute { minute, counts });
     }
 
-    /// Keeps a value, as JSON, in place of the one of before: [`RULES`], [`VETOES`], [`RULE_NAMES`].
+    /// Keeps a value, as JSON, in place of the one of before: [`RULES`], [`VETOES`], [`RULE_NAMES`], [`NUMBERS`].
     pub fn keep(&self, name: &'static str, value: String) {
         self.shared.unwritten().values.insert(name, (self.clock.now(), value));
     }

@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use seawall_engine::address::AddressSet;
 use seawall_engine::decision::{
-    Collateral, Event, EventKind, OwnRule, OwnRuleError, OwnRules, Retried, RuleId, RuleNames, RuleStatus, Veto,
+    Collateral, Event, EventKind, Numbers, OwnRule, OwnRuleError, OwnRules, Retried, RuleId, RuleNames, RuleStatus,
+    Veto,
 };
 use seawall_engine::units::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::{Detecting, Running};
 use crate::config::ConfiguredRule;
@@ -18,6 +20,16 @@ use crate::show::text;
 /// How often it is looked anew what the rules of the configuration would hit, while little is known.
 const PREDICT_INTERVAL: Duration = Duration::from_secs(10);
 
+/// The last numbers that people were told, whether or not what had them is still in the record: it is deleted by age and size, and what was
+/// said may be taken back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GivenNumbers {
+    /// To what detection found.
+    pub found: Numbers,
+    /// The next of what is said.
+    pub said: u32,
+}
+
 /// What the record has of the operator's rules, and of the guard before.
 #[derive(Clone, Debug, Default)]
 pub struct KeptRules {
@@ -27,6 +39,8 @@ pub struct KeptRules {
     pub names: RuleNames,
     /// What the operator took back of what detection had found.
     pub vetoes: Vec<Veto>,
+    /// The last numbers that were given.
+    pub numbers: GivenNumbers,
     /// The guard before.
     pub past: Past,
 }
@@ -67,6 +81,8 @@ impl Detecting {
     /// Takes up the operator's rules of before, and goes on from the guard that had them.
     pub(super) fn take_up(&self, running: &mut Running, kept: KeptRules, now: Timestamp) {
         self.follow(running, kept.past, now);
+        running.detector.number_after(kept.numbers.found);
+        running.own.number_from(kept.numbers.said);
         self.take_up_vetoes(running, kept.vetoes, now);
         running.own.take_up_names(kept.names).iter().for_each(|rule| running.pardoned.add(*rule));
         self.take_up_said(running, kept.said, now);
@@ -187,6 +203,15 @@ impl Detecting {
     fn keep_names(&self, running: &Running) {
         if running.are_own_complete {
             self.record.keep(record::RULE_NAMES, serde_json::to_string(running.own.names()).unwrap_or_default());
+        }
+    }
+
+    /// Keeps the last numbers that were given, when they are others.
+    pub(super) fn keep_numbers(&self, running: &mut Running) {
+        let numbers = GivenNumbers { found: running.detector.numbers(), said: running.own.next() };
+        if running.are_own_complete && numbers != running.numbers {
+            running.numbers = numbers;
+            self.record.keep(record::NUMBERS, serde_json::to_string(&numbers).unwrap_or_default());
         }
     }
 

@@ -110,3 +110,21 @@ fn a_rule_of_the_configuration_is_suspended_as_soon_as_it_names_somebody_who_is_
     let actions: Vec<Action> = guard.inbox.journalled().into_iter().map(|(action, _)| action).collect();
     assert_eq!(actions, [Action::SuspendRule, Action::ResumeRule]);
 }
+
+#[test]
+fn numbers_that_people_were_told_are_not_given_again_though_what_had_them_is_gone() {
+    let mut guard = Guard::start("access.log", "");
+    guard.running.detector.number_after(seawall_engine::decision::Numbers { rule: 41, incident: 6 });
+    guard.add_rule("path = \"/x\"");
+    let (done, taken_back) = oneshot::channel();
+    guard.detecting.turn(&mut guard.running, Some(Command::Withdraw(RuleId(10_001), None, done)));
+    taken_back.blocking_recv().expect("an answer");
+    let numbers = guard.inbox.kept(record::NUMBERS).expect("they are kept");
+    // Neither the decisions nor the rules nor what was learnt are there any more.
+    let kept = KeptRules { numbers: serde_json::from_str(&numbers).expect("JSON"), ..KeptRules::default() };
+    let mut guard = Guard::start_with("access.log", "", kept, START);
+    assert_eq!(guard.running.detector.numbers().rule, 41);
+    assert_eq!(guard.running.detector.numbers().incident, 6);
+    guard.add_rule("path = \"/y\"");
+    assert_eq!(in_force(&guard), [10_002]);
+}
