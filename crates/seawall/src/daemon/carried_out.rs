@@ -95,7 +95,7 @@ mod tests {
             rules: Vec::new(),
         };
         let rule = RuleStatus {
-            id: RuleId(1),
+            id: RuleId(id),
             incident: id,
             text: "user-agent = \"x\"".to_owned(),
             action: Action::Refuse { status: 403 },

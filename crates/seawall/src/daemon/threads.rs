@@ -84,7 +84,7 @@ mod tests {
     fn is_told(stop: &Notify) -> bool {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
         runtime.block_on(async {
-            tokio::time::timeout(std::time::Duration::from_millis(10), stop.notified()).await.is_ok()
+            tokio::time::timeout(Duration::from_millis(10), stop.notified()).await.is_ok()
         })
     }
 

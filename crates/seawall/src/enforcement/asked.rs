@@ -279,7 +279,7 @@ mod tests {
         let mut innocent = Innocent::new();
         for number in 0..2_000_u32 {
             let address = if number % 20 == 0 { 0xC633_6407 } else { number << 12 };
-            innocent.serve(ClientAddress::new(std::net::Ipv4Addr::from_bits(address).into()), 1.0);
+            innocent.serve(ClientAddress::new(Ipv4Addr::from_bits(address).into()), 1.0);
         }
         let asked = request(&[("198.51.100.0/24", None)]);
         let of = |text: &str| collateral(&[(network(text), None)], &innocent);

@@ -11,10 +11,6 @@ use super::{Block, Content, Why};
 
 const PATTERNS: Patterns = Patterns { reads: Reads::Bytes };
 
-/// The most networks of one rule. Each is C code that a compiler makes a program of when the file is loaded: a thousand take seconds, ten
-/// thousand minutes.
-const NETWORKS_MAX: usize = 1_000;
-
 pub(super) const DIALECT: Dialect = Dialect { patterns: Some(PATTERNS), tells_missing: true, unseen: |_| None };
 
 /// Writes a rule.
@@ -90,9 +86,6 @@ impl Language for Vcl {
                 let there = field.header().map(|header| format!("req.http.{header} && ")).unwrap_or_default();
                 // Strings have no escapes, and patterns no quotes.
                 Ok(format!("({there}{source} ~ \"{pattern}\")"))
-            }
-            Leaf::Client(networks) if networks.len() > NETWORKS_MAX => {
-                Err(format!("it names {} networks, which would take minutes to load", networks.len()))
             }
             Leaf::Client(networks) => {
                 let mut lists = self.lists.borrow_mut();

@@ -384,6 +384,7 @@ fn a_machine_that_begins_in_1970_loses_no_ban() {
     let keys = Box::new(move || KeyStore::open(&directory, 7));
     let path = crate::record::path(folder.path());
     let (mut writer, bans) = Writer::open(inbox, path, RETENTION, keys, early, Box::new(|_| {}));
+    writer.reopen().expect("a file");
     // As much is left of it as when the right date was last seen.
     let left = bans.iter().map(|ban| ban.expires.since(early.now()).as_secs()).collect::<Vec<_>>();
     assert!(matches!(left.as_slice(), [3_590..=3_600]), "{left:?}");

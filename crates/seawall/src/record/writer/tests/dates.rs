@@ -19,7 +19,8 @@ fn start_told(folder: &Path, at: Timestamp, late: Box<dyn Fn(Late) + Send>) -> (
     let directory = folder.to_owned();
     let keys = Box::new(move || KeyStore::open(&directory, 7));
     let path = crate::record::path(folder);
-    let (writer, bans) = Writer::open(inbox, path, RETENTION, keys, clock, late);
+    let (mut writer, bans) = Writer::open(inbox, path, RETENTION, keys, clock, late);
+    writer.reopen().expect("a file");
     (record, writer, bans)
 }
 

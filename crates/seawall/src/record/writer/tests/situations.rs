@@ -27,7 +27,8 @@ impl Timed {
         let directory = folder.to_owned();
         let keys = Box::new(move || KeyStore::open(&directory, 7));
         let path = crate::record::path(folder);
-        let (writer, _) = Writer::open(inbox, path, RETENTION, keys, clock, Box::new(|_| {}));
+        let (mut writer, _) = Writer::open(inbox, path, RETENTION, keys, clock, Box::new(|_| {}));
+        writer.reopen().expect("a file");
         Self { record, writer, requests, folder: folder.to_owned() }
     }
 
