@@ -71,9 +71,18 @@ enum Command {
 
 /// Runs the command that the process was started with.
 pub fn run() -> ExitCode {
-    let result = match Cli::parse().command {
+    let parsed = Cli::try_parse().unwrap_or_else(|error| {
+        // Nothing more can be done with it than not to block who writes into it.
+        if error.use_stderr() && watch::is_piped(std::env::args_os()) {
+            let _ = error.print();
+            watch::discard();
+            std::process::exit(error.exit_code());
+        }
+        error.exit()
+    });
+    let result = match parsed.command {
         Command::Serve(arguments) => serve::run(arguments),
-        Command::Watch(arguments) => watch::run(arguments),
+        Command::Watch(arguments) => watch::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
         Command::Rules(arguments) => rules::run(&arguments),

@@ -105,7 +105,7 @@ pub(super) fn state_line(state_directory: &Path) -> String {
 fn configuration(arguments: &Arguments) -> Result<(Config, ConfigSource), Failure> {
     if let Some(path) = &arguments.config {
         let config = config::load(path)?;
-        let source = ConfigSource::File { path: path.clone(), state_directory: arguments.state.clone() };
+        let source = ConfigSource::File { path: path.clone(), state_directory: arguments.state.clone(), admin: None };
         return Ok((config, source));
     }
     let line = CommandLine {

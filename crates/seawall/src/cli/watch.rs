@@ -1,6 +1,9 @@
 //! `seawall watch`
 
-use std::path::{Path, PathBuf};
+mod unguarded;
+
+use std::io::IsTerminal as _;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use seawall_engine::observation::log::FormatChoice;
@@ -42,7 +45,8 @@ pub(crate) struct Arguments {
     #[arg(value_name = "SOURCE", required_unless_present_any = ["pipe", "config"])]
     sources: Vec<Place>,
 
-    /// Read log lines from standard input, and end when it does; as `-`.
+    /// Read log lines from standard input, and end when it does; as `-`. It is read whatever happens, since the web server waits
+    /// for that: where the guard cannot start, lines are only written on (--write), and the start is tried again.
     #[arg(long)]
     pipe: bool,
 
@@ -72,8 +76,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 
-    /// Where the status page is, or `off` [default: 127.0.0.1:8081].
-    #[arg(long, value_name = "ADDR", conflicts_with = "config")]
+    /// Where the status page is, or `off` [default: what the configuration says, and 127.0.0.1:8081 without].
+    #[arg(long, value_name = "ADDR")]
     admin: Option<String>,
 
     /// Where the control socket, positions and what was learnt are kept [default: what the configuration says].
@@ -81,54 +85,40 @@ pub(crate) struct Arguments {
     state: Option<PathBuf>,
 }
 
+/// Why the guard does not run.
+enum Ended {
+    /// It could not start.
+    Before(Failure),
+    /// It has run.
+    After(Failure),
+}
+
 /// Runs the command.
-pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     log_to_standard_error();
-    let mut places = arguments.sources;
-    if arguments.pipe {
-        places.push(Place::Input);
-    }
-    let (mut config, source) = configuration(arguments.config.as_deref(), arguments.admin, arguments.state.as_ref())?;
-    if places.is_empty() {
-        places.clone_from(&config.watch);
-    }
-    if places.is_empty() {
-        return Err(Failure::invalid("nothing is to be watched; name a SOURCE, or write sources = [\"…\"] in [watch]"));
-    }
-    let inputs = places.iter().filter(|place| **place == Place::Input).count();
-    if inputs > 1 {
-        return Err(Failure::usage("standard input can be watched once; leave out --pipe or `-`"));
-    }
-    if arguments.write.is_some() && inputs == 0 {
-        return Err(Failure::usage(
-            "--write writes on what comes from standard input; add --pipe, or use `seawall anonymize`",
-        ));
-    }
-    if let Some(state) = arguments.state {
-        config.state_directory = state;
-    }
-    let copy = match arguments.write {
-        Some(path) => {
-            let keys =
-                || KeyStore::open(&config.state_directory, config.privacy.key_retention_days).map_err(treatment::shown);
-            Some((path, arguments.treatment.anonymizer(keys, Clock::start().now())?))
+    match guard(arguments, || {}) {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        // Who types it sees what is wrong; a web server only waits for its pipe to be read.
+        Err(Ended::Before(failure)) if arguments.pipe && !std::io::stdin().is_terminal() => {
+            unguarded::go_on(arguments, failure)
         }
-        None if arguments.treatment.are_given() => {
-            return Err(Failure::usage("what becomes of addresses matters to what is written on; add --write FILE"));
-        }
-        None => None,
-    };
-    let missing: Vec<PathBuf> = places
-        .iter()
-        .filter_map(|place| match place {
-            Place::File(path) if !path.exists() => Some(path.clone()),
-            _ => None,
-        })
-        .collect();
-    let watch =
-        Watch { places, format: arguments.format, polls: arguments.poll, from_start: arguments.from_start, copy };
+        Err(Ended::Before(failure) | Ended::After(failure)) => Err(failure),
+    }
+}
+
+/// For a command line that is wrong: whether it is that of a pipe, and a web server waits.
+pub(crate) fn is_piped(mut words: impl Iterator<Item = std::ffi::OsString>) -> bool {
+    words.any(|word| word == "watch") && words.any(|word| word == "--pipe")
+}
+
+pub(crate) use unguarded::discard;
+
+/// Runs the guard. `ready` is called when it does.
+fn guard(arguments: &Arguments, ready: impl FnOnce()) -> Result<(), Ended> {
+    let Prepared { config, source, watch, missing } = prepare(arguments).map_err(Ended::Before)?;
     let state_directory = config.state_directory.clone();
     let announce = |names: &[String], addresses: &Addresses| {
+        ready();
         let mut text = String::new();
         for name in names {
             text += &format!("Watching {}\n", escape(name.as_bytes()));
@@ -146,20 +136,75 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
             tracing::warn!("what is watched could not be printed");
         }
     };
-    daemon::watch(config, source, watch, announce).map_err(treatment::shown)?;
-    Ok(ExitCode::SUCCESS)
+    daemon::watch(config, source, watch, announce).map_err(|error| {
+        let ended = if error.is_of_the_end() { Ended::After } else { Ended::Before };
+        ended(treatment::shown(error))
+    })
 }
 
-fn configuration(
-    path: Option<&Path>,
-    admin: Option<String>,
-    state: Option<&PathBuf>,
-) -> Result<(Config, ConfigSource), Failure> {
-    if let Some(path) = path {
-        let source = ConfigSource::File { path: path.to_owned(), state_directory: state.cloned() };
-        let environment = Environment { beside: true, ..Environment::of_process() };
-        return Ok((config::load_in(path, &environment)?, source));
+/// What a guard is started with.
+struct Prepared {
+    config: Config,
+    source: ConfigSource,
+    watch: Watch,
+    /// Files that are not there yet.
+    missing: Vec<PathBuf>,
+}
+
+fn prepare(arguments: &Arguments) -> Result<Prepared, Failure> {
+    let mut places = arguments.sources.clone();
+    if arguments.pipe {
+        places.push(Place::Input);
     }
-    let line = CommandLine { admin, ..CommandLine::default() };
-    Ok((Config::from_command_line(&line)?, ConfigSource::CommandLine))
+    let (config, source) = configuration(arguments)?;
+    if places.is_empty() {
+        places.clone_from(&config.watch);
+    }
+    if places.is_empty() {
+        return Err(Failure::invalid("nothing is to be watched; name a SOURCE, or write sources = [\"…\"] in [watch]"));
+    }
+    let inputs = places.iter().filter(|place| **place == Place::Input).count();
+    if inputs > 1 {
+        return Err(Failure::usage("standard input can be watched once; leave out --pipe or `-`"));
+    }
+    if arguments.write.is_some() && inputs == 0 {
+        return Err(Failure::usage(
+            "--write writes on what comes from standard input; add --pipe, or use `seawall anonymize`",
+        ));
+    }
+    let copy = match &arguments.write {
+        Some(path) => {
+            let keys =
+                || KeyStore::open(&config.state_directory, config.privacy.key_retention_days).map_err(treatment::shown);
+            Some((path.clone(), arguments.treatment.anonymizer(keys, Clock::start().now())?))
+        }
+        None if arguments.treatment.are_given() => {
+            return Err(Failure::usage("what becomes of addresses matters to what is written on; add --write FILE"));
+        }
+        None => None,
+    };
+    let is_missing = |place: &Place| match place {
+        Place::File(path) if !path.exists() => Some(path.clone()),
+        _ => None,
+    };
+    let missing = places.iter().filter_map(is_missing).collect();
+    let (format, polls, from_start) = (arguments.format.clone(), arguments.poll, arguments.from_start);
+    Ok(Prepared { config, source, watch: Watch { places, format, polls, from_start, copy }, missing })
+}
+
+/// The configuration, with what the command line says in place of the file.
+fn configuration(arguments: &Arguments) -> Result<(Config, ConfigSource), Failure> {
+    let line = CommandLine { admin: arguments.admin.clone(), ..CommandLine::default() };
+    let mut config = Config::from_command_line(&line)?;
+    let mut source = ConfigSource::CommandLine;
+    let state_directory = arguments.state.clone();
+    if let Some(path) = &arguments.config {
+        let admin = arguments.admin.is_some().then_some(config.admin);
+        let environment = Environment { beside: true, ..Environment::of_process() };
+        config = config::load_in(path, &environment)?;
+        config.admin = admin.unwrap_or(config.admin);
+        source = ConfigSource::File { path: path.clone(), state_directory: state_directory.clone(), admin };
+    }
+    config.state_directory = state_directory.unwrap_or(config.state_directory);
+    Ok((config, source))
 }

@@ -536,6 +536,8 @@ impl Detecting {
             rules_not_in_force: own::not_in_force(&running.own),
             harmful_rules: own::harmful(&running.own),
             confirm_until: None,
+            // Added by whoever knows it, as well.
+            page_trouble: None,
             client_limits: self.shared.rules.load().limit_statuses().collect(),
             events: running.events.iter().cloned().collect(),
             notifications: running.notifications.load().statuses(),

@@ -16,12 +16,12 @@ mod rule_silences;
 mod silences;
 mod snapshot;
 mod state;
+mod status_page;
 mod threads;
 mod watching;
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -47,6 +47,7 @@ use crate::source::watch::{Watch, WatchError};
 use intake::Intake;
 use proxying::Proxying;
 use state::StateDirectory;
+use status_page::StatusPage;
 use threads::{Restoring, spawn, spawn_vital};
 use watching::Watching;
 
@@ -67,6 +68,8 @@ pub enum ConfigSource {
         path: PathBuf,
         /// The state directory of the command line, which goes before the file's.
         state_directory: Option<PathBuf>,
+        /// Where the command line says that the status page is, which goes before the file's.
+        admin: Option<Option<SocketAddr>>,
     },
     /// The command line, or nothing at all.
     CommandLine,
@@ -101,6 +104,13 @@ pub enum StartError {
     /// It had to stop, since a part of it had failed.
     #[error("stopped: {} failed, and the log has the reason", .0.join(" and "))]
     Failed(Vec<&'static str>),
+}
+
+impl StartError {
+    /// Whether the guard ran before that.
+    pub const fn is_of_the_end(&self) -> bool {
+        matches!(self, Self::Left(_) | Self::Failed(_))
+    }
 }
 
 fn port_hint(address: SocketAddr, error: &std::io::Error) -> String {
@@ -138,6 +148,8 @@ pub struct Daemon {
     snapshot: Arc<ArcSwap<Snapshot>>,
     notifications: Arc<ArcSwap<Notifications>>,
     open_files: usize,
+    /// Why the status page cannot be served, while that is so.
+    page_trouble: Mutex<Option<String>>,
     stop: Arc<Notify>,
     is_stopping: AtomicBool,
 }
@@ -147,7 +159,7 @@ pub struct Daemon {
 /// # Errors
 /// When something that it needs cannot be had; nothing is running then.
 pub fn run(config: Config, source: ConfigSource, ready: impl FnOnce(&Addresses)) -> Result<(), StartError> {
-    run_with(config, source, Proxying::start, ready)
+    run_with(config, source, status_page::bind, Proxying::start, ready)
 }
 
 /// Runs a guard beside another server, on its logs, until it is told to stop or they end. `ready` is called with what is watched,
@@ -165,7 +177,7 @@ pub fn watch(
     config.sites.clear();
     let names = RefCell::new(Vec::new());
     let start = |prepared: &Prepared<'_>| Watching::start(prepared, watch, |found| names.replace(found));
-    run_with(config, source, start, |addresses| ready(&names.borrow(), addresses))
+    run_with(config, source, status_page::bind_or_try_again, start, |addresses| ready(&names.borrow(), addresses))
 }
 
 /// What is there before traffic is seen.
@@ -187,11 +199,14 @@ struct Started {
     told: Vec<rtrb::Producer<Told>>,
     /// Where visitors are served.
     visitors: Vec<SocketAddr>,
+    /// A thread that begins once all else is there: what it reads of a pipe would be lost to a guard that could not start.
+    last: Option<Box<dyn FnOnce() + Send>>,
 }
 
 fn run_with(
     config: Config,
     source: ConfigSource,
+    bind_page: impl FnOnce(SocketAddr) -> Result<StatusPage, StartError>,
     start: impl FnOnce(&Prepared<'_>) -> Result<Started, StartError>,
     ready: impl FnOnce(&Addresses),
 ) -> Result<(), StartError> {
@@ -203,14 +218,11 @@ fn run_with(
     settings.networks.prepare();
     let (seed, stop) = (random_seed()?, Arc::new(Notify::new()));
     let shared = Arc::new(Shared::new(settings, config.never_ban_set(), Clock::start(), seed));
-    let admin = match config.admin {
-        Some(address) => Some(proxying::bind(address, 1)?),
-        None => None,
-    };
-    let Started { intake, threads, queues, handed_down, told, visitors } =
+    let page = config.admin.map(bind_page).transpose()?.unwrap_or_default();
+    let Started { intake, mut threads, queues, handed_down, told, visitors, last } =
         start(&Prepared { config: &config, shared: &shared, stop: &stop, seed })?;
     let intake = Arc::new(intake);
-    let addresses = Addresses { visitors, admin: admin.as_ref().map(|(address, _)| *address) };
+    let addresses = Addresses { visitors, admin: page.address() };
     let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::at_start(intake.is_beside(), intake.sensors())));
     let notifications = Notifications::start(&config, shared.clock, &snapshot).map_err(StartError::Thread)?;
     let notifications = Arc::new(ArcSwap::from_pointee(notifications));
@@ -265,6 +277,7 @@ fn run_with(
         snapshot,
         notifications,
         open_files,
+        page_trouble: Mutex::new(page.trouble()),
         stop,
         is_stopping: AtomicBool::new(false),
     });
@@ -272,8 +285,11 @@ fn run_with(
     let served = runtime.block_on(async {
         // Watched before anybody is told that the guard runs: until then a signal would simply kill it.
         let mut signals = Signals::watch()?;
+        if let Some(run) = last {
+            threads.push(std::thread::Builder::new().name("watcher".to_owned()).spawn(run)?);
+        }
         ready(&addresses);
-        daemon.wait(&mut signals, control_socket, admin.map(|(_, sockets)| sockets)).await?;
+        daemon.wait(&mut signals, control_socket, page).await?;
         // Waiting for the threads elsewhere leaves the control socket and the status page answering to the end.
         let draining = Arc::clone(&daemon);
         let mut drained =
@@ -327,12 +343,10 @@ impl Daemon {
         self: &Arc<Self>,
         signals: &mut Signals,
         control_socket: std::os::unix::net::UnixListener,
-        admin: Option<Vec<OwnedFd>>,
+        page: StatusPage,
     ) -> std::io::Result<()> {
         tokio::spawn(control::serve(Arc::clone(self), control_socket));
-        for socket in admin.into_iter().flatten() {
-            tokio::spawn(crate::show::web::serve(Arc::clone(self), socket.into()));
-        }
+        tokio::spawn(page.serve(Arc::clone(self)));
         loop {
             tokio::select! {
                 _ = signals.terminate.recv() => break,
@@ -354,9 +368,12 @@ impl Daemon {
     /// The present state.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         let snapshot = self.snapshot.load_full();
-        match self.confirm_until() {
-            None => snapshot,
-            confirm_until => Arc::new(Snapshot { confirm_until, ..Snapshot::clone(&snapshot) }),
+        let page_trouble = self.page_trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match (self.confirm_until(), page_trouble) {
+            (None, None) => snapshot,
+            (confirm_until, page_trouble) => {
+                Arc::new(Snapshot { confirm_until, page_trouble, ..Snapshot::clone(&snapshot) })
+            }
         }
     }
 

@@ -74,7 +74,7 @@ impl Proxying {
         }
         let visitors: Vec<SocketAddr> = sockets.iter().map(|(address, _)| *address).collect();
         let proxying = Self { workers, listening: Mutex::new(visitors.clone()), closed: Mutex::new(sockets) };
-        Ok(Started { intake: Intake::Proxy(proxying), threads, queues, handed_down, told, visitors })
+        Ok(Started { intake: Intake::Proxy(proxying), threads, queues, handed_down, told, visitors, last: None })
     }
 
     /// Serves visitors.

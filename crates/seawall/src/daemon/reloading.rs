@@ -69,7 +69,7 @@ impl Daemon {
     /// # Errors
     /// The problems, for people.
     fn reload(self: &Arc<Self>, reloader: Reloader) -> Result<(Reloaded, OfRules), String> {
-        let ConfigSource::File { path, state_directory } = &self.source else {
+        let ConfigSource::File { path, state_directory, admin } = &self.source else {
             return Err("this guard was started without a configuration file, so there is nothing to read again".into());
         };
         if self.is_stopping.load(Ordering::Acquire) {
@@ -82,6 +82,9 @@ impl Daemon {
         }
         if let Some(state_directory) = state_directory {
             config.state_directory.clone_from(state_directory);
+        }
+        if let Some(admin) = admin {
+            config.admin = *admin;
         }
         // Whoever rotates logs at night must not put in force for good what has just been undone.
         if reloader == Reloader::Signal && self.undone().as_ref() == Some(&config) {

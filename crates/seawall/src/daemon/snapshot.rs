@@ -84,6 +84,9 @@ pub struct Snapshot {
     /// Until when the configuration waits to be confirmed, if it does; then that of before comes back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirm_until: Option<Timestamp>,
+    /// Why the status page cannot be served, while that is so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub page_trouble: Option<String>,
     /// What has happened, newest last; a bounded number.
     pub events: Vec<Event>,
     /// Who is told of it, and how that goes.

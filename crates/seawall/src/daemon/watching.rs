@@ -9,7 +9,7 @@ use seawall_engine::silence::Reading;
 
 use super::intake::Intake;
 use super::silences::Heard;
-use super::{Prepared, Sensor, StartError, Started, spawn};
+use super::{Prepared, Sensor, StartError, Started};
 use crate::enforcement::telling::Told;
 use crate::enforcement::{self, HandDown};
 use crate::source::proxy::traffic::Traffic;
@@ -39,7 +39,7 @@ pub(super) struct Opened {
 }
 
 impl Watching {
-    /// Opens what is to be watched and starts the thread. `named` is told what is watched.
+    /// Opens what is to be watched, for a thread that is still to be started. `named` is told what is watched.
     pub(super) fn start(
         prepared: &Prepared<'_>,
         watch: Watch,
@@ -49,18 +49,19 @@ impl Watching {
             Self::open(prepared.shared, watch, &prepared.config.state_directory, prepared.seed)?;
         named(sources.names());
         let stop = Arc::clone(prepared.stop);
-        let thread = spawn("watcher", move || {
+        let watch = move || {
             sources.run(start);
             // Where everything has ended there is nothing to guard.
             stop.notify_one();
-        })?;
+        };
         Ok(Started {
             intake: Intake::Logs(intake),
-            threads: vec![thread],
+            threads: Vec::new(),
             queues: vec![queue],
             handed_down: vec![handed_down],
             told: vec![told],
             visitors: Vec::new(),
+            last: Some(Box::new(watch)),
         })
     }
 

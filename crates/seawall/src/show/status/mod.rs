@@ -83,6 +83,7 @@ pub fn render(snapshot: &Snapshot, width: usize) -> String {
     }
     let harmful = snapshot.harmful_rules.iter().take(SILENT_RULES_MAX);
     lines.extend(harmful.map(|text| format!("ALARM       {}", escape(text.as_bytes()))));
+    lines.extend(snapshot.page_trouble.iter().map(|trouble| format!("ALARM       {}", escape(trouble.as_bytes()))));
     if let Some(until) = snapshot.confirm_until {
         lines.push(format!(
             "WAITS       the configuration is to be confirmed until {}: say `seawall confirm`, or that of before comes back",

@@ -60,6 +60,11 @@ impl<R: Read> Pieces<R> {
         self.ended = true;
     }
 
+    /// Whether all that was read has been taken, and the last line has ended.
+    pub fn is_between_lines(&self) -> bool {
+        self.start == self.end && self.begins_line
+    }
+
     /// How many lines have ended.
     pub fn lines(&self) -> u64 {
         self.lines

@@ -6,6 +6,7 @@
 //! - [`files`] and [`tail`]: log files, by name or [`pattern`], through every kind of rotation; a file is known again by its [`fingerprint`], and how far it
 //!   was read is kept in [`positions`]. [`stream`]: pipes, with the [`copy`] that is written on. [`journal`], [`syslog`]. Of what comes too fast a part is judged ([`sampling`]).
 //! - [`sensor`]: one log, with its format, its clock and its counts (by [`voters`], where one client must not decide); [`report`] is what it tells.
+//! - [`unjudged`]: standard input while the guard cannot start.
 //! - [`watcher`]: reads a line, has it judged, and hands it to detection as the proxy does.
 //!
 //! One thread does all that, and waits in [`wake`]. Nothing that a log holds can make it panic or grow; whatever cannot be read
@@ -25,6 +26,7 @@ mod sensor;
 mod stream;
 mod syslog;
 mod tail;
+pub mod unjudged;
 mod voters;
 mod wake;
 mod watcher;

@@ -1,6 +1,7 @@
 //! `seawall watch`: a guard on the logs of another server, in a process of its own.
 
 mod bans;
+mod pipes;
 mod restart;
 mod rotation;
 mod silence;
