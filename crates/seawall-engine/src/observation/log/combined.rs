@@ -18,6 +18,22 @@ pub(super) const FORMATS: &[Format] = &[Format::Combined, Format::Common, Format
 
 /// Reads a line of any of [`FORMATS`].
 pub(super) fn read<'a>(line: &'a [u8], layout: &mut Layout) -> Result<Entry<'a>, Reason> {
+    // OpenLiteSpeed takes the quotes around its format for a part of it, and has them around each line.
+    let bare = line.strip_prefix(b"\"").map(|inside| inside.strip_suffix(b"\"").unwrap_or(inside));
+    match bare {
+        None => read_bare(line, layout),
+        // A host that a client made up may begin with one as well; then the client stands behind it.
+        Some(bare) => read_bare(bare, layout).or_else(|reason| {
+            let mut learnt = *layout;
+            let entry = read_bare(line, &mut learnt).ok().filter(|entry| entry.observation.client.is_some());
+            let entry = entry.ok_or(reason)?;
+            *layout = learnt;
+            Ok(entry)
+        }),
+    }
+}
+
+fn read_bare<'a>(line: &'a [u8], layout: &mut Layout) -> Result<Entry<'a>, Reason> {
     let (before, at, after) = split_at_timestamp(line)?;
     let mut learnt = *layout;
     let Parties { host: vhost, client, forwarded_for, is_peer } = learnt.read(before)?;

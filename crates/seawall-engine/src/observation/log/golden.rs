@@ -5,6 +5,7 @@ use super::*;
 mod envelopes;
 mod haproxy;
 mod json;
+mod litespeed;
 mod w3c;
 
 /// What the last of `lines` says.
