@@ -87,6 +87,12 @@ pub enum Field {
     Path,
     /// The query of the target.
     Query,
+    /// The status of the answer.
+    Status,
+    /// How many bytes the answer had.
+    Bytes,
+    /// The version of HTTP.
+    Protocol,
 }
 
 impl Field {
@@ -96,7 +102,7 @@ impl Field {
     }
 
     /// Every field.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
         Self::ClientAddress,
         Self::Host,
         Self::UserAgent,
@@ -105,6 +111,9 @@ impl Field {
         Self::Method,
         Self::Path,
         Self::Query,
+        Self::Status,
+        Self::Bytes,
+        Self::Protocol,
     ];
 
     /// The field that a condition on this attribute needs, if it is one of these.
@@ -117,7 +126,8 @@ impl Field {
             Attribute::Method => Some(Self::Method),
             Attribute::Path | Attribute::PathPrefix | Attribute::Extension => Some(Self::Path),
             Attribute::QueryKeys => Some(Self::Query),
-            Attribute::Version | Attribute::HeaderOrder | Attribute::Ja4 => None,
+            Attribute::Version => Some(Self::Protocol),
+            Attribute::HeaderOrder | Attribute::Ja4 => None,
         }
     }
 }
@@ -133,6 +143,9 @@ impl fmt::Display for Field {
             Self::Method => "method",
             Self::Path => "path",
             Self::Query => "query",
+            Self::Status => "status",
+            Self::Bytes => "number of bytes",
+            Self::Protocol => "protocol",
         })
     }
 }
@@ -272,6 +285,10 @@ impl Silence {
                     let goes_on = votes >= TRAFFIC_SHARE * self.votes_rate.usual() * seconds;
                     is_usual && goes_on && run >= FIELD_REQUESTS && reading.clients_without[index] >= FIELD_CLIENTS
                 }
+                // Without it half of what limits ask for is not known, whether the log ever had it or not.
+                Field::Status if share.is_none_or(|share| share == 0.0) => {
+                    run >= FIELD_REQUESTS && reading.clients_without[index] >= FIELD_CLIENTS
+                }
                 _ => {
                     let is_shared = !field.is_up_to_clients() || reading.clients_without[index] >= FIELD_CLIENTS;
                     run >= FIELD_REQUESTS && is_shared && share.is_some_and(|share| share >= FIELD_SHARE)
@@ -288,6 +305,10 @@ impl Silence {
                         format!("{:.0} clients a minute came with one before", 60.0 * vote_rate)
                     }
                     Some(share) if share >= FIELD_SHARE => format!("it was in {:.0}% before", 100.0 * share),
+                    _ if field == Field::Status => {
+                        "this log does not record it, so no limit on answers is met, and none is seen to fail"
+                            .to_owned()
+                    }
                     _ if run < NO_ADDRESS_REQUESTS => "those without it cannot be told from anybody else".to_owned(),
                     _ => "this log does not record it, so nobody can be told from anybody else".to_owned(),
                 };

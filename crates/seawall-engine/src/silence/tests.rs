@@ -119,6 +119,25 @@ fn addresses_that_go_missing_are_told_and_so_are_any_other_fields() {
 }
 
 #[test]
+fn a_log_that_never_had_a_status_is_told_of_and_one_without_another_field_is_not() {
+    for (index, field) in Field::ALL.into_iter().enumerate() {
+        let mut watched = Watched::new();
+        let told = watched.run(60, |reading, elsewhere| {
+            let clients = reading.clients_without[index];
+            whole(5)(reading, elsewhere);
+            (reading.with[index], reading.votes_with[index]) = (0, 0);
+            reading.clients_without[index] = clients + 5;
+        });
+        let expected = match field {
+            Field::ClientAddress => vec![(4, Trouble::Missing(field))],
+            Field::Status => vec![(6, Trouble::Missing(field))],
+            _ => Vec::new(),
+        };
+        assert_eq!(raised(&told), expected, "{field}");
+    }
+}
+
+#[test]
 fn one_client_that_leaves_a_field_out_is_no_alarm() {
     let referer = Field::ALL.iter().position(|field| *field == Field::Referer).expect("a field");
     let mut watched = Watched::new();
@@ -148,8 +167,7 @@ fn with_queries(lines: u64, queries: u64) -> impl Fn(&mut Reading, &mut Elsewher
     move |reading, elsewhere| {
         let before = *reading;
         whole(lines)(reading, elsewhere);
-        let query = Field::ALL.len() - 1;
-        assert_eq!(Field::ALL[query], Field::Query);
+        let query = Field::Query as usize;
         (reading.with[query], reading.votes_with[query]) =
             (before.with[query] + queries, before.votes_with[query] + queries);
         let clients = before.clients_without[query] + u32::try_from(lines).expect("few");

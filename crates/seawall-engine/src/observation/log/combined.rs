@@ -80,6 +80,7 @@ fn read_bare<'a>(line: &'a [u8], layout: &mut Layout) -> Result<Entry<'a>, Reaso
         request_time: further.request_time.or(whole),
         upstream_time: further.upstream_time,
         is_duration_unreadable: further.is_duration_unreadable || is_no_time,
+        ..Parts::default()
     };
     let encoding = if cursor.escaped { Encoding::Backslash } else { Encoding::Plain };
     // Nothing is learnt from what is no line.

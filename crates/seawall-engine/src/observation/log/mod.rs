@@ -73,11 +73,29 @@ pub struct Entry<'a> {
     pub is_timed: bool,
     /// Whether something that is no time stands where its format has how long the request took.
     pub is_duration_unreadable: bool,
+    /// What the line has no place for.
+    pub unrecorded: Unrecorded,
     /// The format that the line is in.
     pub format: Format,
     /// How the request's texts were written down. Unless it is [`Encoding::Plain`], [`restore`] gives the request as the gate
     /// would have seen it.
     pub encoding: Encoding,
+}
+
+/// What a line has no place for, where its format may or may not have one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unrecorded {
+    /// The status of the answer.
+    pub status: bool,
+    /// How many bytes it had.
+    pub bytes: bool,
+    /// The version of HTTP.
+    pub version: bool,
+}
+
+impl Unrecorded {
+    /// As long as none of it was found in a line whose fields have names.
+    const ALL: Self = Self { status: true, bytes: true, version: true };
 }
 
 /// How a log wrote down the texts of a request.
@@ -112,6 +130,7 @@ struct Parts<'a> {
     request_time: Option<Duration>,
     upstream_time: Option<Duration>,
     is_duration_unreadable: bool,
+    unrecorded: Unrecorded,
 }
 
 impl Default for Parts<'_> {
@@ -127,6 +146,7 @@ impl Default for Parts<'_> {
             request_time: None,
             upstream_time: None,
             is_duration_unreadable: false,
+            unrecorded: Unrecorded::default(),
         }
     }
 }
@@ -169,9 +189,19 @@ impl<'a> Parts<'a> {
             Encoding::PlusHeaders | Encoding::PercentHeaders if !w3c::has_headers(&self.request) => Encoding::Plain,
             other => other,
         };
-        let Self { forwarded_for, is_peer, is_duration_unreadable, .. } = self;
+        let Self { forwarded_for, is_peer, is_duration_unreadable, unrecorded, .. } = self;
         let joined = None;
-        Ok(Entry { observation, joined, forwarded_for, is_peer, is_timed, is_duration_unreadable, format, encoding })
+        Ok(Entry {
+            observation,
+            joined,
+            forwarded_for,
+            is_peer,
+            is_timed,
+            is_duration_unreadable,
+            unrecorded,
+            format,
+            encoding,
+        })
     }
 }
 

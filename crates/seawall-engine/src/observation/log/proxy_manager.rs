@@ -6,7 +6,7 @@
 //! ```
 
 use super::cursor::Cursor;
-use super::{Encoding, Entry, Format, Parts, Reason, fields, request_line, time};
+use super::{Encoding, Entry, Format, Parts, Reason, Unrecorded, fields, request_line, time};
 use crate::observation::Request;
 
 pub(super) const FORMATS: &[Format] = &[Format::ProxyManager];
@@ -52,6 +52,7 @@ pub(super) fn read(line: &[u8]) -> Result<Entry<'_>, Reason> {
         },
         outcome,
         bytes,
+        unrecorded: Unrecorded { version: true, ..Unrecorded::default() },
         ..Parts::default()
     };
     parts.into_entry(Format::ProxyManager, if cursor.escaped { Encoding::Backslash } else { Encoding::Plain })

@@ -6,7 +6,7 @@
 
 use super::cursor::Cursor;
 use super::fields::{self, Unit};
-use super::{Encoding, Entry, Format, Parts, Reason, time};
+use super::{Encoding, Entry, Format, Parts, Reason, Unrecorded, time};
 use crate::observation::log::request_line;
 use crate::observation::{Outcome, Request};
 
@@ -38,6 +38,7 @@ pub(super) fn read(line: &[u8]) -> Result<Entry<'_>, Reason> {
         outcome,
         bytes,
         request_time: Some(elapsed),
+        unrecorded: Unrecorded { version: true, ..Unrecorded::default() },
         ..Parts::default()
     };
     parts.into_entry(Format::Squid, Encoding::Plain)

@@ -15,7 +15,7 @@ mod object;
 use thiserror::Error;
 
 use super::fields::{self, Unit};
-use super::{Encoding, Entry, Format, Parts, Reason, json, request_line, time};
+use super::{Encoding, Entry, Format, Parts, Reason, Unrecorded, json, request_line, time};
 use crate::address::ClientAddress;
 use crate::observation::{Request, Version};
 use crate::units::Timestamp;
@@ -199,6 +199,7 @@ impl Template {
     /// Reads a line.
     pub(super) fn read<'a>(&self, line: &'a [u8]) -> Result<Entry<'a>, Reason> {
         let mut values = Values::default();
+        values.parts.unrecorded = Unrecorded::ALL;
         match &self.form {
             Form::Line(pieces) => values.take_pieces(pieces, line)?,
             Form::Object(node) => {
@@ -336,6 +337,7 @@ impl<'a> Values<'a> {
                 let named = request_line::read(text);
                 self.hosts[0] = named.host;
                 self.has_target |= !named.path.is_empty();
+                self.parts.unrecorded.version = false;
                 *request = Request { user_agent, referer, ..named };
             }
             Field::Method => request.method = text,
@@ -348,13 +350,22 @@ impl<'a> Values<'a> {
             Field::PathAndQuery => (request.path, request.query) = Request::split_target(text),
             // Apache writes the question mark too.
             Field::Query => request.query = fields::present(text.strip_prefix(b"?").unwrap_or(text)),
-            Field::Version => request.version = Version::parse(text).unwrap_or_default(),
+            Field::Version => {
+                self.parts.unrecorded.version = false;
+                request.version = Version::parse(text).unwrap_or_default();
+            }
             Field::Host | Field::ServerName => {
                 let host = &mut self.hosts[if field == Field::Host { 1 } else { 2 }];
                 *host = fields::present(text).map_or(*host, request_line::without_port);
             }
-            Field::Status => self.parts.outcome = fields::status(text)?,
-            Field::Bytes => self.parts.bytes = fields::size(text)?,
+            Field::Status => {
+                self.parts.unrecorded.status = false;
+                self.parts.outcome = fields::status(text)?;
+            }
+            Field::Bytes => {
+                self.parts.unrecorded.bytes = false;
+                self.parts.bytes = fields::size(text)?;
+            }
             Field::UserAgent => request.user_agent = fields::present(text),
             Field::Referer => request.referer = fields::present(text),
             Field::RequestTime(unit) => self.parts.take_request_time(text, unit),

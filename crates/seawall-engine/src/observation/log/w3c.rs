@@ -7,7 +7,7 @@
 //! ```
 
 use super::fields::{self, Unit};
-use super::{Encoding, Entry, Format, Parts, Reason, json, request_line, time};
+use super::{Encoding, Entry, Format, Parts, Reason, Unrecorded, json, request_line, time};
 use crate::observation::Request;
 
 /// Columns in one log.
@@ -197,7 +197,7 @@ struct Values<'a> {
 
 impl<'a> Values<'a> {
     fn new(is_cloudfront: bool) -> Self {
-        let parts = Parts { is_peer: !is_cloudfront, ..Parts::default() };
+        let parts = Parts { is_peer: !is_cloudfront, unrecorded: Unrecorded::ALL, ..Parts::default() };
         Self { parts, date: None, clock: None, status: None, is_cloudfront }
     }
 
@@ -225,9 +225,18 @@ impl<'a> Values<'a> {
             Column::Query => request.query = fields::present(word),
             Column::Host => request.host = request_line::without_port(fields::present(word).unwrap_or_default()),
             // In JSON it may have a backslash before its slash.
-            Column::Version => request.version = json::version(word).unwrap_or_default(),
-            Column::Status => *status = Some(word),
-            Column::Bytes => parts.bytes = fields::size(word)?,
+            Column::Version => {
+                parts.unrecorded.version = false;
+                request.version = json::version(word).unwrap_or_default();
+            }
+            Column::Status => {
+                parts.unrecorded.status = false;
+                *status = Some(word);
+            }
+            Column::Bytes => {
+                parts.unrecorded.bytes = false;
+                parts.bytes = fields::size(word)?;
+            }
             Column::TimeTaken => {
                 let unit = if *is_cloudfront { Unit::Seconds } else { Unit::Milliseconds };
                 parts.take_request_time(word, unit);

@@ -11,7 +11,7 @@ use seawall_engine::decision::RuleId;
 use seawall_engine::gate::{Gate, Judged, Judgement, LimitAction, Offence};
 use seawall_engine::observation::attribute::Attribute;
 use seawall_engine::observation::log::{Encoding, restore};
-use seawall_engine::observation::{CLIENT_GONE, Observation, Outcome, Refusal};
+use seawall_engine::observation::{CLIENT_GONE, Observation, Outcome, Refusal, Version};
 use seawall_engine::silence::{Claim, Field, Sent};
 use seawall_engine::units::Timestamp;
 
@@ -134,6 +134,10 @@ impl Watcher {
             Field::Method => !request.method.is_empty(),
             Field::Path => !request.path.is_empty(),
             Field::Query => request.query.is_some(),
+            Field::Status => !entry.unrecorded.status,
+            Field::Bytes => !entry.unrecorded.bytes,
+            // What is no HTTP has the version of requests that name none.
+            Field::Protocol => !entry.unrecorded.version && request.version != Version::Http09,
         });
         voters.count(&mut counts.reading, client, has, arrival.at, self.seed);
         (counts.reading.read, counts.reading.unread_run) = (counts.reading.read + 1, 0);
