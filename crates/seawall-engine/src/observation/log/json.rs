@@ -4,10 +4,12 @@
 //! when somebody needs the request ([`super::restore`]). Ready-made parsers either build values or demand valid UTF-8, which
 //! nginx does not promise.
 
+mod nested;
+
 use std::time::Duration;
 
 use super::fields::{self, Unit};
-use super::{Encoding, Entry, Format, Parts, Reason, request_line, time};
+use super::{Encoding, Entry, Format, Parts, Reason, Unrecorded, request_line, time};
 use crate::address::ClientAddress;
 use crate::observation::{Outcome, Request, Version};
 use crate::units::Timestamp;
@@ -139,6 +141,8 @@ struct Found<'a> {
     status: Option<&'a [u8]>,
     /// The target as the client sent it.
     target: Option<&'a [u8]>,
+    /// Whether there is a request line, though it may say nothing.
+    has_request_line: bool,
     /// What is called a path or the like: the server may have put another in its place (nginx's `$uri`).
     location: Option<&'a [u8]>,
     query: Option<&'a [u8]>,
@@ -150,6 +154,7 @@ struct Found<'a> {
 /// Reads a line of any of [`FORMATS`].
 pub(super) fn read(line: &[u8]) -> Result<Entry<'_>, Reason> {
     let mut found = Found::default();
+    found.parts.unrecorded = Unrecorded::ALL;
     if let Some((at, object)) = console(line) {
         found.parts.at = Some(moment(at).ok_or(Reason::WrongTimestamp)?);
         let rest = members(object, |key, value| found.take(key, value)).ok_or(Reason::NoTimestamp)?;
@@ -170,11 +175,14 @@ impl<'a> Found<'a> {
             }
             return;
         }
+        if let Value::Object(object) = value {
+            return self.take_object(key, object);
+        }
         let Some(text) = value.scalar() else { return };
         let request = &mut self.parts.request;
         match key {
             b"ts" | b"time" | b"timestamp" | b"@timestamp" | b"time_iso8601" | b"time_local" | b"msec"
-            | b"start_time" | b"StartLocal" => {
+            | b"start_time" | b"StartLocal" | b"datetime" | b"date_time" | b"date" | b"requestTime" => {
                 self.has_time = true;
                 self.parts.at = self.parts.at.or_else(|| moment(text));
             }
@@ -189,6 +197,13 @@ impl<'a> Found<'a> {
             | b"remote_ip"
             | b"ip"
             | b"remote_address"
+            | b"remoteAddress"
+            | b"remoteAddr"
+            | b"remoteIp"
+            | b"remote-addr"
+            | b"remote_host"
+            | b"clientIp"
+            | b"client-ip"
             | b"downstream_remote_address" => {
                 self.parts.client = self.parts.client.or_else(|| fields::address_with_port(text));
             }
@@ -201,36 +216,85 @@ impl<'a> Found<'a> {
             b"http_x_forwarded_for" | b"x-forwarded-for" | b"x_forwarded_for" | b"xff" => {
                 self.parts.forwarded_for = fields::present(text);
             }
-            b"request" => {
+            // Where the method stands by itself.
+            b"request" if is_target(text) => self.target = self.target.or(Some(text)),
+            b"request" | b"request_line" | b"requestLine" => {
+                self.has_request_line = true;
+                self.parts.unrecorded.version = false;
                 let (host, user_agent, referer) = (request.host, request.user_agent, request.referer);
                 let named = escaped_request_line(text).unwrap_or_else(|| request_line::read(text));
                 let host = if named.host.is_empty() { host } else { named.host };
                 *request = Request { host, user_agent, referer, ..named };
             }
-            b"request_method" | b"method" | b"RequestMethod" | b"verb" => request.method = text,
-            b"request_uri" | b"RequestPath" | b"x-envoy-origin-path" => self.target = Some(text),
-            b"uri" | b"url" => self.location = Some(text),
+            b"request_method"
+            | b"method"
+            | b"RequestMethod"
+            | b"requestMethod"
+            | b"verb"
+            | b"httpMethod"
+            | b"http.request.method" => request.method = text,
+            b"request_uri"
+            | b"RequestPath"
+            | b"x-envoy-origin-path"
+            | b"url.original"
+            | b"originalUrl"
+            | b"requested_uri" => self.take_target(text),
+            b"uri" | b"url" | b"requestUri" | b"requestUrl" | b"url.path" => self.location = Some(text),
             b"path" => self.location = self.location.or(Some(text)),
-            b"args" | b"query_string" | b"query" => self.query = fields::present(text),
-            b"host" | b"http_host" | b"RequestHost" | b":authority" | b"authority" | b"vhost" => {
+            b"args" | b"query_string" | b"query" | b"queryString" | b"url.query" => self.query = fields::present(text),
+            b"host" | b"http_host" | b"RequestHost" | b":authority" | b"authority" | b"vhost" | b"url.domain" => {
                 request.host = request_line::without_port(text);
             }
             b"server_name" if request.host.is_empty() => request.host = text,
-            b"server_protocol" | b"protocol" | b"proto" | b"RequestProtocol" | b"request_protocol" => {
-                request.version = version(text).unwrap_or(request.version);
+            b"server_protocol" | b"protocol" | b"proto" | b"RequestProtocol" | b"request_protocol" | b"httpversion"
+            | b"http_version" | b"httpVersion" | b"http-version" | b"http.version" => self.take_version(text),
+            b"status"
+            | b"response_code"
+            | b"DownstreamStatus"
+            | b"status_code"
+            | b"statusCode"
+            | b"response"
+            | b"response_status"
+            | b"http_status"
+            | b"http.response.status_code" => self.status = Some(text),
+            b"body_bytes_sent"
+            | b"bytes_sent"
+            | b"size"
+            | b"bytes"
+            | b"DownstreamContentSize"
+            | b"response_size"
+            | b"bytesSent"
+            | b"responseSize"
+            | b"content_length"
+            | b"contentLength"
+            | b"content-length"
+            | b"http.response.body.bytes" => self.take_bytes(text),
+            b"http_user_agent"
+            | b"user_agent"
+            | b"user-agent"
+            | b"agent"
+            | b"userAgent"
+            | b"useragent"
+            | b"request_User-Agent"
+            | b"user_agent.original" => {
+                request.user_agent = fields::present(without_quotes(text));
             }
-            b"status" | b"response_code" | b"DownstreamStatus" | b"status_code" => self.status = Some(text),
-            b"body_bytes_sent" | b"bytes_sent" | b"size" | b"bytes" | b"DownstreamContentSize" | b"response_size" => {
-                self.parts.bytes = fields::integer(text).unwrap_or(self.parts.bytes);
-            }
-            b"http_user_agent" | b"user_agent" | b"user-agent" | b"agent" | b"userAgent" | b"request_User-Agent" => {
-                request.user_agent = fields::present(text);
-            }
-            b"http_referer" | b"http_referrer" | b"referer" | b"referrer" | b"request_Referer" => {
-                request.referer = fields::present(text);
+            b"http_referer"
+            | b"http_referrer"
+            | b"referer"
+            | b"referrer"
+            | b"request_Referer"
+            | b"http.request.referrer" => {
+                request.referer = fields::present(without_quotes(text));
             }
             b"request_time" => self.parts.take_request_time(text, Unit::Seconds),
             b"duration" => self.duration = Some(text),
+            b"responseTime" | b"response-time" | b"elapsed_time" => {
+                self.parts.take_request_time(text, Unit::Milliseconds);
+            }
+            b"event.duration" => self.parts.take_request_time(text, Unit::Nanoseconds),
+            // Another machine's, or one that a header named.
+            b"source.ip" | b"source.address" | b"client.ip" | b"client.address" => self.take_distant(text),
             b"Duration" => self.parts.take_request_time(text, Unit::Nanoseconds),
             b"upstream_response_time" => self.parts.take_upstream_time(text, Unit::Seconds),
             b"OriginDuration" => self.parts.take_upstream_time(text, Unit::Nanoseconds),
@@ -264,7 +328,7 @@ impl<'a> Found<'a> {
             (b"remote_addr", Value::Text(text)) => {
                 self.parts.client = self.parts.client.or_else(|| fields::address_with_port(text));
             }
-            (b"proto", Value::Text(text)) => request.version = version(text).unwrap_or_default(),
+            (b"proto", Value::Text(text)) => self.take_version(text),
             (b"method", Value::Text(text)) => request.method = text,
             (b"host", Value::Text(text)) => request.host = request_line::without_port(text),
             (b"uri", Value::Text(text)) => self.target = Some(text),
@@ -298,6 +362,10 @@ impl<'a> Found<'a> {
         if request.path.is_empty() && request.method.is_empty() {
             return Err(Reason::NotARequest);
         }
+        if self.target.is_none() && self.location.is_none() && !self.has_request_line {
+            return Err(Reason::NoTarget);
+        }
+        self.parts.unrecorded.status = self.status.is_none();
         self.parts.outcome = self.status.map_or(Ok(Outcome::Arrived), fields::status)?;
         if let Some(duration) = self.duration {
             // Others mean seconds or milliseconds, and do not say which.
@@ -317,6 +385,16 @@ impl<'a> Found<'a> {
         let encoding = if has_escapes(&self.parts.request) { Encoding::Json } else { Encoding::Plain };
         self.parts.into_entry(format, encoding)
     }
+}
+
+/// Whether a text is a target as clients send it, and no whole request line.
+fn is_target(text: &[u8]) -> bool {
+    text.first() == Some(&b'/') || text.starts_with(br"\/")
+}
+
+/// A text within the quotes that some parsers of logs leave around it.
+fn without_quotes(text: &[u8]) -> &[u8] {
+    text.strip_prefix(br#"\""#).and_then(|text| text.strip_suffix(br#"\""#)).unwrap_or(text)
 }
 
 /// Whether any text of a request, taken from JSON as it stands there, holds an escape.

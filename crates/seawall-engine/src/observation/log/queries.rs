@@ -126,12 +126,29 @@ fn of_members(line: &[u8], found: &mut Vec<FoundQuery>) {
     if !line.starts_with(b"{") {
         return;
     }
-    json::members(line, |key, value| {
-        if let (b"args" | b"query_string" | b"query", Value::Text(text)) = (key, value)
-            && let Some(range) = place(line, text).filter(|range| !range.is_empty())
-        {
+    let mut take = |text| {
+        if let Some(range) = place(line, text).filter(|range| !range.is_empty()) {
             found.push(FoundQuery { range, is_field: true });
         }
+    };
+    json::members(line, |key, value| match (key, value) {
+        (b"args" | b"query_string" | b"query" | b"queryString" | b"url.query", Value::Text(text)) => take(text),
+        (b"url", Value::Object(url)) => {
+            json::members(url, |key, value| {
+                if let (b"query", Value::Text(text)) = (key, value) {
+                    take(text);
+                }
+            });
+        }
+        // As Node has it: each parameter by itself.
+        (b"req", Value::Object(request)) => {
+            json::members(request, |key, value| {
+                if let (b"query", Value::Object(parameters)) = (key, value) {
+                    take(parameters);
+                }
+            });
+        }
+        _ => {}
     });
 }
 
@@ -255,6 +272,7 @@ mod tests {
             r#"{"time":"2024-05-01T12:00:01Z","uri":"/a‹?b=\"c\"›","args":"«b=\"c\"»","http_referer":"https:\/\/a.example\/‹?q›"}"#,
             r#"{"log":"192.0.2.1 - - [17/May/2015:10:05:03 +0000] \"GET /a‹?b› HTTP/1.1\" 200 5 \"https://a/‹?q›\" \"A/1\"\n","stream":"stdout","time":"2015-05-17T10:05:03Z"}"#,
             "1286536308.779    180 192.0.2.224 TCP_MISS/200 411 GET http://example.org/a‹?b› - DIRECT/198.51.100.7 text/html",
+            r#"{"url":{"original":"/a‹?b=c›","path":"/a","query":"«b=c»"},"req":{"url":"/a‹?b›","query":«{"b":""}»},"queryString":"«d»"}"#,
             "what? /a‹?b› why?",
             "{https://a.example/‹?q›|Mozilla/5.0 (X11)} {/b‹?c›}",
             "",

@@ -32,6 +32,8 @@ pub enum Reason {
     TooFewFields,
     /// The server's word about something else than a request.
     NotARequest,
+    /// No member that is known for a target: a path, or a request line.
+    NoTarget,
     /// No quoted request after the time stamp.
     NoRequest,
     /// A quoted field that does not end: most often a line that was cut.
@@ -48,7 +50,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in order.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Empty,
         Self::TooLong,
         Self::DamagedEntry,
@@ -62,6 +64,7 @@ impl Reason {
         Self::WrongTimestamp,
         Self::TooFewFields,
         Self::NotARequest,
+        Self::NoTarget,
         Self::NoRequest,
         Self::UnclosedQuote,
         Self::NoStatus,
@@ -86,6 +89,7 @@ impl Reason {
             Self::WrongTimestamp => "wrong-timestamp",
             Self::TooFewFields => "too-few-fields",
             Self::NotARequest => "not-a-request",
+            Self::NoTarget => "no-target",
             Self::NoRequest => "no-request",
             Self::UnclosedQuote => "unclosed-quote",
             Self::NoStatus => "no-status",
@@ -111,6 +115,7 @@ impl Reason {
             Self::WrongTimestamp => "time stamp names no moment since 1970",
             Self::TooFewFields => "fewer fields than the format has",
             Self::NotARequest => "message about something else than a request",
+            Self::NoTarget => "no name is known for a path or a request line (`request_uri`, `request`, `url`, …)",
             Self::NoRequest => "no quoted request after the time stamp",
             Self::UnclosedQuote => "quoted field does not end (line cut short?)",
             Self::NoStatus => "line ends before the status",

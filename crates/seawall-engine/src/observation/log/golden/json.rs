@@ -209,3 +209,60 @@ fn cloudfront_in_json() {
     let mut reader = Reader::of("CLOUDFRONT".parse().expect("a format"));
     assert!(!reader.read(line.as_bytes()).expect("a line").is_peer);
 }
+
+#[test]
+fn names_of_logstash_and_of_elastic() {
+    let logstash = r#"{"message":"x","@timestamp":"2024-05-01T10:00:01.250Z","path":"/var/log/apache2/access.log","clientip":"192.0.2.1","verb":"GET","request":"/a?b","httpversion":"1.1","response":"200","bytes":"512","referrer":"\"https://a.example/\"","agent":"\"A/1\""}"#;
+    check(
+        &[logstash],
+        "json | 1714557601.250000 | 192.0.2.1 | - | GET |  | /a | b | HTTP/1.1 | 200 | 512 | 0ns | 0ns | A/1 | https://a.example/",
+    );
+    let expected = "json | 1714557601.000000 | 192.0.2.1 | - | POST | a.example | /a | b=c | HTTP/2.0 | 404 | 512 | 5ms | 5ms | A/1 | https://b.example/";
+    check(
+        &[
+            r#"{"@timestamp":"2024-05-01T12:00:01+02:00","source":{"ip":"192.0.2.1"},"http":{"version":"2.0","request":{"method":"POST","referrer":"https://b.example/"},"response":{"status_code":404,"body":{"bytes":512}}},"url":{"domain":"a.example","original":"/a?b=c","path":"/x"},"user_agent":{"original":"A/1"},"event":{"duration":5000000}}"#,
+        ],
+        expected,
+    );
+    check(
+        &[
+            r#"{"@timestamp":"2024-05-01T10:00:01Z","client.ip":"192.0.2.1","http.version":"2","http.request.method":"POST","http.request.referrer":"https://b.example/","http.response.status_code":404,"http.response.body.bytes":512,"url.domain":"a.example","url.path":"/a","url.query":"b=c","user_agent.original":"A/1","event.duration":5000000}"#,
+        ],
+        expected,
+    );
+}
+
+#[test]
+fn names_of_node_and_of_google() {
+    check(
+        &[
+            r#"{"level":30,"time":1714557601250,"pid":7,"hostname":"web","req":{"id":1,"method":"GET","url":"/a?b=c","query":{"b":"c"},"headers":{"host":"a.example:3000","user-agent":"A/1","referer":"https://b.example/"},"remoteAddress":"192.0.2.1","remotePort":5},"res":{"statusCode":200,"headers":{"content-length":512}},"responseTime":5,"msg":"request completed"}"#,
+        ],
+        "json | 1714557601.250000 | 192.0.2.1 | - | GET | a.example | /a | b=c | HTTP/1.1 | 200 | 512 | 5ms | 5ms | A/1 | https://b.example/",
+    );
+    check(
+        &[
+            r#"{"timestamp":"2024-05-01T10:00:01Z","httpRequest":{"requestMethod":"GET","requestUrl":"https://a.example/a?b","requestSize":"9","status":200,"responseSize":"512","userAgent":"A/1","remoteIp":"192.0.2.1","referer":"https://b.example/","latency":"0.005s","protocol":"HTTP/1.1"}}"#,
+        ],
+        "json | 1714557601.000000 | 192.0.2.1 | - | GET | a.example | /a | b | HTTP/1.1 | 200 | 512 | 5ms | 5ms | A/1 | https://b.example/",
+    );
+    check(
+        &[
+            r#"{"datetime":"2024-05-01T10:00:01Z","remote-addr":"192.0.2.1","method":"GET","url":"/a","http-version":"1.0","statusCode":"200","content-length":"5","response-time":"1.5","user-agent":"A/1"}"#,
+        ],
+        "json | 1714557601.000000 | 192.0.2.1 | - | GET |  | /a | - | HTTP/1.0 | 200 | 5 | 1.5ms | 1.5ms | A/1 | -",
+    );
+}
+
+#[test]
+fn json_without_a_target_is_no_request_and_one_without_a_status_says_so() {
+    let line = |members: &str| {
+        format!(r#"{{"time":"2024-05-01T10:00:01Z","remote_addr":"192.0.2.1","method":"GET",{members}"size":5}}"#)
+    };
+    check(&[&line(r#""what":"/a","status":200,"#)], "no-target");
+    for (members, is_unrecorded) in [(r#""uri":"/a","#, true), (r#""uri":"/a","status":"-","#, false)] {
+        let (mut reader, line) = (Reader::default(), line(members));
+        let unrecorded = reader.read(line.as_bytes()).expect("a line").unrecorded;
+        assert_eq!((unrecorded.status, unrecorded.bytes, unrecorded.version), (is_unrecorded, false, true), "{line}");
+    }
+}
