@@ -5,6 +5,7 @@
 //! raises an [`Alarm`] that names what went missing. It knows nothing of files. A [`RuleSilence`] does the same for one rule that used
 //! to match, and [`MergedClients`] for clients that all come as one address, through a proxy that is not trusted.
 
+mod blind;
 mod merged;
 mod peers;
 mod rule;
@@ -16,8 +17,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::observation::attribute::Attribute;
-use crate::observation::log::Reason;
+use crate::observation::log::{Format, Reason};
 use crate::units::Timestamp;
+pub use blind::{NEVER_LOGGED, unmatchable};
 pub use merged::{MergedClients, Place};
 pub use peers::{Claim, Peers, RecentPeers, Sent};
 pub use rule::{RuleAlarm, RuleChange, RuleReading, RuleSilence, Surrounding};
@@ -130,6 +132,16 @@ impl Field {
             Attribute::HeaderOrder | Attribute::Ja4 => None,
         }
     }
+
+    /// Whether lines in this format have a place for it.
+    pub const fn has_room_in(self, format: Format) -> bool {
+        match self {
+            Self::Host => format.fields().host,
+            Self::UserAgent => format.fields().user_agent,
+            Self::Referer => format.fields().referer,
+            _ => true,
+        }
+    }
 }
 
 impl fmt::Display for Field {
@@ -159,6 +171,8 @@ pub struct Reading {
     pub read: u64,
     /// Those of them that had each field, in the order of [`Field::ALL`].
     pub with: [u64; Field::ALL.len()],
+    /// Those of them in a format that has no room for each field.
+    pub without_room: [u64; Field::ALL.len()],
     /// Requests of which each client has one in a minute, so that nobody decides alone what is usual; those without a known client
     /// are among them.
     pub votes: u64,

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use clap::Subcommand;
 use http::Method;
+use seawall_engine::decision::expression::{Expression, Lists, Subject, Use};
 use seawall_engine::decision::{Action, RuleId, RuleStatus};
+use seawall_engine::observation::attribute::Attribute;
+use seawall_engine::silence::NEVER_LOGGED;
 
 use super::Failure;
 use super::bans::duration;
@@ -149,8 +152,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
             print(&format!("{}\n{SPARED}\n", predicted(&added)))?;
             let standing = standing(guard)?;
             if standing.is_beside() {
-                let fate = standing.fate();
-                print(&format!("Beside the server {fate}. `seawall export` writes the rule for the server.\n"))?;
+                print(&format!("Beside the server {}. {}\n", standing.fate(), on_the_way_to_the_server(text)))?;
             }
             if *dry_run && rule_withheld(&added).is_some() {
                 print("It is put in force with --confirm or with --anyway.\n")?;
@@ -198,6 +200,27 @@ const SPARED: &str = "It is for nobody on the never-ban list (`seawall bans --ne
 fn standing(guard: &Guard) -> Result<Standing, Failure> {
     let snapshot: Snapshot = guard.ask(Method::GET, "/v1/status")?;
     Ok(Standing::of(&snapshot))
+}
+
+/// Whether the server can be told a rule of the operator's, and the guard can see what it matches.
+fn on_the_way_to_the_server(text: &str) -> String {
+    let expression = Expression::parse(text, Use::Rule, &Lists::default());
+    let conditions = expression.as_ref().map(Expression::conditions).unwrap_or_default();
+    let asked = |attribute| conditions.iter().any(|condition| condition.subject() == Subject::Attribute(attribute));
+    let names = |attributes: &[Attribute]| {
+        let names: Vec<&str> = attributes.iter().filter(|one| asked(**one)).map(|one| one.name()).collect();
+        (!names.is_empty()).then(|| format!("`{}`", names.join("`, `")))
+    };
+    if let Some(names) = names(&NEVER_LOGGED) {
+        return format!(
+            "IT MATCHES NOTHING HERE: no log records {names}, which only a guard in line sees (`seawall serve`), and \
+             `seawall export` cannot write it for the server."
+        );
+    }
+    if let Some(names) = names(&[Attribute::Country, Attribute::Asn]) {
+        return format!("`seawall export` cannot write it for the server, which does not know {names}.");
+    }
+    "`seawall export` writes the rule for the server.".to_owned()
 }
 
 /// What became of a rule, and of those that come to the same.
@@ -250,4 +273,24 @@ fn number(rule: &str) -> Result<u32, Failure> {
 fn rate(text: &str) -> Result<f32, String> {
     let rate = text.parse().ok().filter(|rate| (0.01..=1_000_000.0).contains(rate));
     rate.ok_or_else(|| "write a number of requests a second, from 0.01 to 1000000".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_no_log_records_and_no_server_can_be_told_is_said() {
+        for (rule, said) in [
+            ("ja4 = t13d", "no log records `ja4`"),
+            ("path = /a and header-order = host", "no log records `header-order`"),
+            ("country = NL", "cannot write it for the server, which does not know `country`"),
+            ("asn = 64496 and path = /a", "does not know `asn`"),
+            ("user-agent = x", "`seawall export` writes the rule for the server."),
+        ] {
+            let text = on_the_way_to_the_server(rule);
+            assert!(text.contains(said), "{rule}: {text}");
+            assert_eq!(text.contains("writes the rule"), said.contains("writes the rule"), "{text}");
+        }
+    }
 }

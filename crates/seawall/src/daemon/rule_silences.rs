@@ -1,4 +1,5 @@
-//! Watches over the rules that were said by people: an alarm when one that used to match no longer does while traffic goes on.
+//! Watches over the rules that were said by people: an alarm when one can match nothing, since no log tells what it asks for, and when one
+//! that used to match no longer does while traffic goes on.
 //!
 //! Those that detection makes fall silent with the flood that they are about, so they are not watched.
 
@@ -7,7 +8,9 @@ use std::time::Duration;
 
 use seawall_engine::decision::expression::Expression;
 use seawall_engine::decision::{Event, EventKind};
-use seawall_engine::silence::{Field, Reading, RuleAlarm, RuleChange, RuleReading, RuleSilence, Surrounding};
+use seawall_engine::silence::{
+    Field, Reading, RuleAlarm, RuleChange, RuleReading, RuleSilence, Surrounding, unmatchable,
+};
 use seawall_engine::units::Timestamp;
 
 /// How often the rules are looked at.
@@ -34,6 +37,8 @@ pub(super) struct RuleSilences {
 struct Watched {
     silence: RuleSilence,
     alarm: Option<RuleAlarm>,
+    /// Whether the alarm says that it can match nothing.
+    is_unmatchable: bool,
 }
 
 impl RuleSilences {
@@ -55,13 +60,26 @@ impl RuleSilences {
             is_there
         });
         for Said { name, expression, reading } in said {
-            let Watched { silence, alarm } = self.watched.entry(name.clone()).or_default();
+            let Watched { silence, alarm, is_unmatchable } = self.watched.entry(name.clone()).or_default();
+            match (unmatchable(expression, readings), *is_unmatchable) {
+                (Some(_), true) => continue,
+                // One that has fallen silent is told of already.
+                (Some(text), false) if alarm.is_none() => {
+                    *is_unmatchable = true;
+                    *alarm = Some(raise(&mut events, now, name, text));
+                    continue;
+                }
+                (None, true) => {
+                    (*alarm, *is_unmatchable) = (None, false);
+                    events.push(heard(now, format!("{name} can match now: what it asks for is in a log")));
+                }
+                _ => {}
+            }
             let asked = expression.conditions().into_iter().filter_map(|condition| condition.subject().attribute());
             let fields: Vec<Field> = asked.filter_map(Field::of).collect();
             match silence.look(now, reading, &surrounding, &fields) {
                 Some(RuleChange::Raised(text)) => {
-                    events.push(Event { at: now, kind: EventKind::RuleSilent, text: format!("{name} {text}") });
-                    *alarm = Some(RuleAlarm { rule: name.clone(), since: now, text });
+                    *alarm = Some(raise(&mut events, now, name, text));
                 }
                 Some(RuleChange::Cleared) => {
                     *alarm = None;
@@ -87,6 +105,12 @@ impl RuleSilences {
 
 const fn heard(at: Timestamp, text: String) -> Event {
     Event { at, kind: EventKind::RuleHeard, text }
+}
+
+/// Tells of an alarm.
+fn raise(events: &mut Vec<Event>, now: Timestamp, name: &str, text: String) -> RuleAlarm {
+    events.push(Event { at: now, kind: EventKind::RuleSilent, text: format!("{name} {text}") });
+    RuleAlarm { rule: name.to_owned(), since: now, text }
 }
 
 /// The requests of all logs, and how many had each field; none where no log is read.

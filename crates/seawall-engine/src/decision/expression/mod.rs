@@ -16,6 +16,7 @@ mod description;
 mod display;
 mod error;
 mod file;
+mod lacking;
 mod lexer;
 mod list;
 mod parser;

@@ -44,6 +44,8 @@ pub struct Fields {
     pub host: bool,
     /// The `User-Agent` header.
     pub user_agent: bool,
+    /// The `Referer` header.
+    pub referer: bool,
 }
 
 impl Format {
@@ -90,22 +92,21 @@ impl Format {
     /// Which attributes it records.
     pub const fn fields(self) -> Fields {
         match self {
-            Self::Combined => Fields { host: false, user_agent: true },
-            Self::Common => Fields { host: false, user_agent: false },
-            Self::VhostCommon => Fields { host: true, user_agent: false },
+            Self::Combined => Fields { host: false, user_agent: true, referer: true },
+            Self::Common => Fields { host: false, user_agent: false, referer: false },
+            Self::VhostCommon => Fields { host: true, user_agent: false, referer: false },
             // HAProxy's log has the headers that somebody told it to keep, and names none.
-            Self::Haproxy => Fields { host: false, user_agent: true },
-            Self::Squid => Fields { host: true, user_agent: false },
+            Self::Haproxy => Fields { host: false, user_agent: true, referer: false },
+            Self::Squid => Fields { host: true, user_agent: false, referer: false },
+            Self::Envoy | Self::AwsLoadBalancer => Fields { host: true, user_agent: true, referer: false },
             Self::VhostCombined
             | Self::Json
             | Self::Caddy
             | Self::Traefik
-            | Self::Envoy
             | Self::ProxyManager
             | Self::W3c
-            | Self::AwsLoadBalancer
             | Self::AwsS3
-            | Self::Custom => Fields { host: true, user_agent: true },
+            | Self::Custom => Fields { host: true, user_agent: true, referer: true },
         }
     }
 }

@@ -228,6 +228,51 @@ fn a_rule_that_a_change_of_the_log_silences_is_told_of_within_a_minute_and_again
     guard.end(&["limit \\\"probes\\\" has matched nothing", "the user agent is in none of the last", "matches again"]);
 }
 
+#[test]
+fn a_rule_that_the_log_cannot_tell_of_is_told_of_within_a_minute_and_one_that_no_log_can_at_once() {
+    let rules = r#"
+        [[rule]]
+        rule = 'host = "a.example"'
+        [[limit]]
+        name = "scanners"
+        rule = 'user-agent contains "sqlmap"'
+        rate = "5 in 60s"
+        action = "ban"
+        [[limit]]
+        name = "missing"
+        rule = 'status = 404'
+        rate = "1000 in 60s"
+        action = "log"
+    "#;
+    let mut guard = Guard::start("access.log", rules);
+    guard.add_rule(r#"ja4 = "t13d1516h2_8daaf6152771_b186095e22b6""#);
+    let told = guard.run(2, |_| String::new());
+    let [(_, EventKind::RuleSilent, text)] = of_rules(&told)[..] else { panic!("{told:?}") };
+    assert!(text.contains("can match nothing beside the server: no log records ja4"), "{text}");
+
+    let told = guard.run(60, |second| traffic(second, false));
+    let told = of_rules(&told);
+    assert_eq!(told.len(), 2, "{told:?}");
+    for (name, field) in [("rule R20001 (", "host"), ("limit \"scanners\"", "user agent")] {
+        let (second, kind, text) = told.iter().find(|(_, _, text)| text.starts_with(name)).expect("told");
+        assert!(*kind == EventKind::RuleSilent && *second < 60, "after {second} s");
+        assert!(
+            text.contains(&format!("can match nothing beside the server: the {field} is in none of the")),
+            "{text}"
+        );
+    }
+    let status = guard.detecting.snapshot.load_full();
+    assert_eq!(status.silent_rules.len(), 3, "{:?}", status.silent_rules);
+    let shown = crate::show::status::render(&status, 1_000);
+    assert_eq!(shown.matches("ALARM").count(), 3, "{shown}");
+
+    // The server's format is put right.
+    let told = guard.run(10, |second| traffic(second, true));
+    let [(0..3, EventKind::RuleHeard, text)] = of_rules(&told)[..] else { panic!("{told:?}") };
+    assert!(text.starts_with("limit \"scanners\" can match now"), "{text}");
+    guard.end(&["no log records ja4", "the host is in none of the", "the user agent is in none of the"]);
+}
+
 /// The lines of a second as a server behind a proxy writes them, with whom that names at the end.
 fn proxied(second: u64, names_client: bool) -> String {
     let line = |line: &str| {

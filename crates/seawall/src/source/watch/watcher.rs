@@ -139,6 +139,9 @@ impl Watcher {
             // What is no HTTP has the version of requests that name none.
             Field::Protocol => !entry.unrecorded.version && request.version != Version::Http09,
         });
+        for (count, field) in counts.reading.without_room.iter_mut().zip(Field::ALL) {
+            *count += u64::from(!field.has_room_in(entry.format));
+        }
         voters.count(&mut counts.reading, client, has, arrival.at, self.seed);
         (counts.reading.read, counts.reading.unread_run) = (counts.reading.read + 1, 0);
         match timeline.place(observation.at, arrival.at, arrival.is_fresh) {
