@@ -54,6 +54,20 @@ fn check(lines: &[&str], expected: &str) {
 }
 
 #[test]
+fn what_stands_before_a_line_is_none_of_it() {
+    let line = r#"192.0.2.1 - - [17/May/2015:10:05:03 +0200] "GET /a HTTP/1.1" 200 5 "-" "A/1""#;
+    let object =
+        r#"{"time":"2024-05-01T10:00:01Z","remote_addr":"192.0.2.1","request":"GET /a HTTP/1.1","status":200}"#;
+    for line in [line, object] {
+        let expected = show(&[line]);
+        for before in ["\0", "\0\0\0\0", "\u{feff}", "\u{feff}\0"] {
+            check(&[&format!("{before}{line}")], &expected);
+        }
+    }
+    check(&["\0\0\0"], "no-timestamp");
+}
+
+#[test]
 fn combined_with_what_follows() {
     let line = r#"192.0.2.1 - - [17/May/2015:10:05:03 +0200] "GET /a HTTP/1.1" 200 5 "-" "A/1""#;
     let read = |forwarded: &str, total: &str, site: &str| {

@@ -165,6 +165,7 @@ impl Reader {
     /// # Errors
     /// The [`Reason`] why the line cannot be read.
     pub fn read<'a>(&'a mut self, line: &'a [u8]) -> Result<Entry<'a>, Reason> {
+        let line = without_debris(line);
         let taken = self.split.take(line);
         match taken {
             Some(Taken::Part) => return Err(Reason::Part),
@@ -247,4 +248,12 @@ impl Reader {
     pub(super) fn query<'a>(&self, line: &'a [u8]) -> Option<&'a [u8]> {
         self.columns.as_ref().filter(|_| !line.starts_with(b"#"))?.query(line)
     }
+}
+
+/// A line without what stands before it and is none of it: the NULs that a server leaves which goes on at its old place in a log that was
+/// emptied, and a byte order mark.
+fn without_debris(line: &[u8]) -> &[u8] {
+    let unmarked = line.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(line);
+    let nuls = unmarked.iter().take_while(|byte| **byte == 0).count();
+    unmarked.get(nuls..).filter(|rest| !rest.is_empty()).unwrap_or(line)
 }
