@@ -4,7 +4,7 @@
 //!
 //! - [`place`]: what can be watched: files by name or pattern, pipes, the journal, syslog sockets.
 //! - [`files`] and [`tail`]: log files, by name or [`pattern`], through every kind of rotation; a file is known again by its [`fingerprint`], and how far it
-//!   was read is kept in [`positions`]. [`stream`]: pipes, with the [`copy`] that is written on. [`journal`], [`syslog`]. Of what comes too fast a part is judged ([`sampling`]).
+//!   was read is kept in [`positions`]. [`stream`]: pipes, with the [`copy`] that is written on. [`journal`] (of a [`unit`] that there is), [`syslog`]. Of what comes too fast a part is judged ([`sampling`]).
 //! - [`sensor`]: one log, with its format, its clock and its counts (by [`voters`], where one client must not decide); [`report`] is what it tells.
 //! - [`unjudged`]: standard input while the guard cannot start.
 //! - [`watcher`]: reads a line, has it judged, and hands it to detection as the proxy does.
@@ -26,6 +26,7 @@ mod sensor;
 mod stream;
 mod syslog;
 mod tail;
+mod unit;
 pub mod unjudged;
 mod voters;
 mod wake;
@@ -162,6 +163,9 @@ impl Sources {
                     streams.push(Stream::input(sensor("pipe"), copy).map_err(io_failed)?);
                 }
                 Place::Journal(unit) => {
+                    if let Some(unit) = unit {
+                        unit::warn_if_unknown(unit);
+                    }
                     let journal = Journal::open(unit.clone(), sensor("journal"), positions.saved());
                     let explain = |error| failed(format!("failed to start journalctl: {error}; is systemd installed?"));
                     journals.push(journal.map_err(explain)?);

@@ -305,6 +305,30 @@ impl Journalctl {
 }
 
 #[test]
+fn a_unit_that_systemd_does_not_know_is_said_at_the_start() {
+    for (state, is_said) in [("not-found", true), ("loaded", false), ("", false)] {
+        let journal = Journalctl::new("#!/bin/sh\nexec sleep 60\n");
+        let systemctl = journal.directory.path().join("systemctl");
+        fs::write(&systemctl, format!("#!/bin/sh\necho \"$@\" > {}.asked\necho {state}\n", systemctl.display()))
+            .expect("written");
+        fs::set_permissions(&systemctl, fs::Permissions::from_mode(0o755)).expect("ours");
+        let log = journal.directory.path().join("log");
+        let mut command = journal.seawall(&["watch", "journal:nosuch.service", "--admin", "off"]);
+        command.stdout(Stdio::null()).stderr(fs::File::create(&log).expect("a log"));
+        let child = command.spawn().expect("started");
+        let asked = || fs::read_to_string(systemctl.with_extension("asked")).unwrap_or_default();
+        eventually("the question", || asked().contains("--value -- nosuch.service"));
+        let said = || fs::read_to_string(&log).unwrap_or_default().contains("systemd knows no unit nosuch.service");
+        if is_said {
+            eventually("the answer", said);
+        }
+        eventually("the guard", || journal.sensor().is_object());
+        journal.stop(child);
+        assert_eq!(said(), is_said, "{state}");
+    }
+}
+
+#[test]
 fn every_entry_of_the_journal_is_counted_and_its_cursor_kept() {
     // A field that was given twice, texts as numbers, a moment given twice, an entry that is too long, and no entry at all.
     let program = r#"#!/bin/sh
