@@ -1,6 +1,8 @@
 //! `seawall check`: says whether a configuration is valid and what it means. Changes nothing and opens no socket.
 
 use std::fmt::{self, Display, Write as _};
+use std::fs::File;
+use std::io::Read as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -14,14 +16,15 @@ use super::Failure;
 use super::output::print;
 use crate::config::quantity::{show_duration, show_size};
 use crate::config::{
-    self, ClientAddressSource, Config, Edge, EdgePlace, EdgeUse, Environment, HostPattern, Kernel, KernelUse, Limits,
-    NetworkFiles, Notify, Origin, Place, Problems, Retention, Secret, UrlForm, Way,
+    self, ClientAddressSource, Config, Edge, EdgePlace, EdgeUse, Environment, FILE_BYTES_MAX, HostPattern, Kernel,
+    KernelUse, Limits, NetworkFiles, Notify, Origin, Place, Problems, Retention, Secret, UrlForm, Way,
 };
 use crate::show::text::escape;
 
 const EXAMPLE: &str = "\
 Examples:
   seawall check --config seawall.toml
+  seawall check --config watch.toml --watch
   seawall check --config seawall.toml --json | jq .sites";
 
 /// Say whether a configuration is valid, and what it means
@@ -35,6 +38,10 @@ pub(crate) struct Arguments {
     /// The configuration to check
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Check it for `seawall watch` with sources on its command line, which needs no site. One that has [watch] and no site is checked
+    /// for that anyhow.
+    #[arg(long, requires = "config")]
+    watch: bool,
     /// Print one JSON object instead, for valid and invalid configurations alike
     #[arg(long)]
     json: bool,
@@ -44,7 +51,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let name = arguments.config.as_ref().map(|path| path.display().to_string());
     let loaded = match &arguments.config {
-        Some(path) => load(path),
+        Some(path) => load(path, arguments.watch),
         None => Ok(Config::default()),
     };
     match loaded {
@@ -62,11 +69,17 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
 }
 
 /// The configuration of `serve`, or one that names no site but logs, which is for `watch`.
-fn load(path: &Path) -> Result<Config, Problems> {
-    config::load(path).or_else(|problems| {
-        let environment = Environment { beside: true, ..Environment::of_process() };
-        config::load_in(path, &environment).ok().filter(|config| !config.watch.is_empty()).ok_or(problems)
-    })
+fn load(path: &Path, is_for_watch: bool) -> Result<Config, Problems> {
+    let beside = is_for_watch || names_logs_alone(path);
+    config::load_in(path, &Environment { beside, ..Environment::of_process() })
+}
+
+/// Whether a file has a section for logs and none for a site, whatever stands in them.
+fn names_logs_alone(path: &Path) -> bool {
+    let mut text = String::new();
+    let read = File::open(path).and_then(|file| file.take(FILE_BYTES_MAX).read_to_string(&mut text));
+    let table = read.ok().and_then(|_| text.parse::<toml::Table>().ok());
+    table.is_some_and(|table| table.contains_key("watch") && !table.contains_key("site"))
 }
 
 /// What a configuration means, in plain words.
@@ -85,6 +98,9 @@ impl Display for Explanation<'_> {
         let is_for_watch = config.sites.is_empty();
         if is_for_watch {
             writeln!(formatter, "It names no site and is for `seawall watch`, which serves nobody.")?;
+            if config.watch.is_empty() {
+                writeln!(formatter, "It names no log either: those are said on the command line.")?;
+            }
         } else {
             writeln!(formatter, "Visitors are served on {}.", listed(&config.listen))?;
         }

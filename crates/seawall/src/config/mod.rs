@@ -49,7 +49,7 @@ use section::{Refusal, Report, Section};
 use upstream::UpstreamUrl;
 
 /// The largest file that is read. No configuration comes near it; a device or a log named by mistake does.
-const FILE_BYTES_MAX: u64 = 1 << 20;
+pub(crate) const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// Reads the configuration file at `path`.
 ///

@@ -75,3 +75,24 @@ fn a_configuration_of_logs_alone_is_one_for_watch() {
     std::fs::write(&path, "[policy]\nenforce = \"never\"\n").expect("room");
     assert_eq!(check(&["--config", path.to_str().expect("UTF-8")]).status.code(), Some(3));
 }
+
+#[test]
+fn a_configuration_for_logs_needs_no_site_and_its_own_problems_are_shown() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = |name: &str, text: &str| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, text).expect("written");
+        path.display().to_string()
+    };
+    let without_logs = file("logs-on-the-command-line.toml", "admin = \"off\"\n");
+    let output = check(&["--config", &without_logs, "--watch"]);
+    let said = printed(&output.stdout);
+    assert!(output.status.success() && said.contains("those are said on the command line"), "{said}");
+    let said = printed(&check(&["--config", &without_logs]).stderr);
+    assert!(said.contains("no site is guarded"), "{said}");
+    let wrong = file("wrong.toml", "[watch]\nsources = [\"udp://nowhere\"]\n");
+    let output = check(&["--config", &wrong]);
+    let said = printed(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(said.contains("udp://nowhere") && !said.contains("no site is guarded"), "{said}");
+}
