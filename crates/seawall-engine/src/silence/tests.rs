@@ -129,8 +129,8 @@ fn a_log_that_never_had_a_status_is_told_of_and_one_without_another_field_is_not
             reading.clients_without[index] = clients + 5;
         });
         let expected = match field {
-            Field::ClientAddress => vec![(4, Trouble::Missing(field))],
-            Field::Status => vec![(6, Trouble::Missing(field))],
+            Field::ClientAddress => vec![(3, Trouble::Missing(field))],
+            Field::Status => vec![(5, Trouble::Missing(field))],
             _ => Vec::new(),
         };
         assert_eq!(raised(&told), expected, "{field}");
