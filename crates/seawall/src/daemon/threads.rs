@@ -83,9 +83,7 @@ mod tests {
 
     fn is_told(stop: &Notify) -> bool {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
-        runtime.block_on(async {
-            tokio::time::timeout(Duration::from_millis(10), stop.notified()).await.is_ok()
-        })
+        runtime.block_on(async { tokio::time::timeout(Duration::from_millis(10), stop.notified()).await.is_ok() })
     }
 
     #[test]

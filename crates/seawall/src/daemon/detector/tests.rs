@@ -232,6 +232,7 @@ fn a_rule_that_a_change_of_the_log_silences_is_told_of_within_a_minute_and_again
 fn a_rule_that_the_log_cannot_tell_of_is_told_of_within_a_minute_and_one_that_no_log_can_at_once() {
     let rules = r#"
         [[rule]]
+        name = "other-host"
         rule = 'host = "a.example"'
         [[limit]]
         name = "scanners"
