@@ -102,21 +102,28 @@ Examples:
         #[arg(long)]
         json: bool,
     },
-    /// Take bans back: by address, network, pseudonym, or where they are.
+    /// Take bans back: by address, network, pseudonym, where they are, or the file that names them.
     #[command(
-        after_help = "Examples:\n  seawall bans remove 203.0.113.7\n  seawall bans remove --country CN\n  seawall bans remove --all"
+        after_help = "Examples:\n  seawall bans remove 203.0.113.7\n  seawall bans remove --country CN\n  seawall bans remove --file cn.zone\n  seawall bans remove --all"
     )]
     Remove {
         /// Whose.
         #[arg(
             value_name = "ADDRESS",
-            required_unless_present_any = ["all", "country", "asn"],
-            conflicts_with_all = ["all", "country", "asn"]
+            required_unless_present_any = ["all", "country", "asn", "file"],
+            conflicts_with_all = ["all", "country", "asn", "file"]
         )]
         names: Vec<String>,
         /// Every ban.
-        #[arg(long, conflicts_with_all = ["country", "asn"])]
+        #[arg(long, conflicts_with_all = ["country", "asn", "file"])]
         all: bool,
+        /// All that lie within the networks of this file, as a list that was imported; standard input for `-`. It is read as `import`
+        /// reads it; bans of larger networks stay.
+        #[arg(long, value_name = "FILE", conflicts_with_all = ["country", "asn"])]
+        file: Option<PathBuf>,
+        /// Of a file that `ipset save` wrote, this set; may be given several times.
+        #[arg(long = "set", value_name = "NAME", requires = "file")]
+        sets: Vec<String>,
         #[command(flatten)]
         places: Places,
         #[command(flatten)]
@@ -216,6 +223,7 @@ impl How {
             seconds: self.duration.as_secs(),
             reason: self.reason.clone(),
             cause,
+            source: None,
             confirm_seconds: self.confirm.map(|time| time.as_secs()),
         }
     }
@@ -237,15 +245,23 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
             }
             return refused(&banned, how);
         }
-        Some(Command::Remove { names, places, guard, .. }) => {
-            let request =
-                UnbanRequest { names: names.clone(), countries: places.country.clone(), systems: places.asn.clone() };
+        Some(Command::Remove { names, places, file, sets, guard, .. }) => {
+            let request = UnbanRequest {
+                names: names.clone(),
+                countries: places.country.clone(),
+                systems: places.asn.clone(),
+                list: file.as_deref().map(|file| lists::named(file, sets)).transpose()?,
+            };
             let unbanned: Unbanned = guard.ask_with("/v1/bans/remove", &request)?;
             print(&format!("Took back {} {}.\n", unbanned.removed, plural(unbanned.removed, "ban")))?;
             if let Some(remains) = &unbanned.remains {
                 return Err(Failure::machine(format!("it is out of the guard, but {remains}")));
             }
             words::not_banned(&unbanned, wall_clock()).map_or(Ok(()), |why| Err(Failure::negative(why)))?;
+            if let Some(list) = request.list.filter(|_| unbanned.removed == 0) {
+                let source = escape(list.source.as_bytes());
+                return Err(Failure::negative(format!("nobody is banned whom {source} names")));
+            }
         }
         Some(Command::Import { file, sets, how, guard }) => return lists::import(file, sets, how, guard),
         Some(Command::Export { guard }) => lists::export(guard)?,

@@ -161,6 +161,7 @@ mod tests {
             seconds: 60,
             reason: None,
             cause: BanCause::Import,
+            source: None,
             confirm_seconds: None,
             dry_run: false,
             anyway: false,

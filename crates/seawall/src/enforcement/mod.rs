@@ -27,8 +27,8 @@ pub use kernel::{Dropped, KernelState, KernelStatus, Removed, remove_tables};
 pub(crate) use never::ssh_ports;
 pub use never::{Configured, Entry, Reason};
 pub use orders::{
-    BanRequest, BanView, Banned, COLLATERAL_MAX, Confirmed, Enforcement, EnforcementStatus, NeverBanView, Order,
-    Panicked, Then, UnbanRequest, Unbannable, Unbanned, Withheld, Within,
+    BanRequest, BanView, Banned, COLLATERAL_MAX, Confirmed, Enforcement, EnforcementStatus, NamedList, NeverBanView,
+    Order, Panicked, Then, UnbanRequest, Unbannable, Unbanned, Withheld, Within,
 };
 
 use std::time::Duration;

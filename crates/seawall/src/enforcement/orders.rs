@@ -104,6 +104,9 @@ pub struct BanRequest {
     pub reason: Option<String>,
     /// Who says so.
     pub cause: BanCause,
+    /// The file that it was read from, as it was named.
+    #[serde(default)]
+    pub source: Option<String>,
     /// Undo it after so many seconds unless it is confirmed.
     pub confirm_seconds: Option<u64>,
     /// Only say what it would be and do.
@@ -170,6 +173,18 @@ pub struct UnbanRequest {
     pub countries: Vec<CountryCode>,
     /// and within these autonomous systems.
     pub systems: Vec<u32>,
+    /// All within what a file names.
+    #[serde(default)]
+    pub list: Option<NamedList>,
+}
+
+/// The networks of a file.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct NamedList {
+    /// The file, as it was named.
+    pub source: String,
+    /// Its networks.
+    pub networks: Vec<IpNet>,
 }
 
 /// What became of taking bans back.

@@ -18,7 +18,7 @@ use crate::cli::output::print;
 use crate::config::quantity;
 use crate::enforcement::import::ipset::WhichSet;
 use crate::enforcement::import::{Import, Imported, fail2ban, list};
-use crate::enforcement::{BanView, Banned};
+use crate::enforcement::{BanRequest, BanView, Banned, NamedList};
 use crate::export::{IPSET_TIMEOUT_MAX, ipset_halves, short};
 use crate::host::clock::wall_clock;
 use crate::show::text::escape;
@@ -27,6 +27,38 @@ use crate::show::text::escape;
 const LIST_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
 pub(super) fn import(file: &Path, sets: &[String], how: &How, guard: &Guard) -> Result<ExitCode, Failure> {
+    let import = read_and_tell(file, sets)?;
+    let name = escape(file.to_string_lossy().as_bytes());
+    let networks = import.networks.iter().map(|Imported { network, seconds }| (*network, *seconds)).collect();
+    let nowhere = Places { country: Vec::new(), asn: Vec::new() };
+    let request = BanRequest { source: Some(source(file, sets)), ..how.request(networks, &nowhere, BanCause::Import) };
+    let banned: Banned = guard.ask_with("/v1/bans", &request)?;
+    let refusals: HashSet<IpNet> = banned.refused.iter().map(|refused| refused.network).collect();
+    let taken = import.networks.iter().filter(|one| !refusals.contains(&one.network));
+    print(&outcome(&banned, how, &times(taken, how.duration)))?;
+    if banned.collateral.is_none() && banned.networks > 1 {
+        let sets: String = sets.iter().map(|set| format!(" --set {}", escape(set.as_bytes()))).collect();
+        eprintln!(
+            "seawall: {name}: whom of your visitors this keeps away is not known; `seawall bans remove --file {name}{sets}` takes it back"
+        );
+    }
+    refused(&banned, how)
+}
+
+/// The networks of a file whose bans are to be taken back.
+pub(super) fn named(file: &Path, sets: &[String]) -> Result<NamedList, Failure> {
+    let networks = read_and_tell(file, sets)?.networks.into_iter().map(|one| one.network).collect();
+    Ok(NamedList { source: source(file, sets), networks })
+}
+
+/// What the journal calls a file.
+fn source(file: &Path, sets: &[String]) -> String {
+    let name = if file == Path::new("-") { "standard input".into() } else { file.to_string_lossy() };
+    if sets.is_empty() { name.into_owned() } else { format!("{name} ({})", sets.join(", ")) }
+}
+
+/// Reads whom a file bans, and tells what of it is passed over.
+fn read_and_tell(file: &Path, sets: &[String]) -> Result<Import, Failure> {
     let import = read_import(file, sets, "name those with --set NAME")?;
     let name = escape(file.to_string_lossy().as_bytes());
     for (line, why) in &import.unreadable {
@@ -44,20 +76,14 @@ pub(super) fn import(file: &Path, sets: &[String], how: &How, guard: &Guard) -> 
         return Err(Failure::invalid(format!("{name} names nobody to ban ({} bans in it have ended)", import.ended)));
     }
     if import.ended > 0 {
-        print(&format!("{} have ended and are left out.\n", import.ended))?;
+        let has = if import.ended == 1 { "has" } else { "have" };
+        print(&format!(
+            "{} {has} ended and {} left out.\n",
+            import.ended,
+            if import.ended == 1 { "is" } else { "are" }
+        ))?;
     }
-    let networks = import.networks.iter().map(|Imported { network, seconds }| (*network, *seconds)).collect();
-    let nowhere = Places { country: Vec::new(), asn: Vec::new() };
-    let banned: Banned = guard.ask_with("/v1/bans", &how.request(networks, &nowhere, BanCause::Import))?;
-    let refusals: HashSet<IpNet> = banned.refused.iter().map(|refused| refused.network).collect();
-    let taken = import.networks.iter().filter(|one| !refusals.contains(&one.network));
-    print(&outcome(&banned, how, &times(taken, how.duration)))?;
-    if banned.collateral.is_none() && banned.networks > 1 {
-        eprintln!(
-            "seawall: {name}: whom of your visitors this keeps away is not known; `seawall bans remove` takes it back"
-        );
-    }
-    refused(&banned, how)
+    Ok(import)
 }
 
 /// For how long those of a file are banned: what it says of each, and `duration` where it says nothing.

@@ -13,6 +13,7 @@ use super::super::asked;
 use super::super::never::{self, Entry};
 use super::super::orders::{BanRequest, BanView, Banned, Confirmed, NeverBanView, Order, Then, Unbannable, seconds};
 use super::super::unconfirmed::{Confirming, Pending, Undoing, Undone};
+use super::recorded::JOURNALLED_MAX;
 use super::{Enforcer, guarded};
 use crate::host::clock::Step;
 use crate::networks::Networks;
@@ -108,6 +109,7 @@ impl Enforcer {
         let reason = request.reason.as_deref().map(printable);
         let until = request.confirm_seconds.map(|time| now + seconds(time));
         let (mut added, mut asked) = (Vec::new(), 0_usize);
+        let mut few = Vec::new();
         let mut gave_way = Vec::new();
         if !request.dry_run && withheld.is_none() {
             gave_way = self.make_way(request.cause, &networks, now);
@@ -146,6 +148,9 @@ impl Enforcer {
             match self.bans.add(ban.clone(), self.never_ban.set()) {
                 Ok(true) => {
                     banned.added += 1;
+                    if few.len() < JOURNALLED_MAX {
+                        few.push(ban.network);
+                    }
                     let within = |entry: &&Entry| ban.network.contains(&entry.network);
                     banned.spared.extend(self.never_ban.entries().iter().filter(within).copied());
                     match until {
@@ -167,17 +172,15 @@ impl Enforcer {
         } else {
             let actor = if request.cause == BanCause::Import { Actor::Import } else { Actor::Operator };
             let places = asked::places(&request.countries, &request.systems);
-            let of_places = if places.is_empty() { String::new() } else { format!(" of {places}") };
+            let source = request.source.as_deref().map(printable);
+            let whose = Some(places.as_str()).filter(|places| !places.is_empty()).or(source.as_deref());
+            let whose = whose.map(|whose| format!(" of {whose}")).unwrap_or_default();
             let reason = reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
-            match (added.as_slice(), actor) {
-                ([one], Actor::Operator) if banned.added == 1 => {
-                    let text = format!("{of_places}{reason}");
-                    self.parts.record.journal_about(one.ban.network, actor, Action::Ban, text);
-                }
-                _ => {
-                    let text = format!("{} of {}{of_places}{reason}", banned.added, counted(asked as u64, "network"));
-                    self.parts.record.journal(actor, Action::Ban, text);
-                }
+            if actor == Actor::Operator && few.len() == banned.added {
+                self.journal_each(&few, actor, Action::Ban, &format!("{whose}{reason}"));
+            } else {
+                let text = format!("{} of {}{whose}{reason}", banned.added, counted(asked as u64, "network"));
+                self.parts.record.journal(actor, Action::Ban, text);
             }
             banned.confirm_until = until;
             if let Some(until) = until

@@ -14,6 +14,9 @@ use crate::record::{Action, Actor};
 /// A ban of a client by a rule that lasts at least this long is put into the record; all others are.
 const RECORDED_MIN: Duration = Duration::from_secs(60);
 
+/// Of so many networks at once the journal names each.
+pub(super) const JOURNALLED_MAX: usize = 8;
+
 /// How long bans of lists that end are counted before it is said, unless none is left: the entries of a list may each have an end of
 /// their own.
 const LISTS_TOLD_INTERVAL: Duration = Duration::from_secs(3_600);
@@ -68,6 +71,14 @@ impl Enforcer {
         let made: Vec<(IpNet, Timestamp)> = made.map(|ban| (ban.network, ban.since)).collect();
         if !made.is_empty() {
             self.parts.record.bans_made(made);
+        }
+    }
+
+    /// Puts into the journal what was done to a few networks, each with a line of its own, since a line has one network whose address is
+    /// written under the key of the day; `detail` follows it.
+    pub(super) fn journal_each(&self, networks: &[IpNet], actor: Actor, action: Action, detail: &str) {
+        for network in networks {
+            self.parts.record.journal_about(*network, actor, action, detail.to_owned());
         }
     }
 

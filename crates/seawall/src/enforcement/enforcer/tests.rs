@@ -1,5 +1,7 @@
 //! What orders do to the bans and the gate, on a thread's state that no thread runs and without a kernel layer.
 
+mod journalled;
+
 use seawall_engine::decision::client_network;
 use tokio::sync::oneshot;
 
@@ -126,6 +128,7 @@ fn asked(
         seconds,
         reason: None,
         cause,
+        source: None,
         confirm_seconds,
         dry_run: false,
         anyway: false,

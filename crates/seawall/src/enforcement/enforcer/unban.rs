@@ -1,4 +1,4 @@
-//! Takes bans back: by network, by pseudonym, or by where they are.
+//! Takes bans back: by network, by pseudonym, by where they are, or by the file that names them.
 
 use std::net::IpAddr;
 use std::sync::atomic::Ordering;
@@ -11,32 +11,42 @@ use seawall_engine::units::{Timestamp, counted};
 use super::super::asked;
 use super::super::orders::{BanView, UnbanRequest, Unbanned, Within};
 use super::Enforcer;
+use super::operator::printable;
+use super::recorded::JOURNALLED_MAX;
 use crate::record::{Action, Actor};
 
 /// Of so many names that are not banned themselves it is said which networks they are banned with.
 const WITHIN_MAX: usize = 32;
 
-/// Of more names than this all clients are freed at the workers, rather than one after the other.
+/// Of more than this all clients are freed at the workers, rather than one after the other.
 const FREED_MAX: usize = 4_096;
 
 impl Enforcer {
     pub(super) fn unban(&mut self, request: &UnbanRequest, now: Timestamp) -> Unbanned {
-        let UnbanRequest { names, countries, systems } = request;
+        let UnbanRequest { names, countries, systems, list } = request;
         let mut unbanned = Unbanned { remains: self.kernel.left(now), ..Unbanned::default() };
         let mut gone = Vec::new();
         let is_of_places = !countries.is_empty() || !systems.is_empty();
         // What has given way to what waits to be confirmed is not to come back either.
-        if is_of_places {
+        let within = if let Some(list) = list {
+            // As they were banned: neighbours as one.
+            Some(AddressSet::new(list.networks.iter().copied().map(ban_network)))
+        } else if is_of_places {
             let settings = self.parts.shared.settings.load();
-            let places = AddressSet::new(asked::of_places(countries, systems, &settings.networks));
-            let is_there = |ban: &&Ban| places.contains(ClientAddress::new(ban.network.addr()));
+            Some(AddressSet::new(asked::of_places(countries, systems, &settings.networks)))
+        } else {
+            None
+        };
+        if let Some(within) = &within {
+            let is_there = |ban: &&Ban| within.around(ban.network).is_some();
             gone.extend(self.bans.iter().chain(self.proxied.iter()).filter(is_there).map(|ban| ban.network));
             self.unconfirmed.forget_before(|ban| is_there(&ban));
         } else if names.is_empty() {
             self.unconfirmed.forget_before(|_| true);
             gone.extend(self.bans.iter().chain(self.proxied.iter()).map(|ban| ban.network));
         }
-        let mut frees_all = (names.is_empty() && !is_of_places) || names.len() > FREED_MAX;
+        let mut frees_all = (names.is_empty() && within.is_none()) || names.len().max(gone.len()) > FREED_MAX;
+        let mut few = Vec::new();
         let labels = self.labels(now);
         for (index, name) in names.iter().enumerate() {
             // Whoever calls a panic does not wait for the end of a long list.
@@ -47,7 +57,10 @@ impl Enforcer {
             let network = read(name);
             let is_banned = |network: &IpNet| self.bans.get(*network).or_else(|| self.proxied.get(*network)).is_some();
             let by_pseudonym = || labels.as_ref()?.network(name).filter(is_banned);
-            if let Some(network) = network.map(ban_network).filter(is_banned).or_else(by_pseudonym) {
+            let typed = network.map(ban_network).filter(is_banned);
+            // Whom a pseudonym means was not said.
+            few.extend(typed.filter(|typed| few.len() < JOURNALLED_MAX && !few.contains(typed)));
+            if let Some(network) = typed.or_else(by_pseudonym) {
                 gone.push(network);
                 continue;
             }
@@ -88,25 +101,19 @@ impl Enforcer {
             self.telling.freed(None, now);
         }
         if unbanned.removed > 0 {
-            let about = match (names.as_slice(), gone.as_slice()) {
-                // Whom a pseudonym means was not said.
-                ([name], [network]) if read(name).map(ban_network) == Some(*network) => Some(*network),
-                _ => None,
-            };
-            let text = match names.as_slice() {
-                [] if is_of_places => {
-                    let places = asked::places(countries, systems);
-                    format!("{} of {places}", counted(unbanned.removed as u64, "ban"))
-                }
-                [] => format!("all, {}", counted(unbanned.removed as u64, "ban")),
-                [_] if about.is_some() => String::new(),
-                [name] => name.chars().filter(|character| !character.is_control()).collect(),
-                _ => counted(unbanned.removed as u64, "ban"),
-            };
-            match about {
-                Some(network) => self.parts.record.journal_about(network, Actor::Operator, Action::Unban, text),
-                None => self.parts.record.journal(Actor::Operator, Action::Unban, text),
+            if few.len() == unbanned.removed {
+                self.journal_each(&few, Actor::Operator, Action::Unban, "");
+                return unbanned;
             }
+            let bans = counted(unbanned.removed as u64, "ban");
+            let text = match (names.as_slice(), list) {
+                ([], Some(list)) => format!("{bans} of {}", printable(&list.source)),
+                ([], None) if is_of_places => format!("{bans} of {}", asked::places(countries, systems)),
+                ([], None) => format!("all, {bans}"),
+                ([name], _) => printable(name).to_string(),
+                _ => bans,
+            };
+            self.parts.record.journal(Actor::Operator, Action::Unban, text);
         }
         unbanned
     }

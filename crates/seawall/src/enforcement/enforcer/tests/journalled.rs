@@ -1,0 +1,66 @@
+//! What of orders, and of what becomes of bans by themselves, stands in the journal.
+
+use super::*;
+use crate::enforcement::NamedList;
+
+fn list(source: &str, networks: &[&str]) -> NamedList {
+    NamedList { source: source.to_owned(), networks: networks.iter().map(|text| network(text)).collect() }
+}
+
+fn line(action: Action, text: &str) -> (Action, String) {
+    (action, text.to_owned())
+}
+
+#[test]
+fn a_list_is_taken_back_by_its_file_with_merged_neighbours_and_bans_of_before_stay() {
+    let mut set = Set::new(100);
+    set.ask(asked(&["203.0.113.200", "203.0.112.7"], BanCause::Operator, 600, None));
+    set.ask(asked(&["198.51.0.1"], BanCause::Import, 600, None));
+    let larger = Ban { network: network("192.0.0.0/16"), ..ban("::/0", set.now, BanCause::Operator) };
+    set.enforcer.take(larger);
+    let zone = list(
+        "lists/cn.zone",
+        &["198.51.100.0/25", "198.51.100.128/25", "203.0.113.0/26", "192.0.2.0/24", "2001:db8::7/128"],
+    );
+    let request = BanRequest {
+        networks: zone.networks.iter().map(|network| (*network, None)).collect(),
+        countries: vec![],
+        systems: vec![],
+        seconds: 600,
+        reason: Some("a flood".to_owned()),
+        cause: BanCause::Import,
+        source: Some(zone.source.clone()),
+        confirm_seconds: None,
+        dry_run: false,
+        anyway: true,
+    };
+    set.inbox.journalled();
+    assert_eq!(set.ask(|done| Order::Ban(request, done)).added, 4);
+    assert_eq!(set.inbox.journalled(), [line(Action::Ban, "4 of 4 networks of lists/cn.zone: a flood")]);
+    let request = UnbanRequest { list: Some(zone), ..UnbanRequest::default() };
+    let unbanned = set.ask(|done| Order::Unban(request, done));
+    assert_eq!(unbanned.removed, 4);
+    assert_eq!(set.inbox.journalled(), [line(Action::Unban, "4 bans of lists/cn.zone")]);
+    let left: Vec<String> = set.enforcer.bans.iter().map(|ban| ban.network.to_string()).collect();
+    assert_eq!(left, ["192.0.0.0/16", "198.51.0.1/32", "203.0.112.7/32", "203.0.113.200/32"]);
+}
+
+#[test]
+fn of_a_few_typed_addresses_the_journal_says_whose() {
+    let mut set = Set::new(100);
+    let hosts: Vec<String> = (1..=9).map(|host| format!("203.0.113.{host}")).collect();
+    let hosts: Vec<&str> = hosts.iter().map(String::as_str).collect();
+    // A line of its own has the address, under the key of the day, and so nothing of it in its text.
+    set.ask(asked(&hosts[..2], BanCause::Operator, 600, None));
+    assert_eq!(set.inbox.journalled(), [line(Action::Ban, ""), line(Action::Ban, "")]);
+    set.ask(asked(&hosts[2..], BanCause::Operator, 600, None));
+    assert_eq!(set.inbox.journalled().len(), 7);
+    set.ask(unban(&hosts[..2]));
+    assert_eq!(set.inbox.journalled(), [line(Action::Unban, ""), line(Action::Unban, "")]);
+    set.ask(asked(&hosts[..2], BanCause::Operator, 600, None));
+    set.inbox.journalled();
+    set.ask(unban(&hosts));
+    assert_eq!(set.inbox.journalled(), [line(Action::Unban, "9 bans")]);
+    set.ask(asked(&hosts, BanCause::Operator, 600, None));
+    assert_eq!(set.inbox.journalled(), [line(Action::Ban, "9 of 9 networks")]);
+}
