@@ -43,24 +43,34 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let asked: Result<Panicked, Failure> = arguments.guard.ask_with("/v1/panic", &PanicAsked { on: !arguments.over });
     match asked {
-        Ok(_) if arguments.over => print("Rules and bans are in force again.\n")?,
-        Ok(Panicked { rules, bans, milliseconds, edge_milliseconds, remains }) => {
+        Ok(Panicked { unkept, .. }) if arguments.over => {
+            print("Rules and bans are in force again.\n")?;
+            kept(unkept)?;
+        }
+        Ok(Panicked { rules, bans, milliseconds, edge_milliseconds, remains, unkept }) => {
             let (rules, bans) = (counted(rules as u64, "rule"), counted(bans as u64, "ban"));
             if let Some(remains) = remains {
+                let unkept = unkept.map(|unkept| format!("\n{unkept}")).unwrap_or_default();
                 return Err(Failure::machine(format!(
                     "the guard itself refuses nobody any more ({rules}, {bans}), but {remains}; the guard goes on trying, and `seawall \
-                     status` shows when it is gone"
+                     status` shows when it is gone{unkept}"
                 )));
             }
             let at_edge = edge_milliseconds.map(|time| format!(", at the CDN after {time} ms")).unwrap_or_default();
             print(&format!(
-                "Everything is out, after {milliseconds} ms{at_edge}: {rules} and {bans} no longer in force.\n\
-                 It stays so until `seawall panic --over`.\n"
+                "Everything is out, after {milliseconds} ms{at_edge}: {rules} and {bans} no longer in force.\n"
             ))?;
+            kept(unkept)?;
+            print("It stays so until `seawall panic --over`.\n")?;
         }
         Err(unanswered) => return without_guard(arguments, unanswered),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What was asked for is done; a restart undoes it where the guard could not note it.
+fn kept(unkept: Option<String>) -> Result<(), Failure> {
+    unkept.map_or(Ok(()), |unkept| Err(Failure::machine(format!("it is done, but {unkept}"))))
 }
 
 /// The guard does not answer: what it left in the kernel and at the CDN is removed, and it will find the panic noted when it starts.

@@ -453,9 +453,7 @@ async fn panic(State(daemon): State<Arc<Daemon>>, Json(asked): Json<PanicAsked>)
     let kernel = async { if is_ordered { is_out.await.ok() } else { None } };
     let rules = async { if is_told { is_done.await.ok() } else { None } };
     let (kernel, rules) = tokio::join!(kernel, rules);
-    if let Err(error) = daemon.state.set_panicked(asked.on) {
-        tracing::warn!(%error, "failed to note the panic in the state directory; a restart ends it");
-    }
+    let unkept = daemon.keep_panic(asked.on);
     let gone =
         |thread: &str| problem(StatusCode::INTERNAL_SERVER_ERROR, format!("the {thread} thread does not answer"));
     if let Some(edge) = daemon.edge.as_ref().filter(|_| !asked.on) {
@@ -464,7 +462,7 @@ async fn panic(State(daemon): State<Arc<Daemon>>, Json(asked): Json<PanicAsked>)
     let kernel = kernel.ok_or_else(|| gone("enforcing"))?;
     let rules = rules.ok_or_else(|| gone("detecting"))?;
     let milliseconds = || clock.uptime().as_millis() as u64;
-    let mut panicked = Panicked { rules, bans, milliseconds: milliseconds(), ..Panicked::default() };
+    let mut panicked = Panicked { rules, bans, milliseconds: milliseconds(), unkept, ..Panicked::default() };
     let mut remains: Vec<String> =
         kernel.err().map(|why| format!("{why} (by hand: nft delete table inet NAME)")).into_iter().collect();
     if let Some(is_out) = edge {

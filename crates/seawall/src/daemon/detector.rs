@@ -538,6 +538,7 @@ impl Detecting {
             confirm_until: None,
             // Added by whoever knows it, as well.
             page_trouble: None,
+            panic_unkept: None,
             client_limits: self.shared.rules.load().limit_statuses().collect(),
             events: running.events.iter().cloned().collect(),
             notifications: running.notifications.load().statuses(),

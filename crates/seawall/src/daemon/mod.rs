@@ -145,6 +145,8 @@ pub struct Daemon {
     edge: Option<Edge>,
     record: Record,
     state: StateDirectory,
+    /// What a restart would make of the last panic or its end, where the state directory could not be told of it.
+    panic_unkept: Mutex<Option<String>>,
     snapshot: Arc<ArcSwap<Snapshot>>,
     notifications: Arc<ArcSwap<Notifications>>,
     open_files: usize,
@@ -274,6 +276,7 @@ fn run_with(
         edge,
         record,
         state,
+        panic_unkept: Mutex::default(),
         snapshot,
         notifications,
         open_files,
@@ -368,13 +371,33 @@ impl Daemon {
     /// The present state.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         let snapshot = self.snapshot.load_full();
-        let page_trouble = self.page_trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        match (self.confirm_until(), page_trouble) {
-            (None, None) => snapshot,
-            (confirm_until, page_trouble) => {
-                Arc::new(Snapshot { confirm_until, page_trouble, ..Snapshot::clone(&snapshot) })
+        let known = |told: &Mutex<Option<String>>| told.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match (self.confirm_until(), known(&self.page_trouble), known(&self.panic_unkept)) {
+            (None, None, None) => snapshot,
+            (confirm_until, page_trouble, panic_unkept) => {
+                Arc::new(Snapshot { confirm_until, page_trouble, panic_unkept, ..Snapshot::clone(&snapshot) })
             }
         }
+    }
+
+    /// Keeps over a restart whether everything is out. Returns what a restart makes of it where that fails, which is shown until the next
+    /// panic or its end.
+    fn keep_panic(&self, is_on: bool) -> Option<String> {
+        let failed = self.state.set_panicked(is_on).err();
+        let unkept = failed.map(|error| {
+            let path = self.state.path().join(PANIC_NAME);
+            let (becomes, how) = if is_on {
+                ("a restart ends the panic", "written")
+            } else {
+                ("a restart takes everything out again", "deleted")
+            };
+            format!("{becomes}: its mark {} cannot be {how} ({error}); say it again once it can", path.display())
+        });
+        if let Some(unkept) = &unkept {
+            tracing::warn!("{unkept}");
+        }
+        self.panic_unkept.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&unkept);
+        unkept
     }
 
     /// Ends the guard as SIGTERM does.

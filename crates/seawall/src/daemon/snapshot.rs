@@ -87,6 +87,9 @@ pub struct Snapshot {
     /// Why the status page cannot be served, while that is so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub page_trouble: Option<String>,
+    /// What a restart would make of the last panic or its end, where the state directory could not be told of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub panic_unkept: Option<String>,
     /// What has happened, newest last; a bounded number.
     pub events: Vec<Event>,
     /// Who is told of it, and how that goes.

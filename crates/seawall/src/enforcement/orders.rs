@@ -236,6 +236,9 @@ pub struct Panicked {
     /// What is still in force, why, and what takes it out by hand, if anything is.
     #[serde(default)]
     pub remains: Option<String>,
+    /// That it ends with a restart, or comes back with one, and why, if it does.
+    #[serde(default)]
+    pub unkept: Option<String>,
 }
 
 /// A ban as it is shown.

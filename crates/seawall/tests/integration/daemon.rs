@@ -261,6 +261,33 @@ fn a_configuration_that_is_not_confirmed_gives_way_to_the_one_of_before() {
 }
 
 #[test]
+fn a_panic_that_cannot_be_kept_over_a_restart_says_so() {
+    let origin = Origin::echoing();
+    let guard = Setup::to(&origin.url()).start();
+    let mark = guard.state_path().join("panic");
+    let shown = || text(&guard.command(&["status"]).stdout);
+    // Who is root writes into every directory, and nobody through a link that leads nowhere.
+    std::os::unix::fs::symlink("nowhere/at/all", &mark).expect("room");
+    let panicked = guard.command(&["panic"]);
+    let (done, said) = (text(&panicked.stdout), text(&panicked.stderr));
+    assert_eq!(panicked.status.code(), Some(4), "{panicked:?}");
+    assert!(done.contains("Everything is out") && !done.contains("It stays so"), "{done}");
+    assert!(said.contains("it is done, but a restart ends the panic: its mark"), "{said}");
+    assert!(shown().contains("ALARM       a restart ends the panic"), "{}", shown());
+    fs::remove_file(&mark).expect("it is there");
+    let panicked = text(&guard.command(&["panic"]).stdout);
+    assert!(panicked.contains("It stays so until `seawall panic --over`"), "{panicked}");
+    assert!(mark.exists() && !shown().contains("a restart"), "{}", shown());
+    fs::remove_file(&mark).expect("it is there");
+    fs::create_dir(&mark).expect("room");
+    let over = guard.command(&["panic", "--over"]);
+    assert_eq!(over.status.code(), Some(4), "{over:?}");
+    assert!(text(&over.stdout).contains("in force again"), "{over:?}");
+    assert!(text(&over.stderr).contains("but a restart takes everything out again: its mark"), "{over:?}");
+    assert!(shown().contains("ALARM       a restart takes everything out again"), "{}", shown());
+}
+
+#[test]
 fn whoever_looks_right_after_a_panic_sees_nothing_in_force() {
     let origin = Origin::echoing();
     let guard = Setup::to(&origin.url()).start();

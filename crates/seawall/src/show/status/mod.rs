@@ -84,6 +84,7 @@ pub fn render(snapshot: &Snapshot, width: usize) -> String {
     let harmful = snapshot.harmful_rules.iter().take(SILENT_RULES_MAX);
     lines.extend(harmful.map(|text| format!("ALARM       {}", escape(text.as_bytes()))));
     lines.extend(snapshot.page_trouble.iter().map(|trouble| format!("ALARM       {}", escape(trouble.as_bytes()))));
+    lines.extend(snapshot.panic_unkept.iter().map(|text| format!("ALARM       {}", escape(text.as_bytes()))));
     if let Some(until) = snapshot.confirm_until {
         lines.push(format!(
             "WAITS       the configuration is to be confirmed until {}: say `seawall confirm`, or that of before comes back",
@@ -325,6 +326,13 @@ mod tests {
         let enforcement = EnforcementStatus { panicked: true, ..EnforcementStatus::default() };
         let text = render(&Snapshot { enforcement, calm: false, ..Snapshot::default() }, 400);
         assert!(text.lines().next().is_some_and(|line| line.contains("PANIC, nothing is in force")), "{text}");
+    }
+
+    #[test]
+    fn a_panic_that_a_restart_ends_is_an_alarm() {
+        let unkept = "a restart ends the panic: its mark cannot be written".to_owned();
+        let text = render(&Snapshot { panic_unkept: Some(unkept), ..Snapshot::default() }, 400);
+        assert!(text.contains("ALARM       a restart ends the panic: its mark cannot be written\n"), "{text}");
     }
 
     #[test]
