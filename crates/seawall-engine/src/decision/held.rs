@@ -191,6 +191,7 @@ impl Held {
             enforced: self.enforced,
             expires: self.expires,
             taken_back: None,
+            confirm_until: None,
             evidence: self.evidence.clone(),
             matched: self.met.matched,
             refused: self.met.refused,

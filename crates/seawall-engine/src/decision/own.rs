@@ -340,6 +340,7 @@ impl OwnRules {
                 enforced: (stage == Stage::Enforced).then_some(held.said.since),
                 expires: Some(held.said.expires).filter(|_| !Self::is_configured(held.said.id)),
                 taken_back: None,
+                confirm_until: None,
                 // Of what is not known the worst is possible.
                 evidence: Evidence {
                     collateral: held.said.predicted.map_or(0.0, |predicted| predicted.share),

@@ -232,6 +232,9 @@ pub struct RuleStatus {
     /// When the operator took it back.
     #[serde(default)]
     pub taken_back: Option<Timestamp>,
+    /// Until when it waits to be confirmed, where a person said it so; then it ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirm_until: Option<Timestamp>,
     /// Why it was made.
     pub evidence: Evidence,
     /// Requests that it has matched.

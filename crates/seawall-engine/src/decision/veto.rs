@@ -157,6 +157,7 @@ impl Vetoed {
             reason: format!("an operator took it back; {again}"),
             expires: self.veto.until,
             taken_back: Some(self.veto.since),
+            confirm_until: None,
             ..self.veto.rule.clone()
         }
     }
@@ -212,6 +213,7 @@ mod tests {
             enforced: Some(NOW),
             expires: None,
             taken_back: None,
+            confirm_until: None,
             evidence: Evidence { closure: closure(common), ..Evidence::default() },
             matched: 0,
             refused: 0,

@@ -312,7 +312,8 @@ fn show(guard: &Guard, show_addresses: bool, json: bool) -> Result<(), Failure> 
         let cause = words::cause(ban.cause);
         let reason = ban.reason.as_deref().map(|reason| format!(": {}", escape(reason.as_bytes()))).unwrap_or_default();
         let country = ban.country.as_deref().unwrap_or("--");
-        text += &format!("{:width$}  {country:7}  {left:>9} left  {cause}{reason}\n", ban.network);
+        let waits = if ban.confirm_until.is_some() { ", unless it is confirmed" } else { "" };
+        text += &format!("{:width$}  {country:7}  {left:>9} left{waits}  {cause}{reason}\n", ban.network);
     }
     if has(true) {
         text += "Clients that you did not name have pseudonyms (client-..., network-...), which hold for a day and are no addresses; \

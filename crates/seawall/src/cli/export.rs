@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use seawall_engine::address::loopback_networks;
 use seawall_engine::decision::expression::{Expression, Lists, Use};
 use seawall_engine::decision::{Action, RuleStatus, Stage};
-use seawall_engine::units::Timestamp;
+use seawall_engine::units::{Timestamp, counted};
 
 use super::Failure;
 use super::bans::read_import;
@@ -175,9 +175,20 @@ fn of_guard(arguments: &Arguments) -> Result<Material, Failure> {
     if waiting > 0 && !arguments.proposed {
         eprintln!("seawall: {waiting} rules are proposed or in shadow; --proposed writes them as well");
     }
-    let rules = rules.iter().filter(is_written).map(candidate).collect::<Result<_, _>>()?;
-    let bans = bans.iter().map(ban).collect::<Result<_, _>>()?;
-    Ok(Material { rules, bans, never_ban, ..Material::default() })
+    // A system that keeps what the guard takes back would lock out for good whom `--confirm` is there for.
+    let (unconfirmed, rules): (Vec<&RuleStatus>, Vec<&RuleStatus>) =
+        rules.iter().filter(is_written).partition(|rule| rule.confirm_until.is_some());
+    let rules = rules.into_iter().map(candidate).collect::<Result<_, _>>()?;
+    let left_out = bans.iter().filter(|ban| ban.confirm_until.is_some()).count();
+    let bans = bans.iter().filter_map(|view| Some(ban(view, confirmed_end(view)?))).collect::<Result<_, _>>()?;
+    let mut waiting: Vec<String> = unconfirmed.iter().map(|rule| format!("{}: {}", rule.id, rule.text)).collect();
+    waiting.extend((left_out > 0).then(|| counted(left_out as u64, "ban")));
+    if !waiting.is_empty() {
+        let names = unconfirmed.iter().map(|rule| rule.id.to_string());
+        let names = names.chain((left_out > 0).then(|| counted(left_out as u64, "ban"))).collect::<Vec<_>>().join(", ");
+        eprintln!("seawall: left out until `seawall confirm`, and listed in the file: {names}");
+    }
+    Ok(Material { rules, bans, waiting, never_ban, ..Material::default() })
 }
 
 fn candidate(rule: &RuleStatus) -> Result<Candidate, Failure> {
@@ -193,7 +204,12 @@ fn candidate(rule: &RuleStatus) -> Result<Candidate, Failure> {
     Ok(Candidate { name: rule.id.to_string(), expression, expires: rule.expires, obstacle })
 }
 
-fn ban(view: &BanView) -> Result<Ban, Failure> {
+/// Until when a network is banned whether or not anything is confirmed; none when it is not.
+fn confirmed_end(view: &BanView) -> Option<Timestamp> {
+    if view.confirm_until.is_some() { view.unconfirmed_expires } else { Some(view.expires) }
+}
+
+fn ban(view: &BanView, expires: Timestamp) -> Result<Ban, Failure> {
     let address = view.network.parse::<std::net::IpAddr>().map(IpNet::from);
     let network = address.or_else(|_| view.network.parse::<IpNet>()).map_err(|_| {
         let shown = escape(view.network.as_bytes());
@@ -201,7 +217,7 @@ fn ban(view: &BanView) -> Result<Ban, Failure> {
             "failed to read the guard's ban of {shown}: it is no network; is it of another version?"
         ))
     })?;
-    Ok(Ban { network, expires: Some(view.expires) })
+    Ok(Ban { network, expires: Some(expires) })
 }
 
 fn of_files(

@@ -105,6 +105,7 @@ mod tests {
             enforced: None,
             expires: None,
             taken_back: None,
+            confirm_until: None,
             evidence: Evidence::default(),
             matched,
             refused: 0,

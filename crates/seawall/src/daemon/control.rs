@@ -397,6 +397,8 @@ async fn confirm(State(daemon): State<Arc<Daemon>>) -> Answer<Confirmed> {
     let (done, is_done) = tokio::sync::oneshot::channel();
     let rules = if daemon.command(Command::Confirm(done)) { is_done.await.unwrap_or_default() } else { 0 };
     let Confirmed { changes } = enforce(&daemon, Order::Confirm).await?;
+    // Whoever looks next sees that it waits no longer.
+    detect(&daemon, Command::Show).await?;
     Ok(Json(Confirmed { changes: changes + rules + usize::from(daemon.confirm_reload()) }))
 }
 

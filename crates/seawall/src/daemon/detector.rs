@@ -476,7 +476,7 @@ impl Detecting {
 
     fn publish_snapshot(&self, running: &mut Running, now: Timestamp, totals: TrafficTotals, limits: Limits) {
         let mut detection = running.detector.status(running.at);
-        detection.rules.splice(0..0, running.own.status());
+        detection.rules.splice(0..0, Self::own_status(running));
         if running.is_panicked {
             detection.rules.iter_mut().for_each(out_of_force);
         }

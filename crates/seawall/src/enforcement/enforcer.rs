@@ -30,6 +30,7 @@ use super::unconfirmed::Unconfirmed;
 use super::undropped::Undropped;
 use super::{Edge, HandDown, Why};
 use crate::config;
+use crate::host::clock::Step;
 use crate::privacy::KeyStore;
 use crate::record::{Action, Actor, Record};
 use crate::source::shared::Shared;
@@ -492,6 +493,10 @@ impl Enforcer {
             never_ban: self.never_ban.entries().len() as u64,
             overflowed: self.overflowed,
             unconfirmed: self.unconfirmed.len() as u64,
+            confirm_until: self
+                .unconfirmed
+                .first_deadline()
+                .map(|until| Step::of(&self.parts.shared.clock).to_machine(until)),
             undropped: self.undropped.lately(now),
             kernel: self.kernel.status().clone(),
         };

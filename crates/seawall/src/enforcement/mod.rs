@@ -43,6 +43,11 @@ pub fn own_session() -> Option<std::net::IpAddr> {
     never::own_session()
 }
 
+/// What the journal says of what waits to be confirmed.
+pub(crate) fn to_be_confirmed(within: Duration) -> String {
+    format!(" (to be confirmed within {})", crate::config::quantity::show_duration(within))
+}
+
 /// Clients that one worker can hand down before they are taken; what does not fit comes again with its next connection.
 const QUEUE_CLIENTS: usize = 4_096;
 

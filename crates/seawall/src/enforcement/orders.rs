@@ -258,6 +258,12 @@ pub struct BanView {
     pub reason: Option<String>,
     /// The country of the network.
     pub country: Option<String>,
+    /// Until when it waits to be confirmed, in the machine's time; then it ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirm_until: Option<Timestamp>,
+    /// Until when its network is banned all the same, in the machine's time: what it took the place of comes back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unconfirmed_expires: Option<Timestamp>,
 }
 
 /// An entry of the never-ban list as it is shown.
@@ -284,8 +290,11 @@ pub struct EnforcementStatus {
     pub never_ban: u64,
     /// Bans that there was no room for.
     pub overflowed: u64,
-    /// Changes that wait to be confirmed.
+    /// Changes that wait to be confirmed,
     pub unconfirmed: u64,
+    /// and until when the first of them does, in the machine's time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirm_until: Option<Timestamp>,
     /// Requests, within ten minutes of each other, of clients that the kernel had been dropping for twenty seconds: it sees another
     /// address than theirs, or they come to a port that is not guarded.
     #[serde(default)]

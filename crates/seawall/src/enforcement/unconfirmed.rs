@@ -67,6 +67,20 @@ impl Unconfirmed {
         self.changes.len()
     }
 
+    /// When the first deadline is.
+    pub(super) fn first_deadline(&self) -> Option<Timestamp> {
+        self.changes.iter().map(|change| change.until).min()
+    }
+
+    /// Of a ban that waits: until when, and until when its network stays banned if nothing that waits is confirmed.
+    pub(super) fn waiting(&self, ban: &Ban) -> Option<(Timestamp, Option<Timestamp>)> {
+        let mut changes = self.changes.iter().filter(|change| change.bans.contains_key(&ban.network));
+        let (first, last) = (changes.clone().next()?, changes.next_back()?);
+        last.bans.get(&ban.network).filter(|pending| pending.ban.since == ban.since)?;
+        let before = first.bans.get(&ban.network).and_then(|pending| pending.before.as_ref());
+        Some((last.until, before.map(|before| before.expires)))
+    }
+
     /// One more change waits. Where there are too many, returns what is undone for it.
     pub(super) fn add(&mut self, until: Timestamp, bans: Vec<Pending>, gave_way: Vec<Ban>) -> Option<Undoing> {
         let oldest = if self.changes.len() >= CHANGES_MAX { Some(self.undo(0)) } else { None };
@@ -215,6 +229,20 @@ mod tests {
         change(&mut unconfirmed, 20, 2, Some(ban(1)));
         let all = flat(unconfirmed.undo_all());
         assert_eq!(all.last().and_then(|undone| undone.before.clone()), Some(first));
+    }
+
+    #[test]
+    fn what_waits_is_known_with_what_comes_back() {
+        let mut unconfirmed = Unconfirmed::default();
+        assert_eq!((unconfirmed.waiting(&ban(0)), unconfirmed.first_deadline()), (None, None));
+        change(&mut unconfirmed, 20, 1, Some(ban(0)));
+        change(&mut unconfirmed, 10, 2, Some(ban(1)));
+        assert_eq!(unconfirmed.waiting(&ban(2)), Some((after(10), Some(ban(0).expires))));
+        assert_eq!(unconfirmed.waiting(&ban(3)), None, "it was made since");
+        assert_eq!(unconfirmed.first_deadline(), Some(after(10)));
+        unconfirmed.confirm();
+        change(&mut unconfirmed, 20, 1, None);
+        assert_eq!(unconfirmed.waiting(&ban(1)), Some((after(20), None)));
     }
 
     #[test]

@@ -61,6 +61,10 @@ pub(super) fn lines(
         let bans = plural(too_many, "ban");
         lines.push(format!("Left out, the first to end, since {title} takes minutes to load more: {too_many} {bans}. A packet filter takes all."));
     }
+    if !material.waiting.is_empty() {
+        lines.push("Left out, since it waits to be confirmed (seawall confirm):".to_owned());
+        lines.extend(material.waiting.iter().map(|waiting| format!("  {}", comment(waiting))));
+    }
     lines.push(String::new());
     let ends = content.rules.iter().map(|rule| rule.expires).chain(content.bans.iter().map(|ban| ban.expires));
     match ends.flatten().min() {

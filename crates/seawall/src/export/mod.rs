@@ -118,6 +118,8 @@ pub struct Material {
     pub rules: Vec<Candidate>,
     /// Bans.
     pub bans: Vec<Ban>,
+    /// What is left out since it waits to be confirmed: nothing here takes it back when the guard does.
+    pub waiting: Vec<String>,
     /// Who is never refused.
     pub never_ban: Vec<IpNet>,
     /// The moment.

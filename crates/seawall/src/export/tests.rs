@@ -431,6 +431,17 @@ fn every_system_writes_the_sample() {
 }
 
 #[test]
+fn what_waits_to_be_confirmed_is_a_comment() {
+    for system in SYSTEMS {
+        let waiting = vec!["R10001: path = \"/{b}\"".to_owned(), "2 bans".to_owned()];
+        let text = system.write(&Material { waiting, ..sample() }).text;
+        let lines = ["Left out, since it waits to be confirmed (seawall confirm):", "  2 bans"];
+        assert!(lines.iter().all(|line| text.contains(line)), "{}: {text}", system.name);
+        assert!(text.contains("R10001: path = ") && !text.contains("/{b}"), "{}: {text}", system.name);
+    }
+}
+
+#[test]
 fn every_system_writes_a_file_of_nothing() {
     for system in SYSTEMS {
         let written = system.write(&material(Vec::new()));

@@ -151,6 +151,7 @@ mod tests {
             enforced: None,
             expires: None,
             taken_back: None,
+            confirm_until: None,
             evidence: Evidence::default(),
             matched: 0,
             refused: 0,

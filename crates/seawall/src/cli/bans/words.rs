@@ -68,6 +68,8 @@ mod tests {
             cause: BanCause::Merged(None),
             reason: None,
             country: None,
+            confirm_until: None,
+            unconfirmed_expires: None,
         };
         let within = vec![Within { name: "203.0.113.7".to_owned(), around: vec![merged] }];
         let unknown = vec!["203.0.113.7".to_owned(), "x\u{1b}".to_owned()];

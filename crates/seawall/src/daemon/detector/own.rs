@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Detecting, Running};
 use crate::config::ConfiguredRule;
-use crate::enforcement::COLLATERAL_MAX;
+use crate::enforcement::{COLLATERAL_MAX, to_be_confirmed};
 use crate::host::clock::carried_over;
 use crate::record::{self, Action, Actor, LeftOpen, Past};
 use crate::show::text;
@@ -52,13 +52,15 @@ impl Detecting {
         rule: OwnRule,
         until: Option<Timestamp>,
     ) -> Result<RuleStatus, OwnRuleError> {
+        let since = rule.since;
         let (own, added) = self.try_rule(running, rule)?;
         running.own = own;
         if let Some(until) = until {
             self.await_confirmation(running, &added, until);
         }
         self.own_changed(running, &[]);
-        self.record.journal(Actor::Operator, Action::AddRule, format!("{}: {}", added.id, added.text));
+        let waits = until.map(|until| to_be_confirmed(until.since(since))).unwrap_or_default();
+        self.record.journal(Actor::Operator, Action::AddRule, format!("{}{waits}: {}", added.id, added.text));
         if until.is_none() {
             self.lift_vetoes_for(running, added.id);
         }

@@ -22,6 +22,16 @@ impl Detecting {
         running.unconfirmed.push(Unconfirmed { rule, until, expires });
     }
 
+    /// The operator's rules as they are shown, those that wait to be confirmed with their deadlines.
+    pub(super) fn own_status(running: &Running) -> Vec<RuleStatus> {
+        let mut rules = running.own.status();
+        for Unconfirmed { rule, until, .. } in &running.unconfirmed {
+            let waiting = rules.iter_mut().find(|status| status.id == *rule);
+            waiting.into_iter().for_each(|status| status.confirm_until = Some(*until));
+        }
+        rules
+    }
+
     /// What waits to be confirmed lasts for as long as was asked for; returns how many rules that are.
     pub(super) fn confirm(&self, running: &mut Running) -> usize {
         let confirmed = std::mem::take(&mut running.unconfirmed);

@@ -12,6 +12,7 @@ use seawall_engine::units::{Timestamp, counted};
 use super::super::asked;
 use super::super::never::{self, Entry};
 use super::super::orders::{BanRequest, BanView, Banned, Confirmed, NeverBanView, Order, Then, Unbannable, seconds};
+use super::super::to_be_confirmed;
 use super::super::unconfirmed::{Confirming, Pending, Undoing, Undone};
 use super::recorded::JOURNALLED_MAX;
 use super::{Enforcer, guarded};
@@ -70,7 +71,12 @@ impl Enforcer {
                 self.publish_status(now);
                 let _ = done.send(kernel);
             }
-            Order::Confirm(done) => drop(done.send(self.confirm())),
+            Order::Confirm(done) => {
+                let confirmed = self.confirm();
+                // Whoever is answered may ask at once what still waits.
+                self.publish_status(now);
+                let _ = done.send(confirmed);
+            }
             Order::Configure { never_ban, ports, then: Then(then) } => {
                 self.never_ban.configure(never_ban);
                 self.ports = guarded(&ports, &self.parts.kernel.ports, &never::ssh_ports(Path::new("/")));
@@ -175,11 +181,13 @@ impl Enforcer {
             let source = request.source.as_deref().map(printable);
             let whose = Some(places.as_str()).filter(|places| !places.is_empty()).or(source.as_deref());
             let whose = whose.map(|whose| format!(" of {whose}")).unwrap_or_default();
+            let waits = request.confirm_seconds.map(|time| to_be_confirmed(seconds(time))).unwrap_or_default();
             let reason = reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
             if actor == Actor::Operator && few.len() == banned.added {
-                self.journal_each(&few, actor, Action::Ban, &format!("{whose}{reason}"));
+                self.journal_each(&few, actor, Action::Ban, &format!("{whose}{waits}{reason}"));
             } else {
-                let text = format!("{} of {}{whose}{reason}", banned.added, counted(asked as u64, "network"));
+                let of = counted(asked as u64, "network");
+                let text = format!("{} of {of}{whose}{waits}{reason}", banned.added);
                 self.parts.record.journal(actor, Action::Ban, text);
             }
             banned.confirm_until = until;
@@ -224,6 +232,7 @@ impl Enforcer {
         let settings = self.parts.shared.settings.load();
         let view = |ban: &Ban| {
             let is_given = !ban.cause.is_guards();
+            let (confirm_until, unconfirmed_expires) = self.unconfirmed.waiting(ban).unzip();
             let shown =
                 if is_given || in_clear { None } else { Some(labels.as_ref().map(|labels| labels.of(ban.network))) };
             BanView {
@@ -237,6 +246,8 @@ impl Enforcer {
                 cause: ban.cause,
                 reason: ban.reason.as_deref().map(str::to_owned),
                 country: country(&settings.networks, ban.network),
+                confirm_until: confirm_until.map(|until| step.to_machine(until)),
+                unconfirmed_expires: unconfirmed_expires.flatten().map(|expires| step.to_machine(expires)),
             }
         };
         bans.filter(|ban| ban.expires > now).map(view).collect()

@@ -291,6 +291,7 @@ mod tests {
             found: OPENED,
             enforced: None,
             taken_back: None,
+            confirm_until: None,
             expires: None,
             evidence: Evidence::default(),
             matched: 12_000,

@@ -6,6 +6,7 @@ mod layout;
 mod rules;
 mod sensors;
 mod sites;
+mod waits;
 
 use std::fmt::Write as _;
 
@@ -19,6 +20,7 @@ pub(super) use self::rules::what_it_does;
 pub use self::rules::{rule, rule_in_full, veto_end};
 use self::sensors::{alarms, log_sensor, not_read};
 use self::sites::{failing, sites};
+use self::waits::waits;
 use super::notify::Notified;
 use super::standing::Standing;
 use super::text::escape;
@@ -85,12 +87,7 @@ pub fn render(snapshot: &Snapshot, width: usize) -> String {
     lines.extend(harmful.map(|text| format!("ALARM       {}", escape(text.as_bytes()))));
     lines.extend(snapshot.page_trouble.iter().map(|trouble| format!("ALARM       {}", escape(trouble.as_bytes()))));
     lines.extend(snapshot.panic_unkept.iter().map(|text| format!("ALARM       {}", escape(text.as_bytes()))));
-    if let Some(until) = snapshot.confirm_until {
-        lines.push(format!(
-            "WAITS       the configuration is to be confirmed until {}: say `seawall confirm`, or that of before comes back",
-            time_of_day(until)
-        ));
-    }
+    lines.extend(waits(snapshot).map(|text| format!("WAITS       {text}")));
     let fails = |site: &&SiteStatus| site.state == SiteState::Fails;
     lines.extend(snapshot.sites.iter().filter(fails).take(SITES_MAX).map(failing));
     let troubled = snapshot.notifications.iter().filter_map(|notified| Some((notified, notified.trouble.as_ref()?)));

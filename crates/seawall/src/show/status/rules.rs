@@ -118,7 +118,8 @@ pub(in crate::show) fn what_it_does(rule: &RuleStatus, standing: Standing) -> St
         return name(&rule.stage);
     }
     let until = rule.expires.map(|expires| format!(" until {}", time_of_day(expires)));
-    format!("{}{}:", rule.action.words(standing.is_beside()), until.unwrap_or_default())
+    let waits = if rule.confirm_until.is_some() { ", unless it is confirmed" } else { "" };
+    format!("{}{}{waits}:", rule.action.words(standing.is_beside()), until.unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -140,6 +141,7 @@ mod tests {
             enforced: None,
             expires: None,
             taken_back: None,
+            confirm_until: None,
             evidence: Evidence::default(),
             matched: 12,
             refused: 11,

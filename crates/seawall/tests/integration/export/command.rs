@@ -140,6 +140,30 @@ fn the_rules_and_bans_of_a_guard_are_written_with_their_networks_until_a_panic()
     ] {
         assert!(file.contains(expected), "{expected}: {file}");
     }
+    // The file would keep what is undone unless it is confirmed; what was there before that stays.
+    run(&["rules", "add", "path = \"/waits\"", "--confirm", "50s"]);
+    run(&["bans", "add", "203.0.113.0/24", "192.0.2.7", "--for", "9h", "--confirm", "50s"]);
+    let listed = run(&["bans", "list"]);
+    assert_eq!(listed.matches(" left, unless it is confirmed").count(), 2, "{listed}");
+    assert!(run(&["rules", "list"]).contains(", unless it is confirmed: path = \"/waits\""));
+    eventually("it is shown", || {
+        let shown = run(&["status"]);
+        shown.contains("WAITS       a change of bans is to be") && shown.contains("WAITS       R10003 is to be")
+    });
+    let output = guard.command(&["export", "haproxy"]);
+    assert!(ends(&output, 0).contains("until `seawall confirm`, and listed in the file: R10003, 2 bans"));
+    let file = text(&output.stdout);
+    for expected in [
+        "confirmed (seawall confirm):\n#   R10003: path = \"/waits\"\n#   2 bans\n",
+        "src 203.0.113.0/24 2001:db8:1:2::/64\n",
+    ] {
+        assert!(file.contains(expected), "{expected}: {file}");
+    }
+    assert!(!file.contains("'^/waits") && !file.contains("192.0.2.7"), "{file}");
+    run(&["confirm"]);
+    assert!(!run(&["status"]).contains("WAITS") && !run(&["bans", "list"]).contains("unless it is confirmed"));
+    let file = run(&["export", "haproxy"]);
+    assert!(file.contains("'^/waits") && file.contains("192.0.2.7") && !file.contains("seawall confirm"), "{file}");
     let file = run(&["export", "ipset"]);
     assert!(
         file.contains(&format!(" root seawall export ipset --state {} --output ", guard.state_path().display())),

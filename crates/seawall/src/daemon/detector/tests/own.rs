@@ -46,6 +46,22 @@ fn a_rule_that_had_ended_by_a_clock_ahead_goes_on_once_that_is_set_back() {
 }
 
 #[test]
+fn a_rule_that_waits_to_be_confirmed_is_marked() {
+    let mut guard = Guard::start_with("access.log", "", KeptRules::default(), START);
+    let until = guard.now() + Duration::from_secs(60);
+    guard.add_rule_until("path = \"/x\"", Some(until));
+    let text = "R10001 (to be confirmed within 1m): path = \"/x\"";
+    assert_eq!(guard.inbox.journalled(), [(Action::AddRule, text.to_owned())]);
+    let waits = |guard: &Guard| guard.detecting.snapshot.load().detection.rules[0].confirm_until;
+    guard.run(1, |second| traffic(second, true));
+    assert_eq!(waits(&guard), Some(until));
+    let (done, _confirmed) = oneshot::channel();
+    guard.detecting.turn(&mut guard.running, Some(Command::Confirm(done)));
+    guard.run(1, |second| traffic(second, true));
+    assert_eq!(waits(&guard), None);
+}
+
+#[test]
 fn a_rule_that_has_ended_while_no_guard_ran_is_kept_until_that_is_sure() {
     let mut guard =
         Guard::start_with("access.log", "", said("path = \"/x\"", START - Duration::from_secs(7_200), 60), START);

@@ -1,7 +1,7 @@
 //! What of orders, and of what becomes of bans by themselves, stands in the journal.
 
 use super::*;
-use crate::enforcement::NamedList;
+use crate::enforcement::{BanView, NamedList};
 
 fn list(source: &str, networks: &[&str]) -> NamedList {
     NamedList { source: source.to_owned(), networks: networks.iter().map(|text| network(text)).collect() }
@@ -63,4 +63,30 @@ fn of_a_few_typed_addresses_the_journal_says_whose() {
     assert_eq!(set.inbox.journalled(), [line(Action::Unban, "9 bans")]);
     set.ask(asked(&hosts, BanCause::Operator, 600, None));
     assert_eq!(set.inbox.journalled(), [line(Action::Ban, "9 of 9 networks")]);
+}
+
+#[test]
+fn a_ban_that_waits_to_be_confirmed_is_marked() {
+    let mut set = Set::new(100);
+    set.ask(asked(&["203.0.113.1"], BanCause::Operator, 600, None));
+    set.inbox.journalled();
+    set.now = set.now + seconds(1);
+    set.ask(asked(&["203.0.113.1"], BanCause::Operator, 6_000, Some(60)));
+    set.ask(asked(&["203.0.113.2"], BanCause::Operator, 6_000, Some(90)));
+    let waits = |text: &str| line(Action::Ban, &format!(" (to be confirmed within {text})"));
+    assert_eq!(set.inbox.journalled(), [waits("1m"), waits("90s")]);
+    let marks = |set: &mut Set| {
+        let views = set.ask(|done| Order::List(false, done));
+        let left = |at: Option<Timestamp>, view: &BanView| at.map(|at| at.since(view.since).as_secs());
+        let mark = |view: &BanView| (left(view.confirm_until, view), left(view.unconfirmed_expires, view));
+        views.iter().map(mark).collect::<Vec<_>>()
+    };
+    assert_eq!(marks(&mut set), [(Some(60), Some(599)), (Some(90), None)]);
+    set.enforcer.publish_status(set.now);
+    let status = set.enforcer.parts.status.load_full();
+    assert_eq!(status.unconfirmed, 2);
+    assert!(status.confirm_until.is_some());
+    assert_eq!(set.ask(Order::Confirm).changes, 2);
+    assert_eq!(marks(&mut set), [(None, None), (None, None)]);
+    assert_eq!(set.enforcer.parts.status.load().confirm_until, None, "whoever is told may look at once");
 }
