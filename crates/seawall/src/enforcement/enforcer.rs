@@ -444,12 +444,15 @@ impl Enforcer {
         self.parts.shared.generation.fetch_add(1, Ordering::Release);
         (self.parts.never_ban_changed)(set);
         // Who has just become protected is free, within the second.
-        let protected: Vec<IpNet> =
-            self.bans.iter().map(|ban| ban.network).filter(|network| check_ban(*network, set).is_err()).collect();
-        for network in protected {
-            self.bans.remove(network);
+        let every = self.bans.iter().chain(self.proxied.iter()).map(|ban| ban.network);
+        let protected: BTreeSet<IpNet> = every.filter(|network| check_ban(*network, set).is_err()).collect();
+        for network in &protected {
+            self.bans.remove(*network);
+            self.proxied.remove(*network);
+            // Nobody can confirm what is over.
+            self.unconfirmed.forget(*network);
         }
-        self.proxied.retain(|ban| check_ban(ban.network, set).is_ok());
+        self.journal_protected(&protected);
         (self.is_kernel_stale, self.is_edge_stale) = (true, true);
     }
 

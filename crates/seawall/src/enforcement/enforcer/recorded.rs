@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use seawall_engine::decision::{Ban, BanCause};
+use seawall_engine::decision::{Ban, BanCause, check_ban};
 use seawall_engine::units::{Timestamp, counted};
 
 use super::{Enforcer, HANDED_DOWN_MAX};
@@ -34,6 +34,7 @@ impl Enforcer {
         let restored: Vec<Ban> = std::mem::take(&mut self.parts.restored);
         let restored: Vec<Ban> = restored.into_iter().map(|ban| taken_up(ban, now)).collect();
         restored.iter().for_each(|ban| self.take(ban.clone()));
+        self.journal_protected_of(&restored);
         let mut changed = self.bans.take_changed();
         self.touched.extend(&changed);
         for ban in restored {
@@ -48,7 +49,33 @@ impl Enforcer {
 
     /// Takes up bans of before that could be read only now.
     pub(super) fn take_up_late(&mut self, bans: Vec<Ban>, now: Timestamp) {
-        bans.into_iter().for_each(|ban| self.take(taken_up(ban, now)));
+        let bans: Vec<Ban> = bans.into_iter().map(|ban| taken_up(ban, now)).collect();
+        bans.iter().for_each(|ban| self.take(ban.clone()));
+        self.journal_protected_of(&bans);
+    }
+
+    /// The same of bans of before a start that were not taken up.
+    fn journal_protected_of(&self, bans: &[Ban]) {
+        let networks = bans.iter().map(|ban| ban.network);
+        self.journal_protected(
+            &networks.filter(|network| check_ban(*network, self.never_ban.set()).is_err()).collect(),
+        );
+    }
+
+    /// Puts into the journal whose bans have ended since they are on the never-ban list now.
+    pub(super) fn journal_protected(&self, networks: &BTreeSet<IpNet>) {
+        if networks.len() > JOURNALLED_MAX {
+            let bans = counted(networks.len() as u64, "ban");
+            let text = format!("{bans} of networks that are on the never-ban list now");
+            self.parts.record.journal(Actor::Guard, Action::Unban, text);
+            return;
+        }
+        for network in networks {
+            let whose =
+                self.never_ban.reason(*network).map(|reason| format!(": {}", reason.words())).unwrap_or_default();
+            let text = format!(", which is on the never-ban list now{whose}");
+            self.parts.record.journal_about(*network, Actor::Guard, Action::Unban, text);
+        }
     }
 
     /// Takes note of what has changed since this was last asked, for the kernel, and returns it for the record: whatever made or ended

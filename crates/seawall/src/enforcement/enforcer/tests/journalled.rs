@@ -1,7 +1,7 @@
 //! What of orders, and of what becomes of bans by themselves, stands in the journal.
 
 use super::*;
-use crate::enforcement::{BanView, NamedList};
+use crate::enforcement::{BanView, Entry, NamedList, Reason, Then};
 
 fn list(source: &str, networks: &[&str]) -> NamedList {
     NamedList { source: source.to_owned(), networks: networks.iter().map(|text| network(text)).collect() }
@@ -89,4 +89,32 @@ fn a_ban_that_waits_to_be_confirmed_is_marked() {
     assert_eq!(set.ask(Order::Confirm).changes, 2);
     assert_eq!(marks(&mut set), [(None, None), (None, None)]);
     assert_eq!(set.enforcer.parts.status.load().confirm_until, None, "whoever is told may look at once");
+}
+
+#[test]
+fn a_ban_that_ends_since_its_client_is_protected_now_has_a_line() {
+    let mut set = Set::new(100);
+    set.ask(asked(&["203.0.113.77", "203.0.113.78"], BanCause::Operator, 600, None));
+    set.ask(asked(&["203.0.113.79"], BanCause::Operator, 600, Some(60)));
+    set.inbox.journalled();
+    let protected = |why: &str| line(Action::Unban, &format!(", which is on the never-ban list now: {why}"));
+    let operator = Order::Operator("203.0.113.77".parse().expect("an address"));
+    set.obey(operator);
+    assert_eq!(set.inbox.journalled(), [protected("where an operator is logged in from")]);
+    assert!(!set.refuses("203.0.113.77") && set.refuses("203.0.113.78"));
+    set.obey(Order::Operator("203.0.113.79".parse().expect("an address")));
+    assert_eq!(set.inbox.journalled().len(), 1);
+    assert_eq!(set.ask(Order::Confirm).changes, 0, "nothing waits any more");
+    // The same of those that do not come back with a start.
+    let now = set.now;
+    let hosts = (1..=9).map(|host| ban(&format!("198.51.100.{host}/32"), now, BanCause::Import));
+    set.inbox.journalled();
+    let entries = hosts.clone().map(|ban| Entry { network: ban.network, reason: Reason::Configured }).collect();
+    let never_ban = Configured { entries, loopback: false };
+    set.obey(Order::Configure { never_ban, ports: vec![], then: Then(Box::new(|_| {})) });
+    set.obey(Order::TakeUp(hosts.clone().take(1).collect()));
+    assert_eq!(set.inbox.journalled(), [protected("named by never-ban in the configuration")]);
+    set.obey(Order::TakeUp(hosts.collect()));
+    let text = "9 bans of networks that are on the never-ban list now";
+    assert_eq!(set.inbox.journalled(), [line(Action::Unban, text)]);
 }
