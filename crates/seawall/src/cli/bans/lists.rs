@@ -73,7 +73,14 @@ fn read_and_tell(file: &Path, sets: &[String]) -> Result<Import, Failure> {
         print(&format!("{count} {} (nomatch) left out, whom the file does not mean.\n", plural(count, "exception")))?;
     }
     if import.networks.is_empty() {
-        return Err(Failure::invalid(format!("{name} names nobody to ban ({} bans in it have ended)", import.ended)));
+        let (ended, disabled) = (import.ended, import.disabled);
+        let jails =
+            if disabled > 0 { format!(", {disabled} are of jails that are not enabled") } else { String::new() };
+        return Err(Failure::invalid(format!("{name} names nobody to ban ({ended} bans in it have ended{jails})")));
+    }
+    if import.disabled > 0 {
+        let bans = plural(import.disabled, "ban");
+        print(&format!("{} {bans} of jails that are not enabled left out.\n", import.disabled))?;
     }
     if import.ended > 0 {
         let has = if import.ended == 1 { "has" } else { "have" };

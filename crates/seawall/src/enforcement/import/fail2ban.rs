@@ -28,7 +28,8 @@ pub fn is_database(beginning: &[u8]) -> bool {
 }
 
 /// The bans that are in force in fail2ban's database (`/var/lib/fail2ban/fail2ban.sqlite3`). Those of several jails are one; a
-/// ban without end (`bantime = -1`) has no seconds.
+/// ban without end (`bantime = -1`) has no seconds. Those of jails that are not enabled stand there until they are purged, and are in force
+/// nowhere: they are left out, unless no jail is enabled, since fail2ban disables all when it stops.
 ///
 /// # Errors
 /// When it is no such database.
@@ -36,18 +37,26 @@ pub fn read_database(path: &Path, now: Timestamp) -> Result<Import, rusqlite::Er
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     // Versions before 0.11 had no table of what is in force.
-    let has_bips: bool = connection.query_row(
-        "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'bips'",
-        [],
-        |row| row.get::<_, i64>(0).map(|count| count > 0),
-    )?;
-    let sql = if has_bips { "SELECT ip, timeofban, bantime FROM bips" } else { "SELECT ip, timeofban, NULL FROM bans" };
-    let mut statement = connection.prepare(sql)?;
+    let has = |table: &str| -> Result<bool, rusqlite::Error> {
+        let sql = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = ?";
+        connection.query_row(sql, [table], |row| row.get::<_, i64>(0).map(|count| count > 0))
+    };
+    let bans = if has("bips")? { "ip, timeofban, bantime, {} FROM bips" } else { "ip, timeofban, NULL, {} FROM bans" };
+    let is_disabled = if has("jails")? {
+        "jail IN (SELECT name FROM jails WHERE NOT enabled) AND EXISTS (SELECT 1 FROM jails WHERE enabled)"
+    } else {
+        "0"
+    };
+    let mut statement = connection.prepare(&format!("SELECT {}", bans.replace("{}", is_disabled)))?;
     let mut rows = statement.query([])?;
     let (mut import, now, mut number) = (Import::default(), now.as_seconds() as i64, 0);
     let mut found = std::collections::BTreeMap::<IpNet, Option<u64>>::new();
     while let Some(row) = rows.next()? {
         number += 1;
+        if row.get(3)? {
+            import.disabled += 1;
+            continue;
+        }
         let text: String = row.get(0)?;
         let network = text.parse::<IpAddr>().map(IpNet::from).or_else(|_| text.parse::<IpNet>());
         let Ok(network) = network else {
@@ -172,6 +181,20 @@ mod tests {
         let expected = [("192.0.2.1/32", Some(800)), ("192.0.2.2/32", None), ("2001:db8::1/128", Some(500))];
         assert_eq!(shown, expected.map(|(network, seconds)| (network.to_owned(), seconds)));
         assert_eq!((import.ended, import.unreadable_count), (1, 1));
+        // A jail that is not enabled bans nobody, unless fail2ban as a whole has stopped.
+        let of_jails = |enabled: [u8; 2]| {
+            let rows = format!(
+                "DELETE FROM jails; INSERT INTO jails VALUES ('sshd', {}), ('nginx', {});",
+                enabled[0], enabled[1]
+            );
+            connection.execute_batch(&rows).expect("rows");
+            let import = read_database(&path, Timestamp::from_seconds(1_100)).expect("a database");
+            (import.networks.len(), import.disabled)
+        };
+        connection
+            .execute_batch("CREATE TABLE jails(name TEXT NOT NULL UNIQUE, enabled INTEGER NOT NULL DEFAULT 1);")
+            .expect("a table");
+        assert_eq!((of_jails([1, 1]), of_jails([0, 1]), of_jails([0, 0])), ((3, 0), (1, 5), (3, 0)));
         assert!(is_database(&std::fs::read(&path).expect("a file")));
         std::fs::write(&path, "SQLite format 3\0 or not").expect("room");
         assert!(read_database(&path, Timestamp::EPOCH).is_err());

@@ -29,6 +29,8 @@ pub struct Import {
     pub networks: Vec<Imported>,
     /// Entries that have ended already.
     pub ended: usize,
+    /// Bans of fail2ban's jails that are not enabled, while others are.
+    pub disabled: usize,
     /// Exceptions within sets. What of the networks is in them is left out.
     pub exempt: usize,
     /// Lines that are none that can be imported: their number and what was found, for the first few.

@@ -56,9 +56,11 @@ impl Waiting {
         self.groups.clear();
     }
 
-    /// Takes in what was written.
+    /// Takes in what was written. There are several batches in a second, of which all are one group.
     pub(super) fn add(&mut self, written: Written) {
-        self.groups.extend(written.groups);
+        for group in written.groups {
+            take_in(&mut self.groups, group);
+        }
     }
 
     /// Writes how the traffic is after what is due; [`Self::done`] forgets that, once it is committed.
@@ -135,7 +137,7 @@ impl Waiting {
 /// What of a batch has an effect to be waited for.
 #[derive(Debug, Default)]
 pub(super) struct Written {
-    groups: Vec<Group>,
+    groups: VecDeque<Group>,
 }
 
 impl Written {
@@ -145,13 +147,17 @@ impl Written {
     }
 
     fn wait(&mut self, table: &'static str, id: i64, due: Timestamp) {
-        // The first of a second says when, so that no group goes on and on.
-        let is_same =
-            |group: &&mut Group| group.table == table && group.last < id && group.due.as_seconds() == due.as_seconds();
-        match self.groups.iter_mut().rev().find(|group| group.table == table).filter(is_same) {
-            Some(group) => group.last = id,
-            None => self.groups.push(Group { table, first: id, last: id, due }),
-        }
+        take_in(&mut self.groups, Group { table, first: id, last: id, due });
+    }
+}
+
+/// Adds a group to the last one of its table, or behind all.
+fn take_in(groups: &mut VecDeque<Group>, added: Group) {
+    // The first of a second says when, so that no group goes on and on.
+    let is_same = |group: &&mut Group| group.last < added.first && group.due.as_seconds() == added.due.as_seconds();
+    match groups.iter_mut().rev().find(|group| group.table == added.table).filter(is_same) {
+        Some(group) => group.last = added.last,
+        None => groups.push_back(added),
     }
 }
 
@@ -189,4 +195,29 @@ fn counted(connection: &Connection, at: Timestamp, until: Timestamp) -> rusqlite
 /// A situation as it is written.
 pub(super) fn json(situation: &Situation) -> String {
     serde_json::to_string(situation).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_minute_of_steady_decisions_is_waited_for_whole() {
+        let start = Timestamp::from_seconds(1_700_000_000);
+        let mut waiting = Waiting::default();
+        // A batch each quarter of a second, with an entry of each table.
+        for quarter in 0..240_u32 {
+            let at = start + quarter * Duration::from_millis(250);
+            let mut written = Written::default();
+            for (number, table) in TABLES.into_iter().enumerate() {
+                written.add(table, i64::from(quarter) * 2 + number as i64, at);
+            }
+            waiting.add(written);
+            waiting.done(at);
+        }
+        assert_eq!(waiting.groups.len(), 120, "a group of each table for each second");
+        let first = Group { table: "journal", first: 0, last: 6, due: start + AFTER };
+        assert_eq!(waiting.groups.front(), Some(&first));
+        assert!(waiting.is_due(start + AFTER));
+    }
 }
