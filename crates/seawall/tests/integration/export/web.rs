@@ -150,8 +150,8 @@ fn takes_many(program: &Program) {
     let many: String =
         (0..10_000_u32).map(|number| format!("{}\n", Ipv4Addr::from_bits(0xc612_0000 + 3 * number))).collect();
     let bans = format!("127.0.4.7\n{many}");
-    let inputs = [("bans.txt", bans.as_str())];
-    let Some((running, _)) = program.start(&inputs, &["--bans", "bans.txt"]) else { return };
+    let inputs = [("bans.txt", bans.as_str()), ("never.txt", "192.0.2.1\n")];
+    let Some((running, _)) = program.start(&inputs, &["--bans", "bans.txt", "--never", "never.txt"]) else { return };
     for (client, is_refused) in [("127.0.4.7", true), ("127.0.4.8", false)] {
         let client: IpAddr = client.parse().expect("an address");
         let request = b"GET / HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n";
