@@ -40,6 +40,13 @@ impl Guard {
         }
     }
 
+    /// One beside a server, which refuses for it.
+    pub(crate) fn beside(seed: u64, enforce: Enforce) -> Self {
+        let guard = Self::new(seed, enforce);
+        let never_ban = guard.never_ban.clone();
+        Self { detector: Detector::new(Settings { enforce, never_ban, beside: true, seed }), ..guard }
+    }
+
     pub(crate) fn rules_in_force(&self) -> impl Iterator<Item = &Rule> {
         self.rules.iter().filter(|rule| rule.stage == Stage::Enforced)
     }

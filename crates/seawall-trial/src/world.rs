@@ -90,6 +90,11 @@ impl World {
         Self::with(Background::Synthetic(Synthetic::default()), seed, enforce)
     }
 
+    /// The same with a guard that is beside the server, which refuses for it.
+    pub fn beside(seed: u64, enforce: Enforce) -> Self {
+        Self { guard: Guard::beside(seed, enforce), ..Self::new(seed, enforce) }
+    }
+
     /// A world that has just begun.
     pub fn with(background: Background, seed: u64, enforce: Enforce) -> Self {
         Self {

@@ -112,7 +112,8 @@ fn who_looks_through_large_pictures_is_let_be_and_who_takes_them_without_end_is_
 #[test]
 fn a_crowd_that_the_server_refuses_is_not_proved_to_be_a_flood_by_it() {
     for seed in 1..=2 {
-        let mut world = World::warm(seed, Enforce::OnExcess);
+        let mut world = World::beside(seed, Enforce::OnExcess);
+        world.grow_warm();
         world.pressure = stressed();
         world.begin();
         let agents = browsers();

@@ -51,8 +51,7 @@ const REQUESTS_PER_CLIENT_MAX: f64 = 20.0;
 /// unless these are parts of pages, and then up to this.
 const REQUESTS_PER_VISIT_MAX: f64 = 300.0;
 
-/// Nobody crowds in front of errors. What is refused (403) or told to wait (429) is none of them: beside a server, which does so because
-/// a rule says so, the rule would prove itself right.
+/// Nobody crowds in front of errors.
 const ERROR_SHARE_MAX: f64 = 0.5;
 
 /// One kind of target when this share of the requests is for it.
@@ -237,7 +236,7 @@ impl Seen {
             if matches && sampled.row.status > 0 {
                 seen.answered += factor;
                 let status = sampled.row.status;
-                if (400..500).contains(&status) && !matches!(status, 403 | 429) {
+                if (400..500).contains(&status) && status != 429 {
                     seen.errors += factor;
                 }
             }

@@ -223,7 +223,12 @@ impl Detector {
             return;
         }
         let (history, before) = (&observation.history, &observation.cost.before);
-        let (answered, status) = outcome(observation.outcome);
+        let (answered, mut status) = outcome(observation.outcome);
+        // Beside a server it may be that of a rule which is not in force here any more, since the guard was started anew, say. It would prove
+        // itself right: nobody crowds in front of errors.
+        if status == FORBIDDEN && self.ladder.is_beside() {
+            status = 0;
+        }
         let row = Row {
             marks: self.texts.marks(&self.keys, &observation.request, observation.client, second as u32),
             client: observation.client,
@@ -727,6 +732,9 @@ const SLOW_TIME_MIN: f64 = 0.2;
 /// Requests in one second, and their share of all in it, at which a retired rule's flood counts as back.
 const REARM_REQUESTS_MIN: f64 = 10.0;
 const REARM_SHARE: f64 = 0.3;
+
+/// The status of what a rule refuses.
+const FORBIDDEN: u16 = 403;
 
 /// Who answered, and with which status.
 const fn outcome(outcome: Outcome) -> (Answered, u16) {

@@ -123,7 +123,7 @@ fn private_networks() -> impl Iterator<Item = IpNet> {
         ([169, 254, 0, 0], 16),
     ];
     let v6 = [(0xfc00, 7), (0xfe80, 10)];
-    let v4 = v4.into_iter().map(|(octets, length)| IpNet::new(Ipv4Addr::from_octets(octets).into(), length));
+    let v4 = v4.into_iter().map(|(octets, length)| IpNet::new(Ipv4Addr::from(octets).into(), length));
     let v6 = v6.into_iter().map(|(first, length)| IpNet::new(Ipv6Addr::new(first, 0, 0, 0, 0, 0, 0, 0).into(), length));
     // No length is longer than an address.
     v4.chain(v6).flatten()
