@@ -87,15 +87,15 @@ fn change(before: Situation, after: Option<Situation>) -> String {
         let share = situation.and_then(|situation| situation.cpu_used);
         share.map_or_else(|| "?".to_owned(), |share| format!("{:.0}", 100.0 * share))
     };
+    // Beside a server, which refuses for the guard once it is told to.
+    let beside =
+        before.would_refuse.map(|_| rate("would have been refused", |situation| situation.would_refuse) + ", ");
     format!(
-        "{}, {}, {}, processor {} -> {}%",
+        "{}, {}, {}, {}processor {} -> {}%",
         rate("requests", |situation| Some(situation.requests)),
         rate("failed", |situation| Some(situation.failed)),
-        if before.would_refuse.is_some() {
-            rate("would have been refused", |situation| situation.would_refuse)
-        } else {
-            rate("refused", |situation| Some(situation.refused))
-        },
+        rate("refused", |situation| Some(situation.refused)),
+        beside.unwrap_or_default(),
         share(Some(&before)),
         share(after.as_ref())
     )
@@ -126,7 +126,7 @@ mod tests {
         let after = Situation { requests: 790.0, would_refuse: Some(788.0), ..Situation::default() };
         assert_eq!(
             change(before, Some(after)),
-            "requests 812.5 -> 790.0/s, failed 0.0 -> 0.0/s, would have been refused 0.0 -> 788.0/s, processor ? -> ?%"
+            "requests 812.5 -> 790.0/s, failed 0.0 -> 0.0/s, refused 0.0 -> 0.0/s, would have been refused 0.0 -> 788.0/s, processor ? -> ?%"
         );
         let counted = Situation { would_refuse: None, ..after };
         assert!(change(before, Some(counted)).contains("would have been refused 0.0 -> ?/s"));
