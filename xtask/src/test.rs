@@ -33,7 +33,11 @@ const STEPS: &[Step] = &[
         seldom_breaks: false,
         run: || cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--quiet", "--", "--deny", "warnings"]),
     },
-    Step { name: "tests", seldom_breaks: false, run: || cargo(&["test", "--workspace", "--locked", "--quiet"]) },
+    Step {
+        name: "tests",
+        seldom_breaks: false,
+        run: || cargo(&["test", "--workspace", "--locked", "--quiet", "--no-fail-fast"]),
+    },
     Step { name: "fuzz targets", seldom_breaks: true, run: fuzz::check },
     Step { name: "documentation", seldom_breaks: true, run: documentation },
     Step { name: "generated files", seldom_breaks: false, run: generate::check },

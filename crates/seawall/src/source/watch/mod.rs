@@ -4,7 +4,7 @@
 //!
 //! - [`place`]: what can be watched: files by name or pattern, pipes, the journal, syslog sockets.
 //! - [`files`] and [`tail`]: log files, by name or [`pattern`], through every kind of rotation; a file is known again by its [`fingerprint`], and how far it
-//!   was read is kept in [`positions`]. [`stream`]: pipes, with the [`copy`] that is written on. [`journal`] (of a [`unit`] that there is), [`syslog`]. Of what comes too fast a part is judged ([`sampling`]).
+//!   was read is kept in [`positions`]. [`stream`]: pipes, with the [`copy`] that is written on. [`journal`] (of a [`mod@unit`] that there is), [`syslog`]. Of what comes too fast a part is judged ([`sampling`]).
 //! - [`sensor`]: one log, with its format, its clock and its counts (by [`voters`], where one client must not decide); [`report`] is what it tells.
 //! - [`unjudged`]: standard input while the guard cannot start.
 //! - [`watcher`]: reads a line, has it judged, and hands it to detection as the proxy does.
