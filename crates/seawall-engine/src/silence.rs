@@ -126,7 +126,9 @@ impl Field {
             Attribute::Host => Some(Self::Host),
             Attribute::ClientPrefix | Attribute::Country | Attribute::Asn => Some(Self::ClientAddress),
             Attribute::Method => Some(Self::Method),
-            Attribute::Path | Attribute::PathPrefix | Attribute::Extension => Some(Self::Path),
+            Attribute::Path | Attribute::PathTemplate | Attribute::PathPrefix | Attribute::Extension => {
+                Some(Self::Path)
+            }
             Attribute::QueryKeys => Some(Self::Query),
             Attribute::Version => Some(Self::Protocol),
             Attribute::HeaderOrder | Attribute::Ja4 => None,

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use seawall_engine::decision::{Event, RuleId};
+use serde::{Deserialize, Serialize};
 
 /// What a run came to, since the onset.
 #[derive(Clone, Debug, Default)]
@@ -42,7 +43,7 @@ pub struct Work {
 }
 
 /// What one rule came to while it was in force.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct RuleTally {
     /// Its conditions.
     pub text: String,

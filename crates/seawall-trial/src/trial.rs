@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use seawall_engine::decision::{Enforce, Event, EventKind, Verdict};
 use seawall_engine::units::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use crate::background::Background;
 use crate::control::{Control, Recorded};
@@ -38,7 +39,7 @@ const SLIGHT: f64 = 3.0;
 const FLAP: Duration = Duration::from_secs(60);
 
 /// What a run came to.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Outcome {
     /// Seconds from the onset until the right rules were in force; none when they never were.
     pub time_to_rule: Option<f64>,

@@ -3,10 +3,12 @@
 //! The floods and crowds themselves are the crate `seawall-trial`'s; here they are run over backgrounds and seeds, and what
 //! they came to becomes rows ([`row`]) of a table, each figure beside the one that must be reached.
 
+mod kept;
 mod row;
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
@@ -15,6 +17,7 @@ use seawall_trial::trial::{Grown, Outcome};
 use seawall_trial::{control, family};
 
 use crate::Failure;
+use kept::{Kept, Run};
 use row::Row;
 
 /// The crowd that is played, in the same folder.
@@ -23,6 +26,9 @@ const CORPUS_CROWD: &str = "crowd/worldcup98-requests-per-minute.csv";
 /// How many of a row's runs are repeated one at a time where the detector took too long beside others: two that share a core
 /// take up to twice as long each.
 const ALONE_RUNS: usize = 20;
+
+/// How often each of those is run, until it is quick enough: all do the same work, so what takes longer is the machine's.
+const ALONE_TIMES: usize = 3;
 
 /// The log that is replayed, in the folder that `SEAWALL_CORPUS` names.
 const CORPUS_LOG: &str = "logs/apache-combined-10k.log";
@@ -51,12 +57,22 @@ pub(crate) struct Arguments {
     /// repeated one at a time, since two may share a core
     #[arg(long, value_name = "N")]
     threads: Option<NonZeroUsize>,
+    /// Keep every run in this file as soon as it has ended, and do none again that is there: a trial of hours can be broken off and gone on
+    /// with. All runs of a file are of one engine, committed
+    #[arg(long, value_name = "FILE")]
+    results: Option<PathBuf>,
 }
 
 impl Arguments {
     fn threads(&self) -> usize {
         let available = || thread::available_parallelism().map_or(1, usize::from);
         self.threads.map_or_else(available, NonZeroUsize::get)
+    }
+
+    /// The seeds with which this is run.
+    fn seeds_of(&self, subject: &Subject) -> Vec<u64> {
+        let numbers = (0..self.seeds).filter(|number| number.is_multiple_of(subject.one_seed_in()));
+        numbers.map(|number| self.first_seed + number).collect()
     }
 }
 
@@ -107,14 +123,6 @@ impl Subject {
     }
 }
 
-/// One run.
-struct Run {
-    background: usize,
-    subject: usize,
-    seed: u64,
-    outcome: Outcome,
-}
-
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let backgrounds = backgrounds(arguments)?;
     let is_asked_for = |name: &str| arguments.only.as_deref().is_none_or(|only| name.contains(only));
@@ -131,24 +139,30 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         let asked = asked.collect::<Vec<_>>().join(", ");
         return Err(Failure::Bench(format!("nothing of the trial has this name: {asked}")));
     }
-    let mut runs = run_all(arguments, &backgrounds, &subjects)?;
-    runs.sort_by_key(|run| (run.background, run.subject, run.seed));
+    let kept = Mutex::new(match &arguments.results {
+        Some(path) => Kept::in_file(path)?,
+        None => Kept::default(),
+    });
+    run_all(arguments, &backgrounds, &subjects, &kept)?;
     let mut missed = false;
-    for (at, background) in backgrounds.iter().enumerate() {
+    for background in &backgrounds {
         println!("{} background, {} seeds from {}", background.name(), arguments.seeds, arguments.first_seed);
         println!("{}", row::HEADER);
-        for (subject_at, subject) in subjects.iter().enumerate().filter(|(_, subject)| subject.is_for(background)) {
-            let of_row = || runs.iter().filter(|run| (run.background, run.subject) == (at, subject_at));
-            let mut row = Row::new(subject, of_row().map(|run| &run.outcome));
+        for subject in subjects.iter().filter(|subject| subject.is_for(background)) {
+            let seeds = arguments.seeds_of(subject);
+            let of_row = locked(&kept).of_row(background.name(), subject.name(), &seeds);
+            let mut row = Row::new(subject, of_row.iter().map(|(_, outcome)| outcome));
             if row.is_slow() && arguments.threads() > 1 {
-                let again: Vec<Outcome> =
-                    of_row().take(ALONE_RUNS).map(|run| subject.run(&Grown::new(background, run.seed))).collect();
+                let slow = seeds.iter().take(ALONE_RUNS);
+                let again = slow.map(|seed| alone(background, subject, *seed, &kept)).collect::<Result<Vec<_>, _>>()?;
                 row.time_again(&again);
             }
             println!("{row}");
             missed |= row.is_missed();
-            for run in of_row().filter(|run| arguments.explain && row::is_missed(subject, &run.outcome)) {
-                println!("    seed {}: {}", run.seed, row::explained(&run.outcome));
+            for (seed, outcome) in
+                of_row.iter().filter(|(_, outcome)| arguments.explain && row::is_missed(subject, outcome))
+            {
+                println!("    seed {seed}: {}", row::explained(outcome));
             }
         }
         println!();
@@ -183,33 +197,68 @@ fn recorded() -> Result<Vec<control::Recorded>, Failure> {
 }
 
 /// Every seed on every background, on all cores.
-fn run_all(arguments: &Arguments, backgrounds: &[Background], subjects: &[Subject]) -> Result<Vec<Run>, Failure> {
+fn run_all(
+    arguments: &Arguments,
+    backgrounds: &[Background],
+    subjects: &[Subject],
+    kept: &Mutex<Kept>,
+) -> Result<(), Failure> {
     let next = AtomicU64::new(0);
-    let work = || {
-        let mut runs = Vec::new();
+    let work = || -> Result<(), Failure> {
         loop {
             let number = next.fetch_add(1, Ordering::Relaxed);
             if number >= arguments.seeds {
-                return runs;
+                return Ok(());
             }
             eprint!("\rseed {} of {} ", number + 1, arguments.seeds);
             let seed = arguments.first_seed + number;
-            for (at, background) in backgrounds.iter().enumerate() {
+            for background in backgrounds {
+                let is_missing = |subject: &&Subject| {
+                    let is_due = subject.is_for(background) && number.is_multiple_of(subject.one_seed_in());
+                    is_due && locked(kept).outcome(background.name(), subject.name(), seed).is_none()
+                };
+                let missing: Vec<&Subject> = subjects.iter().filter(is_missing).collect();
+                if missing.is_empty() {
+                    continue;
+                }
                 let grown = Grown::new(background, seed);
-                let is_due =
-                    |subject: &Subject| subject.is_for(background) && number.is_multiple_of(subject.one_seed_in());
-                for (subject_at, subject) in subjects.iter().enumerate().filter(|(_, subject)| is_due(subject)) {
-                    runs.push(Run { background: at, subject: subject_at, seed, outcome: subject.run(&grown) });
+                for subject in missing {
+                    let run = Run::new(background.name(), subject.name(), seed, false, subject.run(&grown));
+                    locked(kept).keep(run)?;
                 }
             }
         }
     };
-    let runs = thread::scope(|scope| {
+    let ended = thread::scope(|scope| {
         let working: Vec<_> = (0..arguments.threads()).map(|_| scope.spawn(work)).collect();
         working.into_iter().map(|thread| thread.join()).collect::<Result<Vec<_>, _>>()
     });
     eprintln!();
     // A run that panicked is no run that came to nothing.
-    let runs = runs.map_err(|_| Failure::Bench("the engine panicked in a run; what it said is above".to_owned()))?;
-    Ok(runs.into_iter().flatten().collect())
+    let ended = ended.map_err(|_| Failure::Bench("the engine panicked in a run; what it said is above".to_owned()))?;
+    ended.into_iter().collect()
+}
+
+/// A run by itself: of at most three the one in which the detector took least.
+fn alone(background: &Background, subject: &Subject, seed: u64, kept: &Mutex<Kept>) -> Result<Outcome, Failure> {
+    if let Some(outcome) = locked(kept).alone(background.name(), subject.name(), seed) {
+        return Ok(outcome);
+    }
+    let grown = Grown::new(background, seed);
+    let mut least = subject.run(&grown);
+    for _ in 1..ALONE_TIMES {
+        if !row::is_slow(&least) {
+            break;
+        }
+        let again = subject.run(&grown);
+        least.busiest_second = least.busiest_second.min(again.busiest_second);
+        least.busiest_quiet_second = least.busiest_quiet_second.min(again.busiest_quiet_second);
+    }
+    locked(kept).keep(Run::new(background.name(), subject.name(), seed, true, least.clone()))?;
+    Ok(least)
+}
+
+/// A thread that panicked has kept whole runs only.
+fn locked(kept: &Mutex<Kept>) -> std::sync::MutexGuard<'_, Kept> {
+    kept.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }

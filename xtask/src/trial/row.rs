@@ -30,6 +30,13 @@ const INCIDENTS_MAX: f64 = 1.0;
 pub(super) const HEADER: &str = "family or control       runs    right   time p50       p95  recall p5   wanted refused   rules  flaps  \
                                  incidents   bound holds  detector ms/s  outside  MiB";
 
+/// Whether the detector took too long in this run.
+pub(super) fn is_slow(outcome: &Outcome) -> bool {
+    let milliseconds = |time: std::time::Duration| time.as_secs_f64() * 1e3;
+    milliseconds(outcome.busiest_second) > DETECTOR_MAX
+        || milliseconds(outcome.busiest_quiet_second) > DETECTOR_QUIET_MAX
+}
+
 /// What some runs came to.
 pub(super) struct Row {
     name: String,

@@ -46,14 +46,23 @@ impl<'a> RowIndex<'a> {
         Self { rows, having }
     }
 
-    /// The rows that have all of these values, which are among those that the index was made for.
-    pub(super) fn matching(&self, items: &[Item]) -> impl Iterator<Item = &Sampled<'a>> {
+    /// The places of the rows that have all of these values, which are among those that the index was made for.
+    fn places(&self, items: &[Item]) -> Bits {
         let sets: Vec<&Bits> = items.iter().filter_map(|item| self.having.get(item)).collect();
         let is_known = sets.len() == items.len();
         let bits =
             sets.split_first().map(|(first, others)| others.iter().fold((*first).clone(), |all, next| all.and(next)));
-        let bits = bits.filter(|_| is_known).unwrap_or_default();
-        bits.into_places().filter_map(|at| self.rows.get(at))
+        bits.filter(|_| is_known).unwrap_or_default()
+    }
+
+    /// The rows that have all of these values.
+    pub(super) fn matching(&self, items: &[Item]) -> impl Iterator<Item = &Sampled<'a>> {
+        self.places(items).into_places().filter_map(|at| self.rows.get(at))
+    }
+
+    /// How many of the rows at these places have all of these values.
+    pub(super) fn count_among(&self, items: &[Item], places: &Bits) -> usize {
+        self.places(items).count_and(places) as usize
     }
 
     /// All rows.
@@ -87,6 +96,9 @@ mod tests {
         let index = RowIndex::new(sampled(), 1000, conjunctions.into_iter());
         assert_eq!(index.matching(&both).count(), sampled().iter().filter(|row| row.row.marks.has_all(&both)).count());
         assert_eq!(index.matching(&both).count(), 20);
+        let mut first = Bits::new(300);
+        first.set_range(0..150);
+        assert_eq!(index.count_among(&both, &first), 10);
         assert_eq!(index.matching(&other).count(), 0);
         assert_eq!(index.matching(&[item(Attribute::Method, 5)]).count(), 0, "not indexed");
         let sparse = RowIndex::new(sampled(), 100, conjunctions.into_iter());

@@ -14,6 +14,7 @@ use crate::observation::attribute::Attribute;
 use super::RARE_SHARE;
 use super::assets::Assets;
 use super::before::Before;
+use super::bits::Bits;
 use super::cover::{cover, joint_coverage};
 use super::crowd::{Crowd, Marked, Ordinary, crowd};
 use super::index::RowIndex;
@@ -411,6 +412,13 @@ impl<'a> Inquiry<'a> {
         let around = RowIndex::new(mineable.collect(), INDEXED_ROWS_MAX, conjunctions);
         let stability = Stability::new(around.rows(), &self.material.windows, cost, self.rate(cost) * view.growth);
         let onset = self.material.onset.min(self.material.from);
+        let mut parts_of_pages = Bits::new(around.rows().len());
+        let since_onset = around.rows().partition_point(|sampled| sampled.at >= onset);
+        for (at, sampled) in around.rows().iter().take(since_onset).enumerate() {
+            if view.assets.is_asset(&sampled.row.marks) {
+                parts_of_pages.set(at);
+            }
+        }
         candidates.retain_mut(|candidate| {
             let items = &candidate.items;
             // Both are the beginning of what matches, the newest first.
@@ -425,7 +433,7 @@ impl<'a> Inquiry<'a> {
                 return false;
             }
             let names_clients = items.iter().any(|item| item.attribute == Attribute::ClientPrefix);
-            let parts = since_onset.iter().filter(|sampled| view.assets.is_asset(&sampled.row.marks)).count();
+            let parts = around.count_among(items, &parts_of_pages);
             let names_few = names_clients && view.people.users(items) <= USERS_MAX;
             if 2 * parts >= since_onset.len() && !names_few && self.may_be_of_pages(items) {
                 return false;

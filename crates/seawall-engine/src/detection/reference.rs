@@ -3,7 +3,10 @@
 //! is part of an agent, its words, is looked for once for each agent. It is made once for an
 //! incident and an hour, since nothing is learned meanwhile, and serves every look into it and every cost.
 
+use std::cell::RefCell;
 use std::ops::Range;
+
+use rustc_hash::FxHashMap;
 
 use crate::decision::CostKind;
 use crate::observation::attribute::{Attribute, USER_AGENT_WORDS_MAX};
@@ -20,6 +23,9 @@ use super::waiting::{QUICK_SHARE, Usual};
 
 /// Normal rows that are asked at most.
 pub(crate) const ROWS_MAX: usize = 8192;
+
+/// Values whose number of rows is remembered at most.
+const COUNTED_MAX: usize = 1024;
 
 /// How many times a returning client's vote counts.
 pub(crate) const RETURNING_WEIGHT: f64 = 4.0;
@@ -63,6 +69,8 @@ pub(crate) struct Reference {
     answers: Usual,
     ordinary: Ordinary,
     files: Files,
+    /// In how many rows values were found: each look asks for the same ones again, and each of its candidates.
+    counted: RefCell<FxHashMap<Item, u32>>,
 }
 
 impl Reference {
@@ -109,7 +117,22 @@ impl Reference {
             ordinary: ordinary(rows, marked),
             files: Files::new(marked, rows),
             requests,
+            counted: RefCell::default(),
         }
+    }
+
+    /// How many rows have this value.
+    fn count(&self, item: Item) -> u32 {
+        let mut counted = self.counted.borrow_mut();
+        if let Some(count) = counted.get(&item) {
+            return *count;
+        }
+        if counted.len() >= COUNTED_MAX {
+            counted.clear();
+        }
+        let count = self.having(item).count();
+        counted.insert(item, count);
+        count
     }
 
     /// The rows that have this value.
@@ -134,12 +157,15 @@ impl Reference {
 
     /// Whether any row has all of these values.
     pub(crate) fn has_all(&self, items: &[Item]) -> bool {
-        self.having_all(items).count() > 0
+        match items {
+            [item] => self.count(*item) > 0,
+            _ => self.having_all(items).count() > 0,
+        }
     }
 
     /// The share of the rows that have this value.
     pub(crate) fn share(&self, item: Item) -> f64 {
-        f64::from(self.having(item).count()) / self.rows.max(1) as f64
+        f64::from(self.count(item)) / self.rows.max(1) as f64
     }
 
     /// The share of the requests that have all of these values.
@@ -279,7 +305,7 @@ fn columns(rows: &[&NormalRow]) -> Vec<Column> {
 
 fn ordinary(normal: &[&NormalRow], marked: &Marked) -> Ordinary {
     let (mut all, mut assets) = (0.0, 0.0);
-    let mut networks = rustc_hash::FxHashMap::default();
+    let mut networks = FxHashMap::default();
     for row in normal {
         all += row.cost(0);
         if marked.is_static(row.marks.one(Attribute::Extension)) {

@@ -27,7 +27,7 @@ use super::values::{Keys, Marks, UNUSED, ValueHash};
 const MAGIC: &[u8; 8] = b"SEAWALLB";
 
 /// The version of the layout.
-const VERSION: u32 = 5;
+const VERSION: u32 = 6;
 
 const HEAD_BYTES: usize = MAGIC.len() + 4 + 8;
 
@@ -36,7 +36,7 @@ const BYTES_MAX: usize = 16 << 20;
 
 /// Attributes that are a part of an agent, and of a path.
 const AGENT: [Attribute; 2] = [Attribute::UserAgent, Attribute::UserAgentWord];
-const PATH: [Attribute; 3] = [Attribute::Path, Attribute::PathPrefix, Attribute::Extension];
+const PATH: [Attribute; 4] = [Attribute::Path, Attribute::PathTemplate, Attribute::PathPrefix, Attribute::Extension];
 
 /// The others that are saved: all but the networks of addresses.
 const OTHERS: [Attribute; 9] = [

@@ -1,6 +1,6 @@
 //! The values of a request as fixed-size keyed hashes, and the texts behind the hashes that are in use.
 //!
-//! A row of the sample holds 38 numbers instead of strings, so its size does not depend on what a client sends. The
+//! A row of the sample holds 39 numbers instead of strings, so its size does not depend on what a client sends. The
 //! texts live beside, in tables of fixed size in which the value that was used longest ago makes room: a flood of
 //! random values pushes out only other rare values, never one that is seen every few seconds, and only such a one can
 //! become part of a rule. The hashes are keyed, so nobody outside can aim for a collision.
@@ -45,7 +45,7 @@ impl Default for Marks {
 
 impl Marks {
     /// How many places there are.
-    pub(crate) const COUNT: usize = 18 + USER_AGENT_WORDS_MAX;
+    pub(crate) const COUNT: usize = 19 + USER_AGENT_WORDS_MAX;
 
     /// The attribute of each place.
     const ATTRIBUTES: [Attribute; Self::COUNT] = {
@@ -77,11 +77,12 @@ impl Marks {
             Attribute::Version => 7..8,
             Attribute::PathPrefix => 8..11,
             Attribute::ClientPrefix => 11..14,
-            Attribute::HeaderOrder => 14..15,
-            Attribute::Ja4 => 15..16,
-            Attribute::Country => 16..17,
-            Attribute::Asn => 17..18,
-            Attribute::UserAgentWord => 18..Self::COUNT,
+            Attribute::PathTemplate => 14..15,
+            Attribute::HeaderOrder => 15..16,
+            Attribute::Ja4 => 16..17,
+            Attribute::Country => 17..18,
+            Attribute::Asn => 18..19,
+            Attribute::UserAgentWord => 19..Self::COUNT,
         }
     }
 

@@ -45,6 +45,7 @@ const BY_COST: [Attribute; Attribute::COUNT] = [
     Attribute::UserAgent,
     Attribute::ClientPrefix,
     Attribute::PathPrefix,
+    Attribute::PathTemplate,
     Attribute::QueryKeys,
     Attribute::UserAgentWord,
 ];

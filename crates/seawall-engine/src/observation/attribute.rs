@@ -8,6 +8,8 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+pub use super::path_template::path_template;
+
 use super::Request;
 use crate::address::ClientAddress;
 
@@ -37,6 +39,8 @@ pub enum Attribute {
     Host,
     /// The exact path, without query.
     Path,
+    /// The path with what machines write in it collapsed, as [`path_template`] does; only of paths that hold such.
+    PathTemplate,
     /// A directory that the path lies under: `/wiki/` for `/wiki/Front/edit` (set).
     PathPrefix,
     /// The extension of the last path segment, lower case, without the dot; of a program that answers for what is below it, as
@@ -67,7 +71,7 @@ pub enum Attribute {
 impl Attribute {
     /// Every attribute, in the order in which ties between rules are broken: the sender's mark before its target, the
     /// target before its network.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::UserAgent,
         Self::HeaderOrder,
         Self::Ja4,
@@ -75,6 +79,7 @@ impl Attribute {
         Self::RefererOrigin,
         Self::QueryKeys,
         Self::Path,
+        Self::PathTemplate,
         Self::PathPrefix,
         Self::Extension,
         Self::Host,
@@ -94,6 +99,7 @@ impl Attribute {
             Self::Method => "method",
             Self::Host => "host",
             Self::Path => "path",
+            Self::PathTemplate => "path-template",
             Self::PathPrefix => "path-prefix",
             Self::Extension => "extension",
             Self::QueryKeys => "query-keys",
@@ -140,7 +146,7 @@ impl Attribute {
     pub const fn is_ancestor_of(self, other: Self) -> bool {
         matches!(
             (self, other),
-            (Self::PathPrefix | Self::Extension, Self::Path)
+            (Self::PathTemplate | Self::PathPrefix | Self::Extension, Self::Path)
                 | (Self::UserAgentWord, Self::UserAgent)
                 | (Self::Asn | Self::Country, Self::ClientPrefix)
         )
@@ -148,7 +154,7 @@ impl Attribute {
 }
 
 /// Calls `visit` with each value that the request has of `attribute`: once with `None` where a single-valued attribute
-/// is absent, never for an empty set or for what the source does not know. Allocates nothing.
+/// is absent, never for an empty set, for what the source does not know, or for a path that has no template. Allocates nothing.
 #[inline]
 pub fn each_value(
     attribute: Attribute,
@@ -160,6 +166,10 @@ pub fn each_value(
         Attribute::Method => visit(Some(&request.method[..request.method.len().min(METHOD_BYTES_MAX)])),
         Attribute::Host => visit((!request.host.is_empty()).then_some(cut(request.host))),
         Attribute::Path => visit(Some(cut(request.path))),
+        Attribute::PathTemplate => {
+            let mut buffer = [0; VALUE_BYTES_MAX];
+            path_template(request.path, &mut buffer).into_iter().for_each(|template| visit(Some(template)));
+        }
         Attribute::PathPrefix => path_prefixes(request.path).for_each(|prefix| visit(Some(prefix))),
         Attribute::Extension => {
             let mut buffer = [0; EXTENSION_BYTES_MAX];
@@ -429,6 +439,7 @@ mod tests {
         check(Attribute::Method, &request, &["GET"]);
         check(Attribute::Host, &request, &["example.org"]);
         check(Attribute::Path, &request, &["/wiki/2019/Front.HTML"]);
+        check(Attribute::PathTemplate, &request, &["/wiki/{digits}/Front.HTML"]);
         check(Attribute::PathPrefix, &request, &["/wiki/", "/wiki/2019/"]);
         check(Attribute::Extension, &request, &["html"]);
         check(Attribute::QueryKeys, &request, &["action&id&flag"]);
@@ -456,6 +467,7 @@ mod tests {
             check(attribute, &request, &["absent"]);
         }
         let sets_and_unknown = [
+            Attribute::PathTemplate,
             Attribute::PathPrefix,
             Attribute::UserAgentWord,
             Attribute::HeaderOrder,

@@ -4,6 +4,7 @@
 pub mod attribute;
 mod header_order;
 pub mod log;
+pub(crate) mod path_template;
 mod progress;
 mod request;
 pub(crate) mod static_file;

@@ -69,7 +69,7 @@ const USUAL: Family = Family {
 };
 
 /// Every kind.
-pub const ALL: [Family; 28] = [
+pub const ALL: [Family; 29] = [
     Family {
         name: "single address",
         what: "40/s from one address with the commonest agent, over all pages",
@@ -117,6 +117,12 @@ pub const ALL: [Family; 28] = [
         name: "random path and query",
         what: "40/s for pages that do not exist, with an old browser's agent",
         traffic: || Box::new(Flood::steady(40.0, targets::random_path)),
+        ..USUAL
+    },
+    Family {
+        name: "made-up paths",
+        what: "40/s with ordinary agents, each from an address of its own for a name next to the root that a machine has made up",
+        traffic: || Box::new(Flood::steady(40.0, targets::made_up_paths)),
         ..USUAL
     },
     Family {

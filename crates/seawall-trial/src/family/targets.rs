@@ -26,6 +26,13 @@ pub(super) fn random_path(scene: &mut Scene<'_>, _: usize) -> Sent {
     sent
 }
 
+/// Names made up by a machine, next to the root, each of its own address and with an ordinary agent.
+pub(super) fn made_up_paths(scene: &mut Scene<'_>, number: usize) -> Sent {
+    let agent = scene.dice.pick(&browsers()).clone();
+    let name = scene.dice.below(1 << 32);
+    Sent { status: 404, ..Sent::get(address(BOTS.0, number), format!("/{name:08x}"), agent) }
+}
+
 /// Below a page that lies in a directory of pages, where the site answers whatever is asked with a page.
 pub(super) fn faked_parts(scene: &mut Scene<'_>, number: usize) -> Sent {
     /// What one address asks for: a page, and what passes for its parts.

@@ -220,6 +220,7 @@ impl Asking<'_> {
             Attribute::Country | Attribute::Asn => {
                 return Err(format!("`{name}` comes from a table of networks that only Seawall has"));
             }
+            Attribute::PathTemplate => return Err(format!("`{name}` is what Seawall makes of a path")),
             Attribute::HeaderOrder | Attribute::Ja4 => return Err(format!("`{name}` is not seen there")),
         };
         if let Some(why) = (self.dialect.unseen)(field) {

@@ -500,6 +500,7 @@ fn what_cannot_be_said_is_known() {
         ("path", "path = \"/a\""),
         ("path-part", "path contains b"),
         ("path-prefix", "path-prefix = \"/a/\""),
+        ("path-template", "path-template = \"/{hex}\""),
         ("extension", "extension = php"),
         ("query-keys", "query-keys = \"a&b\""),
         ("no-query", "query-keys = none"),

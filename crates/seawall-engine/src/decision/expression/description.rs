@@ -24,7 +24,7 @@ pub struct Description {
 }
 
 /// Name, meaning and example of everything that can be asked for. An attribute that is missing here fails a test.
-const TEXTS: [(&str, &str, &str); 19] = [
+const TEXTS: [(&str, &str, &str); 20] = [
     ("user-agent", "the `User-Agent` header", r#"user-agent contains "QQGameHall""#),
     (
         "user-agent-word",
@@ -48,6 +48,11 @@ const TEXTS: [(&str, &str, &str); 19] = [
         r#"query-keys = "action&id""#,
     ),
     ("path", "the path without the query, as sent", r#"path = "/announce""#),
+    (
+        "path-template",
+        "the path with what machines write in it as `{digits}`, `{hex}`, `{uuid}` or `{token}`; none where it holds no such",
+        r#"path-template = "/{hex}""#,
+    ),
     ("path-prefix", "a directory above the path, up to three levels deep", r#"path-prefix = "/wiki/""#),
     (
         "extension",

@@ -130,6 +130,7 @@ fn what_is_not_there_meets_only_what_asks_for_its_absence() {
         ("user-agent != a", true),
         ("user-agent-word = none", true),
         ("path-prefix = none", true),
+        ("path-template = none", true),
         ("host = none", true),
         ("host in sites", false),
         ("host not in sites", true),

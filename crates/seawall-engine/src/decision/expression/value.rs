@@ -9,8 +9,9 @@ use crate::address::canonical_network;
 use crate::network::CountryCode;
 use crate::observation::Version;
 use crate::observation::attribute::{
-    Attribute, METHOD_BYTES_MAX, VALUE_BYTES_MAX, path_prefixes, referer_origin, user_agent_words,
+    Attribute, METHOD_BYTES_MAX, VALUE_BYTES_MAX, path_prefixes, path_template, referer_origin, user_agent_words,
 };
+use crate::observation::path_template::PLACEHOLDERS;
 
 /// What the values of an attribute look like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +21,7 @@ pub(super) enum Kind {
     Method,
     Host,
     Path,
+    PathTemplate,
     PathPrefix,
     Extension,
     QueryKeys,
@@ -41,6 +43,7 @@ impl Kind {
             Attribute::Method => Self::Method,
             Attribute::Host => Self::Host,
             Attribute::Path => Self::Path,
+            Attribute::PathTemplate => Self::PathTemplate,
             Attribute::PathPrefix => Self::PathPrefix,
             Attribute::Extension => Self::Extension,
             Attribute::QueryKeys => Self::QueryKeys,
@@ -93,6 +96,7 @@ pub(super) fn check(kind: Kind, value: &[u8], extent: Extent, is_bare: bool) -> 
         Kind::Method => check_method(value, is_bare),
         Kind::Host => check_host(value),
         Kind::Path => check_path(value, is_bare),
+        Kind::PathTemplate => check_path_template(value),
         Kind::PathPrefix => check_path_prefix(value),
         Kind::Extension => check_extension(value),
         Kind::QueryKeys if value.contains(&b'=') => {
@@ -200,6 +204,16 @@ fn check_path(value: &[u8], is_bare: bool) -> Result<Box<[u8]>, String> {
     Ok(value.into())
 }
 
+fn check_path_template(value: &[u8]) -> Result<Box<[u8]>, String> {
+    if let Some(template) = path_template(value, &mut [0; VALUE_BYTES_MAX]) {
+        return Err(format!("is no template; what it is a path of is `{}`", template.escape_ascii()));
+    }
+    if PLACEHOLDERS.iter().any(|placeholder| memchr::memmem::find(value, placeholder.as_bytes()).is_some()) {
+        return Ok(value.into());
+    }
+    Err(format!("holds none of {}, as every template does; ask `path` for a path", PLACEHOLDERS.join(", ")))
+}
+
 fn check_path_prefix(value: &[u8]) -> Result<Box<[u8]>, String> {
     if path_prefixes(value).last() == Some(value) {
         return Ok(value.into());
@@ -248,6 +262,7 @@ mod tests {
         becomes(Kind::Extension, "PHP", "php");
         becomes(Kind::Version, "HTTP/2", "HTTP/2.0");
         becomes(Kind::PathPrefix, "/a/b/c/", "/a/b/c/");
+        becomes(Kind::PathTemplate, "/{hex}/page-{digits}.mp3", "/{hex}/page-{digits}.mp3");
         becomes(Kind::RefererOrigin, "https://a.example", "https://a.example");
         becomes(Kind::QueryKeys, "action&id", "action&id");
         becomes(Kind::Path, "*", "*");
@@ -273,6 +288,9 @@ mod tests {
         fails(Kind::Path, "announce", "begin with `/`");
         fails(Kind::Path, "/wiki?action=edit", "`/wiki`");
         fails(Kind::PathPrefix, "/wiki", "end with `/`");
+        fails(Kind::PathTemplate, "/a8f3e2c1", "what it is a path of is `/{hex}`");
+        fails(Kind::PathTemplate, "/{digits}/17", "what it is a path of is `/{digits}/{digits}`");
+        fails(Kind::PathTemplate, "/wiki/", "ask `path`");
         fails(Kind::PathPrefix, "/a/b/c/d/", "three levels");
         fails(Kind::PathPrefix, "/", "three levels");
         fails(Kind::Extension, ".php", "`php`");

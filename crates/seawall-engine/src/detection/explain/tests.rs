@@ -156,7 +156,8 @@ fn a_few_addresses_that_take_turns_cover_all_and_do_not_stay() {
     let mut log = Log::ordinary();
     log.entries.iter_mut().for_each(|entry| entry.agent = None);
     for number in 0..20_000_u64 {
-        let path = format!("/x{}", log.below(1 << 20));
+        // Letters, of which nothing tells what was made up.
+        let path: String = std::iter::once('/').chain((0..8).map(|_| char::from(b'a' + log.below(26) as u8))).collect();
         log.add(50_000 + number / 10, 0xAC10_0500 + (number / 7_000) as u32, &path, None, 200);
     }
     let rule = log.rule();

@@ -169,7 +169,12 @@ fn is_target(rule: &Rule) -> bool {
     let is_about_target = |attribute: Attribute| {
         matches!(
             attribute,
-            Attribute::Method | Attribute::Host | Attribute::Path | Attribute::PathPrefix | Attribute::Extension
+            Attribute::Method
+                | Attribute::Host
+                | Attribute::Path
+                | Attribute::PathTemplate
+                | Attribute::PathPrefix
+                | Attribute::Extension
         )
     };
     rule.conditions.iter().all(|condition| is_about_target(condition.attribute))

@@ -88,7 +88,7 @@ fn is_recorded(attribute: Attribute, log_request: &LogRequest<'_>) -> bool {
         // The formats that have one of these headers have both.
         Attribute::UserAgent | Attribute::UserAgentWord | Attribute::RefererOrigin => fields.user_agent,
         // The request line says these, or that they are not there.
-        Attribute::PathPrefix | Attribute::Extension | Attribute::QueryKeys => true,
+        Attribute::PathTemplate | Attribute::PathPrefix | Attribute::Extension | Attribute::QueryKeys => true,
         // They are looked up; a client of whom nothing is known has none.
         Attribute::Country | Attribute::Asn => observation.client.is_some(),
         // Of anything else a value is a record, and having none is not.
