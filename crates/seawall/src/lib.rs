@@ -12,6 +12,8 @@ pub mod drill;
 pub mod enforcement;
 pub mod export;
 pub mod fail2ban;
+#[cfg(test)]
+mod fixtures;
 pub mod host;
 pub mod networks;
 pub mod origin;

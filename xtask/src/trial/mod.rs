@@ -47,6 +47,9 @@ pub(crate) struct Arguments {
     /// Only those whose name contains this
     #[arg(long, value_name = "NAME")]
     only: Option<String>,
+    /// None whose name contains this
+    #[arg(long, value_name = "NAME")]
+    except: Option<String>,
     /// Only on this background: synthetic or replayed
     #[arg(long, value_name = "NAME")]
     background: Option<String>,
@@ -125,7 +128,10 @@ impl Subject {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let backgrounds = backgrounds(arguments)?;
-    let is_asked_for = |name: &str| arguments.only.as_deref().is_none_or(|only| name.contains(only));
+    let is_asked_for = |name: &str| {
+        arguments.only.as_deref().is_none_or(|only| name.contains(only))
+            && arguments.except.as_deref().is_none_or(|except| !name.contains(except))
+    };
     let families = family::ALL.into_iter().map(Subject::Family);
     let subjects: Vec<Subject> = [Subject::Week]
         .into_iter()
@@ -135,7 +141,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         .filter(|subject| is_asked_for(subject.name()))
         .collect();
     if subjects.is_empty() || backgrounds.is_empty() {
-        let asked = [&arguments.only, &arguments.background].into_iter().flatten().map(String::as_str);
+        let asked =
+            [&arguments.only, &arguments.except, &arguments.background].into_iter().flatten().map(String::as_str);
         let asked = asked.collect::<Vec<_>>().join(", ");
         return Err(Failure::Bench(format!("nothing of the trial has this name: {asked}")));
     }

@@ -179,13 +179,14 @@ fn of_guard(arguments: &Arguments) -> Result<Material, Failure> {
     let (unconfirmed, rules): (Vec<&RuleStatus>, Vec<&RuleStatus>) =
         rules.iter().filter(is_written).partition(|rule| rule.confirm_until.is_some());
     let rules = rules.into_iter().map(candidate).collect::<Result<_, _>>()?;
-    let left_out = bans.iter().filter(|ban| ban.confirm_until.is_some()).count();
+    let left_out = bans.iter().filter(|ban| ban.confirm_until.is_some()).count() as u64;
+    let bans_left_out = (left_out > 0).then(|| counted(left_out, "ban"));
     let bans = bans.iter().filter_map(|view| Some(ban(view, confirmed_end(view)?))).collect::<Result<_, _>>()?;
     let mut waiting: Vec<String> = unconfirmed.iter().map(|rule| format!("{}: {}", rule.id, rule.text)).collect();
-    waiting.extend((left_out > 0).then(|| counted(left_out as u64, "ban")));
+    waiting.extend(bans_left_out.clone());
     if !waiting.is_empty() {
         let names = unconfirmed.iter().map(|rule| rule.id.to_string());
-        let names = names.chain((left_out > 0).then(|| counted(left_out as u64, "ban"))).collect::<Vec<_>>().join(", ");
+        let names = names.chain(bans_left_out).collect::<Vec<_>>().join(", ");
         eprintln!("seawall: left out until `seawall confirm`, and listed in the file: {names}");
     }
     Ok(Material { rules, bans, waiting, never_ban, ..Material::default() })

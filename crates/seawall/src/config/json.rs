@@ -1,8 +1,11 @@
 //! A configuration as JSON, for `seawall check --json`, and what differs between two, for the journal. What may be secret is in neither.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
+use ipnet::IpNet;
 use seawall_engine::gate::Limit;
+use seawall_engine::units::counted;
 use serde_json::{Value, json};
 
 use super::{ClientAddressSource, Config, ConfiguredRule, EdgeUse, HostPattern, KernelUse, Notify, Origin};
@@ -121,7 +124,8 @@ impl Config {
         })
     }
 
-    /// What is different in this one from one of before, each setting with both values, for people.
+    /// What is different in this one from one of before, each setting with both values, for people. Of lists of networks only how many
+    /// have come and gone: the journal, where this is kept, holds no addresses.
     pub(crate) fn changes_since(&self, before: &Self) -> String {
         let (old, new) = (before.to_json(), self.to_json());
         let (old, new) = (flat(&old), flat(&new));
@@ -129,7 +133,10 @@ impl Config {
         let mut changes: Vec<String> = names
             .filter_map(|name| match (old.get(name), new.get(name)) {
                 (Some(old), Some(new)) if old == new => None,
-                (Some(old), Some(new)) => Some(format!("{name}: {} -> {}", shown(old), shown(new))),
+                (Some(old), Some(new)) => Some(match networks_changed(old, new) {
+                    Some(changed) => format!("{name}: {changed}"),
+                    None => format!("{name}: {} -> {}", shown(old), shown(new)),
+                }),
                 // A list of which each item is told by itself.
                 (Some(list), None) | (None, Some(list)) if list.as_array().is_some_and(Vec::is_empty) => None,
                 (Some(old), None) => Some(format!("{name} gone, was {}", shown(old))),
@@ -174,7 +181,26 @@ fn flatten<'a>(name: &str, value: &'a Value, all: &mut BTreeMap<String, &'a Valu
     }
 }
 
+/// The networks of a list, if it is one of nothing else.
+fn networks(value: &Value) -> Option<BTreeSet<IpNet>> {
+    let network = |item: &Value| {
+        let text = item.as_str()?;
+        text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
+    };
+    value.as_array()?.iter().map(network).collect()
+}
+
+/// How many networks a list has more and less, where both are lists of such.
+fn networks_changed(old: &Value, new: &Value) -> Option<String> {
+    let (old, new) = (networks(old)?, networks(new)?);
+    let come = counted(new.difference(&old).count() as u64, "network");
+    Some(format!("{come} new, {} gone", old.difference(&new).count()))
+}
+
 fn shown(value: &Value) -> String {
+    if let Some(networks) = networks(value).filter(|networks| !networks.is_empty()) {
+        return counted(networks.len() as u64, "network");
+    }
     let text = value.to_string();
     match text.char_indices().nth(VALUE_CHARACTERS_MAX) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),

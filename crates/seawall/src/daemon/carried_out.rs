@@ -77,9 +77,10 @@ impl Lately {
 
 #[cfg(test)]
 mod tests {
-    use seawall_engine::decision::{Action, CostKind, Evidence, IncidentStatus, Stage, Verdict};
+    use seawall_engine::decision::{CostKind, IncidentStatus, Verdict};
 
     use super::*;
+    use crate::fixtures::rule_status;
 
     fn status(id: u32, matched: u64, refused_by_server: u64) -> Status {
         let incident = IncidentStatus {
@@ -94,27 +95,7 @@ mod tests {
             explanation: String::new(),
             rules: Vec::new(),
         };
-        let rule = RuleStatus {
-            id: RuleId(id),
-            incident: id,
-            text: "user-agent = \"x\"".to_owned(),
-            action: Action::Refuse { status: 403 },
-            stage: Stage::Enforced,
-            reason: String::new(),
-            found: Timestamp::EPOCH,
-            enforced: None,
-            expires: None,
-            taken_back: None,
-            confirm_until: None,
-            evidence: Evidence::default(),
-            matched,
-            refused: 0,
-            canaries: 0,
-            spared: 0,
-            closed: 0,
-            refused_by_server,
-            collateral_actual: None,
-        };
+        let rule = RuleStatus { incident: id, matched, refused_by_server, ..rule_status(id) };
         Status { incidents: vec![incident], rules: vec![rule], ..Status::default() }
     }
 

@@ -31,7 +31,7 @@ pub(super) fn spawn_vital<T: Send + 'static>(
     stop: &Arc<Notify>,
     run: impl FnOnce() -> T + Send + 'static,
 ) -> Result<JoinHandle<T>, StartError> {
-    let end = End { name, stop: Arc::clone(stop) };
+    let end = End::of(name, stop);
     spawn(name, move || {
         let _end = end;
         run()
@@ -62,9 +62,16 @@ impl Restored {
 }
 
 /// Ends the guard when it is dropped.
-struct End {
+pub(super) struct End {
     name: &'static str,
     stop: Arc<Notify>,
+}
+
+impl End {
+    /// For the thread of this name to hold.
+    pub(super) fn of(name: &'static str, stop: &Arc<Notify>) -> Self {
+        Self { name, stop: Arc::clone(stop) }
+    }
 }
 
 impl Drop for End {

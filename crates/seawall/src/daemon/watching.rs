@@ -9,6 +9,7 @@ use seawall_engine::silence::Reading;
 
 use super::intake::Intake;
 use super::silences::Heard;
+use super::threads::End;
 use super::{Prepared, Sensor, StartError, Started};
 use crate::enforcement::telling::Told;
 use crate::enforcement::{self, HandDown};
@@ -48,11 +49,11 @@ impl Watching {
         let Opened { sources, start, intake, queue, handed_down, told } =
             Self::open(prepared.shared, watch, &prepared.config.state_directory, prepared.seed)?;
         named(sources.names());
-        let stop = Arc::clone(prepared.stop);
+        // Where everything has ended there is nothing to guard, however it ended.
+        let end = End::of("watcher", prepared.stop);
         let watch = move || {
+            let _end = end;
             sources.run(start);
-            // Where everything has ended there is nothing to guard.
-            stop.notify_one();
         };
         Ok(Started {
             intake: Intake::Logs(intake),

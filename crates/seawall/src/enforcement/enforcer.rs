@@ -130,6 +130,8 @@ pub struct Enforcer {
     unconfirmed: Unconfirmed,
     pardons: Pardons,
     ports: BTreeSet<u16>,
+    /// Ports that the settings name and sshd listens on.
+    left_to_ssh: BTreeSet<u16>,
     /// The never-ban list as the kernel has it.
     spared: BTreeSet<IpNet>,
     /// What the kernel is to hold while everything is out.
@@ -166,7 +168,8 @@ impl Enforcer {
             pardons: Pardons::default(),
             spared: BTreeSet::new(),
             nobody: Bans::new(0),
-            ports: guarded(&parts.ports, &parts.kernel.ports, &never::ssh_ports(Path::new("/"))),
+            ports: BTreeSet::new(),
+            left_to_ssh: BTreeSet::new(),
             overflowed: 0,
             room_at: Timestamp::EPOCH,
             panicked: parts.panicked,
@@ -183,6 +186,7 @@ impl Enforcer {
             },
         };
         let now = enforcer.parts.shared.clock.now();
+        enforcer.refresh_ports();
         enforcer.kernel.open(now);
         enforcer.refresh_never_ban(now);
         enforcer.restore(now);
@@ -228,6 +232,7 @@ impl Enforcer {
             }
             if now >= refresh_at {
                 refresh_at = now + REFRESH_INTERVAL;
+                self.refresh_ports();
                 self.refresh_never_ban(now);
             }
             if now >= fade_at {
@@ -434,6 +439,24 @@ impl Enforcer {
         }
     }
 
+    /// Looks again on which ports the banned are dropped: sshd may have moved onto one of them.
+    fn refresh_ports(&mut self) {
+        let (named, ssh) = (&self.parts.kernel.ports, never::ssh_ports(Path::new("/")));
+        let left: BTreeSet<u16> = named.iter().copied().filter(|port| ssh.contains(port)).collect();
+        for port in left.difference(&self.left_to_ssh) {
+            tracing::warn!(
+                "[kernel] ports: sshd listens on {port}, which is never closed to anybody; it is left out. Take it out of the \
+                 setting, or have sshd listen elsewhere"
+            );
+        }
+        self.left_to_ssh = left;
+        let ports = guarded(&self.parts.ports, named, &ssh);
+        if ports != self.ports {
+            self.ports = ports;
+            self.is_kernel_stale = true;
+        }
+    }
+
     fn refresh_never_ban(&mut self, now: Timestamp) {
         if !self.never_ban.refresh(now) {
             return;
@@ -512,12 +535,6 @@ impl Enforcer {
 /// The ports on which the banned are dropped: those of visitors, and what the settings name beside them but for SSH, on whichever port
 /// that is.
 fn guarded(of_visitors: &[u16], named: &[u16], ssh: &[u16]) -> BTreeSet<u16> {
-    for port in named.iter().filter(|port| ssh.contains(port)) {
-        tracing::warn!(
-            "[kernel] ports: sshd listens on {port}, which is never closed to anybody; it is left out. Take it out of the setting, \
-             or have sshd listen elsewhere"
-        );
-    }
     of_visitors.iter().chain(named.iter().filter(|port| !ssh.contains(port))).copied().collect()
 }
 

@@ -323,15 +323,25 @@ fn beside(path: &Path, ending: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// Moves a file that cannot be used out of the way, where it can be looked at, with what belongs to it.
+/// Moves a file that cannot be used out of the way, where it can be looked at, with what belongs to it. One that was damaged before it is
+/// kept as well, and of more than two the latest two: none of a disk that damages files is to fill it.
 pub(super) fn set_aside(path: &Path) -> io::Result<PathBuf> {
     let aside = beside(path, ".damaged");
-    for ending in ["-wal", "-shm"] {
-        match fs::rename(beside(path, ending), beside(path, &format!(".damaged{ending}"))) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            Ok(()) | Err(_) => {}
+    for (from, to) in [(aside.clone(), beside(path, ".damaged.1")), (path.to_owned(), aside.clone())] {
+        for ending in ["-wal", "-shm"] {
+            match fs::rename(beside(&from, ending), beside(&to, ending)) {
+                // What belonged to the one whose place this takes says nothing of it.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    let _ = fs::remove_file(beside(&to, ending));
+                }
+                Err(error) => return Err(error),
+                Ok(()) => {}
+            }
+        }
+        match fs::rename(&from, &to) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && from != path => {}
+            moved => moved?,
         }
     }
-    fs::rename(path, &aside)?;
     Ok(aside)
 }

@@ -134,33 +134,14 @@ fn quoted(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use seawall_engine::decision::{CostKind, Evidence, IncidentStatus, RuleId, Verdict};
+    use seawall_engine::decision::{CostKind, IncidentStatus, Verdict};
     use seawall_engine::units::Timestamp;
 
     use super::*;
+    use crate::fixtures::rule_status;
 
     fn rule(id: u32, incident: u32, text: &str, stage: Stage, action: Action) -> RuleStatus {
-        RuleStatus {
-            id: RuleId(id),
-            incident,
-            text: text.to_owned(),
-            action,
-            stage,
-            reason: String::new(),
-            found: Timestamp::EPOCH,
-            enforced: None,
-            expires: None,
-            taken_back: None,
-            confirm_until: None,
-            evidence: Evidence::default(),
-            matched: 0,
-            refused: 0,
-            canaries: 0,
-            spared: 0,
-            closed: 0,
-            refused_by_server: 0,
-            collateral_actual: None,
-        }
+        RuleStatus { incident, text: text.to_owned(), action, stage, ..rule_status(id) }
     }
 
     fn commands(rules: &[RuleStatus], is_cold: bool, log: &str) -> Vec<String> {

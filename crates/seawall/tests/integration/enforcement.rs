@@ -14,7 +14,7 @@ use rustix::process::Signal;
 
 use crate::support::eventually;
 use crate::support::guard::{Guard, Setup, text};
-use crate::support::namespace::{connect, is_dropped, nft, run, within};
+use crate::support::namespace::{Neighbour, connect, is_dropped, nft, run, within};
 use crate::support::origin::Origin;
 
 /// In a drill's way: the clients of these tests live on loopback.
@@ -60,6 +60,29 @@ fn a_banned_client_is_dropped_on_the_guarded_ports_and_nowhere_else() {
         assert!(guard.command(&["bans", "remove", CLIENT]).status.success());
         eventually("it is free", || connect(CLIENT, guard.address()).is_ok());
         eventually("it is written down", || text(&guard.command(&["journal"]).stdout).contains("127.0.0.7/32: a test"));
+    });
+}
+
+#[test]
+fn who_is_banned_reaches_no_port_that_is_published_for_a_container() {
+    within(|| {
+        let neighbour = Neighbour::join();
+        let origin = Origin::echoing();
+        let container = std::net::TcpListener::bind((Neighbour::OURS, 0)).expect("a port of the container");
+        let inside = container.local_addr().expect("an address");
+        let published: SocketAddr = format!("{}:8443", Neighbour::OURS).parse().expect("an address");
+        // As Docker publishes a port: translated before the packet is for anybody.
+        nft(&["add", "table", "ip", "docker"]);
+        nft(&["add", "chain", "ip", "docker", "pre", "{ type nat hook prerouting priority dstnat; }"]);
+        nft(&["add", "rule", "ip", "docker", "pre", "tcp", "dport", "8443", "dnat", "to", &inside.to_string()]);
+        let guard = Setup::to(&origin.url()).kernel("ports = [8443]").sections(SECTIONS).start();
+        eventually("it reaches the container", || neighbour.connect(published).is_ok());
+        ban(&guard, &[Neighbour::ITS]);
+        eventually("it is dropped", || neighbour.connect(published).is_err());
+        // Only what was published is guarded: that it got through by the other port shows that the translation was what would have let it.
+        assert!(neighbour.connect(inside).is_ok());
+        assert!(guard.command(&["bans", "remove", Neighbour::ITS]).status.success());
+        eventually("it is free", || neighbour.connect(published).is_ok());
     });
 }
 
@@ -296,11 +319,20 @@ fn a_panic_takes_everything_out_at_once_and_lasts_over_a_restart() {
         let origin = Origin::echoing();
         let mut first = guard(&origin);
         ban(&first, &[CLIENT, "--for", "1h"]);
+        // Every other address, so that no two become one network.
+        let list: String = (0..10_000_u32)
+            .map(|at| format!("198.{}.{}.{}\n", 18 + at / 32_768, at / 128 % 256, at % 128 * 2))
+            .collect();
+        let path = first.config_path().with_file_name("list.txt");
+        fs::write(&path, list).expect("room");
+        let imported = first.command(&["bans", "import", path.to_str().expect("a path"), "--anyway"]);
+        assert!(imported.status.success(), "{}", text(&imported.stderr));
+        eventually("they are dropped", || kernel(&first, "clients").as_u64() >= Some(10_001));
         eventually("it is dropped", || is_dropped(CLIENT, first.address()));
         let clock = seawall::host::clock::Clock::start();
         let said = text(&first.command(&["panic"]).stdout);
         assert!(clock.uptime() < Duration::from_secs(1), "{:?}", clock.uptime());
-        assert!(said.contains("Everything is out") && said.contains("1 ban no longer"), "{said}");
+        assert!(said.contains("Everything is out") && said.contains("10001 bans no longer"), "{said}");
         assert!(connect(CLIENT, first.address()).is_ok());
         assert_eq!(nft(&["list", "ruleset"]), "");
         first.signal(Signal::TERM);

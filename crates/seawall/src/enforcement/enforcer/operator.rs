@@ -1,6 +1,5 @@
 //! What operators say: who is banned or no longer, who is on which list, and what has not been confirmed in time.
 
-use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
@@ -10,12 +9,12 @@ use seawall_engine::decision::{Ban, BanCause, BanError, REASON_CHARACTERS_MAX, b
 use seawall_engine::units::{Timestamp, counted};
 
 use super::super::asked;
-use super::super::never::{self, Entry};
+use super::super::never::Entry;
 use super::super::orders::{BanRequest, BanView, Banned, Confirmed, NeverBanView, Order, Then, Unbannable, seconds};
 use super::super::to_be_confirmed;
 use super::super::unconfirmed::{Confirming, Pending, Undoing, Undone};
+use super::Enforcer;
 use super::recorded::JOURNALLED_MAX;
-use super::{Enforcer, guarded};
 use crate::host::clock::Step;
 use crate::networks::Networks;
 use crate::privacy::{Day, Labels};
@@ -79,7 +78,8 @@ impl Enforcer {
             }
             Order::Configure { never_ban, ports, then: Then(then) } => {
                 self.never_ban.configure(never_ban);
-                self.ports = guarded(&ports, &self.parts.kernel.ports, &never::ssh_ports(Path::new("/")));
+                self.parts.ports = ports;
+                self.refresh_ports();
                 self.refresh_never_ban(now);
                 then(self.never_ban.set());
                 self.is_kernel_stale = true;

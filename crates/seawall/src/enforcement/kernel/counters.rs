@@ -28,6 +28,28 @@ pub struct Dropped {
     pub bytes: u64,
 }
 
+/// Adds up what one table after the other has dropped: each begins to count from nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Tally {
+    /// By the tables before.
+    before: Dropped,
+    /// By the table there is, when it was read last.
+    last: Dropped,
+}
+
+impl Tally {
+    /// Takes what the table there is has counted, and says what was dropped in all. What one counted after it was read last is lost
+    /// with it.
+    pub(super) fn read(&mut self, now: Dropped) -> Dropped {
+        if now.packets < self.last.packets {
+            self.before.packets += self.last.packets;
+            self.before.bytes += self.last.bytes;
+        }
+        self.last = now;
+        Dropped { packets: self.before.packets + now.packets, bytes: self.before.bytes + now.bytes }
+    }
+}
+
 /// What was dropped since the table was made: the sum of its counters. Costs the same however many are banned.
 ///
 /// # Errors
@@ -66,6 +88,15 @@ fn counted(object: &[u8], table: &str) -> Option<Dropped> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_table_that_begins_anew_takes_nothing_from_what_was_dropped_before() {
+        let of = |packets: u64| Dropped { packets, bytes: 60 * packets };
+        let mut tally = Tally::default();
+        let read: Vec<u64> = [3, 7, 1, 1, 5, 0, 2].map(|packets| tally.read(of(packets)).packets).to_vec();
+        assert_eq!(read, [3, 7, 8, 8, 12, 12, 14]);
+        assert_eq!(tally.read(of(2)), of(14));
+    }
 
     #[test]
     fn only_counters_of_the_table_are_counted() {

@@ -33,6 +33,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::{Kernel as Settings, KernelUse};
 use crate::host::clock::Clock;
 use claim::Claim;
+use counters::Tally;
 use ending::Ending;
 use left::Left;
 use listing::Layout;
@@ -93,7 +94,7 @@ pub struct KernelStatus {
     pub clients: u64,
     /// Networks that are dropped at present.
     pub networks: u64,
-    /// What was dropped since the table was made.
+    /// What was dropped since the guard began, also by a table that was made anew meanwhile.
     pub dropped: Dropped,
     /// Transactions since the start.
     pub transactions: u64,
@@ -103,6 +104,9 @@ pub struct KernelStatus {
     pub repairs: u64,
     /// Connections of banned clients that were ended.
     pub connections_ended: u64,
+    /// Why those that others have open cannot be ended, if it was tried and failed.
+    #[serde(default)]
+    pub connections_stay: Option<String>,
     /// Transactions that failed.
     pub failures: u64,
 }
@@ -126,6 +130,7 @@ pub(super) struct Kernel {
     /// Whether it may be anything but what [`Self::installed`] says.
     is_unknown: bool,
     installed: Installed,
+    tally: Tally,
     generation: Option<u32>,
     retry_at: Timestamp,
     /// Before this a large table is not read back, and the counters are not read.
@@ -161,6 +166,7 @@ impl Kernel {
             exists: false,
             is_unknown: true,
             installed: Installed::default(),
+            tally: Tally::default(),
             generation: None,
             retry_at: Timestamp::EPOCH,
             read_at: Timestamp::EPOCH,
@@ -376,7 +382,7 @@ impl Kernel {
             && let Some((_, claim)) = &self.nft
             && let Ok(dropped) = counters::dropped(claim.table())
         {
-            self.status.dropped = dropped;
+            self.status.dropped = self.tally.read(dropped);
             self.count_at = now + COUNT_INTERVAL;
         }
     }
@@ -396,8 +402,7 @@ impl Kernel {
         let connections = match netlink::connections(None) {
             Ok(connections) => connections,
             Err(error) => {
-                self.ending.networks.clear();
-                return tracing::debug!(%error, "failed to list the connections of banned clients");
+                return self.cannot_end(format!("failed to list the connections of banned clients: {error}"));
             }
         };
         let (banned, are_all) = ending::of_banned(&connections, &self.ending.networks, desired, DESTROYED_MAX);
@@ -407,14 +412,25 @@ impl Kernel {
         }
         for connection in banned {
             match netlink::destroy(connection) {
-                Ok(()) => self.status.connections_ended += 1,
+                Ok(()) => {
+                    self.status.connections_ended += 1;
+                    self.status.connections_stay = None;
+                }
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
                 Err(error) => {
-                    self.ending.networks.clear();
-                    return tracing::debug!(%error, "failed to end a connection of a banned client");
+                    return self.cannot_end(format!("failed to end a connection of a banned client: {error}"));
                 }
             }
         }
+    }
+
+    /// Says once that connections stay open until their ends close them, and why.
+    fn cannot_end(&mut self, why: String) {
+        self.ending.networks.clear();
+        if self.status.connections_stay.as_ref() != Some(&why) {
+            tracing::warn!("{why}; what a banned client has open stays so until either end closes it");
+        }
+        self.status.connections_stay = Some(why);
     }
 
     /// Takes the table away.

@@ -1,6 +1,7 @@
 //! From where operators are logged in.
 //!
-//! Whom the system has written down as logged in (utmp) is believed at once, as is whoever started the guard. A mere connection
+//! Whom the system has written down as logged in (utmp, and logind where there is none) is believed at once, as is whoever started the
+//! guard. A mere connection
 //! to the SSH port is anybody's, so a flooder could buy immunity with one; it counts only when it has lasted for longer
 //! than sshd bears anybody who has not logged in (`LoginGraceTime`, two minutes unless its configuration says otherwise).
 
@@ -28,6 +29,10 @@ const BYTES_MAX: usize = 8 * 1024 * 1024;
 const UTMP_BYTES: usize = 384;
 const UTMP_ADDRESS: usize = 348;
 const UTMP_USER: u8 = 7;
+
+/// Where logind writes down each session, and how many of them are read.
+const LOGIND: &str = "run/systemd/sessions";
+const LOGIND_MAX: usize = 1024;
 
 /// `ESTABLISHED` in /proc/net/tcp.
 const ESTABLISHED: &str = "01";
@@ -79,6 +84,7 @@ impl Sessions {
             let bytes = text(path);
             found.extend(logged_in(bytes.get(..bytes.len().min(BYTES_MAX)).unwrap_or_default()));
         }
+        found.extend(logind(&root.join(LOGIND)));
         found.extend(own_session());
         found.sort_unstable();
         found.dedup();
@@ -120,6 +126,24 @@ fn established<'t>(table: &'t str, ports: &'t [u16]) -> impl Iterator<Item = (Ip
         let peer = address(words.next()?)?;
         (words.next()? == ESTABLISHED && ports.contains(&local_port)).then_some(peer)
     })
+}
+
+/// From where the sessions of logind come. One that is closing is over for whoever had it.
+fn logind(folder: &Path) -> Vec<IpAddr> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten().take(LOGIND_MAX);
+    // Beside each file lies a pipe by which logind learns that the session has ended.
+    let files = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()));
+    let texts = files.filter_map(|entry| fs::read(entry.path()).ok());
+    texts.filter_map(|bytes| remote(&String::from_utf8_lossy(bytes.get(..bytes.len().min(BYTES_MAX))?))).collect()
+}
+
+/// Where one session comes from: lines as `REMOTE_HOST=198.51.100.7`.
+fn remote(session: &str) -> Option<IpAddr> {
+    let value = |name: &str| session.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+    if value("STATE") == Some("closing") {
+        return None;
+    }
+    client_of(value("REMOTE_HOST")?)
 }
 
 /// The addresses of users in utmp.
@@ -209,6 +233,31 @@ mod tests {
         assert_eq!(client_of("2001:db8::7 50000 2001:db8::1 22"), "2001:db8::7".parse().ok());
         assert_eq!(client_of("fe80::1%eth0 50000 fe80::2 22"), "fe80::1".parse().ok());
         assert_eq!((client_of(""), client_of("nobody 1 2 3")), (None, None));
+    }
+
+    #[test]
+    fn sessions_of_logind_are_known_until_they_close() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let sessions = folder.path().join(LOGIND);
+        fs::create_dir_all(&sessions).expect("room");
+        let write = |name: &str, text: &str| fs::write(sessions.join(name), text).expect("room");
+        write("1", "UID=1000\nACTIVE=1\nSTATE=active\nREMOTE=1\nREMOTE_HOST=198.51.100.7\nSERVICE=sshd\n");
+        write("2", "STATE=online\nREMOTE_HOST=fe80::1%eth0\n");
+        write("3", "STATE=closing\nREMOTE_HOST=198.51.100.8\n");
+        write("4", "STATE=active\nREMOTE=0\nTTY=tty1\n");
+        write("5", "STATE=active\nREMOTE_HOST=laptop.example\n");
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            sessions.join("1.ref"),
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::RUSR,
+            0,
+        )
+        .expect("a pipe, which nobody writes to");
+        let mut found: Vec<String> = logind(&sessions).iter().map(ToString::to_string).collect();
+        found.sort_unstable();
+        assert_eq!(found, ["198.51.100.7", "fe80::1"]);
+        assert!(logind(Path::new("/nowhere")).is_empty());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! This machine's own addresses, gateways and resolvers, from `/proc` and `/etc/resolv.conf`. What cannot be read is left out.
+//! This machine's own addresses, gateways and resolvers, from `/proc`, `/etc/resolv.conf` and what systemd-resolved writes. What cannot be read is left out.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -27,7 +27,10 @@ pub(super) fn entries(root: &Path, own: bool) -> Vec<Entry> {
     }
     add(gateways_v4(&read("proc/net/route")), Reason::Gateway);
     add(gateways_v6(&read("proc/net/ipv6_route")), Reason::Gateway);
-    add(resolvers(&read("etc/resolv.conf")), Reason::Resolver);
+    // Where systemd-resolved answers on loopback, the resolvers that it asks are in a file of its own.
+    for path in ["etc/resolv.conf", "run/systemd/resolve/resolv.conf"] {
+        add(resolvers(&read(path)), Reason::Resolver);
+    }
     entries
 }
 
@@ -110,11 +113,14 @@ mod tests {
             "etc/resolv.conf",
             "# nameserver 10.9.9.9\nnameserver 198.51.100.53\nnameserver fe80::1%eth0\nnameserver x\n",
         );
+        fs::create_dir_all(folder.path().join("run/systemd/resolve")).expect("room");
+        write("run/systemd/resolve/resolv.conf", "nameserver 203.0.113.53\nnameserver 127.0.0.1\n");
         let entry = |text: &str, reason| Entry { network: text.parse().expect("a network"), reason };
         let machine = [
             entry("192.0.2.1/32", Reason::Gateway),
             entry("198.51.100.53/32", Reason::Resolver),
             entry("fe80::1/128", Reason::Resolver),
+            entry("203.0.113.53/32", Reason::Resolver),
         ];
         assert_eq!(entries(folder.path(), false), machine);
         let own = [entry("192.0.2.10/32", Reason::Own), entry("2001:db8::1/128", Reason::Own)];

@@ -249,10 +249,11 @@ fn cut(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use seawall_engine::decision::{Action, CostKind, Evidence, RuleId, Status};
+    use seawall_engine::decision::{Action, CostKind, RuleId, Status};
 
     use super::*;
     use crate::enforcement::KernelState;
+    use crate::fixtures::rule_status;
     use crate::show::way_out::WayOut;
 
     const OPENED: Timestamp = Timestamp::from_seconds(1_767_000_000);
@@ -282,25 +283,15 @@ mod tests {
 
     fn rule(stage: Stage) -> RuleStatus {
         RuleStatus {
-            id: RuleId(3),
-            incident: 1,
             text: "user-agent = \"QQGameHall\"".to_owned(),
             action: Action::Refuse { status: 429 },
             stage,
             reason: "proposed: the server is not under stress".to_owned(),
             found: OPENED,
-            enforced: None,
-            taken_back: None,
-            confirm_until: None,
-            expires: None,
-            evidence: Evidence::default(),
             matched: 12_000,
             refused: 11_900,
             canaries: 10,
-            spared: 0,
-            closed: 0,
-            refused_by_server: 0,
-            collateral_actual: None,
+            ..rule_status(3)
         }
     }
 

@@ -65,7 +65,9 @@ pub(super) fn enforcement(status: &EnforcementStatus, standing: Standing) -> Str
                     counted(requests, "request")
                 ),
             };
-            format!("the kernel drops {clients} and {networks}; {packets} ({size}){repairs}{undropped}")
+            let stay = kernel.connections_stay.as_deref().map(|why| format!("; BUT what they have open stays: {why}"));
+            let stay = stay.unwrap_or_default();
+            format!("the kernel drops {clients} and {networks}; {packets} ({size}){repairs}{undropped}{stay}")
         }
         KernelState::Failing => format!("the kernel's table cannot be changed: {reason}"),
         KernelState::Panicked => "the kernel drops nobody".to_owned(),

@@ -124,33 +124,13 @@ pub(in crate::show) fn what_it_does(rule: &RuleStatus, standing: Standing) -> St
 
 #[cfg(test)]
 mod tests {
-    use seawall_engine::decision::RuleId;
-
     use super::*;
+    use crate::fixtures::rule_status;
 
     #[test]
     fn beside_a_server_nothing_is_said_to_be_refused() {
-        let found = RuleStatus {
-            id: RuleId(3),
-            incident: 1,
-            text: "user-agent = \"x\"".to_owned(),
-            action: Action::Refuse { status: 403 },
-            stage: Stage::Enforced,
-            reason: "decided: it is a flood".to_owned(),
-            found: Timestamp::from_seconds(1_767_000_000),
-            enforced: None,
-            expires: None,
-            taken_back: None,
-            confirm_until: None,
-            evidence: Evidence::default(),
-            matched: 12,
-            refused: 11,
-            canaries: 1,
-            spared: 0,
-            closed: 0,
-            refused_by_server: 0,
-            collateral_actual: None,
-        };
+        let reason = "decided: it is a flood".to_owned();
+        let found = RuleStatus { reason, matched: 12, refused: 11, canaries: 1, ..rule_status(3) };
         let said = |standing, action| {
             let rule_status = RuleStatus { action, ..found.clone() };
             rule(&rule_status, standing).join("\n") + "\n" + &rule_in_full(&rule_status, standing)

@@ -37,35 +37,22 @@ pub(super) fn waits(snapshot: &Snapshot) -> impl Iterator<Item = String> {
 
 #[cfg(test)]
 mod tests {
-    use seawall_engine::decision::{Action, Evidence, RuleId, Stage, Status};
+    use seawall_engine::decision::{Action, Status};
     use seawall_engine::units::Timestamp;
 
     use super::*;
     use crate::enforcement::EnforcementStatus;
+    use crate::fixtures::rule_status;
 
     #[test]
     fn bans_and_rules_wait_as_a_configuration_does() {
         let until = Timestamp::from_seconds(1_767_000_000);
         let rule = |number| RuleStatus {
-            id: RuleId(number),
             incident: 0,
-            text: String::new(),
             action: Action::Drop,
-            stage: Stage::Enforced,
-            reason: String::new(),
-            found: until,
-            enforced: None,
             expires: Some(until),
-            taken_back: None,
             confirm_until: Some(until),
-            evidence: Evidence::default(),
-            matched: 0,
-            refused: 0,
-            canaries: 0,
-            spared: 0,
-            closed: 0,
-            refused_by_server: 0,
-            collateral_actual: None,
+            ..rule_status(number)
         };
         let of = |numbers: &[u32], unconfirmed| {
             let rules = numbers.iter().map(|number| rule(*number)).collect();

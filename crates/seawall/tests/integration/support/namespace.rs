@@ -3,6 +3,7 @@
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::process::Command;
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use rustix::thread::UnshareFlags;
@@ -32,6 +33,58 @@ pub(crate) fn within(test: impl FnOnce() + Send + 'static) {
     });
     if let Err(panic) = moved.join() {
         std::panic::resume_unwind(panic);
+    }
+}
+
+/// Another machine, in a namespace beside the one that this thread is in: its network ends at ours.
+pub(crate) struct Neighbour {
+    ask: Sender<SocketAddr>,
+    answers: Receiver<std::io::Result<TcpStream>>,
+}
+
+impl Neighbour {
+    /// The address of this machine towards it, and its own.
+    pub(crate) const OURS: &str = "10.77.0.1";
+    pub(crate) const ITS: &str = "10.77.0.2";
+
+    /// Joins it to the namespace of this thread.
+    pub(crate) fn join() -> Self {
+        let (ask, asked) = channel::<SocketAddr>();
+        let (answer, answers) = channel();
+        let (ready, is_ready) = channel();
+        let (joined, is_joined) = channel();
+        std::thread::spawn(move || {
+            #[expect(deprecated, reason = "as above")]
+            rustix::thread::unshare(UnshareFlags::NEWNET).expect("what this thread's namespace was made with");
+            ready.send(rustix::thread::gettid()).expect("who waits for it");
+            is_joined.recv().expect("who has joined it");
+            let address = format!("{}/24", Self::ITS);
+            for arguments in [&["addr", "add", &address, "dev", "theirs"][..], &["link", "set", "theirs", "up"]] {
+                let (succeeded, said) = run("ip", arguments);
+                assert!(succeeded, "ip {arguments:?}: {said}");
+            }
+            for to in asked {
+                let _ = answer.send(connect(Self::ITS, to));
+            }
+        });
+        let thread = is_ready.recv().expect("its thread").as_raw_nonzero().to_string();
+        let address = format!("{}/24", Self::OURS);
+        for arguments in [
+            &["link", "add", "ours", "type", "veth", "peer", "name", "theirs", "netns", &thread][..],
+            &["addr", "add", &address, "dev", "ours"],
+            &["link", "set", "ours", "up"],
+        ] {
+            let (succeeded, said) = run("ip", arguments);
+            assert!(succeeded, "ip {arguments:?}: {said}");
+        }
+        joined.send(()).expect("its thread");
+        Self { ask, answers }
+    }
+
+    /// Has it connect to an address here.
+    pub(crate) fn connect(&self, to: SocketAddr) -> std::io::Result<TcpStream> {
+        self.ask.send(to).expect("its thread");
+        self.answers.recv().expect("its thread")
     }
 }
 
