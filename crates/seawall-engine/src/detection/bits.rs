@@ -76,6 +76,19 @@ impl Bits {
         Self(self.0.iter().zip(&other.0).map(|(first, second)| first & second).collect())
     }
 
+    /// Keeps what is in the other as well.
+    pub(crate) fn keep(&mut self, other: &Self) {
+        self.0.truncate(other.0.len());
+        self.0.iter_mut().zip(&other.0).for_each(|(word, other)| *word &= other);
+    }
+
+    /// What is in all of these; `None` of none.
+    pub(crate) fn all_of<'b>(mut sets: impl Iterator<Item = &'b Self>) -> Option<Self> {
+        let mut all = sets.next()?.clone();
+        sets.for_each(|set| all.keep(set));
+        Some(all)
+    }
+
     pub(crate) fn count_and(&self, other: &Self) -> u32 {
         self.0.iter().zip(&other.0).map(|(first, second)| (first & second).count_ones()).sum()
     }
@@ -109,6 +122,8 @@ mod tests {
         let (first, second) = (of(&[0, 63, 64, 130, 199]), of(&[63, 130, 131]));
         assert_eq!(first.clone().into_places().collect::<Vec<_>>(), [0, 63, 64, 130, 199]);
         assert_eq!(first.and(&second), of(&[63, 130]));
+        assert_eq!(Bits::all_of([&first, &second, &of(&[5, 130])].into_iter()), Some(of(&[130])));
+        assert_eq!(Bits::all_of(std::iter::empty()), None);
         assert_eq!((first.count_and(&second), first.count_without(&second)), (2, 3));
         assert_eq!(first.count_and_and(&second, &of(&[130])), 1);
         assert!(first.has(199) && !first.has(198) && !first.has(5000));

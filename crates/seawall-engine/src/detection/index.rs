@@ -10,6 +10,13 @@ use super::values::Item;
 /// Bits of the filter before the table: nearly all values of a row are none of those that are asked for.
 const FILTER_BITS: usize = 1 << 15;
 
+/// A row that matches, and its place among all.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Matching<'r, 'a> {
+    pub(super) place: usize,
+    pub(super) sampled: &'r Sampled<'a>,
+}
+
 /// Rows, and bitsets over them.
 #[derive(Debug)]
 pub(super) struct RowIndex<'a> {
@@ -46,23 +53,12 @@ impl<'a> RowIndex<'a> {
         Self { rows, having }
     }
 
-    /// The places of the rows that have all of these values, which are among those that the index was made for.
-    fn places(&self, items: &[Item]) -> Bits {
+    /// The rows that have all of these values, which are among those that the index was made for.
+    pub(super) fn matching(&self, items: &[Item]) -> impl Iterator<Item = Matching<'_, 'a>> {
         let sets: Vec<&Bits> = items.iter().filter_map(|item| self.having.get(item)).collect();
         let is_known = sets.len() == items.len();
-        let bits =
-            sets.split_first().map(|(first, others)| others.iter().fold((*first).clone(), |all, next| all.and(next)));
-        bits.filter(|_| is_known).unwrap_or_default()
-    }
-
-    /// The rows that have all of these values.
-    pub(super) fn matching(&self, items: &[Item]) -> impl Iterator<Item = &Sampled<'a>> {
-        self.places(items).into_places().filter_map(|at| self.rows.get(at))
-    }
-
-    /// How many of the rows at these places have all of these values.
-    pub(super) fn count_among(&self, items: &[Item], places: &Bits) -> usize {
-        self.places(items).count_and(places) as usize
+        let bits = Bits::all_of(sets.into_iter()).filter(|_| is_known).unwrap_or_default();
+        bits.into_places().filter_map(|place| Some(Matching { place, sampled: self.rows.get(place)? }))
     }
 
     /// All rows.
@@ -96,9 +92,7 @@ mod tests {
         let index = RowIndex::new(sampled(), 1000, conjunctions.into_iter());
         assert_eq!(index.matching(&both).count(), sampled().iter().filter(|row| row.row.marks.has_all(&both)).count());
         assert_eq!(index.matching(&both).count(), 20);
-        let mut first = Bits::new(300);
-        first.set_range(0..150);
-        assert_eq!(index.count_among(&both, &first), 10);
+        assert!(index.matching(&both).all(|found| found.place % 15 == 11));
         assert_eq!(index.matching(&other).count(), 0);
         assert_eq!(index.matching(&[item(Attribute::Method, 5)]).count(), 0, "not indexed");
         let sparse = RowIndex::new(sampled(), 100, conjunctions.into_iter());

@@ -17,7 +17,7 @@ use super::before::Before;
 use super::bits::Bits;
 use super::cover::{cover, joint_coverage};
 use super::crowd::{Crowd, Marked, Ordinary, crowd};
-use super::index::RowIndex;
+use super::index::{Matching, RowIndex};
 use super::material::Material;
 use super::mining::{Candidate, Column, Mining, Weighed};
 use super::people::People;
@@ -423,17 +423,18 @@ impl<'a> Inquiry<'a> {
             let items = &candidate.items;
             // Both are the beginning of what matches, the newest first.
             let matching: Vec<_> = around.matching(items).collect();
-            let since = |from| &matching[..matching.partition_point(|sampled| sampled.at >= from)];
+            let since = |from| &matching[..matching.partition_point(|found| found.sampled.at >= from)];
             let (window, since_onset) = (since(self.material.from), since(onset));
-            if since_onset.iter().map(|sampled| sampled.cost(CostKind::Requests as usize)).sum::<f64>() < REQUESTS_MIN {
+            let requests = since_onset.iter().map(|found| found.sampled.cost(CostKind::Requests as usize));
+            if requests.sum::<f64>() < REQUESTS_MIN {
                 return false;
             }
             let rate = self.rate(CostKind::Requests) * candidate.collateral;
-            if !is_sustained(cost, window, since_onset, &view.assets, rate) {
+            if !is_sustained(cost, window, since_onset, &parts_of_pages, rate) {
                 return false;
             }
             let names_clients = items.iter().any(|item| item.attribute == Attribute::ClientPrefix);
-            let parts = around.count_among(items, &parts_of_pages);
+            let parts = since_onset.iter().filter(|found| parts_of_pages.has(found.place)).count();
             let names_few = names_clients && view.people.users(items) <= USERS_MAX;
             if 2 * parts >= since_onset.len() && !names_few && self.may_be_of_pages(items) {
                 return false;
@@ -468,13 +469,14 @@ impl<'a> Inquiry<'a> {
     /// Whether rules in force hit nearly all of a cost that a further rule would hit. One ordinary request beside what they hit
     /// makes something wider explain more; and what they let pass to see what comes, with what a refusal costs, stands out in time
     /// and bytes as the flood did.
-    fn is_taken_care_of(&self, cost: CostKind, items: &[Item], matching: &[&Sampled<'_>]) -> bool {
+    fn is_taken_care_of(&self, cost: CostKind, items: &[Item], matching: &[Matching<'_, '_>]) -> bool {
         if self.kept.is_empty() || self.standing.iter().any(|standing| standing == items) {
             return false;
         }
-        let is_hit = |sampled: &&&Sampled<'_>| self.kept.iter().any(|rule| sampled.row.marks.has_all(rule));
-        let all: f64 = matching.iter().map(|sampled| sampled.cost(cost as usize)).sum();
-        let hit: f64 = matching.iter().filter(is_hit).map(|sampled| sampled.cost(cost as usize)).sum();
+        let is_hit = |sampled: &&Sampled<'_>| self.kept.iter().any(|rule| sampled.row.marks.has_all(rule));
+        let rows = || matching.iter().map(|found| found.sampled);
+        let all: f64 = rows().map(|sampled| sampled.cost(cost as usize)).sum();
+        let hit: f64 = rows().filter(is_hit).map(|sampled| sampled.cost(cost as usize)).sum();
         hit > 0.0 && hit >= TAKEN_CARE_SHARE * all
     }
 

@@ -5,6 +5,8 @@
 //! and weights are dealt with before: rows are drawn in proportion to their cost, so that each drawn row stands for the
 //! same amount.
 
+use std::sync::Arc;
+
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::decision::CostKind;
@@ -129,17 +131,30 @@ pub(crate) enum Sender {
 #[derive(Clone, Debug)]
 struct Matches {
     offered: Bits,
-    normal: Bits,
-    votes: Bits,
+    normal: Arc<Bits>,
+    votes: Arc<Bits>,
 }
 
 impl Matches {
     fn and(&self, other: &Self) -> Self {
         Self {
             offered: self.offered.and(&other.offered),
-            normal: self.normal.and(&other.normal),
-            votes: self.votes.and(&other.votes),
+            normal: Arc::new(self.normal.and(&other.normal)),
+            votes: Arc::new(self.votes.and(&other.votes)),
         }
+    }
+
+    /// What all of these match; `None` of none.
+    fn all_of(matches: &[&Self]) -> Option<Self> {
+        let [one] = matches else {
+            let all = |set: fn(&Self) -> &Bits| Bits::all_of(matches.iter().map(|matches| set(matches)));
+            return Some(Self {
+                offered: all(|matches| &matches.offered)?,
+                normal: Arc::new(all(|matches| &matches.normal)?),
+                votes: Arc::new(all(|matches| &matches.votes)?),
+            });
+        };
+        Some((*one).clone())
     }
 }
 
@@ -236,7 +251,8 @@ impl<'a> Mining<'a> {
         let matches = self.matches(&items);
         let mut sets: Vec<(Vec<Item>, Matches)> = Vec::new();
         for members in self.finalists(&items, &matches) {
-            let joined = places(&members).map(|place| matches[place].clone()).reduce(|all, next| all.and(&next));
+            let of_members: Vec<&Matches> = places(&members).map(|place| &matches[place]).collect();
+            let joined = Matches::all_of(&of_members);
             sets.extend(joined.map(|joined| (places(&members).map(|place| items[place]).collect(), joined)));
         }
         for standing in standing.iter().filter(|standing| standing.iter().all(|item| permitted(*item))) {
@@ -272,8 +288,8 @@ impl<'a> Mining<'a> {
             let mut next: Vec<Followed> = Vec::new();
             seen.clear();
             for parent in beam.iter().filter(|parent| self.may_improve(parent, items)) {
-                let joining = places(&parent.members).map(|member| company[member].clone());
-                for place in joining.reduce(|all, next| all.and(&next)).unwrap_or_default().into_places() {
+                let joining = Bits::all_of(places(&parent.members).map(|member| &company[member]));
+                for place in joining.unwrap_or_default().into_places() {
                     let own = &matches[place];
                     let both = parent.matches.offered.count_and(&own.offered);
                     if f64::from(both) * self.unit < COVERAGE_MIN * self.excess || both < ROWS_MIN {
@@ -314,8 +330,14 @@ impl<'a> Mining<'a> {
             beam = next;
         }
         let mut finalists: Vec<(Members, f64)> = found.into_iter().collect();
-        finalists.sort_by(|first, second| second.1.total_cmp(&first.1).then_with(|| first.0.cmp(&second.0)));
-        finalists.truncate(FINALISTS_MAX);
+        let by_score = |first: &(Members, f64), second: &(Members, f64)| {
+            second.1.total_cmp(&first.1).then_with(|| first.0.cmp(&second.0))
+        };
+        if finalists.len() > FINALISTS_MAX {
+            finalists.select_nth_unstable_by(FINALISTS_MAX, by_score);
+            finalists.truncate(FINALISTS_MAX);
+        }
+        finalists.sort_unstable_by(by_score);
         finalists.into_iter().map(|(members, _)| members).collect()
     }
 
@@ -495,12 +517,8 @@ impl<'a> Mining<'a> {
         let normal = self.column.normal;
         let mut matches: Vec<Matches> = Vec::with_capacity(items.len());
         for item in items {
-            let having = normal.having(*item);
-            matches.push(Matches {
-                offered: Bits::new(self.offered.len()),
-                normal: normal.drawn_of(self.column.cost, &having),
-                votes: normal.votes_of(&having),
-            });
+            let (normal, votes) = normal.known(*item, self.column.cost);
+            matches.push(Matches { offered: Bits::new(self.offered.len()), normal, votes });
         }
         for (at, marks) in self.offered.iter().enumerate() {
             for item in marks.placed().filter(|item| filter.has(item.hash as usize % FILTER_BITS)) {
@@ -517,8 +535,8 @@ impl<'a> Mining<'a> {
         let matching = self.offered.iter().enumerate().filter(|(_, marks)| marks.has_all(items));
         matching.for_each(|(at, _)| offered.set(at));
         let having = self.column.normal.having_all(items);
-        let normal = self.column.normal.drawn_of(self.column.cost, &having);
-        Matches { offered, normal, votes: self.column.normal.votes_of(&having) }
+        let normal = Arc::new(self.column.normal.drawn_of(self.column.cost, &having));
+        Matches { offered, normal, votes: Arc::new(self.column.normal.votes_of(&having)) }
     }
 }
 

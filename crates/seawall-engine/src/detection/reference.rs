@@ -5,6 +5,7 @@
 
 use std::cell::RefCell;
 use std::ops::Range;
+use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
@@ -26,6 +27,9 @@ pub(crate) const ROWS_MAX: usize = 8192;
 
 /// Values whose number of rows is remembered at most.
 const COUNTED_MAX: usize = 1024;
+
+/// Values whose rows are remembered at most: as many as one search can ask for.
+const KNOWN_MAX: usize = 512;
 
 /// How many times a returning client's vote counts.
 pub(crate) const RETURNING_WEIGHT: f64 = 4.0;
@@ -71,7 +75,12 @@ pub(crate) struct Reference {
     files: Files,
     /// In how many rows values were found: each look asks for the same ones again, and each of its candidates.
     counted: RefCell<FxHashMap<Item, u32>>,
+    /// Which of the rows that were drawn for a cost have a value, and which of the votes.
+    known: RefCell<FxHashMap<(Item, CostKind), Known>>,
 }
+
+/// Of the rows that were drawn for a cost, and of the votes, those that have a value.
+type Known = (Arc<Bits>, Arc<Bits>);
 
 impl Reference {
     /// Of these rows, at most [`ROWS_MAX`].
@@ -118,6 +127,7 @@ impl Reference {
             files: Files::new(marked, rows),
             requests,
             counted: RefCell::default(),
+            known: RefCell::default(),
         }
     }
 
@@ -133,6 +143,22 @@ impl Reference {
         let count = self.having(item).count();
         counted.insert(item, count);
         count
+    }
+
+    /// Which of the rows that were drawn for a cost have this value, and which of the votes. The values of an excess are asked for again
+    /// with each look.
+    pub(crate) fn known(&self, item: Item, cost: CostKind) -> Known {
+        let mut known = self.known.borrow_mut();
+        if let Some(found) = known.get(&(item, cost)) {
+            return found.clone();
+        }
+        if known.len() >= KNOWN_MAX {
+            known.clear();
+        }
+        let having = self.having(item);
+        let found = (Arc::new(self.drawn_of(cost, &having)), Arc::new(self.votes_of(&having)));
+        known.insert((item, cost), found.clone());
+        found
     }
 
     /// The rows that have this value.

@@ -5,6 +5,7 @@ use rustc_hash::FxHashSet;
 use crate::decision::CostKind;
 use crate::units::Timestamp;
 
+use super::index::Matching;
 use super::recent::Sampled;
 
 /// A window has excess when it has this many times what is normal, and this many rows.
@@ -49,9 +50,9 @@ impl Stability {
     }
 
     /// The least share of a window's excess that these rows have; `rate` is what normal traffic has of them in a second.
-    pub(super) fn coverage(&self, matching: &[&Sampled<'_>], rate: f64) -> f64 {
+    pub(super) fn coverage(&self, matching: &[Matching<'_, '_>], rate: f64) -> f64 {
         let coverage = |window: &Window| {
-            let within = matching.iter().filter(|sampled| window.contains(sampled));
+            let within = matching.iter().map(|found| found.sampled).filter(|sampled| window.contains(sampled));
             let offered: f64 = within.map(|sampled| sampled.cost(self.cost as usize)).sum();
             ((offered - rate * window.seconds) / window.excess).clamp(0.0, 1.0)
         };
@@ -61,13 +62,14 @@ impl Stability {
 
 /// The share of the later half of a rule's requests whose clients were not in the earlier half, since the first of them:
 /// the onset is an estimate, and before the first there was nobody to come back.
-pub(super) fn turnover(matching: &[&Sampled<'_>], now: Timestamp) -> f64 {
-    let from = matching.iter().map(|sampled| sampled.at).min().unwrap_or(now);
+pub(super) fn turnover(matching: &[Matching<'_, '_>], now: Timestamp) -> f64 {
+    let rows = || matching.iter().map(|found| found.sampled);
+    let from = rows().map(|sampled| sampled.at).min().unwrap_or(now);
     let middle = from + now.since(from) / 2;
     let earlier: FxHashSet<u32> =
-        matching.iter().filter(|sampled| sampled.at < middle).map(|sampled| sampled.row.client_hash).collect();
+        rows().filter(|sampled| sampled.at < middle).map(|sampled| sampled.row.client_hash).collect();
     let (mut later, mut returned) = (0.0, 0.0);
-    for sampled in matching.iter().filter(|sampled| sampled.at >= middle) {
+    for sampled in rows().filter(|sampled| sampled.at >= middle) {
         later += sampled.cost(0);
         if earlier.contains(&sampled.row.client_hash) {
             returned += sampled.cost(0);

@@ -6,8 +6,8 @@ use rustc_hash::FxHashMap;
 use crate::decision::CostKind;
 use crate::observation::attribute::Attribute;
 
-use super::assets::Assets;
-use super::recent::Sampled;
+use super::bits::Bits;
+use super::index::Matching;
 use super::statistics::effective_kinds;
 use super::values::ValueHash;
 
@@ -43,23 +43,26 @@ const BUSY_REQUESTS: f64 = 5.0;
 const ROWS_ENOUGH: usize = 100;
 
 /// Whether these requests are more than a few browsers loading pages. `now` are those of the window that is mined,
-/// `since_onset` all since the onset; `normal_rate` is what normal traffic has of them in a second.
+/// `since_onset` all since the onset; `parts` are the places of those for parts of pages, and `normal_rate` is what normal traffic has of
+/// them in a second.
 pub(super) fn is_sustained(
     cost: CostKind,
-    now: &[&Sampled<'_>],
-    since_onset: &[&Sampled<'_>],
-    assets: &Assets<'_>,
+    now: &[Matching<'_, '_>],
+    since_onset: &[Matching<'_, '_>],
+    parts: &Bits,
     normal_rate: f64,
 ) -> bool {
-    let few = |rows: &[&Sampled<'_>]| -> Option<Few> {
+    let few = |rows: &[Matching<'_, '_>]| -> Option<Few> {
         if clients(rows.iter().take(ROWS_ENOUGH)) >= CLIENTS_FEW {
             return None;
         }
         let clients = clients(rows.iter());
-        (clients < CLIENTS_FEW).then(|| Few::new(clients.max(1.0), rows, assets))
+        (clients < CLIENTS_FEW).then(|| Few::new(clients.max(1.0), rows, parts))
     };
+    let is_all = now.len() == since_onset.len();
     let Some(now) = few(now) else { return true };
-    let Some(all) = few(since_onset) else { return true };
+    let earlier = if is_all { None } else { Some(few(since_onset)) };
+    let Some(all) = earlier.as_ref().map_or(Some(&now), Option::as_ref) else { return true };
     if cost != CostKind::Requests {
         let (requests, seconds) =
             if all.is_paging() { (DEAR_REQUESTS, DEAR_SECONDS) } else { (DEAR_PARTS, DEAR_PARTS_SECONDS) };
@@ -76,20 +79,25 @@ struct Few {
     statics: f64,
     /// Requests for the target that has most.
     top_target: f64,
-    seconds: FxHashMap<u64, f64>,
+    seconds: Vec<(u64, f64)>,
 }
 
 impl Few {
-    fn new(clients: f64, rows: &[&Sampled<'_>], assets: &Assets<'_>) -> Self {
-        let mut few = Self { clients, requests: 0.0, statics: 0.0, top_target: 0.0, seconds: FxHashMap::default() };
+    fn new(clients: f64, rows: &[Matching<'_, '_>], parts: &Bits) -> Self {
+        let mut few = Self { clients, requests: 0.0, statics: 0.0, top_target: 0.0, seconds: Vec::new() };
         let mut targets: FxHashMap<ValueHash, f64> = FxHashMap::default();
-        for sampled in rows {
+        for Matching { place, sampled } in rows {
             let requests = sampled.cost(0);
             few.requests += requests;
-            if assets.is_asset(&sampled.row.marks) {
+            if parts.has(*place) {
                 few.statics += requests;
             }
-            *few.seconds.entry(sampled.at.as_seconds()).or_default() += requests;
+            // They come second by second.
+            let second = sampled.at.as_seconds();
+            match few.seconds.iter_mut().rev().find(|(other, _)| *other == second) {
+                Some((_, sum)) => *sum += requests,
+                None => few.seconds.push((second, requests)),
+            }
             *targets.entry(sampled.row.marks.one(Attribute::Path)).or_default() += requests;
         }
         few.top_target = targets.into_values().fold(0.0, f64::max);
@@ -97,7 +105,7 @@ impl Few {
     }
 
     fn busy_seconds(&self, normal_rate: f64) -> usize {
-        self.seconds.values().filter(|requests| **requests >= normal_rate + BUSY_REQUESTS).count()
+        self.seconds.iter().filter(|(_, requests)| *requests >= normal_rate + BUSY_REQUESTS).count()
     }
 
     /// Whether hardly any of them are for parts of pages.
@@ -113,9 +121,9 @@ impl Few {
 }
 
 /// How many equally busy clients would be as many.
-fn clients<'s>(rows: impl Iterator<Item = &'s &'s Sampled<'s>>) -> f64 {
+fn clients<'s>(rows: impl Iterator<Item = &'s Matching<'s, 's>>) -> f64 {
     let mut clients: FxHashMap<u32, f64> = FxHashMap::default();
-    for sampled in rows {
+    for Matching { sampled, .. } in rows {
         // Without addresses every request may be a client.
         let client = if sampled.row.client_hash == 0 { clients.len() as u32 } else { sampled.row.client_hash };
         *clients.entry(client).or_default() += sampled.cost(0);
