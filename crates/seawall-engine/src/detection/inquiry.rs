@@ -88,6 +88,10 @@ const SIDE_SHARE: f64 = 0.3;
 /// Rules in force take care of what a further rule is about when they hit this share of it.
 const TAKEN_CARE_SHARE: f64 = 0.8;
 
+/// On a guard's first day a further rule must be about more requests a second than a crawler has that comes for the first time,
+/// besides being about as many as all that is normal.
+const FURTHER_RATE_MIN: f64 = 5.0;
+
 /// Whose requests all share a value when this share does.
 const CLOSURE_SHARE: f64 = 0.98;
 const CLOSURE_MAX: usize = 8;
@@ -440,7 +444,10 @@ impl<'a> Inquiry<'a> {
                 return false;
             }
             let is_new = candidate.is_unheard_of || self.has_rare_word(items);
-            if self.is_of_newcomers && !is_new || self.is_taken_care_of(cost, items, window) {
+            if self.is_of_newcomers && !is_new
+                || self.is_taken_care_of(cost, items, window)
+                || self.may_be_first_visit(items, window, view)
+            {
                 return false;
             }
             if let Some((share, upper)) = self.before.and_then(|before| before.hit(items, self.has_rare_mark(items))) {
@@ -478,6 +485,18 @@ impl<'a> Inquiry<'a> {
         let all: f64 = rows().map(|sampled| sampled.cost(cost as usize)).sum();
         let hit: f64 = rows().filter(is_hit).map(|sampled| sampled.cost(cost as usize)).sum();
         hit > 0.0 && hit >= TAKEN_CARE_SHARE * all
+    }
+
+    /// Whether what a further rule would be about may be a first visit: on the first day that nobody had this before says little, and
+    /// a crawler that comes beside a flood is much of what the rules in force have left.
+    fn may_be_first_visit(&self, items: &[Item], matching: &[Matching<'_, '_>], view: &View<'_>) -> bool {
+        if self.seen.is_some() || self.kept.is_empty() || self.standing.iter().any(|standing| standing == items) {
+            return false;
+        }
+        let is_left = |sampled: &&Sampled<'_>| !self.kept.iter().any(|rule| sampled.row.marks.has_all(rule));
+        let left =
+            matching.iter().map(|found| found.sampled).filter(is_left).map(|sampled| sampled.cost(0)).sum::<f64>();
+        left < (self.rate(CostKind::Requests) * view.growth).max(FURTHER_RATE_MIN) * self.material.seconds()
     }
 
     /// Whether a rule may name this value: no word of any address in an agent, and no network that holds anyone on the

@@ -190,6 +190,14 @@ struct Followed {
     glance: Glance,
 }
 
+/// A conjunction that may be followed: by its place the one that it comes from, if any, and the value that it has more.
+struct Step {
+    members: Members,
+    glance: Glance,
+    parent: Option<usize>,
+    place: usize,
+}
+
 /// A search over one column.
 pub(crate) struct Mining<'a> {
     column: &'a Column<'a>,
@@ -269,25 +277,31 @@ impl<'a> Mining<'a> {
     /// The beam search: the conjunctions of these values that look best.
     fn finalists(&self, items: &[Item], matches: &[Matches]) -> Vec<Members> {
         let mut found: FxHashMap<Members, f64> = FxHashMap::default();
-        let mut beam: Vec<Followed> = Vec::new();
+        let mut steps: Vec<Step> = Vec::new();
         for (place, own) in matches.iter().enumerate() {
             let glance = self.glance(&[items[place]], own.offered.count(), own.normal.count(), &|| {
                 (own.votes.count(), own.votes.count_and(self.column.normal.returning()))
             });
             if let (Some(glance), Some(members)) = (glance, with(&Members::default(), place)) {
                 found.insert(members, glance.score);
-                beam.push(Followed { members, matches: own.clone(), glance });
+                steps.push(Step { members, glance, parent: None, place });
             }
         }
         // Which values each value may stand with.
         let company: Vec<Bits> = items.iter().map(|item| company(*item, items)).collect();
         let mut seen: FxHashSet<Members> = FxHashSet::default();
+        let mut beam: Vec<Followed> = Vec::new();
         for _ in 1..CONDITIONS_MAX {
-            beam.sort_by(by_rank);
-            beam.truncate(BEAM);
-            let mut next: Vec<Followed> = Vec::new();
+            keep_foremost(&mut steps);
+            // Only what is followed is laid out.
+            let lay_out = |Step { members, glance, parent, place }| {
+                let parent = parent.and_then(|parent| beam.get(parent));
+                let matches = parent.map_or_else(|| matches[place].clone(), |from| from.matches.and(&matches[place]));
+                Followed { members, matches, glance }
+            };
+            beam = steps.drain(..).map(lay_out).collect();
             seen.clear();
-            for parent in beam.iter().filter(|parent| self.may_improve(parent, items)) {
+            for (at, parent) in beam.iter().enumerate().filter(|(_, parent)| self.may_improve(parent, items)) {
                 let joining = Bits::all_of(places(&parent.members).map(|member| &company[member]));
                 for place in joining.unwrap_or_default().into_places() {
                     let own = &matches[place];
@@ -319,15 +333,13 @@ impl<'a> Mining<'a> {
                             keep_best(&mut found);
                         }
                         found.insert(members, glance.score);
-                        next.push(Followed { members, matches: parent.matches.and(own), glance });
-                        if next.len() >= NEXT_MAX {
-                            next.sort_by(by_rank);
-                            next.truncate(BEAM);
+                        steps.push(Step { members, glance, parent: Some(at), place });
+                        if steps.len() >= NEXT_MAX {
+                            keep_foremost(&mut steps);
                         }
                     }
                 }
             }
-            beam = next;
         }
         let mut finalists: Vec<(Members, f64)> = found.into_iter().collect();
         let by_score = |first: &(Members, f64), second: &(Members, f64)| {
@@ -540,8 +552,13 @@ impl<'a> Mining<'a> {
     }
 }
 
-fn by_rank(first: &Followed, second: &Followed) -> std::cmp::Ordering {
-    second.glance.rank.total_cmp(&first.glance.rank).then_with(|| first.members.cmp(&second.members))
+/// Keeps as many as are followed, those of the highest rank.
+fn keep_foremost(steps: &mut Vec<Step>) {
+    let by_rank = |first: &Step, second: &Step| {
+        second.glance.rank.total_cmp(&first.glance.rank).then_with(|| first.members.cmp(&second.members))
+    };
+    steps.sort_by(by_rank);
+    steps.truncate(BEAM);
 }
 
 /// Keeps the best quarter of what was found.

@@ -14,11 +14,11 @@ use super::values::ValueHash;
 /// The requests of fewer clients than this, all told, may be a few browsers at work:
 const CLIENTS_FEW: f64 = 8.0;
 
-/// they count once each client has sent more than the largest page has parts, over this many busy seconds;
-const REQUESTS: f64 = 100.0;
+/// they count once each client has sent more than the largest pages have parts, over this many busy seconds;
+const REQUESTS: f64 = 300.0;
 const SECONDS: usize = 3;
 
-/// half of that when fewer than this share is for static files, since the parts of pages are, or as many are for one and the same
+/// far fewer when less than this share is for static files, since the parts of pages are, or as many are for one and the same
 /// target, since a page has each part once;
 const REQUESTS_FOR_PAGES: f64 = 50.0;
 const SECONDS_FOR_PAGES: usize = 2;
@@ -26,7 +26,7 @@ const STATIC_SHARE: f64 = 0.3;
 const TARGET_SHARE: f64 = 0.7;
 
 /// or, since the onset, more than someone who looks at a few pages in a minute.
-const PERSISTENT_REQUESTS: f64 = 150.0;
+const PERSISTENT_REQUESTS_FOR_PAGES: f64 = 150.0;
 
 /// Where it is not their number that is too much, but what they cost, so many from each over so many seconds;
 const DEAR_REQUESTS: f64 = 10.0;
@@ -68,8 +68,8 @@ pub(super) fn is_sustained(
             if all.is_paging() { (DEAR_REQUESTS, DEAR_SECONDS) } else { (DEAR_PARTS, DEAR_PARTS_SECONDS) };
         return all.requests >= requests * all.clients && all.seconds.len() >= seconds;
     }
-    now.goes_on(normal_rate)
-        || all.busy_seconds(normal_rate) >= SECONDS && all.requests >= PERSISTENT_REQUESTS * all.clients
+    let persistent = if all.is_paging() { PERSISTENT_REQUESTS_FOR_PAGES } else { REQUESTS };
+    now.goes_on(normal_rate) || all.busy_seconds(normal_rate) >= SECONDS && all.requests >= persistent * all.clients
 }
 
 /// The requests of a few clients.
