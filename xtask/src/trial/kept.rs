@@ -50,7 +50,11 @@ pub(super) struct Kept {
 impl Kept {
     /// Those of a file, and from then on all that end. A last line that was broken off is passed over and its run done again.
     pub(super) fn in_file(path: &Path) -> Result<Self, Failure> {
-        let head = Head { engine: engine()? };
+        Self::of_engine(&Head { engine: engine()? }, path)
+    }
+
+    /// The same, as runs of this engine.
+    fn of_engine(head: &Head, path: &Path) -> Result<Self, Failure> {
         let failed = |error: &dyn std::fmt::Display| failed(path, error);
         let mut file =
             OpenOptions::new().read(true).append(true).create(true).open(path).map_err(|error| failed(&error))?;
@@ -59,10 +63,10 @@ impl Kept {
             BufReader::new(&file).lines().collect::<Result<Vec<String>, _>>().map_err(|error| failed(&error))?;
         match lines.first().map(|line| serde_json::from_str::<Head>(line)) {
             None => {
-                let line = serde_json::to_string(&head).map_err(|error| failed(&error))?;
+                let line = serde_json::to_string(head).map_err(|error| failed(&error))?;
                 writeln!(file, "{line}").map_err(|error| failed(&error))?;
             }
-            Some(Ok(found)) if found == head => {}
+            Some(Ok(found)) if found == *head => {}
             Some(_) => return Err(failed(&"its runs are not of the engine as it is now; name another file")),
         }
         for (number, line) in lines.iter().enumerate().skip(1) {
@@ -133,4 +137,55 @@ fn git(arguments: &[&str]) -> Result<String, Failure> {
         return Err(Failure::Bench(format!("git {}: {}", arguments.join(" "), said.trim())));
     }
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(seed: u64) -> Run {
+        Run::new("synthetic", "single address", seed, false, Outcome { recall: 0.5, ..Outcome::default() })
+    }
+
+    fn head(engine: &str) -> Head {
+        Head { engine: vec![engine.to_owned()] }
+    }
+
+    fn seeds(kept: &Kept) -> Vec<u64> {
+        kept.of_row("synthetic", "single address", &[1, 2, 3]).into_iter().map(|(seed, _)| seed).collect()
+    }
+
+    #[test]
+    fn a_trial_that_is_broken_off_in_a_line_goes_on_with_that_run() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("runs");
+        let open = || Kept::of_engine(&head("a"), &path).expect("it opens");
+        let mut kept = open();
+        for seed in [1, 2] {
+            kept.keep(run(seed)).expect("it is written");
+        }
+        let written = std::fs::read(&path).expect("it is there");
+        std::fs::write(&path, &written[..written.len() - 20]).expect("it is written");
+        let mut kept = open();
+        assert_eq!(seeds(&kept), [1]);
+        for seed in [2, 3] {
+            kept.keep(run(seed)).expect("it is written");
+        }
+        assert_eq!(seeds(&open()), [1, 2, 3]);
+        assert_eq!(seeds(&open()), [1, 2, 3], "opening it changes nothing");
+    }
+
+    #[test]
+    fn runs_of_another_engine_and_lines_that_are_no_runs_are_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("runs");
+        Kept::of_engine(&head("a"), &path).expect("it opens").keep(run(1)).expect("it is written");
+        let refused = |engine: &str| Kept::of_engine(&head(engine), &path).err().map(|failure| failure.to_string());
+        assert!(refused("b").is_some_and(|text| text.contains("not of the engine as it is now")));
+        assert_eq!(refused("a"), None);
+        let mut text = std::fs::read_to_string(&path).expect("it is there");
+        text.push_str("{\"seed\": \"x\"}\n\n");
+        std::fs::write(&path, text).expect("it is written");
+        assert!(refused("a").is_some_and(|text| text.contains("line 3")), "{:?}", refused("a"));
+    }
 }
