@@ -107,7 +107,7 @@ fn measure(bench: &Bench) -> Result<Vec<Figure>, Failure> {
     for _ in 0..bench.repetitions {
         let mut guard = Guard::start(bench, &folder)?;
         let clock = Clock::start();
-        guard.seawall(&["bans", "import", "clients", "--for", "2h"])?;
+        guard.seawall(&["bans", "import", "clients", "--for", "2h", "--anyway"])?;
         guard.until("clients", CLIENTS)?;
         values[0].push(milliseconds(clock.uptime()));
         values[1].push(guard.kernel("transaction_milliseconds")?);
@@ -126,7 +126,7 @@ fn measure(bench: &Bench) -> Result<Vec<Figure>, Failure> {
         values[6].push(milliseconds(guard.cpu_time() - before) / REST.as_secs_f64());
         guard.seawall(&["bans", "remove", "--all"])?;
         guard.until("clients", 0)?;
-        guard.seawall(&["bans", "import", "networks", "--for", "2h"])?;
+        guard.seawall(&["bans", "import", "networks", "--for", "2h", "--anyway"])?;
         guard.until("networks", NETWORKS)?;
         values[3].push(guard.kernel("transaction_milliseconds")?);
         for host in 1..=SINGLE_BANS {

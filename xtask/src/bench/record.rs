@@ -181,6 +181,9 @@ fn rate() -> Result<f64, Failure> {
 fn longest(time: Duration) -> Result<f64, Failure> {
     let folder = folder()?;
     let running = Running::start(folder.path())?;
+    // The file is made with what is written first.
+    decide(&running.record, running.clock.now(), EventKind::RuleEnforced, 0);
+    running.wait_for(1, 0)?;
     let clock = Clock::start();
     let is_over = Arc::new(AtomicBool::new(false));
     let looking = {
