@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use seawall_engine::decision::{Enforce, Verdict};
-use seawall_trial::Sent;
-use seawall_trial::background::{Background, Synthetic};
+use seawall_trial::background::{Background, Synthetic, browsers};
 use seawall_trial::world::{TICK, World, stressed};
+use seawall_trial::{Dice, Sent};
 
 /// A guard that has known a site for so long, and a flood of posts with an agent of its own, for forty seconds.
 fn flooded(background: &Background, seed: u64, known: Duration) -> World {
@@ -16,7 +16,7 @@ fn flooded(background: &Background, seed: u64, known: Duration) -> World {
     world.pressure = stressed();
     world.begin();
     world.run(Duration::from_secs(40), |dice, _| {
-        let one = |dice: &mut seawall_trial::Dice| {
+        let one = |dice: &mut Dice| {
             let mut sent = Sent::get(dice.address(120, 5000), "/ca/cacert.pem", "QQGameHall");
             sent.method = "POST".to_owned();
             sent
@@ -71,5 +71,38 @@ fn a_new_guard_takes_no_visitors_for_newcomers() {
             world.run(Duration::from_secs(180), |_, _| Vec::new());
             assert!(world.tally.events.is_empty(), "{times} times, seed {seed}: {:#?}", world.tally.events);
         }
+    }
+}
+
+#[test]
+fn a_second_flood_that_is_only_dear_is_found_beside_the_first() {
+    let background = Background::Synthetic(Synthetic::default());
+    for seed in 1..=3 {
+        let mut world = flooded(&background, seed, Duration::from_secs(600));
+        world.run(Duration::from_secs(60), |dice, _| {
+            let cheap = |dice: &mut Dice| {
+                let mut sent = Sent::get(dice.address(120, 5000), "/ca/cacert.pem", "QQGameHall");
+                sent.method = "POST".to_owned();
+                sent
+            };
+            // Less than five a second, and less than all that is normal: only the two seconds that each takes are much.
+            let dear = |dice: &mut Dice| {
+                let agent = dice.pick(&browsers()).clone();
+                let mut sent = Sent::get(dice.address(121, 5000), "/wiki/edit", agent);
+                sent.method = "POST".to_owned();
+                sent.upstream = Duration::from_secs(2);
+                sent
+            };
+            let cheap: Vec<_> = (0..dice.poisson(50.0 * TICK.as_secs_f64())).map(|_| cheap(dice)).collect();
+            let dear: Vec<_> = (0..dice.poisson(4.0 * TICK.as_secs_f64())).map(|_| dear(dice)).collect();
+            cheap.into_iter().chain(dear).collect()
+        });
+        let rules: Vec<_> = world.status().rules.iter().map(|rule| rule.text.clone()).collect();
+        assert!(
+            rules.iter().any(|rule| rule.contains("/wiki/edit")),
+            "seed {seed}: {rules:#?}\n{:#?}",
+            world.tally.events
+        );
+        assert_eq!(world.tally.wanted_refused, 0, "seed {seed}");
     }
 }

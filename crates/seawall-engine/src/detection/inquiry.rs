@@ -446,7 +446,7 @@ impl<'a> Inquiry<'a> {
             let is_new = candidate.is_unheard_of || self.has_rare_word(items);
             if self.is_of_newcomers && !is_new
                 || self.is_taken_care_of(cost, items, window)
-                || self.may_be_first_visit(items, window, view)
+                || self.may_be_first_visit(cost, items, window, view)
             {
                 return false;
             }
@@ -488,15 +488,23 @@ impl<'a> Inquiry<'a> {
     }
 
     /// Whether what a further rule would be about may be a first visit: on the first day that nobody had this before says little, and
-    /// a crawler that comes beside a flood is much of what the rules in force have left.
-    fn may_be_first_visit(&self, items: &[Item], matching: &[Matching<'_, '_>], view: &View<'_>) -> bool {
+    /// a crawler that comes beside a flood is much of what the rules in force have left. It is not as dear as all that is normal.
+    fn may_be_first_visit(
+        &self,
+        cost: CostKind,
+        items: &[Item],
+        matching: &[Matching<'_, '_>],
+        view: &View<'_>,
+    ) -> bool {
         if self.seen.is_some() || self.kept.is_empty() || self.standing.iter().any(|standing| standing == items) {
             return false;
         }
         let is_left = |sampled: &&Sampled<'_>| !self.kept.iter().any(|rule| sampled.row.marks.has_all(rule));
-        let left =
-            matching.iter().map(|found| found.sampled).filter(is_left).map(|sampled| sampled.cost(0)).sum::<f64>();
-        left < (self.rate(CostKind::Requests) * view.growth).max(FURTHER_RATE_MIN) * self.material.seconds()
+        let left = matching.iter().map(|found| found.sampled).filter(is_left);
+        let left: f64 = left.map(|sampled| sampled.cost(cost as usize)).sum();
+        let usual = self.rate(cost) * view.growth;
+        let enough = if cost == CostKind::Requests { usual.max(FURTHER_RATE_MIN) } else { DEARER_FACTOR * usual };
+        left < enough * self.material.seconds()
     }
 
     /// Whether a rule may name this value: no word of any address in an agent, and no network that holds anyone on the
