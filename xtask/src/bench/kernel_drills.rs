@@ -10,6 +10,7 @@ use serde::Deserialize;
 use toml::{Table, Value};
 
 use super::Bench;
+use super::drills::valid;
 use super::figure::{Figure, Goal, OURS, Series};
 use crate::Failure;
 
@@ -36,7 +37,6 @@ const AFTER_MAX: f64 = 0.2;
 /// What is read of a drill's outcome.
 #[derive(Debug, Deserialize)]
 struct Outcome {
-    valid: bool,
     remarks: Vec<String>,
     wanted: Wanted,
     escalation: Option<Escalation>,
@@ -57,7 +57,7 @@ struct Escalation {
     cpu_after: f64,
 }
 
-/// Holds each drill once for each repetition.
+/// Holds each drill once for each repetition, and again where it is not valid.
 pub(super) fn measure(bench: &Bench) -> Result<Vec<Figure>, Failure> {
     open_files::raise();
     let folder = bench.folder("kernel-drills")?;
@@ -68,7 +68,9 @@ pub(super) fn measure(bench: &Bench) -> Result<Vec<Figure>, Failure> {
         let mut values = Vec::new();
         let mut notes = Vec::new();
         for _ in 0..bench.repetitions {
-            let outcome = hold(bench, name, &path)?;
+            let mut drill = Command::new(&bench.guard);
+            drill.args(["drill", "--kernel", "--json", "--scenario"]).arg(&path);
+            let outcome: Outcome = valid(bench, name, drill)?;
             let wanted = &outcome.wanted;
             let escalation = outcome.escalation.ok_or_else(|| {
                 Failure::Bench(format!(
@@ -138,21 +140,4 @@ fn heavier(name: &str, text: &str) -> Result<String, Failure> {
 
 fn is_unwanted(group: &Table) -> bool {
     group.get("label").and_then(Value::as_str) == Some("unwanted")
-}
-
-fn hold(bench: &Bench, name: &str, scenario: &std::path::Path) -> Result<Outcome, Failure> {
-    let output = Command::new(&bench.guard)
-        .args(["drill", "--kernel", "--json", "--scenario"])
-        .arg(scenario)
-        .output()
-        .map_err(|source| Failure::Start { command: format!("seawall drill {name} --kernel"), source })?;
-    let outcome: Outcome = serde_json::from_slice(&output.stdout).map_err(|error| {
-        let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        Failure::Bench(format!("the drill {name} gave no outcome ({error}); it said: {said}"))
-    })?;
-    if !outcome.valid {
-        let remarks = outcome.remarks.join("; ");
-        return Err(Failure::Bench(format!("the drill {name} was not valid: {remarks}")));
-    }
-    Ok(outcome)
 }

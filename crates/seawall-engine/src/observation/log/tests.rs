@@ -361,20 +361,48 @@ proptest! {
     }
 }
 
-/// Lines that servers really write, which the mutations below begin with.
-const SEEDS: [&str; 11] = [
-    r#"example.org:443 192.0.2.1 - - [01/Jun/2024:12:00:00 +0200] "GET /a\x22b?c=%20 HTTP/1.1" 200 10 "https://a.example/" "M (\"x\")""#,
-    r#"192.0.2.1 - - [01/Jun/2024:12:00:00 +0000] "-" 408 - "-" "-" "198.51.100.7, 192.0.2.1" rt=0.005 "0.004""#,
-    r#"{"time":"2024-06-01T12:00:00+00:00","remote_addr":"2001:db8::1","request":"GET / HTTP/1.1","status":200,"body_bytes_sent":"10","http_user_agent":"\u00e9\ud83d\ude00"}"#,
-    r#"haproxy[1]: 192.0.2.1:1 [01/Jun/2024:12:00:00.001] f b/s 0/0/0/1/1 200 10 - - ---- 1/1/0/0/0 0/0 {|M} "GET / HTTP/1.1""#,
-    r#"[2024-06-01T12:00:00.000Z] "GET /a HTTP/2" 200 - 0 10 5 4 "192.0.2.1" "M" "id" "example.org" "192.0.2.9:80""#,
-    r#"<134>Jun  1 12:00:00 host nginx: 192.0.2.1 - - [01/Jun/2024:12:00:00 +0000] "GET / HTTP/1.1" 200 10"#,
-    r#"{"log":"192.0.2.1 - - [01/Jun/2024:12:00:00 +0000] \"GET / HTTP/1.1\" 200 10 \"-\" \"M\"\n","stream":"stdout","time":"2024-06-01T12:00:00Z"}"#,
-    "2024-06-01T12:00:00.000000000Z stdout F 192.0.2.1 - - [01/Jun/2024:12:00:00 +0000] \"GET / HTTP/1.1\" 200 10",
-    r#"<134>Jun  1 12:00:00 haproxy[1]: 192.0.2.1:1 [01/Jun/2024:12:00:00.001] f b/s 0/0/0/1/1 200 10 - - ---- 1/1/0/0/0 0/0 "GET /"#,
-    "#Fields: date time c-ip cs-uri-stem cs(User-Agent) cs(Referer)\n2024-05-01 12:00:01 192.0.2.1 / \"M (\"\"x\"\")\" -",
-    "#Fields: date time c-ip cs-method cs-uri-stem sc-status\n2024-06-01 12:00:00 192.0.2.1 GET / 200",
+macro_rules! seed {
+    ($name:literal) => {
+        include_str!(concat!("../../../../../fuzz/seeds/log_line/", $name))
+    };
+}
+
+/// Lines that servers really write, which the mutations below begin with, as the fuzz target does.
+const SEEDS: [&str; 22] = [
+    seed!("aws-load-balancer"),
+    seed!("aws-s3"),
+    seed!("caddy"),
+    seed!("combined"),
+    seed!("combined-in-docker"),
+    seed!("combined-with-times"),
+    seed!("common-in-container-runtime"),
+    seed!("common-in-syslog"),
+    seed!("common-with-further-fields"),
+    seed!("envoy"),
+    seed!("haproxy"),
+    seed!("haproxy-cut"),
+    seed!("json"),
+    seed!("nginx-proxy-manager"),
+    seed!("not-http"),
+    seed!("squid"),
+    seed!("traefik"),
+    seed!("vhost-combined-escaped"),
+    seed!("vhost-combined-escaped-query"),
+    seed!("vhost-common"),
+    seed!("w3c"),
+    seed!("w3c-quoted"),
 ];
+
+#[test]
+fn every_format_has_a_line_that_is_mutated() {
+    let recognised =
+        SEEDS.map(|text| recognise(text.as_bytes().split(|byte| *byte == b'\n')).map(|found| found.format));
+    // What is no request of HTTP is mutated, too.
+    assert_eq!(recognised.iter().filter(|format| format.is_none()).count(), 1, "{recognised:?}");
+    for format in Format::ALL.into_iter().filter(|format| *format != Format::Custom) {
+        assert!(recognised.contains(&Some(format)), "{} has none", format.name());
+    }
+}
 
 /// A mutation of one of them, as a fuzzer would make it: bytes changed, left out, doubled or put in, and parts of two joined.
 fn mutated(random: &mut impl FnMut(usize) -> usize) -> Vec<u8> {
