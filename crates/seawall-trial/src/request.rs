@@ -30,6 +30,8 @@ pub struct Sent {
     pub bytes: u64,
     /// How long the site works on it.
     pub upstream: Duration,
+    /// How long the client takes over the answer after that.
+    pub taking: Duration,
     /// The status of the answer.
     pub status: u16,
     /// Whether the host is not one of the site's.
@@ -52,6 +54,7 @@ impl Sent {
             referer: None,
             bytes: 8_000,
             upstream: Duration::from_millis(4),
+            taking: Duration::ZERO,
             status: 200,
             misdirected: false,
         }

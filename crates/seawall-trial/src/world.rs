@@ -240,13 +240,14 @@ impl World {
                 let entry = self.known.entry(sent.client).or_insert((at, 0));
                 entry.1 += 1;
                 let upstream_time = sent.upstream * self.slowness;
+                let connection_time = upstream_time + sent.taking;
                 // A head that never ends is no request before it is given up.
-                let lasts = upstream_time > LASTS && sent.status != 408;
+                let lasts = connection_time > LASTS && sent.status != 408;
                 let cost = Cost {
                     requests: 1,
                     bytes: if lasts { 0 } else { sent.bytes },
                     upstream_time: if lasts { Duration::ZERO } else { upstream_time },
-                    connection_time: if lasts { Duration::ZERO } else { upstream_time },
+                    connection_time: if lasts { Duration::ZERO } else { connection_time },
                     ..Cost::default()
                 };
                 (if lasts { Outcome::Arrived } else { Outcome::Served { status: sent.status } }, cost)
@@ -274,12 +275,20 @@ impl World {
     fn go_on(&mut self) {
         let (now, detector) = (self.now, &mut self.guard.detector);
         self.under_way.retain_mut(|under_way| {
-            let end = under_way.arrived + under_way.upstream_time;
+            let UnderWay { sent, upstream_time, .. } = &*under_way;
+            let end = under_way.arrived + *upstream_time + sent.taking;
             let is_over = end <= now;
             let at = end.min(now);
             let time = at.since(under_way.arrived);
-            let bytes = if is_over { under_way.sent.bytes } else { 0 };
-            let spent = Spent { bytes, upstream_time: time, connection_time: time };
+            // The answer goes out evenly while it is taken.
+            let taken = match is_over {
+                true => 1.0,
+                false => {
+                    time.saturating_sub(*upstream_time).as_secs_f64() / sent.taking.as_secs_f64().max(f64::MIN_POSITIVE)
+                }
+            };
+            let bytes = (sent.bytes as f64 * taken) as u64;
+            let spent = Spent { bytes, upstream_time: time.min(*upstream_time), connection_time: time };
             if is_over || under_way.progress.is_due(&spent) {
                 detector.observe(&Observation {
                     at,

@@ -223,6 +223,7 @@ fn sent(line: &[u8]) -> Option<Sent> {
         bytes: entry.observation.cost.bytes,
         upstream: Duration::from_millis(4),
         status,
+        taking: Duration::ZERO,
         misdirected: false,
     })
 }

@@ -69,7 +69,7 @@ const USUAL: Family = Family {
 };
 
 /// Every kind.
-pub const ALL: [Family; 29] = [
+pub const ALL: [Family; 30] = [
     Family {
         name: "single address",
         what: "40/s from one address with the commonest agent, over all pages",
@@ -142,6 +142,16 @@ pub const ALL: [Family; 29] = [
         name: "slow-cost",
         what: "8/s of form posts that the site works on for 2 s each, with every agent",
         traffic: || Box::new(Flood::steady(8.0, targets::slow_form)),
+        ..USUAL
+    },
+    Family {
+        name: "slow readers",
+        what: "2/s for one page with every agent, each from an address of its own that takes half a minute over the answer; the time \
+               counts from the tenth second, when twenty are held",
+        onset: 10.0,
+        // Less than ten connections at once are worth no incident, and what is held adds up.
+        time_max: (10.0, 12.5),
+        traffic: || Box::new(Flood::steady(2.0, targets::slow_readers)),
         ..USUAL
     },
     Family {

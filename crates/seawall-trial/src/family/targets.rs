@@ -65,6 +65,14 @@ pub(super) fn posts_to_page(scene: &mut Scene<'_>, number: usize) -> Sent {
     Sent { method: "POST".to_owned(), ..Sent::get(address(BOTS.0, number), "/wiki/SandBox", agent) }
 }
 
+/// Answers that the site has at once, and that are taken a few bytes at a time.
+pub(super) fn slow_readers(scene: &mut Scene<'_>, number: usize) -> Sent {
+    let agent = scene.dice.pick(&browsers()).clone();
+    let mut sent = Sent::get(address(BOTS.0, number), "/wiki/export", agent);
+    sent.taking = Duration::from_secs(30);
+    sent
+}
+
 pub(super) fn slow_form(scene: &mut Scene<'_>, number: usize) -> Sent {
     let agent = scene.dice.pick(&browsers()).clone();
     let mut sent = Sent::get(address(BOTS.0, number), "/wiki/edit", agent);

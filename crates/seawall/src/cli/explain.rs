@@ -10,7 +10,7 @@ use super::Failure;
 use super::logs::{Unreadable, files};
 use super::output::{clients, print, screen};
 use super::output_file::{Kind, OutputFile};
-use crate::config::{self, NetworkFiles};
+use crate::config;
 use crate::networks::Networks;
 use crate::show::explain::explain;
 use crate::show::explain::terminal::render;
@@ -57,7 +57,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE")]
     rules_out: Option<PathBuf>,
 
-    /// The configuration whose tables of networks are used in place of the built-in one.
+    /// The configuration whose tables of networks are used in place of the built-in one, and whose hosts are yours: what a log says
+    /// was for others is misdirected.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 
@@ -77,20 +78,19 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
             "`-` cannot be explained: a log is read three times, and standard input only once; write it to a file",
         ));
     }
-    let network_files = match &arguments.config {
-        Some(path) => config::load(path)?.networks,
-        None => NetworkFiles::default(),
-    };
+    let config = arguments.config.as_deref().map(config::load).transpose()?;
+    let own_hosts = config.as_ref().map(config::Config::hosts);
+    let network_files = config.map(|config| config.networks).unwrap_or_default();
     let networks = Networks::load(&network_files).map_err(Failure::machine)?;
     let logs = files(&arguments.logs);
     let rules_out = arguments.rules_out.as_ref();
     let rules_out =
         rules_out.map(|path| OutputFile::open("--rules-out", path, &logs, Some(&RULES_FILE))).transpose()?;
     let mut unreadable = Unreadable::default();
-    let explanation =
-        explain(&Logs::new(&logs, arguments.format.as_ref()), &networks, SEED, &mut Progress::on_terminal(), |error| {
-            unreadable.say(error);
-        });
+    let read = Logs { own_hosts: own_hosts.as_ref(), ..Logs::new(&logs, arguments.format.as_ref()) };
+    let explanation = explain(&read, &networks, SEED, &mut Progress::on_terminal(), |error| {
+        unreadable.say(error);
+    });
     if let Some(file) = rules_out {
         file.write(&explanation.rules_file())?;
     }

@@ -85,10 +85,21 @@ impl Config {
     pub fn lists(&self) -> Lists {
         lists(&self.sites)
     }
+
+    /// The hosts of the sites.
+    pub fn hosts(&self) -> List {
+        hosts(&self.sites)
+    }
 }
 
 /// The lists that rules can ask for by name, of these sites.
 pub(super) fn lists(sites: &[Site]) -> Lists {
+    let mut lists = Lists::default();
+    lists.insert(SITES, hosts(sites));
+    lists
+}
+
+fn hosts(sites: &[Site]) -> List {
     let mut list = List::default();
     for host in sites.iter().flat_map(|site| &site.hosts) {
         match host {
@@ -97,9 +108,7 @@ pub(super) fn lists(sites: &[Site]) -> Lists {
             HostPattern::Any => list.insert_everything(),
         }
     }
-    let mut lists = Lists::default();
-    lists.insert(SITES, list);
-    lists
+    list
 }
 
 /// One guarded site.

@@ -128,6 +128,57 @@ fn one_address_with_an_agent_of_others_is_named_by_the_address() {
 }
 
 #[test]
+fn the_first_try_before_a_surge_is_told() {
+    let mut log = Log::ordinary();
+    for number in 0..3 {
+        log.line(900 + 60 * number, "203.0.113.9", "GET /login.php", 404, "Surge/1.0");
+    }
+    for number in 0..6000 {
+        let address = format!("203.0.{}.{}", 113 + number % 8, number % 250);
+        log.line(5400 + number / 20, &address, "GET /login.php", 404, "Surge/1.0");
+    }
+    let log = log.text();
+    let (output, _folder) = run(&log, &["--json"]);
+    let found: Value = serde_json::from_slice(&output.stdout).expect("the output is one JSON object");
+    let rule = &found["surges"][0]["rules"][0];
+    assert_eq!((&rule["first_before"], &rule["before"]), (&"2024-06-01T12:15:00Z".into(), &3.into()), "{found:#}");
+    let (output, _folder) = run(&log, &[]);
+    let shown = String::from_utf8_lossy(&output.stdout);
+    assert!(shown.contains("12:15"), "{shown}");
+}
+
+/// A log with a flood of announcements that the wrong host name brings, each line with the host it was for.
+fn announced() -> String {
+    let mut log = Log::ordinary();
+    for number in 0..9000 {
+        let address = format!("203.0.{}.{}", number % 100, number % 250);
+        let announcement = format!("GET /announce?info_hash={number}");
+        log.line(4000 + number / 30, &address, &announcement, 404, AGENTS[number as usize % 6]);
+    }
+    let host = |line: &str| if line.contains("/announce") { "tracker.example.net" } else { "example.org" };
+    log.text().lines().map(|line| format!("{}:80 {line}\n", host(line))).collect()
+}
+
+#[test]
+fn what_is_for_hosts_of_others_is_misdirected_where_the_configuration_says_which_are_yours() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    fs::write(folder.path().join("access.log"), announced()).expect("room for a log");
+    let shapes = |hosts: &str| {
+        let config = format!("listen = \"127.0.0.1:0\"\n[[site]]\nhosts = [\"{hosts}\"]\norigin = \"clock\"\n");
+        fs::write(folder.path().join("seawall.toml"), config).expect("room for a configuration");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_seawall"));
+        command.args(["explain", "--json", "--config", "seawall.toml", "access.log"]).current_dir(folder.path());
+        let output = command.output().expect("the program runs");
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+        let found: Value = serde_json::from_slice(&output.stdout).expect("the output is one JSON object");
+        found["surges"][0]["shapes"].to_string()
+    };
+    assert!(shapes("example.org").contains("misdirected"), "{}", shapes("example.org"));
+    assert!(!shapes("tracker.example.net").contains("misdirected"), "the flood is for his host");
+    assert!(!shapes("*").contains("misdirected"), "every host is his");
+}
+
+#[test]
 fn an_ordinary_log_has_no_surge_and_says_so() {
     let (output, _folder) = run(&Log::ordinary().text(), &[]);
     let shown = String::from_utf8_lossy(&output.stdout);

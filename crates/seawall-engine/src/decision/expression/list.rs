@@ -59,7 +59,7 @@ impl List {
     }
 
     /// Whether `value` is in it.
-    pub(super) fn contains(&self, value: &[u8]) -> bool {
+    pub fn contains(&self, value: &[u8]) -> bool {
         self.is_everything || self.values.contains(value) || self.endings.iter().any(|ending| value.ends_with(ending))
     }
 

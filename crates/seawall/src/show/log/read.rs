@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread;
 
-use seawall_engine::observation::Observation;
+use seawall_engine::decision::expression::List;
 use seawall_engine::observation::log::{self, Encoding, Entry, Fields, FormatChoice, Reader, Reason, recognise};
+use seawall_engine::observation::{Observation, Outcome, Refusal};
 
 use super::filter::{Filter, Judgement};
 use super::inputs::Inputs;
@@ -27,6 +28,8 @@ pub struct Logs<'a> {
     pub paths: &'a [PathBuf],
     /// Their format, when it is not to be recognised.
     pub format: Option<&'a FormatChoice>,
+    /// The hosts that are the operator's, where it is known: a request that names another is for somebody else.
+    pub own_hosts: Option<&'a List>,
     /// What says where clients are; without it no request has a country or a system.
     pub networks: Option<&'a Networks>,
     /// Which requests are looked at, when not all are.
@@ -36,7 +39,7 @@ pub struct Logs<'a> {
 impl<'a> Logs<'a> {
     /// All requests of these files, without the networks of clients.
     pub fn new(paths: &'a [PathBuf], format: Option<&'a FormatChoice>) -> Self {
-        Self { paths, format, networks: None, filter: None }
+        Self { paths, format, own_hosts: None, networks: None, filter: None }
     }
 }
 
@@ -356,6 +359,10 @@ impl<V: Visitor> Taker for Part<'_, V> {
                 inputs.add_unread_duration(number);
             }
             let mut observation = observation(&entry, restored);
+            let host = observation.request.host;
+            if !host.is_empty() && logs.own_hosts.is_some_and(|own| !own.contains(host)) {
+                observation.outcome = Outcome::Refused(Refusal::Misdirected);
+            }
             if let Some(networks) = logs.networks {
                 networks.locate(observation.client, &mut observation.request);
             }
