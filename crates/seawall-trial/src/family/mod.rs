@@ -150,7 +150,7 @@ pub const ALL: [Family; 30] = [
                counts from the tenth second, when twenty are held",
         onset: 10.0,
         // Less than ten connections at once are worth no incident, and what is held adds up.
-        time_max: (10.0, 12.5),
+        time_max: (10.0, 15.0),
         traffic: || Box::new(Flood::steady(2.0, targets::slow_readers)),
         ..USUAL
     },
