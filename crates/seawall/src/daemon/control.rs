@@ -149,7 +149,7 @@ fn problem(status: StatusCode, error: impl Into<String>) -> (StatusCode, Json<Pr
 }
 
 async fn status(State(daemon): State<Arc<Daemon>>) -> Json<Snapshot> {
-    Json(Snapshot::clone(&daemon.snapshot()))
+    Json(daemon.snapshot())
 }
 
 /// What is asked of a reload.
@@ -202,7 +202,7 @@ struct RulesAsked {
 }
 
 async fn rules(State(daemon): State<Arc<Daemon>>, Query(asked): Query<RulesAsked>) -> Answer<Vec<RuleStatus>> {
-    let mut rules = daemon.snapshot().detection.rules.clone();
+    let mut rules = daemon.snapshot().detection.rules;
     if asked.networks {
         let (done, is_done) = tokio::sync::oneshot::channel();
         let texts = if daemon.command(Command::RuleTexts(done)) { is_done.await.ok() } else { None };

@@ -369,14 +369,15 @@ impl Daemon {
     }
 
     /// The present state.
-    pub fn snapshot(&self) -> Arc<Snapshot> {
-        let snapshot = self.snapshot.load_full();
+    pub fn snapshot(&self) -> Snapshot {
         let known = |told: &Mutex<Option<String>>| told.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        match (self.confirm_until(), known(&self.page_trouble), known(&self.panic_unkept)) {
-            (None, None, None) => snapshot,
-            (confirm_until, page_trouble, panic_unkept) => {
-                Arc::new(Snapshot { confirm_until, page_trouble, panic_unkept, ..Snapshot::clone(&snapshot) })
-            }
+        Snapshot {
+            // Whoever has just banned somebody may ask at once; the rest is made once a second.
+            enforcement: (**self.enforcement.status.load()).clone(),
+            confirm_until: self.confirm_until(),
+            page_trouble: known(&self.page_trouble),
+            panic_unkept: known(&self.panic_unkept),
+            ..Snapshot::clone(&self.snapshot.load())
         }
     }
 

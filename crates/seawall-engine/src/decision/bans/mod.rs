@@ -6,6 +6,7 @@
 mod innocent;
 mod merge;
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -210,14 +211,22 @@ impl Bans {
     fn add_within(&mut self, entries_max: usize, mut ban: Ban, never_ban: &AddressSet) -> Result<bool, BanError> {
         ban.network = check(ban.network, never_ban)?;
         ban.expires = ban.expires.min(ban.since + BAN_DURATION_MAX);
-        if let Some(present) = self.bans.get(&ban.network) {
-            if !ban.replaces(present) || *present == ban {
-                return Ok(false);
+        let count = self.bans.len();
+        let (network, expires, is_for_gate) = (ban.network, ban.expires, ban.cause.is_for_gate());
+        // A list of a hundred thousand is looked up once each.
+        match self.bans.entry(network) {
+            Entry::Occupied(present) if !ban.replaces(present.get()) || *present.get() == ban => return Ok(false),
+            Entry::Occupied(mut present) => {
+                let before = present.insert(ban);
+                self.is_gate_changed |= before.cause.is_for_gate();
+                self.ends.remove(&(before.expires, network));
             }
-        } else if self.bans.len() >= entries_max {
-            return Err(BanError::Full { entries_max });
+            Entry::Vacant(_) if count >= entries_max => return Err(BanError::Full { entries_max }),
+            Entry::Vacant(place) => drop(place.insert(ban)),
         }
-        self.put(ban);
+        self.is_gate_changed |= is_for_gate;
+        self.changed.insert(network);
+        self.ends.insert((expires, network));
         Ok(true)
     }
 

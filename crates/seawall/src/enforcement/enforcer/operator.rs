@@ -150,7 +150,7 @@ impl Enforcer {
                 added.push(Pending { ban, before: None });
                 continue;
             }
-            let present = self.bans.get(network).cloned();
+            let before = until.and_then(|_| self.bans.get(network).cloned());
             match self.bans.add(ban.clone(), self.never_ban.set()) {
                 Ok(true) => {
                     banned.added += 1;
@@ -166,7 +166,7 @@ impl Enforcer {
                     }
                     // Of a list that needs no confirmation none is ever looked at again.
                     if until.is_some() || added.is_empty() {
-                        added.push(Pending { ban, before: present });
+                        added.push(Pending { ban, before });
                     }
                 }
                 Ok(false) => banned.unchanged += 1,

@@ -44,7 +44,7 @@ impl Enforcer {
                 changed.insert(ban.network);
             }
         }
-        self.tell_record_of(&changed);
+        self.bring_record_into_line(self.recorded(&changed));
     }
 
     /// Takes up bans of before that could be read only now.
@@ -88,14 +88,15 @@ impl Enforcer {
 
     /// Brings the record into line with the bans, of which these have changed.
     pub(super) fn tell_record(&mut self, changed: &BTreeSet<IpNet>, now: Timestamp) {
+        let changes = self.recorded(changed);
+        let is_made = |ban: &&Ban| ban.since >= now && !matches!(ban.cause, BanCause::Merged(_));
+        let made = changes.iter().filter_map(|(_, ban)| *ban).filter(is_made);
+        let made: Vec<(IpNet, Timestamp)> = made.map(|ban| (ban.network, ban.since)).collect();
         if self.parts.record.wants_bans() {
             self.parts.record.all_bans(self.bans.iter().filter(|ban| is_recorded(ban)).cloned().collect());
         } else {
-            self.tell_record_of(changed);
+            self.bring_record_into_line(changes);
         }
-        let is_made = |ban: &&Ban| ban.since >= now && !matches!(ban.cause, BanCause::Merged(_)) && is_recorded(ban);
-        let made = changed.iter().filter_map(|network| self.bans.get(*network)).filter(is_made);
-        let made: Vec<(IpNet, Timestamp)> = made.map(|ban| (ban.network, ban.since)).collect();
         if !made.is_empty() {
             self.parts.record.bans_made(made);
         }
@@ -144,12 +145,15 @@ impl Enforcer {
         }
     }
 
-    fn tell_record_of(&self, changed: &BTreeSet<IpNet>) {
-        if changed.is_empty() {
-            return;
+    /// What is recorded of these networks now.
+    fn recorded(&self, networks: &BTreeSet<IpNet>) -> Vec<(IpNet, Option<&Ban>)> {
+        networks.iter().map(|network| (*network, self.bans.get(*network).filter(|ban| is_recorded(ban)))).collect()
+    }
+
+    fn bring_record_into_line(&self, changes: Vec<(IpNet, Option<&Ban>)>) {
+        if !changes.is_empty() {
+            self.parts.record.bans_changed(changes.into_iter().map(|(network, ban)| (network, ban.cloned())));
         }
-        let ban = |network: &IpNet| self.bans.get(*network).filter(|ban| is_recorded(ban)).cloned();
-        self.parts.record.bans_changed(changed.iter().map(|network| (*network, ban(network))));
     }
 }
 

@@ -38,7 +38,7 @@ use ending::Ending;
 use left::Left;
 use listing::Layout;
 use nft::{Nft, NftError};
-use table::{Changes, Desired, Installed, plan, plan_of};
+use table::{Changes, Desired, Installed, Place, plan, plan_of};
 
 pub use counters::Dropped;
 pub use removal::{Removed, remove_tables};
@@ -297,7 +297,11 @@ impl Kernel {
         };
         match result {
             Ok(Some((changes, transactions))) => {
-                for network in changes.added.keys().filter(|network| !self.installed.contains(**network)) {
+                let is_new = |network: &&IpNet| match Place::of(**network).is_tree() {
+                    true => !self.installed.contains(**network),
+                    false => !changes.renewed.contains(*network),
+                };
+                for network in changes.added.keys().filter(is_new) {
                     // One that is no longer wanted was never put in.
                     desired.bans.get(*network).into_iter().for_each(|ban| self.ending.add(*network, ban.cause, now));
                 }

@@ -158,7 +158,7 @@ pub(crate) fn plan_of(
         never_ban: (*desired.never_ban != installed.never_ban).then(|| desired.never_ban.clone()),
         ..Changes::default()
     };
-    let mut trees = BTreeSet::new();
+    let (mut trees, mut added) = (BTreeSet::new(), Vec::new());
     for network in touched {
         let place = Place::of(network);
         if place.is_tree() {
@@ -168,7 +168,7 @@ pub(crate) fn plan_of(
         match desired.expires(network, now) {
             None if installed.until(network, now).is_some() => drop(changes.removed.insert(network)),
             Some(expires) if !installed.is_right(network, expires, now) => {
-                changes.added.insert(network, lease(expires, now));
+                added.push((network, lease(expires, now)));
                 if installed.contains(network) {
                     changes.renewed.insert(network);
                 }
@@ -176,6 +176,8 @@ pub(crate) fn plan_of(
             _ => {}
         }
     }
+    // All at once: what is touched is in order for the most part.
+    changes.added = added.into_iter().collect();
     // A tree that changes is written anew.
     for place in trees {
         let elements = desired.tree(place, now);
@@ -223,9 +225,10 @@ impl Installed {
 
     /// Puts one in that stays until then.
     pub(crate) fn insert(&mut self, network: IpNet, until: Timestamp) {
-        self.remove(network);
-        self.in_trees += usize::from(Place::of(network).is_tree());
-        self.bans.insert(network, until);
+        match self.bans.insert(network, until) {
+            Some(before) => drop(self.leases.remove(&(before, network))),
+            None => self.in_trees += usize::from(Place::of(network).is_tree()),
+        }
     }
 
     fn remove(&mut self, network: IpNet) {

@@ -37,7 +37,7 @@ pub async fn serve(daemon: Arc<Daemon>, listener: std::net::TcpListener) {
 }
 
 async fn status(State(daemon): State<Arc<Daemon>>) -> Json<Snapshot> {
-    Json(Snapshot::clone(&daemon.snapshot()))
+    Json(daemon.snapshot())
 }
 
 /// Refuses requests under a name that is not this machine's own: a page elsewhere could otherwise have its name resolve
