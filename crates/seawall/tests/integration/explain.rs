@@ -147,6 +147,52 @@ fn the_first_try_before_a_surge_is_told() {
     assert!(shown.contains("12:15"), "{shown}");
 }
 
+/// A week, in whose last three days many addresses with one agent ask around the clock, as often as `awake` has it by the hour of UTC.
+fn week(awake: impl Fn(u32) -> u32) -> String {
+    let mut log = Log::ordinary();
+    let mut text = String::new();
+    for hour in 0..7 * 24 {
+        let time = |second: u32| {
+            format!("{:02}/Jun/2024:{:02}:{:02}:{:02} +0000", 1 + hour / 24, hour % 24, second / 60, second % 60)
+        };
+        let asked = if hour < 4 * 24 { 0 } else { awake(hour % 24) };
+        for second in 0..3600 {
+            if second % 20 == 0 {
+                let client = log.below(400);
+                let (page, agent) = (log.below(40), AGENTS[client % 6]);
+                for path in [format!("/blog/{page}.html"), "/style.css".to_owned()] {
+                    let at = time(second);
+                    let address = format!("198.51.{}.{}", 100 + client / 250, client % 250);
+                    writeln!(text, "{address} - - [{at}] \"GET {path} HTTP/1.1\" 200 4000 \"-\" \"{agent}\"")
+                        .expect("room");
+                }
+            }
+            for _ in 0..(second + 1) * asked / 3600 - second * asked / 3600 {
+                let (network, host, at) = (log.below(200), log.below(250), time(second));
+                let address = format!("203.{network}.113.{host}");
+                writeln!(text, "{address} - - [{at}] \"GET /login.php HTTP/1.1\" 404 400 \"-\" \"Surge/1.0\"")
+                    .expect("room");
+            }
+        }
+    }
+    text
+}
+
+#[test]
+fn where_the_senders_sleep_is_told_and_how_sure_that_is() {
+    // Fewest are awake at four in the morning of UTC+8.
+    let people = week(|hour| {
+        let angle = (f64::from(hour) - 20.0) / 24.0 * std::f64::consts::TAU;
+        (600.0 - 500.0 * angle.cos()) as u32
+    });
+    for (log, offset) in [(people, Value::from(8)), (week(|_| 900), Value::Null)] {
+        let found = json(&log);
+        let zone = &found["surges"][0]["rules"][0]["time_zone"];
+        assert_eq!(zone["offset_hours"], offset, "{found:#}");
+        assert!(zone["confidence"].as_f64().is_some_and(|sure| sure > 0.8), "{found:#}");
+    }
+}
+
 /// A log with a flood of announcements that the wrong host name brings, each line with the host it was for.
 fn announced() -> String {
     let mut log = Log::ordinary();

@@ -52,11 +52,7 @@ impl TimeZone {
         if days.len() < DAYS_MIN || sum.iter().sum::<f64>() < VOTES_MIN {
             return None;
         }
-        let rhythm = rhythm(&sum);
-        if rhythm < RHYTHM_MIN {
-            return Some(Self { rhythm, offset_hours: None, confidence: 0.0 });
-        }
-        let offset = offset(&sum);
+        let offset_hours = offset_of_people(&sum);
         let mut random = Random::new(random_seed);
         let agreeing = (0..DRAWS).filter(|_| {
             let mut drawn = Day::default();
@@ -73,10 +69,15 @@ impl TimeZone {
                     drawn[hour.unwrap_or_default()] += votes / count;
                 }
             }
-            let difference = (self::offset(&drawn) - offset).rem_euclid(24);
-            difference.min(24 - difference) <= 1
+            match offset_hours.zip(offset_of_people(&drawn)) {
+                Some((found, drawn)) => {
+                    let difference = (found - drawn).rem_euclid(24);
+                    difference.min(24 - difference) <= 1
+                }
+                None => offset_of_people(&drawn) == offset_hours,
+            }
         });
-        Some(Self { rhythm, offset_hours: Some(offset), confidence: agreeing.count() as f64 / DRAWS as f64 })
+        Some(Self { rhythm: rhythm(&sum), offset_hours, confidence: agreeing.count() as f64 / DRAWS as f64 })
     }
 }
 
@@ -136,6 +137,11 @@ fn rhythm(votes: &Day) -> f64 {
     part(f64::cos).hypot(part(f64::sin)) / total.max(1.0)
 }
 
+/// The offset from UTC of people; none for a machine, which never sleeps.
+fn offset_of_people(votes: &Day) -> Option<i64> {
+    (rhythm(votes) >= RHYTHM_MIN).then(|| offset(votes))
+}
+
 /// The offset from UTC at which the trough, smoothed over three hours, is at four.
 fn offset(votes: &Day) -> i64 {
     let smoothed = |hour: usize| votes[(hour + 23) % 24] + votes[hour] + votes[(hour + 1) % 24];
@@ -172,6 +178,10 @@ mod tests {
         }
         let machine = TimeZone::of(&hours(72, |_| 50.0), 1).expect("enough votes");
         assert_eq!(machine.offset_hours, None);
+        assert!(machine.confidence > 0.95, "{machine:?}");
+        let scarce =
+            TimeZone::of(&hours(48, |hour| f64::from(u32::from(hour % 5 == 0) * 10 + 1)), 1).expect("enough votes");
+        assert!(scarce.offset_hours.is_none() && scarce.confidence < machine.confidence, "{scarce:?}");
         assert_eq!(TimeZone::of(&hours(72, |_| 1.0), 1), None);
     }
 

@@ -1,6 +1,7 @@
 //! Counts exactly whom the rules that were found hit in a log: inside their surges and outside, how many clients, at which
 //! hours, and since when.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -236,6 +237,7 @@ impl Trace {
     /// What was counted, surge by surge.
     pub fn finish(self) -> Vec<TracedSurge> {
         let outside = self.requests_outside;
+        let hours = hours_of_rules(self.surges.iter().flat_map(|whole| &whole.rules));
         let of_one = |((explained, whole), surge): ((Explained, Whole), &Surge)| {
             let traced = |(followed, proposed): (Followed, &Proposed)| {
                 let share = followed.outside as f64 / outside.max(1) as f64;
@@ -243,7 +245,8 @@ impl Trace {
                 // What explains less of the whole cannot explain more of every part: those without an excess are left out.
                 let steady = whole.parts.least_share(surge, &followed.parts, share).min(coverage);
                 let upper = share_upper_95(followed.outside as f64, outside as f64);
-                Traced { coverage, steady, ..followed.traced(proposed.evidence.clone(), share, upper) }
+                let time_zone = hours.get(&followed.rule.text_with_networks()).and_then(time_zone);
+                Traced { coverage, steady, time_zone, ..followed.traced(proposed.evidence.clone(), share, upper) }
             };
             let rules = whole.rules.into_iter().zip(&explained.rules).map(traced).collect();
             TracedSurge { within: whole.counting.counted(), rules, explained }
@@ -306,8 +309,6 @@ impl Followed {
     }
 
     fn traced(self, evidence: Evidence, share: f64, upper: f64) -> Traced {
-        let mut hours: Vec<(u64, u64)> = self.hours.iter().map(|(hour, clients)| (*hour, clients.estimate())).collect();
-        hours.sort_unstable();
         let foretelling = self.signs.into_iter().filter_map(Sign::precursor);
         Traced {
             within: self.counting.counted(),
@@ -325,11 +326,29 @@ impl Followed {
             beside: self.beside,
             own: self.own,
             precursor: foretelling.min_by_key(|precursor| precursor.at),
-            time_zone: TimeZone::of(&hours, 1),
+            time_zone: None,
             rule: self.rule,
             evidence,
         }
     }
+}
+
+/// Clients by the hour of what each rule matches, by the rule's text. One flood whose senders sleep is a surge each day with the same rule, of
+/// which each has counted the hours of its own day.
+fn hours_of_rules<'f>(rules: impl Iterator<Item = &'f Followed>) -> FxHashMap<String, BTreeMap<u64, u64>> {
+    let mut hours: FxHashMap<String, BTreeMap<u64, u64>> = FxHashMap::default();
+    for followed in rules {
+        let of_rule = hours.entry(followed.rule.text_with_networks()).or_default();
+        for (hour, clients) in &followed.hours {
+            let most = of_rule.entry(*hour).or_default();
+            *most = (*most).max(clients.estimate());
+        }
+    }
+    hours
+}
+
+fn time_zone(hours: &BTreeMap<u64, u64>) -> Option<TimeZone> {
+    TimeZone::of(&hours.iter().map(|(hour, clients)| (*hour, *clients)).collect::<Vec<_>>(), 1)
 }
 
 /// The share of a surge's excess that a rule explains which normal traffic has at this share: of its strongest cost, unless that

@@ -267,7 +267,7 @@ fn time_zone(zone: &TimeZoneSummary) -> String {
         Some(offset) => {
             format!("who sends it sleeps as people at UTC{offset:+} do ({:.0}% sure)", zone.confidence * 100.0)
         }
-        None => "it comes at all hours alike: a machine".to_owned(),
+        None => format!("it comes at all hours alike, so a machine sends it ({:.0}% sure)", zone.confidence * 100.0),
     }
 }
 
