@@ -15,15 +15,18 @@ fn flooded(background: &Background, seed: u64, known: Duration) -> World {
     world.run(known, |_, _| Vec::new());
     world.pressure = stressed();
     world.begin();
-    world.run(Duration::from_secs(40), |dice, _| {
-        let one = |dice: &mut Dice| {
-            let mut sent = Sent::get(dice.address(120, 5000), "/ca/cacert.pem", "QQGameHall");
-            sent.method = "POST".to_owned();
-            sent
-        };
-        (0..dice.poisson(50.0 * TICK.as_secs_f64())).map(|_| one(dice)).collect()
-    });
+    world.run(Duration::from_secs(40), |dice, _| posts(dice));
     world
+}
+
+/// What one tick has of it.
+fn posts(dice: &mut Dice) -> Vec<Sent> {
+    let one = |dice: &mut Dice| {
+        let mut sent = Sent::get(dice.address(120, 5000), "/ca/cacert.pem", "QQGameHall");
+        sent.method = "POST".to_owned();
+        sent
+    };
+    (0..dice.poisson(50.0 * TICK.as_secs_f64())).map(|_| one(dice)).collect()
 }
 
 fn is_called_not_separable(world: &World) -> bool {
@@ -80,11 +83,6 @@ fn a_second_flood_that_is_only_dear_is_found_beside_the_first() {
     for seed in 1..=3 {
         let mut world = flooded(&background, seed, Duration::from_secs(600));
         world.run(Duration::from_secs(60), |dice, _| {
-            let cheap = |dice: &mut Dice| {
-                let mut sent = Sent::get(dice.address(120, 5000), "/ca/cacert.pem", "QQGameHall");
-                sent.method = "POST".to_owned();
-                sent
-            };
             // Less than five a second, and less than all that is normal: only the two seconds that each takes are much.
             let dear = |dice: &mut Dice| {
                 let agent = dice.pick(&browsers()).clone();
@@ -93,9 +91,9 @@ fn a_second_flood_that_is_only_dear_is_found_beside_the_first() {
                 sent.upstream = Duration::from_secs(2);
                 sent
             };
-            let cheap: Vec<_> = (0..dice.poisson(50.0 * TICK.as_secs_f64())).map(|_| cheap(dice)).collect();
-            let dear: Vec<_> = (0..dice.poisson(4.0 * TICK.as_secs_f64())).map(|_| dear(dice)).collect();
-            cheap.into_iter().chain(dear).collect()
+            let mut sent = posts(dice);
+            sent.extend((0..dice.poisson(4.0 * TICK.as_secs_f64())).map(|_| dear(dice)));
+            sent
         });
         let rules: Vec<_> = world.status().rules.iter().map(|rule| rule.text.clone()).collect();
         assert!(

@@ -64,6 +64,20 @@ fn a_banned_client_is_dropped_on_the_guarded_ports_and_nowhere_else() {
 }
 
 #[test]
+fn whoever_has_banned_somebody_may_ask_at_once() {
+    within(|| {
+        let origin = Origin::echoing();
+        let guard = guard(&origin);
+        for (count, client) in (1..).zip([CLIENT, "127.0.0.8", "127.0.0.10"]) {
+            ban(&guard, &[client]);
+            assert_eq!(guard.status()["enforcement"]["bans"].as_u64(), Some(count), "{client}");
+        }
+        assert!(guard.command(&["bans", "remove", CLIENT]).status.success());
+        assert_eq!(guard.status()["enforcement"]["bans"].as_u64(), Some(2));
+    });
+}
+
+#[test]
 fn who_is_banned_reaches_no_port_that_is_published_for_a_container() {
     within(|| {
         let neighbour = Neighbour::join();

@@ -26,13 +26,15 @@ impl Enforcer {
         match order {
             Order::Ban(request, done) => {
                 let banned = self.ban(&request, now);
-                // What is said to be in force is so in the proxy.
+                // What is said to be in force is so in the proxy, and whoever is answered may ask at once how it is.
                 self.publish_gate();
+                self.publish_status(now);
                 drop(done.send(banned));
             }
             Order::Unban(names, done) => {
                 let unbanned = self.unban(&names, now);
                 self.publish_gate();
+                self.publish_status(now);
                 drop(done.send(unbanned));
             }
             Order::List(in_clear, done) => drop(done.send(self.views(self.shown(), in_clear, now))),
