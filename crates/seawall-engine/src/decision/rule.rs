@@ -67,6 +67,21 @@ impl Condition {
         text.parse().ok().filter(|_| self.attribute == Attribute::ClientPrefix)
     }
 
+    /// What stands, byte for byte as it was sent, in every request that meets this; `None` where nothing need to. Of the names of a
+    /// query's parameters it is the longest.
+    pub fn literal(&self) -> Option<&[u8]> {
+        let value = self.value.as_deref()?;
+        match self.attribute {
+            Attribute::UserAgent
+            | Attribute::UserAgentWord
+            | Attribute::RefererOrigin
+            | Attribute::Path
+            | Attribute::PathPrefix => Some(value),
+            Attribute::QueryKeys => value.split(|byte| *byte == b'&').max_by_key(|key| key.len()),
+            _ => None,
+        }
+    }
+
     /// Whether whatever meets this meets `other`, by what the two say alone.
     pub(super) fn implies(&self, other: &Self) -> bool {
         if self == other {

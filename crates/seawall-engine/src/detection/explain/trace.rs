@@ -177,6 +177,21 @@ impl Trace {
         of_rules.chain(of_signs).any(|condition| matches!(condition.attribute, Attribute::Country | Attribute::Asn))
     }
 
+    /// Texts of which at least one stands, as it was sent, in every request outside the surges that counts for more than another; `None`
+    /// where that need not be.
+    pub fn literals(&self) -> Option<Vec<&[u8]>> {
+        let of_rules = self.surges.iter().flat_map(|whole| &whole.rules).map(|rule| rule.rule.conditions.as_slice());
+        let rules = self.surges.iter().flat_map(|whole| &whole.rules);
+        let of_signs = rules.flat_map(|rule| &rule.signs).filter_map(|sign| sign.condition.as_ref());
+        let single = of_signs.chain(&self.own).map(std::slice::from_ref);
+        of_rules.chain(single).map(literal).collect()
+    }
+
+    /// Takes so many requests outside of surges and not beside one, in which none of the [`Trace::literals`] stands.
+    pub fn pass(&mut self, requests: u64) {
+        self.requests_outside += requests;
+    }
+
     /// Takes one observation of the third reading.
     pub fn observe(&mut self, observation: &Observation<'_>) {
         let Self { found, acquaintances, surges, own, .. } = self;
@@ -331,6 +346,11 @@ impl Followed {
             evidence,
         }
     }
+}
+
+/// The longest text that stands in every request that meets all of these.
+fn literal(conditions: &[Condition]) -> Option<&[u8]> {
+    conditions.iter().filter_map(Condition::literal).max_by_key(|literal| literal.len())
 }
 
 /// Clients by the hour of what each rule matches, by the rule's text. One flood whose senders sleep is a surge each day with the same rule, of

@@ -104,17 +104,20 @@ impl Rhythms {
     /// Counts a request for a path.
     pub(crate) fn arrive(&mut self, path: ValueHash, at: Timestamp) {
         let Some(rhythm) = self.paths.get_mut(path as usize % PATHS) else { return };
+        let second = at.as_seconds();
         if rhythm.path != path {
             rhythm.standing = rhythm.standing.saturating_sub(1);
             if rhythm.standing > 0 {
                 return;
             }
-            *rhythm = Rhythm { path, ..Rhythm::default() };
+            *rhythm = Rhythm::new(path, second);
         }
         rhythm.standing = rhythm.standing.saturating_add(1);
-        for (circle, period) in rhythm.circles.iter_mut().zip(PERIODS) {
-            circle.arrive(at.as_seconds(), period);
-        }
+        // One by one, so that each period is a constant to divide by.
+        let [quarters, halves, hours] = &mut rhythm.circles;
+        quarters.arrive(second, PERIODS[0]);
+        halves.arrive(second, PERIODS[1]);
+        hours.arrive(second, PERIODS[2]);
     }
 
     /// Whether a path is asked for with a rhythm, and this is its time.
@@ -127,11 +130,21 @@ impl Rhythms {
     }
 }
 
+impl Rhythm {
+    /// Of a path that nobody has asked for before this second.
+    fn new(path: ValueHash, second: u64) -> Self {
+        let circle = |period| Circle { cycle: second / period, ..Circle::default() };
+        Self { path, standing: 0, circles: PERIODS.map(circle) }
+    }
+}
+
+#[inline]
 fn part_at(second: u64, period: u64) -> usize {
     (second % period) as usize * PARTS / period as usize
 }
 
 impl Circle {
+    #[inline(always)]
     fn arrive(&mut self, second: u64, period: u64) {
         let cycle = second / period;
         if cycle != self.cycle {

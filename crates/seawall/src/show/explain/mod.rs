@@ -3,22 +3,25 @@
 
 mod advice;
 mod origins;
+mod outline;
 pub(super) mod summary;
 pub mod terminal;
 
 use std::ops::ControlFlow;
 
 use seawall_engine::detection::explain::{
-    Explainer, FarRequests, Found, Majority, Prevalence, Prevalent, Surge, SurgeFinder, TracedSurge, Zone,
+    Explainer, FarRequests, Found, Majority, Prevalence, Prevalent, Surge, SurgeFinder, Trace, TracedSurge, Zone,
 };
 use seawall_engine::observation::Observation;
 use seawall_engine::units::Timestamp;
 
 use super::log::inputs::Inputs;
-use super::log::read::{LogRequest, read_inputs};
+use super::log::read::{LogRequest, Visitor, read_inputs};
 use super::log::{Clients, Logs, Progress};
 use crate::networks::Networks;
-use crate::source::follow::InputError;
+use crate::source::follow::{Block, InputError};
+
+use outline::{Outlines, Passing};
 
 pub use summary::Summary;
 
@@ -109,21 +112,84 @@ pub(super) fn explain_surges(
             networks.locate(observation.client, &mut observation.request);
         }
     };
-    let mut explainer = Explainer::new(found, seed);
-    read_again(&logs, progress, |observation| {
-        second(observation);
-        explainer.observe(observation, &locate);
-    });
-    let mut trace = explainer.explain();
-    let asks_for_networks = trace.asks_for_networks();
-    read_again(&logs, progress, |observation| {
-        let mut observation = *observation;
-        if asks_for_networks {
-            locate(&mut observation);
+    let zones = found.clone();
+    let mut explaining = Explaining {
+        outlines: Outlines::default(),
+        zones,
+        explainer: Explainer::new(found, seed),
+        second,
+        locate: &locate,
+    };
+    read_inputs(&mut Inputs::default(), &logs, progress, &mut explaining, |_| {});
+    let Explaining { outlines, explainer, .. } = explaining;
+    let trace = explainer.explain();
+    let mut tracing = Tracing {
+        passing: outlines.passing(&trace),
+        asks_for_networks: trace.asks_for_networks(),
+        trace,
+        locate: &locate,
+    };
+    read_inputs(&mut Inputs::default(), &logs, progress, &mut tracing, |_| {});
+    tracing.trace.finish()
+}
+
+/// Says where the client of a request is.
+type Locate<'a> = &'a dyn Fn(&mut Observation<'_>);
+
+/// The second reading.
+struct Explaining<'a> {
+    zones: Found,
+    outlines: Outlines,
+    explainer: Explainer,
+    /// Who else is shown the requests.
+    second: &'a mut dyn FnMut(&Observation<'_>),
+    locate: Locate<'a>,
+}
+
+impl Visitor for &mut Explaining<'_> {
+    fn wants(&mut self, block: &Block) -> bool {
+        self.outlines.begin(block);
+        true
+    }
+
+    fn visit(&mut self, request: &LogRequest<'_>) -> ControlFlow<()> {
+        let observation = &request.observation;
+        (self.second)(observation);
+        self.outlines.note(observation, self.zones.zone(observation.at));
+        self.explainer.observe(observation, self.locate);
+        ControlFlow::Continue(())
+    }
+}
+
+/// The third reading.
+struct Tracing<'a> {
+    trace: Trace,
+    passing: Passing,
+    asks_for_networks: bool,
+    locate: Locate<'a>,
+}
+
+impl Visitor for &mut Tracing<'_> {
+    fn wants(&mut self, block: &Block) -> bool {
+        match self.passing.pass(block) {
+            Some(outside) => {
+                self.trace.pass(outside);
+                false
+            }
+            None => true,
         }
-        trace.observe(&observation);
-    });
-    trace.finish()
+    }
+
+    fn visit(&mut self, request: &LogRequest<'_>) -> ControlFlow<()> {
+        if self.asks_for_networks {
+            let mut observation = request.observation;
+            (self.locate)(&mut observation);
+            self.trace.observe(&observation);
+        } else {
+            self.trace.observe(&request.observation);
+        }
+        ControlFlow::Continue(())
+    }
 }
 
 impl Explanation {

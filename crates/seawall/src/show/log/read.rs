@@ -74,6 +74,11 @@ impl LogRequest<'_> {
 pub(in crate::show) trait Visitor {
     /// Takes a request; the reading ends when it breaks off.
     fn visit(&mut self, request: &LogRequest<'_>) -> ControlFlow<()>;
+
+    /// Whether the lines of a block are read, which comes next.
+    fn wants(&mut self, _: &Block) -> bool {
+        true
+    }
 }
 
 impl<F: FnMut(&LogRequest<'_>) -> ControlFlow<()>> Visitor for F {
@@ -327,6 +332,9 @@ impl<V: Visitor> Taker for Part<'_, V> {
 
     fn take(&mut self, block: &mut Block) -> ControlFlow<()> {
         let Self { logs, inputs, reader, directive, restored, visitor } = self;
+        if !visitor.wants(block) {
+            return ControlFlow::Continue(());
+        }
         if *directive != block.directive {
             directive.clone_from(&block.directive);
             for line in directive.as_deref().unwrap_or_default().split(|byte| *byte == b'\n') {
@@ -347,10 +355,12 @@ impl<V: Visitor> Taker for Part<'_, V> {
                     continue;
                 }
             };
-            let entry = match reader.read(text) {
+            // An entry is large: it stays where it is.
+            let result = reader.read(text);
+            let entry = match &result {
                 Ok(entry) => entry,
                 Err(reason) => {
-                    inputs.add_unread(reason, number, text.len() as u64, text);
+                    inputs.add_unread(*reason, number, text.len() as u64, text);
                     continue;
                 }
             };
@@ -358,7 +368,16 @@ impl<V: Visitor> Taker for Part<'_, V> {
             if entry.is_duration_unreadable {
                 inputs.add_unread_duration(number);
             }
-            let mut observation = observation(&entry, restored);
+            let mut request = LogRequest {
+                observation: observation(entry, restored),
+                fields: entry.format.fields(),
+                is_timed: entry.is_timed,
+                line: entry.joined.unwrap_or(text),
+                line_break,
+                input,
+                number,
+            };
+            let observation = &mut request.observation;
             let host = observation.request.host;
             if !host.is_empty() && logs.own_hosts.is_some_and(|own| !own.contains(host)) {
                 observation.outcome = Outcome::Refused(Refusal::Misdirected);
@@ -366,9 +385,6 @@ impl<V: Visitor> Taker for Part<'_, V> {
             if let Some(networks) = logs.networks {
                 networks.locate(observation.client, &mut observation.request);
             }
-            let (fields, is_timed) = (entry.format.fields(), entry.is_timed);
-            let line = entry.joined.unwrap_or(text);
-            let request = LogRequest { observation, fields, is_timed, line, line_break, input, number };
             if let Some(filter) = logs.filter {
                 match filter.judge(&request) {
                     Judgement::Meets => {}
@@ -383,7 +399,7 @@ impl<V: Visitor> Taker for Part<'_, V> {
                     }
                 }
             }
-            inputs.add(observation.at, request.count());
+            inputs.add(request.observation.at, request.count());
             visitor.visit(&request)?;
         }
         ControlFlow::Continue(())
