@@ -69,7 +69,7 @@ const USUAL: Family = Family {
 };
 
 /// Every kind.
-pub const ALL: [Family; 30] = [
+pub const ALL: [Family; 31] = [
     Family {
         name: "single address",
         what: "40/s from one address with the commonest agent, over all pages",
@@ -142,6 +142,14 @@ pub const ALL: [Family; 30] = [
         name: "slow-cost",
         what: "8/s of form posts that the site works on for 2 s each, with every agent",
         traffic: || Box::new(Flood::steady(8.0, targets::slow_form)),
+        ..USUAL
+    },
+    Family {
+        name: "one page",
+        what: "5/s, as much again as is usual, for one page with every agent, each from an address of its own",
+        // It grows by no more than the bursts in which visitors come, so that it is seen by what it adds up to.
+        time_max: (10.0, 30.0),
+        traffic: || Box::new(Flood::steady(5.0, targets::one_page)),
         ..USUAL
     },
     Family {

@@ -65,12 +65,15 @@ pub(super) fn posts_to_page(scene: &mut Scene<'_>, number: usize) -> Sent {
     Sent { method: "POST".to_owned(), ..Sent::get(address(BOTS.0, number), "/wiki/SandBox", agent) }
 }
 
+/// One page and nothing else, where browsers would ask for its parts.
+pub(super) fn one_page(scene: &mut Scene<'_>, number: usize) -> Sent {
+    let agent = scene.dice.pick(&browsers()).clone();
+    Sent::get(address(BOTS.0, number), "/wiki/export", agent)
+}
+
 /// Answers that the site has at once, and that are taken a few bytes at a time.
 pub(super) fn slow_readers(scene: &mut Scene<'_>, number: usize) -> Sent {
-    let agent = scene.dice.pick(&browsers()).clone();
-    let mut sent = Sent::get(address(BOTS.0, number), "/wiki/export", agent);
-    sent.taking = Duration::from_secs(30);
-    sent
+    Sent { taking: Duration::from_secs(30), ..one_page(scene, number) }
 }
 
 pub(super) fn slow_form(scene: &mut Scene<'_>, number: usize) -> Sent {
