@@ -65,7 +65,7 @@ pub(crate) fn run(bench: &Bench) -> Result<Vec<Figure>, Failure> {
             memory.values.push(used.mebibytes);
         }
     }
-    let explain = explain(bench, &flooded)?;
+    let (explain_times, explain_memory) = explain(bench, &flooded)?;
     let ratio = times[1].median() / times[0].median();
     let what = format!("a log of {lines} lines and as many clients, {size} MB");
     let mut figures = vec![
@@ -94,8 +94,15 @@ pub(crate) fn run(bench: &Bench) -> Result<Vec<Figure>, Failure> {
             what: format!("Explanation of a flood in such a log: time of one core, {lines} lines"),
             unit: "s",
             goal: if bench.is_quick { Goal::None } else { Goal::AtMost(EXPLAIN_MAX) },
-            series: vec![explain],
-            notes: vec!["It reads the log three times.".to_owned()],
+            series: vec![explain_times],
+            notes: vec!["It reads the log three times, the last time in part.".to_owned()],
+        },
+        Figure {
+            what: "The same: memory at most".to_owned(),
+            unit: "MiB",
+            goal: Goal::AtMost(MEMORY_MAX),
+            series: vec![explain_memory],
+            notes: vec![],
         },
     ];
     figures.extend(engine::criterion(bench, "seawall-engine", "parse", |name| {
@@ -113,17 +120,22 @@ fn commands(bench: &Bench, log: &Path) -> [Vec<String>; 2] {
     [ours.to_vec(), goaccess.map(str::to_owned).to_vec()]
 }
 
-/// What the explanation of this log takes of one core.
-fn explain(bench: &Bench, log: &Path) -> Result<Series, Failure> {
+/// What the explanation of this log takes of one core, and of memory.
+fn explain(bench: &Bench, log: &Path) -> Result<(Series, Series), Failure> {
     let command =
         [bench.guard.display().to_string(), "explain".to_owned(), "--json".to_owned(), log.display().to_string()];
     let mut times = Series { name: OURS.to_owned(), values: Vec::new() };
+    let mut memory = times.clone();
     for repetition in 1..=bench.repetitions {
         let used = run_once(bench, &command)?;
-        bench.say(&format!("{repetition}/{} explain: {:.2} s of one core", bench.repetitions, used.core_seconds));
+        bench.say(&format!(
+            "{repetition}/{} explain: {:.2} s of one core, {:.0} MiB",
+            bench.repetitions, used.core_seconds, used.mebibytes
+        ));
         times.values.push(used.core_seconds);
+        memory.values.push(used.mebibytes);
     }
-    Ok(times)
+    Ok((times, memory))
 }
 
 pub(super) struct Used {

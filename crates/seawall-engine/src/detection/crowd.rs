@@ -64,11 +64,6 @@ const TARGET_SHARE: f64 = 0.5;
 /// server it is longer, but a third of the clients suffices.
 const ASSET_DELAY: Duration = Duration::from_millis(1500);
 
-/// Whoever has not gone on for so long will not, also where the server is slow; and more than this share does so by chance, since
-/// others come from the same addresses.
-const ALL_THE_TIME: Duration = Duration::from_secs(5);
-const BROWSING_SHARE_MAX: f64 = 0.02;
-
 /// Parts that a page has at least, as a rule.
 const PARTS_OF_PAGE: i32 = 5;
 
@@ -77,10 +72,6 @@ const FOLLOWERS_MIN: usize = 8;
 
 /// The share of page clients that fetch assets in a crowd; the rest has them in its cache.
 const FOLLOWING_SHARE: f64 = 0.3;
-
-/// Visitors who come beside the ordinary ones fetch parts of pages at least this many times less often, also when half of them have
-/// these in their caches and chance makes the ordinary ones few.
-const EXCESS_ASSETS_FACTOR: f64 = 4.0;
 
 /// A site of which fewer requests than this are for assets has no pages with parts.
 pub(crate) const ASSET_SHARE_MIN: f64 = 0.05;
@@ -167,8 +158,6 @@ pub(crate) struct Ordinary {
     pub(crate) asset_share: f64,
     /// How diverse the networks of ordinary clients are; `None` when they are not known.
     pub(crate) networks: Option<f64>,
-    /// How many of the requests that are asked about would have come anyway; zero where that is not known.
-    pub(crate) requests: f64,
 }
 
 /// What one visitor did: one user agent of one client, since many people may be behind one address.
@@ -226,36 +215,12 @@ pub(crate) fn crowd<'a>(
 ) -> Crowd {
     // Of more rows than can be looked at, every second, third, … client is, with all that it did, unless those that matter are
     // few.
-    let mut every = (rows.clone().count() / ROWS_MAX) as u32 + 1;
+    let every = (rows.clone().count() / ROWS_MAX) as u32 + 1;
     let mut seen = Seen::new(items, rows.clone(), assets, every);
     if every > 1 && seen.visitors.len() < CLIENTS_MIN {
-        every = 1;
-        seen = Seen::new(items, rows, assets, every);
+        seen = Seen::new(items, rows, assets, 1);
     }
-    let ordinary = Ordinary { requests: ordinary.requests / f64::from(every), ..ordinary };
     seen.verdict(now, ordinary, is_foreign)
-}
-
-/// Whether those who send what has all of `items` are so unlike a crowd's browsers that they are none of one that is there as well:
-/// of enough of them, who had all the time for it, hardly any has fetched what pages need. What else may be a crowd (programs that say
-/// who they are, one static file, a site without parts) is never that.
-pub(crate) fn nobody_browses<'a>(
-    items: &[Item],
-    rows: impl Iterator<Item = Sampled<'a>> + Clone,
-    now: Timestamp,
-    assets: &Assets<'_>,
-    ordinary: Ordinary,
-) -> bool {
-    let every = (rows.clone().count() / ROWS_MAX) as u32 + 1;
-    let seen = Seen::new(items, rows, assets, every);
-    let had_time = |visitor: &&Visitor| visitor.page.is_some_and(|page| now.since(page) >= ALL_THE_TIME);
-    let count = seen.visitors.values().filter(had_time).count();
-    let browsing = seen.visitors.values().filter(|visitor| visitor.fetched_asset).count();
-    ordinary.asset_share >= ASSET_SHARE_MIN
-        && seen.addresses_known()
-        && seen.named < NAMED_SHARE * seen.requests
-        && count >= CLIENTS_MIN
-        && browsing as f64 <= BROWSING_SHARE_MAX * seen.visitors.len() as f64
 }
 
 impl Seen {
@@ -396,7 +361,7 @@ impl Seen {
     /// ordinary; or the parts of many pages, asked for by those who asked for pages.
     fn is_browsing(&self, follow: bool, ordinary: Ordinary) -> bool {
         if follow && self.asset_share() >= ordinary.asset_share / 2.0 {
-            return self.has_more_assets(ordinary);
+            return true;
         }
         let loaded_pages = self.visitors.values().filter(|visitor| visitor.loaded_page).count();
         self.statics >= STATIC_SHARE * self.requests
@@ -408,13 +373,6 @@ impl Seen {
     fn asset_share(&self) -> f64 {
         let sum = |part: fn(&Visitor) -> f64| self.visitors.values().map(part).sum::<f64>();
         sum(|visitor| visitor.assets) / sum(|visitor| visitor.all).max(1.0)
-    }
-
-    /// Whether what is more than usual has assets as well, and not only what comes anyway.
-    fn has_more_assets(&self, ordinary: Ordinary) -> bool {
-        let excess = self.requests - ordinary.requests;
-        let assets = self.statics - ordinary.requests * ordinary.asset_share;
-        excess <= 0.0 || EXCESS_ASSETS_FACTOR * assets >= ordinary.asset_share * excess
     }
 
     /// How diverse the agents are, and the share of visitors with the commonest.
@@ -441,57 +399,4 @@ fn tally(values: impl Iterator<Item = ValueHash>) -> FxHashMap<ValueHash, f64> {
     let mut counts = FxHashMap::default();
     values.for_each(|value| *counts.entry(value).or_default() += 1.0);
     counts
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::assets::Files;
-    use super::super::recent::Row;
-    use super::*;
-
-    const ORDINARY: Ordinary = Ordinary { asset_share: 0.6, networks: None, requests: 0.0 };
-    const PAGE: Item = Item { attribute: Attribute::Path, hash: 7 };
-
-    /// What is told of so many clients that ask for a page ten seconds ago, of whom so many fetch a part of it.
-    fn is_nobody_browsing(clients: u32, following: u32, ordinary: Ordinary) -> bool {
-        let keys = Keys::new(1);
-        let marked = Marked::new(&keys);
-        let row = |client: u32, path: ValueHash, extension: &[u8], second: u64| {
-            let mut row = Row { client_hash: client, costs: [1.0, 0.0, 0.0, 0.0], ..Row::default() };
-            row.marks.of_mut(Attribute::Path)[0] = path;
-            row.marks.of_mut(Attribute::UserAgent)[0] = 3 + client % 8;
-            row.marks.of_mut(Attribute::Extension)[0] = keys.value(Attribute::Extension, Some(extension));
-            (row, Timestamp::from_seconds(second))
-        };
-        let pages = (1..=clients).map(|client| row(client, PAGE.hash, b"html", 100));
-        let parts = (1..=following).map(|client| row(client, 8, b"css", 101));
-        let rows: Vec<(Row, Timestamp)> = pages.chain(parts).collect();
-        let sampled: Vec<Sampled<'_>> = rows.iter().map(|(row, at)| Sampled { row, at: *at, factor: 1.0 }).collect();
-        let files = Files::new(&marked, &[]);
-        let assets = Assets::new(&marked, &files, &sampled);
-        nobody_browses(&[PAGE], sampled.iter().copied(), Timestamp::from_seconds(110), &assets, ordinary)
-    }
-
-    #[test]
-    fn enough_clients_of_whom_hardly_any_fetches_parts_are_no_part_of_a_crowd() {
-        assert!(is_nobody_browsing(60, 0, ORDINARY));
-        assert!(is_nobody_browsing(60, 1, ORDINARY));
-        assert!(!is_nobody_browsing(60, 2, ORDINARY));
-        assert!(!is_nobody_browsing(11, 0, ORDINARY));
-        assert!(!is_nobody_browsing(60, 0, Ordinary { asset_share: 0.0, ..ORDINARY }));
-    }
-
-    #[test]
-    fn what_comes_beside_ordinary_visitors_is_no_crowd_by_what_these_fetch() {
-        let seen = |requests, statics| Seen { requests, statics, ..Seen::default() };
-        let usual = Ordinary { requests: 100.0, ..ORDINARY };
-        assert!(!seen(200.0, 60.0).has_more_assets(usual));
-        assert!(!seen(200.0, 70.0).has_more_assets(usual));
-        assert!(seen(200.0, 120.0).has_more_assets(usual));
-        // Half of them have the parts in their caches.
-        assert!(seen(200.0, 90.0).has_more_assets(usual));
-        // Nothing is known of what is usual.
-        assert!(seen(200.0, 60.0).has_more_assets(ORDINARY));
-        assert!(seen(90.0, 0.0).has_more_assets(usual));
-    }
 }

@@ -90,12 +90,6 @@ impl<'a> Material<'a> {
         since(&self.around, self.from.min(self.onset))
     }
 
-    /// How long that took, in seconds.
-    pub(super) fn seconds_since_onset(&self) -> f64 {
-        let oldest = self.since_onset().last().map_or(self.now, |sampled| sampled.at);
-        self.now.since(oldest).as_secs_f64()
-    }
-
     /// How long what is mined took, in seconds.
     pub(super) fn seconds(&self) -> f64 {
         self.now.since(self.from).as_secs_f64()

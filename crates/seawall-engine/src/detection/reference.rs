@@ -343,7 +343,7 @@ fn ordinary(normal: &[&NormalRow], marked: &Marked) -> Ordinary {
         }
     }
     let diversity = (!networks.is_empty()).then(|| effective_kinds(networks.values().copied()));
-    Ordinary { asset_share: if all > 0.0 { assets / all } else { 0.0 }, networks: diversity, requests: 0.0 }
+    Ordinary { asset_share: if all > 0.0 { assets / all } else { 0.0 }, networks: diversity }
 }
 
 #[cfg(test)]

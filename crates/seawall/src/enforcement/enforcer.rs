@@ -25,6 +25,7 @@ use super::kernel::{Kernel, KernelState};
 use super::limits::Offences;
 use super::never::{self, Configured, NeverBan};
 use super::orders::{EnforcementStatus, Order, seconds};
+use super::recurring::{Layer, Recurring};
 use super::telling::{Telling, Told};
 use super::unconfirmed::Unconfirmed;
 use super::undropped::Undropped;
@@ -148,6 +149,7 @@ pub struct Enforcer {
     is_gate_stale: bool,
     /// Who has gone beyond limits, still to be said.
     offences: Offences,
+    recurring: Recurring,
     undropped: Undropped,
     ended_of_lists: EndedOfLists,
     /// Whether the edge has not been told of the last changes.
@@ -177,6 +179,7 @@ impl Enforcer {
             is_kernel_stale: true,
             is_gate_stale: true,
             offences: Offences::default(),
+            recurring: Recurring::default(),
             undropped: Undropped::default(),
             ended_of_lists: EndedOfLists::default(),
             is_edge_stale: true,
@@ -228,6 +231,7 @@ impl Enforcer {
                 let ended = self.bans.expire(now);
                 self.journal_ended(&ended, now);
                 self.offences.tell(&self.parts.record);
+                self.recurring.tell(&self.parts.record, now);
                 self.proxied.expire(now);
             }
             if now >= refresh_at {
@@ -254,7 +258,9 @@ impl Enforcer {
             if now >= verify_at {
                 verify_at = now + VERIFY_INTERVAL;
                 let (desired, kernel) = self.desired();
-                kernel.verify(desired, now);
+                if let Some(harm) = kernel.verify(desired, now) {
+                    self.recurring.repaired(harm);
+                }
             }
             self.publish_status(now);
             // Whoever is to be dropped is dropped before it is written down.
@@ -339,13 +345,17 @@ impl Enforcer {
                 }
                 let network = client_network(handed.client);
                 self.note_undropped(network, now);
-                self.take(Ban {
+                let is_new = self.bans.get(network).is_none();
+                let is_taken = self.take(Ban {
                     network,
                     since: now,
                     expires: now + whole.min(HANDED_DOWN_MAX),
                     cause: BanCause::Rule(rule),
                     reason: None,
                 });
+                if is_new && is_taken {
+                    self.recurring.handed_down(rule, Layer::Kernel);
+                }
             }
         }
     }
@@ -394,7 +404,7 @@ impl Enforcer {
         }
         let ban = Ban { network, since: now, expires: now + AT_EDGE, cause: BanCause::Rule(rule), reason: None };
         match self.proxied.add(ban, self.never_ban.set()) {
-            Ok(_) => {}
+            Ok(_) => self.recurring.handed_down(rule, Layer::Edge),
             Err(BanError::Full { .. }) => self.overflowed += 1,
             Err(BanError::Protected { .. } | BanError::TooLarge { .. }) => {}
         }
@@ -409,18 +419,20 @@ impl Enforcer {
         edge.set_bans(WantedBans { bans, spared: self.spared.iter().copied().collect() });
     }
 
-    /// Takes a ban in; when there is no room, some is made.
-    fn take(&mut self, ban: Ban) {
+    /// Takes a ban in, if it can; when there is no room, some is made.
+    fn take(&mut self, ban: Ban) -> bool {
         let now = ban.since;
         if self.bans.is_tight() && now >= self.room_at {
             self.make_room(now);
         }
-        match self.bans.add(ban, self.never_ban.set()) {
+        let added = self.bans.add(ban, self.never_ban.set());
+        match added {
             Ok(_) => {}
             Err(BanError::Full { .. }) => self.overflowed += 1,
             // A protected client is not even turned away by the gate; this is one that has just become so.
             Err(BanError::Protected { .. } | BanError::TooLarge { .. }) => {}
         }
+        added.is_ok()
     }
 
     /// Merges what the guard itself banned.

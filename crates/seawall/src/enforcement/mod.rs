@@ -17,6 +17,7 @@ mod kernel;
 mod limits;
 mod never;
 mod orders;
+mod recurring;
 pub mod telling;
 mod unconfirmed;
 mod undropped;

@@ -77,6 +77,8 @@ pub enum Action {
     Unban,
     /// Bans were merged to make room.
     Merge,
+    /// What another program had changed was made as it should be.
+    Repair,
     /// What an operator had banned or added, or a list, has ended.
     Expire,
     /// A rule was added.

@@ -239,6 +239,9 @@ fn a_table_that_others_flush_change_or_fill_is_repaired() {
             assert!(connect("127.0.77.1", guard.address()).is_ok(), "{what}");
         }
         assert!(guard.log().contains("by another program; it is made anew"), "{}", guard.log());
+        eventually("it is in the journal", || {
+            text(&guard.command(&["journal"]).stdout).contains("by another program; it is made anew")
+        });
         // Other programs' tables are theirs.
         nft(&["add", "table", "inet", "theirs"]);
         std::thread::sleep(Duration::from_millis(2_500));
@@ -574,6 +577,10 @@ fn a_client_that_goes_on_after_refusals_is_dropped_by_the_kernel() {
         let listed = text(&guard.command(&["bans", "list"]).stdout);
         assert!(listed.contains("goes on with what R10001 matches") && !listed.contains(CLIENT), "{listed}");
         assert!(text(&guard.command(&["bans", "list", "--show-addresses"]).stdout).contains(CLIENT));
+        eventually("it is in the journal", || {
+            let said = "R10001: 1 client more that went on after its refusals is dropped by the kernel";
+            text(&guard.command(&["journal"]).stdout).contains(said)
+        });
         assert!(guard.command(&["rules", "remove", "R10001"]).status.success());
         eventually("it is free", || connect(CLIENT, guard.address()).is_ok());
     });

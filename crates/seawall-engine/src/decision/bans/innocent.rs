@@ -17,11 +17,11 @@ const REQUESTS_MIN: f64 = 300.0;
 const LENGTH_V4: u8 = 24;
 const LENGTH_V6: u8 = 48;
 
-/// Traffic that was served, by network. Networks compete for places: one that is not seen again gives way.
+/// Traffic that was served, by network. Networks compete for places: one that is not seen again gives way. Where there are many more networks
+/// than places most traffic has none, and the shares are those of what has one: which networks meet in a place is chance.
 #[derive(Clone, Debug)]
 pub struct Innocent {
     places: Vec<Option<(IpNet, f32)>>,
-    total: f32,
 }
 
 impl Default for Innocent {
@@ -33,12 +33,11 @@ impl Default for Innocent {
 impl Innocent {
     /// Nothing seen yet.
     pub fn new() -> Self {
-        Self { places: vec![None; PLACES], total: 0.0 }
+        Self { places: vec![None; PLACES] }
     }
 
     /// Notes that requests of this weight of a client were served.
     pub fn serve(&mut self, client: ClientAddress, weight: f32) {
-        self.total += weight;
         let network = client.prefix(if client.ip().is_ipv4() { LENGTH_V4 } else { LENGTH_V6 });
         let key = client.client_key() >> if client.ip().is_ipv4() { 8 } else { 16 };
         // Whoever fills it with networks of his own makes himself look innocent at the most, which costs him being served.
@@ -53,7 +52,6 @@ impl Innocent {
 
     /// Halves everything: what was long ago counts less.
     pub fn fade(&mut self) {
-        self.total /= 2.0;
         for entry in &mut self.places {
             if let Some((_, sum)) = entry {
                 *sum /= 2.0;
@@ -64,18 +62,23 @@ impl Innocent {
         }
     }
 
+    /// The traffic that has a place.
+    fn known(&self) -> f64 {
+        self.places.iter().flatten().map(|(_, sum)| f64::from(*sum)).sum()
+    }
+
     /// Whether enough was served to tell whom a ban would hit.
     pub fn is_known(&self) -> bool {
-        f64::from(self.total) >= REQUESTS_MIN
+        self.known() >= REQUESTS_MIN
     }
 
     /// What of the traffic that was served would be kept away with all of `banned`; none when too little was served to tell. A
     /// network that is banned in part counts whole.
     pub fn within(&self, banned: &AddressSet) -> Option<Collateral> {
-        if !self.is_known() {
+        let total = self.known();
+        if total < REQUESTS_MIN {
             return None;
         }
-        let total = f64::from(self.total);
         let hit = self.places.iter().flatten().filter(|(network, _)| banned.overlaps(*network));
         let hit: f64 = hit.map(|(_, sum)| f64::from(*sum)).sum();
         Some(Collateral { share: (hit / total).min(1.0) as f32, upper: share_upper_95(hit, total) as f32 })
@@ -83,7 +86,7 @@ impl Innocent {
 
     /// Every network with its share of all that was served, 0 to 1.
     pub fn shares(&self) -> impl Iterator<Item = (IpNet, f32)> + '_ {
-        let total = self.total.max(f32::MIN_POSITIVE);
+        let total = (self.known() as f32).max(f32::MIN_POSITIVE);
         self.places.iter().flatten().map(move |(network, sum)| (*network, sum / total))
     }
 }
@@ -120,5 +123,19 @@ mod tests {
             innocent.fade();
         }
         assert_eq!(innocent.shares().count(), 0);
+    }
+
+    #[test]
+    fn whom_a_ban_hits_is_told_of_many_more_networks_than_there_are_places() {
+        let mut innocent = Innocent::new();
+        for _ in 0..3 {
+            for number in 0..131_072_u32 {
+                innocent.serve(ClientAddress::new(Ipv4Addr::from_bits(number << 8).into()), 1.0);
+            }
+        }
+        let half = AddressSet::new(["0.0.0.0/8".parse().expect("a network")]);
+        let Collateral { share, upper } = innocent.within(&half).expect("enough was served");
+        assert!((share - 0.5).abs() < 0.02 && (0.5..0.53).contains(&upper), "{share} {upper}");
+        assert!((innocent.shares().map(|(_, share)| share).sum::<f32>() - 1.0).abs() < 0.01);
     }
 }

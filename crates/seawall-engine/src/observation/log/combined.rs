@@ -310,12 +310,14 @@ fn timestamp<'a>(text: &'a [u8], reason: &mut Reason) -> Option<(Timestamp, &'a 
             *reason = Reason::WrongTimestamp;
         }
     }
-    // `$time_iso8601`
-    if text.get(4) != Some(&b'-') {
+    if !text.first().is_some_and(u8::is_ascii_digit) {
         return None;
     }
     let end = memchr::memchr(b']', text.get(..ISO_BYTES_MAX).unwrap_or(text))?;
-    Some((time::iso(&text[..end])?, &text[end + 1..]))
+    let inside = &text[..end];
+    // `$time_iso8601`, `$msec`
+    let at = if text.get(4) == Some(&b'-') { time::iso(inside) } else { time::epoch(inside) };
+    Some((at?, &text[end + 1..]))
 }
 
 /// `2025-12-31T17:37:40.493035218+01:00]`

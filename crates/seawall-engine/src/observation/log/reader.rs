@@ -54,6 +54,15 @@ const GOACCESS_PRESETS: [(&str, Option<Format>); 13] = [
     ("TRAEFIKCLF", Some(Format::Combined)),
 ];
 
+/// The names of servers, for the format that each writes unless told otherwise.
+const SERVERS: [(&str, Format); 5] = [
+    ("nginx", Format::Combined),
+    ("apache", Format::Combined),
+    ("ingress-nginx", Format::Combined),
+    ("litespeed", Format::Combined),
+    ("lighttpd", Format::VhostCombined),
+];
+
 impl FromStr for FormatChoice {
     type Err = FormatChoiceError;
 
@@ -61,6 +70,9 @@ impl FromStr for FormatChoice {
         let named = || Format::ALL.into_iter().filter(|format| *format != Format::Custom);
         if let Some(format) = named().find(|format| format.name() == text) {
             return Ok(Self::Named(format));
+        }
+        if let Some((_, format)) = SERVERS.iter().find(|(name, _)| *name == text) {
+            return Ok(Self::Named(*format));
         }
         if let Some((_, preset)) = GOACCESS_PRESETS.iter().find(|(name, _)| name.eq_ignore_ascii_case(text)) {
             return match preset {
@@ -70,7 +82,8 @@ impl FromStr for FormatChoice {
         }
         if !text.contains(['%', '$']) {
             let known = named().map(Format::name);
-            let known: Vec<&str> = known.chain(GOACCESS_PRESETS.iter().map(|(name, _)| *name)).collect();
+            let servers = SERVERS.iter().map(|(name, _)| *name);
+            let known: Vec<&str> = known.chain(servers).chain(GOACCESS_PRESETS.iter().map(|(name, _)| *name)).collect();
             return Err(FormatChoiceError::Unknown { name: text.to_owned(), known: known.join(", ") });
         }
         Ok(Self::Template(Template::parse(text)?))

@@ -33,7 +33,9 @@ impl Enforcer {
     pub(super) fn restore(&mut self, now: Timestamp) {
         let restored: Vec<Ban> = std::mem::take(&mut self.parts.restored);
         let restored: Vec<Ban> = restored.into_iter().map(|ban| taken_up(ban, now)).collect();
-        restored.iter().for_each(|ban| self.take(ban.clone()));
+        for ban in &restored {
+            self.take(ban.clone());
+        }
         self.journal_protected_of(&restored);
         let mut changed = self.bans.take_changed();
         self.touched.extend(&changed);
@@ -50,7 +52,9 @@ impl Enforcer {
     /// Takes up bans of before that could be read only now.
     pub(super) fn take_up_late(&mut self, bans: Vec<Ban>, now: Timestamp) {
         let bans: Vec<Ban> = bans.into_iter().map(|ban| taken_up(ban, now)).collect();
-        bans.iter().for_each(|ban| self.take(ban.clone()));
+        for ban in &bans {
+            self.take(ban.clone());
+        }
         self.journal_protected_of(&bans);
     }
 

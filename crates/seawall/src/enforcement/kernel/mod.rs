@@ -345,26 +345,31 @@ impl Kernel {
         (self.status.clients, self.status.networks) = (clients as u64, networks as u64);
     }
 
-    /// Compares the table with what it was made to be, and repairs it.
-    pub(super) fn verify(&mut self, desired: Desired<'_>, now: Timestamp) {
+    /// Compares the table with what it was made to be, and repairs it: then it says after what.
+    pub(super) fn verify(&mut self, desired: Desired<'_>, now: Timestamp) -> Option<String> {
         if !self.is_usable() || !self.exists || self.is_unknown {
-            return;
+            return None;
         }
-        let Some((nft, claim)) = &self.nft else { return };
+        let mut repaired = None;
+        let (nft, claim) = self.nft.as_ref()?;
         let generation = netlink::generation().ok();
         let is_untouched = generation.is_some() && generation == self.generation;
         if self.may_read(now) && !(is_untouched && self.layout.is_some()) {
             self.read_at = now + READ_INTERVAL;
             let found = match nft.read(claim.table(), now) {
                 Ok(found) => found,
-                Err(error) => return self.fail(&error, now),
+                Err(error) => {
+                    self.fail(&error, now);
+                    return None;
+                }
             };
             let harm = match (found, &self.layout) {
                 (None, _) => Some("was removed"),
                 // Nothing to compare it with: it is made anew, and looked at right after.
                 (Some(_), None) => {
                     self.is_unknown = true;
-                    return self.reconcile(desired, BTreeSet::new(), now);
+                    self.reconcile(desired, BTreeSet::new(), now);
+                    return None;
                 }
                 (Some(found), Some(layout)) if found.layout != *layout => Some("was changed"),
                 (Some(found), Some(_)) if found.is_foreign || !self.is_same(&found.installed, now) => {
@@ -377,7 +382,9 @@ impl Kernel {
             };
             if let Some(harm) = harm {
                 self.status.repairs += 1;
-                tracing::warn!("the table inet {} {harm} by another program; it is made anew", claim.table());
+                let harm = format!("the table inet {} {harm} by another program", claim.table());
+                tracing::warn!("{harm}; it is made anew");
+                repaired = Some(harm);
                 self.is_unknown = true;
                 self.reconcile(desired, BTreeSet::new(), now);
             }
@@ -389,6 +396,7 @@ impl Kernel {
             self.status.dropped = self.tally.read(dropped);
             self.count_at = now + COUNT_INTERVAL;
         }
+        repaired
     }
 
     /// Whether the table holds what it was made to hold, apart from what has just ended or is about to.
