@@ -1,5 +1,7 @@
 //! Cloudflare: what arrives there, what stays as it is, and what goes again.
 
+use std::time::Duration;
+
 use rustix::process::Signal;
 use seawall::host::clock::Clock;
 
@@ -195,7 +197,7 @@ fn a_panic_and_a_clearing_take_everything_out() {
     let is_gone = || fake.api().list.is_none() && fake.api().names() == ["first"];
     run(&guard, &["bans", "add", "203.0.113.7", "--for", "1h"]);
     eventually("it is there", is_there);
-    let clock = seawall::host::clock::Clock::start();
+    let clock = Clock::start();
     run(&guard, &["panic"]);
     assert!(clock.uptime() < Duration::from_secs(1), "{:?}", clock.uptime());
     assert!(is_gone(), "whoever was told so may rely on it");
