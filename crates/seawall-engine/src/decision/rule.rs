@@ -67,8 +67,8 @@ impl Condition {
         text.parse().ok().filter(|_| self.attribute == Attribute::ClientPrefix)
     }
 
-    /// What stands, byte for byte as it was sent, in every request that meets this; `None` where nothing need to. Of the names of a
-    /// query's parameters it is the longest.
+    /// What stands, byte for byte as it was sent, in every request that meets this; `None` where there need not be
+    /// any. Of the names of a query's parameters it is the longest.
     pub fn literal(&self) -> Option<&[u8]> {
         let value = self.value.as_deref()?;
         match self.attribute {

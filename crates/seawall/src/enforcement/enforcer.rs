@@ -274,6 +274,8 @@ impl Enforcer {
         let changed = self.note_changed();
         self.tell_record(&changed, self.parts.shared.clock.now());
         self.journal_ended_of_lists();
+        self.offences.tell(&self.parts.record);
+        self.recurring.tell_all(&self.parts.record);
         if self.parts.kernel.keep && !self.panicked {
             self.bring_into_line(self.parts.shared.clock.now());
             tracing::info!("the kernel's table stays, as [kernel] keep says; its entries end within ten minutes");

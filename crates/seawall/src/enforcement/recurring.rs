@@ -40,12 +40,16 @@ impl Recurring {
         self.repairs = Some((harm, before + 1));
     }
 
-    /// Tells what has happened, when it is time, and forgets it.
+    /// Tells what has happened, when it is time.
     pub(super) fn tell(&mut self, record: &Record, now: Timestamp) {
-        if now < self.tell_at || (self.clients.is_empty() && self.repairs.is_none()) {
-            return;
+        if now >= self.tell_at && !(self.clients.is_empty() && self.repairs.is_none()) {
+            self.tell_at = now + TELL_INTERVAL;
+            self.tell_all(record);
         }
-        self.tell_at = now + TELL_INTERVAL;
+    }
+
+    /// Tells what has happened, and forgets it.
+    pub(super) fn tell_all(&mut self, record: &Record) {
         for (action, text) in self.take() {
             // A repair is a warning, and was given when it was made.
             if action != Action::Repair {

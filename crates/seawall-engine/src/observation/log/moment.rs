@@ -27,13 +27,7 @@ fn in_brackets(line: &[u8]) -> Option<Timestamp> {
         }
         let inside = inside.get(..BRACKETED_BYTES_MAX).unwrap_or(inside);
         let inside = inside.get(..memchr::memchr(b']', inside)?)?;
-        inside
-            .try_into()
-            .ok()
-            .and_then(time::common)
-            .or_else(|| time::zoneless(inside))
-            .or_else(|| time::iso(inside))
-            .or_else(|| time::epoch(inside))
+        inside.try_into().ok().and_then(time::common).or_else(|| time::zoneless(inside)).or_else(|| time::iso(inside))
     })
 }
 
