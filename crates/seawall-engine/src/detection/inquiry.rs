@@ -16,7 +16,7 @@ use super::assets::Assets;
 use super::before::Before;
 use super::bits::Bits;
 use super::cover::{cover, joint_coverage};
-use super::crowd::{Crowd, Marked, Ordinary, crowd};
+use super::crowd::{Crowd, Marked, Ordinary, crowd, nobody_browses};
 use super::index::{Matching, RowIndex};
 use super::material::Material;
 use super::mining::{Candidate, Column, Mining, Weighed};
@@ -274,7 +274,7 @@ impl<'a> Inquiry<'a> {
         // A crowd has many sides; while one of them is seen, and for a while after, none is enforced against, but for what is no
         // side of it: the mark of a sender whom nobody has seen in ordinary traffic.
         if verdict == Verdict::Crowd || self.was_crowd {
-            let sides = findings.extract_if(.., |(items, finding)| !self.is_apart(items, finding));
+            let sides = findings.extract_if(.., |(items, finding)| !self.is_apart(items, finding, view));
             crowds.extend(sides.map(|(_, finding)| finding.conditions));
         }
         (findings, crowds)
@@ -618,9 +618,14 @@ impl<'a> Inquiry<'a> {
         marks.any(|mark| !self.material.reference.has_all(&[*mark]))
     }
 
-    /// Whether this is so far from ordinary visitors that it is no side of a crowd.
-    fn is_apart(&self, items: &[Item], finding: &Finding) -> bool {
-        finding.cleared && self.has_rare_mark(items) && f64::from(finding.evidence.collateral) <= RARE_SHARE
+    /// Whether this is so far from ordinary visitors that it is no side of a crowd: by the mark of its sender, or because none of those
+    /// who send it looks at what they get.
+    fn is_apart(&self, items: &[Item], finding: &Finding, view: &View<'_>) -> bool {
+        let rows = || self.material.since_onset().iter().filter(|sampled| sampled.row.is_mineable()).copied();
+        finding.cleared
+            && f64::from(finding.evidence.collateral) <= RARE_SHARE
+            && (self.has_rare_mark(items)
+                || nobody_browses(items, rows(), self.material.now, &view.assets, view.ordinary))
     }
 
     /// Whether the mark of a sender is among these that hardly any normal request has: what grows slowly has taught a little of its
