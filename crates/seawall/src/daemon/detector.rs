@@ -2,8 +2,10 @@
 //! and the state.
 
 mod commands;
+mod hearing;
 mod own;
 mod passed_over;
+mod publishing;
 mod unconfirmed;
 mod vetoes;
 
@@ -15,32 +17,27 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use seawall_engine::address::AddressSet;
-use seawall_engine::decision::expression::Expression;
-use seawall_engine::decision::{
-    Enforce, Event, EventKind, Innocent, OwnRules, Pardons, Rule, RuleId, RuleStatus, Stage, Veto,
-};
+use seawall_engine::decision::{Enforce, Event, EventKind, Innocent, OwnRules, Pardons, RuleId, Veto};
 use seawall_engine::detection::{self, Detector, Pressure, RuleTraffic, Surroundings};
-use seawall_engine::gate::{Allowances, ClientTable, RuleSet};
+use seawall_engine::gate::{Allowances, ClientTable};
 use seawall_engine::observation::Outcome;
-use seawall_engine::silence::{Reading, RuleReading};
 use seawall_engine::units::Timestamp;
 
 use super::carried_out::CarriedOut;
 use super::intake::Intake;
 use super::merged_clients::MergedClients;
-use super::rule_silences::{RuleSilences, Said};
+use super::rule_silences::RuleSilences;
 use super::silences::Silences;
-use super::snapshot::{Limits, Rates, SiteStatus, Snapshot, out_of_force};
+use super::snapshot::{Limits, Snapshot};
 use super::state::StateDirectory;
 use super::threads::Restoring;
 use crate::config::ConfiguredRule;
 use crate::enforcement::edge::WantedRule;
-use crate::enforcement::{Edge, Enforcement, Order};
+use crate::enforcement::{Edge, Enforcement};
 use crate::host::clock::Step;
 use crate::host::pressure::HostPressure;
 use crate::record::{self, rollup::Rollup};
 use crate::show::notify::Notifications;
-use crate::show::way_out::WayOut;
 use crate::source::proxy::traffic::{Traffic, TrafficTotals};
 use crate::source::record::Record;
 use crate::source::shared::{CLIENT_ENTRIES, Shared};
@@ -60,10 +57,7 @@ const TICK_INTERVAL: Duration = Duration::from_millis(250);
 /// How often what was learnt is saved.
 const SAVE_INTERVAL: Duration = Duration::from_secs(600);
 
-/// How often the edge is told of the rules in force.
-const EDGE_INTERVAL: Duration = Duration::from_secs(2);
-
-/// The span of [`Rates`].
+/// The span of the rates that are shown.
 const RATE_SPAN: Duration = Duration::from_secs(10);
 
 /// Events kept for whoever looks later.
@@ -345,58 +339,6 @@ impl Detecting {
         self.publish_snapshot(running, now, totals, limits);
     }
 
-    /// Notes which sensors no longer tell what they are there to tell.
-    fn listen(&self, running: &mut Running, now: Timestamp) {
-        let readings = self.intake.readings();
-        if readings.is_empty() {
-            return;
-        }
-        let mut status = running.detector.status(running.at).rules;
-        status.extend(running.own.status());
-        let has_matched = |id: RuleId| status.iter().any(|rule| rule.id == id && rule.matched > 0);
-        let rules: Vec<Rule> = running.detector.rules().into_iter().chain(running.own.for_gate()).collect();
-        let settings = self.shared.settings.load();
-        for event in running.silences.look(now, &readings, &settings.trusted, &rules, has_matched) {
-            self.note(running, Some(event));
-        }
-    }
-
-    /// Notes which of the rules that people said no longer match.
-    fn miss_rules(&self, running: &mut Running, now: Timestamp, totals: &TrafficTotals) {
-        if !running.rule_silences.is_due(now) {
-            return;
-        }
-        let enforcement = self.enforcement.status.load();
-        let held = enforcement.bans + enforcement.kernel.clients + enforcement.kernel.networks;
-        // A client that comes to every gate votes at each.
-        let gates = self.traffic.len().max(1) as u64;
-        let own = running.own.for_gate();
-        let said = |(id, reading): (RuleId, RuleReading)| {
-            let rule = own.iter().find(|rule| rule.id == id)?;
-            let reading = RuleReading { votes: reading.votes / gates, kept_away: reading.kept_away + held, ..reading };
-            Some(Said { name: format!("rule {id} ({rule})"), expression: Expression::from(rule), reading })
-        };
-        let rules = self.shared.rules.load();
-        // In a panic nothing is in force, and so nothing matches.
-        let own = running.own.met().filter(|_| !running.is_panicked).filter_map(said);
-        // Whom rules refuse no longer comes to a limit that asks for the answer, nor does who is closed unread.
-        let turned_away = totals.refused_rule + totals.dropped_rule + totals.closed_unread;
-        // One that counts all requests falls silent with the sensor alone.
-        let limits = rules.limits().filter_map(|limit| {
-            let (matched, votes) = limit.counts.met();
-            Some(Said {
-                name: format!("limit \"{}\"", limit.name),
-                expression: limit.rule.clone()?,
-                reading: RuleReading { matched, votes: votes / gates, kept_away: held + turned_away },
-            })
-        });
-        let said: Vec<Said> = own.chain(limits).collect();
-        let readings: Vec<Reading> = self.intake.readings().into_iter().map(|heard| heard.reading).collect();
-        for event in running.rule_silences.look(now, &said, totals.requests, &readings) {
-            self.note(running, Some(event));
-        }
-    }
-
     fn limits(&self, running: &mut Running, totals: &TrafficTotals) -> Limits {
         Limits {
             connections: totals.connections + totals.streams,
@@ -418,131 +360,6 @@ impl Detecting {
         };
         let rules = running.detector.rules().into_iter().chain(running.own.for_gate());
         rules.map(|rule| entry(rule.id)).collect()
-    }
-
-    /// Hands the rules to the workers when they have changed.
-    fn publish_rules(&self, running: &mut Running) {
-        let generation = running.detector.generation();
-        if running.published == Some(generation) {
-            return;
-        }
-        running.published = Some(generation);
-        let settings = self.shared.settings.load();
-        let mut pardons = running.detector.pardons();
-        pardons.rules.extend(&running.pardoned.rules);
-        pardons.everyone = pardons.everyone.wrapping_add(running.panics);
-        // In a panic nothing is in force, limits of single clients included.
-        let mut rules = running.own.for_gate();
-        // The operator's come first: of those that match, the first acts.
-        rules.extend(running.detector.rules());
-        if running.is_panicked {
-            rules.clear();
-        }
-        let limits = if running.is_panicked { Vec::new() } else { settings.limits_in_force(running.enforce) };
-        let freed = Order::Pardon(pardons.clone());
-        match RuleSet::compile(&rules, &limits, AddressSet::clone(&self.shared.never_ban.load())) {
-            Ok(rules) => {
-                let rules = rules.with_pardons(pardons);
-                self.shared.rules.store(Arc::new(rules));
-                self.shared.generation.fetch_add(1, Ordering::Release);
-            }
-            // The old rules stay: better those than none or a part.
-            Err(error) => tracing::error!(%error, "failed to put the rules in force"),
-        }
-        // Whom a rule that was taken back had dropped is free in every layer; once the rule is gone, so that nobody is handed down for it
-        // after that.
-        let _ = self.enforcement.orders.send(freed);
-    }
-
-    /// Tells the edge which rules are in force, when that has changed.
-    fn tell_edge(&self, running: &mut Running, now: Timestamp) {
-        let Some(edge) = self.edge.as_ref().filter(|_| now >= running.edge_at) else { return };
-        running.edge_at = now + EDGE_INTERVAL;
-        let status = running.detector.status(running.at);
-        let refused = |rule: RuleId| {
-            let own = running.own.status();
-            let of = |rules: &[RuleStatus]| rules.iter().find(|status| status.id == rule).map(|status| status.refused);
-            of(&own).or_else(|| of(&status.rules)).unwrap_or(0)
-        };
-        let wanted = |rule: Rule, is_operators| WantedRule { refused: refused(rule.id), is_operators, rule };
-        let own = running.own.for_gate().into_iter().map(|rule| wanted(rule, true));
-        let found = running.detector.rules().into_iter().map(|rule| wanted(rule, false));
-        let rules: Vec<WantedRule> = own.chain(found).filter(|wanted| wanted.rule.stage == Stage::Enforced).collect();
-        if running.at_edge.as_ref() != Some(&rules) {
-            edge.set_rules(rules.clone());
-            running.at_edge = Some(rules);
-        }
-    }
-
-    fn publish_snapshot(&self, running: &mut Running, now: Timestamp, totals: TrafficTotals, limits: Limits) {
-        let mut detection = running.detector.status(running.at);
-        detection.rules.splice(0..0, Self::own_status(running));
-        if running.is_panicked {
-            detection.rules.iter_mut().for_each(out_of_force);
-        }
-        let (first_at, first) = running.totals.front().copied().unwrap_or((now, totals));
-        let seconds = now.since(first_at).as_secs_f64();
-        let rate = |count: fn(&TrafficTotals) -> u64| match count(&totals).saturating_sub(count(&first)) {
-            count if seconds > 0.0 => count as f64 / seconds,
-            _ => 0.0,
-        };
-        let mut sensors = self.intake.sensors();
-        running.silences.tell(&mut sensors);
-        let (settings, health) = (self.shared.settings.load(), &self.shared.health);
-        health.retain(|upstream| settings.uses(upstream));
-        // Beside a server nothing is asked of the sites.
-        let beside = self.intake.is_beside();
-        // And nothing but it can refuse anything.
-        let is_sought = beside && !running.is_panicked;
-        let server_refuses = running.carried_out.look(now, &detection) && is_sought;
-        let is_sought = is_sought && !server_refuses;
-        let way_out = if is_sought { WayOut::of(&detection, &sensors, self.state.path()) } else { None };
-        let sites = settings.sites().filter(|_| !beside);
-        let sites = sites.map(|(name, destination)| SiteStatus::new(name, destination, health)).collect();
-        self.snapshot.store(Arc::new(Snapshot {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            pid: std::process::id(),
-            uptime_seconds: self.shared.clock.uptime().as_secs(),
-            calm: detection.is_calm(),
-            enforce: running.enforce,
-            stress: running.detector.stress(running.at),
-            traffic: totals,
-            rates: Rates {
-                requests: rate(|totals| totals.requests),
-                served: rate(|totals| totals.served),
-                refused: rate(|totals| totals.refused_rule + totals.dropped_rule),
-                would_refuse: rate(|totals| totals.would_refuse),
-                misdirected: rate(|totals| totals.misdirected),
-                malformed: rate(|totals| totals.malformed),
-                limited: rate(|totals| totals.client_limited + totals.overloaded),
-                client_limited: rate(|totals| totals.client_limited),
-                overloaded: rate(|totals| totals.overloaded),
-                failed: rate(|totals| totals.failed),
-                closed_unread: rate(|totals| totals.closed_unread),
-                bytes_sent: rate(|totals| totals.bytes_sent),
-            },
-            beside,
-            sensors,
-            sites,
-            limits,
-            enforcement: (**self.enforcement.status.load()).clone(),
-            edge: self.edge.as_ref().map(|edge| (*edge.status()).clone()).unwrap_or_default(),
-            record: self.record.status(),
-            detection,
-            way_out,
-            server_refuses,
-            silent_rules: running.rule_silences.alarms(),
-            merged_clients: running.merged_clients.alarm().cloned(),
-            rules_not_in_force: own::not_in_force(&running.own),
-            harmful_rules: own::harmful(&running.own),
-            confirm_until: None,
-            // Added by whoever knows it, as well.
-            page_trouble: None,
-            panic_unkept: None,
-            client_limits: self.shared.rules.load().limit_statuses().collect(),
-            events: running.events.iter().cloned().collect(),
-            notifications: running.notifications.load().statuses(),
-        }));
     }
 
     fn save(&self, detector: &Detector) {

@@ -1,6 +1,8 @@
 //! The thread that enforces: takes in whom the workers hand down and what the operator says, and brings the gate and the kernel
-//! into line with it, in batches. What operators say is in [`operator`] and [`unban`], what the record is told in [`recorded`].
+//! into line with it, in batches. Whom the workers hand down is in [`handed_down`], what operators say in [`operator`] and [`unban`],
+//! what the record is told in [`recorded`].
 
+mod handed_down;
 mod operator;
 mod recorded;
 mod unban;
@@ -14,28 +16,27 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
-use seawall_engine::address::{AddressSet, ClientAddress};
-use seawall_engine::decision::{Ban, BanCause, BanError, Bans, Innocent, Pardons, RuleId, check_ban, client_network};
-use seawall_engine::gate::{BanSet, LimitAction, LimitId};
-use seawall_engine::units::{Timestamp, counted};
+use seawall_engine::address::AddressSet;
+use seawall_engine::decision::{Ban, Bans, Innocent, Pardons, check_ban};
+use seawall_engine::gate::BanSet;
+use seawall_engine::units::Timestamp;
 
 use super::edge::WantedBans;
+use super::kernel::Kernel;
 use super::kernel::table::Desired;
-use super::kernel::{Kernel, KernelState};
 use super::limits::Offences;
 use super::never::{self, Configured, NeverBan};
-use super::orders::{EnforcementStatus, Order, seconds};
-use super::recurring::{Layer, Recurring};
+use super::orders::{EnforcementStatus, Order};
+use super::recurring::Recurring;
 use super::telling::{Telling, Told};
 use super::unconfirmed::Unconfirmed;
 use super::undropped::Undropped;
-use super::{Edge, HandDown, Why};
+use super::{Edge, HandDown};
 use crate::config;
 use crate::host::clock::Step;
 use crate::privacy::KeyStore;
-use crate::record::{Action, Actor, Record};
+use crate::record::Record;
 use crate::source::shared::Shared;
-use operator::printable;
 use recorded::EndedOfLists;
 
 /// How often the queues are emptied. A worker's holds what it can hand down in as long.
@@ -62,23 +63,8 @@ const REFRESH_INTERVAL: Duration = Duration::from_secs(10);
 /// How often what visitors were served is halved.
 const FADE_INTERVAL: Duration = Duration::from_secs(3_600);
 
-/// The longest that a client which went on after refusals stays in the kernel before its connections are looked at again: the
-/// gate reads one of a banned client now and then, and another user agent ends the ban. Less than the pause after which it
-/// counts as having come back.
-const HANDED_DOWN_MAX: Duration = Duration::from_secs(240);
-
-/// How long a client that came through a proxy and went on after refusals is refused at the edge. Nothing there tells whether
-/// another person comes from its address; but a CDN takes seconds for a change and counts them, so that it is no shorter.
-const AT_EDGE: Duration = Duration::from_secs(600);
-
 /// How often the edge is told of changes.
 const EDGE_INTERVAL: Duration = Duration::from_secs(2);
-
-/// How often room is made, at most.
-const ROOM_INTERVAL: Duration = Duration::from_secs(10);
-
-/// The share of innocent traffic that merged bans may hit, 0 to 1.
-const INNOCENT_SHARE_MAX: f32 = 0.001;
 
 /// What the thread needs.
 pub struct Parts {
@@ -318,100 +304,6 @@ impl Enforcer {
         true
     }
 
-    fn take_handed_down(&mut self, now: Timestamp) {
-        let rules = self.parts.shared.rules.load_full();
-        for index in 0..self.parts.queues.len() {
-            while let Some(handed) = self.parts.queues.get_mut(index).and_then(|queue| queue.pop().ok()) {
-                let whole = seconds(u64::from(handed.seconds));
-                let dropped = match handed.why {
-                    // What was under way when its rule or its ban was taken back is late.
-                    Why::GoesOn(Some(rule), until)
-                        if !self.panicked && rules.has(rule) && !self.telling.is_freed(handed.client) =>
-                    {
-                        Some((rule, until))
-                    }
-                    Why::GoesOn(..) => None,
-                    Why::Beyond(limit, action) => {
-                        self.take_beyond(handed, (limit, action), whole, now);
-                        None
-                    }
-                };
-                let Some((rule, until)) = dropped else { continue };
-                if handed.is_proxied {
-                    self.take_proxied(handed.client, rule, now);
-                    continue;
-                }
-                self.telling.dropped(index, handed.client, until, rule);
-                if !self.kernel.is_usable() {
-                    continue;
-                }
-                let network = client_network(handed.client);
-                self.note_undropped(network, now);
-                let is_new = self.bans.get(network).is_none();
-                let is_taken = self.take(Ban {
-                    network,
-                    since: now,
-                    expires: now + whole.min(HANDED_DOWN_MAX),
-                    cause: BanCause::Rule(rule),
-                    reason: None,
-                });
-                if is_new && is_taken {
-                    self.recurring.handed_down(rule, Layer::Kernel);
-                }
-            }
-        }
-    }
-
-    /// Takes in who has gone beyond a limit.
-    fn take_beyond(
-        &mut self,
-        handed: HandDown,
-        (limit, action): (LimitId, LimitAction),
-        whole: Duration,
-        now: Timestamp,
-    ) {
-        let rules = self.parts.shared.rules.load_full();
-        // It may have gone with a reload, or everything with a panic.
-        let Some(limit) = rules.limit(limit).filter(|_| !self.panicked) else { return };
-        if action == LimitAction::Ban {
-            let network = limit.key.network(handed.client);
-            if check_ban(network, self.never_ban.set()).is_err() {
-                return;
-            }
-            let reason = Some(printable(&format!("{}: {limit}", limit.name)));
-            let cause = if handed.is_proxied { BanCause::ProxiedLimit } else { BanCause::Limit };
-            if cause == BanCause::Limit {
-                self.note_undropped(network, now);
-            }
-            self.take(Ban { network, since: now, expires: now + whole, cause, reason });
-        }
-        self.offences.add(limit, action, whole);
-    }
-
-    /// A client that the kernel is to drop has come.
-    fn note_undropped(&mut self, network: IpNet, now: Timestamp) {
-        if self.kernel.status().state == KernelState::Active {
-            let is_banned = self.bans.get(network).is_some_and(|ban| ban.expires > now);
-            self.undropped.came(network, is_banned, now);
-        } else {
-            self.undropped.clear();
-        }
-    }
-
-    /// A client that a proxy named goes on: it is refused at the edge, once for as long as that lasts.
-    fn take_proxied(&mut self, client: ClientAddress, rule: RuleId, now: Timestamp) {
-        let network = client_network(client);
-        if self.proxied.get(network).is_some() {
-            return;
-        }
-        let ban = Ban { network, since: now, expires: now + AT_EDGE, cause: BanCause::Rule(rule), reason: None };
-        match self.proxied.add(ban, self.never_ban.set()) {
-            Ok(_) => self.recurring.handed_down(rule, Layer::Edge),
-            Err(BanError::Full { .. }) => self.overflowed += 1,
-            Err(BanError::Protected { .. } | BanError::TooLarge { .. }) => {}
-        }
-    }
-
     /// Tells the edge who is to be refused, when that has changed.
     fn tell_edge(&mut self) {
         self.is_edge_stale |= !self.proxied.take_changed().is_empty();
@@ -419,38 +311,6 @@ impl Enforcer {
         self.is_edge_stale = false;
         let bans = self.bans.iter().chain(self.proxied.iter()).cloned().collect();
         edge.set_bans(WantedBans { bans, spared: self.spared.iter().copied().collect() });
-    }
-
-    /// Takes a ban in, if it can; when there is no room, some is made.
-    fn take(&mut self, ban: Ban) -> bool {
-        let now = ban.since;
-        if self.bans.is_tight() && now >= self.room_at {
-            self.make_room(now);
-        }
-        let added = self.bans.add(ban, self.never_ban.set());
-        match added {
-            Ok(_) => {}
-            Err(BanError::Full { .. }) => self.overflowed += 1,
-            // A protected client is not even turned away by the gate; this is one that has just become so.
-            Err(BanError::Protected { .. } | BanError::TooLarge { .. }) => {}
-        }
-        added.is_ok()
-    }
-
-    /// Merges what the guard itself banned.
-    fn make_room(&mut self, now: Timestamp) {
-        self.room_at = now + ROOM_INTERVAL;
-        let innocent = self.parts.innocent.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let merged = self.bans.make_room(&innocent, INNOCENT_SHARE_MAX, self.never_ban.set(), now);
-        if !merged.networks.is_empty() {
-            let text = format!(
-                "bans were merged into {}, which hold {:.2}% of the traffic that is served",
-                counted(merged.networks.len() as u64, "network"),
-                100.0 * merged.innocent_share
-            );
-            tracing::info!("{text}");
-            self.parts.record.journal(Actor::Guard, Action::Merge, text);
-        }
     }
 
     /// Looks again on which ports the banned are dropped: sshd may have moved onto one of them.

@@ -11,13 +11,14 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
 use std::thread;
 
-use seawall_engine::decision::{Action as RuleAction, OwnRule};
+use seawall_engine::decision::{Action as RuleAction, OwnRule, Stage};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
 use super::*;
 use crate::config::{self, Environment};
 use crate::daemon::watching::{Opened, Watching};
+use crate::enforcement::Order;
 use crate::host::clock::Clock;
 use crate::source::proxy::settings::Settings;
 use crate::source::watch::place::Place;
@@ -194,14 +195,17 @@ fn time_of_day(second: u64) -> String {
 
 #[test]
 fn a_rule_that_a_change_of_the_log_silences_is_told_of_within_a_minute_and_again_once_it_matches() {
-    let limit = r#"
+    let rules = r#"
+        [[rule]]
+        name = "browsers"
+        rule = 'user-agent = "Mozilla/5.0 (X11; Linux x86_64) Firefox/128.0"'
         [[limit]]
         name = "probes"
         rule = 'user-agent contains "curl/"'
         rate = "100000 in 60s"
         action = "log"
     "#;
-    let mut guard = Guard::start("access.log", limit);
+    let mut guard = Guard::start("access.log", rules);
     guard.add_rule(r#"user-agent = "curl/8.5.0""#);
     let told = guard.run(360, |second| traffic(second, true));
     assert_eq!(of_rules(&told), []);
@@ -209,20 +213,20 @@ fn a_rule_that_a_change_of_the_log_silences_is_told_of_within_a_minute_and_again
 
     let told = guard.run(90, |second| traffic(second, false));
     let told = of_rules(&told);
-    assert_eq!(told.len(), 2, "{told:?}");
-    for name in ["limit \"probes\"", "rule R10001 ("] {
+    assert_eq!(told.len(), 3, "{told:?}");
+    for name in ["limit \"probes\"", "rule R10001 (", "rule R20001 ("] {
         let (second, kind, text) = told.iter().find(|(_, _, text)| text.starts_with(name)).expect("told");
         assert_eq!(*kind, EventKind::RuleSilent);
         assert!((19..60).contains(second), "after {second} s");
         assert!(text.contains("the user agent is in none of the last"), "{text}");
     }
     let status = guard.detecting.snapshot.load_full();
-    assert_eq!(status.silent_rules.len(), 2, "{:?}", status.silent_rules);
+    assert_eq!(status.silent_rules.len(), 3, "{:?}", status.silent_rules);
     assert!(status.events.iter().any(|event| event.kind == EventKind::RuleSilent));
 
     let told = guard.run(10, |second| traffic(second, true));
     let told = of_rules(&told);
-    assert_eq!(told.iter().map(|(_, kind, _)| *kind).collect::<Vec<_>>(), [EventKind::RuleHeard; 2], "{told:?}");
+    assert_eq!(told.iter().map(|(_, kind, _)| *kind).collect::<Vec<_>>(), [EventKind::RuleHeard; 3], "{told:?}");
     assert!(told.iter().all(|(second, ..)| *second < 5), "{told:?}");
     assert_eq!(guard.detecting.snapshot.load().silent_rules, []);
     guard.end(&["limit \\\"probes\\\" has matched nothing", "the user agent is in none of the last", "matches again"]);

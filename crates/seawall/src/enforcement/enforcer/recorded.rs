@@ -7,7 +7,8 @@ use ipnet::IpNet;
 use seawall_engine::decision::{Ban, BanCause, check_ban};
 use seawall_engine::units::{Timestamp, counted};
 
-use super::{Enforcer, HANDED_DOWN_MAX};
+use super::Enforcer;
+use super::handed_down::HANDED_DOWN_MAX;
 use crate::host::clock::carried_over;
 use crate::record::{Action, Actor};
 

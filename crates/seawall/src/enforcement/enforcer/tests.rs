@@ -2,10 +2,11 @@
 
 mod journalled;
 
-use seawall_engine::decision::client_network;
+use seawall_engine::address::ClientAddress;
+use seawall_engine::decision::{BanCause, RuleId, client_network};
 use tokio::sync::oneshot;
 
-use super::super::orders::{BanRequest, Banned, Enforcement, UnbanRequest, Unbanned};
+use super::super::orders::{BanRequest, Banned, Enforcement, UnbanRequest, Unbanned, seconds};
 use super::super::telling::Told;
 use super::*;
 use crate::config::{Config, KernelUse};

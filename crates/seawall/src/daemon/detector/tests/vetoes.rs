@@ -2,6 +2,7 @@
 
 use std::sync::LazyLock;
 
+use seawall_engine::decision::RuleStatus;
 use seawall_engine::observation::Observation;
 use seawall_engine::observation::log::Reader;
 

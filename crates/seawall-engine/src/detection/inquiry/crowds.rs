@@ -1,0 +1,140 @@
+//! Whether what was found is a crowd or a side of one, or by its marks neither.
+
+use rustc_hash::FxHashSet;
+
+use crate::decision::Finding;
+use crate::observation::attribute::Attribute;
+
+use super::super::RARE_SHARE;
+use super::super::crowd::{Crowd, crowd, nobody_browses};
+use super::super::mining::Candidate;
+use super::super::recent::Sampled;
+use super::super::values::{ABSENT, Item};
+use super::{Choice, Inquiry, View};
+
+/// A program is disguised when this share of its requests has the agent of an ordinary visitor.
+const DISGUISED_SHARE: f64 = 0.8;
+
+/// Senders are known by their history when old acquaintances send this share, and are no more than so many.
+const KNOWN_SHARE: f64 = 0.8;
+const KNOWN_CLIENTS_MAX: usize = 256;
+
+/// What has this share of its requests in common with what may be a crowd is a side of it.
+const SIDE_SHARE: f64 = 0.3;
+
+impl Inquiry<'_> {
+    /// Whether those whom a rule would be about are a crowd.
+    pub(super) fn crowd_of(&self, candidate: &Candidate, view: &View<'_>) -> Crowd {
+        if self.is_disguised(candidate, view) {
+            return Crowd::No;
+        }
+        if self.is_known_by_history(candidate) {
+            return Crowd::TooEarly;
+        }
+        let rows = || self.material.since_onset().iter().filter(|sampled| sampled.row.is_mineable()).copied();
+        let is_foreign = candidate.collateral == 0.0;
+        let verdict = crowd(&candidate.items, rows(), self.material.now, &view.assets, view.ordinary, is_foreign);
+        if verdict != Crowd::No {
+            return verdict;
+        }
+        // One agent out of a crowd is as alike as a bot. An agent that ordinary visitors have is judged with the others.
+        let is_agent = |item: &Item| matches!(item.attribute, Attribute::UserAgent | Attribute::UserAgentWord);
+        let agents: Vec<Item> = candidate.items.iter().copied().filter(is_agent).collect();
+        let is_ordinary = !agents.is_empty() && self.material.reference.has_all(&agents);
+        let others: Vec<Item> = candidate.items.iter().copied().filter(|item| !is_agent(item)).collect();
+        if is_ordinary && candidate.score.coverage < 0.5 && !others.is_empty() {
+            return crowd(&others, rows(), self.material.now, &view.assets, view.ordinary, false);
+        }
+        Crowd::No
+    }
+
+    /// Whether much of what a rule hits is also hit by another that may yet turn out to be a crowd.
+    pub(super) fn is_side(&self, choice: &Choice, choices: &[Choice]) -> bool {
+        if choice.candidate.collateral == 0.0 || self.has_rare_mark(&choice.candidate.items) {
+            return false;
+        }
+        let others: Vec<&[Item]> = choices
+            .iter()
+            .filter(|other| other.crowd != Crowd::No)
+            .map(|other| other.candidate.items.as_slice())
+            .collect();
+        let (mut all, mut shared) = (0.0, 0.0);
+        for sampled in self.material.rows().iter().filter(|row| row.row.marks.has_all(&choice.candidate.items)) {
+            all += sampled.cost(0);
+            if others.iter().any(|items| sampled.row.marks.has_all(items)) {
+                shared += sampled.cost(0);
+            }
+        }
+        shared >= SIDE_SHARE * all
+    }
+
+    /// Whether the rule is about a program's agent that ordinary traffic has, and nearly all who send it now have been here before: a
+    /// search engine or a monitor that asks for more than usual, from few addresses. Such a rule is shown and not put in force. To have been
+    /// here once an hour ago is cheap, so an agent that hardly anybody has, or that browsers have, is not known by it.
+    fn is_known_by_history(&self, candidate: &Candidate) -> bool {
+        let is_agent = |item: &&Item| matches!(item.attribute, Attribute::UserAgent | Attribute::UserAgentWord);
+        let mut agents = candidate.items.iter().filter(is_agent).peekable();
+        if candidate.collateral == 0.0 || agents.peek().is_none() || agents.any(|agent| self.is_rare(*agent)) {
+            return false;
+        }
+        let matched = || self.material.since_onset().iter().filter(|row| row.row.marks.has_all(&candidate.items));
+        let is_browser =
+            |row: &&Sampled<'_>| self.marked.claims_browser(&row.row.marks) && !self.marked.is_named(&row.row.marks);
+        let clients: FxHashSet<u32> = matched().map(|row| row.row.client_hash).collect();
+        if clients.len() > KNOWN_CLIENTS_MAX || 2 * matched().filter(is_browser).count() > matched().count() {
+            return false;
+        }
+        let returning: f64 = matched().filter(|sampled| sampled.row.returning).map(|sampled| sampled.cost(0)).sum();
+        returning >= KNOWN_SHARE * matched().map(|sampled| sampled.cost(0)).sum::<f64>()
+    }
+
+    /// Whether the requests call themselves what ordinary visitors do, but were written by a program that no ordinary visitor has:
+    /// an order of headers, or a handshake.
+    fn is_disguised(&self, candidate: &Candidate, view: &View<'_>) -> bool {
+        let is_hand = |item: &&Item| matches!(item.attribute, Attribute::HeaderOrder | Attribute::Ja4);
+        let Some(hand) = candidate.items.iter().find(is_hand) else { return false };
+        if self.material.reference.has_all(&[*hand]) {
+            return false;
+        }
+        let matched =
+            || self.material.since_onset().iter().filter(|sampled| sampled.row.marks.has_all(&candidate.items));
+        let claiming = matched().filter(|sampled| view.people.is_ordinary(sampled.row.marks.one(Attribute::UserAgent)));
+        claiming.count() as f64 >= DISGUISED_SHARE * matched().count() as f64
+    }
+
+    /// Whether the mark of a sender is among these that no normal request has.
+    pub(super) fn has_foreign_mark(&self, items: &[Item]) -> bool {
+        let mut marks = items.iter().filter(|item| item.attribute.is_mark() && item.hash != ABSENT);
+        marks.any(|mark| !self.material.reference.has_all(&[*mark]))
+    }
+
+    /// Whether this is so far from ordinary visitors that it is no side of a crowd: by the mark of its sender, or because none of those
+    /// who send it looks at what they get.
+    pub(super) fn is_apart(&self, items: &[Item], finding: &Finding, view: &View<'_>) -> bool {
+        let rows = || self.material.since_onset().iter().filter(|sampled| sampled.row.is_mineable()).copied();
+        finding.cleared
+            && f64::from(finding.evidence.collateral) <= RARE_SHARE
+            && (self.has_rare_mark(items)
+                || nobody_browses(items, rows(), self.material.now, &view.assets, view.ordinary))
+    }
+
+    /// Whether the mark of a sender is among these that hardly any normal request has: what grows slowly has taught a little of its
+    /// own before it is noticed.
+    pub(super) fn has_rare_mark(&self, items: &[Item]) -> bool {
+        items.iter().any(|item| item.attribute.is_mark() && self.is_rare(*item))
+    }
+
+    /// The same of a word of its agent, too.
+    pub(super) fn has_rare_word(&self, items: &[Item]) -> bool {
+        let is_word = |item: &&Item| item.attribute == Attribute::UserAgentWord;
+        self.has_rare_mark(items) || items.iter().filter(is_word).any(|word| self.is_rare(*word))
+    }
+
+    fn is_rare(&self, item: Item) -> bool {
+        let is_rare = match self.seen.and_then(|seen| seen.share(item)) {
+            Some(share) => share <= RARE_SHARE,
+            None => !self.material.reference.has_all(&[item]),
+        };
+        item.hash != ABSENT && is_rare
+    }
+}
