@@ -54,8 +54,10 @@ const ATTEMPTS: u32 = 200_000;
 /// What is refused.
 const UNWANTED: &str = "GET /unwanted HTTP/1.1\r\nHost: a.example\r\nUser-Agent: flood/1\r\nConnection: close\r\n\r\n";
 
-const LISTEN: &str = "127.0.0.1:8099";
 const LISTEN_PORT: u16 = 8099;
+
+/// What a client is banned for by itself.
+const PROBE: &str = "GET /probe HTTP/1.1\r\nHost: a.example\r\nUser-Agent: probe/1\r\nConnection: close\r\n\r\n";
 
 /// Packets to this port never leave whoever sends them.
 const SENDER_PORT: u16 = 8098;
@@ -63,7 +65,8 @@ const SENDER: &str = "add table ip sender; add chain ip sender out { type filter
                       add rule ip sender out tcp dport 8098 drop";
 
 const CONFIG: &str = "listen = \"127.0.0.1:8099\"\nadmin = \"off\"\nstate-directory = \"state\"\nworkers = 1\n\
-                      [[site]]\nhosts = [\"*\"]\norigin = \"clock\"\n[policy]\nnever-ban-loopback = false\n";
+                      [[site]]\nhosts = [\"*\"]\norigin = \"clock\"\n[policy]\nnever-ban-loopback = false\n\
+                      [[limit]]\nname = \"probe\"\nrule = 'path = \"/probe\"'\nrate = \"0 in 1h\"\naction = \"ban\"\n";
 
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -103,7 +106,7 @@ fn measure(bench: &Bench) -> Result<Vec<Figure>, Failure> {
     write("clients", clients())?;
     write("networks", networks())?;
     command("ip", &["link", "set", "lo", "up"], &folder)?;
-    let mut values: [Vec<f64>; 10] = Default::default();
+    let mut values: [Vec<f64>; 11] = Default::default();
     for _ in 0..bench.repetitions {
         let mut guard = Guard::start(bench, &folder)?;
         guard.until("clients", 0)?;
@@ -133,7 +136,8 @@ fn measure(bench: &Bench) -> Result<Vec<Figure>, Failure> {
         guard.until("networks", NETWORKS)?;
         values[3].push(guard.kernel("transaction_milliseconds")?);
         for host in 1..=SINGLE_BANS {
-            values[4].push(guard.until_dropped(Ipv4Addr::new(127, 1, 0, host))?);
+            values[4].push(guard.until_dropped(Ipv4Addr::new(127, 1, 0, host), Guard::banned_by_command)?);
+            values[10].push(guard.until_dropped(Ipv4Addr::new(127, 3, 0, host), Guard::banned_by_limit)?);
         }
         command("nft", &[SENDER], &folder)?;
         let client = Ipv4Addr::new(127, 1, 0, 1);
@@ -149,7 +153,7 @@ fn measure(bench: &Bench) -> Result<Vec<Figure>, Failure> {
         let last = values.each_ref().map(|values| values.last().copied().unwrap_or(f64::NAN));
         bench.say(&format!("{last:.0?} ms"));
     }
-    let [imported, transaction, restored, networks, dropped, memory, rest, attempt, request, ratio] = values;
+    let [imported, transaction, restored, networks, dropped, memory, rest, attempt, request, ratio, decided] = values;
     let figure = |what: &str, goal: f64, values: Vec<f64>, note: &str| Figure {
         what: what.to_owned(),
         unit: "ms",
@@ -177,6 +181,12 @@ fn measure(bench: &Bench) -> Result<Vec<Figure>, Failure> {
             DROPPED_MAX,
             dropped,
             "Starting the command is part of it.",
+        ),
+        figure(
+            "From the request for which a limit bans a client until its packets are dropped",
+            DROPPED_MAX,
+            decided,
+            "As the client sees it, from when it sends that request.",
         ),
         Figure {
             unit: "MB",
@@ -321,23 +331,28 @@ impl Guard {
         Ok(())
     }
 
-    /// Milliseconds from the command that bans a client until it is dropped.
-    fn until_dropped(&self, client: Ipv4Addr) -> Result<f64, Failure> {
-        let address: SocketAddr = LISTEN.parse().map_err(|_| Failure::Bench("no address".to_owned()))?;
+    /// Milliseconds from the begin of what bans a client until it is dropped.
+    fn until_dropped(&self, client: Ipv4Addr, ban: fn(&Self, Ipv4Addr) -> Result<(), Failure>) -> Result<f64, Failure> {
         let clock = Clock::start();
-        self.seawall(&["bans", "add", &client.to_string()])?;
+        ban(self, client)?;
         while clock.uptime() < PATIENCE {
             let begun = clock.uptime();
-            let connect = || -> std::io::Result<()> {
-                let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
-                socket.bind(&SocketAddr::from((client, 0)).into())?;
-                socket.connect_timeout(&address.into(), ANSWER_TIME_MAX)
-            };
-            if connect().is_err_and(|error| error.kind() == std::io::ErrorKind::TimedOut) {
+            let connected = connected(client, ANSWER_TIME_MAX);
+            if connected.is_err_and(|error| error.kind() == std::io::ErrorKind::TimedOut) {
                 return Ok(milliseconds(begun));
             }
         }
         Err(Failure::Bench(format!("a banned client is not dropped after {PATIENCE:?}")))
+    }
+
+    fn banned_by_command(&self, client: Ipv4Addr) -> Result<(), Failure> {
+        self.seawall(&["bans", "add", &client.to_string()]).map(drop)
+    }
+
+    fn banned_by_limit(&self, client: Ipv4Addr) -> Result<(), Failure> {
+        let failed = |error: std::io::Error| Failure::Bench(format!("a request is not taken: {error}"));
+        let mut socket = connected(client, PATIENCE).map_err(failed)?;
+        socket.write_all(PROBE.as_bytes()).map_err(failed)
     }
 
     /// The most memory that it has had, in MB.
@@ -358,13 +373,10 @@ impl Guard {
     fn refused(&self) -> Result<f64, Failure> {
         self.seawall(&["rules", "add", "path = \"/unwanted\"", "--anyway"])?;
         let failed = |error: std::io::Error| Failure::Bench(format!("a request is not answered: {error}"));
-        let target: SocketAddr = LISTEN.parse().map_err(|_| Failure::Bench("no address".to_owned()))?;
         let before = self.cpu_time();
         for number in 0..REFUSED {
             let client = Ipv4Addr::from_bits(0x7F02_0001 + number / REFUSED_OF_EACH);
-            let mut socket = Socket::new(Domain::IPV4, Type::STREAM, None).map_err(failed)?;
-            socket.bind(&SocketAddr::from((client, 0)).into()).map_err(failed)?;
-            socket.connect_timeout(&target.into(), PATIENCE).map_err(failed)?;
+            let mut socket = connected(client, PATIENCE).map_err(failed)?;
             socket.write_all(UNWANTED.as_bytes()).map_err(failed)?;
             let mut answer = [0; 1_024];
             let read = socket.read(&mut answer).map_err(failed)?;
@@ -386,6 +398,14 @@ impl Drop for Guard {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// A connection of this client to the guard, if it is there by then.
+fn connected(client: Ipv4Addr, patience: Duration) -> std::io::Result<Socket> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    socket.bind(&SocketAddr::from((client, 0)).into())?;
+    socket.connect_timeout(&SocketAddr::from((Ipv4Addr::LOCALHOST, LISTEN_PORT)).into(), patience)?;
+    Ok(socket)
 }
 
 fn command(program: &str, arguments: &[&str], folder: &Path) -> Result<Vec<u8>, Failure> {

@@ -1,8 +1,10 @@
-//! Following logs: how many lines a second one core takes with detection on, and whether 50,000 a second for a minute are read in time.
+//! Following logs: how many lines a second one core takes with detection on, and whether 50,000 a second for a minute, nearly all of them
+//! of a flood that a rule meets, are read in time.
 
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -11,6 +13,9 @@ use std::thread;
 use std::time::Duration;
 
 use seawall::host::clock::Clock;
+use seawall_engine::detection::{Detector, Settings, Surroundings};
+use seawall_engine::observation::Observation;
+use seawall_engine::observation::log::Reader;
 
 use super::figure::{Figure, Goal, OURS, Series};
 use super::{Bench, logs};
@@ -36,6 +41,13 @@ const RATE_MIN: f64 = 500_000.0;
 const STEADY_RATE: u64 = 50_000;
 const STEADY_SECONDS: u64 = 60;
 const LAG_MAX: f64 = 1.0;
+
+/// Of these lines so many are ordinary visitors', as many as a second has had for a day and an hour before.
+const VISITORS: u64 = 2;
+const LEARNED_SECONDS: u64 = 25 * 3_600;
+
+/// Rules are made, and this machine's firewall is left alone.
+const CONFIG: &str = "admin = \"off\"\n[policy]\nenforce = \"on-excess\"\n[kernel]\nuse = \"never\"\n";
 
 /// How long a guard may take to start, and to read the last line.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -80,7 +92,10 @@ pub(crate) fn run(bench: &Bench) -> Result<Vec<Figure>, Failure> {
             unit: "lines",
             goal: Goal::AtMost(0.0),
             series: ours(vec![(steady.written as f64 - steady.read as f64).abs()]),
-            notes: vec![],
+            notes: vec![format!(
+                "All but {VISITORS} a second are of a flood from 65,536 addresses, against which {} in force at the end.",
+                steady.rules
+            )],
         },
         Figure {
             what: format!("{what}: longest time from writing a line until the status counts it"),
@@ -106,7 +121,7 @@ fn at_once(bench: &Bench, lines: u32) -> Result<f64, Failure> {
     logs::write_log(&log, lines, 0).map_err(|source| Failure::Write { path: log.clone(), source })?;
     let input = File::open(&log).map_err(|source| Failure::Write { path: log.clone(), source })?;
     // A second source keeps it running after the end of the first.
-    let guard = Guard::start(bench, &folder, &["-", "idle.log"], input.into())?;
+    let guard = Guard::start(bench, &folder, &["-", "idle.log"], input.into(), None)?;
     let before = guard.cpu_time();
     let mut waited = Duration::ZERO;
     loop {
@@ -139,6 +154,8 @@ struct Steady {
     read: u64,
     lag: f64,
     used: f64,
+    /// The rules in force at the end, in words.
+    rules: String,
 }
 
 fn steady(bench: &Bench) -> Result<Steady, Failure> {
@@ -146,7 +163,7 @@ fn steady(bench: &Bench) -> Result<Steady, Failure> {
     let log = folder.join("steady.log");
     let file = OpenOptions::new().append(true).create(true).open(&log);
     let mut file = file.map_err(|source| Failure::Write { path: log.clone(), source })?;
-    let guard = Guard::start(bench, &folder, &["steady.log"], Stdio::null())?;
+    let guard = Guard::start(bench, &folder, &["steady.log"], Stdio::null(), Some(&learned(&bench.clock)?))?;
     guard.lines("file")?;
     let clock = bench.clock;
     let (start, used_before) = (clock.uptime(), guard.cpu_time());
@@ -161,7 +178,12 @@ fn steady(bench: &Bench) -> Result<Steady, Failure> {
             while !ends.load(Ordering::Acquire) {
                 let due = (clock.uptime() - start).as_micros() as u64 * STEADY_RATE / 1_000_000;
                 if due > written {
-                    file.write_all(&lines(&clock, due - written, &mut dice))?;
+                    let at = time(&clock);
+                    let text = (written..due).map(|number| match number % STEADY_RATE < VISITORS {
+                        true => ordinary(&at, &mut dice),
+                        false => unwanted(&at, &mut dice),
+                    });
+                    file.write_all(text.collect::<String>().as_bytes())?;
                     written = due;
                     if let Ok(mut marks) = marks.lock() {
                         marks.push_back((clock.uptime(), written));
@@ -190,23 +212,47 @@ fn steady(bench: &Bench) -> Result<Steady, Failure> {
     let written = writer.join().map_err(|_| Failure::Bench("the writer failed".to_owned()))?;
     let written = written.map_err(|source| Failure::Write { path: log, source })?;
     thread::sleep(Duration::from_secs(1));
-    Ok(Steady { written, read: guard.lines("file")?, lag: lag.as_secs_f64(), used })
+    Ok(Steady { written, read: guard.lines("file")?, lag: lag.as_secs_f64(), used, rules: guard.rules()? })
 }
 
-/// Lines of now.
-fn lines(clock: &Clock, count: u64, dice: &mut fastrand::Rng) -> Vec<u8> {
-    let now = i64::try_from(clock.now().as_seconds()).unwrap_or_default();
-    let at = jiff::Timestamp::from_second(now).unwrap_or_default().strftime("%d/%b/%Y:%H:%M:%S +0000").to_string();
-    let mut text = Vec::new();
-    for _ in 0..count {
-        let (network, host, page) = (dice.u8(..), dice.u8(..), dice.u32(..5_000));
-        let version = 100 + dice.u8(..40);
-        let line = format!(
-            "198.18.{network}.{host} - - [{at}] \"GET /page/{page} HTTP/1.1\" 200 5120 \"-\" \"Mozilla/5.0 (X11; Linux x86_64; rv:{version}.0) Gecko/20100101 Firefox/{version}.0\"\n"
-        );
-        text.extend_from_slice(line.as_bytes());
+/// What a guard keeps that has seen ordinary visitors until now: on its first day it would only propose.
+fn learned(clock: &Clock) -> Result<Vec<u8>, Failure> {
+    let (mut detector, mut reader) = (Detector::new(Settings::default()), Reader::default());
+    let (begin, mut dice) = (clock.now() - Duration::from_secs(LEARNED_SECONDS), fastrand::Rng::with_seed(8));
+    let written = time(clock);
+    for second in 0..LEARNED_SECONDS {
+        let at = begin + Duration::from_secs(second);
+        for _ in 0..VISITORS {
+            let line = ordinary(&written, &mut dice);
+            let entry = reader.read(line.trim_end().as_bytes());
+            let entry = entry.map_err(|reason| Failure::Bench(format!("a line cannot be read: {reason}")))?;
+            detector.observe(&Observation { at, ..entry.observation });
+        }
+        detector.tick(at, &Surroundings::default());
     }
-    text
+    Ok(detector.save())
+}
+
+/// This moment, as logs have it.
+fn time(clock: &Clock) -> String {
+    let now = i64::try_from(clock.now().as_seconds()).unwrap_or_default();
+    jiff::Timestamp::from_second(now).unwrap_or_default().strftime("%d/%b/%Y:%H:%M:%S +0000").to_string()
+}
+
+/// A visitor's line.
+fn ordinary(at: &str, dice: &mut fastrand::Rng) -> String {
+    let (network, host, page, version) = (dice.u8(..), dice.u8(..), dice.u32(..5_000), 100 + dice.u8(..40));
+    format!(
+        "198.18.{network}.{host} - - [{at}] \"GET /page/{page} HTTP/1.1\" 200 5120 \"-\" \"Mozilla/5.0 (X11; Linux x86_64; rv:{version}.0) Gecko/20100101 Firefox/{version}.0\"\n"
+    )
+}
+
+/// A line of the flood.
+fn unwanted(at: &str, dice: &mut fastrand::Rng) -> String {
+    let (network, host) = (dice.u8(..), dice.u8(..));
+    format!(
+        "198.19.{network}.{host} - - [{at}] \"POST /ca/cacert.pem HTTP/1.1\" 200 1452 \"-\" \"Mozilla/4.0 (compatible; MSIE 6.0; Windows NT 5.1; QQGameHall)\"\n"
+    )
 }
 
 /// A guard on logs. Dropping it stops it.
@@ -217,15 +263,28 @@ struct Guard<'b> {
 }
 
 impl<'b> Guard<'b> {
-    fn start(bench: &'b Bench, folder: &Path, sources: &[&str], input: Stdio) -> Result<Self, Failure> {
-        let state = folder.join("state");
+    fn start(
+        bench: &'b Bench,
+        folder: &Path,
+        sources: &[&str],
+        input: Stdio,
+        learned: Option<&[u8]>,
+    ) -> Result<Self, Failure> {
+        let (state, config) = (folder.join("state"), folder.join("seawall.toml"));
         // What was learned, and where a log was left, is another run's.
         let _ = fs::remove_dir_all(&state);
+        let prepare = || {
+            fs::create_dir_all(&state)?;
+            fs::set_permissions(&state, fs::Permissions::from_mode(0o700))?;
+            learned.map_or(Ok(()), |learned| fs::write(state.join("baseline"), learned))?;
+            fs::write(&config, CONFIG)
+        };
+        prepare().map_err(|source| Failure::Write { path: folder.to_owned(), source })?;
         let log = folder.join("guard.log");
         let output = File::create(&log).map_err(|source| Failure::Write { path: log, source })?;
         let mut command = Command::new("taskset");
         command.args(["--cpu-list", &bench.cores.server.to_string()]).arg(&bench.guard).arg("watch");
-        command.args(sources).args(["--admin", "off", "--state"]).arg(&state).current_dir(folder);
+        command.args(sources).args(["--config", "seawall.toml", "--state"]).arg(&state).current_dir(folder);
         let child = command.stdin(input).stdout(Stdio::null()).stderr(output).spawn();
         let child = child.map_err(|source| Failure::Start { command: "seawall watch".to_owned(), source })?;
         let guard = Self { bench, child, state };
@@ -253,6 +312,18 @@ impl<'b> Guard<'b> {
         let sensors = status["sensors"].as_array().into_iter().flatten();
         let sensor = sensors.into_iter().find(|sensor| sensor["name"] == kind);
         Ok(sensor.and_then(|sensor| sensor["log"]["read"].as_u64()).unwrap_or(0))
+    }
+
+    /// The rules in force, in words. That there is none makes the measurement one of something else.
+    fn rules(&self) -> Result<String, Failure> {
+        let status = self.status().ok_or_else(|| Failure::Bench("seawall watch does not answer".to_owned()))?;
+        let rules = status["detection"]["rules"].as_array().into_iter().flatten();
+        let enforced = rules.filter(|rule| rule["stage"] == "enforced").filter_map(|rule| rule["text"].as_str());
+        match enforced.collect::<Vec<_>>().as_slice() {
+            [] => Err(Failure::Bench("no rule is in force against the flood".to_owned())),
+            [rule] => Ok(format!("`{rule}` is")),
+            rules => Ok(format!("`{}` are", rules.join("`, `"))),
+        }
     }
 
     /// The processor time that all its threads have used.

@@ -24,8 +24,8 @@ use crate::source::watch::place::Place;
 ///
 /// A SOURCE is a log file (also one that does not exist yet, or a named pipe), a pattern in quotes ('/var/log/nginx/*.log': files
 /// that come to match are read too), `-` for standard input, `journal:UNIT` for the systemd journal, and udp://ADDR:PORT,
-/// tcp://ADDR:PORT or unix:/PATH for a place to receive syslog messages. Files are followed through every rotation, and read on
-/// where they were left after a restart. docs/watch.md tells what to write into the configuration of each web server.
+/// tcp://ADDR:PORT, unix:/PATH or unix-stream:/PATH for a place to receive syslog messages. Files are followed through every
+/// rotation, and read on where they were left after a restart. docs/watch.md tells what to write into the configuration of each web server.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:

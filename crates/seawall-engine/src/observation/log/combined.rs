@@ -66,7 +66,8 @@ fn read_bare<'a>(line: &'a [u8], layout: &mut Layout) -> Result<Entry<'a>, Reaso
         (true, false) => Format::VhostCommon,
         (true, true) => Format::VhostCombined,
     };
-    let whole = further.number.and_then(|number| learnt.numbers.read(number, bytes, named.method));
+    let whole =
+        further.number.and_then(|number| learnt.numbers.read(number, further.after_number, bytes, named.method));
     let is_no_duration = |word| fields::duration_if_any(word, Unit::Microseconds).is_err();
     let is_no_time = learnt.numbers.are_times() && further.no_number.is_some_and(is_no_duration);
     let parts = Parts {
@@ -97,6 +98,8 @@ struct Further<'a> {
     upstream_time: Option<Duration>,
     /// A whole number that comes first: only the others of the log tell what it is.
     number: Option<u64>,
+    /// A whole number directly behind it.
+    after_number: Option<u64>,
     /// What stands in its place and is none.
     no_number: Option<&'a [u8]>,
     is_of_haproxy: bool,
@@ -149,6 +152,9 @@ impl<'a> Further<'a> {
                     quoted = Some(value);
                 }
                 Some(Field::Text(value, is_quoted)) => {
+                    if index == 1 && !is_quoted && further.number.is_some() {
+                        further.after_number = fields::integer(value);
+                    }
                     quoted = Some(value).filter(|_| is_quoted);
                     let has_fraction = memchr::memchr(b'.', value).is_some();
                     match fields::duration(value, Unit::Seconds).filter(|_| has_fraction && unnamed > 0) {

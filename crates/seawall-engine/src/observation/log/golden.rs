@@ -204,6 +204,27 @@ fn times_behind_the_common_fields_are_known_where_no_client_can_have_sent_them()
 }
 
 #[test]
+fn seconds_and_microseconds_behind_a_combined_line_are_its_time() {
+    let line = |further: &str| {
+        format!(r#"192.0.2.1 - - [17/May/2015:10:05:03 +0000] "GET /a HTTP/1.1" 200 5 "-" "A/1" {further}"#)
+    };
+    let mut lines: Vec<String> = (0..120)
+        .map(|n| if n % 7 == 0 { 1_000_000 + 8_000 * n } else { 300 })
+        .map(|micros| line(&format!("{} {micros}", micros / 1_000_000)))
+        .collect();
+    let last = |lines: &[String]| {
+        let shown = show(&lines.iter().map(String::as_str).collect::<Vec<_>>());
+        shown.rsplit(" | 5 | ").next().unwrap_or_default().to_owned()
+    };
+    for (further, expected) in
+        [("2 2250000", "2.25s | 2.25s"), ("0 900", "900µs | 900µs"), ("3 2250000", "0ns | 0ns"), ("2", "0ns | 0ns")]
+    {
+        lines.push(line(further));
+        assert!(last(&lines).starts_with(expected), "{further}: {}", last(&lines));
+    }
+}
+
+#[test]
 fn what_is_no_time_where_one_should_be_is_told() {
     let combined = r#"192.0.2.1 - - [17/May/2015:10:05:03 +0000] "GET /a HTTP/1.1" 200 5 "-" "A/1""#;
     let json = r#"{"msec":1714557601.250,"remote_addr":"192.0.2.1","request":"GET /a HTTP/1.1","status":200"#;

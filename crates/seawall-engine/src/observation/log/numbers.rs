@@ -1,6 +1,8 @@
 //! Whole numbers behind the lines of a log, which do not say what they are: the time that a request took (Apache's `%D`, in
-//! microseconds), bytes of the request or of the answer, the number of a process or a connection.
+//! microseconds, or `%T %D`, in seconds and in microseconds), bytes of the request or of the answer, the number of a process or a
+//! connection.
 //!
+//! Of two numbers the one bears the other out, where some requests took a second or more.
 //! Only a time is both far below the size of an answer and far above that of any request, from one line to the next. What is sent is
 //! never less than the answer's body, a request without a body never more than a server takes, and processes and connections that follow
 //! each other have numbers of one size.
@@ -21,6 +23,9 @@ const LARGE_MIN: u16 = WINDOW / 20;
 /// So many numbers must be less than the bytes that were sent.
 const BELOW_MIN: u16 = WINDOW / 20;
 
+/// So many pairs of a window must be of a second or more: of less the first number is 0, as others are.
+const WHOLE_SECONDS_MIN: u16 = 2;
+
 /// What is known of the numbers of a log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Numbers {
@@ -29,32 +34,48 @@ pub(super) struct Numbers {
     small: u16,
     large: u16,
     below: u16,
+    /// Lines in which the second number, as microseconds, is the first, in seconds; and those of them in which that is a second or more.
+    paired: u16,
+    whole_seconds: u16,
+    is_pair: bool,
 }
 
 impl Numbers {
     /// Whether they are known to tell how long requests took.
     pub(super) const fn are_times(&self) -> bool {
-        self.is_micros
+        self.is_micros || self.is_pair
     }
 
-    /// How long a request took, of which a whole number tells, if the numbers of its log are known to tell that.
-    pub(super) fn read(&mut self, number: u64, bytes: u64, method: &[u8]) -> Option<Duration> {
-        if !self.is_micros {
-            self.learn(number, bytes, method);
+    /// How long a request took, of which a whole number tells, or that with the `next` one, if the numbers of its log are known to
+    /// tell that.
+    pub(super) fn read(&mut self, number: u64, next: Option<u64>, bytes: u64, method: &[u8]) -> Option<Duration> {
+        if !self.are_times() {
+            self.learn(number, next, bytes, method);
+        }
+        if self.is_pair {
+            return next.filter(|micros| are_pair(number, *micros)).map(Duration::from_micros);
         }
         self.is_micros.then(|| Duration::from_micros(number))
     }
 
-    fn learn(&mut self, number: u64, bytes: u64, method: &[u8]) {
+    fn learn(&mut self, number: u64, next: Option<u64>, bytes: u64, method: &[u8]) {
         self.seen += 1;
         self.small += u16::from(number < SMALL);
         self.large += u16::from(number > LARGE && matches!(method, b"GET" | b"HEAD"));
         self.below += u16::from(number < bytes);
+        let is_paired = next.is_some_and(|micros| are_pair(number, micros));
+        self.paired += u16::from(is_paired);
+        self.whole_seconds += u16::from(is_paired && number > 0);
         if self.seen >= WINDOW {
             let is_micros = self.small >= SMALL_MIN && self.large >= LARGE_MIN && self.below >= BELOW_MIN;
-            *self = Self { is_micros, ..Self::default() };
+            let is_pair = self.paired == self.seen && self.whole_seconds >= WHOLE_SECONDS_MIN;
+            *self = Self { is_micros, is_pair, ..Self::default() };
         }
     }
+}
+
+const fn are_pair(seconds: u64, micros: u64) -> bool {
+    micros / 1_000_000 == seconds
 }
 
 #[cfg(test)]
@@ -67,9 +88,9 @@ mod tests {
         for place in 0..300 {
             // Sizes of pages, images, and what was not modified.
             let bytes = [0, 512, 5_120, 40_000, 203_023][place as usize % 5];
-            let _ = numbers.read(number(place, bytes), bytes, b"GET");
+            let _ = numbers.read(number(place, bytes), None, bytes, b"GET");
         }
-        numbers.read(5, 0, b"GET") == Some(Duration::from_micros(5))
+        numbers.read(5, None, 0, b"GET") == Some(Duration::from_micros(5))
     }
 
     #[test]
@@ -88,12 +109,36 @@ mod tests {
         assert!(!are_micros(|place, _| 180 + place));
     }
 
+    /// What is read of a pair, after so many that come about like this.
+    fn after_pairs(pair: impl Fn(u64) -> (u64, u64)) -> Option<Duration> {
+        let mut numbers = Numbers::default();
+        for place in 0..300 {
+            let (number, next) = pair(place);
+            let _ = numbers.read(number, Some(next), 5_120, b"POST");
+        }
+        assert_eq!(numbers.read(7, Some(2_000), 5_120, b"POST"), None, "no pair");
+        numbers.read(1, Some(1_250_000), 5_120, b"POST")
+    }
+
+    #[test]
+    fn seconds_and_microseconds_bear_each_other_out() {
+        let micros = |place: u64| if place.is_multiple_of(20) { 1_000_000 + place * 40_000 } else { 180 + place };
+        assert_eq!(
+            after_pairs(|place| (micros(place) / 1_000_000, micros(place))),
+            Some(Duration::from_micros(1_250_000))
+        );
+        // Nothing took a second; requests on a connection, bytes; one that does not fit.
+        assert_eq!(after_pairs(|place| (0, 180 + place)), None);
+        assert_eq!(after_pairs(|place| (place % 3, 512 + place)), None);
+        assert_eq!(after_pairs(|place| (micros(place) / 1_000_000 + u64::from(place % 90 == 7), micros(place))), None);
+    }
+
     #[test]
     fn requests_with_a_body_prove_nothing() {
         let mut numbers = Numbers::default();
         for place in 0..300_u64 {
             let number = if place.is_multiple_of(7) { 100_000 } else { 400 };
-            assert_eq!(numbers.read(number, 5_000, b"POST"), None);
+            assert_eq!(numbers.read(number, None, 5_000, b"POST"), None);
         }
     }
 }

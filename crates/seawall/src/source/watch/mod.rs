@@ -173,6 +173,9 @@ impl Sources {
                 Place::Udp(address) => sockets.push(Syslog::udp(*address, sensor("syslog")).map_err(io_failed)?),
                 Place::Tcp(address) => sockets.push(Syslog::tcp(*address, sensor("syslog")).map_err(io_failed)?),
                 Place::Unix(path) => sockets.push(Syslog::unix(path, sensor("syslog")).map_err(io_failed)?),
+                Place::UnixStream(path) => {
+                    sockets.push(Syslog::unix_stream(path, sensor("syslog")).map_err(io_failed)?);
+                }
             }
         }
         files.begin(positions.saved(), from_start, now);

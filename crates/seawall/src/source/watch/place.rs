@@ -22,11 +22,13 @@ pub enum Place {
     Tcp(SocketAddr),
     /// Syslog messages in datagrams to a socket in the file system.
     Unix(PathBuf),
+    /// The same over connections.
+    UnixStream(PathBuf),
 }
 
 /// What a place can be, for whoever named something else.
 const ALLOWED: &str = "expected the path of a file, a pattern of paths, `-` for standard input, journal:UNIT, udp://ADDR:PORT, \
-                       tcp://ADDR:PORT or unix:/PATH";
+                       tcp://ADDR:PORT, unix:/PATH or unix-stream:/PATH";
 
 impl Place {
     /// The same, with a relative path taken from `folder`.
@@ -59,13 +61,16 @@ impl FromStr for Place {
         if let Some(rest) = text.strip_prefix("tcp://") {
             return address(rest).map(Self::Tcp);
         }
+        let socket = |prefix: &str, rest: &str| {
+            let path = Path::new(rest);
+            let what = || format!("expected the whole path of a socket, as {prefix}/run/seawall/log.sock");
+            path.is_absolute().then(|| path.to_owned()).ok_or_else(what)
+        };
         if let Some(path) = text.strip_prefix("unix:") {
-            let path = Path::new(path);
-            return if path.is_absolute() {
-                Ok(Self::Unix(path.to_owned()))
-            } else {
-                Err("expected the whole path of a socket, as unix:/run/seawall/log.sock".to_owned())
-            };
+            return socket("unix:", path).map(Self::Unix);
+        }
+        if let Some(path) = text.strip_prefix("unix-stream:") {
+            return socket("unix-stream:", path).map(Self::UnixStream);
         }
         if let Some(unit) = text.strip_prefix("journal:") {
             // It becomes an argument of journalctl.
@@ -103,6 +108,7 @@ impl fmt::Display for Place {
             Self::Udp(address) => write!(formatter, "udp://{address}"),
             Self::Tcp(address) => write!(formatter, "tcp://{address}"),
             Self::Unix(path) => write!(formatter, "unix:{}", path.display()),
+            Self::UnixStream(path) => write!(formatter, "unix-stream:{}", path.display()),
         }
     }
 }
@@ -123,12 +129,14 @@ mod tests {
             ("udp://127.0.0.1:5514", Place::Udp(([127, 0, 0, 1], 5514).into())),
             ("tcp://[::1]:5514", Place::Tcp("[::1]:5514".parse().expect("an address"))),
             ("unix:/run/log.sock", Place::Unix("/run/log.sock".into())),
+            ("unix-stream:/run/log.sock", Place::UnixStream("/run/log.sock".into())),
         ] {
             assert_eq!(text.parse().as_ref(), Ok(&place), "{text}");
         }
         for (text, expected) in [
             ("udp://localhost", "127.0.0.1:5514"),
             ("unix:log.sock", "whole path"),
+            ("unix-stream:log.sock", "as unix-stream:/run"),
             ("journal:a b; rm", "nginx.service"),
             ("/var/log/[a", "no pattern"),
             ("", "nothing is named: expected the path of a file"),

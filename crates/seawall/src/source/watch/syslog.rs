@@ -5,10 +5,10 @@
 
 use std::fs;
 use std::io::{self, Read as _};
-use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::os::fd::{AsFd as _, BorrowedFd};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
-use std::os::unix::net::UnixDatagram;
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ use super::watcher::Watcher;
 /// Messages that are taken before others have their turn.
 const TURN_MESSAGES: usize = 10_000;
 
-/// Senders over TCP at once. When another comes, the one that has been silent for longest goes.
+/// Senders over connections at once. When another comes, the one that has been silent for longest goes.
 const SENDERS_MAX: usize = 64;
 
 /// After so long a silence a sender is asked whether it is still there, and again in this interval: one that was cut off says nothing.
@@ -52,11 +52,22 @@ pub(super) struct Syslog {
 enum Socket {
     Udp(UdpSocket),
     Unix(UnixDatagram, PathBuf),
-    Tcp(TcpListener, Vec<Sender>),
+    Connections(Listener, Vec<Sender>),
 }
 
+/// Where connections come in.
+enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener, PathBuf),
+}
+
+/// What comes over a connection.
+trait Stream: io::Read + AsFd + Send {}
+
+impl<S: io::Read + AsFd + Send> Stream for S {}
+
 struct Sender {
-    stream: TcpStream,
+    stream: Box<dyn Stream>,
     frames: Frames,
     /// Whether it has sent anything, and when it last did, or came.
     has_spoken: bool,
@@ -75,22 +86,26 @@ impl Syslog {
     pub(super) fn tcp(address: SocketAddr, sensor: Sensor) -> io::Result<Self> {
         let listener = TcpListener::bind(address)?;
         listener.set_nonblocking(true)?;
-        Ok(Self::new(Socket::Tcp(listener, Vec::new()), sensor))
+        Ok(Self::new(Socket::Connections(Listener::Tcp(listener), Vec::new()), sensor))
     }
 
-    /// A socket in the file system, which its owner and group may write to. One that a dead guard left behind is replaced.
+    /// A socket in the file system for datagrams, which its owner and group may write to.
     pub(super) fn unix(path: &Path, sensor: Sensor) -> io::Result<Self> {
-        if fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket()) {
-            if UnixDatagram::unbound()?.connect(path).is_ok() {
-                return Err(io::Error::new(io::ErrorKind::AddrInUse, "another program receives there"));
-            }
-            fs::remove_file(path)?;
-        }
+        make_way(path)?;
         let socket = UnixDatagram::bind(path)?;
-        fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;
+        open_to_group(path)?;
         socket.set_nonblocking(true)?;
         let _ = SockRef::from(&socket).set_recv_buffer_size(RECEIVE_BYTES);
         Ok(Self::new(Socket::Unix(socket, path.to_owned()), sensor))
+    }
+
+    /// The same for connections.
+    pub(super) fn unix_stream(path: &Path, sensor: Sensor) -> io::Result<Self> {
+        make_way(path)?;
+        let listener = UnixListener::bind(path)?;
+        open_to_group(path)?;
+        listener.set_nonblocking(true)?;
+        Ok(Self::new(Socket::Connections(Listener::Unix(listener, path.to_owned()), Vec::new()), sensor))
     }
 
     fn new(socket: Socket, sensor: Sensor) -> Self {
@@ -103,7 +118,7 @@ impl Syslog {
         match &self.socket {
             Socket::Udp(socket) => vec![socket.as_fd()],
             Socket::Unix(socket, _) => vec![socket.as_fd()],
-            Socket::Tcp(listener, senders) => {
+            Socket::Connections(listener, senders) => {
                 std::iter::once(listener.as_fd()).chain(senders.iter().map(|sender| sender.stream.as_fd())).collect()
             }
         }
@@ -113,8 +128,8 @@ impl Syslog {
     pub(super) fn local_address(&self) -> Option<SocketAddr> {
         match &self.socket {
             Socket::Udp(socket) => socket.local_addr().ok(),
-            Socket::Tcp(listener, _) => listener.local_addr().ok(),
-            Socket::Unix(..) => None,
+            Socket::Connections(Listener::Tcp(listener), _) => listener.local_addr().ok(),
+            Socket::Connections(Listener::Unix(..), _) | Socket::Unix(..) => None,
         }
     }
 
@@ -138,7 +153,7 @@ impl Syslog {
                 watcher.line(sensor, message.trim_ascii_end(), arrival);
             }
         };
-        if let Socket::Tcp(listener, senders) = socket {
+        if let Socket::Connections(listener, senders) = socket {
             let mut has_more = false;
             senders.retain_mut(|sender| sender.read(buffer, now, &mut take, &mut has_more));
             // Those who come are read at the next look, which their first message brings about.
@@ -149,7 +164,7 @@ impl Syslog {
             let received = match socket {
                 Socket::Udp(socket) => socket.recv(buffer),
                 Socket::Unix(socket, _) => socket.recv(buffer),
-                Socket::Tcp(..) => return false,
+                Socket::Connections(..) => return false,
             };
             match received {
                 Ok(length) => take(buffer.get(..length).unwrap_or_default()),
@@ -171,15 +186,9 @@ impl Syslog {
 }
 
 /// Takes in who has connected. Nobody is left waiting: whoever holds all places and says nothing would shut out those who do.
-fn accept(listener: &TcpListener, senders: &mut Vec<Sender>, now: Timestamp, take: &mut impl FnMut(&[u8])) {
+fn accept(listener: &Listener, senders: &mut Vec<Sender>, now: Timestamp, take: &mut impl FnMut(&[u8])) {
     for _ in 0..SENDERS_MAX {
-        let Ok((stream, _)) = listener.accept() else { return };
-        if stream.set_nonblocking(true).is_err() {
-            continue;
-        }
-        let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_TIME).with_interval(KEEPALIVE_INTERVAL);
-        // Without it a sender that was cut off only stays for longer.
-        let _ = SockRef::from(&stream).set_tcp_keepalive(&keepalive);
+        let Ok(stream) = listener.accept() else { return };
         // Strangers who never said anything go before a server that has nothing to say at night.
         let idle =
             (0..senders.len()).min_by_key(|index| senders.get(*index).map(|sender| (sender.has_spoken, sender.heard)));
@@ -188,6 +197,49 @@ fn accept(listener: &TcpListener, senders: &mut Vec<Sender>, now: Timestamp, tak
         }
         senders.push(Sender { stream, frames: Frames::default(), has_spoken: false, heard: now });
     }
+}
+
+impl Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(listener) => listener.as_fd(),
+            Self::Unix(listener, _) => listener.as_fd(),
+        }
+    }
+
+    /// A connection from which is read only what has come.
+    fn accept(&self) -> io::Result<Box<dyn Stream>> {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, _) = listener.accept()?;
+                stream.set_nonblocking(true)?;
+                let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_TIME).with_interval(KEEPALIVE_INTERVAL);
+                // Without it a sender that was cut off only stays for longer.
+                let _ = SockRef::from(&stream).set_tcp_keepalive(&keepalive);
+                Ok(Box::new(stream))
+            }
+            Self::Unix(listener, _) => {
+                let (stream, _) = listener.accept()?;
+                stream.set_nonblocking(true)?;
+                Ok(Box::new(stream))
+            }
+        }
+    }
+}
+
+/// Removes the socket that a dead guard left behind, of either kind.
+fn make_way(path: &Path) -> io::Result<()> {
+    if !fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket()) {
+        return Ok(());
+    }
+    if UnixDatagram::unbound()?.connect(path).is_ok() || UnixStream::connect(path).is_ok() {
+        return Err(io::Error::new(io::ErrorKind::AddrInUse, "another program receives there"));
+    }
+    fs::remove_file(path)
+}
+
+fn open_to_group(path: &Path) -> io::Result<()> {
+    fs::set_permissions(path, fs::Permissions::from_mode(0o660))
 }
 
 /// Datagrams that the kernel has dropped since nobody read them in time; 0 where it does not tell.
@@ -211,7 +263,7 @@ fn drops_in(table: &str, inode: u64) -> Option<u64> {
 
 impl Drop for Syslog {
     fn drop(&mut self) {
-        if let Socket::Unix(_, path) = &self.socket {
+        if let Socket::Unix(_, path) | Socket::Connections(Listener::Unix(_, path), _) = &self.socket {
             // Whatever is in its way now is not the guard's to repair.
             let _ = fs::remove_file(path);
         }

@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 use std::net::{TcpStream, UdpSocket};
-use std::os::unix::net::UnixDatagram;
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -135,6 +135,29 @@ fn a_socket_in_the_file_system_is_there_while_the_guard_runs() {
     let message = format!("<190>Nov  6 10:00:00 host nginx: {}", line(&Clock::start(), "192.0.2.7", "GET /", "a"));
     socket.send_to(message.as_bytes(), &path).expect("sent");
     eventually("the message", || guard.sensor()["read"] == 1);
+    assert!(guard.command(&["stop"]).status.success());
+    guard.wait();
+    assert!(!path.exists());
+}
+
+#[test]
+fn connections_to_a_socket_in_the_file_system_are_received() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("log.sock");
+    // One that a dead guard left behind, for datagrams, is no hindrance.
+    drop(UnixDatagram::bind(&path).expect("a socket"));
+    let place = format!("unix-stream:{}", path.display());
+    let mut guard = Guard::watch(&[&place], |_| {});
+    assert_eq!(guard.watching(), [place.as_str()]);
+    let message = || format!("<190>Nov  6 10:00:00 host nginx: {}", line(&Clock::start(), "192.0.2.7", "GET /", "a"));
+    let mut senders = [(); 2].map(|()| UnixStream::connect(&path).expect("a connection"));
+    for sender in &mut senders {
+        write!(sender, "{}", message()).expect("sent");
+    }
+    eventually("the lines of both", || guard.sensor()["read"] == 2);
+    write!(senders[0], "{}{}", message(), message().trim_end()).expect("sent");
+    drop(senders);
+    eventually("the rest", || guard.sensor()["read"] == 4);
     assert!(guard.command(&["stop"]).status.success());
     guard.wait();
     assert!(!path.exists());
