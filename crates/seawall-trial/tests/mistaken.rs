@@ -41,14 +41,6 @@ fn a_crawler_that_comes_beside_a_flood_on_the_first_day_is_let_be() {
 }
 
 #[test]
-fn a_flood_for_one_page_is_no_crowd_by_the_visitors_who_come_at_the_same_time() {
-    let outcome = grown(7).family(&family("one page"));
-    let rules: Vec<&str> = outcome.rules.iter().map(|rule| rule.text.as_str()).collect();
-    assert_eq!(rules, [r#"path = "/wiki/export""#], "{:#?}", outcome.incidents);
-    assert!(outcome.recall >= 0.95, "{:#?}", outcome.incidents);
-}
-
-#[test]
 fn who_came_in_the_minute_before_is_not_hit_for_an_agent_or_a_network_that_a_flood_shares() {
     let neighbours = family("network of visitors");
     for seed in [3, 6] {

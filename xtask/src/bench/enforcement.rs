@@ -331,7 +331,7 @@ impl Guard {
         Ok(())
     }
 
-    /// Milliseconds from the begin of what bans a client until it is dropped.
+    /// Milliseconds from the beginning of what bans a client until it is dropped.
     fn until_dropped(&self, client: Ipv4Addr, ban: fn(&Self, Ipv4Addr) -> Result<(), Failure>) -> Result<f64, Failure> {
         let clock = Clock::start();
         ban(self, client)?;

@@ -64,11 +64,6 @@ const TARGET_SHARE: f64 = 0.5;
 /// server it is longer, but a third of the clients suffices.
 const ASSET_DELAY: Duration = Duration::from_millis(1500);
 
-/// Whoever has not gone on for so long will not, also where the server is slow; and more than this share does so by chance, since
-/// others come from the same addresses.
-const ALL_THE_TIME: Duration = Duration::from_secs(5);
-const BROWSING_SHARE_MAX: f64 = 0.02;
-
 /// Parts that a page has at least, as a rule.
 const PARTS_OF_PAGE: i32 = 5;
 
@@ -226,31 +221,6 @@ pub(crate) fn crowd<'a>(
         seen = Seen::new(items, rows, assets, 1);
     }
     seen.verdict(now, ordinary, is_foreign)
-}
-
-/// Whether those who send what has all of `items` are so unlike a crowd's browsers that they are none of one that is there as well:
-/// most say that they are browsers, and of enough of them, who had all the time for it, hardly any has fetched what pages need. What
-/// else may be a crowd (programs of other names or that say who they are, one static file, a site without parts) is never that.
-pub(crate) fn nobody_browses<'a>(
-    items: &[Item],
-    rows: impl Iterator<Item = Sampled<'a>> + Clone,
-    now: Timestamp,
-    assets: &Assets<'_>,
-    ordinary: Ordinary,
-) -> bool {
-    let every = (rows.clone().count() / ROWS_MAX) as u32 + 1;
-    let seen = Seen::new(items, rows, assets, every);
-    let browsers = || seen.visitors.values().filter(|visitor| visitor.claims_browser);
-    let had_time = |visitor: &&Visitor| visitor.page.is_some_and(|page| now.since(page) >= ALL_THE_TIME);
-    let browsing = browsers().filter(|visitor| visitor.fetched_asset).count();
-    // Of a sample that was thinned fewer parts are seen.
-    let seen_share = (seen.rows / seen.requests).min(1.0);
-    ordinary.asset_share >= ASSET_SHARE_MIN
-        && seen.addresses_known()
-        && seen.named < NAMED_SHARE * seen.requests
-        && 2 * browsers().count() > seen.visitors.len()
-        && browsers().filter(had_time).count() >= CLIENTS_MIN
-        && browsing as f64 <= BROWSING_SHARE_MAX * seen_share * browsers().count() as f64
 }
 
 impl Seen {
@@ -429,47 +399,4 @@ fn tally(values: impl Iterator<Item = ValueHash>) -> FxHashMap<ValueHash, f64> {
     let mut counts = FxHashMap::default();
     values.for_each(|value| *counts.entry(value).or_default() += 1.0);
     counts
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::assets::Files;
-    use super::super::recent::Row;
-    use super::*;
-
-    const ORDINARY: Ordinary = Ordinary { asset_share: 0.6, networks: None };
-    const PAGE: Item = Item { attribute: Attribute::Path, hash: 7 };
-
-    /// What is told of so many clients that ask for a page ten seconds ago, of whom so many fetch a part of it, when their agents begin
-    /// with this word.
-    fn is_nobody_browsing(clients: u32, following: u32, agent: &str, ordinary: Ordinary) -> bool {
-        let keys = Keys::new(1);
-        let marked = Marked::new(&keys);
-        let row = |client: u32, path: ValueHash, extension: &[u8], second: u64| {
-            let mut row = Row { client_hash: client, costs: [1.0, 0.0, 0.0, 0.0], ..Row::default() };
-            row.marks.of_mut(Attribute::Path)[0] = path;
-            row.marks.of_mut(Attribute::UserAgent)[0] = 3 + client % 8;
-            row.marks.of_mut(Attribute::UserAgentWord)[0] =
-                keys.value(Attribute::UserAgentWord, Some(agent.as_bytes()));
-            row.marks.of_mut(Attribute::Extension)[0] = keys.value(Attribute::Extension, Some(extension));
-            (row, Timestamp::from_seconds(second))
-        };
-        let pages = (1..=clients).map(|client| row(client, PAGE.hash, b"html", 100));
-        let parts = (1..=following).map(|client| row(client, 8, b"css", 101));
-        let rows: Vec<(Row, Timestamp)> = pages.chain(parts).collect();
-        let sampled: Vec<Sampled<'_>> = rows.iter().map(|(row, at)| Sampled { row, at: *at, factor: 1.0 }).collect();
-        let files = Files::new(&marked, &[]);
-        let assets = Assets::new(&marked, &files, &sampled);
-        nobody_browses(&[PAGE], sampled.iter().copied(), Timestamp::from_seconds(110), &assets, ordinary)
-    }
-
-    #[test]
-    fn browsers_of_whom_hardly_any_fetches_parts_are_no_part_of_a_crowd() {
-        assert!(is_nobody_browsing(60, 0, "Mozilla", ORDINARY));
-        assert!(is_nobody_browsing(60, 1, "Mozilla", ORDINARY));
-        assert!(!is_nobody_browsing(60, 2, "Mozilla", ORDINARY));
-        assert!(!is_nobody_browsing(11, 0, "Mozilla", ORDINARY));
-        assert!(!is_nobody_browsing(60, 0, "Newsreader", ORDINARY), "programs need not fetch parts");
-        assert!(!is_nobody_browsing(60, 0, "Mozilla", Ordinary { asset_share: 0.0, ..ORDINARY }));
-    }
 }

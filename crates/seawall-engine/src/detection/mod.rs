@@ -69,7 +69,6 @@ use crowd::Marked;
 use incident::Incidents;
 use material::normal_rows;
 use newcomers::Newcomers;
-use observing::{importance, observed_costs, outcome};
 use random::Random;
 use recent::Recent;
 use reference::Reference;

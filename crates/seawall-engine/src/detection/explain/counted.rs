@@ -7,7 +7,8 @@ use crate::decision::CostKind;
 use crate::distinct::Distinct;
 use crate::observation::Observation;
 
-use super::super::{COSTS, observed_costs};
+use super::super::COSTS;
+use super::super::observing::observed_costs;
 
 /// Clients that are counted one by one; of more, the number is an estimate.
 const EXACT_MAX: usize = 4096;

@@ -31,6 +31,7 @@ use super::baseline::{Baseline, NormalRow, STRATA, stratum};
 use super::crowd::Marked;
 use super::inquiry::Inquiry;
 use super::material::Material;
+use super::observing::{importance, observed_costs, outcome};
 use super::random::Random;
 use super::recent::{Bucket, Row, Sampled};
 use super::reference::{ROWS_MAX, Reference};
@@ -38,7 +39,6 @@ use super::seasonal::{Normal, SAMPLE_SECONDS};
 use super::shapes::{Retries, Rhythms};
 use super::trigger::Reading;
 use super::values::{Item, Keys, Texts};
-use super::{importance, observed_costs, outcome};
 
 use acquaintances::Acquaintances;
 use own::own_marks;

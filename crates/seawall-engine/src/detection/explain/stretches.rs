@@ -2,7 +2,8 @@
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::super::{COSTS, observed_costs};
+use super::super::COSTS;
+use super::super::observing::observed_costs;
 use super::usual::quantile;
 use crate::decision::CostKind;
 use crate::observation::Observation;

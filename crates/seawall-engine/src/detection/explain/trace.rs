@@ -13,7 +13,7 @@ use super::parts::Parts;
 use super::{Explained, Level, Proposed, Surge, TimeZone};
 use crate::decision::{Action, Condition, Evidence, Rule, RuleId, Stage};
 use crate::detection::mining::COVERAGE_MIN;
-use crate::detection::observed_costs;
+use crate::detection::observing::observed_costs;
 use crate::detection::statistics::share_upper_95;
 use crate::distinct::Distinct;
 use crate::observation::attribute::Attribute;

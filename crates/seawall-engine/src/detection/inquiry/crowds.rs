@@ -1,4 +1,4 @@
-//! Whether what was found is a crowd or a side of one, or by its marks neither.
+//! Whether what was found is a crowd, a side of one, or neither.
 
 use rustc_hash::FxHashSet;
 
@@ -6,7 +6,7 @@ use crate::decision::Finding;
 use crate::observation::attribute::Attribute;
 
 use super::super::RARE_SHARE;
-use super::super::crowd::{Crowd, crowd, nobody_browses};
+use super::super::crowd::{Crowd, crowd};
 use super::super::mining::Candidate;
 use super::super::recent::Sampled;
 use super::super::values::{ABSENT, Item};
@@ -108,14 +108,9 @@ impl Inquiry<'_> {
         marks.any(|mark| !self.material.reference.has_all(&[*mark]))
     }
 
-    /// Whether this is so far from ordinary visitors that it is no side of a crowd: by the mark of its sender, or because none of those
-    /// who send it looks at what they get.
-    pub(super) fn is_apart(&self, items: &[Item], finding: &Finding, view: &View<'_>) -> bool {
-        let rows = || self.material.since_onset().iter().filter(|sampled| sampled.row.is_mineable()).copied();
-        finding.cleared
-            && f64::from(finding.evidence.collateral) <= RARE_SHARE
-            && (self.has_rare_mark(items)
-                || nobody_browses(items, rows(), self.material.now, &view.assets, view.ordinary))
+    /// Whether this is so far from ordinary visitors that it is no side of a crowd.
+    pub(super) fn is_apart(&self, items: &[Item], finding: &Finding) -> bool {
+        finding.cleared && self.has_rare_mark(items) && f64::from(finding.evidence.collateral) <= RARE_SHARE
     }
 
     /// Whether the mark of a sender is among these that hardly any normal request has: what grows slowly has taught a little of its

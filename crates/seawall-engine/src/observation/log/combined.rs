@@ -66,10 +66,12 @@ fn read_bare<'a>(line: &'a [u8], layout: &mut Layout) -> Result<Entry<'a>, Reaso
         (true, false) => Format::VhostCommon,
         (true, true) => Format::VhostCombined,
     };
+    let were_pairs = learnt.numbers.are_pairs();
     let whole =
         further.number.and_then(|number| learnt.numbers.read(number, further.after_number, bytes, named.method));
     let is_no_duration = |word| fields::duration_if_any(word, Unit::Microseconds).is_err();
-    let is_no_time = learnt.numbers.are_times() && further.no_number.is_some_and(is_no_duration);
+    let is_misfit = were_pairs && further.number.is_some() && whole.is_none();
+    let is_no_time = is_misfit || learnt.numbers.are_times() && further.no_number.is_some_and(is_no_duration);
     let parts = Parts {
         at: Some(at),
         client,
@@ -136,7 +138,7 @@ impl<'a> Further<'a> {
             further.request_time = Some(time);
             return further;
         }
-        let mut quoted = None;
+        let (mut quoted, mut is_behind_number) = (None, false);
         // How many times without a name may still come, one after the other: that of the request, then that of the site.
         let mut unnamed = 2;
         for index in 0..FURTHER_MAX {
@@ -152,7 +154,7 @@ impl<'a> Further<'a> {
                     quoted = Some(value);
                 }
                 Some(Field::Text(value, is_quoted)) => {
-                    if index == 1 && !is_quoted && further.number.is_some() {
+                    if std::mem::take(&mut is_behind_number) && !is_quoted {
                         further.after_number = fields::integer(value);
                     }
                     quoted = Some(value).filter(|_| is_quoted);
@@ -163,6 +165,7 @@ impl<'a> Further<'a> {
                         None => {
                             if unnamed == 2 && !is_quoted {
                                 further.take_whole(value);
+                                is_behind_number = further.number.is_some();
                             }
                             unnamed = 0;
                         }

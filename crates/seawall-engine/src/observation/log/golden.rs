@@ -206,22 +206,26 @@ fn times_behind_the_common_fields_are_known_where_no_client_can_have_sent_them()
 #[test]
 fn seconds_and_microseconds_behind_a_combined_line_are_its_time() {
     let line = |further: &str| {
-        format!(r#"192.0.2.1 - - [17/May/2015:10:05:03 +0000] "GET /a HTTP/1.1" 200 5 "-" "A/1" {further}"#)
+        format!(r#"192.0.2.1 - - [17/May/2015:10:05:03 +0000] "GET /a HTTP/1.1" 200 5000 "-" "A/1" {further}"#)
     };
     let mut lines: Vec<String> = (0..120)
         .map(|n| if n % 7 == 0 { 1_000_000 + 8_000 * n } else { 300 })
         .map(|micros| line(&format!("{} {micros}", micros / 1_000_000)))
         .collect();
-    let last = |lines: &[String]| {
-        let shown = show(&lines.iter().map(String::as_str).collect::<Vec<_>>());
-        shown.rsplit(" | 5 | ").next().unwrap_or_default().to_owned()
-    };
-    for (further, expected) in
-        [("2 2250000", "2.25s | 2.25s"), ("0 900", "900µs | 900µs"), ("3 2250000", "0ns | 0ns"), ("2", "0ns | 0ns")]
-    {
+    // Behind the addresses that the client came by, too.
+    for (further, time) in [("2 2250000", "2.25s"), ("0 900", "900µs"), ("\"203.0.113.7\" 2 2250000", "2.25s")] {
         lines.push(line(further));
-        assert!(last(&lines).starts_with(expected), "{further}: {}", last(&lines));
+        let shown = show(&lines.iter().map(String::as_str).collect::<Vec<_>>());
+        assert!(shown.contains(&format!("200 | 5000 | {time} | {time}")), "{shown}");
     }
+    // What does not fit is told, and they are learnt anew.
+    let mut reader = Reader::default();
+    let mut read =
+        |line: &str| reader.read(line.as_bytes()).map(|entry| (entry.is_timed, entry.is_duration_unreadable));
+    lines.iter().for_each(|line| assert!(read(line).is_ok()));
+    assert_eq!(read(&line("2 2250000")), Ok((true, false)));
+    assert_eq!(read(&line("3 2250000")), Ok((false, true)));
+    assert_eq!(read(&line("2 2250000")), Ok((false, false)));
 }
 
 #[test]

@@ -2,10 +2,9 @@
 //! microseconds, or `%T %D`, in seconds and in microseconds), bytes of the request or of the answer, the number of a process or a
 //! connection.
 //!
-//! Of two numbers the one bears the other out, where some requests took a second or more.
 //! Only a time is both far below the size of an answer and far above that of any request, from one line to the next. What is sent is
 //! never less than the answer's body, a request without a body never more than a server takes, and processes and connections that follow
-//! each other have numbers of one size.
+//! each other have numbers of one size. Of two numbers the one bears the other out, once some requests took a second or more.
 
 use std::time::Duration;
 
@@ -23,7 +22,7 @@ const LARGE_MIN: u16 = WINDOW / 20;
 /// So many numbers must be less than the bytes that were sent.
 const BELOW_MIN: u16 = WINDOW / 20;
 
-/// So many pairs of a window must be of a second or more: of less the first number is 0, as others are.
+/// So many pairs of a window must be of a second or more, of requests without a body: of less the first number is 0, as others are.
 const WHOLE_SECONDS_MIN: u16 = 2;
 
 /// What is known of the numbers of a log.
@@ -34,9 +33,11 @@ pub(super) struct Numbers {
     small: u16,
     large: u16,
     below: u16,
-    /// Lines in which the second number, as microseconds, is the first, in seconds; and those of them in which that is a second or more.
+    /// Lines in which the second number, as microseconds, is the first, in seconds; and of them those in which that is a second or
+    /// more, and those in which it is less than the bytes that were sent.
     paired: u16,
     whole_seconds: u16,
+    paired_below: u16,
     is_pair: bool,
 }
 
@@ -46,6 +47,11 @@ impl Numbers {
         self.is_micros || self.is_pair
     }
 
+    /// Whether that is so of two that stand one behind the other.
+    pub(super) const fn are_pairs(&self) -> bool {
+        self.is_pair
+    }
+
     /// How long a request took, of which a whole number tells, or that with the `next` one, if the numbers of its log are known to
     /// tell that.
     pub(super) fn read(&mut self, number: u64, next: Option<u64>, bytes: u64, method: &[u8]) -> Option<Duration> {
@@ -53,7 +59,12 @@ impl Numbers {
             self.learn(number, next, bytes, method);
         }
         if self.is_pair {
-            return next.filter(|micros| are_pair(number, *micros)).map(Duration::from_micros);
+            let micros = next.filter(|micros| are_pair(number, *micros));
+            // They are something else, or the log's format has changed.
+            if micros.is_none() {
+                *self = Self::default();
+            }
+            return micros.map(Duration::from_micros);
         }
         self.is_micros.then(|| Duration::from_micros(number))
     }
@@ -63,12 +74,15 @@ impl Numbers {
         self.small += u16::from(number < SMALL);
         self.large += u16::from(number > LARGE && matches!(method, b"GET" | b"HEAD"));
         self.below += u16::from(number < bytes);
-        let is_paired = next.is_some_and(|micros| are_pair(number, micros));
-        self.paired += u16::from(is_paired);
-        self.whole_seconds += u16::from(is_paired && number > 0);
+        if let Some(micros) = next.filter(|micros| are_pair(number, *micros)) {
+            self.paired += 1;
+            self.whole_seconds += u16::from(number > 0 && matches!(method, b"GET" | b"HEAD"));
+            self.paired_below += u16::from(micros < bytes);
+        }
         if self.seen >= WINDOW {
             let is_micros = self.small >= SMALL_MIN && self.large >= LARGE_MIN && self.below >= BELOW_MIN;
-            let is_pair = self.paired == self.seen && self.whole_seconds >= WHOLE_SECONDS_MIN;
+            let is_pair =
+                self.paired == self.seen && self.whole_seconds >= WHOLE_SECONDS_MIN && self.paired_below >= BELOW_MIN;
             *self = Self { is_micros, is_pair, ..Self::default() };
         }
     }
@@ -109,28 +123,41 @@ mod tests {
         assert!(!are_micros(|place, _| 180 + place));
     }
 
-    /// What is read of a pair, after so many that come about like this.
-    fn after_pairs(pair: impl Fn(u64) -> (u64, u64)) -> Option<Duration> {
+    /// What is read of a pair, after so many that come about like this, of the place of a line and the size of its answer.
+    fn after_pairs(method: &[u8], pair: impl Fn(u64, u64) -> (u64, u64)) -> Option<Duration> {
         let mut numbers = Numbers::default();
         for place in 0..300 {
-            let (number, next) = pair(place);
-            let _ = numbers.read(number, Some(next), 5_120, b"POST");
+            let bytes = [0, 512, 5_120, 40_000, 1_500_000][place as usize % 5];
+            let (number, next) = pair(place, bytes);
+            let _ = numbers.read(number, Some(next), bytes, method);
         }
-        assert_eq!(numbers.read(7, Some(2_000), 5_120, b"POST"), None, "no pair");
-        numbers.read(1, Some(1_250_000), 5_120, b"POST")
+        numbers.read(1, Some(1_250_000), 5_120, method)
     }
 
     #[test]
     fn seconds_and_microseconds_bear_each_other_out() {
         let micros = |place: u64| if place.is_multiple_of(20) { 1_000_000 + place * 40_000 } else { 180 + place };
-        assert_eq!(
-            after_pairs(|place| (micros(place) / 1_000_000, micros(place))),
-            Some(Duration::from_micros(1_250_000))
-        );
+        let time = |place: u64, _: u64| (micros(place) / 1_000_000, micros(place));
+        assert_eq!(after_pairs(b"GET", time), Some(Duration::from_micros(1_250_000)));
         // Nothing took a second; requests on a connection, bytes; one that does not fit.
-        assert_eq!(after_pairs(|place| (0, 180 + place)), None);
-        assert_eq!(after_pairs(|place| (place % 3, 512 + place)), None);
-        assert_eq!(after_pairs(|place| (micros(place) / 1_000_000 + u64::from(place % 90 == 7), micros(place))), None);
+        assert_eq!(after_pairs(b"GET", |place, _| (0, 180 + place)), None);
+        assert_eq!(after_pairs(b"GET", |place, _| (place % 3, 512 + place)), None);
+        let other = |place: u64| u64::from(place % 90 == 7);
+        assert_eq!(after_pairs(b"GET", |place, _| (micros(place) / 1_000_000 + other(place), micros(place))), None);
+        // Seconds, and the bytes of the answer, or of the request, which a client may time as it likes.
+        assert_eq!(after_pairs(b"GET", |_, bytes| ((bytes + 250) / 1_000_000, bytes + 250)), None);
+        assert_eq!(after_pairs(b"POST", time), None);
+    }
+
+    #[test]
+    fn pairs_that_no_longer_fit_are_learnt_anew() {
+        let mut numbers = Numbers::default();
+        let mut read = |number, next| numbers.read(number, Some(next), 5_120, b"GET");
+        for place in 0..100 {
+            let _ = read(place % 2, if place % 2 == 0 { 300 } else { 1_000_000 });
+        }
+        assert_eq!(read(2, 2_000_000), Some(Duration::from_secs(2)));
+        assert_eq!((read(2, 700), read(2, 2_000_000)), (None, None));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Takes in whom the workers hand down: those who go on after refusals, and those who went beyond a limit.
+//! Takes in whom the workers hand down, those who go on after refusals and those who went beyond a limit, and makes room for bans.
 
 use std::sync::PoisonError;
 use std::time::Duration;

@@ -8,7 +8,7 @@ use std::io::{self, Read as _};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
-use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
+use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -227,15 +227,16 @@ impl Listener {
     }
 }
 
-/// Removes the socket that a dead guard left behind, of either kind.
+/// Removes the socket that a dead guard left behind, of either kind: one at which nobody receives refuses whoever connects, before it is
+/// asked of which kind it is.
 fn make_way(path: &Path) -> io::Result<()> {
     if !fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket()) {
         return Ok(());
     }
-    if UnixDatagram::unbound()?.connect(path).is_ok() || UnixStream::connect(path).is_ok() {
-        return Err(io::Error::new(io::ErrorKind::AddrInUse, "another program receives there"));
+    match UnixDatagram::unbound()?.connect(path) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
+        _ => Err(io::Error::new(io::ErrorKind::AddrInUse, "another program receives there")),
     }
-    fs::remove_file(path)
 }
 
 fn open_to_group(path: &Path) -> io::Result<()> {
@@ -431,6 +432,23 @@ mod tests {
              2: 0100007F:158B 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 4712 2 0000000000000000 98\n";
         assert_eq!((drops_in(table, 4712), drops_in(table, 4711)), (Some(98), Some(3)));
         assert_eq!((drops_in(table, 1), drops_in("nothing", 1)), (None, None));
+    }
+
+    #[test]
+    fn only_a_socket_at_which_nobody_receives_makes_way() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("socket");
+        make_way(&path).expect("nothing is there");
+        let is_taken = || make_way(&path).is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse);
+        let datagrams = UnixDatagram::bind(&path).expect("a socket");
+        assert!(is_taken());
+        drop(datagrams);
+        make_way(&path).expect("it is dead");
+        let connections = UnixListener::bind(&path).expect("the way is free");
+        assert!(is_taken() && path.exists());
+        drop(connections);
+        make_way(&path).expect("it is dead");
+        assert!(!path.exists());
     }
 
     #[test]
