@@ -1,6 +1,6 @@
 //! The clock of the simulation: a site with its ordinary visitors, what is sent beside them, and the guard.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,6 +46,8 @@ pub struct Scene<'a> {
     pub seconds: f64,
     /// The ordinary traffic, to be like.
     pub background: &'a mut Background,
+    /// Who was refused anything since the traffic began.
+    pub refused: &'a HashSet<IpAddr>,
 }
 
 impl Scene<'_> {
@@ -80,6 +82,7 @@ pub struct World {
     ahead: VecDeque<(Timestamp, Sent)>,
     under_way: Vec<UnderWay>,
     known: HashMap<IpAddr, (Timestamp, u32)>,
+    refused: HashSet<IpAddr>,
     onset: Option<Timestamp>,
     in_incident: bool,
 }
@@ -109,6 +112,7 @@ impl World {
             ahead: VecDeque::new(),
             under_way: Vec::new(),
             known: HashMap::new(),
+            refused: HashSet::new(),
             onset: None,
             in_incident: false,
         }
@@ -199,11 +203,13 @@ impl World {
     /// Goes on for this long, with this beside the ordinary traffic.
     pub fn run_beside(&mut self, time: Duration, traffic: &mut dyn Traffic) {
         let begin = self.now;
+        self.refused.clear();
         while self.now.since(begin) < time {
             let mut plan = Plan::new();
             self.background.plan(&mut self.dice, self.now, TICK, &mut plan);
             let seconds = self.now.since(begin).as_secs_f64();
-            let mut scene = Scene { dice: &mut self.dice, seconds, background: &mut self.background };
+            let (background, refused) = (&mut self.background, &self.refused);
+            let mut scene = Scene { dice: &mut self.dice, seconds, background, refused };
             traffic.send(&mut scene, &mut plan);
             let now = self.now;
             self.ahead.extend(plan.into_iter().map(|(after, sent)| (now + after, sent)));
@@ -227,6 +233,9 @@ impl World {
         let known = self.known.get(&sent.client).copied();
         let fate = self.guard.judge(&request, client, at);
         self.count(sent, &request, fate);
+        if fate != Fate::Passes {
+            self.refused.insert(sent.client);
+        }
         let (outcome, cost) = match fate {
             // What is not read is not seen either.
             Fate::Unread => return,

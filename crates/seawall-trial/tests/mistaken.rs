@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use seawall_engine::decision::{Enforce, EventKind};
 use seawall_trial::background::{Background, Synthetic, browsers};
-use seawall_trial::control::{self, Control};
+use seawall_trial::control::{self, Control, Overwhelming};
 use seawall_trial::family::{self, Family};
 use seawall_trial::trial::Grown;
 use seawall_trial::world::{TICK, World, stressed};
@@ -37,6 +37,23 @@ fn a_crawler_that_comes_beside_a_flood_on_the_first_day_is_let_be() {
         let outcome = grown(seed).family(&family(name));
         assert_eq!(outcome.rules.len(), 1, "{name} {seed}: {:#?}\n{:#?}", outcome.rules, outcome.incidents);
         assert_eq!(outcome.wanted.1, 0, "{name} {seed}: {:#?}", outcome.incidents);
+    }
+}
+
+/// Nobody of it can be seen to read pages as long as none comes. It was refused for as long as it came.
+#[test]
+fn a_crowd_that_finds_the_site_down_is_let_be_once_the_site_answers() {
+    let crowd = control("crowd: no answer");
+    let given_up = Control { traffic: || Box::new(Overwhelming::given_up(0.0..90.0)), ..crowd };
+    let turned_away = Control { traffic: || Box::new(Overwhelming::turned_away(0.0..90.0)), ..crowd };
+    for (seed, crowd) in [(1, given_up), (2, given_up), (1, turned_away), (4, turned_away)] {
+        let outcome = grown(seed).control(&crowd);
+        let told = outcome.incidents.concat();
+        let last = told.iter().rfind(|told| told.contains("R1 retired")).map(String::as_str).unwrap_or_default();
+        assert!(last.contains("what it meets is a crowd"), "seed {seed}: {told:#?}");
+        let second: f64 = last.split(' ').next().and_then(|second| second.parse().ok()).unwrap_or(f64::INFINITY);
+        assert!(second < 90.0 + 30.0, "seed {seed}: {last}");
+        assert!(outcome.wanted.1 < outcome.wanted.0 / 10, "seed {seed}: {:?}", outcome.wanted);
     }
 }
 

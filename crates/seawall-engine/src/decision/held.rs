@@ -84,6 +84,10 @@ const HARD_COLLATERAL: f32 = 0.001;
 /// The most that a rule may hurt, at the upper bound, to be put in force by itself.
 const ENFORCED_COLLATERAL_MAX: f32 = 0.01;
 
+/// The same while nobody knows what they do who are given something: at ten requests a second so many are let through in a minute that
+/// it is known then.
+const CANARY_INTERVAL_UNANSWERED: u32 = 16;
+
 /// One matching request in this many passes as a probe. With one in a hundred the probes alone would use up the one per
 /// cent of unwanted requests that may reach a site.
 const CANARY_INTERVAL: u32 = 256;
@@ -103,8 +107,17 @@ pub(crate) struct Finding {
     pub(crate) of_left: f32,
     /// Whether it is established that this is no crowd: without it nothing is enforced.
     pub(crate) cleared: bool,
+    /// Whether that is only since the site has given hardly anything to those whom it meets.
+    pub(crate) is_unanswered: bool,
     /// Whether it names the mark of a sender (agent, order of headers, handshake) that nobody in normal traffic has.
     pub(crate) has_foreign_mark: bool,
+}
+
+impl Finding {
+    /// One matching request in how many passes as a probe.
+    pub(super) fn canary_interval(&self) -> u32 {
+        if self.is_unanswered { CANARY_INTERVAL_UNANSWERED } else { CANARY_INTERVAL }
+    }
 }
 
 /// A rule with its state.
@@ -144,10 +157,10 @@ impl Held {
         Self {
             rule: Rule {
                 id,
-                conditions: finding.conditions,
                 action: REFUSE,
                 stage: Stage::Proposed,
-                canary_interval: CANARY_INTERVAL,
+                canary_interval: finding.canary_interval(),
+                conditions: finding.conditions,
             },
             beside,
             incident,
@@ -170,6 +183,16 @@ impl Held {
             softened: false,
             outdone: false,
         }
+    }
+
+    /// Whether it is not known what they do who are given something.
+    pub(super) fn is_unanswered(&self) -> bool {
+        self.rule.canary_interval != CANARY_INTERVAL
+    }
+
+    /// Lets through as few as usual from now on, since that is known.
+    pub(super) fn note_answered(&mut self) {
+        self.rule.canary_interval = CANARY_INTERVAL;
     }
 
     /// Takes what is known now in place of what was.

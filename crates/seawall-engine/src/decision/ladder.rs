@@ -93,6 +93,12 @@ impl Ladder {
         held.filter(|held| held.evidence.collateral_upper <= HARMLESS_COLLATERAL).map(|held| &held.rule)
     }
 
+    /// The rules in force of which it is not known what they do who are given something by the site.
+    pub(crate) fn unanswered_in_force(&self) -> impl Iterator<Item = &Rule> {
+        let held = self.rules.iter().filter(|held| held.rule.stage == Stage::Enforced && held.is_unanswered());
+        held.map(|held| &held.rule)
+    }
+
     /// The rules of an incident.
     pub(crate) fn of_incident(&self, incident: u32) -> Vec<RuleId> {
         let held = self.rules.iter().filter(|held| held.incident == incident).map(|held| held.rule.id);
@@ -147,6 +153,9 @@ impl Ladder {
                 // Of one that was let go only what is seen now counts.
                 held.cleared = finding.cleared || (held.cleared && held.rule.stage != Stage::Retired);
                 held.has_foreign_mark &= finding.has_foreign_mark;
+                if held.rule.stage != Stage::Enforced {
+                    held.rule.canary_interval = finding.canary_interval();
+                }
                 if held.rule.stage == Stage::Retired {
                     let id = held.rule.id;
                     held.learn(finding);
@@ -315,10 +324,20 @@ impl Ladder {
         self.generation += 1;
         if is_in_force {
             held.cleared = false;
+            // Who asked again after it was refused is one of the crowd as well.
+            self.pardons.add(held.rule.id);
             return Some(held.retire(now, "what it meets is a crowd"));
         }
         self.rules.remove(at);
         None
+    }
+
+    /// It is known of a rule what they do whom it meets and the site gives something, and that they are no crowd.
+    pub(crate) fn note_answered(&mut self, conditions: &[Condition]) {
+        if let Some(held) = self.rules.iter_mut().find(|held| held.is_live() && held.rule.conditions == conditions) {
+            held.note_answered();
+            self.generation += 1;
+        }
     }
 
     /// What may not be tried again, and until when.

@@ -95,6 +95,7 @@ impl Detector {
             normal_rate: suspect.ordinary_rate(),
             of_left: suspect.share as f32,
             cleared: true,
+            is_unanswered: false,
             has_foreign_mark: false,
         };
         Some((suspect.items.clone(), finding))

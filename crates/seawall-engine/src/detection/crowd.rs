@@ -29,8 +29,18 @@ pub(crate) enum Crowd {
     Yes(&'static str),
     /// No crowd.
     No,
+    /// None by what they did, but hardly any of them was given a page whose parts it could have fetched: the site does not answer, or a
+    /// rule refuses them. It may be a crowd that the site has not borne.
+    Unanswered,
     /// Too few clients, or too little time for a browser to have gone on.
     TooEarly,
+}
+
+impl Crowd {
+    /// Whether nothing speaks for a crowd.
+    pub(crate) fn is_none(self) -> bool {
+        matches!(self, Self::No | Self::Unanswered)
+    }
 }
 
 /// Methods of people who look at something: nearly all of a crowd's.
@@ -174,12 +184,27 @@ struct Visitor {
     went_on: bool,
     /// Whether a rule refused it anything: then it need not go on.
     refused: bool,
+    /// When the site first gave it a page out of those, and whether it is an old acquaintance, whom rules spare.
+    given: Option<Timestamp>,
+    returning: bool,
     /// Whether it asked for any page, and for any asset.
     loaded_page: bool,
     fetched_asset: bool,
     /// All its requests, asked about or not, and those for static files.
     all: f64,
     assets: f64,
+}
+
+impl Visitor {
+    fn give(&mut self, at: Timestamp) {
+        let first = self.given.get_or_insert(at);
+        *first = (*first).min(at);
+    }
+
+    /// Whether it tells of those whom the site does not know what they do: it was given a page, and had time to go on.
+    fn is_telling(&self, now: Timestamp) -> bool {
+        !self.refused && !self.returning && self.given.is_some_and(|given| now.since(given) >= ASSET_DELAY)
+    }
 }
 
 /// Everything that the test looks at.
@@ -240,7 +265,13 @@ impl Seen {
                     seen.errors += factor;
                 }
             }
+            let is_given = matches && !is_static && matches!(sampled.row.status, 200..=299 | 304);
             if sampled.row.requests() <= 0.0 {
+                // A request that took its time is told of again once it is answered.
+                if is_given && sampled.row.client_hash != 0 {
+                    let who = (sampled.row.client_hash, marks.one(Attribute::UserAgent));
+                    seen.visitors.entry(who).or_default().give(sampled.at);
+                }
                 continue;
             }
             let client = match sampled.row.client_hash {
@@ -270,6 +301,10 @@ impl Seen {
             visitor.claims_browser |= marked.claims_browser(marks);
             visitor.requests += weight;
             visitor.refused |= sampled.row.answered == Answered::ByRule;
+            visitor.returning |= sampled.row.returning;
+            if is_given {
+                visitor.give(sampled.at);
+            }
             if !is_static {
                 let first = visitor.page.get_or_insert(sampled.at);
                 *first = (*first).min(sampled.at);
@@ -297,10 +332,14 @@ impl Seen {
         let paging = self.visitors.values().filter(|visitor| visitor.page.is_some()).count();
         let had_time = |visitor: &&Visitor| visitor.page.is_some_and(|page| now.since(page) >= ASSET_DELAY);
         let (mut followers, mut following, mut free, mut going_on) = (0, 0, 0, 0);
+        let (mut given, mut given_following) = (0, 0);
         for visitor in self.visitors.values().filter(had_time) {
             followers += 1;
             following += usize::from(visitor.fetched_asset);
             free += usize::from(!visitor.refused);
+            let is_given = visitor.is_telling(now);
+            given += usize::from(is_given);
+            given_following += usize::from(is_given && visitor.fetched_asset);
             let goes_on = !visitor.refused && visitor.went_on && visitor.requests >= GOING_ON_REQUESTS;
             going_on += usize::from(goes_on);
         }
@@ -308,8 +347,15 @@ impl Seen {
         let each = self.rows / count as f64;
         let seen_share = 1.0 - (1.0 - self.rows / self.requests.max(self.rows)).powi(PARTS_OF_PAGE);
         let follow = has_assets && following as f64 >= FOLLOWING_SHARE * seen_share * followers as f64;
+        // Of whom the site or a rule gave nothing it does not tell that nothing followed: then the others tell, once they are enough.
+        let is_cut_off = self.addresses_known() && 2 * given < followers;
+        let given_follow = is_cut_off && given_following as f64 >= FOLLOWING_SHARE * seen_share * given as f64;
         let is_moderate = each <= REQUESTS_PER_VISIT_MAX;
-        if count >= CLIENTS_MIN && is_moderate && self.is_browsing(follow && followers >= FOLLOWERS_MIN, ordinary) {
+        let browses = self.is_browsing(follow && followers >= FOLLOWERS_MIN, ordinary, |_| true)
+            || has_assets
+                && given >= FOLLOWERS_MIN
+                && self.is_browsing(given_follow, ordinary, |visitor| visitor.is_telling(now));
+        if count >= CLIENTS_MIN && is_moderate && browses {
             return Crowd::Yes("many different clients load pages and then what the pages need");
         }
         let browsers = self.visitors.values().filter(|visitor| visitor.claims_browser).count();
@@ -318,7 +364,7 @@ impl Seen {
         let (agents, top_agent) = self.agents();
         if count < CLIENTS_MIN {
             let may_be_browsing =
-                follow && following > 0 && is_moderate && self.asset_share() >= ordinary.asset_share / 2.0;
+                follow && following > 0 && is_moderate && self.asset_share(|_| true) >= ordinary.asset_share / 2.0;
             // A handful of clients that look alike is no crowd; a handful that does not may become one.
             let alike = top_agent > AGENT_SHARE_MAX || agents == 0.0 || each > 5.0;
             return if alike && !may_be_browsing && !is_too_early_for_browsers { Crowd::No } else { Crowd::TooEarly };
@@ -354,13 +400,17 @@ impl Seen {
                 "many different clients, and the site has no parts of pages by which browsers could be told",
             );
         }
-        if followers < FOLLOWERS_MIN { Crowd::TooEarly } else { Crowd::No }
+        match followers {
+            ..FOLLOWERS_MIN => Crowd::TooEarly,
+            _ if is_cut_off && given < FOLLOWERS_MIN => Crowd::Unanswered,
+            _ => Crowd::No,
+        }
     }
 
     /// Whether these are browsers at work, whatever they call themselves: pages, and assets in about the proportion that is
     /// ordinary; or the parts of many pages, asked for by those who asked for pages.
-    fn is_browsing(&self, follow: bool, ordinary: Ordinary) -> bool {
-        if follow && self.asset_share() >= ordinary.asset_share / 2.0 {
+    fn is_browsing(&self, follow: bool, ordinary: Ordinary, of: impl Fn(&Visitor) -> bool) -> bool {
+        if follow && self.asset_share(of) >= ordinary.asset_share / 2.0 {
             return true;
         }
         let loaded_pages = self.visitors.values().filter(|visitor| visitor.loaded_page).count();
@@ -369,9 +419,10 @@ impl Seen {
             && loaded_pages as f64 >= FOLLOWING_SHARE * self.visitors.len() as f64
     }
 
-    /// The share of assets in all that these visitors asked for, whether it is asked about or not.
-    fn asset_share(&self) -> f64 {
-        let sum = |part: fn(&Visitor) -> f64| self.visitors.values().map(part).sum::<f64>();
+    /// The share of assets in all that visitors of a kind asked for, whether it is asked about or not.
+    fn asset_share(&self, of: impl Fn(&Visitor) -> bool) -> f64 {
+        let sum =
+            |part: fn(&Visitor) -> f64| self.visitors.values().filter(|visitor| of(visitor)).map(part).sum::<f64>();
         sum(|visitor| visitor.assets) / sum(|visitor| visitor.all).max(1.0)
     }
 
@@ -399,4 +450,78 @@ fn tally(values: impl Iterator<Item = ValueHash>) -> FxHashMap<ValueHash, f64> {
     let mut counts = FxHashMap::default();
     values.for_each(|value| *counts.entry(value).or_default() += 1.0);
     counts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::assets::Files;
+    use super::super::recent::Row;
+    use super::*;
+
+    const ORDINARY: Ordinary = Ordinary { asset_share: 0.6, networks: None };
+    const PAGE: Item = Item { attribute: Attribute::Path, hash: 7 };
+
+    /// What came of a page.
+    #[derive(Clone, Copy)]
+    enum Came {
+        /// Nothing, or an error, after a while.
+        Status(u16),
+        /// A rule refused it.
+        Refused,
+        /// It was given, and so many parts of it were asked for.
+        Given(u32),
+    }
+
+    /// What is said of so many clients, who asked for a page ten seconds ago, of each kind.
+    fn said(kinds: &[(u32, Came)]) -> Crowd {
+        let keys = Keys::new(1);
+        let marked = Marked::new(&keys);
+        let mut rows: Vec<(Row, Timestamp)> = Vec::new();
+        let mut clients = 1..;
+        for (count, came) in kinds {
+            for client in clients.by_ref().take(*count as usize) {
+                let mut row = Row { client_hash: client, costs: [1.0, 0.0, 0.0, 0.0], weight: 1.0, ..Row::default() };
+                let set = |row: &mut Row, attribute: Attribute, value: &[u8]| {
+                    row.marks.of_mut(attribute)[0] = keys.value(attribute, Some(value));
+                };
+                row.marks.of_mut(Attribute::Path)[0] = PAGE.hash;
+                row.marks.of_mut(Attribute::UserAgent)[0] = 3 + client % 8;
+                row.marks.of_mut(Attribute::ClientPrefix)[1] = 100 + client;
+                set(&mut row, Attribute::Method, b"GET");
+                set(&mut row, Attribute::UserAgentWord, b"Mozilla");
+                set(&mut row, Attribute::Extension, b"html");
+                (row.status, row.answered) = match came {
+                    Came::Status(status) => (*status, Answered::BySite),
+                    Came::Refused => (0, Answered::ByRule),
+                    Came::Given(_) => (200, Answered::BySite),
+                };
+                rows.push((row.clone(), Timestamp::from_seconds(100)));
+                if let Came::Given(parts) = came {
+                    for part in 0..*parts {
+                        row.marks.of_mut(Attribute::Path)[0] = 1_000 + part;
+                        set(&mut row, Attribute::Extension, b"css");
+                        rows.push((row.clone(), Timestamp::from_seconds(101)));
+                    }
+                }
+            }
+        }
+        let sampled: Vec<Sampled<'_>> = rows.iter().map(|(row, at)| Sampled { row, at: *at, factor: 1.0 }).collect();
+        let files = Files::new(&marked, &[]);
+        let assets = Assets::new(&marked, &files, &sampled);
+        crowd(&[PAGE], sampled.iter().copied(), Timestamp::from_seconds(110), &assets, ORDINARY, false)
+    }
+
+    #[test]
+    fn who_is_given_nothing_tells_nothing() {
+        assert!(matches!(said(&[(60, Came::Given(3))]), Crowd::Yes(_)));
+        assert_eq!(said(&[(60, Came::Given(0))]), Crowd::No);
+        for nothing in [Came::Status(0), Came::Status(504), Came::Refused] {
+            assert_eq!(said(&[(60, nothing)]), Crowd::Unanswered);
+            assert_eq!(said(&[(60, nothing), (7, Came::Given(3))]), Crowd::Unanswered);
+            assert!(matches!(said(&[(60, nothing), (8, Came::Given(3))]), Crowd::Yes(_)));
+            assert_eq!(said(&[(60, nothing), (8, Came::Given(0))]), Crowd::No);
+        }
+        // Nobody crowds in front of pages that are not there.
+        assert_eq!(said(&[(60, Came::Status(404))]), Crowd::No);
+    }
 }

@@ -140,6 +140,7 @@ impl Detector {
         };
         let standing = values(&mut self.ladder.rules().filter(|rule| rule.stage != Stage::Retired));
         let kept = values(&mut self.ladder.harmless_in_force());
+        let unanswered = values(&mut self.ladder.unanswered_in_force());
         // Beside an incident that has been going on, as a crowd, what has just begun is small: it is looked for by itself.
         let is_fresh = incident.is_due_for_newcomers(now)
             && newcomer.is_some_and(|newcomer| self.is_unanswered(newcomer, &standing, now));
@@ -173,10 +174,12 @@ impl Detector {
             before: Some(&self.before),
             standing: &standing,
             kept: &kept,
+            unanswered: &unanswered,
             was_crowd,
             is_of_newcomers,
         }
         .look();
+        insight.no_crowds.iter().for_each(|conditions| self.ladder.note_answered(conditions));
         let spared = insight.crowds.iter().filter_map(|conditions| self.ladder.spare(now, conditions));
         let mut events: Vec<Event> = spared.collect();
         let mut judgement = Judgement {

@@ -19,7 +19,7 @@ use crate::units::Timestamp;
 
 use super::assets::Assets;
 use super::baseline::NormalRow;
-use super::crowd::{ASSET_SHARE_MIN, Crowd, Ordinary, crowd};
+use super::crowd::{ASSET_SHARE_MIN, Ordinary, crowd};
 use super::recent::Sampled;
 use super::values::{Item, ValueHash};
 
@@ -164,7 +164,7 @@ impl Outlook<'_> {
         }
         let rows = self.minute.iter().copied();
         let verdict = crowd(&items, rows, self.now, self.assets, self.ordinary(&items), true);
-        (verdict == Crowd::No).then(|| Suspect {
+        verdict.is_none().then(|| Suspect {
             share,
             ordinary_share,
             others: (all - offered).max(0.0) / WINDOW.as_secs_f64(),

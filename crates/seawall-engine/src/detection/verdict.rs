@@ -85,6 +85,7 @@ mod tests {
             normal_rate: 0.0,
             of_left: 0.97,
             cleared: true,
+            is_unanswered: false,
             has_foreign_mark: true,
         };
         assert_eq!(

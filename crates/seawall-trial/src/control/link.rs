@@ -1,8 +1,11 @@
 //! People who come in numbers.
 
+use std::ops::Range;
+use std::time::Duration;
+
 use crate::background::{Plan, browsers};
 use crate::dice::address;
-use crate::world::{Scene, Traffic};
+use crate::world::{Scene, TICK, Traffic};
 
 /// Readers who load pages with all their parts, each once.
 pub struct Link {
@@ -38,6 +41,11 @@ impl Link {
         Self { rate, page: None, ..Self::steady(0.0, agents) }
     }
 
+    /// A link that brings ten readers a second within a minute, and goes on.
+    fn lasting() -> Self {
+        Self { rate: Box::new(|seconds| 10.0 * (seconds / 60.0).min(1.0)), ..Self::steady(0.0, browsers()) }
+    }
+
     /// A link to one page whose readers nearly all have the same browser.
     pub(super) fn of_one_browser() -> Self {
         Self { newest_share: 0.67, ..Self::steady(10.0, browsers()) }
@@ -49,6 +57,62 @@ impl Link {
         let mut agents = browsers();
         agents.push(newest.to_owned());
         Self { newest_share: 0.34, page: None, ..Self::steady(3.0, agents) }
+    }
+}
+
+/// Where the site is down, one page in fifty comes, after so long; of those who get an error half ask once more, so long after they did.
+const ANSWERED_SHARE: f64 = 0.02;
+const ANSWERED_AFTER: Duration = Duration::from_secs(8);
+const RELOADED_SHARE: f64 = 0.5;
+const RELOADED_AFTER: Duration = Duration::from_secs(12);
+
+/// A link that brings more readers than the site can serve. Who gets no page asks for none of its parts.
+pub struct Overwhelming {
+    link: Link,
+    /// From when to when the site is down, in seconds since the beginning.
+    down: Range<f64>,
+    /// The status that nearly all get then, and after how long.
+    error: (u16, Duration),
+    /// What readers ask for once they have their pages, and when.
+    next: Vec<(f64, Plan)>,
+}
+
+impl Overwhelming {
+    /// A proxy waits for the site, and gives up.
+    pub fn given_up(down: Range<f64>) -> Self {
+        Self { link: Link::lasting(), down, error: (504, Duration::from_secs(30)), next: Vec::new() }
+    }
+
+    /// It is said at once that there is too much.
+    pub fn turned_away(down: Range<f64>) -> Self {
+        Self { error: (503, Duration::from_millis(2)), ..Self::given_up(down) }
+    }
+}
+
+impl Traffic for Overwhelming {
+    fn send(&mut self, scene: &mut Scene<'_>, plan: &mut Plan) {
+        let now = scene.seconds;
+        for (_, parts) in self.next.extract_if(.., |(due, _)| *due <= now) {
+            plan.extend(parts.into_iter().filter(|(_, part)| !scene.refused.contains(&part.client)));
+        }
+        let mut visits = Plan::new();
+        self.link.send(scene, &mut visits);
+        let (pages, parts): (Plan, Plan) =
+            visits.into_iter().partition(|(_, sent)| Some(&sent.path) == self.link.page.as_ref());
+        for (after, mut page) in pages {
+            let is_down = self.down.contains(&now);
+            if is_down && !scene.dice.chance(ANSWERED_SHARE) {
+                (page.status, page.upstream) = self.error;
+                if scene.dice.chance(RELOADED_SHARE) {
+                    plan.push((after + RELOADED_AFTER, page.clone()));
+                }
+            } else {
+                page.upstream = if is_down { ANSWERED_AFTER } else { page.upstream };
+                let own = parts.iter().filter(|(_, part)| part.client == page.client).cloned().collect();
+                self.next.push((now + page.upstream.max(TICK).as_secs_f64(), own));
+            }
+            plan.push((after, page));
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use crate::background::browsers;
 use crate::trial::Known;
 use crate::world::Traffic;
 
-pub use link::Link;
+pub use link::{Link, Overwhelming};
 pub use recorded::{Recorded, RecordingError};
 
 /// One kind of unusual but wanted traffic.
@@ -40,12 +40,26 @@ const USUAL: Control = Control {
 };
 
 /// Every kind.
-pub const ALL: [Control; 15] = [
+pub const ALL: [Control; 17] = [
     Control {
         name: "crowd",
         what: "a link on a big site: readers grow within a minute to ten a second, then fade",
         seconds: 180,
         traffic: || Box::new(Link::crowd()),
+        ..USUAL
+    },
+    Control {
+        name: "crowd: no answer",
+        what: "a link that goes on; after half a minute the site answers one page in fifty, and a proxy gives up on the others",
+        seconds: 240,
+        traffic: || Box::new(Overwhelming::given_up(30.0..f64::INFINITY)),
+        ..USUAL
+    },
+    Control {
+        name: "crowd: turned away",
+        what: "the same, and the others are told at once that there is too much (503)",
+        seconds: 240,
+        traffic: || Box::new(Overwhelming::turned_away(30.0..f64::INFINITY)),
         ..USUAL
     },
     Control {

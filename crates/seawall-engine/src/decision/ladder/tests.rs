@@ -15,6 +15,7 @@ pub(super) fn finding(agent: &str) -> Finding {
         normal_rate: 0.0,
         of_left: 0.95,
         cleared: true,
+        is_unanswered: false,
         has_foreign_mark: true,
     }
 }
@@ -235,6 +236,36 @@ fn nothing_is_enforced_that_is_not_cleared_or_not_met() {
         })
         .collect();
     assert_eq!(events.len(), 1);
+}
+
+#[test]
+fn more_is_let_through_until_it_is_known_what_they_do_whom_the_site_answers() {
+    let mut ladder = Ladder::default();
+    let interval = |ladder: &Ladder| ladder.for_gate()[0].canary_interval;
+    let found = finding("bad");
+    let unanswered = Finding { is_unanswered: true, ..found.clone() };
+    run(&mut ladder, 0..500, Some(&found), Permit::Refuse);
+    run(&mut ladder, 500..3_000, Some(&unanswered), Permit::Refuse);
+    assert_eq!((ladder.unanswered_in_force().count(), interval(&ladder)), (1, 16));
+    // What is found once few come through says nothing.
+    run(&mut ladder, 3_000..4_000, Some(&found), Permit::Refuse);
+    assert_eq!(interval(&ladder), 16);
+    let generation = ladder.generation();
+    ladder.note_answered(&found.conditions);
+    assert_eq!((ladder.unanswered_in_force().count(), interval(&ladder)), (0, 256));
+    assert!(ladder.generation() > generation);
+    run(&mut ladder, 4_000..5_000, Some(&unanswered), Permit::Refuse);
+    assert_eq!(interval(&ladder), 256);
+}
+
+#[test]
+fn a_crowd_that_was_refused_is_pardoned() {
+    let mut ladder = Ladder::default();
+    let crowd = Finding { has_foreign_mark: false, is_unanswered: true, ..finding("crowd") };
+    run(&mut ladder, 0..3_000, Some(&crowd), Permit::Refuse);
+    let event = ladder.spare(at(3_000), &crowd.conditions).expect("it was in force");
+    assert!(event.text.contains("what it meets is a crowd"), "{event:?}");
+    assert_eq!(ladder.pardons().rules.len(), 1);
 }
 
 #[test]

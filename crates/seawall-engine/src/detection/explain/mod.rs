@@ -260,6 +260,7 @@ impl Explainer {
             before: None,
             standing: &[],
             kept: &[],
+            unanswered: &[],
             was_crowd: false,
             is_of_newcomers: false,
         };

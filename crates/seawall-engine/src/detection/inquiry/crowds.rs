@@ -2,7 +2,7 @@
 
 use rustc_hash::FxHashSet;
 
-use crate::decision::Finding;
+use crate::decision::{Condition, Finding};
 use crate::observation::attribute::Attribute;
 
 use super::super::RARE_SHARE;
@@ -34,7 +34,7 @@ impl Inquiry<'_> {
         let rows = || self.material.since_onset().iter().filter(|sampled| sampled.row.is_mineable()).copied();
         let is_foreign = candidate.collateral == 0.0;
         let verdict = crowd(&candidate.items, rows(), self.material.now, &view.assets, view.ordinary, is_foreign);
-        if verdict != Crowd::No {
+        if !verdict.is_none() {
             return verdict;
         }
         // One agent out of a crowd is as alike as a bot. An agent that ordinary visitors have is judged with the others.
@@ -45,7 +45,24 @@ impl Inquiry<'_> {
         if is_ordinary && candidate.score.coverage < 0.5 && !others.is_empty() {
             return crowd(&others, rows(), self.material.now, &view.assets, view.ordinary, false);
         }
-        Crowd::No
+        verdict
+    }
+
+    /// The conditions of those rules in force of which it is known now what they do whom the site has given something: first of
+    /// those that meet a crowd, then of those that do not. Of a cost that is refused nothing is searched any more, so they are asked
+    /// about by themselves.
+    pub(super) fn refused(&self, view: &View<'_>) -> (Vec<Vec<Condition>>, Vec<Vec<Condition>>) {
+        let rows = || self.material.since_onset().iter().filter(|sampled| sampled.row.is_mineable()).copied();
+        let (mut crowds, mut no_crowds) = (Vec::new(), Vec::new());
+        for items in self.unanswered {
+            let which = match crowd(items, rows(), self.material.now, &view.assets, view.ordinary, false) {
+                Crowd::Yes(_) => &mut crowds,
+                Crowd::No => &mut no_crowds,
+                Crowd::Unanswered | Crowd::TooEarly => continue,
+            };
+            which.extend(self.conditions(items, self.material.since_onset()));
+        }
+        (crowds, no_crowds)
     }
 
     /// Whether much of what a rule hits is also hit by another that may yet turn out to be a crowd.
@@ -55,7 +72,7 @@ impl Inquiry<'_> {
         }
         let others: Vec<&[Item]> = choices
             .iter()
-            .filter(|other| other.crowd != Crowd::No)
+            .filter(|other| !other.crowd.is_none())
             .map(|other| other.candidate.items.as_slice())
             .collect();
         let (mut all, mut shared) = (0.0, 0.0);

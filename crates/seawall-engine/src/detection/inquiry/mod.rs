@@ -69,6 +69,8 @@ pub(crate) struct Inquiry<'a> {
     pub(crate) standing: &'a [Vec<Item>],
     /// Those of them that are in force and hurt hardly anybody: what they hit is explained.
     pub(crate) kept: &'a [Vec<Item>],
+    /// Those in force of which it is not known what they do who are given something by the site.
+    pub(crate) unanswered: &'a [Vec<Item>],
     /// Whether it was a crowd until just now.
     pub(crate) was_crowd: bool,
     /// Whether it was noticed only just now, by clients who arrive with one agent that ordinary visitors do not have: in the
@@ -86,6 +88,8 @@ pub(crate) struct Insight {
     pub(crate) findings: Vec<Found>,
     /// What turned out to be a crowd.
     pub(crate) crowds: Vec<Vec<Condition>>,
+    /// What is none, also by those whom it meets and the site has given something.
+    pub(crate) no_crowds: Vec<Vec<Condition>>,
 }
 
 /// A rule that is proposed, with the values behind its conditions.
@@ -148,7 +152,7 @@ impl<'a> Inquiry<'a> {
                 }
                 if choices.len() < super::cover::RULES_MAX {
                     let crowd = self.crowd_of(&candidate, &view);
-                    if crowd == Crowd::No {
+                    if crowd.is_none() {
                         against.push(candidate.clone());
                     }
                     let share = candidate.score.coverage * part;
@@ -182,12 +186,14 @@ impl<'a> Inquiry<'a> {
             Crowd::No
         };
         let verdict = self.verdict(&choices, covered, is_answered, external, whole);
-        let (findings, crowds) = self.findings(&choices, &view, verdict);
+        let (findings, mut crowds) = self.findings(&choices, &view, verdict);
+        let (refused, no_crowds) = self.refused(&view);
+        crowds.extend(refused);
         let is_leftover = self.was_crowd && findings.is_empty() && !crowds.is_empty();
         let verdict = if is_leftover { Verdict::Crowd } else { verdict };
         let crowd_reason = choices.iter().map(|choice| choice.crowd).chain([whole]).find_map(|crowd| match crowd {
             Crowd::Yes(reason) => Some(reason),
-            Crowd::No | Crowd::TooEarly => None,
+            Crowd::No | Crowd::Unanswered | Crowd::TooEarly => None,
         });
         if verdict == Verdict::Crowd {
             let evidence = crowd_reason.unwrap_or("what is left of a crowd").to_owned();
@@ -202,7 +208,7 @@ impl<'a> Inquiry<'a> {
             answered / scene.requests(|_| true).max(1.0),
             crowd_reason,
         );
-        Insight { verdict, shapes, explanation, findings, crowds }
+        Insight { verdict, shapes, explanation, findings, crowds, no_crowds }
     }
 
     /// What of the choices could become rules, and what is a crowd or a side of one.
@@ -211,16 +217,18 @@ impl<'a> Inquiry<'a> {
         let mut crowds = Vec::new();
         for choice in choices {
             let Some(conditions) = self.conditions(&choice.candidate.items, self.material.rows()) else { continue };
+            let has_foreign_mark = self.has_foreign_mark(&choice.candidate.items);
             match choice.crowd {
                 Crowd::Yes(_) => crowds.push(conditions),
-                Crowd::No | Crowd::TooEarly => {
+                Crowd::No | Crowd::Unanswered | Crowd::TooEarly => {
                     let finding = Finding {
                         conditions,
                         evidence: self.evidence(&choice.candidate, view),
                         normal_rate: self.normal_rate(&choice.candidate.items) * view.growth,
                         of_left: choice.candidate.score.coverage as f32,
-                        cleared: choice.crowd == Crowd::No && !self.is_side(choice, choices),
-                        has_foreign_mark: self.has_foreign_mark(&choice.candidate.items),
+                        cleared: choice.crowd.is_none() && !self.is_side(choice, choices),
+                        is_unanswered: choice.crowd == Crowd::Unanswered && !has_foreign_mark,
+                        has_foreign_mark,
                     };
                     findings.push((choice.candidate.items.clone(), finding));
                 }
@@ -289,7 +297,7 @@ impl<'a> Inquiry<'a> {
         };
         let crowd = coverage(|crowd| matches!(crowd, Crowd::Yes(_)));
         let early = coverage(|crowd| *crowd == Crowd::TooEarly);
-        let flood = coverage(|crowd| *crowd == Crowd::No);
+        let flood = coverage(|crowd| crowd.is_none());
         // Before the crowd: what is left beside strays of many kinds may look like one.
         if is_answered && flood == 0.0 {
             return Verdict::Explained;
