@@ -12,12 +12,13 @@ use std::time::Duration;
 
 use rustc_hash::FxHashMap;
 
+use crate::decision::CostKind;
 use crate::observation::attribute::Attribute;
 use crate::observation::static_file;
 use crate::units::Timestamp;
 
 use super::assets::Assets;
-use super::recent::{Answered, Sampled};
+use super::recent::{Answered, Row, Sampled};
 use super::reference::ROWS_MAX;
 use super::statistics::effective_kinds;
 use super::values::{ABSENT, Item, Keys, Marks, UNUSED, ValueHash};
@@ -265,9 +266,9 @@ impl Seen {
                     seen.errors += factor;
                 }
             }
-            let is_given = matches && !is_static && matches!(sampled.row.status, 200..=299 | 304);
+            let is_given = matches && !is_static && is_given(sampled.row);
             if sampled.row.requests() <= 0.0 {
-                // A request that took its time is told of again once it is answered.
+                // A request that takes its time is told of again while it is answered, and then.
                 if is_given && sampled.row.client_hash != 0 {
                     let who = (sampled.row.client_hash, marks.one(Attribute::UserAgent));
                     seen.visitors.entry(who).or_default().give(sampled.at);
@@ -446,6 +447,11 @@ impl Seen {
     }
 }
 
+/// Whether the site has given what was asked for, or is giving it.
+fn is_given(row: &Row) -> bool {
+    matches!(row.status, 200..=299 | 304) || row.under_way && row.costs[CostKind::Bytes as usize] > 0.0
+}
+
 fn tally(values: impl Iterator<Item = ValueHash>) -> FxHashMap<ValueHash, f64> {
     let mut counts = FxHashMap::default();
     values.for_each(|value| *counts.entry(value).or_default() += 1.0);
@@ -455,7 +461,6 @@ fn tally(values: impl Iterator<Item = ValueHash>) -> FxHashMap<ValueHash, f64> {
 #[cfg(test)]
 mod tests {
     use super::super::assets::Files;
-    use super::super::recent::Row;
     use super::*;
 
     const ORDINARY: Ordinary = Ordinary { asset_share: 0.6, networks: None };
