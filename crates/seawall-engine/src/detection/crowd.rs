@@ -500,12 +500,12 @@ mod tests {
                     Came::Refused => (0, Answered::ByRule),
                     Came::Given(_) => (200, Answered::BySite),
                 };
-                rows.push((row.clone(), Timestamp::from_seconds(100)));
+                rows.push((row, Timestamp::from_seconds(100)));
                 if let Came::Given(parts) = came {
                     for part in 0..*parts {
                         row.marks.of_mut(Attribute::Path)[0] = 1_000 + part;
                         set(&mut row, Attribute::Extension, b"css");
-                        rows.push((row.clone(), Timestamp::from_seconds(101)));
+                        rows.push((row, Timestamp::from_seconds(101)));
                     }
                 }
             }
