@@ -116,7 +116,10 @@ pub(crate) struct Finding {
 impl Finding {
     /// One matching request in how many passes as a probe.
     pub(super) fn canary_interval(&self) -> u32 {
-        if self.is_unanswered { CANARY_INTERVAL_UNANSWERED } else { CANARY_INTERVAL }
+        match self.is_unanswered && !self.has_foreign_mark {
+            true => CANARY_INTERVAL_UNANSWERED,
+            false => CANARY_INTERVAL,
+        }
     }
 }
 

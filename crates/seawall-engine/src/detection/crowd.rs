@@ -375,7 +375,11 @@ impl Seen {
         }
         if !self.is_diverse(agents, top_agent, ordinary) {
             // One browser that nobody had before is people too, once they fetch what pages need.
-            return if is_too_early_for_browsers { Crowd::TooEarly } else { Crowd::No };
+            return match given {
+                _ if is_too_early_for_browsers => Crowd::TooEarly,
+                ..FOLLOWERS_MIN if has_assets && is_cut_off => Crowd::Unanswered,
+                _ => Crowd::No,
+            };
         }
         if !self.addresses_known() {
             return Crowd::Yes("agents are many, and without addresses nobody can tell more");

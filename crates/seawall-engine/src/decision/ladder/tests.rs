@@ -242,7 +242,7 @@ fn nothing_is_enforced_that_is_not_cleared_or_not_met() {
 fn more_is_let_through_until_it_is_known_what_they_do_whom_the_site_answers() {
     let mut ladder = Ladder::default();
     let interval = |ladder: &Ladder| ladder.for_gate()[0].canary_interval;
-    let found = finding("bad");
+    let found = Finding { has_foreign_mark: false, ..finding("bad") };
     let unanswered = Finding { is_unanswered: true, ..found.clone() };
     run(&mut ladder, 0..500, Some(&found), Permit::Refuse);
     run(&mut ladder, 500..3_000, Some(&unanswered), Permit::Refuse);

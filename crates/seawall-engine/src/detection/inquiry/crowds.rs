@@ -127,7 +127,10 @@ impl Inquiry<'_> {
 
     /// Whether this is so far from ordinary visitors that it is no side of a crowd.
     pub(super) fn is_apart(&self, items: &[Item], finding: &Finding) -> bool {
-        finding.cleared && self.has_rare_mark(items) && f64::from(finding.evidence.collateral) <= RARE_SHARE
+        finding.cleared
+            && !finding.is_unanswered
+            && self.has_rare_mark(items)
+            && f64::from(finding.evidence.collateral) <= RARE_SHARE
     }
 
     /// Whether the mark of a sender is among these that hardly any normal request has: what grows slowly has taught a little of its

@@ -217,7 +217,6 @@ impl<'a> Inquiry<'a> {
         let mut crowds = Vec::new();
         for choice in choices {
             let Some(conditions) = self.conditions(&choice.candidate.items, self.material.rows()) else { continue };
-            let has_foreign_mark = self.has_foreign_mark(&choice.candidate.items);
             match choice.crowd {
                 Crowd::Yes(_) => crowds.push(conditions),
                 Crowd::No | Crowd::Unanswered | Crowd::TooEarly => {
@@ -227,8 +226,8 @@ impl<'a> Inquiry<'a> {
                         normal_rate: self.normal_rate(&choice.candidate.items) * view.growth,
                         of_left: choice.candidate.score.coverage as f32,
                         cleared: choice.crowd.is_none() && !self.is_side(choice, choices),
-                        is_unanswered: choice.crowd == Crowd::Unanswered && !has_foreign_mark,
-                        has_foreign_mark,
+                        is_unanswered: choice.crowd == Crowd::Unanswered,
+                        has_foreign_mark: self.has_foreign_mark(&choice.candidate.items),
                     };
                     findings.push((choice.candidate.items.clone(), finding));
                 }
