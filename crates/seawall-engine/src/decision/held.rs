@@ -84,13 +84,13 @@ const HARD_COLLATERAL: f32 = 0.001;
 /// The most that a rule may hurt, at the upper bound, to be put in force by itself.
 const ENFORCED_COLLATERAL_MAX: f32 = 0.01;
 
-/// The same while nobody knows what they do who are given something: at ten requests a second so many are let through in a minute that
-/// it is known then.
-const CANARY_INTERVAL_UNANSWERED: u32 = 16;
-
 /// One matching request in this many passes as a probe. With one in a hundred the probes alone would use up the one per
 /// cent of unwanted requests that may reach a site.
 const CANARY_INTERVAL: u32 = 256;
+
+/// The same while it is not known what they do whom the site gives something: of ten requests a second thirty pass in a minute, of
+/// which eight suffice to know it.
+const CANARY_INTERVAL_UNANSWERED: u32 = 16;
 
 const NO_LONGER_NEEDED: &str = "it is no longer needed";
 

@@ -202,7 +202,8 @@ impl Visitor {
         *first = (*first).min(at);
     }
 
-    /// Whether it tells of those whom the site does not know what they do: it was given a page, and had time to go on.
+    /// Whether what it did next tells something of those who were given nothing: it was given a page as one of them might have been, and
+    /// had time to go on.
     fn is_telling(&self, now: Timestamp) -> bool {
         !self.refused && !self.returning && self.given.is_some_and(|given| now.since(given) >= ASSET_DELAY)
     }
@@ -348,7 +349,7 @@ impl Seen {
         let each = self.rows / count as f64;
         let seen_share = 1.0 - (1.0 - self.rows / self.requests.max(self.rows)).powi(PARTS_OF_PAGE);
         let follow = has_assets && following as f64 >= FOLLOWING_SHARE * seen_share * followers as f64;
-        // Of whom the site or a rule gave nothing it does not tell that nothing followed: then the others tell, once they are enough.
+        // That nothing followed tells nothing of those to whom the site or a rule gave nothing: the others tell, once they are enough.
         let is_cut_off = self.addresses_known() && 2 * given < followers;
         let given_follow = is_cut_off && given_following as f64 >= FOLLOWING_SHARE * seen_share * given as f64;
         let is_moderate = each <= REQUESTS_PER_VISIT_MAX;
