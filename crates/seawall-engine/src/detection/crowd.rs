@@ -205,7 +205,7 @@ impl Visitor {
     /// Whether what it did next tells something of those who were given nothing: it was given a page as one of them might have been, and
     /// had time to go on.
     fn is_telling(&self, now: Timestamp) -> bool {
-        !self.refused && !self.returning && self.given.is_some_and(|given| now.since(given) >= ASSET_DELAY)
+        !self.returning && self.given.is_some_and(|given| now.since(given) >= ASSET_DELAY)
     }
 }
 
