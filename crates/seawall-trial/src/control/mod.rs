@@ -50,16 +50,16 @@ pub const ALL: [Control; 17] = [
     },
     Control {
         name: "crowd: no answer",
-        what: "a link that goes on; after half a minute the site answers one page in fifty, and a proxy gives up on the others",
+        what: "a link that goes on; at its height the site falls over: it answers one page in fifty, and a proxy gives up on the others",
         seconds: 240,
-        traffic: || Box::new(Overwhelming::given_up(30.0..f64::INFINITY)),
+        traffic: || Box::new(Overwhelming::given_up(60.0..f64::INFINITY)),
         ..USUAL
     },
     Control {
         name: "crowd: turned away",
         what: "the same, and the others are told at once that there is too much (503)",
         seconds: 240,
-        traffic: || Box::new(Overwhelming::turned_away(30.0..f64::INFINITY)),
+        traffic: || Box::new(Overwhelming::turned_away(60.0..f64::INFINITY)),
         ..USUAL
     },
     Control {
