@@ -37,15 +37,15 @@ impl Detector {
     }
 
     /// Whether rules that stand hit less than half of what came with this value in the last seconds.
-    fn is_unanswered(&self, newcomer: Item, standing: &[Vec<Item>], now: Timestamp) -> bool {
-        let (mut all, mut answered) = (0.0, 0.0);
+    fn is_unmet(&self, newcomer: Item, standing: &[Vec<Item>], now: Timestamp) -> bool {
+        let (mut all, mut met) = (0.0, 0.0);
         for sampled in self.recent.since(now - NEWEST).filter(|sampled| sampled.row.marks.has(newcomer)) {
             all += sampled.cost(0);
             if standing.iter().any(|items| sampled.row.marks.has_all(items)) {
-                answered += sampled.cost(0);
+                met += sampled.cost(0);
             }
         }
-        2.0 * answered < all
+        2.0 * met < all
     }
 
     /// Whether the site takes many times as long as usual for a request: it is about to fall over, whoever is to blame.
@@ -143,7 +143,7 @@ impl Detector {
         let unanswered = values(&mut self.ladder.unanswered_in_force());
         // Beside an incident that has been going on, as a crowd, what has just begun is small: it is looked for by itself.
         let is_fresh = incident.is_due_for_newcomers(now)
-            && newcomer.is_some_and(|newcomer| self.is_unanswered(newcomer, &standing, now));
+            && newcomer.is_some_and(|newcomer| self.is_unmet(newcomer, &standing, now));
         if !is_fresh && !incident.is_due(now) {
             return Vec::new();
         }

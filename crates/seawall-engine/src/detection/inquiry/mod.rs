@@ -234,7 +234,7 @@ impl<'a> Inquiry<'a> {
             }
         }
         // A crowd has many sides; while one of them is seen, and for a while after, none is enforced against, but for what is no
-        // side of it: the mark of a sender whom nobody has seen in ordinary traffic.
+        // side of it: the mark of a sender whom nobody has seen in ordinary traffic, and who was given something.
         if verdict == Verdict::Crowd || self.was_crowd {
             let sides = findings.extract_if(.., |(items, finding)| !self.is_apart(items, finding));
             crowds.extend(sides.map(|(_, finding)| finding.conditions));
