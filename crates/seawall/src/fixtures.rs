@@ -21,6 +21,7 @@ pub(crate) fn rule_status(id: u32) -> RuleStatus {
         matched: 0,
         refused: 0,
         canaries: 0,
+        asking: None,
         spared: 0,
         closed: 0,
         refused_by_server: 0,

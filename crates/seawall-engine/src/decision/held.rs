@@ -84,13 +84,15 @@ const HARD_COLLATERAL: f32 = 0.001;
 /// The most that a rule may hurt, at the upper bound, to be put in force by itself.
 const ENFORCED_COLLATERAL_MAX: f32 = 0.01;
 
-/// One matching request in this many passes as a probe. With one in a hundred the probes alone would use up the one per
-/// cent of unwanted requests that may reach a site.
-const CANARY_INTERVAL: u32 = 256;
+/// One matching request in so many passes at most while it is not known what they do whom the site gives something,
+const CANARY_INTERVAL_UNANSWERED_MAX: u32 = 16;
 
-/// The same while it is not known what they do whom the site gives something: of ten requests a second thirty pass in a minute, of
-/// which eight suffice to know it.
-const CANARY_INTERVAL_UNANSWERED: u32 = 16;
+/// and at least; in between so many a second are to pass: thirty in a minute, of which eight suffice to know it.
+const CANARY_INTERVAL_UNANSWERED_MIN: u32 = 2;
+const CANARY_RATE_UNANSWERED: f64 = 0.5;
+
+/// What a rule meets a second is the most of what it has met over so many.
+const RATE_SECONDS: [u64; 2] = [2, 10];
 
 const NO_LONGER_NEEDED: &str = "it is no longer needed";
 
@@ -113,16 +115,6 @@ pub(crate) struct Finding {
     pub(crate) has_foreign_mark: bool,
 }
 
-impl Finding {
-    /// One matching request in how many passes as a probe.
-    pub(super) fn canary_interval(&self) -> u32 {
-        match self.is_unanswered && !self.has_foreign_mark {
-            true => CANARY_INTERVAL_UNANSWERED,
-            false => CANARY_INTERVAL,
-        }
-    }
-}
-
 /// A rule with its state.
 #[derive(Clone, Debug)]
 pub(super) struct Held {
@@ -135,6 +127,7 @@ pub(super) struct Held {
     pub(super) of_left: f32,
     pub(super) cleared: bool,
     pub(super) has_foreign_mark: bool,
+    pub(super) is_unanswered: bool,
     pub(super) reason: String,
     pub(super) found: Timestamp,
     pub(super) found_last: Timestamp,
@@ -162,7 +155,7 @@ impl Held {
                 id,
                 action: REFUSE,
                 stage: Stage::Proposed,
-                canary_interval: finding.canary_interval(),
+                canary_interval: Rule::CANARY_INTERVAL,
                 conditions: finding.conditions,
             },
             beside,
@@ -172,6 +165,7 @@ impl Held {
             of_left: finding.of_left,
             cleared: finding.cleared,
             has_foreign_mark: finding.has_foreign_mark,
+            is_unanswered: finding.is_unanswered,
             reason: String::new(),
             found: now,
             found_last: now,
@@ -188,14 +182,28 @@ impl Held {
         }
     }
 
-    /// Whether it is not known what they do who are given something.
-    pub(super) fn is_unanswered(&self) -> bool {
-        self.rule.canary_interval != CANARY_INTERVAL
+    /// Whether it has to be learned what they do whom the site gives something.
+    pub(super) fn is_asking(&self) -> bool {
+        self.is_unanswered && !self.has_foreign_mark
     }
 
-    /// Lets through as few as usual from now on, since that is known.
-    pub(super) fn note_answered(&mut self) {
-        self.rule.canary_interval = CANARY_INTERVAL;
+    /// One matching request in how many passes as a probe.
+    fn canary_interval(&self, now: Timestamp) -> u32 {
+        if !self.is_asking() {
+            return Rule::CANARY_INTERVAL;
+        }
+        let rate =
+            RATE_SECONDS.map(|seconds| self.met.last(seconds, now) / seconds as f64).into_iter().fold(0.0, f64::max);
+        let wanted = (rate / CANARY_RATE_UNANSWERED) as u32;
+        // By powers of two, so that it does not change each second.
+        let interval = if wanted == 0 { 0 } else { 1 << wanted.ilog2() };
+        interval.clamp(CANARY_INTERVAL_UNANSWERED_MIN, CANARY_INTERVAL_UNANSWERED_MAX)
+    }
+
+    /// Lets as many through as it takes to know whom it meets; whether that has changed.
+    pub(super) fn probe(&mut self, now: Timestamp) -> bool {
+        let interval = self.canary_interval(now);
+        std::mem::replace(&mut self.rule.canary_interval, interval) != interval
     }
 
     /// Takes what is known now in place of what was.
@@ -222,6 +230,7 @@ impl Held {
             matched: self.met.matched,
             refused: self.met.refused,
             canaries: self.met.canaries,
+            asking: self.rule.asking().filter(|_| self.rule.stage == Stage::Enforced),
             spared: self.met.spared,
             closed: self.met.closed,
             refused_by_server: self.met.refused_by_server,

@@ -95,7 +95,7 @@ impl Ladder {
 
     /// The rules in force of which it is not known what they do who are given something by the site.
     pub(crate) fn unanswered_in_force(&self) -> impl Iterator<Item = &Rule> {
-        let held = self.rules.iter().filter(|held| held.rule.stage == Stage::Enforced && held.is_unanswered());
+        let held = self.rules.iter().filter(|held| held.rule.stage == Stage::Enforced && held.is_asking());
         held.map(|held| &held.rule)
     }
 
@@ -154,7 +154,7 @@ impl Ladder {
                 held.cleared = finding.cleared || (held.cleared && held.rule.stage != Stage::Retired);
                 held.has_foreign_mark &= finding.has_foreign_mark;
                 if held.rule.stage != Stage::Enforced {
-                    held.rule.canary_interval = finding.canary_interval();
+                    held.is_unanswered = finding.is_unanswered;
                 }
                 if held.rule.stage == Stage::Retired {
                     let id = held.rule.id;
@@ -208,6 +208,7 @@ impl Ladder {
         self.barred.iter_mut().for_each(|(_, until)| *until = (*until).min(now + BARRED));
         let mut events = Vec::new();
         let mut gone = Vec::new();
+        let mut is_changed = false;
         for held in &mut self.rules {
             let event = match held.rule.stage {
                 Stage::Proposed => match held.allowed(permit) {
@@ -224,8 +225,9 @@ impl Ladder {
                 Stage::Vetoed | Stage::Retired => None,
             };
             events.extend(event);
+            is_changed |= held.rule.stage == Stage::Enforced && held.probe(now);
         }
-        if !events.is_empty() || !gone.is_empty() {
+        if !events.is_empty() || !gone.is_empty() || is_changed {
             self.generation += 1;
         }
         let withdrawn: Vec<RuleId> =
@@ -335,8 +337,7 @@ impl Ladder {
     /// It is known of a rule what they do whom it meets and the site gives something, and that they are no crowd.
     pub(crate) fn note_answered(&mut self, conditions: &[Condition]) {
         if let Some(held) = self.rules.iter_mut().find(|held| held.is_live() && held.rule.conditions == conditions) {
-            held.note_answered();
-            self.generation += 1;
+            held.is_unanswered = false;
         }
     }
 

@@ -350,6 +350,7 @@ impl OwnRules {
                 matched: held.met.matched,
                 refused: held.met.refused,
                 canaries: 0,
+                asking: None,
                 spared: 0,
                 closed: held.met.closed,
                 refused_by_server: held.met.refused_by_server,

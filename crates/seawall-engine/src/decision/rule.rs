@@ -199,6 +199,15 @@ pub struct Rule {
 }
 
 impl Rule {
+    /// One matching request in this many passes where nothing else is to be learned of whom an automatic rule meets. With one in a
+    /// hundred the probes alone would use up the one per cent of unwanted requests that may reach a site.
+    pub const CANARY_INTERVAL: u32 = 256;
+
+    /// One request in how many passes while it is to be learned what they do whom the site gives something; `None` when it is known.
+    pub fn asking(&self) -> Option<u32> {
+        (1..Self::CANARY_INTERVAL).contains(&self.canary_interval).then_some(self.canary_interval)
+    }
+
     /// Whether a request meets every condition.
     pub fn matches(&self, request: &Request<'_>, client: Option<ClientAddress>) -> bool {
         self.conditions.iter().all(|condition| condition.matches(request, client))

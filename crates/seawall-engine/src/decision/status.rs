@@ -243,6 +243,9 @@ pub struct RuleStatus {
     pub refused: u64,
     /// Matching requests that were let through as probes.
     pub canaries: u64,
+    /// One matching request in so many passes at present, until it is known whether those are people to whom the site gives something.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asking: Option<u32>,
     /// Matching requests that it did not act on, for the good name of the client.
     #[serde(default)]
     pub spared: u64,

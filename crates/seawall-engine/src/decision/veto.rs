@@ -218,6 +218,7 @@ mod tests {
             matched: 0,
             refused: 0,
             canaries: 0,
+            asking: None,
             spared: 0,
             closed: 0,
             refused_by_server: 0,

@@ -334,7 +334,7 @@ impl Seen {
         let paging = self.visitors.values().filter(|visitor| visitor.page.is_some()).count();
         let had_time = |visitor: &&Visitor| visitor.page.is_some_and(|page| now.since(page) >= ASSET_DELAY);
         let (mut followers, mut following, mut free, mut going_on) = (0, 0, 0, 0);
-        let (mut given, mut given_following) = (0, 0);
+        let (mut given, mut given_following, mut given_as_known) = (0, 0, 0);
         for visitor in self.visitors.values().filter(had_time) {
             followers += 1;
             following += usize::from(visitor.fetched_asset);
@@ -342,6 +342,7 @@ impl Seen {
             let is_given = visitor.is_telling(now);
             given += usize::from(is_given);
             given_following += usize::from(is_given && visitor.fetched_asset);
+            given_as_known += usize::from(visitor.returning && visitor.given.is_some());
             let goes_on = !visitor.refused && visitor.went_on && visitor.requests >= GOING_ON_REQUESTS;
             going_on += usize::from(goes_on);
         }
@@ -350,7 +351,8 @@ impl Seen {
         let seen_share = 1.0 - (1.0 - self.rows / self.requests.max(self.rows)).powi(PARTS_OF_PAGE);
         let follow = has_assets && following as f64 >= FOLLOWING_SHARE * seen_share * followers as f64;
         // That nothing followed tells nothing of those to whom the site or a rule gave nothing: the others tell, once they are enough.
-        let is_cut_off = self.addresses_known() && 2 * given < followers;
+        // Old acquaintances, whom no rule may have refused, were not cut off and tell nothing of those who were.
+        let is_cut_off = self.addresses_known() && 2 * given < followers - given_as_known;
         let given_follow = is_cut_off && given_following as f64 >= FOLLOWING_SHARE * seen_share * given as f64;
         let is_moderate = each <= REQUESTS_PER_VISIT_MAX;
         let browses = self.is_browsing(follow && followers >= FOLLOWERS_MIN, ordinary, |_| true)

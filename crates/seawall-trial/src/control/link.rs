@@ -41,9 +41,9 @@ impl Link {
         Self { rate, page: None, ..Self::steady(0.0, agents) }
     }
 
-    /// A link that brings ten readers a second within a minute, and goes on.
-    fn lasting() -> Self {
-        Self { rate: Box::new(|seconds| 10.0 * (seconds / 60.0).min(1.0)), ..Self::steady(0.0, browsers()) }
+    /// A link that brings so many readers a second within a minute, and goes on.
+    fn lasting(most: f64) -> Self {
+        Self { rate: Box::new(move |seconds| most * (seconds / 60.0).min(1.0)), ..Self::steady(0.0, browsers()) }
     }
 
     /// A link to one page whose readers nearly all have the same browser.
@@ -80,7 +80,12 @@ pub struct Overwhelming {
 impl Overwhelming {
     /// A proxy waits for the site, and gives up.
     pub fn given_up(down: Range<f64>) -> Self {
-        Self { link: Link::lasting(), down, error: (504, Duration::from_secs(30)), next: Vec::new() }
+        Self { link: Link::lasting(10.0), down, error: (504, Duration::from_secs(30)), next: Vec::new() }
+    }
+
+    /// The same with so many readers a second at most.
+    pub fn of_few(most: f64, down: Range<f64>) -> Self {
+        Self { link: Link::lasting(most), ..Self::given_up(down) }
     }
 
     /// It is said at once that there is too much.

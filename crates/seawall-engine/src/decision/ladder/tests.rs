@@ -252,10 +252,23 @@ fn more_is_let_through_until_it_is_known_what_they_do_whom_the_site_answers() {
     assert_eq!(interval(&ladder), 16);
     let generation = ladder.generation();
     ladder.note_answered(&found.conditions);
+    run(&mut ladder, 4_000..5_000, Some(&unanswered), Permit::Refuse);
     assert_eq!((ladder.unanswered_in_force().count(), interval(&ladder)), (0, 256));
     assert!(ladder.generation() > generation);
-    run(&mut ladder, 4_000..5_000, Some(&unanswered), Permit::Refuse);
-    assert_eq!(interval(&ladder), 256);
+}
+
+#[test]
+fn of_few_more_are_let_through() {
+    let slow = Finding { has_foreign_mark: false, is_unanswered: true, ..finding("slow") };
+    for (every, interval) in [(1, 2), (4, 8), (20, 16)] {
+        let mut ladder = Ladder::default();
+        for second in 0..20 {
+            ladder.count(at(second * 1000), &met(1, every));
+            ladder.take(at(second * 1000), 1, vec![slow.clone()], Permit::Refuse);
+            ladder.step(at(second * 1000), Permit::Refuse);
+        }
+        assert_eq!(ladder.for_gate()[0].canary_interval, interval, "{every}/s");
+    }
 }
 
 #[test]

@@ -26,6 +26,11 @@ pub(super) fn check_action(rule: &Rule) -> Result<(), String> {
 /// # Errors
 /// What cannot be said.
 pub(super) fn cloudflare(rule: &Rule) -> Result<String, String> {
+    if let Some(every) = rule.asking() {
+        return Err(format!(
+            "one request in {every} is to pass until it is known whether these are people, and the edge could only refuse all"
+        ));
+    }
     let located = Located { country: "ip.src.country", system: "ip.src.asnum", equals: "eq" };
     Ok(parts(rule, CLOUDFLARE, &located)?.join(" and "))
 }

@@ -291,6 +291,7 @@ mod tests {
             matched: 12_000,
             refused: 11_900,
             canaries: 10,
+            asking: None,
             ..rule_status(3)
         }
     }

@@ -22,7 +22,14 @@ pub fn rule(rule: &RuleStatus, standing: Standing) -> Vec<String> {
     };
     vec![
         format!("{} {} {}", rule.id, what_it_does(rule, standing), rule.text),
-        format!("   {speaks}; matched {}, {} {}{}", rule.matched, standing.refused(), rule.refused, by_server(rule)),
+        format!(
+            "   {speaks}; matched {}, {} {}{}{}",
+            rule.matched,
+            standing.refused(),
+            rule.refused,
+            by_server(rule),
+            asking(rule, standing).map(|asking| format!("; {asking}")).unwrap_or_default()
+        ),
     ]
 }
 
@@ -54,6 +61,9 @@ pub fn rule_in_full(rule: &RuleStatus, standing: Standing) -> String {
         lines.push(format!("All that it matched has in common: {}.", evidence.closure.join(" and ")));
     }
     lines.push(what_it_did(rule, standing));
+    if let Some(asking) = asking(rule, standing) {
+        lines.push(format!("The site has given hardly any of them anything: {asking}."));
+    }
     if let Some(share) = rule.collateral_actual {
         lines.push(format!("Of the clients known good, each counted once a minute, it matched {:.2}%.", 100.0 * share));
     }
@@ -89,6 +99,12 @@ fn what_it_did(rule: &RuleStatus, standing: Standing) -> String {
         "It matched {matched} requests and would have refused {refused}, had it been in line; {canaries} would have passed as \
          probes, {spared} been spared for a good name; {done}."
     )
+}
+
+/// What is let through to learn whom it meets.
+fn asking(rule: &RuleStatus, standing: Standing) -> Option<String> {
+    let would = if standing.is_beside() { "would pass" } else { "passes" };
+    rule.asking.map(|every| format!("one in {every} {would} until it is known whether these are people"))
 }
 
 /// How much of it the server has refused, where it has.
@@ -154,6 +170,14 @@ mod tests {
         let text = rule(&carried_out, standing).join("\n") + "\n" + &rule_in_full(&carried_out, standing);
         assert!(text.contains("would have refused 11; the server refused 9\n"), "{text}");
         assert!(text.contains("for a good name; the server refused 9."), "{text}");
+        let asking = RuleStatus { asking: Some(16), ..found.clone() };
+        let asks = |standing, how: &str| {
+            let sentence = format!("one in 16 {how} until it is known whether these are people");
+            assert!(rule(&asking, standing)[1].ends_with(&format!("; {sentence}")), "{sentence}");
+            assert!(rule_in_full(&asking, standing).contains(&format!("anything: {sentence}.\n")), "{sentence}");
+        };
+        asks(standing, "would pass");
+        asks(Standing::InLine, "passes");
         let text = said(Standing::InLine, Action::Refuse { status: 403 });
         assert!(text.contains("R3 refuses with 403: ") && text.contains("matched 12, refused 11"), "{text}");
         assert!(text.contains("12 requests and refused 11;") && !text.contains("would have"), "{text}");
