@@ -54,7 +54,7 @@ fn a_crowd_that_finds_the_site_down_is_let_be_once_the_site_answers() {
         let last = told.iter().rfind(|told| told.contains("R1 retired")).map(String::as_str).unwrap_or_default();
         assert!(last.contains("what it meets is a crowd"), "seed {seed}: {told:#?}");
         let second: f64 = last.split(' ').next().and_then(|second| second.parse().ok()).unwrap_or(f64::INFINITY);
-        assert!(second < 90.0 + 30.0, "seed {seed}: {last}");
+        assert!(second < 90.0 + 45.0, "seed {seed}: {last}");
         assert!(outcome.wanted.1 < outcome.wanted.0 / 10, "seed {seed}: {:?}", outcome.wanted);
     }
 }

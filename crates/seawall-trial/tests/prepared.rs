@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use seawall_engine::decision::{Enforce, EventKind};
-use seawall_trial::background::browsers;
+use seawall_trial::background::{Plan, browsers};
 use seawall_trial::control::Link;
 use seawall_trial::family;
-use seawall_trial::world::{TICK, World, stressed};
+use seawall_trial::world::{Scene, TICK, Traffic, World, stressed};
 use seawall_trial::{Dice, Sent, address};
 
 /// Agents that have nothing in common.
@@ -101,6 +101,44 @@ fn to_have_been_there_an_hour_before_is_no_history() {
         let recall = world.tally.recall_since(40);
         assert!(recall >= 0.95, "seed {seed}: {recall} {:#?}", world.tally.events);
         assert_eq!(world.tally.wanted_refused, 0, "seed {seed}");
+    }
+}
+
+/// Readers for a while, who are few and have everything, and then a flood of their page.
+struct Disguised {
+    number: usize,
+    readers: Link,
+    /// What the site answers to the flood, and after how long.
+    status: u16,
+    after: Duration,
+}
+
+impl Traffic for Disguised {
+    fn send(&mut self, scene: &mut Scene<'_>, plan: &mut Plan) {
+        if scene.seconds < 20.0 {
+            self.readers.send(scene, plan);
+            return;
+        }
+        for _ in 0..scene.count(60.0) {
+            self.number += 1;
+            let agent = scene.dice.pick(&browsers()).clone();
+            let page = Sent::get(address(120, self.number), PAGE, agent);
+            plan.push((scene.moment(), Sent { status: self.status, upstream: self.after, ..page }));
+        }
+    }
+}
+
+#[test]
+fn a_flood_is_no_crowd_for_ever_after_readers_that_it_has_sent_first() {
+    // While the site answers nobody it may still be those readers.
+    for (status, after, length) in [(200, 1, 150), (504, 30, 480)] {
+        let mut world = warm(1);
+        begin(&mut world);
+        let readers = Link::steady(8.0, browsers());
+        let mut flood = Disguised { number: 0, readers, status, after: Duration::from_secs(after) };
+        world.run_beside(Duration::from_secs(length), &mut flood);
+        let recall = world.tally.recall_since((length as usize - 40) * 4);
+        assert!(recall >= 0.9, "{status}: {recall} {:#?}", world.tally.events);
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::observation::attribute::Attribute;
 use crate::units::Timestamp;
 
+use super::asking::{Asking, Told};
 use super::policy::Permit;
 use super::traffic::{Met, WINDOW_SECONDS};
 use super::{Action, Condition, Event, EventKind, Evidence, Rule, RuleId, RuleStatus, Stage};
@@ -84,16 +85,6 @@ const HARD_COLLATERAL: f32 = 0.001;
 /// The most that a rule may hurt, at the upper bound, to be put in force by itself.
 const ENFORCED_COLLATERAL_MAX: f32 = 0.01;
 
-/// One matching request in so many passes at most while it is not known what they do whom the site gives something,
-const CANARY_INTERVAL_UNANSWERED_MAX: u32 = 16;
-
-/// and at least; in between so many a second are to pass: thirty in a minute, of which eight suffice to know it.
-const CANARY_INTERVAL_UNANSWERED_MIN: u32 = 2;
-const CANARY_RATE_UNANSWERED: f64 = 0.5;
-
-/// What a rule meets a second is the most of what it has met over so many.
-const RATE_SECONDS: [u64; 2] = [2, 10];
-
 const NO_LONGER_NEEDED: &str = "it is no longer needed";
 
 const REFUSE: Action = Action::Refuse { status: 403 };
@@ -113,6 +104,8 @@ pub(crate) struct Finding {
     pub(crate) is_unanswered: bool,
     /// Whether it names the mark of a sender (agent, order of headers, handshake) that nobody in normal traffic has.
     pub(crate) has_foreign_mark: bool,
+    /// Whether a crowd is there, or was just now, of which this may be a part.
+    pub(crate) is_beside_crowd: bool,
 }
 
 /// A rule with its state.
@@ -127,7 +120,9 @@ pub(super) struct Held {
     pub(super) of_left: f32,
     pub(super) cleared: bool,
     pub(super) has_foreign_mark: bool,
-    pub(super) is_unanswered: bool,
+    is_beside_crowd: bool,
+    /// Whether they are people, where that was not known when it was put in force.
+    asking: Option<Asking>,
     pub(super) reason: String,
     pub(super) found: Timestamp,
     pub(super) found_last: Timestamp,
@@ -165,7 +160,8 @@ impl Held {
             of_left: finding.of_left,
             cleared: finding.cleared,
             has_foreign_mark: finding.has_foreign_mark,
-            is_unanswered: finding.is_unanswered,
+            is_beside_crowd: finding.is_beside_crowd,
+            asking: finding.is_unanswered.then_some(Asking::Since(now)),
             reason: String::new(),
             found: now,
             found_last: now,
@@ -182,28 +178,41 @@ impl Held {
         }
     }
 
-    /// Whether it has to be learned what they do whom the site gives something.
+    /// Whether it has to be learned what they do whom the site gives something. Not of the mark of a sender who is nobody else, unless a
+    /// crowd is there that might have it.
     pub(super) fn is_asking(&self) -> bool {
-        self.is_unanswered && !self.has_foreign_mark
+        self.asking.is_some_and(Asking::is_open) && self.may_be_people()
     }
 
-    /// One matching request in how many passes as a probe.
-    fn canary_interval(&self, now: Timestamp) -> u32 {
-        if !self.is_asking() {
-            return Rule::CANARY_INTERVAL;
+    const fn may_be_people(&self) -> bool {
+        !self.has_foreign_mark || self.is_beside_crowd
+    }
+
+    /// Takes what they tell whom the site has given something.
+    pub(super) fn note(&mut self, now: Timestamp, told: Told) {
+        if let Some(asking) = &mut self.asking {
+            asking.note(now, told);
         }
-        let rate =
-            RATE_SECONDS.map(|seconds| self.met.last(seconds, now) / seconds as f64).into_iter().fold(0.0, f64::max);
-        let wanted = (rate / CANARY_RATE_UNANSWERED) as u32;
-        // By powers of two, so that it does not change each second.
-        let interval = if wanted == 0 { 0 } else { 1 << wanted.ilog2() };
-        interval.clamp(CANARY_INTERVAL_UNANSWERED_MIN, CANARY_INTERVAL_UNANSWERED_MAX)
     }
 
     /// Lets as many through as it takes to know whom it meets; whether that has changed.
     pub(super) fn probe(&mut self, now: Timestamp) -> bool {
-        let interval = self.canary_interval(now);
-        std::mem::replace(&mut self.rule.canary_interval, interval) != interval
+        let may_be_people = self.may_be_people();
+        let present = self.rule.canary_interval;
+        self.rule.canary_interval = match &mut self.asking {
+            Some(asking) if may_be_people => {
+                asking.step(now);
+                asking.interval(now, &self.met, present)
+            }
+            _ => Rule::CANARY_INTERVAL,
+        };
+        self.rule.canary_interval != present
+    }
+
+    /// Takes for granted, before it is in force, what a finding says of whether these are people.
+    pub(super) fn learn_whom_it_meets(&mut self, now: Timestamp, finding: &Finding) {
+        self.is_beside_crowd = finding.is_beside_crowd;
+        self.asking = finding.is_unanswered.then(|| self.asking.unwrap_or(Asking::Since(now)));
     }
 
     /// Takes what is known now in place of what was.
@@ -302,6 +311,7 @@ impl Held {
             self.be_more_patient();
         }
         self.enforced = Some(now);
+        self.asking = self.asking.map(|_| Asking::Since(now));
         self.life = LIFE;
         self.expires = Some(now + self.life);
         (self.stepped, self.needed, self.softened, self.outdone) = (now, now, false, false);

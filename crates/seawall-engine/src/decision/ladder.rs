@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::detection::RuleTraffic;
 use crate::units::Timestamp;
 
+use super::asking::Told;
 use super::held::{Finding, HARMLESS_COLLATERAL, Held, LOST};
 use super::policy::Permit;
 use super::veto::Vetoes;
@@ -93,10 +94,10 @@ impl Ladder {
         held.filter(|held| held.evidence.collateral_upper <= HARMLESS_COLLATERAL).map(|held| &held.rule)
     }
 
-    /// The rules in force of which it is not known what they do who are given something by the site.
-    pub(crate) fn unanswered_in_force(&self) -> impl Iterator<Item = &Rule> {
+    /// The rules in force of which it is not known what they do who are given something by the site, and since when they are.
+    pub(crate) fn asking(&self) -> impl Iterator<Item = (RuleId, Timestamp)> {
         let held = self.rules.iter().filter(|held| held.rule.stage == Stage::Enforced && held.is_asking());
-        held.map(|held| &held.rule)
+        held.filter_map(|held| Some((held.rule.id, held.enforced?)))
     }
 
     /// The rules of an incident.
@@ -153,8 +154,9 @@ impl Ladder {
                 // Of one that was let go only what is seen now counts.
                 held.cleared = finding.cleared || (held.cleared && held.rule.stage != Stage::Retired);
                 held.has_foreign_mark &= finding.has_foreign_mark;
-                if held.rule.stage != Stage::Enforced {
-                    held.is_unanswered = finding.is_unanswered;
+                // What is found while next to nobody comes through says nothing of it.
+                if held.rule.stage != Stage::Enforced && finding.cleared {
+                    held.learn_whom_it_meets(now, &finding);
                 }
                 if held.rule.stage == Stage::Retired {
                     let id = held.rule.id;
@@ -318,27 +320,35 @@ impl Ladder {
     /// force, but for what names a sender of whom there was nobody before.
     pub(crate) fn spare(&mut self, now: Timestamp, conditions: &[Condition]) -> Option<Event> {
         let at = self.rules.iter().position(|held| held.is_live() && held.rule.conditions == conditions)?;
-        let held = &mut self.rules[at];
+        let held = &self.rules[at];
         let is_in_force = held.rule.stage == Stage::Enforced;
         if is_in_force && held.has_foreign_mark {
             return None;
         }
         self.generation += 1;
         if is_in_force {
-            held.cleared = false;
-            // Who asked again after it was refused is one of the crowd as well.
-            self.pardons.add(held.rule.id);
-            return Some(held.retire(now, "what it meets is a crowd"));
+            return Some(self.let_go(at, now));
         }
         self.rules.remove(at);
         None
     }
 
-    /// It is known of a rule what they do whom it meets and the site gives something, and that they are no crowd.
-    pub(crate) fn note_answered(&mut self, conditions: &[Condition]) {
-        if let Some(held) = self.rules.iter_mut().find(|held| held.is_live() && held.rule.conditions == conditions) {
-            held.is_unanswered = false;
-        }
+    /// Lets a rule in force go that meets a crowd.
+    fn let_go(&mut self, at: usize, now: Timestamp) -> Event {
+        let held = &mut self.rules[at];
+        held.cleared = false;
+        // Who asked again after it was refused is one of the crowd as well.
+        self.pardons.add(held.rule.id);
+        self.generation += 1;
+        held.retire(now, "what it meets is a crowd")
+    }
+
+    /// Takes what they tell whom a rule in force meets and the site has given something; it is let go if they are people.
+    pub(crate) fn note_told(&mut self, now: Timestamp, id: RuleId, told: Told) -> Option<Event> {
+        let is_it = |held: &Held| held.rule.id == id && held.rule.stage == Stage::Enforced;
+        let at = self.rules.iter().position(is_it)?;
+        self.rules[at].note(now, told);
+        (told == Told::People).then(|| self.let_go(at, now))
     }
 
     /// What may not be tried again, and until when.

@@ -1,5 +1,6 @@
 //! Decisions: rules with their action, evidence and expiry.
 
+mod asking;
 mod bans;
 pub mod expression;
 mod held;
@@ -12,6 +13,7 @@ mod status;
 mod traffic;
 mod veto;
 
+pub(crate) use asking::Told;
 pub use bans::{
     BAN_DURATION_MAX, BAN_LENGTH_MIN_V4, BAN_LENGTH_MIN_V6, Ban, BanCause, BanError, Bans, Innocent, Merged,
     REASON_CHARACTERS_MAX, ban_network, check as check_ban, client_network, merge,

@@ -108,6 +108,13 @@ impl Met {
         self.since(seconds, now).map(|second| f64::from(second.matched)).sum()
     }
 
+    /// Requests matched a second, over so many seconds that are over, fewer than a minute.
+    pub(crate) fn rate(&self, seconds: u64, now: Timestamp) -> f64 {
+        let present = now.as_seconds();
+        let over = self.since(seconds + 1, now).filter(|second| second.second < present);
+        over.map(|second| f64::from(second.matched)).sum::<f64>() / seconds as f64
+    }
+
     /// Whether those who are refused go on all the same.
     pub(crate) fn goes_on(&self, now: Timestamp) -> bool {
         let (refused, again) = self.since(WINDOW_SECONDS, now).fold((0_u32, 0_u32), |(refused, again), second| {

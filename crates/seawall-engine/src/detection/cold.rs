@@ -10,6 +10,7 @@ use crate::units::{Timestamp, counted};
 use super::Detector;
 use super::assets::{Assets, Files};
 use super::incident::{Incident, Judgement};
+use super::inquiry::CrowdEvidence;
 use super::prior::{Outlook, Suspect};
 use super::recent::Sampled;
 use super::score::SCORE_MIN;
@@ -65,6 +66,7 @@ impl Detector {
         let enforcing = self.ladder.is_enforcing();
         let judgement = Judgement {
             verdict: Verdict::Partial,
+            crowd_evidence: CrowdEvidence::None,
             shapes,
             explanation,
             is_cleared: true,
@@ -97,6 +99,7 @@ impl Detector {
             cleared: true,
             is_unanswered: false,
             has_foreign_mark: false,
+            is_beside_crowd: false,
         };
         Some((suspect.items.clone(), finding))
     }

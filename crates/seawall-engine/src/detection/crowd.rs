@@ -12,9 +12,9 @@ use std::time::Duration;
 
 use rustc_hash::FxHashMap;
 
-use crate::decision::CostKind;
+use crate::decision::{CostKind, Told};
 use crate::observation::attribute::Attribute;
-use crate::observation::static_file;
+use crate::observation::{CLIENT_GONE, static_file};
 use crate::units::Timestamp;
 
 use super::assets::Assets;
@@ -51,7 +51,7 @@ const LOOKING_SHARE: f64 = 0.95;
 const KINDS_MIN: f64 = 6.0;
 
 /// No crowd has one agent on more clients than this.
-const AGENT_SHARE_MAX: f64 = 0.5;
+pub(crate) const AGENT_SHARE_MAX: f64 = 0.5;
 
 /// Clients that must be seen before anything is said for a crowd.
 const CLIENTS_MIN: usize = 12;
@@ -83,6 +83,11 @@ const FOLLOWERS_MIN: usize = 8;
 
 /// The share of page clients that fetch assets in a crowd; the rest has them in its cache.
 const FOLLOWING_SHARE: f64 = 0.3;
+
+/// Of those who come to a site that answers hardly any, so many at least must have been given something to speak for the others: it may
+/// be one out of a few whom a flood sends first to be taken for them. Of those whom a rule lets pass it does not matter, since the guard
+/// chooses these.
+const GIVEN_SHARE_MIN: f64 = 1.0 / 16.0;
 
 /// A site of which fewer requests than this are for assets has no pages with parts.
 pub(crate) const ASSET_SHARE_MIN: f64 = 0.05;
@@ -185,8 +190,10 @@ struct Visitor {
     went_on: bool,
     /// Whether a rule refused it anything: then it need not go on.
     refused: bool,
-    /// When the site first gave it a page out of those, and whether it is an old acquaintance, whom rules spare.
+    /// When the site first gave it something for one of those, and whether that was a page.
     given: Option<Timestamp>,
+    is_page_given: bool,
+    /// Whether it is an old acquaintance: rules may spare it, and it may have the parts of pages.
     returning: bool,
     /// Whether it asked for any page, and for any asset.
     loaded_page: bool,
@@ -197,15 +204,22 @@ struct Visitor {
 }
 
 impl Visitor {
-    fn give(&mut self, at: Timestamp) {
+    fn give(&mut self, at: Timestamp, is_page: bool) {
         let first = self.given.get_or_insert(at);
         *first = (*first).min(at);
+        self.is_page_given |= is_page;
     }
 
     /// Whether what it did next tells something of those who were given nothing: it was given a page as one of them might have been, and
-    /// had time to go on.
+    /// had time to go on. Who goes on tells as much also if it was here before, or was only sent to another address.
     fn is_telling(&self, now: Timestamp) -> bool {
-        !self.returning && self.given.is_some_and(|given| now.since(given) >= ASSET_DELAY)
+        let might_go_on = self.is_page_given && !self.returning;
+        (might_go_on || self.fetched_asset) && self.given.is_some_and(|given| now.since(given) >= ASSET_DELAY)
+    }
+
+    /// Whether it was given something and that tells nothing of the others.
+    fn is_apart(&self) -> bool {
+        self.returning && self.given.is_some() && !self.fetched_asset
     }
 }
 
@@ -228,6 +242,8 @@ struct Seen {
     unknown: u32,
     /// The requests for the target that has most.
     top_target: f64,
+    /// Whether the guard has chosen who was given something.
+    is_drawn: bool,
 }
 
 /// Whether the requests that have all of `items` come from a crowd; with no items, all of them. `rows` is everything
@@ -240,39 +256,79 @@ pub(crate) fn crowd<'a>(
     ordinary: Ordinary,
     is_foreign: bool,
 ) -> Crowd {
-    // Of more rows than can be looked at, every second, third, … client is, with all that it did, unless those that matter are
-    // few.
-    let every = (rows.clone().count() / ROWS_MAX) as u32 + 1;
-    let mut seen = Seen::new(items, rows.clone(), assets, every);
-    if every > 1 && seen.visitors.len() < CLIENTS_MIN {
-        seen = Seen::new(items, rows, assets, 1);
+    Seen::of_many(items, rows, assets, None).verdict(now, ordinary, is_foreign)
+}
+
+/// What they tell of those whom a rule about `items` refuses, to whom the site has given something since `enforced`.
+pub(crate) fn told<'a>(
+    items: &[Item],
+    rows: impl Iterator<Item = Sampled<'a>> + Clone,
+    now: Timestamp,
+    assets: &Assets<'_>,
+    ordinary: Ordinary,
+    enforced: Timestamp,
+) -> Told {
+    let seen = Seen::of_many(items, rows, assets, Some(enforced));
+    if matches!(seen.verdict(now, ordinary, false), Crowd::Yes(_)) {
+        return Told::People;
     }
-    seen.verdict(now, ordinary, is_foreign)
+    let telling = seen.visitors.values().filter(|visitor| visitor.is_telling(now)).count();
+    match telling {
+        0 if seen.visitors.values().all(|visitor| visitor.given.is_none()) => Told::Nothing,
+        ..FOLLOWERS_MIN => Told::Little,
+        _ => Told::NoPeople,
+    }
 }
 
 impl Seen {
-    fn new<'a>(items: &[Item], rows: impl Iterator<Item = Sampled<'a>>, assets: &Assets<'_>, every: u32) -> Self {
+    /// Of more rows than can be looked at, every second, third, … client is, with all that it did, unless those that matter are few.
+    /// With `drawn` only what the site has given since then counts as given, to those whom the guard has let pass.
+    fn of_many<'a>(
+        items: &[Item],
+        rows: impl Iterator<Item = Sampled<'a>> + Clone,
+        assets: &Assets<'_>,
+        drawn: Option<Timestamp>,
+    ) -> Self {
+        let every = (rows.clone().count() / ROWS_MAX) as u32 + 1;
+        let seen = Self::new(items, rows.clone(), assets, every, drawn);
+        if every > 1 && seen.visitors.len() < CLIENTS_MIN {
+            return Self::new(items, rows, assets, 1, drawn);
+        }
+        seen
+    }
+
+    fn new<'a>(
+        items: &[Item],
+        rows: impl Iterator<Item = Sampled<'a>>,
+        assets: &Assets<'_>,
+        every: u32,
+        drawn: Option<Timestamp>,
+    ) -> Self {
         let marked = assets.marked();
-        let mut seen = Self::default();
+        let mut seen = Self { is_drawn: drawn.is_some(), ..Self::default() };
         let mut targets: FxHashMap<ValueHash, f64> = FxHashMap::default();
         for sampled in rows.filter(|sampled| sampled.row.client_hash.is_multiple_of(every)) {
             let marks = &sampled.row.marks;
             let is_static = assets.is_asset(marks);
             let matches = marks.has_all(items);
             let factor = f64::from(sampled.factor);
-            if matches && sampled.row.status > 0 {
+            // Who did not wait was told nothing.
+            if matches && sampled.row.status > 0 && sampled.row.status != CLIENT_GONE {
                 seen.answered += factor;
                 let status = sampled.row.status;
                 if (400..500).contains(&status) && status != 429 {
                     seen.errors += factor;
                 }
             }
-            let is_given = matches && !is_static && is_given(sampled.row);
+            let given = if matches && !is_static { given(sampled.row) } else { None };
+            let given = given.filter(|_| drawn.is_none_or(|drawn| sampled.at >= drawn));
             if sampled.row.requests() <= 0.0 {
                 // A request that takes its time is told of again while it is answered, and then.
-                if is_given && sampled.row.client_hash != 0 {
+                if let Some(is_page) = given
+                    && sampled.row.client_hash != 0
+                {
                     let who = (sampled.row.client_hash, marks.one(Attribute::UserAgent));
-                    seen.visitors.entry(who).or_default().give(sampled.at);
+                    seen.visitors.entry(who).or_default().give(sampled.at, is_page);
                 }
                 continue;
             }
@@ -304,8 +360,8 @@ impl Seen {
             visitor.requests += weight;
             visitor.refused |= sampled.row.answered == Answered::ByRule;
             visitor.returning |= sampled.row.returning;
-            if is_given {
-                visitor.give(sampled.at);
+            if let Some(is_page) = given {
+                visitor.give(sampled.at, is_page);
             }
             if !is_static {
                 let first = visitor.page.get_or_insert(sampled.at);
@@ -334,7 +390,7 @@ impl Seen {
         let paging = self.visitors.values().filter(|visitor| visitor.page.is_some()).count();
         let had_time = |visitor: &&Visitor| visitor.page.is_some_and(|page| now.since(page) >= ASSET_DELAY);
         let (mut followers, mut following, mut free, mut going_on) = (0, 0, 0, 0);
-        let (mut given, mut given_following, mut given_as_known) = (0, 0, 0);
+        let (mut given, mut given_following, mut apart) = (0, 0, 0);
         for visitor in self.visitors.values().filter(had_time) {
             followers += 1;
             following += usize::from(visitor.fetched_asset);
@@ -342,7 +398,7 @@ impl Seen {
             let is_given = visitor.is_telling(now);
             given += usize::from(is_given);
             given_following += usize::from(is_given && visitor.fetched_asset);
-            given_as_known += usize::from(visitor.returning && visitor.given.is_some());
+            apart += usize::from(visitor.is_apart());
             let goes_on = !visitor.refused && visitor.went_on && visitor.requests >= GOING_ON_REQUESTS;
             going_on += usize::from(goes_on);
         }
@@ -351,13 +407,12 @@ impl Seen {
         let seen_share = 1.0 - (1.0 - self.rows / self.requests.max(self.rows)).powi(PARTS_OF_PAGE);
         let follow = has_assets && following as f64 >= FOLLOWING_SHARE * seen_share * followers as f64;
         // That nothing followed tells nothing of those to whom the site or a rule gave nothing: the others tell, once they are enough.
-        // Old acquaintances, whom no rule may have refused, were not cut off and tell nothing of those who were.
-        let is_cut_off = self.addresses_known() && 2 * given < followers - given_as_known;
+        let is_cut_off = self.addresses_known() && 2 * given < followers - apart;
         let given_follow = is_cut_off && given_following as f64 >= FOLLOWING_SHARE * seen_share * given as f64;
         let is_moderate = each <= REQUESTS_PER_VISIT_MAX;
         let browses = self.is_browsing(follow && followers >= FOLLOWERS_MIN, ordinary, |_| true)
             || has_assets
-                && given >= FOLLOWERS_MIN
+                && !self.is_little_told(given, followers)
                 && self.is_browsing(given_follow, ordinary, |visitor| visitor.is_telling(now));
         if count >= CLIENTS_MIN && is_moderate && browses {
             return Crowd::Yes("many different clients load pages and then what the pages need");
@@ -371,6 +426,9 @@ impl Seen {
                 follow && following > 0 && is_moderate && self.asset_share(|_| true) >= ordinary.asset_share / 2.0;
             // A handful of clients that look alike is no crowd; a handful that does not may become one.
             let alike = top_agent > AGENT_SHARE_MAX || agents == 0.0 || each > 5.0;
+            if alike && has_assets && is_cut_off && followers >= FOLLOWERS_MIN {
+                return Crowd::Unanswered;
+            }
             return if alike && !may_be_browsing && !is_too_early_for_browsers { Crowd::No } else { Crowd::TooEarly };
         }
         if each > REQUESTS_PER_CLIENT_MAX {
@@ -380,7 +438,7 @@ impl Seen {
             // One browser that nobody had before is people too, once they fetch what pages need.
             return match given {
                 _ if is_too_early_for_browsers => Crowd::TooEarly,
-                ..FOLLOWERS_MIN if has_assets && is_cut_off => Crowd::Unanswered,
+                given if has_assets && is_cut_off && self.is_little_told(given, followers) => Crowd::Unanswered,
                 _ => Crowd::No,
             };
         }
@@ -410,9 +468,14 @@ impl Seen {
         }
         match followers {
             ..FOLLOWERS_MIN => Crowd::TooEarly,
-            _ if is_cut_off && given < FOLLOWERS_MIN => Crowd::Unanswered,
+            _ if is_cut_off && self.is_little_told(given, followers) => Crowd::Unanswered,
             _ => Crowd::No,
         }
+    }
+
+    /// Whether so many out of those who had time tell too little of the others.
+    fn is_little_told(&self, given: usize, followers: usize) -> bool {
+        given < FOLLOWERS_MIN || !self.is_drawn && (given as f64) < GIVEN_SHARE_MIN * followers as f64
     }
 
     /// Whether these are browsers at work, whatever they call themselves: pages, and assets in about the proportion that is
@@ -454,9 +517,13 @@ impl Seen {
     }
 }
 
-/// Whether the site has given what was asked for, or is giving it.
-fn is_given(row: &Row) -> bool {
-    matches!(row.status, 200..=299 | 304) || row.under_way && row.costs[CostKind::Bytes as usize] > 0.0
+/// Whether the site has given what was asked for, or is giving it; `false` where it has only said to look elsewhere.
+fn given(row: &Row) -> Option<bool> {
+    match row.status {
+        200..=299 | 304 => Some(true),
+        300..=399 => Some(false),
+        _ => (row.under_way && row.costs[CostKind::Bytes as usize] > 0.0).then_some(true),
+    }
 }
 
 fn tally(values: impl Iterator<Item = ValueHash>) -> FxHashMap<ValueHash, f64> {
@@ -482,10 +549,20 @@ mod tests {
         Refused,
         /// It was given, and so many parts of it were asked for.
         Given(u32),
+        /// The same, and it is an old acquaintance.
+        GivenAgain(u32),
+        /// It was said to look elsewhere, and so many parts were asked for.
+        Elsewhere(u32),
     }
 
-    /// What is said of so many clients, who asked for a page ten seconds ago, of each kind.
-    fn said(kinds: &[(u32, Came)]) -> Crowd {
+    /// What is said of so many clients, who asked for a page ten seconds ago, of each kind; and what they tell of a rule that has been in
+    /// force since they did.
+    fn both(kinds: &[(u32, Came)]) -> (Crowd, Told) {
+        of_agents(8, kinds)
+    }
+
+    /// The same of so many different agents.
+    fn of_agents(agents: u32, kinds: &[(u32, Came)]) -> (Crowd, Told) {
         let keys = Keys::new(1);
         let marked = Marked::new(&keys);
         let mut rows: Vec<(Row, Timestamp)> = Vec::new();
@@ -497,7 +574,7 @@ mod tests {
                     row.marks.of_mut(attribute)[0] = keys.value(attribute, Some(value));
                 };
                 row.marks.of_mut(Attribute::Path)[0] = PAGE.hash;
-                row.marks.of_mut(Attribute::UserAgent)[0] = 3 + client % 8;
+                row.marks.of_mut(Attribute::UserAgent)[0] = 3 + client % agents;
                 row.marks.of_mut(Attribute::ClientPrefix)[1] = 100 + client;
                 set(&mut row, Attribute::Method, b"GET");
                 set(&mut row, Attribute::UserAgentWord, b"Mozilla");
@@ -505,10 +582,12 @@ mod tests {
                 (row.status, row.answered) = match came {
                     Came::Status(status) => (*status, Answered::BySite),
                     Came::Refused => (0, Answered::ByRule),
-                    Came::Given(_) => (200, Answered::BySite),
+                    Came::Given(_) | Came::GivenAgain(_) => (200, Answered::BySite),
+                    Came::Elsewhere(_) => (301, Answered::BySite),
                 };
+                row.returning = matches!(came, Came::GivenAgain(_));
                 rows.push((row, Timestamp::from_seconds(100)));
-                if let Came::Given(parts) = came {
+                if let Came::Given(parts) | Came::GivenAgain(parts) | Came::Elsewhere(parts) = came {
                     for part in 0..*parts {
                         row.marks.of_mut(Attribute::Path)[0] = 1_000 + part;
                         set(&mut row, Attribute::Extension, b"css");
@@ -520,7 +599,14 @@ mod tests {
         let sampled: Vec<Sampled<'_>> = rows.iter().map(|(row, at)| Sampled { row, at: *at, factor: 1.0 }).collect();
         let files = Files::new(&marked, &[]);
         let assets = Assets::new(&marked, &files, &sampled);
-        crowd(&[PAGE], sampled.iter().copied(), Timestamp::from_seconds(110), &assets, ORDINARY, false)
+        let (rows, now) = (sampled.iter().copied(), Timestamp::from_seconds(110));
+        let told = |enforced| told(&[PAGE], rows.clone(), now, &assets, ORDINARY, Timestamp::from_seconds(enforced));
+        assert!(matches!(told(105), Told::Nothing | Told::People), "what was given before tells nothing");
+        (crowd(&[PAGE], rows.clone(), now, &assets, ORDINARY, false), told(100))
+    }
+
+    fn said(kinds: &[(u32, Came)]) -> Crowd {
+        both(kinds).0
     }
 
     #[test]
@@ -533,7 +619,31 @@ mod tests {
             assert!(matches!(said(&[(60, nothing), (8, Came::Given(3))]), Crowd::Yes(_)));
             assert_eq!(said(&[(60, nothing), (8, Came::Given(0))]), Crowd::No);
         }
-        // Nobody crowds in front of pages that are not there.
+        // Nobody crowds in front of pages that are not there, but who gave up waiting was not told so.
         assert_eq!(said(&[(60, Came::Status(404))]), Crowd::No);
+        assert_eq!(said(&[(60, Came::Status(499))]), Crowd::Unanswered);
+        // Few are not known either, however alike.
+        assert_eq!(of_agents(1, &[(9, Came::Status(0))]).0, Crowd::Unanswered);
+        assert_eq!(of_agents(1, &[(9, Came::Given(0))]).0, Crowd::No);
+    }
+
+    #[test]
+    fn of_old_acquaintances_and_who_was_sent_elsewhere_only_those_tell_who_go_on() {
+        let nothing = (60, Came::Status(504));
+        for came in [Came::GivenAgain, Came::Elsewhere] {
+            assert_eq!(both(&[nothing, (8, came(0))]), (Crowd::Unanswered, Told::Little));
+            assert!(matches!(both(&[nothing, (8, came(3))]), (Crowd::Yes(_), Told::People)));
+        }
+        // A flood may have come an hour ago as well.
+        assert_eq!(said(&[(60, Came::GivenAgain(0))]), Crowd::No);
+    }
+
+    #[test]
+    fn few_readers_speak_for_many_only_where_the_guard_has_chosen_them() {
+        let kinds = [(400, Came::Status(504)), (12, Came::Given(3)), (12, Came::Given(0))];
+        assert_eq!(both(&kinds), (Crowd::Unanswered, Told::People));
+        assert_eq!(both(&[(400, Came::Refused), (12, Came::Given(0))]), (Crowd::Unanswered, Told::NoPeople));
+        assert_eq!(both(&[(400, Came::Refused), (7, Came::Given(3))]).1, Told::Little);
+        assert_eq!(both(&[(400, Came::Refused)]).1, Told::Nothing);
     }
 }

@@ -9,7 +9,7 @@ use crate::units::Timestamp;
 
 use super::composition::Change;
 use super::incident::Judgement;
-use super::inquiry::Inquiry;
+use super::inquiry::{Asking, Inquiry};
 use super::material::{Material, NEWEST, NORMAL_ROWS_MIN, Window, normal_rows};
 use super::recent::Row;
 use super::reference::Reference;
@@ -140,7 +140,10 @@ impl Detector {
         };
         let standing = values(&mut self.ladder.rules().filter(|rule| rule.stage != Stage::Retired));
         let kept = values(&mut self.ladder.harmless_in_force());
-        let unanswered = values(&mut self.ladder.unanswered_in_force());
+        let asking = self.ladder.asking().filter_map(|(rule, enforced)| {
+            self.values.get(&rule).map(|items| Asking { rule, items: items.clone(), enforced })
+        });
+        let asking: Vec<Asking> = asking.collect();
         // Beside an incident that has been going on, as a crowd, what has just begun is small: it is looked for by itself.
         let is_fresh = incident.is_due_for_newcomers(now)
             && newcomer.is_some_and(|newcomer| self.is_unmet(newcomer, &standing, now));
@@ -174,18 +177,22 @@ impl Detector {
             before: Some(&self.before),
             standing: &standing,
             kept: &kept,
-            unanswered: &unanswered,
+            asking: &asking,
             was_crowd,
             is_of_newcomers,
         }
         .look();
-        insight.no_crowds.iter().for_each(|conditions| self.ladder.note_answered(conditions));
-        let spared = insight.crowds.iter().filter_map(|conditions| self.ladder.spare(now, conditions));
-        let mut events: Vec<Event> = spared.collect();
+        let told = insight.told.iter().filter_map(|(rule, told)| self.ladder.note_told(now, *rule, *told));
+        let mut events: Vec<Event> = told.collect();
+        events.extend(insight.crowds.iter().filter_map(|conditions| self.ladder.spare(now, conditions)));
+        if !events.is_empty() {
+            self.incidents.note_crowd(now);
+        }
         let mut judgement = Judgement {
             explained_in_force: 0.0,
             verdict: insight.verdict,
             shapes: insight.shapes,
+            crowd_evidence: insight.evidence,
             explanation: insight.explanation,
             is_cleared: !insight.findings.is_empty() && insight.findings.iter().all(|(_, finding)| finding.cleared),
             is_news: insight.findings.iter().any(|(items, _)| !standing.contains(items)),

@@ -87,6 +87,7 @@ mod tests {
             cleared: true,
             is_unanswered: false,
             has_foreign_mark: true,
+            is_beside_crowd: false,
         };
         assert_eq!(
             explanation(Verdict::Explained, CostKind::Requests, &readings, &[&finding], 0.0, None),

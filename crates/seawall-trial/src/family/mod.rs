@@ -69,7 +69,7 @@ const USUAL: Family = Family {
 };
 
 /// Every kind.
-pub const ALL: [Family; 31] = [
+pub const ALL: [Family; 33] = [
     Family {
         name: "single address",
         what: "40/s from one address with the commonest agent, over all pages",
@@ -150,6 +150,19 @@ pub const ALL: [Family; 31] = [
         // It grows by no more than the bursts in which visitors come, so that it is seen by what it adds up to.
         time_max: (10.0, 30.0),
         traffic: || Box::new(Flood::steady(5.0, targets::one_page)),
+        ..USUAL
+    },
+    Family {
+        name: "no answer",
+        what: "40/s for one page with every agent, each from an address of its own, while the site answers none of it: a proxy gives up \
+               after 30 s",
+        traffic: || Box::new(Flood::steady(40.0, targets::given_up)),
+        ..USUAL
+    },
+    Family {
+        name: "redirected",
+        what: "the same, each of which is sent to another address at once and does not go there",
+        traffic: || Box::new(Flood::steady(40.0, targets::redirected)),
         ..USUAL
     },
     Family {

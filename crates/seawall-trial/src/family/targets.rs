@@ -71,6 +71,16 @@ pub(super) fn one_page(scene: &mut Scene<'_>, number: usize) -> Sent {
     Sent::get(address(BOTS.0, number), "/wiki/export", agent)
 }
 
+/// The same of a site that is down.
+pub(super) fn given_up(scene: &mut Scene<'_>, number: usize) -> Sent {
+    Sent { upstream: Duration::from_secs(30), status: 504, ..one_page(scene, number) }
+}
+
+/// What the site has elsewhere.
+pub(super) fn redirected(scene: &mut Scene<'_>, number: usize) -> Sent {
+    Sent { status: 301, ..one_page(scene, number) }
+}
+
 /// Answers that the site has at once, and that are taken a few bytes at a time.
 pub(super) fn slow_readers(scene: &mut Scene<'_>, number: usize) -> Sent {
     Sent { taking: Duration::from_secs(30), ..one_page(scene, number) }

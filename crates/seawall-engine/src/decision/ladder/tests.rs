@@ -17,6 +17,7 @@ pub(super) fn finding(agent: &str) -> Finding {
         cleared: true,
         is_unanswered: false,
         has_foreign_mark: true,
+        is_beside_crowd: false,
     }
 }
 
@@ -238,47 +239,62 @@ fn nothing_is_enforced_that_is_not_cleared_or_not_met() {
     assert_eq!(events.len(), 1);
 }
 
+/// How many of the requests of the first rule there is one that passes.
+fn interval(ladder: &Ladder) -> u32 {
+    ladder.for_gate()[0].canary_interval
+}
+
 #[test]
 fn more_is_let_through_until_it_is_known_what_they_do_whom_the_site_answers() {
     let mut ladder = Ladder::default();
-    let interval = |ladder: &Ladder| ladder.for_gate()[0].canary_interval;
     let found = Finding { has_foreign_mark: false, ..finding("bad") };
     let unanswered = Finding { is_unanswered: true, ..found.clone() };
+    // What was found last before it is in force counts, if it is known of that what it meets.
     run(&mut ladder, 0..500, Some(&found), Permit::Refuse);
-    run(&mut ladder, 500..3_000, Some(&unanswered), Permit::Refuse);
-    assert_eq!((ladder.unanswered_in_force().count(), interval(&ladder)), (1, 16));
+    run(&mut ladder, 500..1_000, Some(&unanswered), Permit::Refuse);
+    run(&mut ladder, 1_000..1_250, Some(&Finding { cleared: false, ..found.clone() }), Permit::Refuse);
+    run(&mut ladder, 1_250..5_000, None, Permit::Refuse);
+    assert_eq!((ladder.asking().count(), interval(&ladder)), (1, 8));
     // What is found once few come through says nothing.
-    run(&mut ladder, 3_000..4_000, Some(&found), Permit::Refuse);
-    assert_eq!(interval(&ladder), 16);
+    run(&mut ladder, 5_000..6_000, Some(&found), Permit::Refuse);
+    assert_eq!((ladder.asking().count(), ladder.status()[0].asking), (1, Some(interval(&ladder))));
     let generation = ladder.generation();
-    ladder.note_answered(&found.conditions);
-    run(&mut ladder, 4_000..5_000, Some(&unanswered), Permit::Refuse);
-    assert_eq!((ladder.unanswered_in_force().count(), interval(&ladder)), (0, 256));
+    assert_eq!(ladder.note_told(at(6_000), RuleId(1), Told::NoPeople), None);
+    run(&mut ladder, 6_000..7_000, Some(&unanswered), Permit::Refuse);
+    assert_eq!((ladder.asking().count(), interval(&ladder)), (0, 256));
+    assert_eq!(ladder.status()[0].asking, None);
     assert!(ladder.generation() > generation);
 }
 
 #[test]
-fn of_few_more_are_let_through() {
-    let slow = Finding { has_foreign_mark: false, is_unanswered: true, ..finding("slow") };
-    for (every, interval) in [(1, 2), (4, 8), (20, 16)] {
+fn the_mark_of_a_sender_is_asked_about_beside_a_crowd_only() {
+    for is_beside_crowd in [false, true] {
         let mut ladder = Ladder::default();
-        for second in 0..20 {
-            ladder.count(at(second * 1000), &met(1, every));
-            ladder.take(at(second * 1000), 1, vec![slow.clone()], Permit::Refuse);
-            ladder.step(at(second * 1000), Permit::Refuse);
-        }
-        assert_eq!(ladder.for_gate()[0].canary_interval, interval, "{every}/s");
+        let unanswered = Finding { is_unanswered: true, is_beside_crowd, ..finding("new") };
+        run(&mut ladder, 0..3_000, Some(&unanswered), Permit::Refuse);
+        assert_eq!(ladder.asking().count(), usize::from(is_beside_crowd));
+        assert_eq!(interval(&ladder) < 256, is_beside_crowd);
+        // What the search takes for a side of the crowd is not let go, what they tell is believed.
+        assert_eq!(ladder.spare(at(3_000), &unanswered.conditions), None);
+        assert!(ladder.note_told(at(3_000), RuleId(1), Told::People).is_some());
     }
 }
 
 #[test]
 fn a_crowd_that_was_refused_is_pardoned() {
-    let mut ladder = Ladder::default();
     let crowd = Finding { has_foreign_mark: false, is_unanswered: true, ..finding("crowd") };
-    run(&mut ladder, 0..3_000, Some(&crowd), Permit::Refuse);
-    let event = ladder.spare(at(3_000), &crowd.conditions).expect("it was in force");
-    assert!(event.text.contains("what it meets is a crowd"), "{event:?}");
-    assert_eq!(ladder.pardons().rules.len(), 1);
+    let spare = |ladder: &mut Ladder| ladder.spare(at(3_000), &crowd.conditions);
+    let told = |ladder: &mut Ladder| ladder.note_told(at(3_000), RuleId(1), Told::People);
+    for let_go in [&spare as &dyn Fn(&mut Ladder) -> Option<Event>, &told] {
+        let mut ladder = Ladder::default();
+        run(&mut ladder, 0..3_000, Some(&crowd), Permit::Refuse);
+        let event = let_go(&mut ladder).expect("it was in force");
+        assert!(event.text.contains("what it meets is a crowd"), "{event:?}");
+        assert_eq!(ladder.pardons().rules.len(), 1);
+        // In force again it asks again.
+        run(&mut ladder, 3_000..6_000, Some(&crowd), Permit::Refuse);
+        assert_eq!(ladder.asking().count(), 1);
+    }
 }
 
 #[test]

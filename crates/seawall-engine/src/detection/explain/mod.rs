@@ -260,7 +260,7 @@ impl Explainer {
             before: None,
             standing: &[],
             kept: &[],
-            unanswered: &[],
+            asking: &[],
             was_crowd: false,
             is_of_newcomers: false,
         };

@@ -2,15 +2,15 @@
 
 use rustc_hash::FxHashSet;
 
-use crate::decision::{Condition, Finding};
+use crate::decision::{Finding, RuleId, Told};
 use crate::observation::attribute::Attribute;
 
 use super::super::RARE_SHARE;
-use super::super::crowd::{Crowd, crowd};
+use super::super::crowd::{AGENT_SHARE_MAX, Crowd, crowd, told};
 use super::super::mining::Candidate;
 use super::super::recent::Sampled;
 use super::super::values::{ABSENT, Item};
-use super::{Choice, Inquiry, View};
+use super::{Asking, Choice, Inquiry, View};
 
 /// A program is disguised when this share of its requests has the agent of an ordinary visitor.
 const DISGUISED_SHARE: f64 = 0.8;
@@ -48,21 +48,14 @@ impl Inquiry<'_> {
         verdict
     }
 
-    /// The conditions of those rules in force of which it is known now what they do whom the site has given something: first of
-    /// those that meet a crowd, then of those that do not. Of a cost that is refused nothing is searched any more, so they are asked
-    /// about by themselves.
-    pub(super) fn refused(&self, view: &View<'_>) -> (Vec<Vec<Condition>>, Vec<Vec<Condition>>) {
+    /// What they tell of the rules that ask whom the site has given something. Of a cost that is refused nothing is searched any more,
+    /// so these are asked about by themselves.
+    pub(super) fn told(&self, view: &View<'_>) -> Vec<(RuleId, Told)> {
         let rows = || self.material.since_onset().iter().filter(|sampled| sampled.row.is_mineable()).copied();
-        let (mut crowds, mut no_crowds) = (Vec::new(), Vec::new());
-        for items in self.unanswered {
-            let which = match crowd(items, rows(), self.material.now, &view.assets, view.ordinary, false) {
-                Crowd::Yes(_) => &mut crowds,
-                Crowd::No => &mut no_crowds,
-                Crowd::Unanswered | Crowd::TooEarly => continue,
-            };
-            which.extend(self.conditions(items, self.material.since_onset()));
-        }
-        (crowds, no_crowds)
+        let told = |asking: &Asking| {
+            told(&asking.items, rows(), self.material.now, &view.assets, view.ordinary, asking.enforced)
+        };
+        self.asking.iter().map(|asking| (asking.rule, told(asking))).collect()
     }
 
     /// Whether much of what a rule hits is also hit by another that may yet turn out to be a crowd.
@@ -125,11 +118,12 @@ impl Inquiry<'_> {
         marks.any(|mark| !self.material.reference.has_all(&[*mark]))
     }
 
-    /// Whether this is so far from ordinary visitors that it is no side of a crowd.
-    pub(super) fn is_apart(&self, items: &[Item], finding: &Finding) -> bool {
+    /// Whether this is so far from ordinary visitors that it is no side of a crowd. Whoever comes while the site answers nobody is
+    /// one of the crowd, unless it is most of what comes.
+    pub(super) fn is_apart(&self, choice: &Choice, finding: &Finding) -> bool {
         finding.cleared
-            && !finding.is_unanswered
-            && self.has_rare_mark(items)
+            && (!finding.is_unanswered || choice.share > AGENT_SHARE_MAX)
+            && self.has_rare_mark(&choice.candidate.items)
             && f64::from(finding.evidence.collateral) <= RARE_SHARE
     }
 

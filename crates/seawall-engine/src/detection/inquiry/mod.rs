@@ -10,7 +10,8 @@ mod searching;
 use std::time::Duration;
 
 use crate::address::AddressSet;
-use crate::decision::{Condition, CostKind, Finding, NamedShape, Shape, Verdict};
+use crate::decision::{Condition, CostKind, Finding, NamedShape, RuleId, Shape, Told, Verdict};
+use crate::units::Timestamp;
 
 use super::assets::Assets;
 use super::before::Before;
@@ -69,13 +70,20 @@ pub(crate) struct Inquiry<'a> {
     pub(crate) standing: &'a [Vec<Item>],
     /// Those of them that are in force and hurt hardly anybody: what they hit is explained.
     pub(crate) kept: &'a [Vec<Item>],
-    /// Those in force of which it is not known what they do who are given something by the site.
-    pub(crate) unanswered: &'a [Vec<Item>],
+    pub(crate) asking: &'a [Asking],
     /// Whether it was a crowd until just now.
     pub(crate) was_crowd: bool,
     /// Whether it was noticed only just now, by clients who arrive with one agent that ordinary visitors do not have: in the
     /// first requests others have as much in common by chance, so a rule has to name something that ordinary visitors hardly have.
     pub(crate) is_of_newcomers: bool,
+}
+
+/// A rule in force of which it is not known what they do who are given something by the site.
+pub(crate) struct Asking {
+    pub(crate) rule: RuleId,
+    pub(crate) items: Vec<Item>,
+    /// Since when it is in force.
+    pub(crate) enforced: Timestamp,
 }
 
 /// What a look has found.
@@ -88,8 +96,21 @@ pub(crate) struct Insight {
     pub(crate) findings: Vec<Found>,
     /// What turned out to be a crowd.
     pub(crate) crowds: Vec<Vec<Condition>>,
-    /// What is none, also by those whom it meets and the site has given something.
-    pub(crate) no_crowds: Vec<Vec<Condition>>,
+    /// By what the verdict is a crowd.
+    pub(crate) evidence: CrowdEvidence,
+    /// What they tell of the rules that ask whom the site has given something.
+    pub(crate) told: Vec<(RuleId, Told)>,
+}
+
+/// By what an excess is called a crowd.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CrowdEvidence {
+    /// People were seen.
+    Seen,
+    /// There were some, and the site gives nothing to those who come now.
+    Unanswered,
+    /// There were some, or it is none.
+    None,
 }
 
 /// A rule that is proposed, with the values behind its conditions.
@@ -186,10 +207,16 @@ impl<'a> Inquiry<'a> {
             Crowd::No
         };
         let verdict = self.verdict(&choices, covered, is_answered, external, whole);
-        let (findings, mut crowds) = self.findings(&choices, &view, verdict);
-        let (refused, no_crowds) = self.refused(&view);
-        crowds.extend(refused);
-        let is_leftover = self.was_crowd && findings.is_empty() && !crowds.is_empty();
+        let (findings, crowds) = self.findings(&choices, &view, verdict);
+        let told = self.told(&view);
+        let is_crowd = !crowds.is_empty() || told.iter().any(|(_, told)| *told == Told::People);
+        let is_leftover = self.was_crowd && findings.is_empty() && is_crowd;
+        let is_unanswered = choices.iter().any(|choice| matches!(choice.crowd, Crowd::Unanswered | Crowd::TooEarly));
+        let evidence = match verdict {
+            Verdict::Crowd => CrowdEvidence::Seen,
+            _ if is_leftover && is_unanswered => CrowdEvidence::Unanswered,
+            _ => CrowdEvidence::None,
+        };
         let verdict = if is_leftover { Verdict::Crowd } else { verdict };
         let crowd_reason = choices.iter().map(|choice| choice.crowd).chain([whole]).find_map(|crowd| match crowd {
             Crowd::Yes(reason) => Some(reason),
@@ -208,13 +235,16 @@ impl<'a> Inquiry<'a> {
             answered / scene.requests(|_| true).max(1.0),
             crowd_reason,
         );
-        Insight { verdict, shapes, explanation, findings, crowds, no_crowds }
+        Insight { verdict, shapes, explanation, findings, crowds, evidence, told }
     }
 
     /// What of the choices could become rules, and what is a crowd or a side of one.
     fn findings(&self, choices: &[Choice], view: &View<'_>, verdict: Verdict) -> (Vec<Found>, Vec<Vec<Condition>>) {
         let mut findings = Vec::new();
         let mut crowds = Vec::new();
+        // A crowd has many sides; while one of them is seen, and for a while after, none is enforced against, but for what is no
+        // side of it: the mark of a sender whom nobody has seen in ordinary traffic.
+        let is_beside_crowd = verdict == Verdict::Crowd || self.was_crowd;
         for choice in choices {
             let Some(conditions) = self.conditions(&choice.candidate.items, self.material.rows()) else { continue };
             match choice.crowd {
@@ -228,16 +258,15 @@ impl<'a> Inquiry<'a> {
                         cleared: choice.crowd.is_none() && !self.is_side(choice, choices),
                         is_unanswered: choice.crowd == Crowd::Unanswered,
                         has_foreign_mark: self.has_foreign_mark(&choice.candidate.items),
+                        is_beside_crowd,
                     };
-                    findings.push((choice.candidate.items.clone(), finding));
+                    if is_beside_crowd && !self.is_apart(choice, &finding) {
+                        crowds.push(finding.conditions);
+                    } else {
+                        findings.push((choice.candidate.items.clone(), finding));
+                    }
                 }
             }
-        }
-        // A crowd has many sides; while one of them is seen, and for a while after, none is enforced against, but for what is no
-        // side of it: the mark of a sender whom nobody has seen in ordinary traffic, and who was given something.
-        if verdict == Verdict::Crowd || self.was_crowd {
-            let sides = findings.extract_if(.., |(items, finding)| !self.is_apart(items, finding));
-            crowds.extend(sides.map(|(_, finding)| finding.conditions));
         }
         (findings, crowds)
     }

@@ -15,6 +15,9 @@ const REFUSED_STATUS: u16 = 403;
 
 /// What both edges cannot say of a rule, whatever it asks.
 pub(super) fn check_action(rule: &Rule) -> Result<(), String> {
+    if let Some(every) = rule.asking() {
+        return Err(format!("one request in {every} is to pass here until it is known whether these are people"));
+    }
     match rule.action {
         Action::Throttle { rate } => Err(format!("it lets {rate:.0}/s through, and the edge could only refuse all")),
         Action::Refuse { .. } | Action::Drop => Ok(()),
@@ -26,11 +29,6 @@ pub(super) fn check_action(rule: &Rule) -> Result<(), String> {
 /// # Errors
 /// What cannot be said.
 pub(super) fn cloudflare(rule: &Rule) -> Result<String, String> {
-    if let Some(every) = rule.asking() {
-        return Err(format!(
-            "one request in {every} is to pass until it is known whether these are people, and the edge could only refuse all"
-        ));
-    }
     let located = Located { country: "ip.src.country", system: "ip.src.asnum", equals: "eq" };
     Ok(parts(rule, CLOUDFLARE, &located)?.join(" and "))
 }
