@@ -51,16 +51,18 @@ impl Guard {
         self.rules.iter().filter(|rule| rule.stage == Stage::Enforced)
     }
 
-    /// What becomes of a request that comes on a connection of its own.
-    pub(crate) fn judge(&mut self, request: &Request<'_>, client: ClientAddress, now: Timestamp) -> Fate {
+    /// What becomes of a request that comes on a connection of its own, and whether its client has a good name.
+    pub(crate) fn judge(&mut self, request: &Request<'_>, client: ClientAddress, now: Timestamp) -> (Fate, bool) {
         let slot = self.gate.clients.slot(client);
         if !self.never_ban.contains(client) && self.gate.turns_away(slot, now) {
-            return Fate::Unread;
+            return (Fate::Unread, false);
         }
-        match self.gate.judge(request, Some(client), now).judgement {
+        let judged = self.gate.judge(request, Some(client), now);
+        let fate = match judged.judgement {
             Judgement::Pass | Judgement::ClientLimit => Fate::Passes,
             Judgement::Refuse { rule, .. } | Judgement::Drop { rule } => Fate::Refused(rule),
-        }
+        };
+        (fate, judged.history.is_of_good_name)
     }
 
     /// The memory of both, in bytes.

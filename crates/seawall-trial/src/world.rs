@@ -231,7 +231,7 @@ impl World {
         let client = ClientAddress::new(sent.client);
         let request = sent.request();
         let known = self.known.get(&sent.client).copied();
-        let fate = self.guard.judge(&request, client, at);
+        let (fate, is_of_good_name) = self.guard.judge(&request, client, at);
         self.count(sent, &request, fate);
         if fate != Fate::Passes {
             self.refused.insert(sent.client);
@@ -263,7 +263,7 @@ impl World {
             }
         };
         let (since, served) = known.unwrap_or((at, 0));
-        let history = ClientHistory { requests_recent: 1, age: at.since(since), served };
+        let history = ClientHistory { requests_recent: 1, age: at.since(since), served, is_of_good_name };
         if outcome == Outcome::Arrived {
             let upstream_time = sent.upstream * self.slowness;
             let progress = Progress::default();

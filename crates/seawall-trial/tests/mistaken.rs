@@ -51,7 +51,8 @@ fn a_crowd_that_finds_the_site_down_is_let_be_once_the_site_answers() {
     for (seed, crowd) in [(1, given_up), (2, given_up), (1, turned_away), (4, turned_away), (1, few), (4, few)] {
         let outcome = grown(seed).control(&crowd);
         let told = outcome.incidents.concat();
-        let last = told.iter().rfind(|told| told.contains("R1 retired")).map(String::as_str).unwrap_or_default();
+        let last = told.iter().find(|told| told.contains("R1 retired")).map(String::as_str).unwrap_or_default();
+        assert_eq!(told.iter().filter(|told| told.contains("R1 refuses")).count(), 1, "seed {seed}: {told:#?}");
         assert!(last.contains("what it meets is a crowd"), "seed {seed}: {told:#?}");
         let second: f64 = last.split(' ').next().and_then(|second| second.parse().ok()).unwrap_or(f64::INFINITY);
         assert!(second < 90.0 + 45.0, "seed {seed}: {last}");

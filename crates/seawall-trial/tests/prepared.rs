@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use seawall_engine::decision::{Enforce, EventKind};
-use seawall_trial::background::{Plan, browsers};
+use seawall_engine::decision::{Enforce, EventKind, Stage};
+use seawall_trial::background::browsers;
 use seawall_trial::control::Link;
 use seawall_trial::family;
-use seawall_trial::world::{Scene, TICK, Traffic, World, stressed};
+use seawall_trial::world::{TICK, World, stressed};
 use seawall_trial::{Dice, Sent, address};
 
 /// Agents that have nothing in common.
@@ -104,41 +104,32 @@ fn to_have_been_there_an_hour_before_is_no_history() {
     }
 }
 
-/// Readers for a while, who are few and have everything, and then a flood of their page.
-struct Disguised {
-    number: usize,
-    readers: Link,
-    /// What the site answers to the flood, and after how long.
-    status: u16,
-    after: Duration,
-}
-
-impl Traffic for Disguised {
-    fn send(&mut self, scene: &mut Scene<'_>, plan: &mut Plan) {
-        if scene.seconds < 20.0 {
-            self.readers.send(scene, plan);
-            return;
-        }
-        for _ in 0..scene.count(60.0) {
-            self.number += 1;
-            let agent = scene.dice.pick(&browsers()).clone();
-            let page = Sent::get(address(120, self.number), PAGE, agent);
-            plan.push((scene.moment(), Sent { status: self.status, upstream: self.after, ..page }));
-        }
-    }
-}
-
 #[test]
-fn a_flood_is_no_crowd_for_ever_after_readers_that_it_has_sent_first() {
-    // While the site answers nobody it may still be those readers.
-    for (status, after, length) in [(200, 1, 150), (504, 30, 480)] {
-        let mut world = warm(1);
+fn a_flood_that_brought_the_site_down_is_known_once_the_site_answers_some_of_it() {
+    let asking = |world: &World| world.status().rules.first().map(|rule| (rule.stage, rule.asking));
+    for seed in 1..=2 {
+        let mut world = warm(seed);
         begin(&mut world);
-        let readers = Link::steady(8.0, browsers());
-        let mut flood = Disguised { number: 0, readers, status, after: Duration::from_secs(after) };
-        world.run_beside(Duration::from_secs(length), &mut flood);
-        let recall = world.tally.recall_since((length as usize - 40) * 4);
-        assert!(recall >= 0.9, "{status}: {recall} {:#?}", world.tally.events);
+        let mut number = 0;
+        let mut flood = |world: &mut World, seconds: u64, status: u16, answer: u64| {
+            world.run(Duration::from_secs(seconds), |dice, _| {
+                rate(dice, 20.0, |dice| {
+                    number += 1;
+                    let agent = dice.pick(&browsers()).clone();
+                    let upstream = Duration::from_millis(answer);
+                    Sent { status, upstream, ..Sent::get(address(120, number), "/wiki/export", agent) }
+                })
+            });
+        };
+        flood(&mut world, 50, 504, 30_000);
+        assert_eq!(asking(&world), Some((Stage::Enforced, Some(32))), "seed {seed}: {:#?}", world.tally.events);
+        // Less and less of it passes as long as nobody is given anything,
+        flood(&mut world, 60, 504, 30_000);
+        assert_eq!(asking(&world), Some((Stage::Enforced, Some(64))), "seed {seed}");
+        // and hardly any once it is known that nobody reads.
+        flood(&mut world, 60, 200, 100);
+        assert_eq!(asking(&world), Some((Stage::Enforced, None)), "seed {seed}: {:#?}", world.tally.events);
+        assert_eq!(world.tally.wanted_refused, 0, "seed {seed}");
     }
 }
 

@@ -71,7 +71,12 @@ fn ordinary(at: Timestamp, number: u64) -> Observation<'static> {
             ..Cost::default()
         },
         weight: 1.0,
-        history: ClientHistory { requests_recent: 3, age: Duration::from_secs(86_400), served: 60 },
+        history: ClientHistory {
+            requests_recent: 3,
+            age: Duration::from_secs(86_400),
+            served: 60,
+            is_of_good_name: false,
+        },
     }
 }
 

@@ -99,6 +99,7 @@ fn rules() -> Vec<Rule> {
         action: Action::Refuse { status: 403 },
         stage: Stage::Enforced,
         canary_interval: 100,
+        is_asking: false,
     };
     (1..).zip(conditions).map(rule).collect()
 }

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use crate::units::Timestamp;
 
-use super::Rule;
 use super::traffic::Met;
 
 /// How many requests a second pass at first: thirty in a minute, of which eight suffice to know it.
@@ -18,9 +17,9 @@ const RATE: f64 = 0.5;
 const HALVED_AFTER: Duration = Duration::from_secs(60);
 const RATE_MIN: f64 = 1.0 / 30.0;
 
-/// However few come, one of two is refused; and however many, more pass than where nothing is asked.
+/// However few come, one of two is refused; and however many, some pass.
 const INTERVAL_MIN: f64 = 2.0;
-const INTERVAL_MAX: f64 = (Rule::CANARY_INTERVAL / 2) as f64;
+const INTERVAL_MAX: f64 = 65_536.0;
 
 /// What a rule meets a second is the most of what it has met over so many.
 const RATE_SECONDS: [u64; 2] = [2, 10];
@@ -29,7 +28,7 @@ const RATE_SECONDS: [u64; 2] = [2, 10];
 const HYSTERESIS: f64 = 2.0;
 
 /// What was known is asked again after so long: what the site gave may not have been what they came for.
-const ASKED_AGAIN: Duration = Duration::from_secs(300);
+const ASKED_AGAIN: Duration = Duration::from_secs(120);
 
 /// What they tell, to whom the site has given something since a rule is in force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,12 +53,13 @@ pub(super) enum Asking {
 }
 
 impl Asking {
-    /// Takes what they tell.
+    /// Takes what they tell. What is known holds until it is asked again, unless they turn out to be people.
     pub(super) fn note(&mut self, now: Timestamp, told: Told) {
         match told {
-            Told::Nothing => {}
-            Told::Little | Told::People => *self = Self::Since(now),
-            Told::NoPeople => *self = Self::Known(now),
+            Told::Little if self.is_open() => *self = Self::Since(now),
+            Told::NoPeople if self.is_open() => *self = Self::Known(now),
+            Told::Nothing | Told::Little | Told::NoPeople => {}
+            Told::People => *self = Self::Since(now),
         }
     }
 
@@ -78,7 +78,7 @@ impl Asking {
 
     /// One matching request in how many passes. `present` is how many it is so far.
     pub(super) fn interval(self, now: Timestamp, met: &Met, present: u32) -> u32 {
-        let Self::Since(since) = self else { return Rule::CANARY_INTERVAL };
+        let (Self::Since(since) | Self::Known(since)) = self;
         let halvings = now.since(since).as_secs() / HALVED_AFTER.as_secs();
         let passing = (RATE / 2.0_f64.powi(halvings.min(16) as i32)).max(RATE_MIN);
         let rate = RATE_SECONDS.map(|seconds| met.rate(seconds, now)).into_iter().fold(0.0, f64::max);
@@ -92,7 +92,7 @@ impl Asking {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decision::RuleId;
+    use crate::decision::{Rule, RuleId};
     use crate::detection::RuleTraffic;
 
     const BEGIN: u64 = 1_000_000;
@@ -120,14 +120,12 @@ mod tests {
     fn as_many_pass_as_it_takes_and_no_more() {
         let asking = Asking::Since(Timestamp::from_seconds(BEGIN));
         // Nor does it change as the second passes, whatever the rate.
-        for (rate, interval) in [(1, 2), (2, 4), (4, 8), (8, 16), (9, 16), (10, 16), (40, 64), (100, 128), (5000, 128)]
+        for (rate, interval) in [(1, 2), (2, 4), (4, 8), (8, 16), (9, 16), (10, 16), (40, 64), (100, 128), (5000, 8192)]
         {
             assert_eq!(intervals(rate, 10..50, asking), [interval], "{rate}/s");
         }
-        assert_eq!(intervals(10, 10..400, asking), [16, 32, 64, 128], "nobody is given anything");
+        assert_eq!(intervals(10, 10..400, asking), [16, 32, 64, 128, 256], "nobody is given anything");
         assert_eq!(intervals(1, 10..900, asking), [2, 4, 8, 16], "two in a minute go on passing");
-        let known = Asking::Known(Timestamp::from_seconds(BEGIN));
-        assert_eq!(intervals(10, 10..400, known), [256, 16, 32], "it is asked again");
     }
 
     #[test]
@@ -139,6 +137,10 @@ mod tests {
         assert_eq!(intervals(10, 610..650, asking), [16]);
         asking.note(Timestamp::from_seconds(BEGIN + 700), Told::NoPeople);
         assert!(!asking.is_open());
-        assert_eq!(intervals(10, 710..750, asking), [256]);
+        asking.note(Timestamp::from_seconds(BEGIN + 710), Told::Little);
+        asking.step(Timestamp::from_seconds(BEGIN + 810));
+        assert_eq!(asking, Asking::Known(Timestamp::from_seconds(BEGIN + 700)), "it holds for a while");
+        asking.step(Timestamp::from_seconds(BEGIN + 820));
+        assert_eq!(asking, Asking::Since(Timestamp::from_seconds(BEGIN + 820)), "and is asked again");
     }
 }

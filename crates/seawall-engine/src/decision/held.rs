@@ -85,6 +85,9 @@ const HARD_COLLATERAL: f32 = 0.001;
 /// The most that a rule may hurt, at the upper bound, to be put in force by itself.
 const ENFORCED_COLLATERAL_MAX: f32 = 0.01;
 
+/// How long what was let go since it met a crowd is not put in force again.
+const SPARED: Duration = Duration::from_secs(60);
+
 const NO_LONGER_NEEDED: &str = "it is no longer needed";
 
 const REFUSE: Action = Action::Refuse { status: 403 };
@@ -123,6 +126,8 @@ pub(super) struct Held {
     is_beside_crowd: bool,
     /// Whether they are people, where that was not known when it was put in force.
     asking: Option<Asking>,
+    /// When it was let go since it met a crowd.
+    spared: Option<Timestamp>,
     pub(super) reason: String,
     pub(super) found: Timestamp,
     pub(super) found_last: Timestamp,
@@ -151,6 +156,7 @@ impl Held {
                 action: REFUSE,
                 stage: Stage::Proposed,
                 canary_interval: Rule::CANARY_INTERVAL,
+                is_asking: false,
                 conditions: finding.conditions,
             },
             beside,
@@ -162,6 +168,7 @@ impl Held {
             has_foreign_mark: finding.has_foreign_mark,
             is_beside_crowd: finding.is_beside_crowd,
             asking: finding.is_unanswered.then_some(Asking::Since(now)),
+            spared: None,
             reason: String::new(),
             found: now,
             found_last: now,
@@ -184,8 +191,24 @@ impl Held {
         self.asking.is_some_and(Asking::is_open) && self.may_be_people()
     }
 
+    /// Whether it was not known, and may be told now.
+    pub(super) fn may_be_told(&self) -> bool {
+        self.asking.is_some() && self.may_be_people()
+    }
+
     const fn may_be_people(&self) -> bool {
         !self.has_foreign_mark || self.is_beside_crowd
+    }
+
+    /// Lets go what turned out to meet a crowd.
+    pub(super) fn spare(&mut self, now: Timestamp) -> Event {
+        (self.cleared, self.spared) = (false, Some(now));
+        self.retire(now, "what it meets is a crowd")
+    }
+
+    /// Whether it was let go for that just now, so that what is found of the moment before is no reason to put it in force again.
+    pub(super) fn is_spared(&self, now: Timestamp) -> bool {
+        self.rule.stage == Stage::Retired && self.spared.is_some_and(|spared| now.since(spared) <= SPARED)
     }
 
     /// Takes what they tell whom the site has given something.
@@ -197,16 +220,16 @@ impl Held {
 
     /// Lets as many through as it takes to know whom it meets; whether that has changed.
     pub(super) fn probe(&mut self, now: Timestamp) -> bool {
-        let may_be_people = self.may_be_people();
-        let present = self.rule.canary_interval;
-        self.rule.canary_interval = match &mut self.asking {
-            Some(asking) if may_be_people => {
-                asking.step(now);
-                asking.interval(now, &self.met, present)
-            }
-            _ => Rule::CANARY_INTERVAL,
+        if let Some(asking) = &mut self.asking {
+            asking.step(now);
+        }
+        let present = (self.rule.canary_interval, self.rule.is_asking);
+        let wanted = match self.asking.filter(|_| self.is_asking()) {
+            Some(asking) => (asking.interval(now, &self.met, present.0), true),
+            None => (Rule::CANARY_INTERVAL, false),
         };
-        self.rule.canary_interval != present
+        (self.rule.canary_interval, self.rule.is_asking) = wanted;
+        wanted != present
     }
 
     /// Takes for granted, before it is in force, what a finding says of whether these are people.
@@ -239,7 +262,7 @@ impl Held {
             matched: self.met.matched,
             refused: self.met.refused,
             canaries: self.met.canaries,
-            asking: self.rule.asking().filter(|_| self.rule.stage == Stage::Enforced),
+            asking: (self.rule.is_asking && self.rule.stage == Stage::Enforced).then_some(self.rule.canary_interval),
             spared: self.met.spared,
             closed: self.met.closed,
             refused_by_server: self.met.refused_by_server,

@@ -94,9 +94,9 @@ impl Ladder {
         held.filter(|held| held.evidence.collateral_upper <= HARMLESS_COLLATERAL).map(|held| &held.rule)
     }
 
-    /// The rules in force of which it is not known what they do who are given something by the site, and since when they are.
+    /// The rules in force of which it was not known what they do who are given something by the site, and since when they are.
     pub(crate) fn asking(&self) -> impl Iterator<Item = (RuleId, Timestamp)> {
-        let held = self.rules.iter().filter(|held| held.rule.stage == Stage::Enforced && held.is_asking());
+        let held = self.rules.iter().filter(|held| held.rule.stage == Stage::Enforced && held.may_be_told());
         held.filter_map(|held| Some((held.rule.id, held.enforced?)))
     }
 
@@ -150,6 +150,9 @@ impl Ladder {
                 continue;
             }
             if let Some(held) = self.rules.iter_mut().find(|held| held.rule.conditions == finding.conditions) {
+                if held.is_spared(now) {
+                    continue;
+                }
                 held.found_last = now;
                 // Of one that was let go only what is seen now counts.
                 held.cleared = finding.cleared || (held.cleared && held.rule.stage != Stage::Retired);
@@ -297,7 +300,8 @@ impl Ladder {
     /// The retired rules that may be put in force again without a search.
     pub(crate) fn ready(&self, now: Timestamp) -> impl Iterator<Item = RuleId> {
         let retired = self.rules.iter().filter(|held| held.rule.stage == Stage::Retired);
-        retired.filter(move |held| now.since(held.stepped) <= held.armed_again()).map(|held| held.rule.id)
+        let may_be = move |held: &&Held| now.since(held.stepped) <= held.armed_again() && !held.is_spared(now);
+        retired.filter(may_be).map(|held| held.rule.id)
     }
 
     /// Puts a retired rule in force at once, or proposes it again, for this incident; not beyond the most that there may be.
@@ -336,11 +340,10 @@ impl Ladder {
     /// Lets a rule in force go that meets a crowd.
     fn let_go(&mut self, at: usize, now: Timestamp) -> Event {
         let held = &mut self.rules[at];
-        held.cleared = false;
         // Who asked again after it was refused is one of the crowd as well.
         self.pardons.add(held.rule.id);
         self.generation += 1;
-        held.retire(now, "what it meets is a crowd")
+        held.spare(now)
     }
 
     /// Takes what they tell whom a rule in force meets and the site has given something; it is let go if they are people.

@@ -382,7 +382,7 @@ impl OwnRules {
 impl Held {
     fn rule(&self, stage: Stage) -> Rule {
         let (id, conditions, action) = (self.said.id, self.conditions.clone(), self.said.action);
-        Rule { id, conditions, action, stage, canary_interval: 0 }
+        Rule { id, conditions, action, stage, canary_interval: 0, is_asking: false }
     }
 }
 

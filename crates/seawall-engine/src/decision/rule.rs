@@ -196,17 +196,14 @@ pub struct Rule {
     pub stage: Stage,
     /// One matching request in this many passes all the same, as a probe of what the rule holds back; 0 for none.
     pub canary_interval: u32,
+    /// Whether they pass since it is to be learned what they do whom the site gives something: whether it meets people.
+    pub is_asking: bool,
 }
 
 impl Rule {
     /// One matching request in this many passes where nothing else is to be learned of whom an automatic rule meets. With one in a
     /// hundred the probes alone would use up the one per cent of unwanted requests that may reach a site.
     pub const CANARY_INTERVAL: u32 = 256;
-
-    /// One request in how many passes while it is to be learned what they do whom the site gives something; `None` when it is known.
-    pub fn asking(&self) -> Option<u32> {
-        (1..Self::CANARY_INTERVAL).contains(&self.canary_interval).then_some(self.canary_interval)
-    }
 
     /// Whether a request meets every condition.
     pub fn matches(&self, request: &Request<'_>, client: Option<ClientAddress>) -> bool {
@@ -258,6 +255,7 @@ mod tests {
             action: Action::Refuse { status: 403 },
             stage: Stage::Enforced,
             canary_interval: 0,
+            is_asking: false,
         };
         assert!(rule(&[&post, &agent, &without_referer]).matches(&request(), None));
         assert!(!rule(&[&agent, &get]).matches(&request(), None));

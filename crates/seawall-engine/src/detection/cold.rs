@@ -10,7 +10,6 @@ use crate::units::{Timestamp, counted};
 use super::Detector;
 use super::assets::{Assets, Files};
 use super::incident::{Incident, Judgement};
-use super::inquiry::CrowdEvidence;
 use super::prior::{Outlook, Suspect};
 use super::recent::Sampled;
 use super::score::SCORE_MIN;
@@ -66,7 +65,6 @@ impl Detector {
         let enforcing = self.ladder.is_enforcing();
         let judgement = Judgement {
             verdict: Verdict::Partial,
-            crowd_evidence: CrowdEvidence::None,
             shapes,
             explanation,
             is_cleared: true,

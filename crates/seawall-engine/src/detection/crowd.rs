@@ -84,6 +84,9 @@ const FOLLOWERS_MIN: usize = 8;
 /// The share of page clients that fetch assets in a crowd; the rest has them in its cache.
 const FOLLOWING_SHARE: f64 = 0.3;
 
+/// The same of those whom a rule lets pass: some visitors are among whoever it meets, and eight are few.
+const DRAWN_FOLLOWING_SHARE: f64 = 0.5;
+
 /// Of those who come to a site that answers hardly any, so many at least must have been given something to speak for the others: it may
 /// be one out of a few whom a flood sends first to be taken for them. Of those whom a rule lets pass it does not matter, since the guard
 /// chooses these.
@@ -193,8 +196,9 @@ struct Visitor {
     /// When the site first gave it something for one of those, and whether that was a page.
     given: Option<Timestamp>,
     is_page_given: bool,
-    /// Whether it is an old acquaintance: rules may spare it, and it may have the parts of pages.
+    /// Whether it is an old acquaintance, which may have the parts of pages, and one whom rules spare.
     returning: bool,
+    of_good_name: bool,
     /// Whether it asked for any page, and for any asset.
     loaded_page: bool,
     fetched_asset: bool,
@@ -217,9 +221,9 @@ impl Visitor {
         (might_go_on || self.fetched_asset) && self.given.is_some_and(|given| now.since(given) >= ASSET_DELAY)
     }
 
-    /// Whether it was given something and that tells nothing of the others.
-    fn is_apart(&self) -> bool {
-        self.returning && self.given.is_some() && !self.fetched_asset
+    /// Whether it was given something and did not go on, and might not have, were it one of them.
+    fn is_silent(&self, now: Timestamp) -> bool {
+        !self.is_telling(now) && self.given.is_some_and(|given| now.since(given) >= ASSET_DELAY)
     }
 }
 
@@ -242,8 +246,6 @@ struct Seen {
     unknown: u32,
     /// The requests for the target that has most.
     top_target: f64,
-    /// Whether the guard has chosen who was given something.
-    is_drawn: bool,
 }
 
 /// Whether the requests that have all of `items` come from a crowd; with no items, all of them. `rows` is everything
@@ -269,14 +271,21 @@ pub(crate) fn told<'a>(
     enforced: Timestamp,
 ) -> Told {
     let seen = Seen::of_many(items, rows, assets, Some(enforced));
-    if matches!(seen.verdict(now, ordinary, false), Crowd::Yes(_)) {
+    let is_drawn = |visitor: &&Visitor| !visitor.of_good_name && visitor.page.is_some_and(|page| page >= enforced);
+    let drawn = || seen.visitors.values().filter(is_drawn).filter(|visitor| visitor.given.is_some());
+    let count = |of: fn(&Visitor, Timestamp) -> bool| drawn().filter(|visitor| of(visitor, now)).count();
+    let (telling, silent) = (count(Visitor::is_telling), count(Visitor::is_silent));
+    let following = count(|visitor, now| visitor.is_telling(now) && visitor.fetched_asset) as f64;
+    let browses = following >= DRAWN_FOLLOWING_SHARE * seen.seen_share() * (telling + silent) as f64
+        && seen.asset_share(|visitor| is_drawn(&visitor) && visitor.is_telling(now)) >= ordinary.asset_share / 2.0;
+    let is_enough = telling >= FOLLOWERS_MIN;
+    if is_enough && browses && seen.visitors.len() >= CLIENTS_MIN && seen.each() <= REQUESTS_PER_VISIT_MAX {
         return Told::People;
     }
-    let telling = seen.visitors.values().filter(|visitor| visitor.is_telling(now)).count();
-    match telling {
-        0 if seen.visitors.values().all(|visitor| visitor.given.is_none()) => Told::Nothing,
-        ..FOLLOWERS_MIN => Told::Little,
-        _ => Told::NoPeople,
+    match is_enough && following < FOLLOWING_SHARE * seen.seen_share() * telling as f64 {
+        true => Told::NoPeople,
+        false if drawn().next().is_some() => Told::Little,
+        false => Told::Nothing,
     }
 }
 
@@ -305,7 +314,7 @@ impl Seen {
         drawn: Option<Timestamp>,
     ) -> Self {
         let marked = assets.marked();
-        let mut seen = Self { is_drawn: drawn.is_some(), ..Self::default() };
+        let mut seen = Self::default();
         let mut targets: FxHashMap<ValueHash, f64> = FxHashMap::default();
         for sampled in rows.filter(|sampled| sampled.row.client_hash.is_multiple_of(every)) {
             let marks = &sampled.row.marks;
@@ -360,6 +369,7 @@ impl Seen {
             visitor.requests += weight;
             visitor.refused |= sampled.row.answered == Answered::ByRule;
             visitor.returning |= sampled.row.returning;
+            visitor.of_good_name |= sampled.row.of_good_name;
             if let Some(is_page) = given {
                 visitor.give(sampled.at, is_page);
             }
@@ -390,7 +400,7 @@ impl Seen {
         let paging = self.visitors.values().filter(|visitor| visitor.page.is_some()).count();
         let had_time = |visitor: &&Visitor| visitor.page.is_some_and(|page| now.since(page) >= ASSET_DELAY);
         let (mut followers, mut following, mut free, mut going_on) = (0, 0, 0, 0);
-        let (mut given, mut given_following, mut apart) = (0, 0, 0);
+        let (mut given, mut given_following, mut silent, mut known) = (0, 0, 0, 0);
         for visitor in self.visitors.values().filter(had_time) {
             followers += 1;
             following += usize::from(visitor.fetched_asset);
@@ -398,21 +408,25 @@ impl Seen {
             let is_given = visitor.is_telling(now);
             given += usize::from(is_given);
             given_following += usize::from(is_given && visitor.fetched_asset);
-            apart += usize::from(visitor.is_apart());
+            silent += usize::from(visitor.is_silent(now));
+            known += usize::from(visitor.is_silent(now) && visitor.returning);
             let goes_on = !visitor.refused && visitor.went_on && visitor.requests >= GOING_ON_REQUESTS;
             going_on += usize::from(goes_on);
         }
-        // Of a large sample both are thinned alike: rows and visitors. A page's parts are seen with less than certainty then.
-        let each = self.rows / count as f64;
-        let seen_share = 1.0 - (1.0 - self.rows / self.requests.max(self.rows)).powi(PARTS_OF_PAGE);
+        let (each, seen_share) = (self.each(), self.seen_share());
         let follow = has_assets && following as f64 >= FOLLOWING_SHARE * seen_share * followers as f64;
         // That nothing followed tells nothing of those to whom the site or a rule gave nothing: the others tell, once they are enough.
-        let is_cut_off = self.addresses_known() && 2 * given < followers - apart;
-        let given_follow = is_cut_off && given_following as f64 >= FOLLOWING_SHARE * seen_share * given as f64;
+        let is_cut_off = self.addresses_known() && 2 * given < followers - known;
+        let given_follow =
+            is_cut_off && given_following as f64 >= FOLLOWING_SHARE * seen_share * (given + silent) as f64;
+        let is_unanswered = has_assets
+            && is_cut_off
+            && (is_little_told(given, followers)
+                || given_following as f64 >= FOLLOWING_SHARE * seen_share * given as f64);
         let is_moderate = each <= REQUESTS_PER_VISIT_MAX;
         let browses = self.is_browsing(follow && followers >= FOLLOWERS_MIN, ordinary, |_| true)
             || has_assets
-                && !self.is_little_told(given, followers)
+                && !is_little_told(given, followers)
                 && self.is_browsing(given_follow, ordinary, |visitor| visitor.is_telling(now));
         if count >= CLIENTS_MIN && is_moderate && browses {
             return Crowd::Yes("many different clients load pages and then what the pages need");
@@ -426,7 +440,7 @@ impl Seen {
                 follow && following > 0 && is_moderate && self.asset_share(|_| true) >= ordinary.asset_share / 2.0;
             // A handful of clients that look alike is no crowd; a handful that does not may become one.
             let alike = top_agent > AGENT_SHARE_MAX || agents == 0.0 || each > 5.0;
-            if alike && has_assets && is_cut_off && followers >= FOLLOWERS_MIN {
+            if alike && is_unanswered && each <= REQUESTS_PER_CLIENT_MAX && followers >= FOLLOWERS_MIN {
                 return Crowd::Unanswered;
             }
             return if alike && !may_be_browsing && !is_too_early_for_browsers { Crowd::No } else { Crowd::TooEarly };
@@ -436,10 +450,10 @@ impl Seen {
         }
         if !self.is_diverse(agents, top_agent, ordinary) {
             // One browser that nobody had before is people too, once they fetch what pages need.
-            return match given {
+            return match is_unanswered {
                 _ if is_too_early_for_browsers => Crowd::TooEarly,
-                given if has_assets && is_cut_off && self.is_little_told(given, followers) => Crowd::Unanswered,
-                _ => Crowd::No,
+                true => Crowd::Unanswered,
+                false => Crowd::No,
             };
         }
         if !self.addresses_known() {
@@ -468,14 +482,19 @@ impl Seen {
         }
         match followers {
             ..FOLLOWERS_MIN => Crowd::TooEarly,
-            _ if is_cut_off && self.is_little_told(given, followers) => Crowd::Unanswered,
+            _ if is_unanswered => Crowd::Unanswered,
             _ => Crowd::No,
         }
     }
 
-    /// Whether so many out of those who had time tell too little of the others.
-    fn is_little_told(&self, given: usize, followers: usize) -> bool {
-        given < FOLLOWERS_MIN || !self.is_drawn && (given as f64) < GIVEN_SHARE_MIN * followers as f64
+    /// How much was seen of each visitor.
+    fn each(&self) -> f64 {
+        self.rows / self.visitors.len() as f64
+    }
+
+    /// How likely a part of a page was seen: of a large sample both are thinned alike, rows and visitors.
+    fn seen_share(&self) -> f64 {
+        1.0 - (1.0 - self.rows / self.requests.max(self.rows)).powi(PARTS_OF_PAGE)
     }
 
     /// Whether these are browsers at work, whatever they call themselves: pages, and assets in about the proportion that is
@@ -517,6 +536,11 @@ impl Seen {
     }
 }
 
+/// Whether so many out of those who had time tell too little of the others.
+fn is_little_told(given: usize, followers: usize) -> bool {
+    given < FOLLOWERS_MIN || (given as f64) < GIVEN_SHARE_MIN * followers as f64
+}
+
 /// Whether the site has given what was asked for, or is giving it; `false` where it has only said to look elsewhere.
 fn given(row: &Row) -> Option<bool> {
     match row.status {
@@ -551,6 +575,8 @@ mod tests {
         Given(u32),
         /// The same, and it is an old acquaintance.
         GivenAgain(u32),
+        /// It was given with three parts, since it has a good name.
+        Spared,
         /// It was said to look elsewhere, and so many parts were asked for.
         Elsewhere(u32),
     }
@@ -582,17 +608,21 @@ mod tests {
                 (row.status, row.answered) = match came {
                     Came::Status(status) => (*status, Answered::BySite),
                     Came::Refused => (0, Answered::ByRule),
-                    Came::Given(_) | Came::GivenAgain(_) => (200, Answered::BySite),
+                    Came::Given(_) | Came::GivenAgain(_) | Came::Spared => (200, Answered::BySite),
                     Came::Elsewhere(_) => (301, Answered::BySite),
                 };
                 row.returning = matches!(came, Came::GivenAgain(_));
+                row.of_good_name = matches!(came, Came::Spared);
                 rows.push((row, Timestamp::from_seconds(100)));
-                if let Came::Given(parts) | Came::GivenAgain(parts) | Came::Elsewhere(parts) = came {
-                    for part in 0..*parts {
-                        row.marks.of_mut(Attribute::Path)[0] = 1_000 + part;
-                        set(&mut row, Attribute::Extension, b"css");
-                        rows.push((row, Timestamp::from_seconds(101)));
-                    }
+                let parts = match came {
+                    Came::Given(parts) | Came::GivenAgain(parts) | Came::Elsewhere(parts) => *parts,
+                    Came::Spared => 3,
+                    Came::Status(_) | Came::Refused => 0,
+                };
+                for part in 0..parts {
+                    row.marks.of_mut(Attribute::Path)[0] = 1_000 + part;
+                    set(&mut row, Attribute::Extension, b"css");
+                    rows.push((row, Timestamp::from_seconds(101)));
                 }
             }
         }
@@ -633,6 +663,8 @@ mod tests {
         for came in [Came::GivenAgain, Came::Elsewhere] {
             assert_eq!(both(&[nothing, (8, came(0))]), (Crowd::Unanswered, Told::Little));
             assert!(matches!(both(&[nothing, (8, came(3))]), (Crowd::Yes(_), Told::People)));
+            // But few do not speak for many who did not.
+            assert_eq!(both(&[nothing, (8, came(3)), (40, came(0))]), (Crowd::Unanswered, Told::Little));
         }
         // A flood may have come an hour ago as well.
         assert_eq!(said(&[(60, Came::GivenAgain(0))]), Crowd::No);
@@ -640,10 +672,14 @@ mod tests {
 
     #[test]
     fn few_readers_speak_for_many_only_where_the_guard_has_chosen_them() {
-        let kinds = [(400, Came::Status(504)), (12, Came::Given(3)), (12, Came::Given(0))];
-        assert_eq!(both(&kinds), (Crowd::Unanswered, Told::People));
+        let kinds = |given| [(400, Came::Status(504)), (given, Came::Given(3)), (12, Came::Given(0))];
+        assert_eq!(both(&kinds(12)), (Crowd::Unanswered, Told::People));
+        assert!(matches!(said(&kinds(20)), Crowd::Yes(_)));
         assert_eq!(both(&[(400, Came::Refused), (12, Came::Given(0))]), (Crowd::Unanswered, Told::NoPeople));
         assert_eq!(both(&[(400, Came::Refused), (7, Came::Given(3))]).1, Told::Little);
         assert_eq!(both(&[(400, Came::Refused)]).1, Told::Nothing);
+        // Visitors among whom a rule meets are no crowd, nor does one of a good name tell of it.
+        assert_eq!(both(&[(400, Came::Refused), (3, Came::Given(3)), (5, Came::Given(0))]).1, Told::Little);
+        assert_eq!(both(&[(400, Came::Refused), (12, Came::Spared)]).1, Told::Nothing);
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::decision::{CostKind, Event, EventKind, IncidentStatus, Ladder, NamedShape, Verdict};
 use crate::units::Timestamp;
 
-use super::inquiry::{CrowdEvidence, EXPLAINED_SHARE};
+use super::inquiry::EXPLAINED_SHARE;
 use super::seasonal::SAMPLE_SECONDS;
 use super::trigger::{Exceeded, Reading, Sign};
 
@@ -45,10 +45,6 @@ const VERDICT_HOLD: Duration = Duration::from_secs(1);
 const CROWD: Duration = Duration::from_secs(5);
 const CROWD_LEAVES: Duration = Duration::from_secs(60);
 
-/// Once the site gives nothing any more, it goes on as one for so long: a flood may have sent readers first. After that a rule may be made,
-/// which asks those whom the site gives something.
-const CROWD_UNANSWERED: Duration = Duration::from_secs(300);
-
 /// One incident.
 #[derive(Clone, Debug)]
 pub(crate) struct Incident {
@@ -64,8 +60,6 @@ pub(crate) struct Incident {
     /// Since when the verdict stands, and until when it was a crowd that had been one for a while.
     since: Timestamp,
     crowd_until: Option<Timestamp>,
-    /// When people were last seen in it.
-    crowd_seen: Timestamp,
     shapes: Vec<NamedShape>,
     explanation: String,
     offered_rate: f64,
@@ -137,7 +131,6 @@ impl Incident {
 #[derive(Clone, Debug)]
 pub(crate) struct Judgement {
     pub(crate) verdict: Verdict,
-    pub(crate) crowd_evidence: CrowdEvidence,
     pub(crate) shapes: Vec<NamedShape>,
     pub(crate) explanation: String,
     /// Whether it has found rules, and knows of each that it hits no crowd.
@@ -232,7 +225,6 @@ impl Incidents {
             next_verdict: None,
             since: now,
             crowd_until: None,
-            crowd_seen: Timestamp::EPOCH,
             shapes: Vec::new(),
             explanation: "too early to say what it is".to_owned(),
             offered_rate: reading.offered / seconds,
@@ -251,24 +243,13 @@ impl Incidents {
 
     /// Takes what a look has found.
     pub(crate) fn judged(&mut self, now: Timestamp, judgement: Judgement, enforcing: bool) -> Option<Event> {
-        let Judgement { verdict, crowd_evidence, shapes, explanation, is_cleared, is_news, explained_in_force } =
-            judgement;
+        let Judgement { verdict, shapes, explanation, is_cleared, is_news, explained_in_force } = judgement;
         let open = self.open.as_mut()?;
         open.judged = now;
         open.is_cleared = is_cleared;
         open.enforcing = enforcing;
         if open.verdict == Verdict::Crowd && now.since(open.since) >= CROWD {
-            if crowd_evidence == CrowdEvidence::Seen {
-                open.crowd_seen = now;
-            }
-            let goes_on = match crowd_evidence {
-                CrowdEvidence::Seen => true,
-                CrowdEvidence::Unanswered => now.since(open.crowd_seen) <= CROWD_UNANSWERED,
-                CrowdEvidence::None => false,
-            };
-            if goes_on {
-                open.crowd_until = Some(now);
-            }
+            open.crowd_until = Some(now);
         }
         // What rules refuse costs the site nothing, so of a cost no look sees any more how much of it they explain: it is told by
         // what each explained when it was put in force, and only something new says anything else.

@@ -184,15 +184,14 @@ impl Detector {
         .look();
         let told = insight.told.iter().filter_map(|(rule, told)| self.ladder.note_told(now, *rule, *told));
         let mut events: Vec<Event> = told.collect();
-        events.extend(insight.crowds.iter().filter_map(|conditions| self.ladder.spare(now, conditions)));
         if !events.is_empty() {
             self.incidents.note_crowd(now);
         }
+        events.extend(insight.crowds.iter().filter_map(|conditions| self.ladder.spare(now, conditions)));
         let mut judgement = Judgement {
             explained_in_force: 0.0,
             verdict: insight.verdict,
             shapes: insight.shapes,
-            crowd_evidence: insight.evidence,
             explanation: insight.explanation,
             is_cleared: !insight.findings.is_empty() && insight.findings.iter().all(|(_, finding)| finding.cleared),
             is_news: insight.findings.iter().any(|(items, _)| !standing.contains(items)),

@@ -64,6 +64,7 @@ impl Detector {
             answered,
             under_way: observation.outcome == Outcome::UnderWay,
             returning: history.age >= RETURNING_AGE || history.served >= RETURNING_SERVED,
+            of_good_name: history.is_of_good_name,
             exempt: observation.client.is_some_and(|client| self.never_ban.contains(client)),
         };
         // What hardly anybody has can only be told where somebody was seen. What most visitors have arrives often as well.

@@ -62,6 +62,8 @@ pub(crate) struct Row {
     pub(crate) under_way: bool,
     /// Whether the client is an old acquaintance.
     pub(crate) returning: bool,
+    /// Whether it has such a name that rules spare it.
+    pub(crate) of_good_name: bool,
     /// Whether the client is on the never-ban list: no rule may count on hitting it.
     pub(crate) exempt: bool,
 }
@@ -82,6 +84,7 @@ impl Default for Row {
             answered: Answered::default(),
             under_way: false,
             returning: false,
+            of_good_name: false,
             exempt: false,
         }
     }

@@ -209,12 +209,14 @@ impl ClientTable {
         entry.note_agent(agent_mark(user_agent));
         entry.note_patience(now);
         entry.requests = entry.requests.saturating_add(1);
+        let requests_recent = u32::from(entry.requests) + u32::from(entry.requests_before);
+        let is_exempt = requests_recent <= EXEMPT_REQUESTS_MAX && entry.reputation.sum(now) < EXEMPT_MAX;
         let history = ClientHistory {
-            requests_recent: u32::from(entry.requests) + u32::from(entry.requests_before),
+            requests_recent,
             age: Duration::from_secs(u64::from(now.saturating_sub(entry.first_seen))),
             served: u32::from(entry.served),
+            is_of_good_name: is_exempt,
         };
-        let is_exempt = history.requests_recent <= EXEMPT_REQUESTS_MAX && entry.reputation.sum(now) < EXEMPT_MAX;
         let is_good = entry.is_good(now);
         let is_proven = is_good && entry.reputation.is_of_long_standing(now);
         Acquaintance { history, is_known: is_proven || (is_good && is_young), is_exempt, is_proven }

@@ -482,7 +482,7 @@ mod tests {
 
     fn rule(id: u32, action: Action, stage: Stage, canary_interval: u32) -> Rule {
         let conditions = vec![Condition::new(Attribute::UserAgentWord, b"QQGameHall")];
-        Rule { id: RuleId(id), conditions, action, stage, canary_interval }
+        Rule { id: RuleId(id), conditions, action, stage, canary_interval, is_asking: false }
     }
 
     fn gate(rules: &[Rule], limits: &[Limit], never_ban: AddressSet) -> Gate {

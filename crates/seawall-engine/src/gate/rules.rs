@@ -391,6 +391,7 @@ mod tests {
             action: Action::Refuse { status: 403 },
             stage: Stage::Enforced,
             canary_interval: 0,
+            is_asking: false,
         }
     }
 

@@ -118,4 +118,6 @@ pub struct ClientHistory {
     pub age: Duration,
     /// Requests that were served to this client, ever, as far as the table remembers.
     pub served: u32,
+    /// Whether it has such a name that rules spare it.
+    pub is_of_good_name: bool,
 }

@@ -154,7 +154,12 @@ impl Memory {
             outcome: Outcome::Served { status },
             cost: Cost { requests: 1, bytes, upstream_time, connection_time: upstream_time, ..Cost::default() },
             weight: 1.0,
-            history: ClientHistory { requests_recent: 1, age: past.at.since(first_seen), served: known.served },
+            history: ClientHistory {
+                requests_recent: 1,
+                age: past.at.since(first_seen),
+                served: known.served,
+                ..ClientHistory::default()
+            },
         });
         known.served = known.served.saturating_add(1);
     }

@@ -486,7 +486,7 @@ proptest! {
         prop_assume!(!conditions.is_empty());
         let is_about_clients = conditions.iter().any(|condition| condition.network().is_some());
         let action = Action::Refuse { status: 403 };
-        let rule = Rule { id: RuleId(1), conditions, action, stage: Stage::Enforced, canary_interval: 0 };
+        let rule = Rule { id: RuleId(1), conditions, action, stage: Stage::Enforced, canary_interval: 0, is_asking: false };
         let shown = Expression::parse(&rule.to_string(), Use::Rule, &Lists::default());
         prop_assert_eq!(shown.is_ok(), !is_about_clients, "{}: {:?}", rule, shown);
         let whole = Expression::parse(&rule.text_with_networks(), Use::Rule, &Lists::default());

@@ -278,6 +278,7 @@ impl Followed {
             action: Action::Refuse { status: 403 },
             stage: Stage::Proposed,
             canary_interval: 0,
+            is_asking: false,
         };
         let signs = proposed.signs.iter().map(|sign| Sign { condition: Some(sign.clone()), ..Sign::default() });
         Self {

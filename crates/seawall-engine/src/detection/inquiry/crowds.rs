@@ -119,10 +119,12 @@ impl Inquiry<'_> {
     }
 
     /// Whether this is so far from ordinary visitors that it is no side of a crowd. Whoever comes while the site answers nobody is
-    /// one of the crowd, unless it is most of what comes.
+    /// one of the crowd, unless it is most of what comes. What a rule refuses already is given nothing for that.
     pub(super) fn is_apart(&self, choice: &Choice, finding: &Finding) -> bool {
         finding.cleared
-            && (!finding.is_unanswered || choice.share > AGENT_SHARE_MAX)
+            && (!finding.is_unanswered
+                || choice.share > AGENT_SHARE_MAX
+                || self.standing.contains(&choice.candidate.items))
             && self.has_rare_mark(&choice.candidate.items)
             && f64::from(finding.evidence.collateral) <= RARE_SHARE
     }

@@ -96,21 +96,8 @@ pub(crate) struct Insight {
     pub(crate) findings: Vec<Found>,
     /// What turned out to be a crowd.
     pub(crate) crowds: Vec<Vec<Condition>>,
-    /// By what the verdict is a crowd.
-    pub(crate) evidence: CrowdEvidence,
     /// What they tell of the rules that ask whom the site has given something.
     pub(crate) told: Vec<(RuleId, Told)>,
-}
-
-/// By what an excess is called a crowd.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum CrowdEvidence {
-    /// People were seen.
-    Seen,
-    /// There were some, and the site gives nothing to those who come now.
-    Unanswered,
-    /// There were some, or it is none.
-    None,
 }
 
 /// A rule that is proposed, with the values behind its conditions.
@@ -211,12 +198,6 @@ impl<'a> Inquiry<'a> {
         let told = self.told(&view);
         let is_crowd = !crowds.is_empty() || told.iter().any(|(_, told)| *told == Told::People);
         let is_leftover = self.was_crowd && findings.is_empty() && is_crowd;
-        let is_unanswered = choices.iter().any(|choice| matches!(choice.crowd, Crowd::Unanswered | Crowd::TooEarly));
-        let evidence = match verdict {
-            Verdict::Crowd => CrowdEvidence::Seen,
-            _ if is_leftover && is_unanswered => CrowdEvidence::Unanswered,
-            _ => CrowdEvidence::None,
-        };
         let verdict = if is_leftover { Verdict::Crowd } else { verdict };
         let crowd_reason = choices.iter().map(|choice| choice.crowd).chain([whole]).find_map(|crowd| match crowd {
             Crowd::Yes(reason) => Some(reason),
@@ -235,7 +216,7 @@ impl<'a> Inquiry<'a> {
             answered / scene.requests(|_| true).max(1.0),
             crowd_reason,
         );
-        Insight { verdict, shapes, explanation, findings, crowds, evidence, told }
+        Insight { verdict, shapes, explanation, findings, crowds, told }
     }
 
     /// What of the choices could become rules, and what is a crowd or a side of one.

@@ -15,7 +15,8 @@ const REFUSED_STATUS: u16 = 403;
 
 /// What both edges cannot say of a rule, whatever it asks.
 pub(super) fn check_action(rule: &Rule) -> Result<(), String> {
-    if let Some(every) = rule.asking() {
+    if rule.is_asking {
+        let every = rule.canary_interval;
         return Err(format!("one request in {every} is to pass here until it is known whether these are people"));
     }
     match rule.action {
@@ -93,7 +94,7 @@ mod tests {
     use super::*;
 
     fn rule(conditions: Vec<Condition>, action: Action, canary_interval: u32) -> Rule {
-        Rule { id: RuleId(7), conditions, action, stage: Stage::Enforced, canary_interval }
+        Rule { id: RuleId(7), conditions, action, stage: Stage::Enforced, canary_interval, is_asking: false }
     }
 
     fn refusing(conditions: Vec<Condition>) -> Rule {
@@ -162,6 +163,8 @@ mod tests {
         assert_eq!(cloudflare(&network).as_deref(), Ok("(ip.src in {192.0.2.0/24})"));
         assert!(vcl(&network).is_err());
         assert!(check_action(&rule(Vec::new(), Action::Throttle { rate: 3.0 }, 0)).is_err());
+        let asking = Rule { is_asking: true, ..rule(Vec::new(), Action::Drop, 16) };
+        assert!(check_action(&asking).is_err_and(|why| why.contains("one request in 16")));
         assert!(cloudflare(&refusing(vec![Condition::new(Attribute::UserAgent, b"a\x01\xc3")])).is_err());
     }
 }

@@ -184,6 +184,7 @@ mod tests {
                 action: Action::Drop,
                 stage: Stage::Enforced,
                 canary_interval: 0,
+                is_asking: false,
             },
             is_operators,
             refused,
