@@ -127,13 +127,11 @@ impl Flags {
 /// What is known of a client that asks for something.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Acquaintance {
-    /// For detection.
+    /// For detection, and for rules.
     pub history: ClientHistory,
     /// Whether a rule that matches it is likely wrong: it is of good standing, and was so in several different hours where the
     /// table is old enough to know.
     pub is_known: bool,
-    /// Whether its name is so good that no rule is to refuse it.
-    pub is_exempt: bool,
     /// Whether it is of good standing and was so in several different hours, however young the table.
     pub is_proven: bool,
 }
@@ -210,16 +208,15 @@ impl ClientTable {
         entry.note_patience(now);
         entry.requests = entry.requests.saturating_add(1);
         let requests_recent = u32::from(entry.requests) + u32::from(entry.requests_before);
-        let is_exempt = requests_recent <= EXEMPT_REQUESTS_MAX && entry.reputation.sum(now) < EXEMPT_MAX;
         let history = ClientHistory {
             requests_recent,
             age: Duration::from_secs(u64::from(now.saturating_sub(entry.first_seen))),
             served: u32::from(entry.served),
-            is_of_good_name: is_exempt,
+            is_of_good_name: requests_recent <= EXEMPT_REQUESTS_MAX && entry.reputation.sum(now) < EXEMPT_MAX,
         };
         let is_good = entry.is_good(now);
         let is_proven = is_good && entry.reputation.is_of_long_standing(now);
-        Acquaintance { history, is_known: is_proven || (is_good && is_young), is_exempt, is_proven }
+        Acquaintance { history, is_known: is_proven || (is_good && is_young), is_proven }
     }
 
     /// Whether the client is of good standing: served often enough, for long enough, with nothing refused. Counts nothing.
@@ -530,15 +527,15 @@ mod tests {
         let at = |hour: u64| START + Duration::from_secs(3600 * hour);
         for hour in 0..6 {
             for _ in 0..20 {
-                assert!(!table.request(client(1), b"a/1", at(hour)).is_exempt || hour >= 3);
+                assert!(!table.request(client(1), b"a/1", at(hour)).history.is_of_good_name || hour >= 3);
                 table.served(client(1), at(hour));
             }
         }
-        assert!(table.request(client(1), b"a/1", at(6)).is_exempt);
-        let exempt = (0..400).filter(|_| table.request(client(1), b"a/1", at(6)).is_exempt).count();
+        assert!(table.request(client(1), b"a/1", at(6)).history.is_of_good_name);
+        let exempt = (0..400).filter(|_| table.request(client(1), b"a/1", at(6)).history.is_of_good_name).count();
         assert!(exempt < 120, "{exempt} of 400 within a minute");
         let mut spared = 0;
-        while table.request(client(1), b"a/1", at(7) + Duration::from_secs(60 * spared)).is_exempt {
+        while table.request(client(1), b"a/1", at(7) + Duration::from_secs(60 * spared)).history.is_of_good_name {
             table.spared(client(1), at(7) + Duration::from_secs(60 * spared));
             spared += 1;
         }
@@ -565,7 +562,7 @@ mod tests {
         let mut table = ClientTable::new(64, SEED);
         for second in 0..1_800 {
             let now = START + Duration::from_secs(second);
-            assert!(!table.request(client(1), b"a/1", now).is_exempt);
+            assert!(!table.request(client(1), b"a/1", now).history.is_of_good_name);
             table.served(client(1), now);
         }
     }

@@ -414,7 +414,7 @@ impl Gate {
                 }
             }
             if rule.enforced && acting.is_none() {
-                if known.is_exempt && self.spares(index, now) {
+                if known.history.is_of_good_name && self.spares(index, now) {
                     acting = Some(Acting::Sparing(index));
                 } else {
                     acting = Some(Acting::Rule(index));

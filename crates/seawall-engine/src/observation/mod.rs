@@ -118,6 +118,6 @@ pub struct ClientHistory {
     pub age: Duration,
     /// Requests that were served to this client, ever, as far as the table remembers.
     pub served: u32,
-    /// Whether it has such a name that rules spare it.
+    /// Whether its name is so good that no rule is to refuse it.
     pub is_of_good_name: bool,
 }
