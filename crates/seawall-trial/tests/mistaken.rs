@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use seawall_engine::decision::{Enforce, EventKind};
-use seawall_trial::background::{Background, Synthetic, browsers};
+use seawall_trial::background::{Background, Plan, Synthetic, browsers};
 use seawall_trial::control::{self, Control, Overwhelming};
 use seawall_trial::family::{self, Family};
 use seawall_trial::trial::Grown;
-use seawall_trial::world::{TICK, World, stressed};
+use seawall_trial::world::{Scene, TICK, Traffic, World, stressed};
 use seawall_trial::{Sent, address};
 
 fn control(name: &str) -> Control {
@@ -57,6 +57,33 @@ fn a_crowd_that_finds_the_site_down_is_let_be_once_the_site_answers() {
         let second: f64 = last.split(' ').next().and_then(|second| second.parse().ok()).unwrap_or(f64::INFINITY);
         assert!(second < 90.0 + 45.0, "seed {seed}: {last}");
         assert!(outcome.wanted.1 < outcome.wanted.0 / 10, "seed {seed}: {:?}", outcome.wanted);
+    }
+}
+
+/// A crowd, and from its fortieth second on a flood of another kind beside it.
+struct Beside(Box<dyn Traffic>, Box<dyn Traffic>);
+
+impl Traffic for Beside {
+    fn send(&mut self, scene: &mut Scene<'_>, plan: &mut Plan) {
+        self.0.send(scene, plan);
+        if scene.seconds >= 40.0 {
+            self.1.send(scene, plan);
+        }
+    }
+}
+
+/// A rule against what is beside them is a finding in each look.
+#[test]
+fn readers_who_only_ask_again_are_let_be_beside_a_flood_of_another_kind() {
+    for (seed, name) in [(1, "crowd: ticker"), (2, "crowd: ticker"), (1, "crowd: no answer"), (2, "crowd: no answer")] {
+        let mut world = World::warm(seed, Enforce::OnExcess);
+        world.pressure = stressed();
+        world.begin();
+        let mut beside = Beside((control(name).traffic)(), (family("cold start").traffic)());
+        world.run_beside(Duration::from_secs(300), &mut beside);
+        let tally = &world.tally;
+        assert_eq!(tally.wanted_refused, 0, "seed {seed}: {:#?}", tally.events);
+        assert!(tally.recall_since(4 * 50) >= 0.98, "seed {seed}: {:#?}", tally.events);
     }
 }
 

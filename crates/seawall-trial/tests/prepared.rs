@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use seawall_engine::decision::{Enforce, EventKind, Stage};
-use seawall_trial::background::browsers;
-use seawall_trial::control::Link;
+use seawall_trial::background::{Plan, browsers};
+use seawall_trial::control::{LINKED, Link};
 use seawall_trial::family;
-use seawall_trial::world::{TICK, World, stressed};
+use seawall_trial::world::{Scene, TICK, Traffic, World, stressed};
 use seawall_trial::{Dice, Sent, address};
 
 /// Agents that have nothing in common.
@@ -15,7 +15,7 @@ const NAMES: [&str; 12] = [
     "lugger",
 ];
 
-const PAGE: &str = "/blog/2023/entry-55.html";
+const PAGE: &str = LINKED;
 
 /// A guard that has known the site for a week.
 fn warm(seed: u64) -> World {
@@ -162,6 +162,102 @@ fn readers_of_a_page_that_was_flooded_do_not_keep_its_rule_in_force() {
         };
         read(&mut world, 5);
         assert_eq!(read(&mut world, 5), 0, "seed {seed}: {:#?}", world.tally.events);
+    }
+}
+
+/// A flood, and readers beside it.
+struct Beside {
+    readers: Link,
+    flood: f64,
+}
+
+impl Traffic for Beside {
+    fn send(&mut self, scene: &mut Scene<'_>, plan: &mut Plan) {
+        self.readers.send(scene, plan);
+        for _ in 0..scene.count(self.flood) {
+            plan.push((scene.moment(), made_up(scene.dice)));
+        }
+    }
+}
+
+#[test]
+fn a_crowd_that_comes_while_a_smaller_flood_of_its_page_goes_on_is_let_in() {
+    for (seed, readers, flood) in [(1, 30.0, 15.0), (2, 12.0, 4.0)] {
+        let mut world = flooded(seed);
+        let mut beside = Beside { readers: Link::steady(readers, browsers()), flood };
+        world.run_beside(Duration::from_secs(240), &mut beside);
+        let (wanted, refused) = (world.tally.wanted, world.tally.wanted_refused);
+        world.run_beside(Duration::from_secs(60), &mut beside);
+        let told = &world.tally.events;
+        assert!(told.iter().any(|event| event.text.contains("what it meets is a crowd")), "seed {seed}: {told:#?}");
+        let (wanted, refused) = (world.tally.wanted - wanted, world.tally.wanted_refused - refused);
+        assert!(refused <= wanted / 50, "seed {seed}: {refused} of {wanted} {told:#?}");
+    }
+}
+
+/// A flood of one page, of which one in each second reads: the first that is not refused.
+#[derive(Default)]
+struct Reading {
+    asked: Vec<Sent>,
+    read: f64,
+}
+
+impl Traffic for Reading {
+    fn send(&mut self, scene: &mut Scene<'_>, plan: &mut Plan) {
+        let given = self.asked.drain(..).find(|sent| !scene.refused.contains(&sent.client));
+        if let Some(page) = given.filter(|_| scene.seconds >= self.read + 1.0 || scene.seconds == 0.0) {
+            self.read = scene.seconds;
+            let part = |number: usize| Sent { path: format!("/static/{number}.css"), ..page.clone() };
+            plan.extend((0..6).map(|number| (TICK / 4, part(number))));
+        }
+        for _ in 0..scene.count(40.0) {
+            let page = Sent { client: scene.dice.address(120, 16_000_000), ..made_up(scene.dice) };
+            self.asked.push(page.clone());
+            plan.push((scene.moment(), page));
+        }
+    }
+}
+
+/// Senders who read whatever they are given have its rule let go, but less and less often.
+#[test]
+fn a_flood_that_reads_only_what_passes_is_refused_for_longer_each_time() {
+    for seed in 1..=2 {
+        let mut world = flooded(seed);
+        let mut traffic = Reading::default();
+        let mut refused_share = |world: &mut World, seconds: u64| {
+            let (all, refused) = (world.tally.unwanted, world.tally.unwanted_refused);
+            world.run_beside(Duration::from_secs(seconds), &mut traffic);
+            (world.tally.unwanted_refused - refused) as f64 / (world.tally.unwanted - all) as f64
+        };
+        let (first, later) = (refused_share(&mut world, 600), refused_share(&mut world, 1200));
+        assert!(world.tally.events.iter().any(|event| event.text.contains("is a crowd")), "seed {seed}");
+        assert!(first >= 0.6 && later >= 0.9, "seed {seed}: {first} {later} {:#?}", world.tally.events);
+    }
+}
+
+/// What makes it a crowd is over after a minute, whatever the site answers.
+#[test]
+fn a_flood_that_sends_readers_first_is_one_once_they_are_over() {
+    for (seed, status) in [(1, 200), (2, 200), (1, 504), (2, 504)] {
+        let mut world = warm(seed);
+        begin(&mut world);
+        world.run_beside(Duration::from_secs(20), &mut Link::steady(8.0, browsers()));
+        let mut number = 0;
+        let mut flood = |world: &mut World, seconds: u64| {
+            world.run(Duration::from_secs(seconds), |dice, _| {
+                rate(dice, 40.0, |dice| {
+                    number += 1;
+                    let agent = dice.pick(&browsers()).clone();
+                    let upstream = Duration::from_millis(if status == 200 { 50 } else { 30_000 });
+                    Sent { status, upstream, ..Sent::get(address(120, number), PAGE, agent) }
+                })
+            });
+        };
+        flood(&mut world, 120);
+        let late = world.tally.ticks.len();
+        flood(&mut world, 60);
+        let recall = world.tally.recall_since(late);
+        assert!(recall >= 0.95, "seed {seed}, {status}: {recall} {:#?}", world.tally.events);
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::observation::attribute::Attribute;
 use crate::units::Timestamp;
 
-use super::asking::{Asking, Told};
+use super::asking::{Asking, Telling, Told};
 use super::policy::Permit;
 use super::traffic::{Met, WINDOW_SECONDS};
 use super::{Action, Condition, Event, EventKind, Evidence, Rule, RuleId, RuleStatus, Stage};
@@ -124,8 +124,10 @@ pub(super) struct Held {
     pub(super) cleared: bool,
     pub(super) has_foreign_mark: bool,
     is_beside_crowd: bool,
-    /// Whether they are people, where that was not known when it was put in force.
+    /// Whether they are people, where that was not known when it was put in force, or some of them have read since.
     asking: Option<Asking>,
+    /// When it is said whom it meets although it has not asked.
+    telling: Telling,
     /// When it was let go since it met a crowd.
     spared: Option<Timestamp>,
     pub(super) reason: String,
@@ -168,6 +170,7 @@ impl Held {
             has_foreign_mark: finding.has_foreign_mark,
             is_beside_crowd: finding.is_beside_crowd,
             asking: finding.is_unanswered.then_some(Asking::Since(now)),
+            telling: Telling::new(now),
             spared: None,
             reason: String::new(),
             found: now,
@@ -191,9 +194,14 @@ impl Held {
         self.asking.is_some_and(Asking::is_open) && self.may_be_people()
     }
 
-    /// Whether it was not known, and may be told now.
-    pub(super) fn may_be_told(&self) -> bool {
+    /// Whether it has asked, so that at each look is said what they tell whom the site has given something.
+    pub(super) fn has_asked(&self) -> bool {
         self.asking.is_some() && self.may_be_people()
+    }
+
+    /// Since when nothing was said of what they tell, where it is time for that although it has not asked: a crowd may have come since.
+    pub(super) fn is_untold_since(&self, now: Timestamp) -> Option<Timestamp> {
+        self.telling.due_since(now).filter(|_| self.asking.is_none() && self.may_be_people())
     }
 
     const fn may_be_people(&self) -> bool {
@@ -213,16 +221,20 @@ impl Held {
 
     /// Takes what they tell whom the site has given something.
     pub(super) fn note(&mut self, now: Timestamp, told: Told) {
-        if let Some(asking) = &mut self.asking {
-            asking.note(now, told);
+        self.telling.note(now);
+        self.ask(now, Asking::after(self.asking, now, told));
+    }
+
+    fn ask(&mut self, now: Timestamp, asking: Option<Asking>) {
+        if self.asking.is_some() && asking.is_none() {
+            self.telling.doubt(now);
         }
+        self.asking = asking;
     }
 
     /// Lets as many through as it takes to know whom it meets; whether that has changed.
     pub(super) fn probe(&mut self, now: Timestamp) -> bool {
-        if let Some(asking) = &mut self.asking {
-            asking.step(now);
-        }
+        self.ask(now, self.asking.and_then(|asking| asking.step(now)));
         let present = (self.rule.canary_interval, self.rule.is_asking);
         let wanted = match self.asking.filter(|_| self.is_asking()) {
             Some(asking) => (asking.interval(now, &self.met, present.0), true),
@@ -334,6 +346,10 @@ impl Held {
             self.be_more_patient();
         }
         self.enforced = Some(now);
+        if self.spared.take().is_some() && self.asking.is_none() {
+            // While it was let go, the site gave all of them what they came for, and they were no people.
+            self.telling.doubt(now);
+        }
         self.asking = self.asking.map(|_| Asking::Since(now));
         self.life = LIFE;
         self.expires = Some(now + self.life);
@@ -426,6 +442,7 @@ impl Held {
         self.rule.stage = Stage::Retired;
         self.stepped = now;
         self.expires = None;
+        self.asking = self.asking.filter(|asking| asking.is_lasting());
         self.met.forget_most();
         let length = if self.has_foreign_mark { "a day" } else { "ten minutes" };
         let again = if self.cleared {

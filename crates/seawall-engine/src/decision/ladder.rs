@@ -33,6 +33,9 @@ const EXPLAINED_SHARE: f32 = 0.8;
 /// A proposal is shown this long after it was last found.
 const PROPOSAL_LIFE: Duration = Duration::from_secs(60);
 
+/// A crowd may be taken for a flood for so long before it is known.
+const NOT_YET_A_CROWD: Duration = Duration::from_secs(60);
+
 /// What rules have met of late is of so many seconds.
 const MET_OF_LATE_SECONDS: u64 = 10;
 
@@ -94,9 +97,13 @@ impl Ladder {
         held.filter(|held| held.evidence.collateral_upper <= HARMLESS_COLLATERAL).map(|held| &held.rule)
     }
 
-    /// The rules in force of which it was not known what they do who are given something by the site, and since when they are.
-    pub(crate) fn asking(&self) -> impl Iterator<Item = (RuleId, Timestamp)> {
-        let held = self.rules.iter().filter(|held| held.rule.stage == Stage::Enforced && held.may_be_told());
+    /// The rules in force of which it is to be said what they do who are given something by the site, and since when they are: those that
+    /// have asked, and one of the others.
+    pub(crate) fn to_be_told(&self, now: Timestamp) -> impl Iterator<Item = (RuleId, Timestamp)> {
+        let in_force = || self.rules.iter().filter(|held| held.rule.stage == Stage::Enforced);
+        let untold = in_force().filter_map(|held| Some((held.is_untold_since(now)?, held)));
+        let longest = untold.min_by_key(|(since, _)| *since).map(|(_, held)| held);
+        let held = in_force().filter(|held| held.has_asked()).chain(longest);
         held.filter_map(|held| Some((held.rule.id, held.enforced?)))
     }
 
@@ -320,13 +327,15 @@ impl Ladder {
         })
     }
 
-    /// Removes what is proposed or in shadow under these conditions, because it was established that it is a crowd; and lets go what is in
-    /// force, but for what names a sender of whom there was nobody before.
-    pub(crate) fn spare(&mut self, now: Timestamp, conditions: &[Condition]) -> Option<Event> {
+    /// Removes what is proposed or in shadow under these conditions, because it was established that it is a crowd, or is a side of one;
+    /// and lets go what is in force, but for what names a sender of whom there was nobody before. What only is a side and was in force
+    /// long before is told by itself whom it meets.
+    pub(crate) fn spare(&mut self, now: Timestamp, conditions: &[Condition], is_side: bool) -> Option<Event> {
         let at = self.rules.iter().position(|held| held.is_live() && held.rule.conditions == conditions)?;
         let held = &self.rules[at];
         let is_in_force = held.rule.stage == Stage::Enforced;
-        if is_in_force && held.has_foreign_mark {
+        let was_before = is_side && held.enforced.is_some_and(|enforced| now.since(enforced) > NOT_YET_A_CROWD);
+        if is_in_force && (held.has_foreign_mark || was_before) {
             return None;
         }
         self.generation += 1;

@@ -10,6 +10,7 @@ use crate::units::{Timestamp, counted};
 use super::Detector;
 use super::assets::{Assets, Files};
 use super::incident::{Incident, Judgement};
+use super::inquiry::CrowdSeen;
 use super::prior::{Outlook, Suspect};
 use super::recent::Sampled;
 use super::score::SCORE_MIN;
@@ -67,6 +68,7 @@ impl Detector {
             verdict: Verdict::Partial,
             shapes,
             explanation,
+            crowd_seen: CrowdSeen::No,
             is_cleared: true,
             is_news: true,
             explained_in_force: 0.0,

@@ -28,6 +28,8 @@ use super::values::{ABSENT, Item, Keys, Marks, UNUSED, ValueHash};
 pub(crate) enum Crowd {
     /// Many people; with why, for the explanation.
     Yes(&'static str),
+    /// The same by what they did before.
+    Reading,
     /// No crowd.
     No,
     /// None by what they did, but hardly any of them was given a page whose parts it could have fetched: the site does not answer, or a
@@ -38,6 +40,15 @@ pub(crate) enum Crowd {
 }
 
 impl Crowd {
+    /// Why it is a crowd, where it is one.
+    pub(crate) const fn reason(self) -> Option<&'static str> {
+        match self {
+            Self::Yes(reason) => Some(reason),
+            Self::Reading => Some("many different clients loaded pages with what the pages need, and ask again"),
+            Self::No | Self::Unanswered | Self::TooEarly => None,
+        }
+    }
+
     /// Whether nothing speaks for a crowd.
     pub(crate) fn is_none(self) -> bool {
         matches!(self, Self::No | Self::Unanswered)
@@ -45,7 +56,7 @@ impl Crowd {
 }
 
 /// Methods of people who look at something: nearly all of a crowd's.
-const LOOKING_SHARE: f64 = 0.95;
+pub(super) const LOOKING_SHARE: f64 = 0.95;
 
 /// As diverse as this many equally common agents, and networks of 256 addresses.
 const KINDS_MIN: f64 = 6.0;
@@ -73,7 +84,7 @@ const TARGET_SHARE: f64 = 0.5;
 
 /// How long a browser may take from the page to its first asset. The median of the web is below 1 s; on a pressed
 /// server it is longer, but a third of the clients suffices.
-const ASSET_DELAY: Duration = Duration::from_millis(1500);
+pub(super) const ASSET_DELAY: Duration = Duration::from_millis(1500);
 
 /// Parts that a page has at least, as a rule.
 const PARTS_OF_PAGE: i32 = 5;
@@ -86,6 +97,9 @@ const FOLLOWING_SHARE: f64 = 0.3;
 
 /// The same of those whom a rule lets pass: some visitors are among whoever it meets, and eight are few.
 const DRAWN_FOLLOWING_SHARE: f64 = 0.5;
+
+/// So many readers among those whom a rule lets pass are a reason to let more pass and see.
+const SUSPICIOUS_MIN: f64 = 2.0;
 
 /// Of those who come to a site that answers hardly any, so many at least must have been given something to speak for the others: it may
 /// be one out of a few whom a flood sends first to be taken for them. Of those whom a rule lets pass it does not matter, since the guard
@@ -284,6 +298,13 @@ pub(crate) fn told<'a>(
     }
     match is_enough && following < FOLLOWING_SHARE * seen.seen_share() * telling as f64 {
         true => Told::NoPeople,
+        false
+            if !is_enough
+                && following >= SUSPICIOUS_MIN
+                && following >= DRAWN_FOLLOWING_SHARE * seen.seen_share() * (telling + silent) as f64 =>
+        {
+            Told::LittleOfReaders
+        }
         false if drawn().next().is_some() => Told::Little,
         false => Told::Nothing,
     }
@@ -542,7 +563,7 @@ fn is_little_told(given: usize, followers: usize) -> bool {
 }
 
 /// Whether the site has given what was asked for, or is giving it; `false` where it has only said to look elsewhere.
-fn given(row: &Row) -> Option<bool> {
+pub(super) fn given(row: &Row) -> Option<bool> {
     match row.status {
         200..=299 | 304 => Some(true),
         300..=399 => Some(false),
@@ -676,7 +697,7 @@ mod tests {
         assert_eq!(both(&kinds(12)), (Crowd::Unanswered, Told::People));
         assert!(matches!(said(&kinds(20)), Crowd::Yes(_)));
         assert_eq!(both(&[(400, Came::Refused), (12, Came::Given(0))]), (Crowd::Unanswered, Told::NoPeople));
-        assert_eq!(both(&[(400, Came::Refused), (7, Came::Given(3))]).1, Told::Little);
+        assert_eq!(both(&[(400, Came::Refused), (7, Came::Given(3))]).1, Told::LittleOfReaders);
         assert_eq!(both(&[(400, Came::Refused)]).1, Told::Nothing);
         // Visitors among whom a rule meets are no crowd, nor does one of a good name tell of it.
         assert_eq!(both(&[(400, Came::Refused), (3, Came::Given(3)), (5, Came::Given(0))]).1, Told::Little);

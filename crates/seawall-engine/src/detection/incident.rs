@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::decision::{CostKind, Event, EventKind, IncidentStatus, Ladder, NamedShape, Verdict};
 use crate::units::Timestamp;
 
-use super::inquiry::EXPLAINED_SHARE;
+use super::inquiry::{CrowdSeen, EXPLAINED_SHARE};
 use super::seasonal::SAMPLE_SECONDS;
 use super::trigger::{Exceeded, Reading, Sign};
 
@@ -57,8 +57,11 @@ pub(crate) struct Incident {
     verdict: Verdict,
     /// A verdict that is not yet believed, and since when it was given.
     next_verdict: Option<(Verdict, Timestamp)>,
-    /// Since when the verdict stands, and until when it was a crowd that had been one for a while.
+    /// Since when the verdict stands.
     since: Timestamp,
+    /// When a crowd was last known by what all of it did.
+    crowd_seen: Option<Timestamp>,
+    /// When it was last a crowd, and had been one for a while.
     crowd_until: Option<Timestamp>,
     shapes: Vec<NamedShape>,
     explanation: String,
@@ -106,6 +109,11 @@ impl Incident {
         now.since(self.opened) >= EAGER && now.since(self.judged) >= KEEN_INTERVAL
     }
 
+    /// When a crowd was last known by what all of it did, be it beside a flood.
+    pub(crate) const fn crowd_seen(&self) -> Option<Timestamp> {
+        self.crowd_seen
+    }
+
     /// Whether it was a crowd until just now.
     pub(crate) fn was_crowd(&self, now: Timestamp) -> bool {
         self.crowd_until.is_some_and(|until| now.since(until) <= CROWD_LEAVES)
@@ -135,6 +143,7 @@ pub(crate) struct Judgement {
     pub(crate) explanation: String,
     /// Whether it has found rules, and knows of each that it hits no crowd.
     pub(crate) is_cleared: bool,
+    pub(crate) crowd_seen: CrowdSeen,
     /// Whether there is a rule among them that does not stand yet.
     pub(crate) is_news: bool,
     /// The share of the excess that the rules in force have explained, each of what those before it left.
@@ -224,6 +233,7 @@ impl Incidents {
             verdict: Verdict::Undecided,
             next_verdict: None,
             since: now,
+            crowd_seen: None,
             crowd_until: None,
             shapes: Vec::new(),
             explanation: "too early to say what it is".to_owned(),
@@ -243,12 +253,21 @@ impl Incidents {
 
     /// Takes what a look has found.
     pub(crate) fn judged(&mut self, now: Timestamp, judgement: Judgement, enforcing: bool) -> Option<Event> {
-        let Judgement { verdict, shapes, explanation, is_cleared, is_news, explained_in_force } = judgement;
+        let Judgement { verdict, shapes, explanation, is_cleared, crowd_seen, is_news, explained_in_force } = judgement;
         let open = self.open.as_mut()?;
         open.judged = now;
         open.is_cleared = is_cleared;
         open.enforcing = enforcing;
-        if open.verdict == Verdict::Crowd && now.since(open.since) >= CROWD {
+        if matches!(crowd_seen, CrowdSeen::Beside | CrowdSeen::Yes) {
+            open.crowd_seen = Some(now);
+        }
+        let was_for_a_while = open.verdict == Verdict::Crowd && now.since(open.since) >= CROWD;
+        let goes_on = match crowd_seen {
+            CrowdSeen::Yes => was_for_a_while,
+            CrowdSeen::ByReaders => was_for_a_while || open.was_crowd(now),
+            CrowdSeen::No | CrowdSeen::Beside => false,
+        };
+        if goes_on {
             open.crowd_until = Some(now);
         }
         // What rules refuse costs the site nothing, so of a cost no look sees any more how much of it they explain: it is told by
@@ -303,7 +322,7 @@ impl Incidents {
     pub(crate) fn note_crowd(&mut self, now: Timestamp) {
         if let Some(open) = &mut self.open {
             open.calm = Duration::ZERO;
-            open.crowd_until = Some(now);
+            (open.crowd_seen, open.crowd_until) = (Some(now), Some(now));
         }
     }
 

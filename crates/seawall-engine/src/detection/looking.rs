@@ -7,11 +7,12 @@ use std::time::Duration;
 use crate::decision::{Aspect, CostKind, Event, EventKind, Finding, Permit, Rule, RuleId, Stage};
 use crate::units::Timestamp;
 
+use super::assets::Assets;
 use super::composition::Change;
 use super::incident::Judgement;
-use super::inquiry::{Asking, Inquiry};
+use super::inquiry::{CrowdBefore, InForce, Inquiry};
 use super::material::{Material, NEWEST, NORMAL_ROWS_MIN, Window, normal_rows};
-use super::recent::Row;
+use super::recent::{Row, Sampled};
 use super::reference::Reference;
 use super::trigger::{Exceeded, Sign};
 use super::values::Item;
@@ -133,17 +134,17 @@ impl Detector {
             return Vec::new();
         }
         let (id, onset, costs) = (incident.id, incident.onset, incident.costs.clone());
-        let was_crowd = incident.was_crowd(now);
+        let (crowd_seen, was_crowd) = (incident.crowd_seen(), incident.was_crowd(now));
         let is_of_newcomers = incident.is_of_newcomers(now);
         let values = |rules: &mut dyn Iterator<Item = &Rule>| -> Vec<Vec<Item>> {
             rules.filter_map(|rule| self.values.get(&rule.id).cloned()).collect()
         };
         let standing = values(&mut self.ladder.rules().filter(|rule| rule.stage != Stage::Retired));
         let kept = values(&mut self.ladder.harmless_in_force());
-        let asking = self.ladder.asking().filter_map(|(rule, enforced)| {
-            self.values.get(&rule).map(|items| Asking { rule, items: items.clone(), enforced })
+        let in_force = self.ladder.to_be_told(now).filter_map(|(rule, since)| {
+            self.values.get(&rule).map(|items| InForce { rule, items: items.clone(), since })
         });
-        let asking: Vec<Asking> = asking.collect();
+        let in_force: Vec<InForce> = in_force.collect();
         // Beside an incident that has been going on, as a crowd, what has just begun is small: it is looked for by itself.
         let is_fresh = incident.is_due_for_newcomers(now)
             && newcomer.is_some_and(|newcomer| self.is_unmet(newcomer, &standing, now));
@@ -163,6 +164,10 @@ impl Detector {
                 self.reference.insert((key, Reference::new(&normal, &self.marked)))
             }
         };
+        if crowd_seen.is_some() {
+            let news: Vec<Sampled<'_>> = self.recent.since(self.readers.noted(id)).collect();
+            self.readers.note(id, &news, &Assets::new(&self.marked, reference.files(), &news));
+        }
         let insight = Inquiry {
             material: Material::live(&self.recent, reference, onset, now, window),
             costs: &costs,
@@ -177,7 +182,8 @@ impl Detector {
             before: Some(&self.before),
             standing: &standing,
             kept: &kept,
-            asking: &asking,
+            in_force: &in_force,
+            crowd: crowd_seen.map(|seen| CrowdBefore { readers: &self.readers, seen }),
             was_crowd,
             is_of_newcomers,
         }
@@ -187,13 +193,16 @@ impl Detector {
         if !events.is_empty() {
             self.incidents.note_crowd(now);
         }
-        events.extend(insight.crowds.iter().filter_map(|conditions| self.ladder.spare(now, conditions)));
+        events.extend(
+            insight.spared.iter().filter_map(|spared| self.ladder.spare(now, &spared.conditions, spared.is_side)),
+        );
         let mut judgement = Judgement {
             explained_in_force: 0.0,
             verdict: insight.verdict,
             shapes: insight.shapes,
             explanation: insight.explanation,
             is_cleared: !insight.findings.is_empty() && insight.findings.iter().all(|(_, finding)| finding.cleared),
+            crowd_seen: insight.crowd_seen,
             is_news: insight.findings.iter().any(|(items, _)| !standing.contains(items)),
         };
         events.extend(self.take(now, id, insight.findings, permit));

@@ -33,6 +33,7 @@ mod observing;
 mod people;
 mod prior;
 mod random;
+mod readers;
 mod recent;
 mod reference;
 mod restraint;
@@ -70,6 +71,7 @@ use incident::Incidents;
 use material::normal_rows;
 use newcomers::Newcomers;
 use random::Random;
+use readers::Readers;
 use recent::Recent;
 use reference::Reference;
 use restraint::Restraint;
@@ -140,6 +142,7 @@ pub struct Detector {
     /// What is normal as the search of an incident asks for it; with the incident's number and the hour.
     reference: Option<((u32, u64, usize), Reference)>,
     before: Before,
+    readers: Readers,
     /// The values behind the conditions of each rule, to find it in the sample.
     values: HashMap<RuleId, Vec<Item>>,
     /// What one request costs normally, in the unit of each cost.
@@ -175,6 +178,7 @@ impl Detector {
             ladder: Ladder::new(settings.beside),
             reference: None,
             before: Before::new(),
+            readers: Readers::new(),
             values: HashMap::new(),
             typical: TYPICAL,
             stressed: None,
@@ -374,6 +378,7 @@ impl Detector {
             + self.seen.memory_bytes()
             + self.composition.memory_bytes()
             + self.before.memory_bytes()
+            + self.readers.memory_bytes()
             + MINING_BYTES_MAX
     }
 

@@ -158,6 +158,8 @@ pub struct Gate {
     known: u64,
     known_voters: Voters,
     workers: f32,
+    /// Which of the workers it is, as a part of them all.
+    turn: f32,
     pub(super) place: Place,
 }
 
@@ -175,8 +177,15 @@ impl Gate {
             known: 0,
             known_voters: Voters::default(),
             workers: workers.max(1) as f32,
+            turn: 0.0,
             place: Place::InLine,
         }
+    }
+
+    /// The same as the worker of this number, from 0: the probes of a rule are in turn, or the first would come only once every worker
+    /// has met as many requests as lie between two.
+    pub fn numbered(self, number: usize) -> Self {
+        Self { turn: number as f32 / self.workers, ..self }
     }
 
     /// The same with a table of allowances that other judges share.
@@ -208,9 +217,16 @@ impl Gate {
         self.take_counts(count);
         let mut states = [RuleState::default(); RULES_MAX];
         for (state, rule) in states.iter_mut().zip(&rules.rules) {
-            if let Some(before) = self.rules.rules.iter().position(|old| old.id == rule.id) {
-                *state = self.states[before];
-            }
+            let interval = f64::from(rule.canary_interval);
+            let passed = match self.rules.rules.iter().position(|old| old.id == rule.id) {
+                Some(before) => {
+                    *state = self.states[before];
+                    f64::from(state.since_canary) / f64::from(self.rules.rules[before].canary_interval.max(1))
+                }
+                None => f64::from(self.turn),
+            };
+            // As far on the way to its next probe as it was, however long that is now.
+            state.since_canary = (passed.min(1.0) * interval) as u32;
         }
         self.states = states;
         if self.rules.limits_mark != rules.limits_mark {
@@ -562,6 +578,31 @@ mod tests {
         assert_eq!(passed(100, Duration::from_millis(10)), 10);
         // However fast the flood is, ten in its one second.
         assert!(passed(100_000, Duration::from_micros(10)) <= 10);
+    }
+
+    #[test]
+    fn the_workers_probe_in_turn_whatever_the_interval_becomes() {
+        let of_interval = |interval| [rule(1, Action::Refuse { status: 403 }, Stage::Enforced, interval)];
+        let compiled =
+            |interval| Arc::new(RuleSet::compile(&of_interval(interval), &[], AddressSet::default()).unwrap());
+        let mut gates: Vec<Gate> = (0..8).map(|number| Gate::new(8, 64, 1).numbered(number)).collect();
+        let mut now = START;
+        for (interval, requests, expected) in [(256, 256, 8), (16, 64, 32), (256, 512, 16)] {
+            let mut passed = Vec::new();
+            for (number, gate) in gates.iter_mut().enumerate() {
+                gate.install(compiled(interval), |_, _| ());
+                for request in 0..requests {
+                    now = now + Duration::from_secs(1);
+                    if gate.judge(&UNWANTED, client(1), now).judgement == Judgement::Pass {
+                        passed.push((request, number));
+                    }
+                }
+            }
+            passed.sort_unstable();
+            assert_eq!(passed.len(), expected, "{interval}");
+            let apart = interval / 8;
+            assert!(passed.is_sorted_by(|one, other| other.0 - one.0 == apart), "{interval}: {passed:?}");
+        }
     }
 
     #[test]

@@ -5,7 +5,11 @@ use std::time::Duration;
 
 use crate::background::{Plan, browsers};
 use crate::dice::address;
+use crate::request::Sent;
 use crate::world::{Scene, TICK, Traffic};
+
+/// The page that a link is to.
+pub const LINKED: &str = "/blog/2023/entry-55.html";
 
 /// Readers who load pages with all their parts, each once.
 pub struct Link {
@@ -22,8 +26,12 @@ pub struct Link {
 impl Link {
     /// A link to one page that brings as many readers all the time.
     pub fn steady(rate: f64, agents: Vec<String>) -> Self {
-        let page = Some("/blog/2023/entry-55.html".to_owned());
-        Self { rate: Box::new(move |_| rate), agents, newest_share: 0.0, page, number: 0 }
+        Self { rate: Box::new(move |_| rate), agents, newest_share: 0.0, page: Some(LINKED.to_owned()), number: 0 }
+    }
+
+    /// The same to this page.
+    pub(crate) fn to(self, page: &str) -> Self {
+        Self { page: Some(page.to_owned()), ..self }
     }
 
     /// A link on a big site: it brings ten readers a second within a minute and fades with a half-life of two. That is
@@ -57,6 +65,40 @@ impl Link {
         let mut agents = browsers();
         agents.push(newest.to_owned());
         Self { newest_share: 0.34, page: None, ..Self::steady(3.0, agents) }
+    }
+}
+
+/// Readers of a page that changes, whose browsers ask for it again and again.
+pub(super) struct Ticker {
+    link: Link,
+    /// What they ask for again, and when.
+    again: Vec<(f64, Sent)>,
+}
+
+/// How long readers come, and how often each asks again, in seconds.
+const TICKER_COMES: f64 = 30.0;
+const TICKER_INTERVAL: f64 = 10.0;
+
+impl Default for Ticker {
+    fn default() -> Self {
+        Self { link: Link::steady(4.0, browsers()), again: Vec::new() }
+    }
+}
+
+impl Traffic for Ticker {
+    fn send(&mut self, scene: &mut Scene<'_>, plan: &mut Plan) {
+        let now = scene.seconds;
+        for (due, page) in self.again.iter_mut().filter(|(due, _)| *due <= now) {
+            plan.push((scene.moment(), page.clone()));
+            *due += TICKER_INTERVAL;
+        }
+        if now < TICKER_COMES {
+            let mut visits = Plan::new();
+            self.link.send(scene, &mut visits);
+            let pages = visits.iter().filter(|(_, sent)| Some(&sent.path) == self.link.page.as_ref());
+            self.again.extend(pages.map(|(_, page)| (now + TICKER_INTERVAL, page.clone())));
+            plan.extend(visits);
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use crate::background::browsers;
 use crate::trial::Known;
 use crate::world::Traffic;
 
-pub use link::{Link, Overwhelming};
+pub use link::{LINKED, Link, Overwhelming};
 pub use recorded::{Recorded, RecordingError};
 
 /// One kind of unusual but wanted traffic.
@@ -40,7 +40,7 @@ const USUAL: Control = Control {
 };
 
 /// Every kind.
-pub const ALL: [Control; 17] = [
+pub const ALL: [Control; 18] = [
     Control {
         name: "crowd",
         what: "a link on a big site: readers grow within a minute to ten a second, then fade",
@@ -60,6 +60,14 @@ pub const ALL: [Control; 17] = [
         what: "the same, and the others are told at once that there is too much (503)",
         seconds: 240,
         traffic: || Box::new(Overwhelming::turned_away(60.0..f64::INFINITY)),
+        ..USUAL
+    },
+    Control {
+        name: "crowd: ticker",
+        what: "a link brings four readers a second for half a minute, whose browsers ask for the page again every ten seconds, and not for \
+               its parts",
+        seconds: 300,
+        traffic: || Box::new(link::Ticker::default()),
         ..USUAL
     },
     Control {

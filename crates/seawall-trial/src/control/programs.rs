@@ -66,7 +66,7 @@ impl Traffic for Previews {
             self.servers += 1;
             let (version, name) = (scene.dice.below(9), scene.dice.word(8));
             let agent = format!("Mastodon/4.2.{version} (http.rb/5.1.1; +https://{name}.example/)");
-            let mut sent = Sent::get(address(150, self.servers), "/blog/2023/entry-55.html", agent);
+            let mut sent = Sent::get(address(150, self.servers), super::LINKED, agent);
             sent.wanted = true;
             let sent = shown(scene, sent);
             let begin = scene.moment();

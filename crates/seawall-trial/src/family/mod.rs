@@ -69,7 +69,7 @@ const USUAL: Family = Family {
 };
 
 /// Every kind.
-pub const ALL: [Family; 33] = [
+pub const ALL: [Family; 34] = [
     Family {
         name: "single address",
         what: "40/s from one address with the commonest agent, over all pages",
@@ -245,6 +245,17 @@ pub const ALL: [Family; 33] = [
         seconds: 90,
         onset: 30.0,
         traffic: || Box::new(timing::DuringCrowd::default()),
+        ..USUAL
+    },
+    Family {
+        name: "readers first",
+        what: "40/s for one page with every agent, each from an address of its own, for which eight readers a second have come for 20 s \
+               before; the time counts from the first of the flood",
+        seconds: 180,
+        onset: timing::READING,
+        // It is what is left of a crowd for a minute after the last look at which enough of them read.
+        time_max: (85.0, 95.0),
+        traffic: || Box::new(timing::ReadersFirst::default()),
         ..USUAL
     },
     Family {

@@ -65,10 +65,13 @@ pub(super) fn posts_to_page(scene: &mut Scene<'_>, number: usize) -> Sent {
     Sent { method: "POST".to_owned(), ..Sent::get(address(BOTS.0, number), "/wiki/SandBox", agent) }
 }
 
+/// What floods of one page ask for.
+pub(super) const ONE_PAGE: &str = "/wiki/export";
+
 /// One page and nothing else, where browsers would ask for its parts.
 pub(super) fn one_page(scene: &mut Scene<'_>, number: usize) -> Sent {
     let agent = scene.dice.pick(&browsers()).clone();
-    Sent::get(address(BOTS.0, number), "/wiki/export", agent)
+    Sent::get(address(BOTS.0, number), ONE_PAGE, agent)
 }
 
 /// The same of a site that is down.

@@ -51,6 +51,34 @@ impl Traffic for DuringCrowd {
     }
 }
 
+/// Readers of a page, who load its parts, and then a flood of it.
+pub(super) struct ReadersFirst {
+    readers: Link,
+    flood: super::Flood,
+}
+
+/// How long the readers come, in seconds.
+pub(super) const READING: f64 = 20.0;
+
+impl Default for ReadersFirst {
+    fn default() -> Self {
+        let rate = |seconds: f64| if seconds < READING { 0.0 } else { 40.0 };
+        let readers = Link::steady(8.0, browsers()).to(targets::ONE_PAGE);
+        Self { readers, flood: super::Flood::new(rate, targets::one_page) }
+    }
+}
+
+impl Traffic for ReadersFirst {
+    fn send(&mut self, scene: &mut Scene<'_>, plan: &mut Plan) {
+        if scene.seconds < READING {
+            let mut readers = Plan::new();
+            self.readers.send(scene, &mut readers);
+            plan.extend(readers.into_iter().map(|(after, sent)| (after, Sent { wanted: false, ..sent })));
+        }
+        self.flood.send(scene, plan);
+    }
+}
+
 /// Posts to one page, and beside them readers of a page elsewhere that shows one of the site's pictures.
 pub(super) struct BesidePicture {
     flood: super::Flood,

@@ -62,6 +62,7 @@ impl Proxying {
                 handed_down: hand_down,
                 told: heard,
                 seed: prepared.seed,
+                number: index,
                 workers: worker_count,
             };
             threads.push(spawn(&format!("worker-{index}"), move || {

@@ -226,7 +226,7 @@ fn nothing_is_enforced_that_is_not_cleared_or_not_met() {
     let mut ladder = Ladder::default();
     let crowd = Finding { cleared: false, ..finding("crowd") };
     assert_eq!(run(&mut ladder, 0..30_000, Some(&crowd), Permit::Refuse), [EventKind::RuleShadowed]);
-    assert!(ladder.spare(at(100), &crowd.conditions).is_none());
+    assert!(ladder.spare(at(100), &crowd.conditions, false).is_none());
     assert!(ladder.status().is_empty());
     let mut ladder = Ladder::default();
     let events: Vec<Event> = (0..20)
@@ -254,10 +254,11 @@ fn more_is_let_through_until_it_is_known_what_they_do_whom_the_site_answers() {
     run(&mut ladder, 500..1_000, Some(&unanswered), Permit::Refuse);
     run(&mut ladder, 1_000..1_250, Some(&Finding { cleared: false, ..found.clone() }), Permit::Refuse);
     run(&mut ladder, 1_250..5_000, None, Permit::Refuse);
-    assert_eq!((ladder.asking().count(), interval(&ladder)), (1, 8));
+    assert_eq!((ladder.to_be_told(at(5_000)).count(), interval(&ladder)), (1, 8));
     // What is found once few come through says nothing.
     run(&mut ladder, 5_000..6_000, Some(&found), Permit::Refuse);
-    assert_eq!((ladder.asking().count(), ladder.status()[0].asking), (1, Some(interval(&ladder))));
+    let told = ladder.to_be_told(at(6_000)).count();
+    assert_eq!((told, ladder.status()[0].asking), (1, Some(interval(&ladder))));
     let generation = ladder.generation();
     assert_eq!(ladder.note_told(at(6_000), RuleId(1), Told::NoPeople), None);
     run(&mut ladder, 6_000..7_000, Some(&unanswered), Permit::Refuse);
@@ -266,15 +267,83 @@ fn more_is_let_through_until_it_is_known_what_they_do_whom_the_site_answers() {
 }
 
 #[test]
+fn whether_a_crowd_has_come_to_what_was_none_is_asked_now_and_then() {
+    for has_foreign_mark in [false, true] {
+        let mut ladder = Ladder::default();
+        let found = Finding { has_foreign_mark, ..finding("bad") };
+        run(&mut ladder, 0..5_000, Some(&found), Permit::Refuse);
+        let due = |ladder: &Ladder, moment| ladder.to_be_told(at(moment)).count() == 1;
+        assert_eq!((due(&ladder, 9_999), due(&ladder, 10_000)), (false, !has_foreign_mark));
+        assert_eq!(ladder.note_told(at(10_000), RuleId(1), Told::Little), None);
+        assert_eq!((due(&ladder, 19_999), due(&ladder, 20_000)), (false, !has_foreign_mark));
+        assert_eq!(interval(&ladder), 256, "one in so many tells of a crowd that is larger than the flood was");
+        let event = ladder.note_told(at(20_000), RuleId(1), Told::People).expect("it is let go");
+        assert!(event.text.contains("what it meets is a crowd"), "{event:?}");
+    }
+}
+
+#[test]
+fn one_that_asked_for_readers_who_were_no_crowd_is_not_asked_soon_again() {
+    let mut ladder = Ladder::default();
+    let found = Finding { has_foreign_mark: false, ..finding("bad") };
+    run(&mut ladder, 0..10_000, Some(&found), Permit::Refuse);
+    let due = |ladder: &Ladder, moment| ladder.to_be_told(at(moment)).count() == 1;
+    ladder.note_told(at(10_000), RuleId(1), Told::LittleOfReaders);
+    run(&mut ladder, 10_000..12_000, None, Permit::Refuse);
+    assert!(ladder.status()[0].asking.is_some() && due(&ladder, 12_000));
+    ladder.note_told(at(12_000), RuleId(1), Told::NoPeople);
+    run(&mut ladder, 12_000..13_000, None, Permit::Refuse);
+    assert_eq!((ladder.status()[0].asking, interval(&ladder)), (None, 256));
+    assert_eq!((due(&ladder, 131_999), due(&ladder, 132_000)), (false, true));
+    // Let go for such, it was no crowd either, once the site gave all of them something.
+    ladder.note_told(at(132_000), RuleId(1), Told::People).expect("it is let go");
+    run(&mut ladder, 132_000..195_000, Some(&found), Permit::Refuse);
+    let enforced = ladder.status()[0].enforced.expect("it is in force again");
+    assert!(ladder.status()[0].asking.is_none() && enforced > at(192_000));
+    let again = |after: u64| ladder.to_be_told(enforced + Duration::from_millis(after)).count() == 1;
+    assert_eq!((again(239_999), again(240_000)), (false, true));
+}
+
+#[test]
+fn what_asked_when_it_was_let_go_asks_again_where_nobody_is_given_anything() {
+    let mut ladder = Ladder::default();
+    let found = Finding { has_foreign_mark: false, ..finding("bad") };
+    run(&mut ladder, 0..5_000, Some(&found), Permit::Refuse);
+    ladder.note_told(at(5_000), RuleId(1), Told::LittleOfReaders);
+    run(&mut ladder, 5_000..5_500, None, Permit::Refuse);
+    assert!(ladder.status()[0].asking.is_some());
+    let only = ladder.rules.first_mut().expect("there is one");
+    only.retire(at(5_500), "another explains more");
+    run(&mut ladder, 5_500..8_000, Some(&Finding { is_unanswered: true, ..found }), Permit::Refuse);
+    assert!(ladder.is_enforcing() && ladder.status()[0].asking.is_some());
+}
+
+#[test]
+fn one_of_those_that_have_not_asked_is_told_at_a_time() {
+    let mut ladder = Ladder::default();
+    let found = ["one", "two"].map(|agent| Finding { has_foreign_mark: false, ..finding(agent) });
+    for tick in 0..20 {
+        (1..=2).for_each(|id| ladder.count(at(tick * 250), &met(id, 10)));
+        ladder.take(at(tick * 250), 1, found.to_vec(), Permit::Refuse);
+        ladder.step(at(tick * 250), Permit::Refuse);
+    }
+    let due = |ladder: &Ladder| ladder.to_be_told(at(20_000)).map(|(rule, _)| rule.0).collect::<Vec<_>>();
+    let first = due(&ladder);
+    assert_eq!(first.len(), 1);
+    ladder.note_told(at(20_000), RuleId(first[0]), Told::Nothing);
+    assert_eq!(due(&ladder), [3 - first[0]]);
+}
+
+#[test]
 fn the_mark_of_a_sender_is_asked_about_beside_a_crowd_only() {
     for is_beside_crowd in [false, true] {
         let mut ladder = Ladder::default();
         let unanswered = Finding { is_unanswered: true, is_beside_crowd, ..finding("new") };
         run(&mut ladder, 0..3_000, Some(&unanswered), Permit::Refuse);
-        assert_eq!(ladder.asking().count(), usize::from(is_beside_crowd));
+        assert_eq!(ladder.to_be_told(at(60_000)).count(), usize::from(is_beside_crowd));
         assert_eq!(ladder.status()[0].asking.is_some(), is_beside_crowd);
         // What the search takes for a side of the crowd is not let go, what they tell is believed.
-        assert_eq!(ladder.spare(at(3_000), &unanswered.conditions), None);
+        assert_eq!(ladder.spare(at(3_000), &unanswered.conditions, false), None);
         assert!(ladder.note_told(at(3_000), RuleId(1), Told::People).is_some());
     }
 }
@@ -282,7 +351,7 @@ fn the_mark_of_a_sender_is_asked_about_beside_a_crowd_only() {
 #[test]
 fn a_crowd_that_was_refused_is_pardoned() {
     let crowd = Finding { has_foreign_mark: false, is_unanswered: true, ..finding("crowd") };
-    let spare = |ladder: &mut Ladder| ladder.spare(at(3_000), &crowd.conditions);
+    let spare = |ladder: &mut Ladder| ladder.spare(at(3_000), &crowd.conditions, false);
     let told = |ladder: &mut Ladder| ladder.note_told(at(3_000), RuleId(1), Told::People);
     for let_go in [&spare as &dyn Fn(&mut Ladder) -> Option<Event>, &told] {
         let mut ladder = Ladder::default();
@@ -294,7 +363,7 @@ fn a_crowd_that_was_refused_is_pardoned() {
         run(&mut ladder, 3_000..63_000, Some(&crowd), Permit::Refuse);
         assert_eq!((ladder.is_enforcing(), ladder.ready(at(63_000)).count()), (false, 0));
         run(&mut ladder, 63_000..65_000, Some(&crowd), Permit::Refuse);
-        assert_eq!(ladder.asking().count(), 1);
+        assert!(ladder.status()[0].asking.is_some());
     }
 }
 
@@ -393,10 +462,21 @@ fn a_crowd_has_no_rule_but_that_of_a_sender_of_whom_there_was_nobody() {
         let found = Finding { has_foreign_mark, ..finding("bad") };
         run(&mut ladder, 0..5000, Some(&found), Permit::Refuse);
         assert!(ladder.is_enforcing());
-        let event = ladder.spare(at(5000), &found.conditions);
+        let event = ladder.spare(at(5000), &found.conditions, false);
         assert_eq!(event.map(|event| event.kind), is_let_go.then_some(EventKind::RuleRetired));
         assert_eq!(ladder.is_enforcing(), !is_let_go);
         assert_eq!(ladder.status()[0].reason.ends_with("once it is found again and is no crowd"), is_let_go);
+    }
+}
+
+#[test]
+fn a_side_of_a_crowd_is_let_go_where_it_came_just_before() {
+    let found = Finding { has_foreign_mark: false, ..finding("bad") };
+    for (seconds, is_side, is_let_go) in [(50, true, true), (70, true, false), (70, false, true)] {
+        let mut ladder = Ladder::default();
+        run(&mut ladder, 0..seconds * 1000, Some(&found), Permit::Refuse);
+        let event = ladder.spare(at(seconds * 1000), &found.conditions, is_side);
+        assert_eq!(event.is_some(), is_let_go, "{seconds} {is_side}");
     }
 }
 

@@ -260,7 +260,8 @@ impl Explainer {
             before: None,
             standing: &[],
             kept: &[],
-            asking: &[],
+            in_force: &[],
+            crowd: None,
             was_crowd: false,
             is_of_newcomers: false,
         };

@@ -10,7 +10,7 @@ use super::super::crowd::{AGENT_SHARE_MAX, Crowd, crowd, told};
 use super::super::mining::Candidate;
 use super::super::recent::Sampled;
 use super::super::values::{ABSENT, Item};
-use super::{Asking, Choice, Inquiry, View};
+use super::{Choice, CrowdBefore, Found, InForce, Inquiry, View};
 
 /// A program is disguised when this share of its requests has the agent of an ordinary visitor.
 const DISGUISED_SHARE: f64 = 0.8;
@@ -21,6 +21,16 @@ const KNOWN_CLIENTS_MAX: usize = 256;
 
 /// What has this share of its requests in common with what may be a crowd is a side of it.
 const SIDE_SHARE: f64 = 0.3;
+
+/// Whether most of what is no finding is a crowd.
+pub(super) fn reads_on(choices: &[Choice], findings: &[Found]) -> bool {
+    let is_spared = |choice: &&Choice| findings.iter().all(|(items, _)| *items != choice.candidate.items);
+    let share = |is_crowd: bool| {
+        let spared = choices.iter().filter(is_spared).filter(|choice| choice.crowd.reason().is_some() == is_crowd);
+        spared.map(|choice| choice.share).sum::<f64>()
+    };
+    share(true) > share(false)
+}
 
 impl Inquiry<'_> {
     /// Whether those whom a rule would be about are a crowd.
@@ -33,9 +43,15 @@ impl Inquiry<'_> {
         }
         let rows = || self.material.since_onset().iter().filter(|sampled| sampled.row.is_mineable()).copied();
         let is_foreign = candidate.collateral == 0.0;
+        let has_read = |CrowdBefore { readers, seen }: CrowdBefore<'_>| {
+            readers.read_on(&candidate.items, self.material.since_onset(), self.material.now, seen, &view.assets)
+        };
         let verdict = crowd(&candidate.items, rows(), self.material.now, &view.assets, view.ordinary, is_foreign);
         if !verdict.is_none() {
             return verdict;
+        }
+        if self.crowd.is_some_and(has_read) {
+            return Crowd::Reading;
         }
         // One agent out of a crowd is as alike as a bot. An agent that ordinary visitors have is judged with the others.
         let is_agent = |item: &Item| matches!(item.attribute, Attribute::UserAgent | Attribute::UserAgentWord);
@@ -48,14 +64,14 @@ impl Inquiry<'_> {
         verdict
     }
 
-    /// What they tell of the rules that ask whom the site has given something. Of a cost that is refused nothing is searched any more,
+    /// What they tell of rules in force, to whom the site has given something. Of a cost that is refused nothing is searched any more,
     /// so these are asked about by themselves.
     pub(super) fn told(&self, view: &View<'_>) -> Vec<(RuleId, Told)> {
         let rows = || self.material.since_onset().iter().filter(|sampled| sampled.row.is_mineable()).copied();
-        let told = |asking: &Asking| {
-            told(&asking.items, rows(), self.material.now, &view.assets, view.ordinary, asking.enforced)
+        let told = |InForce { items, since, .. }: &InForce| {
+            told(items, rows(), self.material.now, &view.assets, view.ordinary, *since)
         };
-        self.asking.iter().map(|asking| (asking.rule, told(asking))).collect()
+        self.in_force.iter().map(|rule| (rule.rule, told(rule))).collect()
     }
 
     /// Whether much of what a rule hits is also hit by another that may yet turn out to be a crowd.

@@ -13,6 +13,8 @@ use crate::address::AddressSet;
 use crate::decision::{Condition, CostKind, Finding, NamedShape, RuleId, Shape, Told, Verdict};
 use crate::units::Timestamp;
 
+use crowds::reads_on;
+
 use super::assets::Assets;
 use super::before::Before;
 use super::cover::joint_coverage;
@@ -20,6 +22,7 @@ use super::crowd::{Crowd, Marked, Ordinary, crowd};
 use super::material::Material;
 use super::mining::{Candidate, Mining};
 use super::people::People;
+use super::readers::Readers;
 use super::recent::{Answered, Sampled};
 use super::seasonal::SAMPLE_SECONDS;
 use super::seen::Seen;
@@ -70,20 +73,21 @@ pub(crate) struct Inquiry<'a> {
     pub(crate) standing: &'a [Vec<Item>],
     /// Those of them that are in force and hurt hardly anybody: what they hit is explained.
     pub(crate) kept: &'a [Vec<Item>],
-    pub(crate) asking: &'a [Asking],
-    /// Whether it was a crowd until just now.
+    pub(crate) in_force: &'a [InForce],
+    /// Where a crowd was seen in this incident: who has read since.
+    pub(crate) crowd: Option<CrowdBefore<'a>>,
+    /// Whether there was one until just now, of which this may be what is left.
     pub(crate) was_crowd: bool,
     /// Whether it was noticed only just now, by clients who arrive with one agent that ordinary visitors do not have: in the
     /// first requests others have as much in common by chance, so a rule has to name something that ordinary visitors hardly have.
     pub(crate) is_of_newcomers: bool,
 }
 
-/// A rule in force of which it is not known what they do who are given something by the site.
-pub(crate) struct Asking {
+/// A rule in force of which it is to be said what they do who are given something by the site.
+pub(crate) struct InForce {
     pub(crate) rule: RuleId,
     pub(crate) items: Vec<Item>,
-    /// Since when it is in force.
-    pub(crate) enforced: Timestamp,
+    pub(crate) since: Timestamp,
 }
 
 /// What a look has found.
@@ -94,10 +98,41 @@ pub(crate) struct Insight {
     pub(crate) explanation: String,
     /// What could become rules, with the values behind the conditions.
     pub(crate) findings: Vec<Found>,
-    /// What turned out to be a crowd.
-    pub(crate) crowds: Vec<Vec<Condition>>,
-    /// What they tell of the rules that ask whom the site has given something.
+    /// What turned out to be a crowd, or a side of one.
+    pub(crate) spared: Vec<Spared>,
+    /// What they tell of rules in force, to whom the site has given something.
     pub(crate) told: Vec<(RuleId, Told)>,
+    pub(crate) crowd_seen: CrowdSeen,
+}
+
+/// A crowd that was seen before.
+#[derive(Clone, Copy)]
+pub(crate) struct CrowdBefore<'a> {
+    /// Who has read meanwhile.
+    pub(crate) readers: &'a Readers,
+    /// When it was last known by what all of it did.
+    pub(crate) seen: Timestamp,
+}
+
+/// Whether a crowd is seen, and not only what may be left of one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CrowdSeen {
+    /// None.
+    No,
+    /// Beside more that is none.
+    Beside,
+    /// It is most of what there is, or of what there is beside senders who are told by their marks; by those who have read before.
+    ByReaders,
+    /// It is most of what there is, by what all of it does.
+    Yes,
+}
+
+/// What is not to be enforced against.
+#[derive(Debug)]
+pub(crate) struct Spared {
+    pub(crate) conditions: Vec<Condition>,
+    /// Whether it is only a side of a crowd, or of what may be left of one.
+    pub(crate) is_side: bool,
 }
 
 /// A rule that is proposed, with the values behind its conditions.
@@ -194,15 +229,22 @@ impl<'a> Inquiry<'a> {
             Crowd::No
         };
         let verdict = self.verdict(&choices, covered, is_answered, external, whole);
-        let (findings, crowds) = self.findings(&choices, &view, verdict);
+        let (findings, spared) = self.findings(&choices, &view, verdict);
         let told = self.told(&view);
-        let is_crowd = !crowds.is_empty() || told.iter().any(|(_, told)| *told == Told::People);
-        let is_leftover = self.was_crowd && findings.is_empty() && is_crowd;
+        let has_met_people = told.iter().any(|(_, told)| *told == Told::People);
+        let is_seen =
+            choices.iter().map(|choice| choice.crowd).chain([whole]).any(|crowd| matches!(crowd, Crowd::Yes(_)));
+        let crowd_seen = match verdict {
+            _ if has_met_people => CrowdSeen::Yes,
+            Verdict::Crowd if is_seen => CrowdSeen::Yes,
+            Verdict::Crowd => CrowdSeen::ByReaders,
+            _ if reads_on(&choices, &findings) => CrowdSeen::ByReaders,
+            _ if is_seen => CrowdSeen::Beside,
+            _ => CrowdSeen::No,
+        };
+        let is_leftover = self.was_crowd && findings.is_empty() && (!spared.is_empty() || has_met_people);
         let verdict = if is_leftover { Verdict::Crowd } else { verdict };
-        let crowd_reason = choices.iter().map(|choice| choice.crowd).chain([whole]).find_map(|crowd| match crowd {
-            Crowd::Yes(reason) => Some(reason),
-            Crowd::No | Crowd::Unanswered | Crowd::TooEarly => None,
-        });
+        let crowd_reason = choices.iter().map(|choice| choice.crowd).chain([whole]).find_map(Crowd::reason);
         if verdict == Verdict::Crowd {
             let evidence = crowd_reason.unwrap_or("what is left of a crowd").to_owned();
             shapes.push(NamedShape { shape: Shape::Crowd, evidence });
@@ -216,20 +258,20 @@ impl<'a> Inquiry<'a> {
             answered / scene.requests(|_| true).max(1.0),
             crowd_reason,
         );
-        Insight { verdict, shapes, explanation, findings, crowds, told }
+        Insight { verdict, shapes, explanation, findings, spared, told, crowd_seen }
     }
 
     /// What of the choices could become rules, and what is a crowd or a side of one.
-    fn findings(&self, choices: &[Choice], view: &View<'_>, verdict: Verdict) -> (Vec<Found>, Vec<Vec<Condition>>) {
+    fn findings(&self, choices: &[Choice], view: &View<'_>, verdict: Verdict) -> (Vec<Found>, Vec<Spared>) {
         let mut findings = Vec::new();
-        let mut crowds = Vec::new();
+        let mut spared = Vec::new();
         // A crowd has many sides; while one of them is seen, and for a while after, none is enforced against, but for what is no
         // side of it: the mark of a sender whom nobody has seen in ordinary traffic.
         let is_beside_crowd = verdict == Verdict::Crowd || self.was_crowd;
         for choice in choices {
             let Some(conditions) = self.conditions(&choice.candidate.items, self.material.rows()) else { continue };
             match choice.crowd {
-                Crowd::Yes(_) => crowds.push(conditions),
+                Crowd::Yes(_) | Crowd::Reading => spared.push(Spared { conditions, is_side: false }),
                 Crowd::No | Crowd::Unanswered | Crowd::TooEarly => {
                     let finding = Finding {
                         conditions,
@@ -242,14 +284,14 @@ impl<'a> Inquiry<'a> {
                         is_beside_crowd,
                     };
                     if is_beside_crowd && !self.is_apart(choice, &finding) {
-                        crowds.push(finding.conditions);
+                        spared.push(Spared { conditions: finding.conditions, is_side: true });
                     } else {
                         findings.push((choice.candidate.items.clone(), finding));
                     }
                 }
             }
         }
-        (findings, crowds)
+        (findings, spared)
     }
 
     fn view(&self) -> View<'_> {
@@ -304,14 +346,14 @@ impl<'a> Inquiry<'a> {
         let coverage = |wanted: fn(&Crowd) -> bool| -> f64 {
             choices.iter().filter(|choice| wanted(&choice.crowd)).map(|choice| choice.share).sum()
         };
-        let crowd = coverage(|crowd| matches!(crowd, Crowd::Yes(_)));
+        let crowd = coverage(|crowd| crowd.reason().is_some());
         let early = coverage(|crowd| *crowd == Crowd::TooEarly);
         let flood = coverage(|crowd| crowd.is_none());
         // Before the crowd: what is left beside strays of many kinds may look like one.
         if is_answered && flood == 0.0 {
             return Verdict::Explained;
         }
-        if crowd > flood || matches!(whole, Crowd::Yes(_)) {
+        if crowd > flood || whole.reason().is_some() {
             return Verdict::Crowd;
         }
         if early > flood {

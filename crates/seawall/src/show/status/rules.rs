@@ -62,7 +62,7 @@ pub fn rule_in_full(rule: &RuleStatus, standing: Standing) -> String {
     }
     lines.push(what_it_did(rule, standing));
     if let Some(asking) = asking(rule, standing) {
-        lines.push(format!("The site has given hardly any of them anything: {asking}."));
+        lines.push(format!("Nobody knows yet what they do with what they are given: {asking}."));
     }
     if let Some(share) = rule.collateral_actual {
         lines.push(format!("Of the clients known good, each counted once a minute, it matched {:.2}%.", 100.0 * share));
@@ -174,7 +174,7 @@ mod tests {
         let asks = |standing, how: &str| {
             let sentence = format!("one in 16 {how} until it is known whether these are people");
             assert!(rule(&asking, standing)[1].ends_with(&format!("; {sentence}")), "{sentence}");
-            assert!(rule_in_full(&asking, standing).contains(&format!("anything: {sentence}.\n")), "{sentence}");
+            assert!(rule_in_full(&asking, standing).contains(&format!("given: {sentence}.\n")), "{sentence}");
         };
         asks(standing, "would pass");
         asks(Standing::InLine, "passes");

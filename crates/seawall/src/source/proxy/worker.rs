@@ -100,6 +100,8 @@ pub struct Start {
     pub told: rtrb::Consumer<Told>,
     /// The key of its tables; the same for every worker is as good.
     pub seed: u64,
+    /// Which of the workers it is, from 0.
+    pub number: usize,
     /// How many workers there are.
     pub workers: usize,
 }
@@ -159,6 +161,7 @@ impl Worker {
             draining: watch::Sender::new(false),
             gate: RefCell::new(
                 Gate::new(start.workers, CLIENT_ENTRIES / start.workers.max(1), start.seed)
+                    .numbered(start.number)
                     .sharing(Arc::clone(&start.shared.allowances)),
             ),
             needs_networks: Cell::new(false),
