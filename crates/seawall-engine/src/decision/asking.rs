@@ -36,7 +36,10 @@ const TOLD_INTERVAL: Duration = Duration::from_secs(10);
 /// When a rule was let go, or asked, for those who read then, and it was no crowd, nothing is said of it for so long; twice as long each
 /// time, as often as this: senders may read to be let through.
 const DOUBTED: Duration = Duration::from_secs(120);
-const DOUBLED_MAX: u32 = 6;
+const DOUBLED_MAX: u32 = 3;
+
+/// What a rule was let go for is forgotten when it is in force again only after so long.
+const PEOPLE_REMEMBERED: Duration = Duration::from_secs(300);
 
 /// What they tell, to whom the site has given something since a rule is in force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,13 +122,15 @@ pub(super) struct Telling {
     last: Timestamp,
     /// Not before this.
     from: Timestamp,
+    /// When it met people.
+    people: Option<Timestamp>,
     /// How often it came to nothing.
     doubts: u32,
 }
 
 impl Telling {
     pub(super) const fn new(now: Timestamp) -> Self {
-        Self { last: now, from: now, doubts: 0 }
+        Self { last: now, from: now, people: None, doubts: 0 }
     }
 
     /// Since when nothing was said, where it is time for it.
@@ -133,8 +138,16 @@ impl Telling {
         (now >= self.from && now.since(self.last) >= TOLD_INTERVAL).then_some(self.last)
     }
 
-    pub(super) const fn note(&mut self, now: Timestamp) {
+    pub(super) fn note(&mut self, now: Timestamp, told: Told) {
         self.last = now;
+        if told == Told::People {
+            self.people = Some(now);
+        }
+    }
+
+    /// Whether it has met people just now; that is said once.
+    pub(super) fn take_people(&mut self, now: Timestamp) -> bool {
+        self.people.take().is_some_and(|at| now.since(at) <= PEOPLE_REMEMBERED)
     }
 
     /// It came to nothing.
@@ -226,9 +239,15 @@ mod tests {
         let at = |second| Timestamp::from_seconds(BEGIN + second);
         let mut telling = Telling::new(at(0));
         assert_eq!((telling.due_since(at(9)), telling.due_since(at(10))), (None, Some(at(0))));
-        telling.note(at(10));
+        telling.note(at(10), Told::Little);
         assert_eq!((telling.due_since(at(19)), telling.due_since(at(20))), (None, Some(at(10))));
-        for pause in [120, 240, 480, 960, 1920, 3840, 7680, 7680] {
+        assert!(!telling.take_people(at(10)));
+        for (after, is_remembered) in [(300, true), (301, false)] {
+            telling.note(at(10), Told::People);
+            assert_eq!(telling.take_people(at(10 + after)), is_remembered);
+            assert!(!telling.take_people(at(10)));
+        }
+        for pause in [120, 240, 480, 960, 960] {
             telling.doubt(at(20));
             assert_eq!(telling.due_since(at(20 + pause - 1)), None, "{pause}");
             assert_eq!(telling.due_since(at(20 + pause)), Some(at(10)), "{pause}");

@@ -221,8 +221,23 @@ impl Held {
 
     /// Takes what they tell whom the site has given something.
     pub(super) fn note(&mut self, now: Timestamp, told: Told) {
-        self.telling.note(now);
+        self.telling.note(now, told);
         self.ask(now, Asking::after(self.asking, now, told));
+    }
+
+    /// Asks whom it meets while a crowd is there, unless it does or is about none.
+    pub(super) fn suspect(&mut self, now: Timestamp) {
+        if self.asking.is_none_or(|asking| !asking.is_lasting()) {
+            self.asking = Some(Asking::Suspected(now));
+        }
+    }
+
+    /// Is found again, for this incident.
+    pub(super) fn begin_anew(&mut self, now: Timestamp, incident: u32) {
+        if self.incident != incident {
+            self.telling = Telling::new(now);
+        }
+        (self.incident, self.found_last) = (incident, now);
     }
 
     fn ask(&mut self, now: Timestamp, asking: Option<Asking>) {
@@ -346,8 +361,8 @@ impl Held {
             self.be_more_patient();
         }
         self.enforced = Some(now);
-        if self.spared.take().is_some() && self.asking.is_none() {
-            // While it was let go, the site gave all of them what they came for, and they were no people.
+        // While it was let go, the site gave all of them what they came for, and they were no people.
+        if self.telling.take_people(now) && self.asking.is_none() {
             self.telling.doubt(now);
         }
         self.asking = self.asking.map(|_| Asking::Since(now));

@@ -317,8 +317,7 @@ impl Ladder {
             return None;
         }
         let held = self.rules.iter_mut().find(|held| held.rule.id == id && held.rule.stage == Stage::Retired)?;
-        held.incident = incident;
-        held.found_last = now;
+        held.begin_anew(now, incident);
         self.generation += 1;
         Some(match held.allowed(permit) {
             Permit::Propose(reason) => held.propose(now, reason),
@@ -329,13 +328,17 @@ impl Ladder {
 
     /// Removes what is proposed or in shadow under these conditions, because it was established that it is a crowd, or is a side of one;
     /// and lets go what is in force, but for what names a sender of whom there was nobody before. What only is a side and was in force
-    /// long before is told by itself whom it meets.
+    /// long before asks whom it meets.
     pub(crate) fn spare(&mut self, now: Timestamp, conditions: &[Condition], is_side: bool) -> Option<Event> {
         let at = self.rules.iter().position(|held| held.is_live() && held.rule.conditions == conditions)?;
         let held = &self.rules[at];
         let is_in_force = held.rule.stage == Stage::Enforced;
         let was_before = is_side && held.enforced.is_some_and(|enforced| now.since(enforced) > NOT_YET_A_CROWD);
-        if is_in_force && (held.has_foreign_mark || was_before) {
+        if is_in_force && held.has_foreign_mark {
+            return None;
+        }
+        if is_in_force && was_before {
+            self.rules[at].suspect(now);
             return None;
         }
         self.generation += 1;

@@ -68,7 +68,7 @@ impl Detector {
             verdict: Verdict::Partial,
             shapes,
             explanation,
-            crowd_seen: CrowdSeen::No,
+            crowd_seen: CrowdSeen::default(),
             is_cleared: true,
             is_news: true,
             explained_in_force: 0.0,

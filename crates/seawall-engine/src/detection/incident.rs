@@ -258,16 +258,11 @@ impl Incidents {
         open.judged = now;
         open.is_cleared = is_cleared;
         open.enforcing = enforcing;
-        if matches!(crowd_seen, CrowdSeen::Beside | CrowdSeen::Yes) {
+        if crowd_seen.by_all {
             open.crowd_seen = Some(now);
         }
         let was_for_a_while = open.verdict == Verdict::Crowd && now.since(open.since) >= CROWD;
-        let goes_on = match crowd_seen {
-            CrowdSeen::Yes => was_for_a_while,
-            CrowdSeen::ByReaders => was_for_a_while || open.was_crowd(now),
-            CrowdSeen::No | CrowdSeen::Beside => false,
-        };
-        if goes_on {
+        if crowd_seen.goes_on && (was_for_a_while || open.was_crowd(now)) {
             open.crowd_until = Some(now);
         }
         // What rules refuse costs the site nothing, so of a cost no look sees any more how much of it they explain: it is told by

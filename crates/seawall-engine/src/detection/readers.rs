@@ -13,17 +13,17 @@ use crate::units::Timestamp;
 use super::assets::Assets;
 use super::crowd::{ASSET_DELAY, LOOKING_SHARE, given};
 use super::recent::{Answered, Row, Sampled};
-use super::values::{Item, ValueHash};
+use super::values::Item;
 
-/// Readers that are remembered.
-const READERS_MAX: usize = 16_384;
+/// Readers that are remembered: as many as fit in 8,192 places of a table.
+const READERS_MAX: usize = 7_168;
 
 /// The most thinly that they are: one in so many.
 const EVERY_MAX: u32 = 1 << 20;
 
 /// Of those whom the site gives something so many have read, at least, and this share.
 const READING_MIN: usize = 3;
-const READING_SHARE: f64 = 0.5;
+const READING_SHARE: f64 = 0.3;
 
 /// Of those who ask so many are given something, or they tell of the others for a while only: others may hang up, and visitors read
 /// whatever comes beside them.
@@ -33,8 +33,8 @@ const FEW_GIVEN: Duration = Duration::from_secs(600);
 /// Requests of each in a minute: a browser that asks every two seconds whether a page has changed.
 const REQUESTS_MAX: f64 = 30.0;
 
-/// One client with one agent, since many people may be behind one address.
-type Who = (u32, ValueHash);
+/// One client with one agent, since many people may be behind one address: their hashes, mixed.
+type Who = u32;
 
 /// The readers of one incident.
 #[derive(Clone, Debug)]
@@ -64,10 +64,11 @@ impl Readers {
             (self.incident, self.noted, self.every) = (incident, Timestamp::EPOCH, 1);
             self.who.clear();
         }
-        for sampled in rows.iter().filter(|sampled| sampled.row.is_mineable()) {
-            self.noted = self.noted.max(sampled.at);
-            if assets.is_asset(&sampled.row.marks)
-                && let Some(who) = who(sampled.row)
+        for Sampled { row, at, .. } in rows.iter().filter(|sampled| sampled.row.is_mineable()) {
+            self.noted = self.noted.max(*at);
+            if row.answered == Answered::BySite
+                && assets.is_asset(&row.marks)
+                && let Some(who) = who(row)
             {
                 self.remember(who);
             }
@@ -81,7 +82,7 @@ impl Readers {
         if self.who.len() >= READERS_MAX && self.every < EVERY_MAX {
             self.every *= 2;
             let every = self.every;
-            self.who.retain(|who| is_one_in(every, *who));
+            self.who.retain(|who| who.is_multiple_of(every));
         }
         if self.who.len() < READERS_MAX && self.is_kept(who) {
             self.who.insert(who);
@@ -89,10 +90,10 @@ impl Readers {
     }
 
     const fn is_kept(&self, who: Who) -> bool {
-        is_one_in(self.every, who)
+        who.is_multiple_of(self.every)
     }
 
-    /// Whether those who ask for `items` are readers still: half of those to whom the site gives something have read. `seen` is when a
+    /// Whether those who ask for `items` are readers still: enough of those to whom the site gives something have read. `seen` is when a
     /// crowd was last known by what all of it did.
     pub(crate) fn read_on(
         &self,
@@ -119,12 +120,14 @@ impl Readers {
             return false;
         }
         let requests: f64 = asked.values().map(|asked| asked.requests).sum();
+        // One who asks without end is told by its address.
+        let most = asked.values().map(|asked| asked.requests).fold(0.0, f64::max);
         let given: Vec<&Who> = asked.iter().filter(|(_, asked)| asked.is_given).map(|(who, _)| who).collect();
         let read = given.iter().filter(|who| self.who.contains(who)).count();
         let is_told = given.len() as f64 >= GIVEN_SHARE_MIN * asked.len() as f64 || now.since(seen) <= FEW_GIVEN;
         is_told
-            && requests <= REQUESTS_MAX * asked.len() as f64
-            && read >= READING_MIN
+            && requests - most <= REQUESTS_MAX * asked.len() as f64
+            && read * self.every as usize >= READING_MIN
             && read as f64 >= READING_SHARE * given.len() as f64
     }
 
@@ -154,12 +157,7 @@ impl Asked {
 
 /// Who sent this; `None` where the client is not known.
 fn who(row: &Row) -> Option<Who> {
-    (row.client_hash != 0).then(|| (row.client_hash, row.marks.one(Attribute::UserAgent)))
-}
-
-/// Whether this is the one in so many, by hashes that nobody can foresee.
-const fn is_one_in(every: u32, (client, agent): Who) -> bool {
-    (client ^ agent).is_multiple_of(every)
+    (row.client_hash != 0).then(|| row.client_hash ^ row.marks.one(Attribute::UserAgent))
 }
 
 #[cfg(test)]
@@ -220,14 +218,15 @@ mod tests {
     }
 
     #[test]
-    fn half_of_those_who_are_given_something_have_read() {
+    fn three_in_ten_of_those_who_are_given_something_have_read() {
         let mut crowd = Crowd::new();
         crowd.read(1, 1..101, |_| 3);
         assert!(crowd.reads_on(&[(1..50, 200, 6)], 3600), "a ticker");
         assert!(crowd.reads_on(&[(1..50, 200, 30)], 3600));
-        assert!(!crowd.reads_on(&[(1..50, 200, 31)], 3600), "as often as no reader asks");
-        assert!(crowd.reads_on(&[(1..50, 200, 1), (200..249, 200, 1)], 3600));
-        assert!(!crowd.reads_on(&[(1..50, 200, 1), (200..260, 200, 1)], 3600), "others are more");
+        assert!(crowd.reads_on(&[(1..50, 200, 6), (60..61, 200, 3_000)], 3600), "and one program");
+        assert!(!crowd.reads_on(&[(1..50, 200, 32)], 3600), "as often as no reader asks");
+        assert!(crowd.reads_on(&[(1..50, 200, 1), (200..314, 200, 1)], 3600));
+        assert!(!crowd.reads_on(&[(1..50, 200, 1), (200..315, 200, 1)], 3600), "others are more");
         assert!(!crowd.reads_on(&[(1..3, 200, 1)], 3600), "two are too few to tell");
         assert!(!crowd.reads_on(&[(1..50, 0, 1)], 60), "nobody is given anything");
         crowd.read(2, 500..600, |_| 3);
@@ -304,6 +303,6 @@ mod tests {
         }
         assert!(crowd.readers.who.len() > READERS_MAX / 4 && crowd.readers.every <= 16, "{}", crowd.readers.every);
         assert!(crowd.reads_on(&[(1..200, 200, 1)], 3600));
-        assert!(crowd.readers.memory_bytes() < 512 << 10);
+        assert!(crowd.readers.memory_bytes() <= 56 << 10);
     }
 }

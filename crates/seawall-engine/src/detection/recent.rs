@@ -1,5 +1,5 @@
 //! The recent sample: the last minute in one-second buckets, of at most 1,024 rows for the twelve newest seconds, which
-//! are mined, and 384 for those before.
+//! are mined, and 380 for those before.
 //!
 //! Within a bucket rows are kept by priority sampling (Duffield, Lund and Thorup, "Priority sampling for estimation of
 //! arbitrary subset sums", JACM 2007): a row of importance w gets the priority w/u for a uniform u, the largest
@@ -22,7 +22,7 @@ const BUCKET_ROWS_MAX: usize = 1024;
 const FRESH_SECONDS: usize = 12;
 
 /// and how many then.
-const OLDER_ROWS_MAX: usize = 384;
+const OLDER_ROWS_MAX: usize = 380;
 
 /// How Seawall itself has answered a request, as far as detection cares.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

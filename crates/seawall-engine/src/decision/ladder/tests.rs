@@ -477,6 +477,11 @@ fn a_side_of_a_crowd_is_let_go_where_it_came_just_before() {
         run(&mut ladder, 0..seconds * 1000, Some(&found), Permit::Refuse);
         let event = ladder.spare(at(seconds * 1000), &found.conditions, is_side);
         assert_eq!(event.is_some(), is_let_go, "{seconds} {is_side}");
+        // It asks for as long as there is a crowd, and a minute.
+        run(&mut ladder, seconds * 1000..seconds * 1000 + 59_000, None, Permit::Refuse);
+        assert_eq!(ladder.status()[0].asking.is_some(), !is_let_go);
+        run(&mut ladder, seconds * 1000 + 59_000..seconds * 1000 + 61_000, None, Permit::Refuse);
+        assert_eq!(ladder.status()[0].asking, None);
     }
 }
 

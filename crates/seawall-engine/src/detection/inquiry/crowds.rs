@@ -23,7 +23,7 @@ const KNOWN_CLIENTS_MAX: usize = 256;
 const SIDE_SHARE: f64 = 0.3;
 
 /// Whether most of what is no finding is a crowd.
-pub(super) fn reads_on(choices: &[Choice], findings: &[Found]) -> bool {
+pub(super) fn is_mostly_crowd(choices: &[Choice], findings: &[Found]) -> bool {
     let is_spared = |choice: &&Choice| findings.iter().all(|(items, _)| *items != choice.candidate.items);
     let share = |is_crowd: bool| {
         let spared = choices.iter().filter(is_spared).filter(|choice| choice.crowd.reason().is_some() == is_crowd);
@@ -50,18 +50,17 @@ impl Inquiry<'_> {
         if !verdict.is_none() {
             return verdict;
         }
-        if self.crowd.is_some_and(has_read) {
-            return Crowd::Reading;
-        }
         // One agent out of a crowd is as alike as a bot. An agent that ordinary visitors have is judged with the others.
         let is_agent = |item: &Item| matches!(item.attribute, Attribute::UserAgent | Attribute::UserAgentWord);
         let agents: Vec<Item> = candidate.items.iter().copied().filter(is_agent).collect();
         let is_ordinary = !agents.is_empty() && self.material.reference.has_all(&agents);
         let others: Vec<Item> = candidate.items.iter().copied().filter(|item| !is_agent(item)).collect();
-        if is_ordinary && candidate.score.coverage < 0.5 && !others.is_empty() {
-            return crowd(&others, rows(), self.material.now, &view.assets, view.ordinary, false);
-        }
-        verdict
+        let verdict = if is_ordinary && candidate.score.coverage < 0.5 && !others.is_empty() {
+            crowd(&others, rows(), self.material.now, &view.assets, view.ordinary, false)
+        } else {
+            verdict
+        };
+        if verdict.is_none() && self.crowd.is_some_and(has_read) { Crowd::Reading } else { verdict }
     }
 
     /// What they tell of rules in force, to whom the site has given something. Of a cost that is refused nothing is searched any more,

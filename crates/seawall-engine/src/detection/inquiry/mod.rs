@@ -13,7 +13,7 @@ use crate::address::AddressSet;
 use crate::decision::{Condition, CostKind, Finding, NamedShape, RuleId, Shape, Told, Verdict};
 use crate::units::Timestamp;
 
-use crowds::reads_on;
+use crowds::is_mostly_crowd;
 
 use super::assets::Assets;
 use super::before::Before;
@@ -115,16 +115,12 @@ pub(crate) struct CrowdBefore<'a> {
 }
 
 /// Whether a crowd is seen, and not only what may be left of one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum CrowdSeen {
-    /// None.
-    No,
-    /// Beside more that is none.
-    Beside,
-    /// It is most of what there is, or of what there is beside senders who are told by their marks; by those who have read before.
-    ByReaders,
-    /// It is most of what there is, by what all of it does.
-    Yes,
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct CrowdSeen {
+    /// Whether there is one by what all of it does, be it beside more that is none.
+    pub(crate) by_all: bool,
+    /// Whether, by that or by those who have read before, it is most of what there is that is not to be enforced against.
+    pub(crate) goes_on: bool,
 }
 
 /// What is not to be enforced against.
@@ -234,13 +230,9 @@ impl<'a> Inquiry<'a> {
         let has_met_people = told.iter().any(|(_, told)| *told == Told::People);
         let is_seen =
             choices.iter().map(|choice| choice.crowd).chain([whole]).any(|crowd| matches!(crowd, Crowd::Yes(_)));
-        let crowd_seen = match verdict {
-            _ if has_met_people => CrowdSeen::Yes,
-            Verdict::Crowd if is_seen => CrowdSeen::Yes,
-            Verdict::Crowd => CrowdSeen::ByReaders,
-            _ if reads_on(&choices, &findings) => CrowdSeen::ByReaders,
-            _ if is_seen => CrowdSeen::Beside,
-            _ => CrowdSeen::No,
+        let crowd_seen = CrowdSeen {
+            by_all: is_seen || has_met_people,
+            goes_on: verdict == Verdict::Crowd || has_met_people || is_mostly_crowd(&choices, &findings),
         };
         let is_leftover = self.was_crowd && findings.is_empty() && (!spared.is_empty() || has_met_people);
         let verdict = if is_leftover { Verdict::Crowd } else { verdict };
