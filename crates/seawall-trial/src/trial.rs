@@ -164,32 +164,13 @@ fn outcome(world: &mut World, onset: f64) -> Outcome {
     let right = tally.right_tick();
     let opened = |at| tally.events.iter().any(|event| event.kind == EventKind::IncidentOpened && event.at == at);
     let incident = status.incidents.first().filter(|incident| opened(incident.opened));
-    let text = |text: &str| text.split_once(": ").map(|(_, rule)| rule.to_owned());
-    // What was in shadow only has not been in force.
-    let was_in_force = |left: &&Event| {
-        let mut before = tally.events.iter().take_while(|event| event.at <= left.at);
-        before.any(|event| event.kind == EventKind::RuleEnforced && text(&event.text) == text(&left.text))
-    };
-    let left = tally
-        .events
-        .iter()
-        .filter(|event| matches!(event.kind, EventKind::RuleRetired | EventKind::RuleWithdrawn))
-        .filter(was_in_force);
-    let flaps = left
-        .filter(|left| {
-            let mut later = tally.events.iter().filter(|event| event.kind == EventKind::RuleEnforced);
-            later.any(|event| {
-                event.at > left.at && event.at.since(left.at) < FLAP && text(&event.text) == text(&left.text)
-            })
-        })
-        .count();
     Outcome {
         time_to_rule: right.map(|tick| (tick as f64 * TICK.as_secs_f64() - onset).max(0.0)),
         strength: None,
         recall: right.map_or(0.0, |tick| tally.recall_since(tick)),
         wanted: (tally.wanted, tally.wanted_refused),
         rules: tally.rules.values().filter(|rule| !rule.text.is_empty()).cloned().collect(),
-        flaps,
+        flaps: flaps(&tally.events),
         verdict: incident.map(|incident| incident.verdict),
         explanation: incident.map_or_else(String::new, |incident| incident.explanation.clone()),
         busiest_second: busiest(&tally.work, true),
@@ -197,6 +178,25 @@ fn outcome(world: &mut World, onset: f64) -> Outcome {
         incidents: told(&tally.events, world.began()),
         memory_bytes,
     }
+}
+
+/// How many rules left and came back within a minute, under the same number or with the same text.
+fn flaps(events: &[Event]) -> usize {
+    fn number(event: &Event) -> Option<&str> {
+        event.text.split(' ').next()
+    }
+    fn rule(event: &Event) -> Option<&str> {
+        event.text.split_once(": ").map(|(_, rule)| rule)
+    }
+    let is_same = |one: &Event, other: &Event| number(one) == number(other) || rule(one) == rule(other);
+    let enforced = || events.iter().filter(|event| event.kind == EventKind::RuleEnforced);
+    // What was in shadow only has not been in force.
+    let was_in_force = |left: &&Event| enforced().any(|event| event.at <= left.at && is_same(event, left));
+    let comes_back = |left: &&Event| {
+        enforced().any(|event| event.at > left.at && event.at.since(left.at) < FLAP && is_same(event, left))
+    };
+    let left = events.iter().filter(|event| matches!(event.kind, EventKind::RuleRetired | EventKind::RuleWithdrawn));
+    left.filter(was_in_force).filter(comes_back).count()
 }
 
 /// The events of each incident in words.
@@ -210,4 +210,28 @@ fn told(events: &[Event], began: Timestamp) -> Vec<Vec<String>> {
         }
     }
     incidents
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rule_that_comes_back_within_a_minute_has_flapped() {
+        let event =
+            |seconds, kind, text: &str| Event { at: Timestamp::from_seconds(seconds), kind, text: text.to_owned() };
+        let enforced = event(10, EventKind::RuleEnforced, "R1 refuses with 403, explains 90%: path = \"/a\"");
+        let left = event(20, EventKind::RuleRetired, "R1 retired, another explains more: path = \"/a\"");
+        let armed = |seconds| {
+            let text = "R1 refuses with 403, armed again: the flood is back: path = \"/a\"";
+            event(seconds, EventKind::RuleEnforced, text)
+        };
+        let anew = event(70, EventKind::RuleEnforced, "R2 refuses with 403, explains 80%: path = \"/a\"");
+        let other = event(30, EventKind::RuleEnforced, "R3 refuses with 403, explains 80%: path = \"/b\"");
+        assert_eq!(flaps(&[enforced.clone(), left.clone(), armed(25)]), 1);
+        assert_eq!(flaps(&[enforced.clone(), left.clone(), anew]), 1);
+        assert_eq!(flaps(&[enforced.clone(), left.clone(), armed(80)]), 0);
+        assert_eq!(flaps(&[enforced, left.clone(), other]), 0);
+        assert_eq!(flaps(&[left, armed(25)]), 0, "it was not in force before");
+    }
 }

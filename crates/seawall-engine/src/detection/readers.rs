@@ -13,6 +13,7 @@ use crate::units::Timestamp;
 use super::assets::Assets;
 use super::crowd::{ASSET_DELAY, LOOKING_SHARE, given};
 use super::recent::{Answered, Row, Sampled};
+use super::reference::ROWS_MAX;
 use super::values::Item;
 
 /// Readers that are remembered: as many as fit in 8,192 places of a table.
@@ -103,11 +104,12 @@ impl Readers {
         seen: Timestamp,
         assets: &Assets<'_>,
     ) -> bool {
+        let every = self.every.max((rows.len() / ROWS_MAX) as u32 + 1).next_power_of_two();
         let mut asked: FxHashMap<Who, Asked> = FxHashMap::default();
         let (mut all, mut looking, mut refused) = (0, 0, 0);
         for sampled in rows.iter().filter(|sampled| sampled.row.is_mineable() && !sampled.row.of_good_name) {
             let row = sampled.row;
-            let Some(who) = who(row).filter(|who| self.is_kept(*who)) else { continue };
+            let Some(who) = who(row).filter(|who| who.is_multiple_of(every)) else { continue };
             if row.marks.has_all(items) && !assets.is_asset(&row.marks) {
                 all += 1;
                 looking += u32::from(assets.marked().is_looking(&row.marks));
@@ -127,7 +129,7 @@ impl Readers {
         let is_told = given.len() as f64 >= GIVEN_SHARE_MIN * asked.len() as f64 || now.since(seen) <= FEW_GIVEN;
         is_told
             && requests - most <= REQUESTS_MAX * asked.len() as f64
-            && read * self.every as usize >= READING_MIN
+            && read * every as usize >= READING_MIN
             && read as f64 >= READING_SHARE * given.len() as f64
     }
 
