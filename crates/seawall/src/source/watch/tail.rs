@@ -38,7 +38,7 @@ const BEHIND_MAX: Duration = Duration::from_secs(5);
 /// What was appended to a file that was read to its end no longer ago than this is fresh.
 const FRESH: Duration = Duration::from_secs(2);
 
-/// Files of other names that are remembered at each path, so that their next name is known.
+/// Files of other names that are remembered at each path, so that their next name is known; and files that were read and let go of.
 const FOREIGN_MAX: usize = 16;
 
 /// How and when a piece came.
@@ -85,6 +85,8 @@ pub(super) struct Tail {
     /// Files that were at the path and are not to be read, since they are read under another name, the newest last. What they
     /// are is told by how they begin as well: once one is gone, its number is another file's.
     foreign: VecDeque<(FileId, Fingerprint)>,
+    /// Those that were read to their ends and let go of, the newest last.
+    done: VecDeque<FileId>,
     /// Why nothing can be read now.
     trouble: Option<String>,
     /// Since when the end has not been reached.
@@ -103,6 +105,7 @@ impl Tail {
             current: None,
             old: VecDeque::new(),
             foreign: VecDeque::new(),
+            done: VecDeque::new(),
             trouble: None,
             behind_since: None,
             at_end: None,
@@ -255,9 +258,7 @@ impl Tail {
         deliver: &mut dyn FnMut(Given<'_>, Arrival),
     ) -> io::Result<bool> {
         while self.old.len() > OLD_MAX {
-            if let Some(followed) = self.old.pop_front() {
-                followed.finish(arrival, deliver);
-            }
+            self.let_go_of_oldest(arrival, deliver);
         }
         let mut index = 0;
         while let Some(followed) = self.old.get_mut(index) {
@@ -271,14 +272,12 @@ impl Tail {
             }
         }
         while self.old.front().is_some_and(|followed| now.since(followed.grown) > OLD_TIME_MAX) {
-            if let Some(followed) = self.old.pop_front() {
-                followed.finish(arrival, deliver);
-            }
+            self.let_go_of_oldest(arrival, deliver);
         }
         if let Some(current) = &mut self.current {
             let metadata = current.file().metadata()?;
             if current.is_emptied(&metadata)? {
-                self.begin_again(now)?;
+                self.begin_again(now, is_others)?;
                 return Ok(false);
             }
             if current.fingerprint.is_partial() {
@@ -294,7 +293,10 @@ impl Tail {
                     if now.since(current.grown) > OLD_TIME_MAX
                         && let Some(current) = self.current.take()
                     {
-                        current.finish(arrival, deliver);
+                        self.old.push_back(current);
+                        while !self.old.is_empty() {
+                            self.let_go_of_oldest(arrival, deliver);
+                        }
                     }
                     return Ok(true);
                 }
@@ -303,10 +305,28 @@ impl Tail {
             if FileId::of(&metadata) == current.id {
                 return Ok(true);
             }
-            self.old.extend(self.current.take());
+            if let Some(left) = self.current.take() {
+                self.leave(left, now, is_others);
+            }
         }
         self.open(now, is_others, |_| 0)?;
         Ok(self.current.is_none())
+    }
+
+    /// Reads on in what was at the path, and then in what came and went there since it was looked at.
+    fn leave(&mut self, left: Followed, now: Timestamp, is_others: &dyn Fn(FileId, &File) -> bool) {
+        let between = self.come_and_gone(&left, now, is_others);
+        self.old.push_back(left);
+        self.old.extend(between);
+    }
+
+    fn let_go_of_oldest(&mut self, arrival: Arrival, deliver: &mut dyn FnMut(Given<'_>, Arrival)) {
+        let Some(followed) = self.old.pop_front() else { return };
+        if self.done.len() >= FOREIGN_MAX {
+            self.done.pop_front();
+        }
+        self.done.push_back(followed.id);
+        followed.finish(arrival, deliver);
     }
 
     /// Opens what is at the path, and begins at `offset`.
@@ -335,7 +355,7 @@ impl Tail {
     }
 
     /// The present file was emptied: the rest of what was in it may be in a copy, and it begins anew.
-    fn begin_again(&mut self, now: Timestamp) -> io::Result<()> {
+    fn begin_again(&mut self, now: Timestamp, is_others: &dyn Fn(FileId, &File) -> bool) -> io::Result<()> {
         let Some(mut emptied) = self.current.take() else { return Ok(()) };
         let file = emptied.file().try_clone()?;
         let metadata = file.metadata()?;
@@ -346,7 +366,7 @@ impl Tail {
                 let offset = emptied.pieces.input().offset;
                 emptied.pieces.replace_input(Place { file: copy, offset });
                 (emptied.id, emptied.grown) = (FileId::of(&metadata), now);
-                self.old.push_back(emptied);
+                self.leave(emptied, now, is_others);
             }
             None => tracing::info!(
                 path = %self.path.display(),

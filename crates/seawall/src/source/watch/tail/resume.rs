@@ -3,7 +3,7 @@
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read as _, Seek as _};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use seawall_engine::units::Timestamp;
 
@@ -13,6 +13,9 @@ use super::followed::PARTS_DISTANCE_MAX;
 use super::{Followed, OLD_MAX, Start, Tail, is_compressed, open};
 use crate::source::follow::rotated::are_one_log;
 use crate::source::follow::{Compression, Input};
+
+/// By how much the clock of a file system may be behind.
+const CLOCKS_APART: Duration = Duration::from_secs(1);
 
 /// Files beside a log that are looked at for older parts of it.
 const SIBLINGS_MAX: usize = 4096;
@@ -104,6 +107,51 @@ impl Tail {
             }
         }
         Ok(())
+    }
+}
+
+impl Tail {
+    /// Files of the same log that came to be after the end of what is followed was last reached, and are not at its path any more: it was
+    /// rotated more than once since. Whole, the oldest first; of more than are read on at once, the newest.
+    pub(super) fn come_and_gone(
+        &self,
+        left: &Followed,
+        now: Timestamp,
+        is_others: &dyn Fn(FileId, &File) -> bool,
+    ) -> Vec<Followed> {
+        let system_time = |at: Timestamp| UNIX_EPOCH + Duration::from_micros(at.as_micros());
+        let since = match self.at_end {
+            Some(at_end) => system_time(at_end) - CLOCKS_APART,
+            None => left.file().metadata().and_then(|metadata| metadata.created()).unwrap_or(system_time(now)),
+        };
+        let position = left.position();
+        let is_known =
+            |id: FileId| id == left.id || self.done.contains(&id) || self.old.iter().any(|followed| followed.id == id);
+        let mut between: Vec<(SystemTime, PathBuf)> = siblings(&self.path)
+            .into_iter()
+            .filter(|(path, _)| are_one_log(path, &self.path) && !is_compressed(path))
+            .filter_map(|(path, metadata)| Some((metadata.created().ok()?, path, FileId::of(&metadata))))
+            .filter(|(born, path, id)| *born > since && !is_known(*id) && !begins_like(&position, path))
+            .filter(|(_, path, id)| open(path).is_ok_and(|(file, _)| !is_others(*id, &file)))
+            .map(|(born, path, _)| (born, path))
+            .collect();
+        between.sort_unstable();
+        let given_up = between.len().saturating_sub(OLD_MAX - 1);
+        if given_up > 0 {
+            tracing::warn!(
+                path = %self.path.display(),
+                "the log was rotated {} times between two looks: {given_up} files of it, the oldest, are not read",
+                between.len() + 1
+            );
+        }
+        let parts = between.iter().skip(given_up).filter_map(|(_, path)| {
+            let part = part(path, 0, now);
+            part.inspect_err(
+                |error| tracing::warn!(path = %path.display(), %error, "failed to read what was rotated away"),
+            )
+            .ok()
+        });
+        parts.collect()
     }
 }
 

@@ -228,6 +228,47 @@ fn a_file_that_is_emptied_after_a_copy_is_read_to_the_end_of_the_copy() {
 }
 
 #[test]
+fn what_was_rotated_twice_between_two_looks_is_read_in_its_order() {
+    for is_copied in [false, true] {
+        let mut log = Log::new(Start::Beginning);
+        let rotate = |log: &Log, to: &str| match is_copied {
+            true => log.copy_and_truncate(to),
+            false => log.rename("access.log", to),
+        };
+        for round in 0..3 {
+            log.write("access.log", 10);
+            log.look();
+            log.write("access.log", 4);
+            for rotation in 0..3 {
+                rotate(&log, &format!("access.log.{round}{rotation}"));
+                log.write("access.log", 5);
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            log.look();
+            log.look();
+            log.now = log.now + Duration::from_secs(if round == 0 { 1 } else { 200 });
+        }
+        log.check();
+    }
+}
+
+#[test]
+fn of_many_rotations_between_two_looks_the_newest_files_are_read() {
+    let mut log = Log::new(Start::Beginning);
+    log.write("access.log", 10);
+    log.look();
+    for rotation in 0..9 {
+        log.rename("access.log", &format!("access.log.{rotation}"));
+        log.write("access.log", 5);
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    log.look();
+    // Of eight that came and went three are read, before the present one.
+    assert_eq!(log.found.len(), 10 + 4 * 5);
+    assert_eq!(log.found[10], format!("line {} of a log, as long as some are in one", log.written - 20));
+}
+
+#[test]
 fn a_deleted_file_is_followed_by_the_next() {
     let mut log = Log::new(Start::Beginning);
     log.write("access.log", 5);
