@@ -44,6 +44,8 @@ fn body(content: &Content) -> String {
         text,
         "    chain refuse {{\n        type filter hook prerouting priority raw; policy accept;\n        \
          ip saddr @never4 accept\n        ip6 saddr @never6 accept\n        \
+         # Of a packet in pieces only the first has ports.\n        \
+         ip frag-off & 0x1fff != 0 accept\n        frag frag-off != 0 accept\n        \
          meta l4proto {{ tcp, udp }} th dport {{ {ports} }} ip saddr @banned4 counter drop\n        \
          meta l4proto {{ tcp, udp }} th dport {{ {ports} }} ip6 saddr @banned6 counter drop\n    }}\n}}\n"
     );

@@ -2,6 +2,6 @@
 
 mod command;
 mod packets;
-mod program;
+pub(crate) mod program;
 mod table;
 mod web;

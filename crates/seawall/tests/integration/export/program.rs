@@ -35,7 +35,7 @@ pub(super) struct Running {
 }
 
 /// Runs `seawall export` in a folder with files.
-pub(super) fn export(folder: &Path, arguments: &[&str]) -> Output {
+pub(crate) fn export(folder: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_seawall"));
     command.arg("export").args(arguments).current_dir(folder).output().expect("seawall can be started")
 }
