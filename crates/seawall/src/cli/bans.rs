@@ -327,9 +327,14 @@ fn outcome(banned: &Banned, how: &How, time: &str) -> String {
     let mut text = String::new();
     if let Some(collateral) = banned.collateral {
         let (share, upper) = (100.0 * collateral.share, 100.0 * collateral.upper);
+        let whence = if banned.clients == 0 { "there" } else { "the networks in it" };
         text += &format!(
-            "{share:.2}% of the traffic served in calm times comes from there, {upper:.2}% at most (95% confidence).\n"
+            "{share:.2}% of the traffic served in calm times comes from {whence}, {upper:.2}% at most (95% confidence).\n"
         );
+        if banned.clients > 0 {
+            let count = banned.clients;
+            text += &format!("How much comes from {count} single {} is not known.\n", plural(count, "client"));
+        }
     } else if banned.networks > 1 {
         text += "What of the traffic served in calm times comes from there is not known.\n";
     }
@@ -465,4 +470,25 @@ fn shown(network: IpNet) -> String {
 
 fn plural(count: usize, word: &str) -> String {
     if count == 1 { word.to_owned() } else { format!("{word}s") }
+}
+
+#[cfg(test)]
+mod tests {
+    use seawall_engine::decision::Collateral;
+
+    use super::*;
+
+    #[test]
+    fn what_is_not_known_of_single_clients_is_said_beside_the_share_of_the_networks() {
+        let how = How { duration: Duration::from_secs(60), reason: None, confirm: None, dry_run: true, anyway: false };
+        let collateral = Collateral { share: 0.001, upper: 0.004 };
+        let said = |clients| {
+            let banned = Banned { networks: 9, clients, collateral: Some(collateral), ..Banned::default() };
+            outcome(&banned, &how, "1m")
+        };
+        let networks = "0.10% of the traffic served in calm times comes from there, 0.40% at most (95% confidence).\n";
+        assert!(said(0).starts_with(networks), "{}", said(0));
+        assert!(said(8).starts_with(&networks.replace("there", "the networks in it")), "{}", said(8));
+        assert!(said(8).contains("How much comes from 8 single clients is not known.\n"), "{}", said(8));
+    }
 }

@@ -137,7 +137,7 @@ fn is_wide(network: IpNet) -> bool {
     }
 }
 
-fn is_client(network: IpNet) -> bool {
+pub(super) fn is_client(network: IpNet) -> bool {
     match network {
         IpNet::V4(network) => network.prefix_len() == 32,
         IpNet::V6(network) => network.prefix_len() >= 64,

@@ -148,8 +148,12 @@ pub struct Banned {
     pub confirm_until: Option<Timestamp>,
     /// How many networks it was about, those of countries and systems among them, as few as they can be written with.
     pub networks: usize,
-    /// What of the traffic served lately comes from there; none when too little was served to tell.
+    /// What of the traffic served lately comes from there, single clients left out; none when too little was served to tell, or there is
+    /// nothing but these.
     pub collateral: Option<Collateral>,
+    /// How many of the networks are single clients: what was served is known by networks.
+    #[serde(default)]
+    pub clients: usize,
     /// Why nobody was banned, if that has to be meant and it was not said that it is.
     #[serde(default)]
     pub withheld: Option<Withheld>,

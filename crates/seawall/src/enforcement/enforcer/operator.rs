@@ -113,7 +113,9 @@ impl Enforcer {
         let collateral = asked::collateral(&networks, &innocent);
         let withheld = asked::withheld(request, &networks, collateral);
         let layers = self.layers();
-        let mut banned = Banned { layers, networks: networks.len(), collateral, withheld, ..Banned::default() };
+        let clients = networks.iter().filter(|(network, _)| asked::is_client(*network)).count();
+        let mut banned =
+            Banned { layers, networks: networks.len(), collateral, clients, withheld, ..Banned::default() };
         let reason = request.reason.as_deref().map(printable);
         let until = request.confirm_seconds.map(|time| now + seconds(time));
         let (mut added, mut asked) = (Vec::new(), 0_usize);
