@@ -454,6 +454,34 @@ fn a_retry_storm_is_told() {
 }
 
 #[test]
+fn a_log_that_lacks_one_thing_is_explained_by_the_others() {
+    let log = turns();
+    let without_addresses: String =
+        log.lines().filter_map(|line| line.split_once(" - - ")).map(|(_, rest)| format!("- - - {rest}\n")).collect();
+    let backwards: String = log.lines().rev().map(|line| format!("{line}\n")).collect();
+    for (log, note) in [(without_addresses, "no addresses"), (backwards, "backwards")] {
+        let surge = explained(&log, "user-agent = \"zgrab/0.x\"");
+        assert_eq!(surge["rules"][0]["requests"], 9600);
+        let notes = json(&log)["notes"].to_string();
+        assert!(notes.contains(note), "{note}: {notes}");
+    }
+    // Twenty addresses that take turns have nothing but what they ask for.
+    let without_agents: String = log
+        .lines()
+        .filter_map(|line| line.rsplit_once(" \"-\" "))
+        .map(|(rest, _)| format!("{rest} \"-\" \"-\"\n"))
+        .collect();
+    let found = json(&without_agents);
+    assert!(found["notes"].to_string().contains("no user agents"), "{found:#}");
+    assert_eq!(
+        (&found["surges"][0]["verdict"], found["surges"].as_array().map(Vec::len)),
+        (&"explained".into(), Some(1)),
+        "{found:#}"
+    );
+    assert!(found["surges"][0]["rules"][0]["text"].as_str().is_some_and(|rule| rule.contains("php")), "{found:#}");
+}
+
+#[test]
 fn odd_logs_are_explained_as_far_as_they_go() {
     // Without addresses and agents, and backwards in time.
     let mut lines: Vec<String> = Vec::new();

@@ -1,5 +1,6 @@
 //! Limits of single clients, from the configuration to the ban: in line, beside a server, and in files that are included.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -345,6 +346,54 @@ fn a_filter_of_fail2bans_becomes_a_file_that_can_be_included() {
             "{}",
             text(&output.stderr)
         );
+    }
+}
+
+/// Where fail2ban is installed: what became of its own filters meets nothing that they do not, and of one that is said exactly all that they do.
+#[test]
+fn filters_of_the_real_fail2ban_meet_what_its_own_program_finds() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut log = String::new();
+    let paths =
+        ["/", "/phpmyadmin/x", "/wp-login.php", "/cgi-bin/a", "/webmail", "/myadmin/?q=1", "/blog/a,b", "//MyAdmin/"];
+    let agents = ["Mozilla/5.0", "Atomic_Email_Hunter/4.0", "EmailSiphon", "Franklin Locator 1.8"];
+    let mut client = 0;
+    for (method, status) in
+        ["GET", "POST", "PUT"].into_iter().flat_map(|method| [200, 400, 404].map(|status| (method, status)))
+    {
+        for (path, agent) in paths.into_iter().flat_map(|path| agents.map(|agent| (path, agent))) {
+            client += 1;
+            let address = format!("192.0.{}.{}", client / 250, client % 250);
+            let _ = writeln!(
+                log,
+                "{address} - - [10/Oct/2026:13:55:36 +0000] \"{method} {path} HTTP/1.1\" {status} 153 \"-\" \"{agent}\""
+            );
+        }
+    }
+    fs::write(folder.path().join("access.log"), &log).expect("written");
+    let run =
+        |program: &str, arguments: &[&str]| Command::new(program).args(arguments).current_dir(folder.path()).output();
+    for (filter, is_exact) in [("nginx-bad-request", true), ("nginx-botsearch", false), ("apache-badbots", false)] {
+        let file = format!("/etc/fail2ban/filter.d/{filter}.conf");
+        let found = match run("fail2ban-regex", &["--print-all-matched", "access.log", &file]) {
+            Ok(output) => text(&output.stdout),
+            Err(error) => return eprintln!("skipped: fail2ban-regex cannot be started ({error})"),
+        };
+        let matched = found.lines().skip_while(|line| !line.contains("Matched line(s)")).skip(1);
+        let theirs: Vec<&str> = matched.map_while(|line| line.strip_prefix("|  ")).collect();
+        let made = run(env!("CARGO_BIN_EXE_seawall"), &["import", "fail2ban", &file]).expect("seawall can be started");
+        let made = text(&made.stdout);
+        let (_, rule) = made.split_once("rule = '''\n").expect("a rule");
+        let (rule, _) = rule.split_once("\n'''").expect("its end");
+        let others: Vec<&str> = log.lines().filter(|line| !theirs.contains(line)).collect();
+        let [ours, none] = [&theirs, &others].map(|lines| {
+            fs::write(folder.path().join("part.log"), lines.join("\n")).expect("written");
+            let output = run(env!("CARGO_BIN_EXE_seawall"), &["report", "--json", "--where", rule, "part.log"]);
+            let report: Value = serde_json::from_slice(&output.expect("seawall can be started").stdout).expect("JSON");
+            report["totals"]["requests"].as_u64().expect("a number")
+        });
+        assert_eq!(none, 0, "{filter} meets what fail2ban does not");
+        assert!(ours > 0 && (!is_exact || ours == theirs.len() as u64), "{filter}: {ours} of {}", theirs.len());
     }
 }
 

@@ -227,6 +227,16 @@ fn filters_choose_requests_for_panels_and_views() {
         let asked = [&["--where", "status = 200", "--view"], view.as_slice()].concat();
         assert_eq!(requests(&asked), split[0], "{view:?}");
     }
+    // And in the rows of the views that count by themselves.
+    let rows = |view: &[&str]| {
+        let asked = [&["--where", "status = 200", "--view"], view, &["--json", &log]].concat();
+        json(&run(&asked))["rows"].as_array().expect("rows").clone()
+    };
+    let leech = rows(own[0]);
+    assert!(!leech.is_empty() && leech.iter().all(|row| row["hits"] == row["answered"]), "{leech:?}");
+    assert_eq!(rows(own[1])[0]["matches"], split[0]);
+    let seen = rows(own[2]);
+    assert!(!seen.is_empty() && seen.iter().all(|row| row["status"] == 200), "{seen:?}");
 }
 
 #[test]

@@ -227,6 +227,29 @@ fn a_damaged_file_and_one_of_a_later_version_are_set_aside() {
     }
 }
 
+/// Which nothing but a look through all of the file finds: what a start reads is sound.
+#[test]
+fn one_damaged_page_in_the_middle_is_found_at_the_start() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = crate::record::path(folder.path());
+    for _ in 0..4 {
+        let (_, status) = with(folder.path(), RETENTION, |record| {
+            (0..500).for_each(|_| record.journal(Actor::Guard, Action::Start, "what was done, at length ".repeat(20)));
+        });
+        assert_eq!((status.written, status.lost, status.problem), (500, 0, None));
+    }
+    let mut bytes = fs::read(&path).expect("there");
+    let page = bytes.len() / 2 / 4096 * 4096;
+    assert!(page > 100 * 4096, "{page}");
+    bytes[page..page + 4096].fill(0xff);
+    fs::write(&path, bytes).expect("room");
+    let (_, status) =
+        with(folder.path(), RETENTION, |record| record.journal(Actor::Guard, Action::Start, String::new()));
+    assert!(status.problem.as_deref().is_some_and(|problem| problem.contains("damaged")), "{status:?}");
+    assert_eq!((status.written, status.lost), (1, 0));
+    assert!(folder.path().join("record.db.damaged").exists());
+}
+
 #[test]
 fn where_nothing_can_be_written_what_is_lost_is_counted() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -374,6 +374,8 @@ impl Table {
         row.value.extend_from_slice(value);
         row.hash = hash;
         (row.hits_error, row.bytes_error, row.kinds) = (row.count.hits, row.count.bytes, Default::default());
+        // How long its own requests took has nothing to do with those of another.
+        (row.count.timed, row.count.micros) = (0, 0);
         Some(place)
     }
 
@@ -456,6 +458,11 @@ mod tests {
         })
     }
 
+    /// One request of ten bytes, which took as long as its value says.
+    fn timed(value: u64) -> Count {
+        Count { timed: 1, micros: value * 1000, ..Count::of_bytes(10) }
+    }
+
     /// Whether every row of `table` and every missing value keeps the promises.
     fn check(table: &Table, truth: &HashMap<u64, u64>) {
         let mut kept = HashMap::new();
@@ -469,6 +476,7 @@ mod tests {
             let mut kinds = [0; KINDS];
             kinds[(value % 5) as usize] = row.count.hits - row.hits_error;
             assert_eq!(row.hits_by_kind(), kinds, "{value}");
+            assert!(row.count.mean_micros().is_none_or(|mean| mean == value * 1000), "{value}: how long its own took");
             kept.insert(value, ());
         }
         for (value, hits) in truth {
@@ -483,7 +491,7 @@ mod tests {
         let (mut table, mut budget) = (table(), Budget::new(0));
         let mut truth: HashMap<u64, u64> = HashMap::new();
         for value in skewed(200_000, 1) {
-            table.add(Some(&value.to_le_bytes()), Count::of_bytes(10), (value % 5) as usize, &mut budget);
+            table.add(Some(&value.to_le_bytes()), timed(value), (value % 5) as usize, &mut budget);
             *truth.entry(value).or_default() += 1;
         }
         assert_eq!(table.rows.len(), ROWS_MIN);
@@ -509,13 +517,13 @@ mod tests {
                 let doubled = part.iter().flat_map(|value| [value; 2]);
                 let request = |value: &u64| {
                     *truth.entry(*value).or_default() += 1;
-                    (Some(Bytes::from_slice(&value.to_le_bytes())), Count::of_bytes(10), (value % 5) as usize)
+                    (Some(Bytes::from_slice(&value.to_le_bytes())), timed(*value), (value % 5) as usize)
                 };
                 let requests = doubled.clone().map(request).chain([(None, Count::of_bytes(1), 0)]);
                 together.add_all(requests, &mut budgets[0]);
                 for value in doubled {
                     let kind = (value % 5) as usize;
-                    apart.add(Some(&value.to_le_bytes()), Count::of_bytes(10), kind, &mut budgets[1]);
+                    apart.add(Some(&value.to_le_bytes()), timed(*value), kind, &mut budgets[1]);
                 }
                 apart.add(None, Count::of_bytes(1), 0, &mut budgets[1]);
             }
@@ -554,7 +562,7 @@ mod tests {
             let mut tables = (1..).zip(budgets).map(|(seed, bytes)| {
                 let (mut table, mut budget) = (Table::new(hasher.clone()), Budget::new(bytes));
                 for value in skewed(100_000, seed) {
-                    table.add(Some(&value.to_le_bytes()), Count::of_bytes(10), (value % 5) as usize, &mut budget);
+                    table.add(Some(&value.to_le_bytes()), timed(value), (value % 5) as usize, &mut budget);
                     *truth.entry(value).or_default() += 1;
                 }
                 table

@@ -186,15 +186,7 @@ impl Journal {
     /// `newest`.
     fn start(&mut self, newest: Option<Timestamp>) -> io::Result<()> {
         let mut command = Command::new("journalctl");
-        command.args(["--output=json", "--follow", "--all", "--quiet"]);
-        if let Some(unit) = &self.unit {
-            command.arg(format!("--unit={unit}"));
-        }
-        match (newest, &self.cursor) {
-            (Some(newest), _) => command.arg("--lines=all").arg(format!("--since=@{}", newest.as_seconds())),
-            (None, Some(cursor)) => command.arg(format!("--after-cursor={cursor}")),
-            (None, None) => command.arg("--lines=0"),
-        };
+        command.args(options(self.unit.as_deref(), self.cursor.as_deref(), newest));
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
         let output = child.stdout.take().ok_or_else(|| io::Error::other("it has no output"))?;
         let output = File::from(OwnedFd::from(output));
@@ -415,9 +407,36 @@ fn between(before: &str, after: &str) -> u64 {
     }
 }
 
+/// What `journalctl` is started with.
+fn options(unit: Option<&str>, cursor: Option<&str>, newest: Option<Timestamp>) -> Vec<String> {
+    let mut options = ["--output=json", "--follow", "--all", "--quiet"].map(str::to_owned).to_vec();
+    options.extend(unit.map(|unit| format!("--unit={unit}")));
+    match (newest, cursor) {
+        (Some(newest), _) => options.extend(["--lines=all".to_owned(), format!("--since=@{}", newest.as_seconds())]),
+        (None, Some(cursor)) => options.push(format!("--after-cursor={cursor}")),
+        (None, None) => options.push("--lines=0".to_owned()),
+    }
+    options
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_real_journalctl_takes_these_options() {
+        let newest = Some(Timestamp::from_seconds(1_700_000_000));
+        for (unit, cursor, newest) in
+            [(None, None, None), (Some("nginx"), Some("s=1;i=2"), None), (Some("a@b"), None, newest)]
+        {
+            // It reads every option before it helps, and refuses what it does not know.
+            let output = Command::new("journalctl").args(options(unit, cursor, newest)).arg("--help").output();
+            match output {
+                Ok(output) => assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr)),
+                Err(error) => return eprintln!("skipped: journalctl cannot be started ({error})"),
+            }
+        }
+    }
 
     #[test]
     fn why_journalctl_has_ended_is_said() {
