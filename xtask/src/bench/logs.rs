@@ -214,9 +214,14 @@ pub(super) fn write_log(path: &Path, lines: u32, flood: u32) -> std::io::Result<
         let skewed = |dice: &mut fastrand::Rng, count: f64| (dice.f64().powi(3) * count) as usize;
         let (page, agent) = (skewed(&mut dice, 5_000.0), skewed(&mut dice, agents.len() as f64));
         let status = if dice.u8(..) < 12 { 404 } else { 200 };
+        let referer = match dice.u8(..3) {
+            0 => "-".to_owned(),
+            1 => format!("https://www.example.org/page/{}", skewed(&mut dice, 5_000.0)),
+            _ => format!("https://site-{}.example/", skewed(&mut dice, 300.0)),
+        };
         writeln!(
             output,
-            "{client} - - [17/May/2025:{hour:02}:{minute:02}:{second:02} +0000] \"GET /page/{page} HTTP/1.1\" {status} {} \"-\" \"{}\"",
+            "{client} - - [17/May/2025:{hour:02}:{minute:02}:{second:02} +0000] \"GET /page/{page} HTTP/1.1\" {status} {} \"{referer}\" \"{}\"",
             dice.u32(200..60_000),
             agents.get(agent).map_or("-", String::as_str),
         )?;

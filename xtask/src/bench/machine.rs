@@ -28,6 +28,8 @@ pub(crate) struct Machine {
     pub(crate) rustc: String,
     pub(crate) nginx: String,
     pub(crate) haproxy: String,
+    pub(crate) goaccess: String,
+    pub(crate) fail2ban: String,
     /// The version of the project, with the commit that was measured.
     pub(crate) seawall: String,
     /// Over the last minute before the run: above a few tenths somebody else was at work.
@@ -119,6 +121,8 @@ impl Machine {
             rustc: said("rustc", &["--version"]),
             nginx: said("nginx", &["-v"]).replace("nginx version: ", ""),
             haproxy: said("haproxy", &["-v"]),
+            goaccess: said("goaccess", &["--version"]),
+            fail2ban: said("fail2ban-client", &["--version"]),
             seawall: format!("{} ({commit})", env!("CARGO_PKG_VERSION")),
             load_average: loads.split_whitespace().next().unwrap_or_default().to_owned(),
             priority: getpriority_process(None).map_or_else(|_| "unknown".to_owned(), |nice| format!("nice {nice}")),
@@ -135,6 +139,8 @@ impl Machine {
             ("rustc", &self.rustc),
             ("nginx", &self.nginx),
             ("HAProxy", &self.haproxy),
+            ("GoAccess", &self.goaccess),
+            ("fail2ban", &self.fail2ban),
             ("load average before", &self.load_average),
             ("priority", &self.priority),
         ];
