@@ -130,7 +130,7 @@ pub(super) fn read(top: &mut Section<'_, '_>, environment: &Environment, folder:
     let kernel = top.table(
         "[kernel]",
         "Who goes on after refusals, and whom you ban, is dropped by the kernel, before a connection is made: that costs \
-         a hundredth of refusing. In a table of the guard's own, on the guarded ports alone, never anybody on the \
+         a fortieth of refusing. In a table of the guard's own, on the guarded ports alone, never anybody on the \
          never-ban list, and gone when the guard is. See docs/enforcement.md.",
         kernel,
     );
@@ -503,7 +503,7 @@ fn kernel(table: &mut Section<'_, '_>) -> Kernel {
         .setting("entries-max", Count { of: "bans", range: 64..=1_000_000 })
         .why(
             "The most bans at once. When they fill, those of single clients are merged into the smallest networks that \
-             hold the least of other traffic. 100,000 take about 20 MB.",
+             hold the least of other traffic. 100,000 take about 65 MB.",
         )
         .default(131_072);
     Kernel { usage, table: name, ports: values(ports), keep, entries_max }

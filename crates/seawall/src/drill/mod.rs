@@ -67,6 +67,7 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("wiki-slow", include_str!("../../../../drills/wiki-slow.toml")),
     ("wiki-friendica", include_str!("../../../../drills/wiki-friendica.toml")),
     ("tracker", include_str!("../../../../drills/tracker.toml")),
+    ("link", include_str!("../../../../drills/link.toml")),
 ];
 
 /// Why a drill could not be held.

@@ -221,6 +221,6 @@ fn the_list_names_every_drill_with_its_incident() {
     let said = String::from_utf8_lossy(&output.stdout);
     let names: Vec<_> = said.lines().filter_map(|line| line.split_whitespace().next()).collect();
     let expected =
-        ["cacert", "misdirected", "announce", "clock", "wiki-spam", "wiki-slow", "wiki-friendica", "tracker"];
+        ["cacert", "misdirected", "announce", "clock", "wiki-spam", "wiki-slow", "wiki-friendica", "tracker", "link"];
     assert_eq!((output.status.code(), names), (Some(0), expected.to_vec()), "{said}");
 }

@@ -20,7 +20,7 @@ use crate::host::clock::Clock;
 /// Where Debian keeps it, beside what PATH names: services often run without /usr/sbin.
 const FOLDERS: [&str; 3] = ["/usr/sbin", "/sbin", "/usr/local/sbin"];
 
-/// The longest that one transaction may take. 100,000 elements take half a second.
+/// The longest that one transaction may take. 100,000 elements take a third of a second to a second.
 const TIME_MAX: Duration = Duration::from_secs(10);
 
 /// The longest that removing a table may take: whoever asks for it is in a hurry.
