@@ -1,35 +1,27 @@
 //! What the engine costs, for tools that count from outside: `engine_cost judge COUNT` judges so many requests, to be run
-//! under callgrind, and `engine_cost memory CLIENTS` lets so many clients pass and prints the memory that the engine says
-//! it has, and that the process has.
+//! under callgrind, and `engine_cost memory CLIENTS` lets so many clients pass, then a flood, and prints the memory that the engine
+//! says it has, the most that it had of the heap, as the allocator counted it, and the most that the process had resident.
 
 #[path = "../benches/judging/mod.rs"]
 mod judging;
 
 use std::fs;
 use std::hint::black_box;
-use std::net::{IpAddr, Ipv6Addr};
 use std::process::ExitCode;
-use std::time::Duration;
 
+use judging::flooded::Flooded;
 use judging::{Judging, LAST_RULE, LIMITED, ORDINARY};
-use seawall_engine::address::ClientAddress;
-use seawall_engine::detection::{Detector, Settings, Surroundings};
-use seawall_engine::gate::{Allowances, Gate};
-use seawall_engine::observation::{Cost, Observation, Outcome};
-use seawall_engine::units::Timestamp;
 
-/// Entries of the client table, as all workers together have them.
-const CLIENT_ENTRIES: usize = 65_536;
-
-/// Requests at least, so that one client's run is as long as many clients'.
-const REQUESTS_MIN: u64 = 100_000;
+/// Counts while something is profiled, and costs nothing that matters otherwise.
+#[global_allocator]
+static ALLOCATOR: dhat::Alloc = dhat::Alloc;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let number = arguments.get(1).and_then(|number| number.parse().ok());
     match (arguments.first().map(String::as_str), number) {
         (Some("judge"), Some(count)) => judge(count),
-        (Some("memory"), Some(clients)) => memory(clients),
+        (Some("memory"), Some(clients)) => return memory(clients),
         _ => {
             eprintln!("usage: engine_cost judge COUNT | engine_cost memory CLIENTS");
             return ExitCode::FAILURE;
@@ -48,32 +40,21 @@ fn judge(count: u64) {
     }
 }
 
-/// Lets requests of so many clients, each from a network of its own, through gate and detection.
-fn memory(clients: u64) {
-    let before = resident_bytes_peak();
-    let mut gate = Gate::new(1, CLIENT_ENTRIES, 1);
-    let mut detector = Detector::new(Settings::default());
-    let mut now = Timestamp::from_seconds(1_700_000_000);
-    for number in 0..clients.max(REQUESTS_MIN) {
-        now = now + Duration::from_micros(100);
-        let network = (number % clients).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let client = ClientAddress::new(IpAddr::V6(Ipv6Addr::from_bits(u128::from(network) << 64 | 1)));
-        let history = gate.judge(&ORDINARY, Some(client), now).history;
-        detector.observe(&Observation {
-            at: now,
-            client: Some(client),
-            request: ORDINARY,
-            outcome: Outcome::Served { status: 200 },
-            cost: Cost { requests: 1, bytes: 8_000, ..Cost::default() },
-            weight: 1.0,
-            history,
-        });
-        if number % 2_500 == 0 {
-            detector.tick(now, &Surroundings::default());
-        }
+fn memory(clients: u64) -> ExitCode {
+    let resident_before = resident_bytes_peak();
+    let _profiler = dhat::Profiler::builder().testing().build();
+    let before = dhat::HeapStats::get().curr_bytes;
+    let mut flooded = Flooded::new();
+    flooded.know(clients);
+    let rules = flooded.flood(clients);
+    if rules == 0 {
+        eprintln!("engine_cost: no rule came of the flood, so the memory would not be that of an incident");
+        return ExitCode::FAILURE;
     }
-    let resident = resident_bytes_peak().saturating_sub(before);
-    println!("{} {resident}", gate.memory_bytes() + Allowances::memory_bytes() + detector.memory_bytes());
+    let counted = dhat::HeapStats::get().max_bytes - before;
+    let resident = resident_bytes_peak().saturating_sub(resident_before);
+    println!("{} {counted} {resident}", flooded.stated_bytes());
+    ExitCode::SUCCESS
 }
 
 /// The most that the process had resident, in bytes; 0 where the kernel does not tell.

@@ -11,8 +11,8 @@ use seawall_engine::gate::{Gate, Judgement, RuleCount, RuleSet};
 use seawall_engine::observation::Request;
 use seawall_engine::units::Timestamp;
 
-/// Clients that the gate remembers: more than most runs have.
-const CLIENT_ENTRIES: usize = 16_384;
+/// Clients that the gate remembers, as all workers of the program do together.
+const CLIENT_ENTRIES: usize = 65_536;
 
 /// Detector and gate.
 #[derive(Clone)]

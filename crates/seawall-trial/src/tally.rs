@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use seawall_engine::decision::{Event, RuleId};
+use seawall_engine::detection::statistics::share_lower_95;
 use serde::{Deserialize, Serialize};
 
 /// What a run came to, since the onset.
@@ -61,17 +62,23 @@ pub struct RuleTally {
 }
 
 impl RuleTally {
-    /// Whether it matches no more than was predicted at most.
+    /// Whether it matches no more than was predicted at most: of a day of ordinary traffic, and of those who came while it was in
+    /// force, as far as so few can tell (95% confidence).
     pub fn bound_holds(&self) -> bool {
-        self.actual() <= f64::from(self.predicted)
+        let of_run = share_lower_95(self.wanted_refused as f64, self.wanted as f64);
+        of_run.max(share(self.ordinary)) <= f64::from(self.predicted)
     }
 
-    /// The share of ordinary requests that it matches, by a whole day of them where there is one, else by those that came while
-    /// it was in force.
+    /// The share of wanted requests that it matches: of those of a day of ordinary traffic, or of those who came while it was in
+    /// force, whichever is more.
     pub fn actual(&self) -> f64 {
-        let (all, matched) = if self.ordinary.0 > 0 { self.ordinary } else { (self.wanted, self.wanted_refused) };
-        matched as f64 / all.max(1) as f64
+        share(self.ordinary).max(share((self.wanted, self.wanted_refused)))
     }
+}
+
+/// The share of all that matched.
+fn share((all, matched): (u64, u64)) -> f64 {
+    matched as f64 / all.max(1) as f64
 }
 
 /// The right rules are in force when, over this many ticks with unwanted requests, this share of them is refused.
@@ -103,5 +110,27 @@ impl Tally {
             (unwanted + u64::from(tick.0), refused + u64::from(tick.1))
         });
         refused as f64 / unwanted.max(1) as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bound_is_broken_by_a_day_or_by_those_who_came() {
+        let rule = |ordinary, run: (u64, u64)| RuleTally {
+            predicted: 0.01,
+            wanted: run.0,
+            wanted_refused: run.1,
+            ordinary,
+            ..RuleTally::default()
+        };
+        assert!(rule((100_000, 900), (500, 2)).bound_holds());
+        assert!(!rule((100_000, 1_100), (500, 2)).bound_holds(), "1.1% of an ordinary day");
+        assert!(!rule((100_000, 0), (500, 30)).bound_holds(), "6% of those who came");
+        // 8 of 500 are more than 1%, but so few that it may be chance.
+        assert!(rule((100_000, 0), (500, 8)).bound_holds());
+        assert!((rule((100_000, 0), (500, 8)).actual() - 0.016).abs() < 1e-9);
     }
 }

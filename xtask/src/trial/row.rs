@@ -3,6 +3,7 @@
 use std::fmt;
 
 use seawall_engine::decision::Verdict;
+use seawall_trial::RuleTally;
 use seawall_trial::family::Right;
 use seawall_trial::trial::Outcome;
 
@@ -28,7 +29,7 @@ const INCIDENTS_MAX: f64 = 1.0;
 /// Of a flood that grows the two times are its strength, in ordinary traffic. Recall, and what the detector takes of a
 /// processor, are those of the twentieth run from the worst.
 pub(super) const HEADER: &str = "family or control       runs    right   time p50       p95  recall p5   wanted refused   rules  flaps  \
-                                 incidents   bound holds  detector ms/s  outside  MiB";
+                                 incidents   bound holds  predicted    found  detector ms/s  outside  MiB";
 
 /// Whether the detector took too long in this run.
 pub(super) fn is_slow(outcome: &Outcome) -> bool {
@@ -55,6 +56,8 @@ pub(super) struct Row {
     /// Incidents in a run, on average.
     incidents: Figure,
     bound_holds: Option<Figure>,
+    /// The share of normal traffic that a rule was predicted to hurt at most, and the share that it was found to, on average.
+    collateral: Option<(f64, f64)>,
     /// Milliseconds in the busiest second of an incident, in nineteen of twenty runs at most.
     detector: Option<Figure>,
     /// The same outside incidents.
@@ -128,6 +131,12 @@ impl Row {
                 let share = holding as f64 / rules.len() as f64;
                 figure(share, share >= BOUND_HOLDS_MIN)
             }),
+            collateral: (!rules.is_empty()).then(|| {
+                let mean = |value: &dyn Fn(&RuleTally) -> f64| {
+                    rules.iter().map(|rule| value(rule)).sum::<f64>() / rules.len() as f64
+                };
+                (mean(&|rule| f64::from(rule.predicted)), mean(&RuleTally::actual))
+            }),
             detector: detector(&outcomes),
             detector_quiet: detector_quiet(&outcomes),
             alone: None,
@@ -172,7 +181,7 @@ impl fmt::Display for Row {
         let none = || "– ".to_owned();
         write!(
             formatter,
-            "{:23}{:>5}{:>9}{:>11}{:>10}{:>11}{:>17}{:>8}{:>7}{:>11}{:>14}{:>15}{:>9}{:>5}",
+            "{:23}{:>5}{:>9}{:>11}{:>10}{:>11}{:>17}{:>8}{:>7}{:>11}{:>14}{:>11}{:>9}{:>15}{:>9}{:>5}",
             self.name,
             self.runs,
             percent(self.right, 1),
@@ -184,6 +193,8 @@ impl fmt::Display for Row {
             plain(self.flaps, 0),
             plain(self.incidents, 2),
             self.bound_holds.map_or_else(none, |share| percent(share, 1)),
+            self.collateral.map_or_else(none, |(predicted, _)| format!("{:.3}% ", predicted * 100.0)),
+            self.collateral.map_or_else(none, |(_, found)| format!("{:.3}% ", found * 100.0)),
             self.detector.map_or_else(none, |detector| plain(detector, 1)),
             plain(self.detector_quiet, 2),
             plain(self.memory, 0),
@@ -278,11 +289,10 @@ pub(super) fn explained(outcome: &Outcome) -> String {
     }
     for rule in &outcome.rules {
         said += &format!(
-            "\n        {} (at most {:.3}% predicted, {:.3}% of {} ordinary requests found)",
+            "\n        {} (at most {:.3}% predicted, {:.3}% of wanted requests found)",
             rule.text,
             rule.predicted * 100.0,
-            rule.actual() * 100.0,
-            rule.ordinary.0
+            rule.actual() * 100.0
         );
     }
     said

@@ -157,9 +157,9 @@ pub enum Verdict {
     Explained,
     /// Rules cover a part of it.
     Partial,
-    /// Nothing tells it from wanted traffic: no rule, shed fairly instead.
+    /// Nothing tells it from wanted traffic: no rule. Limits on each client hold.
     NotSeparable,
-    /// Many people: hold them cheaply, ban nobody.
+    /// Many people: nobody is refused.
     Crowd,
     /// The cause is in no attribute of the requests, as with a slow backend.
     External,

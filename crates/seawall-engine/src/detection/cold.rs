@@ -57,7 +57,8 @@ impl Detector {
         }
         let is_suspect = |row: &Sampled<'_>| suspects.iter().any(|suspect| row.row.marks.has_all(&suspect.items));
         let others = minute.iter().filter(|sampled| !is_suspect(sampled)).map(|sampled| sampled.cost(0)).sum();
-        let shapes = shapes(&Scene { rows: minute, marked: &self.marked, expected: others, rhythms: &self.rhythms });
+        let (marked, texts, rhythms) = (&self.marked, &self.texts, &self.rhythms);
+        let shapes = shapes(&Scene { rows: minute, marked, texts, expected: others, rhythms });
 
         let mut events: Vec<Event> = self.incidents.suspected(now, self.trigger.readings()).into_iter().collect();
         let Some(id) = self.incidents.open().map(|open: &Incident| open.id) else { return events };

@@ -133,8 +133,6 @@ pub(crate) struct Marked {
     /// Words of the address that many agents give, which say nothing about the sender.
     of_addresses: [ValueHash; WORDS_OF_ADDRESSES.len()],
     mozilla: ValueHash,
-    /// The paths at which trackers are asked.
-    pub(crate) announces: [ValueHash; 2],
 }
 
 impl Marked {
@@ -153,7 +151,6 @@ impl Marked {
             http: word(b"http"),
             of_addresses: WORDS_OF_ADDRESSES.map(|part| word(part.as_bytes())),
             mozilla: word(b"Mozilla"),
-            announces: [b"/announce".as_slice(), b"/scrape"].map(|path| keys.value(Attribute::Path, Some(path))),
         }
     }
 

@@ -44,7 +44,7 @@ mod seen;
 mod series;
 mod shapes;
 mod stability;
-pub(crate) mod statistics;
+pub mod statistics;
 mod surroundings;
 mod sustained;
 mod trigger;

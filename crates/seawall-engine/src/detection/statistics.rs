@@ -13,8 +13,8 @@ pub(crate) fn share_upper_95(matched: f64, total: f64) -> f64 {
     beta_quantile(0.95, matched + 1.0, total - matched)
 }
 
-/// The lower end of the same interval.
-pub(crate) fn share_lower_95(matched: f64, total: f64) -> f64 {
+/// The lower end of the same interval: with 95% confidence the share is at least this, from 0 to 1.
+pub fn share_lower_95(matched: f64, total: f64) -> f64 {
     if total <= 0.0 || matched <= 0.0 {
         return 0.0;
     }

@@ -286,6 +286,12 @@ impl Texts {
         Some(Condition::new(item.attribute, &text))
     }
 
+    /// The text behind a hash of an attribute whose texts are kept; `None` when it has made room for others meanwhile.
+    pub(crate) fn kept(&self, attribute: Attribute, hash: ValueHash) -> Option<&[u8]> {
+        let index = KEPT.iter().position(|(kept, _)| *kept == attribute)?;
+        self.tables[index].text(hash)
+    }
+
     /// The text of `item`, read off a request that has it; `None` when the text has made room for others meanwhile.
     pub(crate) fn text(
         &self,
@@ -294,10 +300,7 @@ impl Texts {
         marks: &Marks,
         client: Option<ClientAddress>,
     ) -> Option<Box<[u8]>> {
-        let kept = |attribute| {
-            let index = KEPT.iter().position(|(kept, _)| *kept == attribute)?;
-            self.tables[index].text(marks.one(attribute))
-        };
+        let kept = |attribute| self.kept(attribute, marks.one(attribute));
         if item.attribute == Attribute::ClientPrefix {
             let at = marks.of(item.attribute).iter().position(|hash| *hash == item.hash)?;
             let text = crate::observation::attribute::client_prefixes(client?).nth(at)?;

@@ -206,6 +206,7 @@ impl<'a> Inquiry<'a> {
         let scene = Scene {
             rows: self.material.rows().to_vec(),
             marked: self.marked,
+            texts: self.texts,
             expected: self.rate(CostKind::Requests) * view.growth * self.material.seconds(),
             rhythms: self.rhythms,
         };

@@ -16,6 +16,7 @@ use crate::decision::{NamedShape, Shape};
 
 use super::crowd::Marked;
 use super::recent::Sampled;
+use super::values::Texts;
 
 pub(crate) use feed_herd::Rhythms;
 pub(crate) use retry_storm::Retries;
@@ -24,6 +25,7 @@ pub(crate) use retry_storm::Retries;
 pub(crate) struct Scene<'a> {
     pub(crate) rows: Vec<Sampled<'a>>,
     pub(crate) marked: &'a Marked,
+    pub(crate) texts: &'a Texts,
     /// Requests that the same time would have normally.
     pub(crate) expected: f64,
     /// When paths have been asked for over the last hours.
@@ -68,7 +70,7 @@ mod tests {
     use super::*;
     use crate::address::ClientAddress;
     use crate::detection::recent::Row;
-    use crate::detection::values::{Keys, Texts};
+    use crate::detection::values::Keys;
     use crate::observation::Request;
     use crate::units::Timestamp;
 
@@ -97,7 +99,8 @@ mod tests {
             })
             .collect();
         let sampled = rows.iter().rev().map(|row| Sampled { row, at: row.at, factor: 1.0 }).collect();
-        names(&Scene { rows: sampled, marked: &Marked::new(&keys), expected: 0.0, rhythms: &Rhythms::new() })
+        let (marked, rhythms) = (Marked::new(&keys), Rhythms::new());
+        names(&Scene { rows: sampled, marked: &marked, texts: &texts, expected: 0.0, rhythms: &rhythms })
     }
 
     #[test]
@@ -115,7 +118,9 @@ mod tests {
         let rows: Vec<Row> = requests
             .zip(0_u64..)
             .map(|((client, path, status), number)| {
-                let request = Request { method: b"GET", path: path.as_bytes(), ..Request::default() };
+                let (path, query) = path.split_once('?').map_or((&*path, None), |(path, query)| (path, Some(query)));
+                let query = query.map(str::as_bytes);
+                let request = Request { method: b"GET", path: path.as_bytes(), query, ..Request::default() };
                 let client = ClientAddress::new(std::net::Ipv4Addr::from_bits(client).into());
                 Row {
                     marks: texts.marks(&keys, &request, Some(client), 1),
@@ -128,15 +133,21 @@ mod tests {
             })
             .collect();
         let sampled = rows.iter().rev().map(|row| Sampled { row, at: row.at, factor: 1.0 }).collect();
-        names(&Scene { rows: sampled, marked: &Marked::new(&keys), expected: 1.0, rhythms: &Rhythms::new() })
+        let (marked, rhythms) = (Marked::new(&keys), Rhythms::new());
+        names(&Scene { rows: sampled, marked: &marked, texts: &texts, expected: 1.0, rhythms: &rhythms })
     }
 
     #[test]
     fn each_shape_is_seen_and_no_other() {
-        assert_eq!(
-            shapes_of((0..60).map(|number| (number, "/announce".to_owned(), 404))),
-            [Shape::Announce, Shape::Distributed]
-        );
+        let announces = ["/announce?info_hash=%124&port=1", "/tracker/scrape.php?info_hash=a&info_hash=b"];
+        for target in announces {
+            let shapes = shapes_of((0..60).map(|number| (number, target.to_owned(), 404)));
+            assert_eq!(shapes, [Shape::Announce, Shape::Distributed], "{target}");
+        }
+        for target in ["/announce", "/announce?page=2", "/announcements?info_hash=1", "/?info_hash=1"] {
+            let shapes = shapes_of((0..60).map(|number| (number, target.to_owned(), 200)));
+            assert_eq!(shapes, [Shape::Distributed], "{target}");
+        }
         assert_eq!(shapes_of((0..60).map(|number| (1, format!("/page/{number}"), 200))), [Shape::Crawler]);
         assert_eq!(shapes_of((0..60).map(|number| (1 + number % 3, "/api".to_owned(), 502))), [Shape::RetryStorm]);
         let ignored = shapes_of((0..60).map(|number| (1 + number % 3, format!("/api/{}", number % 7), 429)));
