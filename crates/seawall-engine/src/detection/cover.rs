@@ -29,6 +29,9 @@ const COLLATERAL_TIE_ANYONE: f64 = 0.000_5;
 /// Conjunctions that share this part of their rows, or all but [`TIE_ROWS`], say the same.
 const SAME_ROWS: f64 = 0.9;
 
+/// A few addresses that send this share of what a wider conjunction explains go before it.
+const FEW_SHARE: f64 = 0.9;
+
 /// A rule that stands already is kept unless another is better by this, so that rules do not take turns.
 const STANDING_BONUS: f64 = 0.05;
 
@@ -86,6 +89,18 @@ pub(crate) fn cover(
         let Some((best, best_score)) = scored.iter().max_by(by_score) else {
             break;
         };
+        // What a few addresses send is refused by these, though one rule says as much about what all visitors have. Not what rules leave that
+        // are about more: of that a few may have most, by chance.
+        let names_address = |items: &[Item]| items.len() == 1 && mining.sender(items) == Sender::Address;
+        if mining.sender(&best.items) == Sender::Anyone
+            && chosen.iter().all(|candidate| names_address(&candidate.items))
+            && kept.iter().all(|items| names_address(items))
+            && let Some(address) = one_of_few(&scored, best, &covered, RULES_MAX - chosen.len(), mining)
+        {
+            covered.add(&address.matched);
+            chosen.push(address.clone());
+            continue;
+        }
         let same = |candidate: &Candidate| {
             let both = f64::from(candidate.matched.count_and(&best.matched));
             let either = f64::from(candidate.matched.count() + best.matched.count()) - both;
@@ -138,6 +153,33 @@ pub(crate) fn cover(
     // sender whom nobody has seen in ordinary traffic, as a flood does that comes during a crowd.
     let least = if chosen.iter().any(is_foreign) { FOREIGN_SCORE_MIN } else { SCORE_MIN };
     if joint_score(&chosen, mining) >= least { chosen } else { Vec::new() }
+}
+
+/// The busiest of at most `most` addresses, none of them shared by many, that together send nearly all of what `wide` explains of the
+/// rest: only where it would hurt more than they do.
+fn one_of_few<'a>(
+    scored: &[(&'a Candidate, f64)],
+    wide: &Candidate,
+    covered: &Bits,
+    most: usize,
+    mining: &Mining<'_>,
+) -> Option<&'a Candidate> {
+    let is_address = |candidate: &&Candidate| {
+        candidate.items.len() == 1
+            && mining.sender(&candidate.items) == Sender::Address
+            && candidate.collateral + COLLATERAL_TIE < wide.collateral
+    };
+    let mut addresses: Vec<&Candidate> = scored.iter().map(|(candidate, _)| *candidate).filter(is_address).collect();
+    addresses.sort_by_key(|address| std::cmp::Reverse(address.matched.count_without(covered)));
+    addresses.truncate(most);
+    let mut theirs = covered.clone();
+    addresses.iter().for_each(|address| theirs.add(&address.matched));
+    let added = f64::from(wide.matched.count_without(covered));
+    let missed = f64::from(wide.matched.count_without(&theirs));
+    // What ordinary visitors send of it is among what is missed.
+    let ordinary = wide.expected / mining.unit();
+    let is_nearly_all = missed <= (1.0 - FEW_SHARE) * added + ordinary;
+    addresses.first().copied().filter(|_| is_nearly_all)
 }
 
 /// What a candidate is about.

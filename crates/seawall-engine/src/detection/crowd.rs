@@ -577,7 +577,9 @@ fn tally(values: impl Iterator<Item = ValueHash>) -> FxHashMap<ValueHash, f64> {
 #[cfg(test)]
 mod tests {
     use super::super::assets::Files;
+    use super::super::values::Texts;
     use super::*;
+    use crate::observation::Request;
 
     const ORDINARY: Ordinary = Ordinary { asset_share: 0.6, networks: None };
     const PAGE: Item = Item { attribute: Attribute::Path, hash: 7 };
@@ -699,5 +701,19 @@ mod tests {
         // Visitors among whom a rule meets are no crowd, nor does one of a good name tell of it.
         assert_eq!(both(&[(400, Came::Refused), (3, Came::Given(3)), (5, Came::Given(0))]).1, Told::Little);
         assert_eq!(both(&[(400, Came::Refused), (12, Came::Spared)]).1, Told::Nothing);
+    }
+
+    #[test]
+    fn only_a_link_says_where_a_program_comes_from() {
+        let (keys, mut texts) = (Keys::new(1), Texts::new());
+        let marked = Marked::new(&keys);
+        let mut is_named = |agent: &'static str| {
+            let request = Request { user_agent: Some(agent.as_bytes()), ..Request::default() };
+            marked.is_named(&texts.marks(&keys, &request, None, 1))
+        };
+        assert!(is_named("Mozilla/5.0 (compatible; bingbot/2.0; +http://www.bing.com/bingbot.htm)"));
+        assert!(is_named("Go-http-client/1.1 (+https://example.org/bot)"));
+        assert!(!is_named("Go-http-client/1.1"));
+        assert!(!is_named("Mozilla/5.0 (X11; Linux x86_64)"));
     }
 }

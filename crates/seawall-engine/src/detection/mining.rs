@@ -263,6 +263,10 @@ impl<'a> Mining<'a> {
             let joined = Matches::all_of(&of_members);
             sets.extend(joined.map(|joined| (places(&members).map(|place| items[place]).collect(), joined)));
         }
+        // Of what a few addresses send in equal parts, each explains less than all that they have in common with others.
+        let is_address = |item: &Item| item.attribute == Attribute::ClientPrefix && self.breadth(&[*item]) == 0;
+        let addresses = items.iter().zip(&matches).filter(|(item, _)| is_address(item));
+        sets.extend(addresses.map(|(item, matches)| (vec![*item], matches.clone())));
         for standing in standing.iter().filter(|standing| standing.iter().all(|item| permitted(*item))) {
             sets.push((standing.clone(), self.matches_of(standing)));
         }

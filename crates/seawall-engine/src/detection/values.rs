@@ -8,11 +8,12 @@
 use std::net::IpAddr;
 use std::ops::Range;
 
+use memchr::memmem;
 use siphasher::sip::SipHasher13;
 
 use crate::address::ClientAddress;
 use crate::decision::Condition;
-use crate::observation::attribute::{Attribute, USER_AGENT_WORDS_MAX, VALUE_BYTES_MAX, each_value};
+use crate::observation::attribute::{Attribute, USER_AGENT_WORDS_MAX, VALUE_BYTES_MAX, cut, each_value};
 use crate::observation::{Request, Version};
 
 use super::recent::Row;
@@ -258,8 +259,12 @@ impl Texts {
                 if new {
                     let mut words = [UNUSED; USER_AGENT_WORDS_MAX];
                     let mut places = words.iter_mut();
+                    let agent = cut(request.user_agent.unwrap_or_default());
+                    let holds_link = memmem::find(agent, b"://").is_some();
                     each_value(Attribute::UserAgentWord, request, client, |word| {
-                        if let Some(place) = places.next() {
+                        // A program that is called after the protocol does not say by that where it comes from: Go-http-client/1.1.
+                        let is_name = !holds_link && matches!(word, Some(b"http" | b"https"));
+                        if !is_name && let Some(place) = places.next() {
                             *place = keys.value(Attribute::UserAgentWord, word);
                         }
                     });

@@ -15,7 +15,7 @@ use crate::world::{Scene, Traffic};
 pub enum Right {
     /// It has a mark of its own: rules that refuse it and nobody else.
     Rules,
-    /// It is one address that sends what others send as well: rules, each of which names an address.
+    /// It is one address, or a few, that send what others send as well: rules, each of which names an address.
     Address,
     /// It shares its marks and its network with visitors: whatever is done, no rule that matches one of them.
     Neighbours,
@@ -69,7 +69,7 @@ const USUAL: Family = Family {
 };
 
 /// Every kind.
-pub const ALL: [Family; 34] = [
+pub const ALL: [Family; 35] = [
     Family {
         name: "single address",
         what: "40/s from one address with the commonest agent, over all pages",
@@ -89,6 +89,15 @@ pub const ALL: [Family; 34] = [
         what: "the same, for one page that few others ask for",
         right: Right::Address,
         traffic: || Box::new(Flood::steady(40.0, senders::single_address_quiet_page)),
+        ..USUAL
+    },
+    Family {
+        name: "three addresses",
+        what: "45/s from three addresses of different networks with the commonest agent, over all pages",
+        right: Right::Address,
+        // Each asks for as much as a browser that loads page after page.
+        time_max: (10.0, 15.0),
+        traffic: || Box::new(Flood::steady(45.0, senders::three_addresses)),
         ..USUAL
     },
     Family {

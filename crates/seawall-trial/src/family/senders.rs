@@ -11,6 +11,11 @@ pub(super) fn single_address(scene: &mut Scene<'_>, _: usize) -> Sent {
     Sent::get(address(BOTS.0, 7), scene.background.page(scene.dice), scene.background.commonest_agent())
 }
 
+pub(super) fn three_addresses(scene: &mut Scene<'_>, number: usize) -> Sent {
+    let client = address(BOTS.0, 7 + 1_000 * (number % 3));
+    Sent::get(client, scene.background.page(scene.dice), scene.background.commonest_agent())
+}
+
 pub(super) fn single_address_busy_page(scene: &mut Scene<'_>, _: usize) -> Sent {
     Sent::get(address(BOTS.0, 7), scene.background.busy_page(), scene.background.commonest_agent())
 }

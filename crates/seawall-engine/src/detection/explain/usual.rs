@@ -1,4 +1,5 @@
-//! What is usual in a stretch of time, and how much it may be: told by the log itself, for each hour of the day or for all.
+//! What is usual in a stretch of time, and how much it may be: told by the log itself, for each hour of the day, or in a log of few
+//! days by the hours around.
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -8,6 +9,16 @@ use crate::decision::CostKind;
 
 /// From this many days on each hour of the day is compared with itself.
 const DAYS_MIN: u64 = 3;
+
+/// In a log of fewer days, where the hours before and those after have more than the log as a whole, the lesser of both is usual: the
+/// middle of a day is busier than its night. So many hours on each side, so that no flood of up to half as many makes itself usual;
+const AROUND_HOURS: usize = 6;
+
+/// of which the log must have some,
+const AROUND_HOURS_MIN: usize = 2;
+
+/// and never more than this many times what the whole has, so that a longer one does not either.
+const AROUND_FACTOR: f64 = 2.0;
 
 /// A stretch exceeds what is usual at the median and this many median absolute deviations (made comparable with a standard
 /// deviation), at this many times the ordinary maximum, and at the floor.
@@ -32,12 +43,16 @@ pub(super) struct Typical {
     pub(super) median: [f64; COSTS],
     /// What it may be.
     pub(super) most: [f64; COSTS],
+    /// The ordinary maximum.
+    maximum: [f64; COSTS],
 }
 
-/// What is usual, for each hour of the day or for all.
+/// What is usual, for each hour of the day or of the log.
 pub(super) struct Usual {
     hours: Vec<Typical>,
     seconds: u64,
+    /// The number of the first hour, where they are those of the log.
+    first_hour: Option<u64>,
 }
 
 impl Usual {
@@ -50,7 +65,7 @@ impl Usual {
             None => (last - first) * log.seconds / 86_400,
         };
         let hours = if days >= DAYS_MIN { 24 } else { 1 };
-        let mut usual = Self { hours: vec![Typical::default(); hours], seconds: log.seconds };
+        let mut usual = Self { hours: vec![Typical::default(); hours], seconds: log.seconds, first_hour: None };
         let stretches = |hour: usize| match &written {
             Some(written) => {
                 let like = written.iter().filter(|number| **number as usize % hours == hour);
@@ -90,12 +105,56 @@ impl Usual {
                     *maximum = maximum.max(sums[cost]);
                 }
                 let maximum = quantile(&mut maxima.into_values().collect::<Vec<f64>>(), blocks, 0.5);
-                let most = (median + SPREADS * spread).max(MAXIMUM_FACTOR * maximum).max(median + log.floor(cost));
+                let most = most(log, cost, median, spread, maximum);
                 usual.hours[hour].median[cost] = median;
                 usual.hours[hour].most[cost] = most;
+                usual.hours[hour].maximum[cost] = maximum;
             }
         }
-        usual
+        if hours == 1 { usual.by_hours_around(log, first, last) } else { usual }
+    }
+
+    /// The same for each hour of a log of more hours than are looked at and of fewer days than are compared. The ordinary maximum remains
+    /// that of the whole.
+    fn by_hours_around(self, log: &Stretches, first: u64, last: u64) -> Self {
+        let hour_of = |stretch: u64| stretch * log.seconds / LONGEST_SECONDS;
+        let (first_hour, last_hour) = (hour_of(first), hour_of(last));
+        let all = self.at(first);
+        let span = last_hour - first_hour;
+        if span <= AROUND_HOURS as u64 || span > DAYS_MIN * 24 || log.seconds > LONGEST_SECONDS {
+            return self;
+        }
+        let mut by_hour: Vec<Vec<[f64; COSTS]>> = vec![Vec::new(); span as usize + 1];
+        for (stretch, sums) in &log.sums {
+            if let Some(hour) =
+                hour_of(*stretch).checked_sub(first_hour).and_then(|hour| by_hour.get_mut(hour as usize))
+            {
+                hour.push(*sums);
+            }
+        }
+        // The middle of some hours, and how far from it most are.
+        let typical = |hours: &[Vec<[f64; COSTS]>], cost: usize| {
+            let mut sums: Vec<f64> = hours.iter().flatten().map(|sums| sums[cost]).collect();
+            let median = quantile(&mut sums, hours.len() as u64 * log.an_hour(), 0.5);
+            let mut deviations: Vec<f64> = sums.iter().map(|sum| (sum - median).abs()).collect();
+            (median, quantile(&mut deviations, sums.len() as u64, 0.5))
+        };
+        let around = |hour: usize| {
+            let before = &by_hour[hour.saturating_sub(AROUND_HOURS)..hour];
+            let after = &by_hour[(hour + 1).min(by_hour.len())..(hour + 1 + AROUND_HOURS).min(by_hour.len())];
+            let mut of_hour = all;
+            for cost in 0..COSTS {
+                let sides = [before, after].into_iter().filter(|side| side.len() >= AROUND_HOURS_MIN);
+                let lower = sides.map(|side| typical(side, cost)).min_by(|one, other| one.0.total_cmp(&other.0));
+                if let Some((median, spread)) = lower.filter(|(median, _)| *median > all.median[cost]) {
+                    let median = median.min(AROUND_FACTOR * all.median[cost]);
+                    of_hour.median[cost] = median;
+                    of_hour.most[cost] = most(log, cost, median, spread, all.maximum[cost]);
+                }
+            }
+            of_hour
+        };
+        Self { hours: (0..by_hour.len()).map(around).collect(), first_hour: Some(first_hour), ..self }
     }
 
     /// Where most stretches are empty: the rate of an hour says what is usual of requests, and chance (Poisson) what they may be. The
@@ -119,18 +178,32 @@ impl Usual {
             let mut most = [f64::INFINITY; COSTS];
             let chance = median[REQUESTS] + DEVIATIONS * median[REQUESTS].sqrt();
             most[REQUESTS] = chance.max(MAXIMUM_FACTOR * maximum).max(median[REQUESTS] + log.floor(REQUESTS));
-            Typical { median, most }
+            Typical { median, most, maximum: hour.maximum }
         };
-        Self { hours: of_hours.hours.iter().map(of_hour).collect(), seconds: log.seconds }
+        Self {
+            hours: of_hours.hours.iter().map(of_hour).collect(),
+            seconds: log.seconds,
+            first_hour: of_hours.first_hour,
+        }
     }
 
     fn hour(&self, stretch: u64) -> usize {
-        (stretch * self.seconds / LONGEST_SECONDS) as usize % self.hours.len()
+        let hour = stretch * self.seconds / LONGEST_SECONDS;
+        match self.first_hour {
+            // What strayed to before the log and after it is compared with its ends.
+            Some(first) => (hour.saturating_sub(first) as usize).min(self.hours.len() - 1),
+            None => hour as usize % self.hours.len(),
+        }
     }
 
     pub(super) fn at(&self, stretch: u64) -> Typical {
         self.hours.get(self.hour(stretch)).copied().unwrap_or_default()
     }
+}
+
+/// What a stretch may have of a cost.
+fn most(log: &Stretches, cost: usize, median: f64, spread: f64, maximum: f64) -> f64 {
+    (median + SPREADS * spread).max(MAXIMUM_FACTOR * maximum).max(median + log.floor(cost))
 }
 
 /// The value that this share of `count` values does not exceed, of which those that are not listed are zero. Sorts them.

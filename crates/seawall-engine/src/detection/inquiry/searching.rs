@@ -6,9 +6,9 @@ use crate::decision::CostKind;
 use crate::observation::attribute::Attribute;
 
 use super::super::bits::Bits;
-use super::super::cover::cover;
+use super::super::cover::{RULES_MAX, cover};
 use super::super::index::{Matching, RowIndex};
-use super::super::mining::{Candidate, Column, Mining, Weighed};
+use super::super::mining::{Candidate, Column, Mining, Sender, Weighed};
 use super::super::recent::Sampled;
 use super::super::score::USERS_MAX;
 use super::super::seasonal::SAMPLE_SECONDS;
@@ -126,7 +126,11 @@ impl<'a> Inquiry<'a> {
     pub(super) fn mine(&self, cost: CostKind, mining: &Mining<'_>, view: &View<'_>) -> Vec<Candidate> {
         let permitted = |item: Item| self.is_permitted(item);
         let mut candidates = mining.candidates(self.standing, &permitted, &|items| view.people.users(items));
-        candidates.truncate(STABILITY_CANDIDATES_MAX);
+        let is_address =
+            |candidate: &Candidate| candidate.items.len() == 1 && mining.sender(&candidate.items) == Sender::Address;
+        // Several addresses may say together what none of them says by itself.
+        let further = candidates.split_off(candidates.len().min(STABILITY_CANDIDATES_MAX));
+        candidates.extend(further.into_iter().filter(is_address).take(RULES_MAX));
         let conjunctions = candidates.iter().map(|candidate| candidate.items.as_slice());
         let mineable = self.material.around.iter().filter(|sampled| sampled.row.is_mineable()).copied();
         let around = RowIndex::new(mineable.collect(), INDEXED_ROWS_MAX, conjunctions);
