@@ -2,6 +2,8 @@
 //! under callgrind, and `engine_cost memory CLIENTS` lets so many clients pass, then a flood, and prints the memory that the engine
 //! says it has, the most that it had of the heap, as the allocator counted it, and the most that the process had resident.
 
+#[path = "../benches/flooded/mod.rs"]
+mod flooded;
 #[path = "../benches/judging/mod.rs"]
 mod judging;
 
@@ -9,7 +11,7 @@ use std::fs;
 use std::hint::black_box;
 use std::process::ExitCode;
 
-use judging::flooded::Flooded;
+use flooded::Flooded;
 use judging::{Judging, LAST_RULE, LIMITED, ORDINARY};
 
 /// Counts while something is profiled, and costs nothing that matters otherwise.

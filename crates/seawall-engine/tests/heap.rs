@@ -1,10 +1,12 @@
 //! What the engine takes of the heap, as the allocator counts it: bounded whoever comes, and nothing for a request.
 
-#[allow(dead_code, reason = "the judging of many requests is a bench's")]
+#[path = "../benches/flooded/mod.rs"]
+mod flooded;
+#[expect(dead_code, reason = "the judging of many requests is a bench's")]
 #[path = "../benches/judging/mod.rs"]
 mod judging;
 
-use judging::flooded::Flooded;
+use flooded::Flooded;
 use judging::{LAST_RULE, LIMITED, ORDINARY};
 
 #[global_allocator]

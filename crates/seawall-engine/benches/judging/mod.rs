@@ -1,8 +1,5 @@
 //! A gate as it stands in a long flood of many kinds, sixteen rules and sixty-four limits, and requests for it to judge.
 
-#[allow(dead_code, reason = "benches judge, and flood nothing")]
-pub(crate) mod flooded;
-
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;

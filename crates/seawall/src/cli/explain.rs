@@ -1,5 +1,6 @@
 //! `seawall explain`
 
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -15,6 +16,7 @@ use crate::networks::Networks;
 use crate::show::explain::explain;
 use crate::show::explain::terminal::render;
 use crate::show::log::{Logs, Progress};
+use crate::show::text::escape;
 
 /// Sampling is the same in each run, so that the same logs are explained in the same way.
 const SEED: u64 = 1;
@@ -83,6 +85,20 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let network_files = config.map(|config| config.networks).unwrap_or_default();
     let networks = Networks::load(&network_files).map_err(Failure::machine)?;
     let logs = files(&arguments.logs);
+    if arguments.rules_out.as_deref() == Some(Path::new("-")) {
+        return Err(Failure::usage(
+            "`--rules-out -` names no file, and standard output has the explanation; name a file",
+        ));
+    }
+    for log in &logs {
+        // A pipe is empty when it is read again, and what was found in it would be denied.
+        if fs::metadata(log).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir()) {
+            return Err(Failure::usage(format!(
+                "{} cannot be explained: a log is read three times, and a pipe only once; write it to a file",
+                escape(log.to_string_lossy().as_bytes())
+            )));
+        }
+    }
     let rules_out = arguments.rules_out.as_ref();
     let rules_out =
         rules_out.map(|path| OutputFile::open("--rules-out", path, &logs, Some(&RULES_FILE))).transpose()?;

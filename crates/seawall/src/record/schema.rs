@@ -237,18 +237,28 @@ pub(super) const fn is_numbered_together(layout: usize) -> bool {
     layout >= 5
 }
 
-/// Looks through the file as it is on the disk.
+/// Looks through the file as it is on the disk, into which something was written before.
 ///
 /// # Errors
-/// When it is damaged, or cannot be read.
+/// When it is damaged, or emptied, or cannot be read.
 pub(super) fn check_on_disk(path: &Path) -> Result<(), RecordError> {
-    check(&open_to_read(path)?, path)
+    let connection = open_to_read(path)?;
+    check(&connection, path)?;
+    match layout(&connection) {
+        Ok(0) => {
+            Err(RecordError::Damaged { path: path.to_owned(), found: "there is nothing in it any more".to_owned() })
+        }
+        Ok(_) => Ok(()),
+        Err(error) => Err(failure("read", path, error)),
+    }
 }
 
 fn check(connection: &Connection, path: &Path) -> Result<(), RecordError> {
     let found: String = connection
         .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
         .map_err(|error| failure("read", path, error))?;
+    // It names what is wrong with a page in lines of its own.
+    let found = found.trim().replace('\n', "; ");
     if found == "ok" { Ok(()) } else { Err(RecordError::Damaged { path: path.to_owned(), found }) }
 }
 

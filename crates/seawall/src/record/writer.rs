@@ -377,10 +377,13 @@ impl Writer {
         if let Some(connection) = self.connection.take() {
             schema::leave_as_it_is(&connection);
         }
-        let notice = match schema::set_aside(&self.path) {
+        let mut notice = match schema::set_aside(&self.path) {
             Ok(aside) => format!("{found}; it is kept as {} and another was begun", aside.display()),
             Err(failed) => format!("{found}; failed to set it aside: {failed}"),
         };
+        if !self.is_read {
+            notice += "; who was banned and which rules were in force before could not be read, and they are not in force now";
+        }
         // Nothing more can be read of it.
         (self.is_read, self.is_another) = (true, true);
         self.say(notice);
@@ -410,7 +413,13 @@ impl Writer {
         let behind = self.present.behind(machine);
         let mut late = Late { behind, ..Late::default() };
         if !schema::is_known(schema::layout(connection)?) {
-            // There is nothing in it yet, or it is of a later version and will be set aside.
+            // There is nothing in it, or it is of a later version and will be set aside.
+            if !self.is_read && schema::layout(connection)? == 0 {
+                let notice = "was empty at the start, as a file is that was emptied by hand or lost in a crash: who was banned and which rules \
+                              were in force before is not known";
+                self.notice = Some(format!("the record {} {notice}", self.path.display()));
+                tracing::warn!("{}", self.notice.as_deref().unwrap_or_default());
+            }
             late.values = (!self.is_read).then(BTreeMap::new);
             self.is_read = true;
             return Ok(late);

@@ -322,7 +322,7 @@ fn common_agent() -> String {
 
 #[test]
 fn a_rule_that_is_not_advised_is_a_comment_in_the_file_of_rules() {
-    let rules = comments_of_rules(&common_agent(), "# surge-1: user-agent");
+    let rules = comments_of_rules(&common_agent(), "# rule-1: user-agent");
     assert!(rules.contains("# not advised: it also hits"), "{rules}");
 }
 
@@ -366,7 +366,7 @@ fn who_says_where_it_comes_from_is_looked_at_before_it_is_refused() {
     let advice = found["surges"][0]["advice"].to_string();
     assert!(advice.contains("Slow down what the rules match rather than refuse it"), "{advice}");
     assert!(advice.contains("check who it is first"), "{advice}");
-    comments_of_rules(&crawled(), "# surge-1: user-agent");
+    comments_of_rules(&crawled(), "# rule-1: user-agent");
 }
 
 #[test]

@@ -68,7 +68,7 @@ pub enum Problem {
     },
     /// Evidence asked for in a rule.
     #[error(
-        "a rule cannot ask for `{name}`: a request is judged before it is answered, when its {name} is not known; filters \
+        "a rule cannot ask for `{name}`: a request is judged before it is answered, with its {name} still unknown; filters \
          over logs can ask for it"
     )]
     EvidenceInRule {

@@ -125,6 +125,7 @@ mod tests {
             levels: Vec::new(),
             usual: Default::default(),
             curve: Vec::new(),
+            curve_seconds: 10,
         }
     }
 

@@ -45,7 +45,7 @@ use own::own_marks;
 use parts::{PARTS, Parts, window};
 use senders::Senders;
 use settled::{settled, signs};
-use unsure::candidate;
+use unsure::{candidate, is_unsure};
 
 pub use counted::Counted;
 pub use found::{FarRequests, Found, Zone};
@@ -71,7 +71,9 @@ pub struct Explained {
     pub shapes: Vec<NamedShape>,
     /// The verdict in a sentence.
     pub explanation: String,
-    /// The rules that explain it, the best first.
+    /// How much there was and what is usual, with which that begins.
+    amounts: String,
+    /// The rules that explain it, the best first; where nothing may be a rule, what most of it has.
     pub rules: Vec<Proposed>,
     /// Marks of its senders that are also seen outside surges, and are not normal there.
     pub own: Vec<Condition>,
@@ -316,13 +318,16 @@ impl Explainer {
                 ..Evidence::default()
             };
             rules.push(proposed(&[item], vec![condition], evidence));
-            verdict = Verdict::Undecided;
-            explanation = settled::unsure(surge, &readings);
+            if is_unsure(&reference) {
+                verdict = Verdict::Undecided;
+                explanation = settled::unsure(surge, &readings);
+            }
         }
         Explained {
             surge: surge.clone(),
             verdict,
             explanation,
+            amounts: settled::amounts(surge, &readings),
             rules,
             shapes: insight.shapes,
             own: own.iter().filter_map(|item| condition(*item)).collect(),

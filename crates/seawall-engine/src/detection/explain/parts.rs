@@ -76,7 +76,14 @@ mod tests {
     fn parts_without_a_certain_excess_say_nothing() {
         let level = Level { cost: CostKind::Requests, normal: 0.1, mean: 1.0, peak: 1.0, excess: 720.0 };
         let (from, until) = (Timestamp::from_seconds(800), Timestamp::from_seconds(1600));
-        let surge = Surge { from, until, levels: vec![level], usual: [0.1, 0.0, 0.0, 0.0], curve: Vec::new() };
+        let surge = Surge {
+            from,
+            until,
+            levels: vec![level],
+            usual: [0.1, 0.0, 0.0, 0.0],
+            curve: Vec::new(),
+            curve_seconds: 10,
+        };
         // Ten are usual in each; 18 are chance, and few beside what the others have.
         let offered = Parts([100.0, 210.0, 18.0, 8.0, 300.0, 110.0, 210.0, 210.0]);
         assert_eq!(offered.exceeding(&surge), [0, 1, 4, 5, 6, 7]);

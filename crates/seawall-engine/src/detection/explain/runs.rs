@@ -52,12 +52,8 @@ impl Run {
 
 /// The runs of a cost by enough to be explained.
 pub(super) fn runs(log: &Stretches, usual: &Usual, cost: CostKind) -> Vec<Run> {
-    let mut exceeding: Vec<u64> = log
-        .sums
-        .iter()
-        .filter(|(stretch, sums)| sums[cost as usize] > usual.at(**stretch).most[cost as usize])
-        .map(|(stretch, _)| *stretch)
-        .collect();
+    let exceeds = |stretch: &u64| log.sum_of_many(*stretch, cost) > usual.at(*stretch).most[cost as usize];
+    let mut exceeding: Vec<u64> = log.sums.keys().copied().filter(exceeds).collect();
     exceeding.sort_unstable();
     let pause = PAUSE_STRETCHES.max(PAUSE_SECONDS / log.seconds);
     let mut runs: Vec<(u64, u64)> = Vec::new();
@@ -69,7 +65,7 @@ pub(super) fn runs(log: &Stretches, usual: &Usual, cost: CostKind) -> Vec<Run> {
     }
     let floor = log.floor(cost as usize);
     let run = |(from, until): (u64, u64)| {
-        let offered: f64 = (from..until).map(|stretch| log.sum(stretch, cost)).sum();
+        let offered: f64 = (from..until).map(|stretch| log.sum_of_many(stretch, cost)).sum();
         let expected: f64 = (from..until).map(|stretch| usual.at(stretch).median[cost as usize]).sum();
         let mut mean = [0.0; COSTS];
         for stretch in from..until {

@@ -13,7 +13,7 @@ use crate::decision::{Finding, Verdict};
 use crate::observation::attribute::Attribute;
 
 /// *Explained*: at most this share of normal traffic is hit.
-const COLLATERAL_MAX: f64 = 0.01;
+pub(super) const COLLATERAL_MAX: f64 = 0.01;
 
 /// A sign is on this share of what a rule matches, and on at most that of normal traffic: who tried a flood out beforehand is in it.
 const SIGN_SHARE_MIN: f64 = 0.98;
@@ -60,9 +60,14 @@ pub(super) fn settled(
     }
 }
 
+/// How much there was and what is usual.
+pub(super) fn amounts(surge: &Surge, readings: &[Reading]) -> String {
+    explanation(Verdict::Explained, surge.strongest(), readings, &[], 0.0, None)
+}
+
 /// What is said where there is too little ordinary traffic.
 pub(super) fn unsure(surge: &Surge, readings: &[Reading]) -> String {
-    let amounts = explanation(Verdict::Explained, surge.strongest(), readings, &[], 0.0, None);
+    let amounts = amounts(surge, readings);
     format!("{amounts}; there is too little ordinary traffic to say whom a rule would hurt")
 }
 

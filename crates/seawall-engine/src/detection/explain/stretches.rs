@@ -21,6 +21,11 @@ pub(super) const STRETCHES_MAX: usize = 1 << 17;
 /// What must be exceeded in ten seconds at least: the same as live (ten requests, 2 MB, three seconds of work).
 pub(super) const FLOORS: [f64; COSTS] = [10.0, 2e6, 3.0, 100.0];
 
+/// Of the bytes of a stretch this many of the dearest requests are no surge, as live: one download is none. Smaller ones than a quarter of
+/// the floor need not be known.
+const DEAREST: usize = 3;
+const DEAREST_MIN: f64 = FLOORS[CostKind::Bytes as usize] / 4.0;
+
 /// A log that is silent in most hours of its span, and has at least this many in which something came, was not written then, or
 /// the site was down: what is usual is told by the hours in which something came.
 const HOURS_MIN: usize = 24;
@@ -56,18 +61,34 @@ pub(super) struct Stretches {
     pub(super) seconds: u64,
     /// By their number since the Unix epoch.
     pub(super) sums: FxHashMap<u64, [f64; COSTS]>,
+    /// The largest answers in each, where there are large ones.
+    dearest: FxHashMap<u64, [f64; DEAREST]>,
 }
 
 impl Default for Stretches {
     fn default() -> Self {
-        Self { seconds: SECONDS, sums: FxHashMap::default() }
+        Self { seconds: SECONDS, sums: FxHashMap::default(), dearest: FxHashMap::default() }
+    }
+}
+
+/// Keeps the largest.
+fn keep(dearest: &mut [f64; DEAREST], mut bytes: f64) {
+    for kept in dearest {
+        if bytes > *kept {
+            std::mem::swap(&mut bytes, kept);
+        }
     }
 }
 
 impl Stretches {
     pub(super) fn add(&mut self, observation: &Observation<'_>) {
-        let sums = self.sums.entry(observation.at.as_seconds() / self.seconds).or_default();
-        sums.iter_mut().zip(observed_costs(observation)).for_each(|(sum, cost)| *sum += cost);
+        let (stretch, costs) = (observation.at.as_seconds() / self.seconds, observed_costs(observation));
+        let sums = self.sums.entry(stretch).or_default();
+        sums.iter_mut().zip(costs).for_each(|(sum, cost)| *sum += cost);
+        let bytes = costs[CostKind::Bytes as usize];
+        if bytes >= DEAREST_MIN {
+            keep(self.dearest.entry(stretch).or_default(), bytes);
+        }
         if self.sums.len() > STRETCHES_MAX {
             self.coarsen(self.coarser());
         }
@@ -84,7 +105,12 @@ impl Stretches {
             let sum = sums.entry(stretch * self.seconds / seconds).or_default();
             sum.iter_mut().zip(parts).for_each(|(sum, part)| *sum += part);
         }
-        *self = Self { seconds, sums };
+        let mut dearest: FxHashMap<u64, [f64; DEAREST]> = FxHashMap::default();
+        for (stretch, largest) in &self.dearest {
+            let kept = dearest.entry(stretch * self.seconds / seconds).or_default();
+            largest.iter().for_each(|bytes| keep(kept, *bytes));
+        }
+        *self = Self { seconds, sums, dearest };
     }
 
     /// Takes what others have.
@@ -98,6 +124,10 @@ impl Stretches {
             let sums = self.sums.entry(stretch).or_default();
             sums.iter_mut().zip(costs).for_each(|(sum, cost)| *sum += cost);
         }
+        for (stretch, largest) in other.dearest {
+            let kept = self.dearest.entry(stretch).or_default();
+            largest.iter().for_each(|bytes| keep(kept, *bytes));
+        }
         while self.sums.len() > STRETCHES_MAX {
             self.coarsen(self.coarser());
         }
@@ -105,6 +135,12 @@ impl Stretches {
 
     pub(super) fn sum(&self, stretch: u64, cost: CostKind) -> f64 {
         self.sums.get(&stretch).map_or(0.0, |sums| sums[cost as usize])
+    }
+
+    /// The same without the bytes of the few largest answers, which visitors may have whenever they like.
+    pub(super) fn sum_of_many(&self, stretch: u64, cost: CostKind) -> f64 {
+        let largest = self.dearest.get(&stretch).filter(|_| cost == CostKind::Bytes);
+        self.sum(stretch, cost) - largest.map_or(0.0, |largest| largest.iter().sum())
     }
 
     /// How much of a cost there was between two seconds.

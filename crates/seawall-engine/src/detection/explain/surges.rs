@@ -55,6 +55,8 @@ pub struct Surge {
     pub usual: [f64; COSTS],
     /// The strongest cost over the surge and as long before and after, in units a second.
     pub curve: Vec<f64>,
+    /// Over how many seconds each of these is.
+    pub curve_seconds: u64,
 }
 
 impl Surge {
@@ -218,30 +220,34 @@ impl Edges<'_> {
         // Of several surges in a run, each has its own costs.
         levels.retain(|level| strength(level) >= 1.0);
         levels.sort_by(|first, second| strength(second).total_cmp(&strength(first)));
+        let strongest = levels.first().map_or(CostKind::Requests, |level| level.cost);
+        let (curve, curve_seconds) = self.curve(from, until, strongest);
         Surge {
             from: Timestamp::from_seconds(from),
             until: Timestamp::from_seconds(until),
-            curve: self.curve(from, until, levels.first().map_or(CostKind::Requests, |level| level.cost)),
+            curve,
+            curve_seconds,
             levels,
             usual: run.usual,
         }
     }
 
-    /// A cost in sixty parts of the surge and as long before and after.
-    fn curve(&self, from: u64, until: u64, cost: CostKind) -> Vec<f64> {
+    /// A cost in sixty parts of the surge and as long before and after, and how long these are in seconds.
+    fn curve(&self, from: u64, until: u64, cost: CostKind) -> (Vec<f64>, u64) {
         const PARTS: u64 = 60;
         let log = self.finest;
         let length = (until - from).max(log.seconds);
         let begin = from.saturating_sub(length);
         let part = (3 * length).div_ceil(PARTS).div_ceil(log.seconds) * log.seconds;
-        (0..(3 * length).div_ceil(part))
+        let curve = (0..(3 * length).div_ceil(part))
             .map(|number| {
                 let first = (begin + number * part) / log.seconds;
                 let stretches = part / log.seconds;
                 let sum: f64 = (first..first + stretches).map(|stretch| log.sum(stretch, cost)).sum();
                 sum / (stretches * log.seconds) as f64
             })
-            .collect()
+            .collect();
+        (curve, part)
     }
 }
 

@@ -10,8 +10,10 @@ use super::acquaintances::{Acquaintances, hash};
 use super::counted::{Counted, Counting};
 use super::found::{Found, Zone};
 use super::parts::Parts;
+use super::settled::COLLATERAL_MAX;
 use super::{Explained, Level, Proposed, Surge, TimeZone};
-use crate::decision::{Action, Condition, Evidence, Rule, RuleId, Stage};
+use crate::decision::{Action, Condition, Evidence, Rule, RuleId, Stage, Verdict};
+use crate::detection::inquiry::EXPLAINED_SHARE;
 use crate::detection::mining::COVERAGE_MIN;
 use crate::detection::observing::observed_costs;
 use crate::detection::statistics::share_upper_95;
@@ -68,7 +70,9 @@ pub struct Traced {
     pub beside: u64,
     /// Requests outside with a mark of the surge's senders, which are not normal.
     pub own: u64,
-    /// What foretold the surge.
+    /// When the first surge began that the same rule explains, where that was an earlier one.
+    pub recurs: Option<Timestamp>,
+    /// What foretold the surge; nothing where it recurs.
     pub precursor: Option<Precursor>,
     /// Where those who send it sleep.
     pub time_zone: Option<TimeZone>,
@@ -111,6 +115,8 @@ pub struct Trace {
 #[derive(Debug, Default)]
 struct Whole {
     counting: Counting,
+    /// What any of its rules matches.
+    matched: Counting,
     parts: Parts,
     rules: Vec<Followed>,
 }
@@ -206,6 +212,7 @@ impl Trace {
             whole.counting.add(observation);
             whole.parts.add(surge, observation.at, cost);
             let middle = surge.from + surge.until.since(surge.from) / 2;
+            let mut is_matched = false;
             for followed in whole.rules.iter_mut().filter(|followed| followed.matches(observation)) {
                 followed.counting.add(observation);
                 followed.parts.add(surge, observation.at, cost);
@@ -213,6 +220,10 @@ impl Trace {
                 followed.within_served += u64::from(is_served(observation));
                 followed.note_hour(observation);
                 followed.note_half(observation, middle);
+                is_matched = true;
+            }
+            if is_matched {
+                whole.matched.add(observation);
             }
             return;
         }
@@ -235,7 +246,10 @@ impl Trace {
                 if !matches {
                     continue;
                 }
-                followed.note_hour(observation);
+                // Visitors who would be hit, too, sleep where they like.
+                if !is_normal {
+                    followed.note_hour(observation);
+                }
                 match zone {
                     _ if is_normal => {
                         followed.outside += 1;
@@ -253,17 +267,35 @@ impl Trace {
     pub fn finish(self) -> Vec<TracedSurge> {
         let outside = self.requests_outside;
         let hours = hours_of_rules(self.surges.iter().flat_map(|whole| &whole.rules));
-        let of_one = |((explained, whole), surge): ((Explained, Whole), &Surge)| {
+        let mut first: FxHashMap<String, Timestamp> = FxHashMap::default();
+        for (whole, surge) in self.surges.iter().zip(&self.found.surges) {
+            for followed in &whole.rules {
+                let from = first.entry(followed.rule.text_with_networks()).or_insert(surge.from);
+                *from = surge.from.min(*from);
+            }
+        }
+        let of_one = |((mut explained, whole), surge): ((Explained, Whole), &Surge)| {
             let traced = |(followed, proposed): (Followed, &Proposed)| {
                 let share = followed.outside as f64 / outside.max(1) as f64;
                 let coverage = coverage(surge, &followed.counting, share);
                 // What explains less of the whole cannot explain more of every part: those without an excess are left out.
                 let steady = whole.parts.least_share(surge, &followed.parts, share).min(coverage);
                 let upper = share_upper_95(followed.outside as f64, outside as f64);
-                let time_zone = hours.get(&followed.rule.text_with_networks()).and_then(time_zone);
-                Traced { coverage, steady, time_zone, ..followed.traced(proposed.evidence.clone(), share, upper) }
+                let text = followed.rule.text_with_networks();
+                let time_zone = hours.get(&text).and_then(time_zone);
+                let recurs = first.get(&text).copied().filter(|first| *first < surge.from);
+                let mut traced = followed.traced(proposed.evidence.clone(), share, upper);
+                traced.precursor = traced.precursor.filter(|_| recurs.is_none());
+                Traced { coverage, steady, time_zone, recurs, ..traced }
             };
-            let rules = whole.rules.into_iter().zip(&explained.rules).map(traced).collect();
+            let hit = whole.rules.iter().map(|followed| followed.outside).sum::<u64>() as f64 / outside.max(1) as f64;
+            let covered = coverage(surge, &whole.matched, hit.min(1.0));
+            let rules: Vec<Traced> = whole.rules.into_iter().zip(&explained.rules).map(traced).collect();
+            if matches!(explained.verdict, Verdict::Explained | Verdict::Partial) && !rules.is_empty() {
+                let is_explained = covered >= EXPLAINED_SHARE && hit <= COLLATERAL_MAX;
+                explained.verdict = if is_explained { Verdict::Explained } else { Verdict::Partial };
+                explained.explanation = in_numbers(&explained, &rules, covered >= EXPLAINED_SHARE);
+            }
             TracedSurge { within: whole.counting.counted(), rules, explained }
         };
         self.explained.into_iter().zip(self.surges).zip(&self.found.surges).map(of_one).collect()
@@ -341,12 +373,31 @@ impl Followed {
             outside_share_upper: upper,
             beside: self.beside,
             own: self.own,
+            recurs: None,
             precursor: foretelling.min_by_key(|precursor| precursor.at),
             time_zone: None,
             rule: self.rule,
             evidence,
         }
     }
+}
+
+/// What the rules explain, as it was counted.
+fn in_numbers(explained: &Explained, rules: &[Traced], is_covered: bool) -> String {
+    let mut text = explained.amounts.clone();
+    for traced in rules {
+        let clients = match traced.within.clients {
+            0 => String::new(),
+            clients => format!(" ({})", crate::units::counted(clients, "client")),
+        };
+        text += &format!("; {:.0}% of the excess has {}{clients}", traced.coverage * 100.0, traced.rule);
+    }
+    text += match explained.verdict {
+        Verdict::Partial if is_covered => "; too much of normal traffic has it as well",
+        Verdict::Partial => "; the rest has nothing in common that normal traffic has not",
+        _ => "",
+    };
+    text
 }
 
 /// The longest text that stands in every request that meets all of these.

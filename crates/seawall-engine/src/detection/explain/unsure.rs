@@ -1,9 +1,9 @@
-//! What a surge has in common where there is too little ordinary traffic to say whom a rule about it would hurt.
+//! What most of a surge has where no rule can be made of it: there is too little ordinary traffic to say whom it would hurt, or it would
+//! hurt visitors.
 
 use rustc_hash::FxHashMap;
 
 use super::super::crowd::Marked;
-use super::super::inquiry::EXPLAINED_SHARE;
 use super::super::recent::Sampled;
 use super::super::reference::Reference;
 use super::super::statistics::share_lower_95;
@@ -20,12 +20,22 @@ const VOTES_MIN: f64 = 300.0;
 /// and of a dozen visitors three prove nothing.
 const ORDINARY_SHARE_MAX: f64 = 0.1;
 
+/// Where there is enough to tell, at most this share of it may have what is shown: a half of all visitors are nothing to look at.
+const COMMON_SHARE_MAX: f64 = 0.05;
+
+/// The share of the excess that what is shown must have.
+const COVERAGE_MIN: f64 = 0.4;
+
 /// What may be a rule, the best kind first: what says most of a sender, then what is asked for.
 const KINDS: [Attribute; 5] =
     [Attribute::UserAgent, Attribute::HeaderOrder, Attribute::Ja4, Attribute::UserAgentWord, Attribute::Path];
 
-/// The value that most of the excess has and hardly any ordinary request, with the share that it explains; `None` when there is none,
-/// or ordinary traffic enough to tell.
+/// Whether there is too little ordinary traffic to say whom a rule would hurt.
+pub(super) fn is_unsure(reference: &Reference) -> bool {
+    reference.votes(&[]).effective < VOTES_MIN
+}
+
+/// The value that most of the excess has and few ordinary requests have, with the share that it explains; `None` when there is none.
 pub(super) fn candidate(
     surge: &Surge,
     rows: &[Sampled<'_>],
@@ -33,7 +43,7 @@ pub(super) fn candidate(
     marked: &Marked,
 ) -> Option<(Item, f64)> {
     let votes = reference.votes(&[]).effective;
-    if surge.strongest() != CostKind::Requests || votes >= VOTES_MIN {
+    if surge.strongest() != CostKind::Requests {
         return None;
     }
     let mut offered: FxHashMap<Item, f64> = FxHashMap::default();
@@ -50,10 +60,13 @@ pub(super) fn candidate(
         .into_iter()
         .map(|(item, offered)| (item, (offered / excess).min(1.0)))
         .filter(|(item, coverage)| {
-            *coverage >= EXPLAINED_SHARE
+            *coverage >= COVERAGE_MIN
                 && ![UNUSED, ABSENT].contains(&item.hash)
                 && !marked.is_of_address(*item)
-                && share_lower_95(reference.share(*item) * votes, votes) <= ORDINARY_SHARE_MAX
+                && match votes < VOTES_MIN {
+                    true => share_lower_95(reference.share(*item) * votes, votes) <= ORDINARY_SHARE_MAX,
+                    false => reference.share(*item) <= COMMON_SHARE_MAX,
+                }
         })
         .min_by(|one, other| {
             kind(&one.0).cmp(&kind(&other.0)).then(other.1.total_cmp(&one.1)).then(one.0.cmp(&other.0))

@@ -145,11 +145,15 @@ impl Usual {
             let mut of_hour = all;
             for cost in 0..COSTS {
                 let sides = [before, after].into_iter().filter(|side| side.len() >= AROUND_HOURS_MIN);
-                let lower = sides.map(|side| typical(side, cost)).min_by(|one, other| one.0.total_cmp(&other.0));
-                if let Some((median, spread)) = lower.filter(|(median, _)| *median > all.median[cost]) {
-                    let median = median.min(AROUND_FACTOR * all.median[cost]);
-                    of_hour.median[cost] = median;
-                    of_hour.most[cost] = most(log, cost, median, spread, all.maximum[cost]);
+                let sides: Vec<(f64, f64)> = sides.map(|side| typical(side, cost)).collect();
+                let lower = sides.iter().map(|(median, _)| *median).min_by(f64::total_cmp).unwrap_or_default();
+                // How much day and night differ says nothing of how much one hour does.
+                let spread = sides.iter().map(|(_, spread)| *spread).fold(0.0, f64::max);
+                if lower > 0.0 {
+                    let usual = all.median[cost];
+                    of_hour.median[cost] = lower.clamp(usual, AROUND_FACTOR * usual);
+                    let own = most(log, cost, of_hour.median[cost], spread, all.maximum[cost]);
+                    of_hour.most[cost] = own.min(all.most[cost].max(of_hour.median[cost] + log.floor(cost)));
                 }
             }
             of_hour

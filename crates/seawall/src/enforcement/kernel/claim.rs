@@ -79,6 +79,8 @@ pub(super) enum Holder {
     Nobody { _held: Option<File> },
     /// A guard's, with this state directory as far as it is known.
     Guard { state: String },
+    /// Whether a guard of another user has it cannot be told from here. Whoever may not even look must not remove it either.
+    Untold { why: String },
 }
 
 /// Whose a table is, by the claims in these folders.
@@ -88,8 +90,9 @@ pub(super) fn holder(table: &str, folders: &[PathBuf]) -> Holder {
         let mut claim = match open(&path(folder, table), false) {
             Ok(claim) => claim,
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            // Whoever may not even look must not remove it either.
-            Err(error) => return Holder::Guard { state: format!("unknown ({error})") },
+            Err(error) => {
+                return Holder::Untold { why: format!("cannot open {}: {error}", path(folder, table).display()) };
+            }
         };
         match claim.try_lock() {
             Ok(()) => kept = Some(claim),
@@ -152,6 +155,16 @@ mod tests {
         drop(first);
         assert!(matches!(whose(), Holder::Nobody { _held: Some(_) }));
         assert_eq!(take().table(), "seawall");
+    }
+
+    #[test]
+    fn a_claim_that_cannot_be_looked_at_is_neither_a_guards_nor_nobodys() {
+        let folder = tempfile::tempdir().expect("a folder");
+        // Root opens every file, but no folder as one.
+        fs::create_dir(path(folder.path(), "seawall")).expect("room");
+        assert!(
+            matches!(holder("seawall", &[folder.path().to_owned()]), Holder::Untold { why } if why.contains(".lock: "))
+        );
     }
 
     #[test]

@@ -77,6 +77,7 @@ impl Left {
         let removed = match claim::holder(table, &claim::folders(state)) {
             // Another guard has taken the name, and the table with it.
             Holder::Guard { .. } => Ok(()),
+            Holder::Untold { why } => Err(format!("whether another guard has it now cannot be told: {why}")),
             Holder::Nobody { _held } => {
                 right::obtain().map_err(|missing| missing.to_string()).and_then(|()| removal::remove(None, table))
             }
@@ -118,6 +119,18 @@ mod tests {
         forget(state.path());
         std::os::unix::fs::symlink("/etc/hostname", state.path().join(FILE_NAME)).expect("room");
         assert!(noted(state.path()).is_none() && note(state.path(), "gate").is_err());
+    }
+
+    #[test]
+    fn a_table_of_whom_nothing_can_be_told_is_not_called_gone() {
+        let state = tempfile::tempdir().expect("a folder");
+        note(state.path(), "gate-left").expect("room");
+        let namespace = fs::metadata("/proc/thread-self/ns/net").expect("a namespace").ino();
+        fs::create_dir(state.path().join(format!("table-{namespace}-gate-left.lock"))).expect("room");
+        let (mut left, now) = (Left::of(state.path()), Timestamp::from_seconds(1_700_000_000));
+        left.remove(state.path(), now);
+        assert!(left.words(now).is_some_and(|words| words.contains("cannot be told")), "{left:?}");
+        assert!(noted(state.path()).is_some());
     }
 
     #[test]

@@ -60,6 +60,10 @@ pub fn remove_tables(name: Option<&str>, state: &Path) -> Result<Removed, String
         match claim::holder(&table, &folders) {
             // It would be made anew at once.
             Holder::Guard { state } => done.held.push((table, state)),
+            Holder::Untold { why } => {
+                done.failed
+                    .push(format!("the table inet {table} was left: whether a guard has it cannot be told: {why}"));
+            }
             Holder::Nobody { .. } => match remove(None, &table) {
                 Ok(()) => {
                     if left::noted(state).is_some_and(|(noted, is_own)| is_own && noted == table) {

@@ -446,6 +446,10 @@ fn delete(path: &Path) {
     }
 }
 
+fn empty(path: &Path) {
+    fs::File::options().write(true).open(path).and_then(|file| file.set_len(0)).expect("it is there");
+}
+
 fn put_something_else_there(path: &Path) {
     delete(path);
     fs::write(path, [7; 9_000]).expect("room");
@@ -455,8 +459,12 @@ fn put_something_else_there(path: &Path) {
 fn a_record_that_is_damaged_deleted_or_replaced_meanwhile_is_made_anew() {
     let now = Clock::start().now();
     let bans = [ban("192.0.2.7/32", now, 3_600), ban("192.0.2.8/32", now, 3_600)];
-    let ways =
-        [("is damaged", damage as fn(&Path)), ("was deleted while", delete), ("is damaged", put_something_else_there)];
+    let ways = [
+        ("is damaged", damage as fn(&Path)),
+        ("was deleted while", delete),
+        ("is damaged", put_something_else_there),
+        ("is damaged", empty),
+    ];
     for (said, act) in ways {
         let folder = tempfile::tempdir().expect("a folder");
         let path = crate::record::path(folder.path());
@@ -479,6 +487,19 @@ fn a_record_that_is_damaged_deleted_or_replaced_meanwhile_is_made_anew() {
         again.end();
         assert_eq!(Reader::open(folder.path()).and_then(|reader| reader.journal(9, None)).expect("whole").len(), 1);
     }
+}
+
+#[test]
+fn a_record_that_is_empty_at_the_start_is_told() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let begun = Begun::start(folder.path());
+    assert_eq!(begun.problem(), "", "a first start");
+    begun.end();
+    let path = crate::record::path(folder.path());
+    empty(&path);
+    let begun = Begun::start(folder.path());
+    assert!(begun.problem().contains("was empty at the start"), "{}", begun.problem());
+    begun.end();
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What to do about a surge, in a sentence or two.
 
-use seawall_engine::decision::{Rule, Shape, Verdict};
+use seawall_engine::decision::{CostKind, Rule, Shape, Verdict};
 use seawall_engine::detection::explain::{Heaviest, Traced, TracedSurge};
 use seawall_engine::observation::attribute::Attribute;
 
@@ -19,7 +19,7 @@ const TRICKLE_SHARE: f64 = 0.01;
 pub(super) fn advice(surge: &TracedSurge) -> String {
     let mut advice = by_verdict(surge);
     if matches!(surge.explained.verdict, Verdict::Explained | Verdict::Partial) {
-        let said = surge.rules.iter().filter_map(|traced| caution(traced, is_gateway(surge)));
+        let said = surge.rules.iter().filter_map(|traced| caution(traced, surge));
         advice += &said.map(|caution| format!(" {caution}")).collect::<String>();
     }
     if surge.explained.has_shape(Shape::RetryStorm) {
@@ -35,12 +35,17 @@ pub(super) fn objection(surge: &TracedSurge, traced: &Traced) -> Option<String> 
         Verdict::Explained | Verdict::Partial if traced.outside_share > OUTSIDE_SHARE_MAX => {
             Some(format!("it also hits {:.1}% of what was asked outside surges", traced.outside_share * 100.0))
         }
-        Verdict::Explained | Verdict::Partial => caution(traced, is_gateway(surge)),
+        Verdict::Explained | Verdict::Partial => caution(traced, surge),
         Verdict::Undecided => {
             Some("there is too little ordinary traffic to say whom it would hurt; add earlier logs".to_owned())
         }
         Verdict::Crowd => Some("the surge is a crowd".to_owned()),
-        Verdict::NotSeparable | Verdict::External => None,
+        Verdict::NotSeparable => Some(format!(
+            "it would also have hit {} outside surges, {} of returning clients",
+            requests(traced.outside),
+            grouped(traced.outside_returning)
+        )),
+        Verdict::External => None,
     }
 }
 
@@ -60,11 +65,18 @@ fn by_verdict(surge: &TracedSurge) -> String {
              is usual before."
                 .to_owned()
         }
+        Verdict::NotSeparable if !rules.is_empty() => {
+            "Refuse nothing by rule: what most of it has, visitors have too. Answer from a cache, limit each client, and shed with \
+             Retry-After when the server is under stress, known visitors first."
+                .to_owned()
+        }
         _ if harmful > 0 => format!(
-            "Refuse nothing yet: {} of the rules {} also hit more than 1% of what was asked outside surges, {} of it by \
-             returning clients.",
-            harmful,
-            if harmful == 1 { "would" } else { "would each" },
+            "Refuse nothing yet: {} also hit more than 1% of what was asked outside surges, {} of it by returning clients.",
+            match (harmful, rules.len()) {
+                (1, 1) => "the rule would".to_owned(),
+                (1, _) => "one of the rules would".to_owned(),
+                (count, _) => format!("{count} of the rules would each"),
+            },
             requests(returning),
         ),
         Verdict::Explained if rules.is_empty() && explained.has_shape(Shape::Misdirected) => {
@@ -74,7 +86,7 @@ fn by_verdict(surge: &TracedSurge) -> String {
             "Slow down what the rules match rather than refuse it. They explain nearly all of it.".to_owned()
         }
         Verdict::Explained | Verdict::Partial
-            if !rules.is_empty() && rules.iter().all(|traced| caution(traced, is_gateway(surge)).is_some()) =>
+            if !rules.is_empty() && rules.iter().all(|traced| caution(traced, surge).is_some()) =>
         {
             let part = if explained.verdict == Verdict::Explained { "nearly all" } else { "a part" };
             let hit = match (outside, returning) {
@@ -123,6 +135,9 @@ fn by_verdict(surge: &TracedSurge) -> String {
         Verdict::Crowd => {
             "Ban nobody: these are people. Answer the pages that they want from a cache of a few seconds.".to_owned()
         }
+        Verdict::External if explained.surge.strongest() == CostKind::Bytes => {
+            "Look at what the site sends: the requests are as ever, and their answers have grown.".to_owned()
+        }
         Verdict::External => {
             "Look behind the server: the requests are as ever, and their cost has grown elsewhere, as in a slow database."
                 .to_owned()
@@ -130,36 +145,42 @@ fn by_verdict(surge: &TracedSurge) -> String {
     }
 }
 
-/// What to be careful about with a rule; `is_gateway` says that many may be behind the address with most of the surge.
-fn caution(traced: &Traced, is_gateway: bool) -> Option<String> {
+/// What to be careful about with a rule.
+fn caution(traced: &Traced, surge: &TracedSurge) -> Option<String> {
     let number = traced.rule.id.0;
-    if is_gateway && traced.turnover.is_some() {
+    let names_clients = traced.turnover.is_some();
+    if names_clients && is_gateway(surge) {
         return Some(format!(
-            "surge-{number} names one address with many user agents: it may be a gateway with many people behind it."
+            "Rule {number} names one address with many user agents: it may be a gateway with many people behind it."
+        ));
+    }
+    if names_clients && surge.explained.heaviest.as_ref().is_some_and(|heaviest| heaviest.browses) {
+        return Some(format!(
+            "Rule {number} names who loads pages with all their parts, as the people of one office do: rather limit it than refuse it."
         ));
     }
     if traced.says_whence {
         return Some(format!(
-            "What surge-{number} matches says in its user agent where it comes from, as search engines and monitors do: check who \
+            "What rule {number} matches says in its user agent where it comes from, as search engines and monitors do: check who \
              it is first, since you may want it."
         ));
     }
     if traced.within_returning as f64 >= KNOWN_SHARE * traced.within.requests as f64 {
         return Some(format!(
-            "Nearly all that surge-{number} matches comes from clients that were there before, as a search engine or a monitor \
+            "Nearly all that rule {number} matches comes from clients that were there before, as a search engine or a monitor \
              would: rather slow it down than refuse it."
         ));
     }
     if traced.own as f64 >= TRICKLE_SHARE * traced.within.requests as f64 && traced.own > 0 {
         return Some(format!(
-            "What surge-{number} matches also comes outside surges, {} from clients that do not come back: see that it is \
+            "What rule {number} matches also comes outside surges, {} from clients that do not come back: see that it is \
              nothing that you want.",
             requests(traced.own)
         ));
     }
     (is_target(&traced.rule) && (traced.within_served + traced.outside_served) * 2 >= traced.within.requests).then(|| {
         format!(
-            "surge-{number} names only what is asked for, which the site answers: while it stands it refuses that to everybody."
+            "Rule {number} names only what is asked for, which the site answers: while it stands it refuses that to everybody."
         )
     })
 }

@@ -7,10 +7,12 @@ mod outline;
 pub(super) mod summary;
 pub mod terminal;
 
+use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use seawall_engine::detection::explain::{
-    Explainer, FarRequests, Found, Majority, Prevalence, Prevalent, Surge, SurgeFinder, Trace, TracedSurge, Zone,
+    Explainer, FarRequests, Found, Majority, Prevalence, Prevalent, Surge, SurgeFinder, Trace, Traced, TracedSurge,
+    Zone,
 };
 use seawall_engine::observation::Observation;
 use seawall_engine::units::Timestamp;
@@ -202,6 +204,7 @@ impl Explanation {
     pub fn rules_file(&self) -> String {
         let mut text =
             String::from("# Rules that explain the surges of a log. Try them: seawall backtest --rules FILE LOG\n");
+        let mut written: HashMap<String, String> = HashMap::new();
         for surge in &self.surges {
             for traced in &surge.rules {
                 let when = super::log::moment(surge.explained.surge.from.as_seconds());
@@ -216,14 +219,17 @@ impl Explanation {
                     traced.within.requests,
                     traced.outside_share_upper * 100.0,
                 );
+                let (name, rule) = (rule_name(traced), traced.rule.text_with_networks());
+                if let Some(same) = written.get(&rule) {
+                    text += &format!("# the same rule as {same}\n");
+                    continue;
+                }
                 // Whoever puts the file to use as it is refuses nothing that the advice says not to.
                 let objection = advice::objection(surge, traced).map(|why| format!("{NOT_ADVISED}{why}\n# "));
-                text += &format!(
-                    "{}surge-{}: {}\n",
-                    objection.unwrap_or_default(),
-                    traced.rule.id.0,
-                    traced.rule.text_with_networks(),
-                );
+                if objection.is_none() {
+                    written.insert(rule.clone(), name.clone());
+                }
+                text += &format!("{}{name}: {rule}\n", objection.unwrap_or_default());
             }
         }
         text
@@ -243,6 +249,11 @@ impl Notes {
         self.backwards += u64::from(is_backwards);
         self.newest = Some((request.input, if is_backwards { at } else { at.max(newest) }));
     }
+}
+
+/// What a rule is called.
+fn rule_name(traced: &Traced) -> String {
+    format!("rule-{}", traced.rule.id.0)
 }
 
 /// How many clients.

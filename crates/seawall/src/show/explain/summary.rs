@@ -83,8 +83,9 @@ pub(in crate::show) struct SurgeSummary {
     pub(super) heaviest: Option<HeaviestSummary>,
     /// Where the excess comes from: what the rules match; of the whole surge when there are none.
     pub(super) origins: Origins,
-    /// The first of the costs over the surge and as long before and after, in its unit a second.
+    /// The first of the costs over the surge and as long before and after, in its unit a second, each over so many seconds.
     pub(super) curve: Vec<f64>,
+    pub(super) curve_seconds: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -112,6 +113,8 @@ pub(super) struct CostSummary {
 
 #[derive(Debug, Serialize)]
 pub(in crate::show) struct RuleSummary {
+    /// What it is called where it is spoken of, and in a file of rules.
+    pub(super) name: String,
     pub(in crate::show) text: String,
     /// Why it is not advised, when it is not.
     pub(super) not_advised: Option<String>,
@@ -140,6 +143,8 @@ pub(in crate::show) struct RuleSummary {
     /// Requests just before and after surges that it hits, and those at other times that have a mark of the surge's senders.
     pub(super) beside: u64,
     pub(super) own: u64,
+    /// When the first surge began with the same rule, where that was an earlier one, in UTC.
+    pub(super) recurs: Option<String>,
     /// The first match more than ten minutes before the surge, in UTC, how many there were until then, and what matched, when it
     /// was not the rule but something else that all of the surge has.
     pub(super) first_before: Option<String>,
@@ -212,6 +217,7 @@ fn surge(traced: &TracedSurge, networks: &Networks, show_addresses: bool) -> Sur
         heaviest: explained.heaviest.as_ref().map(|heaviest| heaviest_network(heaviest, show_addresses)),
         origins: Origins::of(&explained.clients, networks),
         curve: surge.curve.clone(),
+        curve_seconds: surge.curve_seconds,
     }
 }
 
@@ -251,6 +257,7 @@ fn rule(surge: &TracedSurge, traced: &Traced, show_addresses: bool) -> RuleSumma
     let evidence = &traced.evidence;
     let precursor = traced.precursor.as_ref();
     RuleSummary {
+        name: super::rule_name(traced),
         text: if show_addresses { traced.rule.text_with_networks() } else { traced.rule.to_string() },
         not_advised: objection(surge, traced),
         coverage: traced.coverage,
@@ -270,6 +277,7 @@ fn rule(surge: &TracedSurge, traced: &Traced, show_addresses: bool) -> RuleSumma
         outside_returning: traced.outside_returning,
         beside: traced.beside,
         own: traced.own,
+        recurs: traced.recurs.map(|first| moment(first.as_seconds()).to_string()),
         first_before: precursor.map(|first| moment(first.at.as_seconds()).to_string()),
         before: precursor.map_or(0, |first| first.requests),
         before_sign: precursor.and_then(|first| first.sign.as_ref()).map(ToString::to_string),

@@ -12,6 +12,9 @@ use crate::show::log::Screen;
 use crate::show::log::page::{BAR, Page, QUIET, TITLE, WARNING, block, requests_text, span};
 use crate::show::text::{byte_count, grouped};
 
+/// A network with less of the excess than this is no heaviest.
+const HEAVIEST_SHOWN_MIN: f64 = 0.02;
+
 /// How many of the surges that are not explained are listed.
 const LEFT_OUT_SHOWN_MAX: usize = 20;
 
@@ -144,13 +147,13 @@ impl Page {
             let named = |named: &NamedShape| format!("{} ({})", shape(named.shape), named.evidence);
             self.sentence("shape", &surge.shapes.iter().map(named).collect::<Vec<_>>().join("; "));
         }
-        for (number, rule) in (1..).zip(&surge.rules) {
-            self.surge_rule(rule, number);
+        for rule in &surge.rules {
+            self.surge_rule(rule);
         }
         if surge.rules.is_empty() {
             self.sentence("because", &surge.explanation);
         }
-        if let Some(heaviest) = &surge.heaviest {
+        if let Some(heaviest) = surge.heaviest.as_ref().filter(|heaviest| heaviest.share >= HEAVIEST_SHOWN_MIN) {
             self.sentence("heaviest", &heaviest_network(heaviest));
         }
         for (name, found) in [
@@ -165,8 +168,8 @@ impl Page {
         self.sentence("do", &surge.advice);
     }
 
-    fn surge_rule(&mut self, rule: &RuleSummary, number: usize) {
-        self.styled_sentence(&format!("rule {number}"), TITLE, &rule.text);
+    fn surge_rule(&mut self, rule: &RuleSummary) {
+        self.styled_sentence(&rule.name.replace('-', " "), TITLE, &rule.text);
         let matches = format!(
             "explains {}, in every eighth of the surge at least {}: {}, {}{}",
             share(rule.coverage),
@@ -202,6 +205,9 @@ impl Page {
         }
         if !rule.shares.is_empty() {
             self.sentence("", &format!("all of it has {}", rule.shares.join(", ")));
+        }
+        if let Some(first) = &rule.recurs {
+            self.sentence("", &format!("it came before, in the surge of {} UTC", plain(first)));
         }
         if let Some(first) = &rule.first_before {
             let what = rule.before_sign.as_ref().map_or(String::new(), |sign| format!(" with {sign}"));

@@ -11,7 +11,7 @@ use seawall_engine::gate::{Allowances, Gate, Judgement, RuleSet};
 use seawall_engine::observation::{Cost, Observation, Outcome, Refusal, Request};
 use seawall_engine::units::Timestamp;
 
-use super::{LAST_RULE, ORDINARY};
+use crate::judging::{LAST_RULE, ORDINARY};
 
 /// Entries of the client table, as all workers of the program together have them.
 const CLIENT_ENTRIES: usize = 65_536;
