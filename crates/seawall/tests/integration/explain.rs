@@ -683,3 +683,21 @@ fn rules_about_countries_and_systems_are_read_by_backtest() {
         assert_eq!(tried["requests"].as_u64(), Some(all.iter().sum()), "{rule:#} {tried:#}");
     }
 }
+
+#[test]
+fn what_can_be_read_only_once_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let pipe = folder.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().expect("mkfifo starts").success());
+    let explain = |arguments: &[&std::ffi::OsStr]| {
+        Command::new(env!("CARGO_BIN_EXE_seawall")).arg("explain").args(arguments).output().expect("it starts")
+    };
+    let refused = explain(&[pipe.as_os_str()]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("read three times"), "{refused:?}");
+    let (log, rules_out) = (folder.path().join("a.log"), "--rules-out=-".as_ref());
+    fs::write(&log, Log::ordinary().text()).expect("room");
+    let refused = explain(&[rules_out, log.as_os_str()]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("names no file"), "{refused:?}");
+}

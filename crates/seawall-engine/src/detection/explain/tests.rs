@@ -357,3 +357,36 @@ fn a_flood_is_foretold_by_where_it_comes_from() {
     assert_eq!((precursor.at, precursor.requests), (Timestamp::from_seconds(START + 20_000), 30));
     assert_eq!(precursor.sign.map(|sign| sign.to_string()).as_deref(), Some("client-prefix = (an IPv4 /24)"));
 }
+
+#[test]
+fn two_addresses_with_an_agent_of_visitors_are_named_each() {
+    let mut log = Log::ordinary();
+    for number in 0..8000 {
+        let page = format!("/wiki/Page{}", log.below(200));
+        log.add(40_000 + number / 12, 0x2d0c_0309 + number as u32 % 2 * 0x2000_0000, &page, Some(AGENTS[2]), 9000);
+    }
+    let surge = log.surge();
+    assert_eq!((surge.explained.verdict, surge.rules.len()), (Verdict::Explained, 2), "{surge:#?}");
+    for traced in &surge.rules {
+        assert!(traced.rule.to_string().starts_with("client-prefix = "), "{surge:#?}");
+        assert_eq!((traced.outside, traced.within.clients), (0, 1));
+    }
+}
+
+#[test]
+fn a_flood_that_comes_back_is_known_again() {
+    let mut log = Log::ordinary();
+    for number in 0..8000 {
+        let client = log.stranger();
+        log.add([20_000, 60_000][number as usize % 2] + number / 20, client, "/edit", Some("Spam/1"), 100);
+    }
+    let mut surges = log.traced();
+    surges.sort_by_key(|surge| surge.explained.surge.from);
+    assert_eq!(surges.len(), 2, "{surges:#?}");
+    let recurs: Vec<Option<Timestamp>> = surges.iter().map(|surge| surge.rules[0].recurs).collect();
+    assert_eq!(recurs, [None, Some(surges[0].explained.surge.from)]);
+    assert!(surges.iter().all(|surge| surge.rules[0].precursor.is_none()), "{surges:#?}");
+    // What is said of it is what was counted.
+    let clients = format!("({} clients)", surges[0].rules[0].within.clients);
+    assert!(surges[0].explained.explanation.contains(&clients), "{surges:#?}");
+}

@@ -4,17 +4,21 @@
 use rustc_hash::FxHashMap;
 
 use super::Scene;
-use crate::detection::values::{Texts, ValueHash};
+use crate::detection::values::{ABSENT, Texts, ValueHash};
 use crate::observation::attribute::Attribute;
 
 /// The share of the excess.
 const SHARE_MIN: f64 = 0.3;
 
 pub(super) fn shows(scene: &Scene<'_>) -> Option<String> {
-    let mut known: FxHashMap<[ValueHash; 2], bool> = FxHashMap::default();
+    // Most requests have no query, and many the same names in it: those are asked first, since a text is far from everything else in
+    // memory.
+    let mut naming: FxHashMap<ValueHash, bool> = FxHashMap::default();
     let announces = scene.requests(|sampled| {
-        let asked = [Attribute::Path, Attribute::QueryKeys].map(|attribute| sampled.row.marks.one(attribute));
-        *known.entry(asked).or_insert_with(|| is_announce(scene.texts, asked))
+        let [path, keys] = [Attribute::Path, Attribute::QueryKeys].map(|attribute| sampled.row.marks.one(attribute));
+        keys != ABSENT
+            && *naming.entry(keys).or_insert_with(|| names_torrent(scene.texts, keys))
+            && is_tracker(scene.texts, path)
     });
     (announces >= 10.0 && announces >= SHARE_MIN * scene.excess()).then(|| {
         let all = scene.requests(|_| true);
@@ -22,14 +26,16 @@ pub(super) fn shows(scene: &Scene<'_>) -> Option<String> {
     })
 }
 
-/// Whether this path, with these names of parameters, is how a tracker is asked: at whatever place, as `/announce.php` as well.
-fn is_announce(texts: &Texts, [path, keys]: [ValueHash; 2]) -> bool {
-    let is_tracker = |path: &[u8]| {
+fn names_torrent(texts: &Texts, keys: ValueHash) -> bool {
+    let names = texts.kept(Attribute::QueryKeys, keys);
+    names.is_some_and(|names| names.split(|byte| *byte == b'&').any(|name| name == b"info_hash"))
+}
+
+/// Whether trackers are asked there, at whatever place, as at `/announce.php` as well.
+fn is_tracker(texts: &Texts, path: ValueHash) -> bool {
+    texts.kept(Attribute::Path, path).is_some_and(|path| {
         let last = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
         let name = last.split(|byte| *byte == b'.').next().unwrap_or_default();
         matches!(name, b"announce" | b"scrape")
-    };
-    let names_torrent = |keys: &[u8]| keys.split(|byte| *byte == b'&').any(|key| key == b"info_hash");
-    texts.kept(Attribute::Path, path).is_some_and(is_tracker)
-        && texts.kept(Attribute::QueryKeys, keys).is_some_and(names_torrent)
+    })
 }

@@ -262,3 +262,40 @@ fn two_mornings_with_days_between_have_a_flood_in_one() {
     assert_eq!((found.surges.len(), found.far), (1, None), "{found:#?}");
     assert_eq!(found.surges[0].from, Timestamp::from_seconds(START + 4 * 86_400 + 7_150));
 }
+
+#[test]
+fn a_flood_on_a_busy_evening_is_one_with_its_own_edges() {
+    let mut finder = SurgeFinder::default();
+    // From one request in four seconds at night to nearly three a second at noon.
+    let usual = |second: u64| {
+        let hour = second as f64 / 3600.0;
+        1.5 - 1.25 * (hour * std::f64::consts::TAU / 24.0).cos()
+    };
+    let (mut owed, flood) = (0.0, 72_000..72_900_u64);
+    for second in 0..86_400 {
+        owed += usual(second) + if flood.contains(&second) { 6.0 } else { 0.0 };
+        while owed >= 1.0 {
+            add(&mut finder, second, 300);
+            owed -= 1.0;
+        }
+    }
+    let surges = finder.find().surges;
+    assert_eq!(surges.len(), 1, "{surges:#?}");
+    let near = |at: Timestamp, second: u64| at.as_seconds().abs_diff(START + second) <= 20;
+    assert!(near(surges[0].from, flood.start) && near(surges[0].until, flood.end), "{surges:#?}");
+}
+
+#[test]
+fn one_download_is_no_surge_and_many_are() {
+    let surges_of = |downloads: u64| {
+        let mut finder = SurgeFinder::default();
+        for second in 0..86_400 {
+            add(&mut finder, second, 5_000);
+        }
+        for number in 0..downloads {
+            add(&mut finder, 40_000 + number * 2, 2_000_000_000);
+        }
+        finder.find().surges.len()
+    };
+    assert_eq!([1, 3, 40].map(surges_of), [0, 0, 1]);
+}
