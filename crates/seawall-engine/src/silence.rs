@@ -44,6 +44,12 @@ const SILENCE_MIN: Duration = Duration::from_secs(20);
 /// while so many lines were to be expected: by chance that happens once in 10⁸ times,
 const EXPECTED_LINES: f64 = 20.0;
 
+/// that is known from so many lines, over a time in which the same silence had room: of a few at once nobody knows how often they come.
+/// What is known of so long a time, or of so many lines, holds for any.
+const USUAL_LINES_MIN: u64 = 50;
+const USUAL_TIME: Duration = Duration::from_secs(600);
+const USUAL_LINES: u64 = 500;
+
 /// and the server goes on: other sensors have lines, or so many connections were accepted meanwhile.
 const ACCEPTED_MIN: u64 = 5;
 
@@ -245,8 +251,10 @@ pub struct Silence {
     heard: Option<(Timestamp, Elsewhere)>,
     /// Since when there has been nothing that could be read, without a break.
     barred_since: Option<Timestamp>,
-    /// Lines a second, usually.
+    /// Lines a second, usually; how many there were so far, and when the first came.
     rate: f64,
+    heard_lines: u64,
+    heard_first: Option<Timestamp>,
     /// The share of requests that have each field, usually; none where no request was read yet.
     shares: [Option<f64>; Field::ALL.len()],
     /// When a client's vote last had each field, and how many had it a second, usually.
@@ -284,6 +292,8 @@ impl Silence {
         if lines > 0 {
             let (heard, _) = self.heard.replace((now, elsewhere)).unwrap_or((looked, elsewhere));
             learn(&mut self.rate, lines, now.since(heard));
+            self.heard_lines = self.heard_lines.saturating_add(lines);
+            self.heard_first.get_or_insert(now);
         }
         let mut changes = Vec::new();
         for (index, field) in Field::ALL.into_iter().enumerate() {
@@ -399,7 +409,11 @@ impl Silence {
         let (silence, rate) = (now.since(heard), self.rate);
         let accepted = elsewhere.accepted.saturating_sub(before.accepted);
         let goes_on = elsewhere.lines > before.lines || accepted >= ACCEPTED_MIN;
-        let has_stopped = silence >= SILENCE_MIN && rate * silence.as_secs_f64() >= EXPECTED_LINES && goes_on;
+        let known_for = self.heard_first.map_or(Duration::ZERO, |first| heard.since(first));
+        let is_long_enough = known_for >= silence.min(USUAL_TIME) || self.heard_lines >= USUAL_LINES;
+        let is_known = self.heard_lines >= USUAL_LINES_MIN && is_long_enough;
+        let is_expected = is_known && rate * silence.as_secs_f64() >= EXPECTED_LINES;
+        let has_stopped = silence >= SILENCE_MIN && is_expected && goes_on;
         let is_explained = elsewhere.lines > before.lines;
         let is_unheard = rate <= 0.0 && silence >= UNHEARD_MIN;
         let is_missed = is_unheard && accepted >= ACCEPTED_UNHEARD && !is_explained;
@@ -415,7 +429,7 @@ impl Silence {
                 0 => format!("this machine accepted {accepted} connections meanwhile"),
                 lines => format!("other sensors have had {lines} lines meanwhile"),
             };
-            format!("no line for {} s, where {rate:.1} a second are usual; {others}", silence.as_secs())
+            format!("no line for {} s, where {} are usual; {others}", silence.as_secs(), rate_text(rate))
         };
         self.set(now, Trouble::Stopped, has_stopped || is_missed, lines > 0, text, changes);
     }
@@ -446,6 +460,16 @@ fn learn(rate: &mut f64, count: u64, passed: Duration) {
     let passed = passed.as_secs_f64().max(0.001);
     let part = 1.0 - (-passed / RATE_SECONDS).exp();
     *rate += part * (count as f64 / passed - *rate);
+}
+
+/// How many come a second, or in a longer time where that is few.
+fn rate_text(rate: f64) -> String {
+    let often = [(1.0, "a minute"), (60.0, "an hour")];
+    match often.into_iter().find(|(minutes, _)| rate * 60.0 * minutes >= 2.0) {
+        _ if rate >= 1.0 => format!("{rate:.1} a second"),
+        Some((minutes, name)) => format!("{:.0} {name}", rate * 60.0 * minutes),
+        None => format!("{:.0} a day", rate * 86_400.0),
+    }
 }
 
 /// How many come a second, from the first on: what is learned of little time is not too low.

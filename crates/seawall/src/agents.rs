@@ -1,7 +1,7 @@
 //! What a user agent says that it is: a browser, a crawler, a feed reader, a library.
 //!
-//! Crawlers, libraries and feed readers come from a list that others keep (`data/agents.tsv`, made by `cargo xtask agent-data`);
-//! browsers, of which there are few, from the table below. What an agent says of itself is no proof of anything.
+//! Crawlers, libraries and feed readers come from a list that others keep (`data/agents.tsv`, made by `cargo xtask agent-data`), and the
+//! few that it lacks from another below; browsers, of which there are few as well, from the table there. What an agent says of itself is no proof of anything.
 
 use std::sync::OnceLock;
 
@@ -10,6 +10,9 @@ use hashbrown::DefaultHashBuilder;
 use std::hash::BuildHasher as _;
 
 const LIST: &str = include_str!("../data/agents.tsv");
+
+/// What the list lacks, in its form.
+const ADDED: &str = "-\tfeed-reader\tfeedparser\tUniversalFeedParser/\n-\tfeed-reader\tfeedparser\tfeedparser/";
 
 /// How much of a user agent is looked at, in bytes, as the guard's rules cut it.
 const AGENT_BYTES_MAX: usize = seawall_engine::observation::attribute::VALUE_BYTES_MAX;
@@ -139,7 +142,7 @@ impl Agents {
             patterns.push(word);
             texts.push((ROBOT, Place::Anywhere));
         }
-        for line in LIST.lines().filter(|line| !line.starts_with('#')) {
+        for line in LIST.lines().chain(ADDED.lines()).filter(|line| !line.starts_with('#')) {
             let mut fields = line.split('\t');
             let (Some(place), Some(tag), Some(name), Some(text)) =
                 (fields.next(), fields.next(), fields.next(), fields.next())
@@ -266,6 +269,7 @@ mod tests {
         );
         check("curl/8.9.1", "curl", "http-library");
         check("python-requests/2.32.3", "python-requests", "http-library");
+        check("UniversalFeedParser/4.2-pre-314-svn +http://feedparser.org/", "feedparser", "feed-reader");
         check("Feedly/1.0 (+http://www.feedly.com/fetcher.html; like FeedFetcher-Google)", "Feedly", "feed-reader");
     }
 
@@ -281,7 +285,7 @@ mod tests {
     fn the_list_is_whole() {
         let agents = Agents::built_in();
         assert!(agents.families.len() > 1000 && agents.families.len() < usize::from(u16::MAX));
-        let lines = LIST.lines().filter(|line| !line.starts_with('#')).count();
+        let lines = LIST.lines().chain(ADDED.lines()).filter(|line| !line.starts_with('#')).count();
         assert_eq!(agents.texts.len(), lines + BROWSERS.len() + ROBOT_WORDS.len(), "every line has four fields");
         assert_eq!(agents.automaton.patterns_len(), agents.texts.len(), "the automaton could be made");
     }

@@ -99,6 +99,15 @@ pub enum OwnRuleError {
     /// There are too many.
     #[error("there are {OWN_RULES_MAX} rules of yours already; take one back with `seawall rules remove`")]
     Full,
+    /// The same is in force already, and this one would be taken back unless it is confirmed: which of the two that is cannot be told.
+    #[error(
+        "{id} is the same and in force already: say it without --confirm, which has it last longer, or take {id} back first with \
+         `seawall rules remove {id}`"
+    )]
+    InForce {
+        /// Its number.
+        id: RuleId,
+    },
 }
 
 fn at_column(column: &Option<usize>) -> String {
@@ -201,9 +210,7 @@ impl OwnRules {
     ) -> RuleId {
         rule.id = RuleId(number);
         rule.expires = rule.expires.min(rule.since + BAN_DURATION_MAX);
-        rule.reason = rule.reason.map(|reason| {
-            reason.chars().filter(|character| !character.is_control()).take(REASON_CHARACTERS_MAX).collect()
-        });
+        rule.reason = rule.reason.as_deref().map(printable);
         self.said.push(Held { said: rule, conditions, met: Met::default(), trouble });
         self.next = self.next.max(number + 1);
         RuleId(number)
@@ -268,6 +275,27 @@ impl OwnRules {
             return Err(OwnRuleError::Protected);
         }
         Ok(conditions)
+    }
+
+    /// A rule in force that was said with these conditions, in whatever order, and does the same.
+    pub fn same(&self, conditions: &[Condition], action: Action) -> Option<RuleId> {
+        let is_same = |held: &&Held| {
+            held.trouble.is_none()
+                && held.said.action == action
+                && held.conditions.len() == conditions.len()
+                && held.conditions.iter().all(|condition| conditions.contains(condition))
+        };
+        self.said.iter().find(is_same).map(|held| held.said.id)
+    }
+
+    /// Has a rule that was said last until then, unless it lasts for longer already; a year after it was made at the most. A reason that is
+    /// given takes the place of its own.
+    pub fn renew(&mut self, id: RuleId, expires: Timestamp, reason: Option<&str>) {
+        let held = self.said.iter_mut().map(|held| &mut held.said).find(|said| said.id == id);
+        if let Some(said) = held {
+            said.expires = said.expires.max(expires.min(said.since + BAN_DURATION_MAX));
+            said.reason = reason.map(printable).or(said.reason.take());
+        }
     }
 
     /// Takes one back that was said; one of the configuration goes with [`Self::configure`] alone.
@@ -377,6 +405,11 @@ impl OwnRules {
         }
         reason
     }
+}
+
+/// A reason as it can be shown anywhere.
+fn printable(reason: &str) -> String {
+    reason.chars().filter(|character| !character.is_control()).take(REASON_CHARACTERS_MAX).collect()
 }
 
 impl Held {

@@ -300,6 +300,29 @@ fn a_site_of_few_visitors_may_be_silent_for_longer() {
     assert!(matches!(raised(&told).as_slice(), [(150..=260, Trouble::Stopped)]), "{told:?}");
 }
 
+/// As of somebody who tries the guard out.
+#[test]
+fn of_a_few_lines_at_once_nobody_knows_how_often_they_come() {
+    for (seconds, lines) in [(8, 1), (33, 1), (33, 6)] {
+        let mut watched = Watched::new();
+        watched.run(seconds, whole(lines));
+        assert_eq!(watched.run(7_200, |_, elsewhere| elsewhere.accepted += 1), [], "{lines} for {seconds} s");
+    }
+}
+
+#[test]
+fn what_is_usual_is_said_in_a_unit_in_which_it_is_a_number() {
+    for (rate, text) in [
+        (5.0, "5.0 a second"),
+        (0.9, "54 a minute"),
+        (0.05, "3 a minute"),
+        (12.0 / 3600.0, "12 an hour"),
+        (5.0 / 86_400.0, "5 a day"),
+    ] {
+        assert_eq!(rate_text(rate), text);
+    }
+}
+
 /// Seconds of so many lines, of which one in `one_in` lacks `what`, or only one has it.
 #[track_caller]
 fn check_share(seconds: u64, is_bad: impl Fn(u64) -> bool, what: Trouble, expected: usize) {

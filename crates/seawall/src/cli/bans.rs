@@ -1,12 +1,11 @@
 //! `seawall bans`
 
 mod lists;
+mod report;
 mod words;
 
-use std::fs::File;
-use std::io::BufReader;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -20,15 +19,12 @@ pub(super) use lists::read_import;
 
 use super::Failure;
 use super::guard::Guard;
-use super::journal;
-use super::output::print;
-use crate::config::{NetworkFiles, quantity};
-use crate::enforcement::import::fail2ban::{self, BansMade};
-use crate::enforcement::{BanRequest, BanView, Banned, NeverBanView, UnbanRequest, Unbanned, Withheld};
+use super::output::{print, print_json};
+use crate::config::quantity;
+use crate::enforcement::{
+    BanRequest, BanView, Banned, NamedList, NeverBanView, UnbanRequest, Unbanned, shown_network as shown,
+};
 use crate::host::clock::wall_clock;
-use crate::networks::Networks;
-use crate::privacy::{Day, KeyStore, Labels, RETENTION_DAYS_MAX};
-use crate::show::ban_report::BanReport;
 use crate::show::text::escape;
 
 /// For how long somebody is banned unless it is said: long enough for a flood, and short enough to be forgotten without harm.
@@ -90,7 +86,7 @@ Examples:
   seawall bans add --asn 4134")]
     Add {
         /// Whom.
-        #[arg(value_name = "ADDRESS", required_unless_present_any = ["country", "asn"], value_parser = network)]
+        #[arg(value_name = "ADDRESS", required_unless_present_any = ["country", "asn"], value_parser = as_typed)]
         networks: Vec<IpNet>,
         #[command(flatten)]
         places: Places,
@@ -126,8 +122,14 @@ Examples:
         sets: Vec<String>,
         #[command(flatten)]
         places: Places,
+        /// Why, for whoever looks into the journal later.
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
         #[command(flatten)]
         guard: Guard,
+        /// Print what became of it as JSON.
+        #[arg(long)]
+        json: bool,
     },
     /// Ban whom a file names: fail2ban's database, what `ipset save` wrote, or a list with one address or network in each line.
     #[command(after_help = "\
@@ -147,6 +149,9 @@ Examples:
         how: How,
         #[command(flatten)]
         guard: Guard,
+        /// Print what became of it as JSON; what of the file is passed over is said on standard error then.
+        #[arg(long)]
+        json: bool,
     },
     /// Write who is banned as a list that `import` reads, with the addresses of all.
     #[command(after_help = "Example:\n  seawall bans export > bans.ipset")]
@@ -187,6 +192,14 @@ struct Places {
     /// Every network of this autonomous system, by its number; several with commas.
     #[arg(long, value_name = "NUMBER", value_delimiter = ',', value_parser = system)]
     asn: Vec<u32>,
+}
+
+impl Places {
+    /// As the guard names them.
+    fn names(&self) -> String {
+        let countries = self.country.iter().map(|country| country.as_str().to_owned());
+        countries.chain(self.asn.iter().map(|asn| format!("AS{asn}"))).collect::<Vec<_>>().join(", ")
+    }
 }
 
 /// How somebody is banned.
@@ -236,39 +249,27 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         None => return Err(Failure::usage("name a command, as in `seawall bans list`, or ask for --never")),
         Some(Command::List { guard, show_addresses, json }) => show(guard, *show_addresses, *json)?,
         Some(Command::Add { networks, places, how, guard, json }) => {
-            let asked = networks.iter().map(|network| (*network, None)).collect();
+            let asked = networks.iter().map(|network| (network.trunc(), None)).collect();
             let banned: Banned = guard.ask_with("/v1/bans", &how.request(asked, places, BanCause::Operator))?;
+            let others = words::banned_as_others(networks, &banned);
             if *json {
-                print(&format!("{}\n", serde_json::to_string_pretty(&banned).map_err(Failure::machine)?))?;
+                print_json(&banned)?;
+                eprint!("{others}");
             } else {
-                print(&outcome(&banned, how, &quantity::show_duration(how.duration)))?;
+                print(&format!("{}{others}", words::outcome(&banned, how, &quantity::show_duration(how.duration))))?;
             }
-            return refused(&banned, how);
+            return words::refused(&banned, how);
         }
-        Some(Command::Remove { names, places, file, sets, guard, .. }) => {
-            let request = UnbanRequest {
-                names: names.clone(),
-                countries: places.country.clone(),
-                systems: places.asn.clone(),
-                list: file.as_deref().map(|file| lists::named(file, sets)).transpose()?,
-            };
-            let unbanned: Unbanned = guard.ask_with("/v1/bans/remove", &request)?;
-            print(&format!("Took back {} {}.\n", unbanned.removed, plural(unbanned.removed, "ban")))?;
-            if let Some(remains) = &unbanned.remains {
-                return Err(Failure::machine(format!("it is out of the guard, but {remains}")));
-            }
-            words::not_banned(&unbanned, wall_clock()).map_or(Ok(()), |why| Err(Failure::negative(why)))?;
-            if let Some(list) = request.list.filter(|_| unbanned.removed == 0) {
-                let source = escape(list.source.as_bytes());
-                return Err(Failure::negative(format!("nobody is banned whom {source} names")));
-            }
+        Some(Command::Remove { names, places, file, sets, reason, guard, json, .. }) => {
+            let list = file.as_deref().map(|file| lists::named(file, sets, *json)).transpose()?;
+            remove(names, places, list, reason.as_deref(), guard, *json)?;
         }
-        Some(Command::Import { file, sets, how, guard }) => return lists::import(file, sets, how, guard),
+        Some(Command::Import { file, sets, how, guard, json }) => return lists::import(file, sets, how, guard, *json),
         Some(Command::Export { guard }) => lists::export(guard)?,
         Some(Command::Report { file, top, show_addresses, json, guard }) => {
-            let report = report(file.as_deref(), *top, *show_addresses, guard)?;
+            let report = report::report(file.as_deref(), *top, *show_addresses, guard)?;
             if *json {
-                print(&format!("{}\n", serde_json::to_string_pretty(&report).map_err(Failure::machine)?))?;
+                print_json(&report)?;
             } else {
                 print(&report.render())?;
             }
@@ -277,10 +278,49 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
+fn remove(
+    names: &[String],
+    places: &Places,
+    list: Option<NamedList>,
+    reason: Option<&str>,
+    guard: &Guard,
+    json: bool,
+) -> Result<(), Failure> {
+    let request = UnbanRequest {
+        names: names.to_vec(),
+        countries: places.country.clone(),
+        systems: places.asn.clone(),
+        list,
+        reason: reason.map(str::to_owned),
+    };
+    let unbanned: Unbanned = guard.ask_with("/v1/bans/remove", &request)?;
+    if json {
+        print_json(&unbanned)?;
+    } else {
+        print(&format!("Took back {} {}.\n", unbanned.removed, plural(unbanned.removed, "ban")))?;
+    }
+    if let Some(remains) = &unbanned.remains {
+        return Err(Failure::machine(format!("it is out of the guard, but {remains}")));
+    }
+    words::not_banned(&unbanned, wall_clock()).map_or(Ok(()), |why| Err(Failure::negative(why)))?;
+    if unbanned.removed > 0 {
+        return Ok(());
+    }
+    if let Some(list) = request.list {
+        let source = escape(list.source.as_bytes());
+        return Err(Failure::negative(format!("nobody is banned whom {source} names")));
+    }
+    let places = places.names();
+    if !places.is_empty() {
+        return Err(Failure::negative(format!("nobody is banned within the networks of {places}")));
+    }
+    Ok(())
+}
+
 fn never(guard: &Guard, json: bool) -> Result<(), Failure> {
     let entries: Vec<NeverBanView> = guard.ask(Method::GET, "/v1/never-ban")?;
     if json {
-        return print(&format!("{}\n", serde_json::to_string_pretty(&entries).map_err(Failure::machine)?));
+        return print_json(&entries);
     }
     let width = entries.iter().map(|entry| shown(entry.network).len()).max().unwrap_or(0);
     let line = |entry: &NeverBanView| format!("{:width$}  {}\n", shown(entry.network), entry.words);
@@ -293,7 +333,7 @@ fn never(guard: &Guard, json: bool) -> Result<(), Failure> {
 fn show(guard: &Guard, show_addresses: bool, json: bool) -> Result<(), Failure> {
     let bans: Vec<BanView> = guard.ask(Method::GET, &format!("/v1/bans?addresses={show_addresses}"))?;
     if json {
-        return print(&format!("{}\n", serde_json::to_string_pretty(&bans).map_err(Failure::machine)?));
+        return print_json(&bans);
     }
     if bans.is_empty() {
         return print("Nobody is banned.\n");
@@ -322,129 +362,19 @@ fn show(guard: &Guard, show_addresses: bool, json: bool) -> Result<(), Failure> 
     print(&text)
 }
 
-/// What became of a request, for people; `time` is for how long it is about.
-fn outcome(banned: &Banned, how: &How, time: &str) -> String {
-    let mut text = String::new();
-    if let Some(collateral) = banned.collateral {
-        let (share, upper) = (100.0 * collateral.share, 100.0 * collateral.upper);
-        let whence = if banned.clients == 0 { "there" } else { "the networks in it" };
-        text += &format!(
-            "{share:.2}% of the traffic served in calm times comes from {whence}, {upper:.2}% at most (95% confidence).\n"
-        );
-        if banned.clients > 0 {
-            let count = banned.clients;
-            text += &format!("How much comes from {count} single {} is not known.\n", plural(count, "client"));
-        }
-    } else if banned.networks > 1 {
-        text += "What of the traffic served in calm times comes from there is not known.\n";
-    }
-    if how.dry_run {
-        let count = banned.networks.saturating_sub(banned.refused.len());
-        let need = match banned.withheld {
-            None => "",
-            Some(Withheld::TooMuch) => ", with --anyway",
-            Some(Withheld::Unknown) => ", with --anyway or --confirm",
-        };
-        text += &format!("Would ban {count} {} for {time}{need}.\n", plural(count, "network"));
-    }
-    if banned.added > 0 {
-        let layers = if banned.layers.is_empty() {
-            "nowhere now, and `seawall status` says why".to_owned()
-        } else {
-            format!("in the {}", banned.layers.join(" and the "))
-        };
-        text += &format!("Banned {} {} for {time}, {layers}.\n", banned.added, plural(banned.added, "network"));
-    }
-    if banned.unchanged > 0 {
-        text += &format!("{} were banned for as long or longer already.\n", banned.unchanged);
-    }
-    for entry in &banned.spared {
-        text += &format!("Within it {} stays free: it is {}.\n", shown(entry.network), entry.reason.words());
-    }
-    if let (Some(_), Some(time)) = (banned.confirm_until, how.confirm) {
-        text += &format!("Say `seawall confirm` within {}, or it is undone.\n", quantity::show_duration(time));
-    }
-    text
-}
-
-/// The exit code of a request of which some may have been refused.
-fn refused(banned: &Banned, how: &How) -> Result<ExitCode, Failure> {
-    match banned.withheld.filter(|_| !how.dry_run) {
-        Some(Withheld::TooMuch) => {
-            return Err(Failure::negative(
-                "nobody was banned: that keeps away more than 1% of the visitors; --anyway does it",
-            ));
-        }
-        Some(Withheld::Unknown) => {
-            return Err(Failure::negative(
-                "nobody was banned: whom it keeps away is not known, and it is about more than a client's own network, or of a list \
-                 about private networks or those of half the world; --confirm 60s does it and undoes it unless you say `seawall confirm`, --anyway does it for good",
-            ));
-        }
-        None => {}
-    }
-    if banned.refused.is_empty() {
-        return Ok(ExitCode::SUCCESS);
-    }
-    let reasons: Vec<String> = banned
-        .refused
-        .iter()
-        .take(10)
-        .map(|one| format!("{} is not banned: {}", shown(one.network), one.reason))
-        .collect();
-    let more = banned.refused.len().saturating_sub(reasons.len());
-    let more = if more > 0 { format!("\nand {more} more") } else { String::new() };
-    Err(Failure::negative(format!("{}{more}", reasons.join("\n"))))
-}
-
-fn report(file: Option<&Path>, top: usize, show_addresses: bool, guard: &Guard) -> Result<BanReport, Failure> {
-    let networks = Networks::load(&NetworkFiles::default()).map_err(Failure::machine)?;
-    let today = Day::of(wall_clock());
-    let (mut keyless, mut key) = (0, None);
-    let made = match file {
-        None => {
-            let reader = journal::open(guard.state())?;
-            // Which keys are there decides of whom it can be told; none is made or deleted here.
-            let keys = KeyStore::open(guard.state(), RETENTION_DAYS_MAX).map_err(Failure::machine)?;
-            key = keys.kept(today).map_err(Failure::machine)?;
-            let made = reader.bans_made(keys, wall_clock()).map_err(Failure::machine)?;
-            keyless = made.keyless;
-            BansMade { bans: made.bans, ..BansMade::default() }
-        }
-        Some(path) => {
-            let shown = escape(path.to_string_lossy().as_bytes());
-            let failed = |error: std::io::Error| Failure::machine(format!("failed to read {shown}: {error}"));
-            if path == Path::new("-") {
-                fail2ban::read_log(std::io::stdin().lock()).map_err(failed)?
-            } else {
-                fail2ban::read_log(BufReader::new(File::open(path).map_err(failed)?)).map_err(failed)?
-            }
-        }
-    };
-    let BansMade { bans, unreadable, first_unreadable } = made;
-    // What cannot be read may be an address all the same.
-    let first_unreadable = first_unreadable.map(|(line, text)| {
-        if show_addresses { format!("line {line}: {}", escape(text.as_bytes())) } else { format!("line {line}") }
-    });
-    let labels = if show_addresses {
-        None
-    } else {
-        // Those of `bans list`, where the guard has made a key today; of what others have banned only this run knows them.
-        let of_run = || KeyStore::open(guard.state(), 0).and_then(|keys| keys.key(today, today));
-        Some(Labels::new(&key.map_or_else(of_run, Ok).map_err(Failure::machine)?))
-    };
-    let report = BanReport::new(bans, top, &networks, labels.as_ref());
-    Ok(BanReport { keyless, unreadable, first_unreadable, ..report })
-}
-
 fn system(text: &str) -> Result<u32, String> {
     let digits = text.strip_prefix("AS").or_else(|| text.strip_prefix("as")).unwrap_or(text);
     digits.parse().ok().filter(|number| *number != 0).ok_or_else(|| "write the number of a system, as 4134".to_owned())
 }
 
 fn network(text: &str) -> Result<IpNet, String> {
+    as_typed(text).map(|network| network.trunc())
+}
+
+/// The same with what stands in it behind the length of a network, so that it can be said that this is passed over.
+fn as_typed(text: &str) -> Result<IpNet, String> {
     let address = text.parse::<IpAddr>().map(IpNet::from);
-    address.or_else(|_| text.parse::<IpNet>()).map(|network| network.trunc()).map_err(|_| {
+    address.or_else(|_| text.parse::<IpNet>()).map_err(|_| {
         "it is neither an address, as 203.0.113.7 or 2001:db8::7, nor a network, as 198.51.100.0/24".to_owned()
     })
 }
@@ -464,31 +394,6 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
-fn shown(network: IpNet) -> String {
-    if network.prefix_len() == network.max_prefix_len() { network.addr().to_string() } else { network.to_string() }
-}
-
 fn plural(count: usize, word: &str) -> String {
     if count == 1 { word.to_owned() } else { format!("{word}s") }
-}
-
-#[cfg(test)]
-mod tests {
-    use seawall_engine::decision::Collateral;
-
-    use super::*;
-
-    #[test]
-    fn what_is_not_known_of_single_clients_is_said_beside_the_share_of_the_networks() {
-        let how = How { duration: Duration::from_secs(60), reason: None, confirm: None, dry_run: true, anyway: false };
-        let collateral = Collateral { share: 0.001, upper: 0.004 };
-        let said = |clients| {
-            let banned = Banned { networks: 9, clients, collateral: Some(collateral), ..Banned::default() };
-            outcome(&banned, &how, "1m")
-        };
-        let networks = "0.10% of the traffic served in calm times comes from there, 0.40% at most (95% confidence).\n";
-        assert!(said(0).starts_with(networks), "{}", said(0));
-        assert!(said(8).starts_with(&networks.replace("there", "the networks in it")), "{}", said(8));
-        assert!(said(8).contains("How much comes from 8 single clients is not known.\n"), "{}", said(8));
-    }
 }

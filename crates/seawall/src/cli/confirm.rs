@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use super::Failure;
 use super::guard::Guard;
-use super::output::print;
+use super::output::{print, print_json};
 use crate::enforcement::Confirmed;
 
 /// Let stay what was done with `--confirm`.
@@ -17,17 +17,27 @@ use crate::enforcement::Confirmed;
 pub(crate) struct Arguments {
     #[command(flatten)]
     guard: Guard,
+
+    /// Print what became of it as JSON.
+    #[arg(long)]
+    json: bool,
 }
 
 /// Runs the command.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let Confirmed { changes } = arguments.guard.ask(http::Method::POST, "/v1/confirm")?;
+    let confirmed: Confirmed = arguments.guard.ask(http::Method::POST, "/v1/confirm")?;
+    if arguments.json {
+        print_json(&confirmed)?;
+    }
+    let Confirmed { changes } = confirmed;
     if changes == 0 {
         return Err(Failure::negative(
             "nothing waits to be confirmed; bans and rules that were not confirmed in time, or before the guard stopped, are undone, and so \
              is a configuration that was not confirmed in time; but one that waited when the guard stopped is in force since the next start",
         ));
     }
-    print(&format!("Confirmed {changes} {}.\n", if changes == 1 { "change" } else { "changes" }))?;
+    if !arguments.json {
+        print(&format!("Confirmed {changes} {}.\n", if changes == 1 { "change" } else { "changes" }))?;
+    }
     Ok(ExitCode::SUCCESS)
 }

@@ -48,8 +48,12 @@ impl Guard {
         let problem = serde_json::from_slice::<Problem>(&body).map(|problem| problem.error);
         let problem = problem.unwrap_or_else(|_| format!("the guard answered {status}"));
         Err(match status {
-            // What was named is not there, or has to be meant.
-            http::StatusCode::NOT_FOUND | http::StatusCode::PRECONDITION_REQUIRED => Failure::negative(problem),
+            // What was named is not there, has to be meant, or something stands in its way.
+            http::StatusCode::NOT_FOUND | http::StatusCode::PRECONDITION_REQUIRED | http::StatusCode::FORBIDDEN => {
+                Failure::negative(problem)
+            }
+            // What was typed is wrong, as the text of a rule.
+            http::StatusCode::BAD_REQUEST => Failure::usage(problem),
             // What was given is not valid, or the configuration has nothing for it.
             http::StatusCode::UNPROCESSABLE_ENTITY | http::StatusCode::CONFLICT => Failure::invalid(problem),
             _ => Failure::machine(problem),

@@ -20,6 +20,11 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
     }
 }
 
+/// Prints an answer as one JSON value.
+pub(crate) fn print_json(answer: &impl serde::Serialize) -> Result<(), Failure> {
+    print(&format!("{}\n", serde_json::to_string_pretty(answer).map_err(Failure::machine)?))
+}
+
 /// How clients are named: by pseudonyms, or by their addresses if the operator asked for them.
 pub(crate) fn clients(show_addresses: bool) -> Result<Clients, Failure> {
     if show_addresses {

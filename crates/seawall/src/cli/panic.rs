@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use seawall_engine::units::counted;
 
 use super::guard::Guard;
-use super::output::print;
+use super::output::{print, print_json};
 use super::{Failure, edge};
 use crate::daemon::{LEFT_NAME, PANIC_NAME, PanicAsked};
 use crate::enforcement::edge::Left;
@@ -37,17 +37,44 @@ pub(crate) struct Arguments {
     /// The nftables table, where no guard answers and none has noted in its state directory which one it had.
     #[arg(long, value_name = "NAME")]
     table: Option<String>,
+
+    /// Print what became of it as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What was done without a guard, for programs.
+#[derive(Default, serde::Serialize)]
+struct Unanswered {
+    /// Always false.
+    guard: bool,
+    /// What was removed from the kernel, for people.
+    kernel: Option<String>,
+    /// What was taken out of the CDN, for people, where the guard had left anything there.
+    edge: Option<String>,
+    /// Whether the next guard finds noted that everything is out, or no longer.
+    noted: bool,
 }
 
 /// Runs the command.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let asked: Result<Panicked, Failure> = arguments.guard.ask_with("/v1/panic", &PanicAsked { on: !arguments.over });
+    let json = arguments.json;
+    if let Ok(panicked) = &asked
+        && json
+    {
+        print_json(panicked)?;
+    }
+    let say = |text: &str| if json { Ok(()) } else { print(text) };
     match asked {
+        Ok(Panicked { is_none: true, .. }) if arguments.over => {
+            return Err(Failure::negative("there was no panic: rules and bans are in force as they were"));
+        }
         Ok(Panicked { unkept, .. }) if arguments.over => {
-            print("Rules and bans are in force again.\n")?;
+            say("Rules and bans are in force again.\n")?;
             kept(unkept)?;
         }
-        Ok(Panicked { rules, bans, milliseconds, edge_milliseconds, remains, unkept }) => {
+        Ok(Panicked { rules, bans, milliseconds, edge_milliseconds, remains, unkept, .. }) => {
             let (rules, bans) = (counted(rules as u64, "rule"), counted(bans as u64, "ban"));
             if let Some(remains) = remains {
                 let unkept = unkept.map(|unkept| format!("\n{unkept}")).unwrap_or_default();
@@ -57,11 +84,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
                 )));
             }
             let at_edge = edge_milliseconds.map(|time| format!(", at the CDN after {time} ms")).unwrap_or_default();
-            print(&format!(
+            say(&format!(
                 "Everything is out, after {milliseconds} ms{at_edge}: {rules} and {bans} no longer in force.\n"
             ))?;
             kept(unkept)?;
-            print("It stays so until `seawall panic --over`.\n")?;
+            say("It stays so until `seawall panic --over`.\n")?;
         }
         Err(unanswered) => return without_guard(arguments, unanswered),
     }
@@ -75,6 +102,8 @@ fn kept(unkept: Option<String>) -> Result<(), Failure> {
 
 /// The guard does not answer: what it left in the kernel and at the CDN is removed, and it will find the panic noted when it starts.
 fn without_guard(arguments: &Arguments, unanswered: Failure) -> Result<ExitCode, Failure> {
+    let json = arguments.json;
+    let say = |text: &str| if json { Ok(()) } else { print(text) };
     let state = arguments.guard.state();
     let note = state.join(PANIC_NAME);
     if arguments.over {
@@ -82,7 +111,10 @@ fn without_guard(arguments: &Arguments, unanswered: Failure) -> Result<ExitCode,
             return Err(unanswered);
         }
         edge::journal(state, Action::Resume, "no guard was running");
-        print("No guard is running; when one starts, rules and bans are in force.\n")?;
+        say("No guard is running; when one starts, rules and bans are in force.\n")?;
+        if json {
+            print_json(&Unanswered { noted: true, ..Unanswered::default() })?;
+        }
         return Ok(ExitCode::SUCCESS);
     }
     let noted = std::fs::write(&note, "");
@@ -109,18 +141,22 @@ fn without_guard(arguments: &Arguments, unanswered: Failure) -> Result<ExitCode,
             "its tables could not be looked at".to_owned()
         }
     };
-    print(&format!("No guard answers. In the kernel: {of_kernel}.\n"))?;
+    say(&format!("No guard answers. In the kernel: {of_kernel}.\n"))?;
     // Last, since it may take its time.
     let at_edge = at_edge(state);
     if let Ok(Some(words)) = &at_edge {
-        print(&format!("At the CDN: {words}.\n"))?;
+        say(&format!("At the CDN: {words}.\n"))?;
     }
     let words = at_edge.as_ref().map(|words| words.as_ref().map(|words| format!("; {words}")).unwrap_or_default());
     let words = words.unwrap_or_else(|_| "; what is at the CDN was left there".to_owned());
     edge::journal(state, Action::Panic, &format!("no guard was running; in the kernel: {of_kernel}{words}"));
     let is_noted = noted.is_ok();
+    if json {
+        let edge = at_edge.as_ref().ok().cloned().flatten();
+        print_json(&Unanswered { guard: false, kernel: Some(of_kernel), edge, noted: is_noted })?;
+    }
     if is_noted {
-        print("When a guard starts there, nothing is in force until `seawall panic --over`.\n")?;
+        say("When a guard starts there, nothing is in force until `seawall panic --over`.\n")?;
         if wrong.is_empty() {
             // What a guard could not take out when it stopped is out now.
             let _ = std::fs::remove_file(state.join(LEFT_NAME));

@@ -13,12 +13,12 @@ use seawall_engine::silence::NEVER_LOGGED;
 use super::Failure;
 use super::bans::duration;
 use super::guard::Guard;
-use super::output::print;
+use super::output::{print, print_json};
 use crate::config::quantity::show_duration;
-use crate::daemon::{RuleRequest, Snapshot, TakenBack, rule_withheld};
+use crate::daemon::{AddedRule, RuleRemoval, RuleRequest, Snapshot, TakenBack, rule_withheld};
 use crate::show::standing::Standing;
 use crate::show::status;
-use crate::show::text::escape;
+use crate::show::text::{escape, moment};
 
 /// Look at the rules of a running guard, put some of your own in force, and take them back.
 #[derive(clap::Args)]
@@ -45,7 +45,8 @@ enum Command {
     ///
     /// The rule is conditions with `=` joined by `and`; docs/rules.md has the attributes. With --dry-run it is told how much of the
     /// normal traffic that the guard has learned it would hit; `seawall backtest` tells the same from your logs. One that would hit more
-    /// than 1%, or of which that is not known, is put in force with --confirm or with --anyway.
+    /// than 1%, or of which that is not known, is put in force with --confirm or with --anyway. The same rule said again is in force for
+    /// longer.
     #[command(after_help = "\
 Examples:
   seawall rules add 'path = \"/xmlrpc.php\"' --dry-run
@@ -78,6 +79,9 @@ Examples:
         anyway: bool,
         #[command(flatten)]
         guard: Guard,
+        /// Print the rule as JSON.
+        #[arg(long)]
+        json: bool,
     },
     /// Tell everything about a rule: what it does and why, what speaks for it, and what it has done.
     #[command(after_help = "Example:\n  seawall rules explain R12")]
@@ -109,8 +113,14 @@ Examples:
         /// Let the guard make it again that was taken back.
         #[arg(long, conflicts_with = "duration")]
         undo: bool,
+        /// Why, for whoever looks into the journal later.
+        #[arg(long, value_name = "TEXT", conflicts_with = "undo")]
+        reason: Option<String>,
         #[command(flatten)]
         guard: Guard,
+        /// Print what became of it as JSON.
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -121,8 +131,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
             let snapshot: Snapshot = guard.ask(Method::GET, "/v1/status")?;
             let (rules, standing) = (&snapshot.detection.rules, Standing::of(&snapshot));
             if *json {
-                let text = serde_json::to_string_pretty(rules).map_err(Failure::machine)?;
-                print(&format!("{text}\n"))?;
+                print_json(rules)?;
             } else if rules.is_empty() {
                 print("There are no rules.\n")?;
             } else {
@@ -132,7 +141,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
                 }
             }
         }
-        Command::Add { text, action, rate, duration, reason, confirm, dry_run, anyway, guard } => {
+        Command::Add { text, action, rate, duration, reason, confirm, dry_run, anyway, guard, json } => {
             let request = RuleRequest {
                 text: text.clone(),
                 action: match action {
@@ -146,15 +155,18 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
                 dry_run: *dry_run,
                 anyway: *anyway,
             };
-            let added: RuleStatus = guard.ask_with("/v1/rules", &request)?;
-            let done = if *dry_run { "would be" } else { "is" };
-            print(&format!("{} {done} in force for {}: {}\n", added.id, show_duration(*duration), added.text))?;
-            print(&format!("{}\n{SPARED}\n", predicted(&added)))?;
+            let added: AddedRule = guard.ask_with("/v1/rules", &request)?;
+            if *json {
+                print_json(&added)?;
+                return Ok(ExitCode::SUCCESS);
+            }
+            print(&outcome(&added, *duration, *dry_run))?;
+            print(&format!("{}\n{SPARED}\n", predicted(&added.rule)))?;
             let standing = standing(guard)?;
             if standing.is_beside() {
                 print(&format!("Beside the server {}. {}\n", standing.fate(), on_the_way_to_the_server(text)))?;
             }
-            if *dry_run && rule_withheld(&added).is_some() {
+            if *dry_run && rule_withheld(&added.rule).is_some() {
                 print("It is put in force with --confirm or with --anyway.\n")?;
             }
             if let Some(confirm) = confirm {
@@ -171,22 +183,29 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
                 ))
             })?;
             if *json {
-                let text = serde_json::to_string_pretty(rule).map_err(Failure::machine)?;
-                print(&format!("{text}\n"))?;
+                print_json(rule)?;
             } else {
                 print(&status::rule_in_full(rule, standing(guard)?))?;
             }
         }
-        Command::Remove { rule, undo: true, guard, .. } => {
+        Command::Remove { rule, undo: true, guard, json, .. } => {
             let id = number(rule)?;
             let rule: RuleStatus = guard.ask(Method::DELETE, &format!("/v1/rules/{id}/veto"))?;
-            print(&format!("The guard may make {} again: {}\n", rule.id, rule.text))?;
+            if *json {
+                print_json(&rule)?;
+            } else {
+                print(&format!("The guard may make {} again: {}\n", rule.id, rule.text))?;
+            }
         }
-        Command::Remove { rule, duration, guard, .. } => {
+        Command::Remove { rule, duration, reason, guard, json, .. } => {
             let id = number(rule)?;
-            let seconds = duration.map(|time| format!("?seconds={}", time.as_secs())).unwrap_or_default();
-            let removed: TakenBack = guard.ask(Method::DELETE, &format!("/v1/rules/{id}{seconds}"))?;
-            print(&taken_back(&removed))?;
+            let removal = RuleRemoval { seconds: duration.map(|time| time.as_secs()), reason: reason.clone() };
+            let removed: TakenBack = guard.ask_with(&format!("/v1/rules/{id}/remove"), &removal)?;
+            if *json {
+                print_json(&removed)?;
+            } else {
+                print(&taken_back(&removed))?;
+            }
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -221,6 +240,23 @@ fn on_the_way_to_the_server(text: &str) -> String {
         return format!("`seawall export` cannot write it for the server, which does not know {names}.");
     }
     "`seawall export` writes the rule for the server.".to_owned()
+}
+
+/// What became of a rule that was put in force, or would become of it.
+fn outcome(added: &AddedRule, duration: Duration, dry_run: bool) -> String {
+    let AddedRule { rule, renewed, panicked } = added;
+    let (id, text, time) = (rule.id, &rule.text, show_duration(duration));
+    let until = rule.expires.map(|expires| format!(" until {}", moment(expires))).unwrap_or_default();
+    match (renewed, panicked) {
+        (true, _) if dry_run => format!("{id} is already in force; it would last{until}: {text}\n"),
+        (false, _) if dry_run => format!("{id} would be in force for {time}: {text}\n"),
+        (true, false) => format!("{id} is already in force; it lasts{until}: {text}\n"),
+        (false, false) => format!("{id} is in force for {time}: {text}\n"),
+        // Its time goes on meanwhile.
+        (_, true) => format!(
+            "{id} is not in force now: everything is out. It waits for `seawall panic --over`, and lasts{until} at the most: {text}\n"
+        ),
+    }
 }
 
 /// What became of a rule, and of those that come to the same.
@@ -278,6 +314,36 @@ fn rate(text: &str) -> Result<f32, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_becomes_of_a_rule_in_a_panic_and_of_one_that_is_said_again_is_said() {
+        let mut own = seawall_engine::decision::OwnRules::default();
+        let since = seawall_engine::units::Timestamp::from_seconds(1_700_000_000);
+        let rule = seawall_engine::decision::OwnRule {
+            id: RuleId(0),
+            text: "path = /x".to_owned(),
+            action: Action::Drop,
+            reason: None,
+            since,
+            expires: since + Duration::from_secs(3_600),
+            predicted: None,
+        };
+        own.add(rule, &Default::default()).expect("a rule");
+        let said = |renewed, panicked, dry_run| {
+            let rule = own.status().remove(0);
+            outcome(&AddedRule { rule, renewed, panicked }, Duration::from_secs(3_600), dry_run)
+        };
+        let all = [(false, false), (true, false), (false, true), (true, true)];
+        let all: String = all.iter().map(|(renewed, panicked)| said(*renewed, *panicked, false)).collect();
+        insta::assert_snapshot!(all + &said(false, true, true) + &said(true, false, true), @r#"
+        R10001 is in force for 1h: path = "/x"
+        R10001 is already in force; it lasts until 2023-11-14 23:13:20 UTC: path = "/x"
+        R10001 is not in force now: everything is out. It waits for `seawall panic --over`, and lasts until 2023-11-14 23:13:20 UTC at the most: path = "/x"
+        R10001 is not in force now: everything is out. It waits for `seawall panic --over`, and lasts until 2023-11-14 23:13:20 UTC at the most: path = "/x"
+        R10001 would be in force for 1h: path = "/x"
+        R10001 is already in force; it would last until 2023-11-14 23:13:20 UTC: path = "/x"
+        "#);
+    }
 
     #[test]
     fn what_no_log_records_and_no_server_can_be_told_is_said() {

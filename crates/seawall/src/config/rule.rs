@@ -95,7 +95,10 @@ pub(super) fn check(report: &mut Report, found: Vec<RuleFound>, lists: &Lists, c
             let (line, column) = match &error {
                 OwnRuleError::Expression(error) => (error.line, error.column),
                 OwnRuleError::Shape { column, .. } => (1, column.unwrap_or(1)),
-                OwnRuleError::TooManyConditions { .. } | OwnRuleError::Protected | OwnRuleError::Full => (1, 1),
+                OwnRuleError::TooManyConditions { .. }
+                | OwnRuleError::Protected
+                | OwnRuleError::Full
+                | OwnRuleError::InForce { .. } => (1, 1),
             };
             // Where that is, its place says.
             let message = match &error {

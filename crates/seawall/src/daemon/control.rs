@@ -1,6 +1,8 @@
 //! The control socket: how the other commands talk to a running guard. JSON over HTTP on a unix socket that only the
 //! guard's owner can open.
 
+mod rules;
+
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
@@ -10,27 +12,25 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{DefaultBodyLimit, Path, Query, Request, State};
+use axum::extract::{DefaultBodyLimit, Query, Request, State};
 use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
-use seawall_engine::decision::{Action as RuleAction, Numbers, OwnRule, OwnRules, RuleId, RuleStatus};
 use seawall_engine::units::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::reloading::Reloader;
 use super::state::{StateDirectory, StateError};
-use super::{Command, Daemon, Snapshot, Withdrawn};
+use super::{Command, Daemon, Snapshot};
 use crate::enforcement::edge::{Edge, PlanView};
 use crate::enforcement::{
-    BanRequest, BanView, Banned, COLLATERAL_MAX, Confirmed, NeverBanView, Order, Panicked, UnbanRequest, Unbanned,
-    Withheld,
+    BanRequest, BanView, Banned, Confirmed, NeverBanView, Order, Panicked, UnbanRequest, Unbanned,
 };
 use crate::host::clock::Clock;
-use crate::record::{Action, Actor};
 use crate::show::notify::Trial;
+pub use rules::{RuleRemoval, RuleRequest, TakenBack, rule_withheld};
 
 /// The name of the socket in the state directory.
 pub const SOCKET_NAME: &str = "control.sock";
@@ -108,9 +108,9 @@ pub(super) async fn serve(daemon: Arc<Daemon>, listener: UnixListener) {
         .route("/v1/status", get(status))
         .route("/v1/reload", post(reload))
         .route("/v1/stop", post(stop))
-        .route("/v1/rules", get(rules).post(add_rule))
-        .route("/v1/rules/{id}", delete(remove_rule))
-        .route("/v1/rules/{id}/veto", delete(lift_veto))
+        .route("/v1/rules", get(rules::list).post(rules::add))
+        .route("/v1/rules/{id}/remove", post(rules::remove))
+        .route("/v1/rules/{id}/veto", delete(rules::lift_veto))
         .route("/v1/bans", get(bans).post(ban))
         .route("/v1/bans/remove", post(unban))
         .route("/v1/never-ban", get(never_ban))
@@ -191,154 +191,6 @@ async fn try_notifications(State(daemon): State<Arc<Daemon>>, Query(tried): Quer
 async fn stop(State(daemon): State<Arc<Daemon>>) -> StatusCode {
     daemon.stop();
     StatusCode::NO_CONTENT
-}
-
-/// What is asked of the list of rules.
-#[derive(Deserialize)]
-struct RulesAsked {
-    /// Whether with the client networks that rules name, which are left out otherwise.
-    #[serde(default)]
-    networks: bool,
-}
-
-async fn rules(State(daemon): State<Arc<Daemon>>, Query(asked): Query<RulesAsked>) -> Answer<Vec<RuleStatus>> {
-    let mut rules = daemon.snapshot().detection.rules;
-    if asked.networks {
-        let (done, is_done) = tokio::sync::oneshot::channel();
-        let texts = if daemon.command(Command::RuleTexts(done)) { is_done.await.ok() } else { None };
-        let gone = || problem(StatusCode::INTERNAL_SERVER_ERROR, "the detecting thread does not answer");
-        let texts = texts.ok_or_else(gone)?;
-        // A rule that has gone in between is in force no longer.
-        rules.retain_mut(|rule| {
-            let text = texts.iter().find(|(id, _)| *id == rule.id).map(|(_, text)| text);
-            text.inspect(|text| rule.text.clone_from(text)).is_some()
-        });
-    }
-    Ok(Json(rules))
-}
-
-/// A rule to put in force.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct RuleRequest {
-    /// The rule as rules are written.
-    pub text: String,
-    /// What it does.
-    pub action: RuleAction,
-    /// Why.
-    pub reason: Option<String>,
-    /// For how long, in seconds.
-    pub seconds: u64,
-    /// Take it back after so many seconds unless it is confirmed.
-    pub confirm_seconds: Option<u64>,
-    /// Only say what it would be and do.
-    #[serde(default)]
-    pub dry_run: bool,
-    /// Do it even if it hits more than 1% of ordinary traffic, or it is not known how much.
-    #[serde(default)]
-    pub anyway: bool,
-}
-
-/// Why a rule is not put in force unless it is said that it is meant.
-pub fn rule_withheld(rule: &RuleStatus) -> Option<Withheld> {
-    match &rule.evidence {
-        evidence if evidence.collateral_upper >= 1.0 => Some(Withheld::Unknown),
-        evidence => (evidence.collateral > COLLATERAL_MAX).then_some(Withheld::TooMuch),
-    }
-}
-
-async fn add_rule(State(daemon): State<Arc<Daemon>>, Json(request): Json<RuleRequest>) -> Answer<RuleStatus> {
-    let now = daemon.shared.clock.now();
-    let after = |seconds: u64| now + Duration::from_secs(seconds);
-    let (expires, until) = (after(request.seconds), request.confirm_seconds.map(after));
-    let is_meant = request.anyway || until.is_some();
-    let RuleRequest { text, action, reason, dry_run, .. } = request;
-    let rule = OwnRule { id: RuleId(0), text, action, reason, since: now, expires, predicted: None };
-    if dry_run || !is_meant {
-        let tried = detect(&daemon, |done| Command::TryRule(rule.clone(), done)).await?;
-        let tried = tried.map_err(|error| problem(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()))?;
-        let withheld = match rule_withheld(&tried) {
-            _ if dry_run => return Ok(Json(tried)),
-            Some(Withheld::TooMuch) => Some("it hits more than 1% of ordinary traffic"),
-            Some(Withheld::Unknown) => Some("what it hits of ordinary traffic is not known"),
-            None => None,
-        };
-        if let Some(why) = withheld {
-            let advice = "--confirm 60s does it and takes it back unless you say `seawall confirm`, --anyway does it for good, \
-                          --dry-run says what is known";
-            return Err(problem(
-                StatusCode::PRECONDITION_REQUIRED,
-                format!("the rule was not put in force: {why}; {advice}"),
-            ));
-        }
-    }
-    let added = detect(&daemon, |done| Command::AddRule(rule, until, done)).await?;
-    added.map(Json).map_err(|error| problem(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()))
-}
-
-/// What is asked when a rule is taken back.
-#[derive(Deserialize)]
-struct RemovalAsked {
-    /// For how long neither it nor what comes to the same is put in force again, in seconds.
-    seconds: Option<u64>,
-}
-
-/// What became of a rule that was taken back.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct TakenBack {
-    /// The rule as it was.
-    pub rule: RuleStatus,
-    /// Others that went with it, since they come to the same.
-    pub with: Vec<RuleStatus>,
-    /// For how long it is not put in force again, where the guard had found it.
-    pub veto: Option<VetoEnd>,
-}
-
-/// For how long a rule is not put in force again.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub struct VetoEnd {
-    /// Until then; none for a day from the end of its incident on, which is open.
-    pub until: Option<Timestamp>,
-}
-
-async fn remove_rule(
-    State(daemon): State<Arc<Daemon>>,
-    Path(id): Path<u32>,
-    Query(asked): Query<RemovalAsked>,
-) -> Answer<TakenBack> {
-    let id = RuleId(id);
-    let Some(rule) = daemon.snapshot().detection.rules.iter().find(|rule| rule.id == id).cloned() else {
-        return Err(problem(StatusCode::NOT_FOUND, format!("there is no rule {id}")));
-    };
-    if OwnRules::is_configured(id) {
-        let why = format!("{id} is in the configuration: take it out there and say `seawall reload`");
-        return Err(problem(StatusCode::CONFLICT, why));
-    }
-    if id.0 > Numbers::RULE_MAX && asked.seconds.is_some() {
-        let why = format!(
-            "{id} is yours: once it is taken back it does not come again, so there is no time to say with --for"
-        );
-        return Err(problem(StatusCode::CONFLICT, why));
-    }
-    let moment = daemon.record.moment();
-    let length = asked.seconds.map(Duration::from_secs);
-    let before = daemon.snapshot();
-    let Withdrawn { with, veto } = detect(&daemon, |done| Command::Withdraw(id, length, done)).await?;
-    daemon.record.journal_of(moment, Actor::Operator, Action::RemoveRule, format!("{id}: {}", rule.text));
-    let with = before.detection.rules.iter().filter(|rule| with.contains(&rule.id)).cloned().collect();
-    Ok(Json(TakenBack { rule, with, veto: veto.map(|veto| VetoEnd { until: veto.until }) }))
-}
-
-async fn lift_veto(State(daemon): State<Arc<Daemon>>, Path(id): Path<u32>) -> Answer<RuleStatus> {
-    let id = RuleId(id);
-    let Some(veto) = detect(&daemon, |done| Command::LiftVeto(id, done)).await? else {
-        return Err(problem(
-            StatusCode::NOT_FOUND,
-            format!("{id} is no rule that the guard is kept from making again"),
-        ));
-    };
-    let text = format!("{id} may be made again: {}", veto.rule.text);
-    daemon.record.journal(Actor::Operator, Action::Undo, text);
-    Ok(Json(veto.rule))
 }
 
 /// What is asked of the list of bans.
@@ -445,6 +297,11 @@ async fn out_of_edge(is_out: tokio::sync::oneshot::Receiver<Result<(), String>>)
 /// Takes every rule and ban out of every layer, or goes on.
 async fn panic(State(daemon): State<Arc<Daemon>>, Json(asked): Json<PanicAsked>) -> Answer<Panicked> {
     let clock = Clock::start();
+    // Of one that the guard has ended its mark may be left, which a restart would take for a panic.
+    let was_on = daemon.enforcement.status.load().panicked || daemon.state.is_panicked();
+    if !asked.on && !was_on {
+        return Ok(Json(Panicked { is_none: true, ..Panicked::default() }));
+    }
     let bans = daemon.enforcement.status.load().bans as usize;
     // The slowest begins first, and is waited for last.
     let edge = daemon.edge.as_ref().filter(|_| asked.on).map(Edge::take_out);

@@ -43,7 +43,7 @@ use crate::source::record::Record;
 use crate::source::shared::{CLIENT_ENTRIES, Shared};
 pub use commands::Command;
 use own::GivenNumbers;
-pub use own::KeptRules;
+pub use own::{AddedRule, KeptRules};
 use passed_over::PassedOver;
 use unconfirmed::Unconfirmed;
 pub use vetoes::Withdrawn;

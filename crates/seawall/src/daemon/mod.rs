@@ -51,8 +51,10 @@ use status_page::StatusPage;
 use threads::{Restoring, spawn, spawn_vital};
 use watching::Watching;
 
-pub use control::{OPERATOR_HEADER, PanicAsked, Problem, Reloaded, RuleRequest, SOCKET_NAME, TakenBack, rule_withheld};
-pub use detector::{Command, KeptRules, Withdrawn};
+pub use control::{
+    OPERATOR_HEADER, PanicAsked, Problem, Reloaded, RuleRemoval, RuleRequest, SOCKET_NAME, TakenBack, rule_withheld,
+};
+pub use detector::{AddedRule, Command, KeptRules, Withdrawn};
 pub use snapshot::{Limits, Rates, Sensor, SiteState, SiteStatus, Snapshot};
 pub use state::{LEFT_NAME, PANIC_NAME};
 

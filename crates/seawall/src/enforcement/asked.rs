@@ -10,7 +10,8 @@ use seawall_engine::decision::{
 };
 use seawall_engine::network::CountryCode;
 
-use super::orders::{BanRequest, COLLATERAL_MAX, Withheld};
+use super::orders::{BanRequest, COLLATERAL_MAX, Doubt, Doubtful, Withheld};
+use super::shown_network;
 use crate::networks::Networks;
 
 /// The largest networks of one holder.
@@ -65,8 +66,27 @@ pub(super) fn of_places(countries: &[CountryCode], systems: &[u32], known: &Netw
 
 /// These places by their names.
 pub(super) fn places(countries: &[CountryCode], systems: &[u32]) -> String {
+    names(countries, systems).collect::<Vec<_>>().join(", ")
+}
+
+fn names(countries: &[CountryCode], systems: &[u32]) -> impl Iterator<Item = String> {
     let countries = countries.iter().map(|country| country.as_str().to_owned());
-    countries.chain(systems.iter().map(|asn| format!("AS{asn}"))).collect::<Vec<_>>().join(", ")
+    countries.chain(systems.iter().map(|asn| format!("AS{asn}")))
+}
+
+/// Takes the countries and systems of which no network is known out of a request, and says which those are.
+pub(super) fn take_unknown_places(request: &mut BanRequest, known: &Networks) -> Vec<String> {
+    let (mut countries, mut systems) = (request.countries.clone(), request.systems.clone());
+    for range in known.table().ranges() {
+        if countries.is_empty() && systems.is_empty() {
+            break;
+        }
+        countries.retain(|country| range.network.country != Some(*country));
+        systems.retain(|asn| range.network.asn != Some(*asn));
+    }
+    request.countries.retain(|country| !countries.contains(country));
+    request.systems.retain(|asn| !systems.contains(asn));
+    names(&countries, &systems).collect()
 }
 
 /// What of the traffic that is served in calm times comes from the larger ones of these networks; of single clients that is not
@@ -77,40 +97,65 @@ pub(super) fn collateral(networks: &[(IpNet, Option<u64>)], innocent: &Innocent)
     if large.is_empty() { None } else { innocent.within(&large) }
 }
 
-/// Whether a request has to say that it means it, and has not. A list was made by somebody who had a reason, but not always for this: one of
-/// addresses that nobody may come from over a border has the operator's own networks in it, and a damaged one may have the Internet. Of
-/// what is typed a slip may keep away everybody.
+/// Why a request has to say that it means it, and has not, and of what it is doubtful where that is known. A list was made by somebody who
+/// had a reason, but not always for this: one of addresses that nobody may come from over a border has the operator's own networks in it,
+/// and a damaged one may have the Internet. Of what is typed a slip may keep away everybody. Of `networks` those are left out that are
+/// refused by themselves.
 pub(super) fn withheld(
     request: &BanRequest,
     networks: &[(IpNet, Option<u64>)],
     collateral: Option<Collateral>,
-) -> Option<Withheld> {
-    let is_wide = || networks.len() > BY_HAND_MAX || networks.iter().any(|(network, _)| is_wide(*network));
-    let is_of_places = !request.countries.is_empty() || !request.systems.is_empty();
+) -> Option<(Withheld, Option<Doubtful>)> {
     match collateral {
-        _ if request.anyway => None,
-        Some(collateral) => (collateral.share > COLLATERAL_MAX).then_some(Withheld::TooMuch),
+        _ if request.anyway || networks.is_empty() => None,
+        Some(collateral) => (collateral.share > COLLATERAL_MAX).then_some((Withheld::TooMuch, None)),
         None if request.confirm_seconds.is_some() => None,
-        None if request.cause == BanCause::Import => is_slip(networks).then_some(Withheld::Unknown),
-        None => (is_of_places || is_wide()).then_some(Withheld::Unknown),
+        None => {
+            let is_list = request.cause == BanCause::Import;
+            let doubtful = if is_list { doubt_of_list(networks) } else { doubt_of_typed(request, networks) };
+            doubtful.map(|doubtful| (Withheld::Unknown, Some(doubtful)))
+        }
     }
 }
 
-/// Whether a list may be none of unwanted senders: a network that is larger than anybody's, an eighth of all addresses, or networks that are
-/// nobody's on the Internet, from which visitors come through a VPN, a proxy or containers.
-fn is_slip(networks: &[(IpNet, Option<u64>)]) -> bool {
+/// What of a typed request may keep away whom nobody meant.
+fn doubt_of_typed(request: &BanRequest, networks: &[(IpNet, Option<u64>)]) -> Option<Doubtful> {
+    let places = places(&request.countries, &request.systems);
+    if !places.is_empty() {
+        let count = request.countries.len() + request.systems.len();
+        return Some(Doubtful { doubt: Doubt::Place, first: Some(places), count });
+    }
+    let is_long = networks.len() > BY_HAND_MAX;
+    let long = || Doubtful { doubt: Doubt::Long, first: None, count: networks.len() };
+    of_networks(networks, Doubt::Wide, is_wide).or_else(|| is_long.then(long))
+}
+
+/// Why a list may be none of unwanted senders: it has networks that are nobody's on the Internet, one that is larger than anybody's, or
+/// more than an eighth of all addresses.
+fn doubt_of_list(networks: &[(IpNet, Option<u64>)]) -> Option<Doubtful> {
     let addresses = |network: &IpNet| match network {
         IpNet::V4(network) => 2_f64.powi(-i32::from(network.prefix_len())),
         // Of 2000::/3, which is all that is given out.
         IpNet::V6(network) => 2_f64.powi(3 - i32::from(network.prefix_len())),
     };
-    let largest = |network: &IpNet| if network.addr().is_ipv4() { LARGEST_V4 } else { LARGEST_V6 };
-    let networks = || networks.iter().map(|(network, _)| network);
-    let share =
-        |is_v4: bool| networks().filter(|network| network.addr().is_ipv4() == is_v4).map(addresses).sum::<f64>();
+    let share = |is_v4: bool| {
+        let of_family = networks.iter().map(|(network, _)| network).filter(|network| network.addr().is_ipv4() == is_v4);
+        of_family.map(addresses).sum::<f64>()
+    };
+    let too_many = || Doubtful { doubt: Doubt::TooMany, first: None, count: networks.len() };
     let private = AddressSet::new(private_networks());
-    [true, false].into_iter().any(|is_v4| share(is_v4) > LIST_SHARE_MAX)
-        || networks().any(|network| network.prefix_len() < largest(network) || private.overlaps(*network))
+    let is_largest =
+        |network: IpNet| network.prefix_len() < if network.addr().is_ipv4() { LARGEST_V4 } else { LARGEST_V6 };
+    of_networks(networks, Doubt::Private, |network| private.overlaps(network))
+        .or_else(|| of_networks(networks, Doubt::TooLarge, is_largest))
+        .or_else(|| [true, false].into_iter().any(|is_v4| share(is_v4) > LIST_SHARE_MAX).then(too_many))
+}
+
+/// The networks of which a request is doubtful, if there are any.
+fn of_networks(networks: &[(IpNet, Option<u64>)], doubt: Doubt, is_so: impl Fn(IpNet) -> bool) -> Option<Doubtful> {
+    let mut doubtful = networks.iter().map(|(network, _)| *network).filter(|network| is_so(*network));
+    let first = doubtful.next()?;
+    Some(Doubtful { doubt, first: Some(shown_network(first)), count: 1 + doubtful.count() })
 }
 
 /// Networks that are not used on the Internet: RFC 1918, 6598, 3927, 4193 and 4291.
@@ -232,19 +277,33 @@ mod tests {
     }
 
     #[test]
+    fn places_of_which_no_network_is_known_are_taken_out_and_named() {
+        let known = Networks::load(&NetworkFiles::default()).expect("the built-in table");
+        let country: CountryCode = "LI".parse().expect("a country");
+        let mut asked = BanRequest { countries: vec![country], systems: vec![13335, 999_999_999], ..request(&[]) };
+        assert_eq!(take_unknown_places(&mut asked, &known), ["AS999999999"]);
+        assert_eq!((asked.countries, asked.systems), (vec![country], vec![13335]));
+    }
+
+    #[test]
     fn what_may_keep_anybody_away_has_to_be_meant() {
         let typed = BanRequest { cause: BanCause::Operator, ..request(&[]) };
         let held = |asked: &BanRequest, networks: &[&str]| {
             let networks: Vec<_> = networks.iter().map(|text| (network(text), None)).collect();
-            withheld(asked, &networks, None)
+            let (withheld, doubtful) = withheld(asked, &networks, None)?;
+            assert_eq!(withheld, Withheld::Unknown);
+            let Doubtful { doubt, first, count } = doubtful.expect("of what it is doubtful is known");
+            Some((doubt, first, count))
         };
+        let of = |doubt, first: &str, count| Some((doubt, Some(first.to_owned()), count));
         for (networks, expected) in [
             (vec!["192.0.2.7/32"], None),
             (vec!["192.0.2.0/24", "2001:db8::/48"], None),
-            (vec!["192.0.2.0/23"], Some(Withheld::Unknown)),
-            (vec!["2001:db8::/47"], Some(Withheld::Unknown)),
+            (vec!["192.0.2.7/32", "192.0.2.0/23", "10.0.0.0/8"], of(Doubt::Wide, "192.0.2.0/23", 2)),
+            (vec!["2001:db8::/47"], of(Doubt::Wide, "2001:db8::/47", 1)),
             (vec!["192.0.2.7/32"; 64], None),
-            (vec!["192.0.2.7/32"; 65], Some(Withheld::Unknown)),
+            (vec!["192.0.2.7/32"; 65], Some((Doubt::Long, None, 65))),
+            (vec![], None),
         ] {
             assert_eq!(held(&typed, &networks), expected, "{networks:?}");
         }
@@ -252,26 +311,26 @@ mod tests {
         assert_eq!(held(&BanRequest { anyway: true, ..typed.clone() }, &wide), None);
         assert_eq!(held(&BanRequest { confirm_seconds: Some(60), ..typed.clone() }, &wide), None);
         let list = BanRequest { cause: BanCause::Import, ..typed.clone() };
-        for (networks, is_slip) in [
-            (vec!["203.0.112.0/23", "2400::/19", "8.0.0.0/8"], false),
-            (vec!["8.0.0.0/7"], true),
-            (vec!["2400::/18"], true),
-            (vec!["203.0.113.0/24", "10.1.2.3/32"], true),
-            (vec!["172.16.0.0/12"], true),
-            (vec!["fd12:3456::/48"], true),
+        for (networks, expected) in [
+            (vec!["203.0.112.0/23", "2400::/19", "8.0.0.0/8"], None),
+            (vec!["8.0.0.0/7"], of(Doubt::TooLarge, "8.0.0.0/7", 1)),
+            (vec!["2400::/18"], of(Doubt::TooLarge, "2400::/18", 1)),
+            (vec!["8.0.0.0/7", "10.1.2.3/32", "10.1.2.4/32"], of(Doubt::Private, "10.1.2.3", 2)),
+            (vec!["172.16.0.0/12"], of(Doubt::Private, "172.16.0.0/12", 1)),
+            (vec!["fd12:3456::/48"], of(Doubt::Private, "fd12:3456::/48", 1)),
         ] {
-            assert_eq!(held(&list, &networks), is_slip.then_some(Withheld::Unknown), "{networks:?}");
+            assert_eq!(held(&list, &networks), expected, "{networks:?}");
             assert_eq!(held(&BanRequest { anyway: true, ..list.clone() }, &networks), None);
         }
         let eighths: Vec<String> = (11..44).map(|first| format!("{first}.0.0.0/8")).collect();
         let eighths: Vec<&str> = eighths.iter().map(String::as_str).collect();
         assert_eq!(held(&list, &eighths[..32]), None);
-        assert_eq!(held(&list, &eighths), Some(Withheld::Unknown), "more than an eighth of all addresses");
-        for asked in [
-            BanRequest { systems: vec![64_500], ..typed.clone() },
-            BanRequest { countries: vec!["US".parse().expect("a country")], ..typed },
+        assert_eq!(held(&list, &eighths), Some((Doubt::TooMany, None, 33)), "more than an eighth of all addresses");
+        for (asked, name) in [
+            (BanRequest { systems: vec![64_500], ..typed.clone() }, "AS64500"),
+            (BanRequest { countries: vec!["US".parse().expect("a country")], ..typed }, "US"),
         ] {
-            assert_eq!(held(&asked, &[]), Some(Withheld::Unknown));
+            assert_eq!(held(&asked, &["192.0.2.0/24"]), of(Doubt::Place, name, 1));
         }
     }
 
@@ -286,7 +345,9 @@ mod tests {
         let of = |text: &str| collateral(&[(network(text), None)], &innocent);
         let collateral = of("198.51.100.0/24");
         assert!(collateral.is_some_and(|collateral| (0.04..0.06).contains(&collateral.share)), "{collateral:?}");
-        let held = |asked: &BanRequest, collateral| withheld(asked, &[], collateral);
+        let networks = [(network("198.51.100.0/24"), None)];
+        let held =
+            |asked: &BanRequest, collateral| withheld(asked, &networks, collateral).map(|(withheld, _)| withheld);
         assert_eq!(held(&asked, collateral), Some(Withheld::TooMuch));
         assert_eq!(
             held(&BanRequest { confirm_seconds: Some(60), ..asked.clone() }, collateral),

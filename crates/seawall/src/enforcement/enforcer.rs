@@ -357,11 +357,18 @@ impl Enforcer {
         self.parts.edge.as_ref().is_some_and(|(_, settings)| settings.usage == config::EdgeUse::On)
     }
 
-    /// The layers that hold a ban.
-    fn layers(&self) -> Vec<String> {
-        let kernel = self.kernel.is_usable().then(|| "kernel".to_owned());
-        let proxy = (!self.parts.beside).then(|| "proxy".to_owned());
-        proxy.into_iter().chain(kernel).filter(|_| !self.panicked).collect()
+    /// The layers that hold a ban or are about to, and why the kernel is not one of them where it is to be.
+    fn layers(&self) -> (Vec<String>, Option<String>) {
+        if self.panicked {
+            return (Vec::new(), None);
+        }
+        let (is_usable, is_failing) = (self.kernel.is_usable(), self.kernel.is_failing());
+        let mut layers = Vec::new();
+        layers.extend((!self.parts.beside).then(|| "proxy".to_owned()));
+        layers.extend((is_usable && !is_failing).then(|| "kernel".to_owned()));
+        // What the kernel lacks, the guard has said when it began, and the proxy does it instead; beside a server nobody does.
+        let is_missed = self.parts.beside && !is_usable && self.parts.kernel.usage != config::KernelUse::Never;
+        (layers, self.kernel.status().reason.clone().filter(|_| is_failing || is_missed))
     }
 
     /// What the kernel is to hold, and the kernel.

@@ -28,20 +28,33 @@ pub use kernel::{Dropped, KernelState, KernelStatus, Removed, remove_tables};
 pub(crate) use never::ssh_ports;
 pub use never::{Configured, Entry, Reason};
 pub use orders::{
-    BanRequest, BanView, Banned, COLLATERAL_MAX, Confirmed, Enforcement, EnforcementStatus, NamedList, NeverBanView,
-    Order, Panicked, Then, UnbanRequest, Unbannable, Unbanned, Withheld, Within,
+    BanRequest, BanView, Banned, COLLATERAL_MAX, Confirmed, Doubt, Doubtful, Enforcement, EnforcementStatus, NamedList,
+    NeverBanView, Order, Panicked, Then, UnbanRequest, Unbannable, Unbanned, Withheld, Within,
 };
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use seawall_engine::address::ClientAddress;
-use seawall_engine::decision::RuleId;
+use seawall_engine::decision::{REASON_CHARACTERS_MAX, RuleId};
 use seawall_engine::gate::{LimitAction, LimitId, Offence};
 use seawall_engine::units::Timestamp;
 
 /// Where operators are logged in from who run a command: this process's own SSH session.
 pub fn own_session() -> Option<std::net::IpAddr> {
     never::own_session()
+}
+
+/// A reason as it can be shown anywhere.
+pub(crate) fn printable(reason: &str) -> Arc<str> {
+    let plain = reason.chars().filter(|character| !character.is_control());
+    plain.take(REASON_CHARACTERS_MAX).collect::<String>().into()
+}
+
+/// A client without its length, as people write it.
+pub(crate) fn shown_network(network: IpNet) -> String {
+    if network.prefix_len() == network.max_prefix_len() { network.addr().to_string() } else { network.to_string() }
 }
 
 /// What the journal says of what waits to be confirmed.

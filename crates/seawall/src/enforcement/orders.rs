@@ -131,6 +131,35 @@ pub enum Withheld {
     Unknown,
 }
 
+/// What makes a request doubtful whose effect on visitors is not known: it has to say that it is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Doubt {
+    /// A list has networks that are not used on the Internet, from which visitors come through a VPN, a proxy or containers.
+    Private,
+    /// A list has networks that are larger than anybody's.
+    TooLarge,
+    /// A list has a larger part of all addresses than any that is made on purpose.
+    TooMany,
+    /// More than a client's own network was typed.
+    Wide,
+    /// More networks were typed than anybody looks at one by one.
+    Long,
+    /// It is about a country or an autonomous system.
+    Place,
+}
+
+/// Of what a request is doubtful.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Doubtful {
+    /// What makes it so.
+    pub doubt: Doubt,
+    /// The first network that does, or the places, as people write them; none where it is all of it together.
+    pub first: Option<String>,
+    /// How many do.
+    pub count: usize,
+}
+
 /// What became of it.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Banned {
@@ -142,8 +171,11 @@ pub struct Banned {
     pub refused: Vec<Unbannable>,
     /// Protected addresses within a banned network, which stay free.
     pub spared: Vec<Entry>,
-    /// Which layers hold it.
+    /// Which layers hold it or are about to; none when nobody was banned.
     pub layers: Vec<String>,
+    /// Why the kernel does not hold it yet, where it is to: it cannot be changed at present, which is tried again.
+    #[serde(default)]
+    pub kernel_problem: Option<String>,
     /// When it is undone unless confirmed.
     pub confirm_until: Option<Timestamp>,
     /// How many networks it was about, those of countries and systems among them, as few as they can be written with.
@@ -157,6 +189,12 @@ pub struct Banned {
     /// Why nobody was banned, if that has to be meant and it was not said that it is.
     #[serde(default)]
     pub withheld: Option<Withheld>,
+    /// Of what it is doubtful, where whom it keeps away is not known.
+    #[serde(default)]
+    pub doubtful: Option<Doubtful>,
+    /// Countries and autonomous systems of which no network is known.
+    #[serde(default)]
+    pub unknown_places: Vec<String>,
 }
 
 /// Who could not be banned, and why.
@@ -180,6 +218,9 @@ pub struct UnbanRequest {
     /// All within what a file names.
     #[serde(default)]
     pub list: Option<NamedList>,
+    /// Why.
+    #[serde(default)]
+    pub reason: Option<String>,
 }
 
 /// The networks of a file.
@@ -243,6 +284,9 @@ pub struct Panicked {
     /// That it ends with a restart, or comes back with one, and why, if it does.
     #[serde(default)]
     pub unkept: Option<String>,
+    /// Whether there was no panic that could have ended, so that nothing was done.
+    #[serde(default)]
+    pub is_none: bool,
 }
 
 /// A ban as it is shown.

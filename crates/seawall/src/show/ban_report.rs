@@ -113,7 +113,11 @@ impl BanReport {
     pub fn render(&self) -> String {
         let mut text = format!("{} of {}\n", counted(self.bans, "ban"), counted(self.clients, "client"));
         if let Some(first) = &self.first_unreadable {
-            text += &format!("{} lines tell of a ban that cannot be read; the first is {first}\n", self.unreadable);
+            text += &format!(
+                "{} {} be read; the first is {first}\n",
+                self.unreadable,
+                if self.unreadable == 1 { "line cannot" } else { "lines cannot" }
+            );
         }
         if self.keyless > 0 {
             let bans = counted(self.keyless, "older ban");

@@ -1,5 +1,6 @@
 //! What is dropped in the kernel, and what is not: with the real nft, each test in a network namespace of its own.
 
+mod answers;
 mod failures;
 mod fragments;
 mod orders;
@@ -59,7 +60,9 @@ fn a_banned_client_is_dropped_on_the_guarded_ports_and_nowhere_else() {
         assert!(listed.contains(CLIENT) && listed.contains("a test"), "{listed}");
         assert!(guard.command(&["bans", "remove", CLIENT]).status.success());
         eventually("it is free", || connect(CLIENT, guard.address()).is_ok());
-        eventually("it is written down", || text(&guard.command(&["journal"]).stdout).contains("127.0.0.7/32: a test"));
+        eventually("it is written down", || {
+            text(&guard.command(&["journal"]).stdout).contains("127.0.0.7/32 for 1h: a test")
+        });
     });
 }
 

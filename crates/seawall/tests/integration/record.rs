@@ -162,8 +162,8 @@ fn no_address_is_in_the_clear_in_any_file() {
     command(&["bans", "remove", "192.0.2.77"]);
     written(&guard);
     let journal = text(&guard.command(&["journal"]).stdout);
-    let imported = format!("1 of 1 network of {}: of a list", list.display());
-    assert!(journal.contains(&imported) && journal.contains("192.0.2.66/32: typed"), "{journal}");
+    let imported = format!("1 of 1 network of {} for 24h: of a list", list.display());
+    assert!(journal.contains(&imported) && journal.contains("192.0.2.66/32 for 24h: typed"), "{journal}");
     fn search(folder: &Path, found: &mut usize) {
         for entry in fs::read_dir(folder).expect("a folder") {
             let path = entry.expect("an entry").path();

@@ -231,3 +231,30 @@ fn a_rule_that_is_said_never_has_a_number_of_the_configurations() {
     assert_eq!(rules.add(rule("path = \"/y\"", 60), &never_ban), Ok(RuleId(FIRST)));
     assert_eq!(rules.add(rule("path = \"/z\"", 60), &never_ban), Ok(RuleId(FIRST + 1)));
 }
+
+#[test]
+fn a_rule_that_is_said_again_is_known_and_lasts_for_longer() {
+    let (mut rules, nobody) = (OwnRules::default(), AddressSet::default());
+    let text = "method = POST and path = \"/login\"";
+    let id = rules.add(OwnRule { reason: Some("guessing".to_owned()), ..rule(text, 60) }, &nobody).expect("a rule");
+    let same =
+        |rules: &OwnRules, text: &str, action| rules.same(&OwnRules::read(text, &nobody).expect("a rule"), action);
+    let refuse = Action::Refuse { status: 403 };
+    assert_eq!(same(&rules, "path = \"/login\" and method = POST", refuse), Some(id));
+    assert_eq!(same(&rules, text, Action::Drop), None);
+    assert_eq!(same(&rules, "path = \"/login\"", refuse), None);
+    let after = |seconds: u64| NOW + Duration::from_secs(seconds);
+    for (expires, reason, expected) in [
+        (after(30), None, (after(60), "guessing")),
+        (after(90), Some("still\n"), (after(90), "still")),
+        (after(1 << 40), None, (NOW + BAN_DURATION_MAX, "still")),
+    ] {
+        rules.renew(id, expires, reason);
+        let said = &rules.said()[0];
+        assert_eq!((said.expires, said.reason.as_deref()), (expected.0, Some(expected.1)));
+    }
+    // One that is not in force is said anew.
+    rules.add(rule("client-prefix = 192.0.2.0/24", 60), &nobody).expect("a rule");
+    rules.retry(&never_ban("192.0.2.7/32"));
+    assert_eq!(same(&rules, "client-prefix = 192.0.2.0/24", refuse), None);
+}

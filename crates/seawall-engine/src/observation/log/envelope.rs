@@ -4,6 +4,7 @@
 use super::json::{self, Value};
 use super::restore::unescape_json;
 use super::time;
+use crate::units::Timestamp;
 
 /// How far into a line a colon or a bar may end such a prefix.
 const PREFIX_BYTES_MAX: usize = 160;
@@ -26,6 +27,8 @@ pub(super) fn unwrap<'a>(line: &'a [u8], buffer: &'a mut Vec<u8>) -> Option<&'a 
 
 /// What a container runtime writes of a line, or of a part of one.
 pub(super) struct ContainerEntry<'a> {
+    /// When it was written; not looked at in Docker's own files.
+    pub(super) at: Option<Timestamp>,
     /// 0 is standard output, 1 is standard error.
     pub(super) stream: usize,
     /// With its line break, where it has one.
@@ -53,7 +56,7 @@ pub(super) fn docker<'a>(line: &'a [u8], buffer: &'a mut Vec<u8>) -> Option<Cont
     let (log, stream) = (log?, stream(name?)?);
     buffer.clear();
     unescape_json(log, buffer);
-    Some(ContainerEntry { stream, text: buffer, is_partial: false })
+    Some(ContainerEntry { at: None, stream, text: buffer, is_partial: false })
 }
 
 /// What an entry of the systemd journal says of the line in it.
@@ -103,7 +106,7 @@ pub(super) fn container_runtime(line: &[u8]) -> Option<ContainerEntry<'_>> {
     let mut words = line.splitn(4, |byte| *byte == b' ');
     let (at, name, kind, text) = (words.next()?, words.next()?, words.next()?, words.next()?);
     let stream = stream(name).filter(|_| matches!(kind, b"F" | b"P"))?;
-    time::iso(at).map(|_| ContainerEntry { stream, text, is_partial: kind == b"P" })
+    time::iso(at).map(|at| ContainerEntry { at: Some(at), stream, text, is_partial: kind == b"P" })
 }
 
 /// RFC 3164 (`<134>Feb 25 16:19:49 host program[7]: …`), with or without priority, and without the host, as HAProxy (`format local`, its

@@ -96,6 +96,82 @@ fn combined_with_what_follows() {
     check(&[&format!("{line} 417 \"a word\"")], &read("-", "0ns", "0ns"));
 }
 
+/// `$request_time` and `$upstream_response_time` have three digits behind the point, whatever is around them.
+#[test]
+fn times_without_a_name_are_told_by_their_digits() {
+    let line = r#"192.0.2.1 - - [17/May/2015:10:05:03 +0200] "GET /a HTTP/1.1" 200 5 "-" "A/1""#;
+    for (further, times) in [
+        (r#""0.250""#, "250ms | 250ms"),
+        (r#""0.250" "0.200""#, "250ms | 200ms"),
+        (r#""0.250" "0.200" "198.51.100.3:80""#, "250ms | 200ms"),
+        (r#""0.250" "-""#, "250ms | 250ms"),
+        (r#""-" "0.250" "0.050, 0.150""#, "250ms | 200ms"),
+        (r#""US" "0.250""#, "250ms | 250ms"),
+        ("0.250123", "250.123ms | 250.123ms"),
+        ("0.250s", "250ms | 250ms"),
+        ("250us", "250µs | 250µs"),
+        // `$gzip_ratio`, with what follows it.
+        ("2.53", "0ns | 0ns"),
+        ("2.53 0.250", "250ms | 250ms"),
+        ("- 0.250", "250ms | 250ms"),
+        (r#""203.0.113.7" "2.53" "0.250""#, "250ms | 250ms"),
+        // `$msec`, with what follows it.
+        ("1741768506.123", "0ns | 0ns"),
+        ("1741768506.123 0.250", "250ms | 250ms"),
+        // What it says behind a word, a client may have said.
+        ("TLSv1.3 0.250", "0ns | 0ns"),
+        ("1234 0.250", "0ns | 0ns"),
+        ("0.5", "0ns | 0ns"),
+    ] {
+        let shown = show(&[&format!("{line} {further}")]);
+        assert!(shown.contains(&format!("| 200 | 5 | {times} | A/1")), "{further}: {shown}");
+    }
+}
+
+#[test]
+fn a_time_in_the_place_of_a_header_is_none() {
+    let line = |further: &str| {
+        format!(r#"192.0.2.1 - - [17/May/2015:10:05:03 +0200] "GET /a HTTP/1.1" 200 5 "-" "A/1" {further}"#)
+    };
+    let shown = show(&[&line(r#""-""#), &line(r#""9999.250""#)]);
+    assert!(shown.contains("| 200 | 5 | 0ns | 0ns |"), "{shown}");
+    let shown = show(&[&line(r#""-" 0.250"#), &line(r#""0.001" 0.250"#)]);
+    assert!(shown.contains("| 200 | 5 | 250ms | 250ms |"), "{shown}");
+}
+
+#[test]
+fn numbers_of_which_nothing_says_what_they_are_are_told() {
+    let combined = r#"192.0.2.1 - - [17/May/2015:10:05:03 +0200] "GET /a HTTP/1.1" 200 5 "-" "A/1""#;
+    let common = combined.trim_end_matches(r#" "-" "A/1""#);
+    for (before, further, is_timed, has_unknown_number, is_unreadable) in [
+        (combined, "", false, false, false),
+        (combined, r#""-""#, false, false, false),
+        (combined, "0.250", true, false, false),
+        (combined, "250000", false, true, false),
+        (combined, "0 250000", false, true, false),
+        (combined, "2.53", false, true, false),
+        (combined, "1234 0.250", false, true, false),
+        (combined, "TLSv1.3 0.250", false, true, false),
+        (combined, "TLSv1.3 0.250 GET", false, false, false),
+        (combined, "250000 rt=0.250", true, false, false),
+        (combined, "3/3000250", true, false, false),
+        // It cannot be one, which is another matter.
+        (combined, "1741768506.123", false, false, true),
+        (combined, "1741768506.123 0.250", true, false, false),
+        (common, "250000", false, true, false),
+        (common, "3.42", false, true, false),
+        (common, "5.0 x", false, false, false),
+        (common, "1741768506.123", false, false, true),
+        (common, r#""-" 5"#, false, false, false),
+    ] {
+        let mut reader = Reader::default();
+        let line = format!("{before} {further}");
+        let entry = reader.read(line.as_bytes()).expect("a line");
+        let found = (entry.is_timed, entry.has_unknown_number, entry.is_duration_unreadable);
+        assert_eq!(found, (is_timed, has_unknown_number, is_unreadable), "{line}");
+    }
+}
+
 #[test]
 fn main_ext_of_nginx() {
     let line = r#"192.0.2.1 - - [17/May/2015:10:05:03 +0200] "GET /a HTTP/1.1" 200 5 "-" "A/1" "203.0.113.7" "Www.Example:8080" sn="www.example" rt=0.250 ua="198.51.100.3:80, 198.51.100.4:80" us="502, 200" ut="0.050, 0.150" ul="5" cs=MISS"#;
@@ -153,6 +229,19 @@ fn microseconds_of_apache_are_known_by_the_other_lines() {
     assert!(shown(&lines).contains(timed), "{}", shown(&lines));
     // By itself it could be anything.
     assert!(shown(&lines[120..]).contains("200 | 5 | 0ns | 0ns"), "{}", shown(&lines[120..]));
+    // Of readers that share the lines each knows as much, and none learns more than the others.
+    let first = || lines.iter().map(|line| line.as_bytes());
+    let is_timed = |mut reader: Reader| {
+        let mut timed = 0;
+        for line in first().chain(first()) {
+            timed += u32::from(reader.read(line).expect("a line").is_timed);
+        }
+        (timed, reader.read(lines[0].as_bytes()).expect("a line").is_timed)
+    };
+    let (mut settled, mut of_others) = (Reader::default(), Reader::default());
+    settled.settle_numbers(first());
+    of_others.settle_numbers(first().take(20));
+    assert_eq!((is_timed(settled), is_timed(of_others)), ((242, true), (0, false)));
     // What was found out with the format is known from the first line on.
     let recognition = recognise(lines.iter().map(|line| line.as_bytes())).expect("a format");
     let mut reader = Reader::default();

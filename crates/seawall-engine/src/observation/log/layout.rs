@@ -38,6 +38,8 @@ pub(super) struct Layout {
     has_names: bool,
     /// Lines have come that begin with a list of addresses: where a client stands first, a header named it.
     has_lists: bool,
+    /// Lines have come behind whose fields a text in quotes stands that is no time: clients write it, as `X-Forwarded-For`.
+    pub(super) further_begins_with_text: bool,
     /// What the whole numbers are that stand behind its lines.
     pub(super) numbers: Numbers,
 }

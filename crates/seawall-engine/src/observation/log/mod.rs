@@ -16,6 +16,7 @@ mod envelope;
 mod envoy;
 mod fields;
 mod format;
+mod further;
 mod haproxy;
 mod json;
 mod layout;
@@ -73,6 +74,8 @@ pub struct Entry<'a> {
     pub is_timed: bool,
     /// Whether something that is no time stands where its format has how long the request took.
     pub is_duration_unreadable: bool,
+    /// Whether the line ends with a number that may be how long the request took: nothing says what it is.
+    pub has_unknown_number: bool,
     /// What the line has no place for.
     pub unrecorded: Unrecorded,
     /// The format that the line is in.
@@ -130,6 +133,7 @@ struct Parts<'a> {
     request_time: Option<Duration>,
     upstream_time: Option<Duration>,
     is_duration_unreadable: bool,
+    has_unknown_number: bool,
     unrecorded: Unrecorded,
 }
 
@@ -146,6 +150,7 @@ impl Default for Parts<'_> {
             request_time: None,
             upstream_time: None,
             is_duration_unreadable: false,
+            has_unknown_number: false,
             unrecorded: Unrecorded::default(),
         }
     }
@@ -189,7 +194,7 @@ impl<'a> Parts<'a> {
             Encoding::PlusHeaders | Encoding::PercentHeaders if !w3c::has_headers(&self.request) => Encoding::Plain,
             other => other,
         };
-        let Self { forwarded_for, is_peer, is_duration_unreadable, unrecorded, .. } = self;
+        let Self { forwarded_for, is_peer, is_duration_unreadable, has_unknown_number, unrecorded, .. } = self;
         let joined = None;
         Ok(Entry {
             observation,
@@ -198,6 +203,7 @@ impl<'a> Parts<'a> {
             is_peer,
             is_timed,
             is_duration_unreadable,
+            has_unknown_number,
             unrecorded,
             format,
             encoding,

@@ -28,6 +28,8 @@ const WHOLE_SECONDS_MIN: u16 = 2;
 /// What is known of the numbers of a log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Numbers {
+    /// Whether there are any.
+    are_there: bool,
     is_micros: bool,
     seen: u16,
     small: u16,
@@ -39,6 +41,8 @@ pub(super) struct Numbers {
     whole_seconds: u16,
     paired_below: u16,
     is_pair: bool,
+    /// Whether what is known is all that will be.
+    is_settled: bool,
 }
 
 impl Numbers {
@@ -47,21 +51,26 @@ impl Numbers {
         self.is_micros || self.is_pair
     }
 
-    /// Whether that is so of two that stand one behind the other.
-    pub(super) const fn are_pairs(&self) -> bool {
-        self.is_pair
+    /// Whether any was seen.
+    pub(super) const fn are_there(&self) -> bool {
+        self.are_there
+    }
+
+    /// The same for good: nothing is learnt any more.
+    pub(super) fn settled(self) -> Self {
+        Self { is_micros: self.is_micros, is_pair: self.is_pair, is_settled: true, ..Self::default() }
     }
 
     /// How long a request took, of which a whole number tells, or that with the `next` one, if the numbers of its log are known to
     /// tell that.
     pub(super) fn read(&mut self, number: u64, next: Option<u64>, bytes: u64, method: &[u8]) -> Option<Duration> {
-        if !self.are_times() {
+        if !self.are_times() && !self.is_settled {
             self.learn(number, next, bytes, method);
         }
         if self.is_pair {
             let micros = next.filter(|micros| are_pair(number, *micros));
             // They are something else, or the log's format has changed.
-            if micros.is_none() {
+            if micros.is_none() && !self.is_settled {
                 *self = Self::default();
             }
             return micros.map(Duration::from_micros);
@@ -70,6 +79,7 @@ impl Numbers {
     }
 
     fn learn(&mut self, number: u64, next: Option<u64>, bytes: u64, method: &[u8]) {
+        self.are_there = true;
         self.seen += 1;
         self.small += u16::from(number < SMALL);
         self.large += u16::from(number > LARGE && matches!(method, b"GET" | b"HEAD"));
@@ -83,7 +93,7 @@ impl Numbers {
             let is_micros = self.small >= SMALL_MIN && self.large >= LARGE_MIN && self.below >= BELOW_MIN;
             let is_pair =
                 self.paired == self.seen && self.whole_seconds >= WHOLE_SECONDS_MIN && self.paired_below >= BELOW_MIN;
-            *self = Self { is_micros, is_pair, ..Self::default() };
+            *self = Self { are_there: true, is_micros, is_pair, ..Self::default() };
         }
     }
 }
@@ -158,6 +168,21 @@ mod tests {
         }
         assert_eq!(read(2, 2_000_000), Some(Duration::from_secs(2)));
         assert_eq!((read(2, 700), read(2, 2_000_000)), (None, None));
+    }
+
+    #[test]
+    fn what_is_settled_is_learnt_no_more() {
+        let (mut known, mut unknown) = (Numbers::default(), Numbers::default());
+        let pair = |place: u64| if place.is_multiple_of(2) { (0, 300) } else { (1, 1_000_000) };
+        for (number, next) in (0..100).map(pair) {
+            let _ = known.read(number, Some(next), 5_120, b"GET");
+        }
+        (known, unknown) = (known.settled(), unknown.settled());
+        for (number, next) in (0..300).map(pair) {
+            assert_eq!(unknown.read(number, Some(next), 5_120, b"GET"), None);
+        }
+        assert_eq!(known.read(2, Some(700), 5_120, b"GET"), None);
+        assert_eq!(known.read(2, Some(2_000_000), 5_120, b"GET"), Some(Duration::from_secs(2)));
     }
 
     #[test]

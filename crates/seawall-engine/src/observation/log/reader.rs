@@ -5,9 +5,13 @@ use std::str::FromStr;
 use thiserror::Error;
 
 use super::layout::{Layout, Layouts};
+use super::numbers::Numbers;
 use super::split::{Split, Taken};
 use super::w3c::{self, Columns, Directive};
-use super::{Entry, Format, LINE_BYTES_MAX, Reason, Recognition, Template, TemplateError, envelope, read_by_itself};
+use super::{
+    Entry, Format, LINE_BYTES_MAX, RECOGNITION_LINES_MAX, Reason, Recognition, Template, TemplateError, envelope,
+    read_by_itself,
+};
 
 /// A format that somebody named, in place of one that is recognised.
 #[derive(Clone, Debug)]
@@ -143,6 +147,23 @@ impl Reader {
         self.layouts = recognition.layouts;
     }
 
+    /// Finds out from the first lines of the log what the numbers behind its lines are, and learns nothing of it from others: of several
+    /// readers that share the lines of a log each would find out something else. Lines of which none in [`RECOGNITION_LINES_MAX`] has such a
+    /// number are not all read.
+    pub fn settle_numbers<'a>(&mut self, lines: impl IntoIterator<Item = &'a [u8]>) {
+        let mut learning = self.clone();
+        for (number, line) in (1..).zip(lines) {
+            let _ = learning.read(line);
+            let numbers = [learning.layouts.bare.numbers, learning.layouts.wrapped.numbers];
+            let has_none = number >= RECOGNITION_LINES_MAX && !numbers.iter().any(Numbers::are_there);
+            if has_none || numbers.iter().any(Numbers::are_times) {
+                break;
+            }
+        }
+        self.layouts.bare.numbers = learning.layouts.bare.numbers.settled();
+        self.layouts.wrapped.numbers = learning.layouts.wrapped.numbers.settled();
+    }
+
     /// Notes a line that is not to be read, so that what may be the rest of it is not read by itself.
     pub fn pass_over(&mut self, line: &[u8]) {
         self.split.pass_over(line);
@@ -246,9 +267,8 @@ impl Reader {
         // Only what cannot be read is a directive: a client may have sent how a line begins.
         match w3c::directive(line).filter(|_| result.is_err()) {
             Some(Directive::Columns(named)) => {
-                let missing = named.missing(*date);
+                // What is missing among them is said of the lines that follow.
                 (*columns, *is_by_columns) = (Some(named), true);
-                return Err(missing.unwrap_or(Reason::Directive));
             }
             Some(Directive::Date(day)) => *date = Some(day),
             Some(Directive::Other) => {}

@@ -4,11 +4,17 @@
 //! 16 KiB. The systemd journal names how each line ended that is no line of its program's. What belongs together stands in lines of one
 //! stream that follow each other; lines of the other may stand between them.
 
+use std::time::Duration;
+
 use super::{LINE_BYTES_MAX, envelope};
+use crate::units::Timestamp;
 
 /// What Docker hands to its log driver at once, in bytes: `defaultBufSize` of moby's `daemon/logger/copier.go`. Others write shorter texts
 /// without a line break, each of which is a line.
 const DOCKER_BUFFER_BYTES: usize = 16 * 1024;
+
+/// What is written so long after a part of the same stream is not its rest: the program ended before it wrote that, and was started anew.
+const PART_AGE_MAX: Duration = Duration::from_secs(60);
 
 /// How many lines back a part is looked for whose rest has not come yet.
 const LOOK_BACK_LINES: usize = 64;
@@ -31,6 +37,8 @@ enum Source<'a> {
 /// A line of a runtime's.
 struct Fragment<'a> {
     source: Source<'a>,
+    /// When it was written, where that is looked at.
+    at: Option<Timestamp>,
     text: &'a [u8],
     /// Whether the line ends with it.
     is_last: bool,
@@ -41,14 +49,15 @@ impl<'a> Fragment<'a> {
         if line.first() == Some(&b'{') {
             if let Some(entry) = envelope::journal(line, buffer) {
                 let source = Source::Journal(entry.stream);
-                return Some(Self { source, text: buffer, is_last: !entry.is_partial });
+                return Some(Self { source, at: None, text: buffer, is_last: !entry.is_partial });
             }
             let docker = envelope::docker(line, buffer)?;
             let is_last = docker.text.ends_with(b"\n") || docker.text.len() < DOCKER_BUFFER_BYTES;
-            return Some(Self { source: Source::Container(docker.stream), text: docker.text, is_last });
+            return Some(Self { source: Source::Container(docker.stream), at: None, text: docker.text, is_last });
         }
         let entry = envelope::container_runtime(line)?;
-        Some(Self { source: Source::Container(entry.stream), text: entry.text, is_last: !entry.is_partial })
+        let (source, is_last) = (Source::Container(entry.stream), !entry.is_partial);
+        Some(Self { source, at: entry.at, text: entry.text, is_last })
     }
 
     /// Which of the streams it belongs to; none of the journal's where it is a line by itself.
@@ -94,6 +103,8 @@ struct Pending {
     /// What names the stream, where it is one of the journal's.
     name: Vec<u8>,
     text: Vec<u8>,
+    /// When the last of them was written, where that is looked at.
+    at: Option<Timestamp>,
     is_there: bool,
     is_too_long: bool,
     /// Whether the line began in what was passed over, so that none of it is read: a client could have written what its rest holds.
@@ -101,6 +112,12 @@ struct Pending {
 }
 
 impl Pending {
+    /// Whether the rest of its line can no longer come in what was written at `at`.
+    fn is_given_up(&self, at: Option<Timestamp>) -> bool {
+        let age = self.at.zip(at).map(|(last, at)| at.since(last));
+        self.is_there && !self.is_lost && age.is_some_and(|age| age > PART_AGE_MAX)
+    }
+
     /// Parts that are not read, whatever follows.
     fn lost(&mut self) {
         self.text.clear();
@@ -131,9 +148,13 @@ impl Split {
         }
         let fragment = fragment?;
         let pending = fragment.place(&self.streams).and_then(|place| self.streams.get_mut(place))?;
+        if pending.is_given_up(fragment.at) {
+            *pending = Pending::default();
+        }
         if fragment.is_last && !pending.is_there {
             return None;
         }
+        pending.at = fragment.at;
         if let Source::Journal(name) = fragment.source
             && pending.name != name
         {
@@ -267,6 +288,22 @@ mod tests {
             cri("stdout", "F", "by itself"),
         ];
         assert_eq!(take(&lines), ["-", ".", ".", ".", "other stream", "-", "one of three", "-"]);
+    }
+
+    /// As of a container that was killed while it wrote, and started anew.
+    #[test]
+    fn what_is_written_long_after_a_part_is_not_its_rest() {
+        let later = |line: String, clock: &str| line.replace("17:37:40", clock);
+        let lines = [
+            cri("stdout", "P", "one"),
+            later(cri("stdout", "F", " of two"), "17:38:39"),
+            cri("stdout", "P", "one"),
+            later(cri("stdout", "F", "by itself"), "17:39:00"),
+            cri("stdout", "P", "one"),
+            later(cri("stdout", "P", "one"), "17:39:00"),
+            later(cri("stdout", "F", " of two"), "17:39:01"),
+        ];
+        assert_eq!(take(&lines), [".", "one of two", ".", "-", ".", ".", "one of two"]);
     }
 
     #[test]

@@ -108,12 +108,6 @@ impl Columns {
         Self { columns, missing, is_cloudfront }
     }
 
-    /// Why lines of these columns cannot be read, if so, where `date` is the day of those that name none.
-    pub(super) fn missing(&self, date: Option<[u8; 10]>) -> Option<Reason> {
-        let has_date = date.is_some() || self.columns.contains(&Column::Date);
-        self.missing.or((!has_date).then_some(Reason::NoDateColumn))
-    }
-
     /// The query of a line, also of one that cannot be read.
     pub(super) fn query<'a>(&self, line: &'a [u8]) -> Option<&'a [u8]> {
         let column = self.columns.iter().position(|column| *column == Column::Query)?;

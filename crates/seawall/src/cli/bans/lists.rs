@@ -11,10 +11,11 @@ use http::Method;
 use ipnet::IpNet;
 use seawall_engine::decision::{BAN_DURATION_MAX, BanCause};
 
-use super::{How, Places, network, outcome, plural, refused};
+use super::words::{outcome, refused};
+use super::{How, Places, network, plural};
 use crate::cli::Failure;
 use crate::cli::guard::Guard;
-use crate::cli::output::print;
+use crate::cli::output::{print, print_json};
 use crate::config::quantity;
 use crate::enforcement::import::ipset::WhichSet;
 use crate::enforcement::import::{Import, Imported, fail2ban, list};
@@ -26,8 +27,8 @@ use crate::show::text::escape;
 /// The largest list that is read.
 const LIST_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
-pub(super) fn import(file: &Path, sets: &[String], how: &How, guard: &Guard) -> Result<ExitCode, Failure> {
-    let import = read_and_tell(file, sets)?;
+pub(super) fn import(file: &Path, sets: &[String], how: &How, guard: &Guard, json: bool) -> Result<ExitCode, Failure> {
+    let import = read_and_tell(file, sets, json)?;
     let name = escape(file.to_string_lossy().as_bytes());
     let networks = import.networks.iter().map(|Imported { network, seconds }| (*network, *seconds)).collect();
     let nowhere = Places { country: Vec::new(), asn: Vec::new() };
@@ -35,8 +36,12 @@ pub(super) fn import(file: &Path, sets: &[String], how: &How, guard: &Guard) -> 
     let banned: Banned = guard.ask_with("/v1/bans", &request)?;
     let refusals: HashSet<IpNet> = banned.refused.iter().map(|refused| refused.network).collect();
     let taken = import.networks.iter().filter(|one| !refusals.contains(&one.network));
-    print(&outcome(&banned, how, &times(taken, how.duration)))?;
-    if banned.collateral.is_none() && banned.networks > 1 {
+    if json {
+        print_json(&banned)?;
+    } else {
+        print(&outcome(&banned, how, &times(taken, how.duration)))?;
+    }
+    if banned.collateral.is_none() && banned.added > 1 {
         let sets: String = sets.iter().map(|set| format!(" --set {}", escape(set.as_bytes()))).collect();
         eprintln!(
             "seawall: {name}: whom of your visitors this keeps away is not known; `seawall bans remove --file {name}{sets}` takes it back"
@@ -46,8 +51,8 @@ pub(super) fn import(file: &Path, sets: &[String], how: &How, guard: &Guard) -> 
 }
 
 /// The networks of a file whose bans are to be taken back.
-pub(super) fn named(file: &Path, sets: &[String]) -> Result<NamedList, Failure> {
-    let networks = read_and_tell(file, sets)?.networks.into_iter().map(|one| one.network).collect();
+pub(super) fn named(file: &Path, sets: &[String], json: bool) -> Result<NamedList, Failure> {
+    let networks = read_and_tell(file, sets, json)?.networks.into_iter().map(|one| one.network).collect();
     Ok(NamedList { source: source(file, sets), networks })
 }
 
@@ -57,8 +62,15 @@ fn source(file: &Path, sets: &[String]) -> String {
     if sets.is_empty() { name.into_owned() } else { format!("{name} ({})", sets.join(", ")) }
 }
 
-/// Reads whom a file bans, and tells what of it is passed over.
-fn read_and_tell(file: &Path, sets: &[String]) -> Result<Import, Failure> {
+/// Reads whom a file bans, and tells what of it is passed over: where standard output is for JSON, on standard error.
+fn read_and_tell(file: &Path, sets: &[String], json: bool) -> Result<Import, Failure> {
+    let tell = |text: &str| {
+        if !json {
+            return print(text);
+        }
+        eprint!("seawall: {text}");
+        Ok(())
+    };
     let import = read_import(file, sets, "name those with --set NAME")?;
     let name = escape(file.to_string_lossy().as_bytes());
     for (line, why) in &import.unreadable {
@@ -70,7 +82,7 @@ fn read_and_tell(file: &Path, sets: &[String]) -> Result<Import, Failure> {
     }
     if import.exempt > 0 {
         let count = import.exempt;
-        print(&format!("{count} {} (nomatch) left out, whom the file does not mean.\n", plural(count, "exception")))?;
+        tell(&format!("{count} {} (nomatch) left out, whom the file does not mean.\n", plural(count, "exception")))?;
     }
     if import.networks.is_empty() {
         let (ended, disabled) = (import.ended, import.disabled);
@@ -80,11 +92,11 @@ fn read_and_tell(file: &Path, sets: &[String]) -> Result<Import, Failure> {
     }
     if import.disabled > 0 {
         let bans = plural(import.disabled, "ban");
-        print(&format!("{} {bans} of jails that are not enabled left out.\n", import.disabled))?;
+        tell(&format!("{} {bans} of jails that are not enabled left out.\n", import.disabled))?;
     }
     if import.ended > 0 {
         let has = if import.ended == 1 { "has" } else { "have" };
-        print(&format!(
+        tell(&format!(
             "{} {has} ended and {} left out.\n",
             import.ended,
             if import.ended == 1 { "is" } else { "are" }

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use seawall_engine::address::AddressSet;
-use seawall_engine::decision::{Enforce, OwnRule, OwnRuleError, RuleId, RuleStatus, Stage, Veto};
+use seawall_engine::decision::{Enforce, OwnRule, OwnRuleError, RuleId, Stage, Veto};
 use seawall_engine::units::Timestamp;
 use tokio::sync::oneshot;
 
-use super::{Detecting, KeptRules, Running, Withdrawn};
+use super::{AddedRule, Detecting, KeptRules, Running, Withdrawn};
 use crate::config::ConfiguredRule;
 
 /// What the detecting thread is told.
@@ -29,9 +29,9 @@ pub enum Command {
     /// Take every rule out of force, or go on; answered with how many were in force.
     Panic(bool, oneshot::Sender<usize>),
     /// Put a rule of the operator in force, and take it back at a moment unless it is confirmed.
-    AddRule(OwnRule, Option<Timestamp>, oneshot::Sender<Result<RuleStatus, OwnRuleError>>),
+    AddRule(OwnRule, Option<Timestamp>, oneshot::Sender<Result<AddedRule, OwnRuleError>>),
     /// Answered with what a rule of the operator would be and do, which is not put in force.
-    TryRule(OwnRule, oneshot::Sender<Result<RuleStatus, OwnRuleError>>),
+    TryRule(OwnRule, oneshot::Sender<Result<AddedRule, OwnRuleError>>),
     /// Take up the operator's rules of before the start, which could be read only now.
     TakeUpRules(KeptRules),
     /// Let stay what waits to be confirmed; answered with how many rules that were.
@@ -84,7 +84,7 @@ impl Detecting {
                 true
             }
             Command::TryRule(rule, done) => {
-                let _ = done.send(self.try_rule(running, rule).map(|(_, status)| status));
+                let _ = done.send(self.try_rule(running, rule, false).map(|(_, added)| added));
                 false
             }
             Command::TakeUpRules(rules) => {

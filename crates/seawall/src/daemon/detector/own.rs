@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Detecting, Running};
 use crate::config::ConfiguredRule;
-use crate::enforcement::{COLLATERAL_MAX, to_be_confirmed};
+use crate::config::quantity::show_duration;
+use crate::enforcement::{COLLATERAL_MAX, printable, to_be_confirmed};
 use crate::host::clock::carried_over;
 use crate::record::{self, Action, Actor, LeftOpen, Past};
 use crate::show::text;
@@ -45,39 +46,77 @@ pub struct KeptRules {
     pub past: Past,
 }
 
+/// A rule of the operator's that was put in force, or would be.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct AddedRule {
+    /// The rule.
+    #[serde(flatten)]
+    pub rule: RuleStatus,
+    /// Whether the same was in force already, and lasts for longer now.
+    #[serde(default)]
+    pub renewed: bool,
+    /// Whether everything is out, so that it is in force only after `seawall panic --over`.
+    #[serde(default)]
+    pub panicked: bool,
+}
+
 impl Detecting {
     pub(super) fn add_rule(
         &self,
         running: &mut Running,
         rule: OwnRule,
         until: Option<Timestamp>,
-    ) -> Result<RuleStatus, OwnRuleError> {
-        let since = rule.since;
-        let (own, added) = self.try_rule(running, rule)?;
+    ) -> Result<AddedRule, OwnRuleError> {
+        let (since, lasts) = (rule.since, show_duration(rule.expires.since(rule.since)));
+        let reason = rule.reason.as_deref().map(|reason| format!("; reason: {}", printable(reason)));
+        let (own, added) = self.try_rule(running, rule, until.is_some())?;
+        let id = added.rule.id;
         running.own = own;
         if let Some(until) = until {
-            self.await_confirmation(running, &added, until);
+            self.await_confirmation(running, &added.rule, until);
+        } else {
+            // One that waited to be confirmed is meant.
+            running.unconfirmed.retain(|unconfirmed| unconfirmed.rule != id);
         }
         self.own_changed(running, &[]);
+        let renewed = if added.renewed { " renewed" } else { "" };
         let waits = until.map(|until| to_be_confirmed(until.since(since))).unwrap_or_default();
-        self.record.journal(Actor::Operator, Action::AddRule, format!("{}{waits}: {}", added.id, added.text));
+        let text = format!("{id}{renewed} for {lasts}{waits}: {}{}", added.rule.text, reason.unwrap_or_default());
+        self.record.journal(Actor::Operator, Action::AddRule, text);
         if until.is_none() {
-            self.lift_vetoes_for(running, added.id);
+            self.lift_vetoes_for(running, id);
         }
         Ok(added)
     }
 
-    /// The operator's rules with one more, and what is to be shown of that, with what it would do to normal traffic.
-    pub(super) fn try_rule(&self, running: &Running, rule: OwnRule) -> Result<(OwnRules, RuleStatus), OwnRuleError> {
+    /// The operator's rules with one more, or with the same one for longer, and what is to be said of that, with what it would do to normal
+    /// traffic.
+    pub(super) fn try_rule(
+        &self,
+        running: &Running,
+        rule: OwnRule,
+        waits: bool,
+    ) -> Result<(OwnRules, AddedRule), OwnRuleError> {
         let never_ban = self.shared.never_ban.load();
         let conditions = OwnRules::read(&rule.text, &never_ban)?;
-        let predicted = running.detector.predicted_collateral(&conditions, running.at);
         let mut own = running.own.clone();
-        let id = own.add(OwnRule { predicted, ..rule }, &never_ban)?;
+        let same = own.same(&conditions, rule.action);
+        let id = match same {
+            // Were it undone, the one that is in force would go with it.
+            Some(id) if waits => return Err(OwnRuleError::InForce { id }),
+            Some(id) => {
+                own.renew(id, rule.expires, rule.reason.as_deref());
+                id
+            }
+            None => {
+                let predicted = running.detector.predicted_collateral(&conditions, running.at);
+                own.add(OwnRule { predicted, ..rule }, &never_ban)?
+            }
+        };
         let added = own.status().into_iter().find(|status| status.id == id);
         // It has just been added.
-        let added = added.ok_or(OwnRuleError::Full)?;
-        Ok((own, added))
+        let rule = added.ok_or(OwnRuleError::Full)?;
+        Ok((own, AddedRule { rule, renewed: same.is_some(), panicked: running.is_panicked }))
     }
 
     /// Takes up the operator's rules of before, and goes on from the guard that had them.

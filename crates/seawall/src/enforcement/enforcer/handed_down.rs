@@ -12,9 +12,8 @@ use seawall_engine::units::{Timestamp, counted};
 use super::super::kernel::KernelState;
 use super::super::orders::seconds;
 use super::super::recurring::Layer;
-use super::super::{HandDown, Why};
+use super::super::{HandDown, Why, printable};
 use super::Enforcer;
-use super::operator::printable;
 use crate::record::{Action, Actor};
 
 /// The longest that a client which went on after refusals stays in the kernel before its connections are looked at again: the

@@ -1,20 +1,21 @@
 //! What operators say: who is banned or no longer, who is on which list, and what has not been confirmed in time.
 
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
 
 use ipnet::IpNet;
 use seawall_engine::address::ClientAddress;
-use seawall_engine::decision::{Ban, BanCause, BanError, REASON_CHARACTERS_MAX, ban_network, check_ban};
+use seawall_engine::decision::{BAN_DURATION_MAX, Ban, BanCause, BanError, ban_network, check_ban};
 use seawall_engine::units::{Timestamp, counted};
 
 use super::super::asked;
 use super::super::never::Entry;
 use super::super::orders::{BanRequest, BanView, Banned, Confirmed, NeverBanView, Order, Then, Unbannable, seconds};
-use super::super::to_be_confirmed;
 use super::super::unconfirmed::{Confirming, Pending, Undoing, Undone};
+use super::super::{printable, shown_network, to_be_confirmed};
 use super::Enforcer;
 use super::recorded::JOURNALLED_MAX;
+use crate::config::quantity::show_duration;
 use crate::host::clock::Step;
 use crate::networks::Networks;
 use crate::privacy::{Day, Labels};
@@ -25,7 +26,7 @@ impl Enforcer {
         // Whoever asked may have gone; what was ordered is done all the same.
         match order {
             Order::Ban(request, done) => {
-                let banned = self.ban(&request, now);
+                let banned = self.ban(request, now);
                 // What is said to be in force is so in the proxy, and whoever is answered may ask at once how it is.
                 self.publish_gate();
                 self.publish_status(now);
@@ -106,40 +107,40 @@ impl Enforcer {
         }
     }
 
-    fn ban(&mut self, request: &BanRequest, now: Timestamp) -> Banned {
+    fn ban(&mut self, mut request: BanRequest, now: Timestamp) -> Banned {
         let known = self.parts.shared.settings.load();
-        let networks = asked::networks(request, &known.networks, self.never_ban.set());
+        let unknown_places = asked::take_unknown_places(&mut request, &known.networks);
+        let request = &request;
+        let named = asked::networks(request, &known.networks, self.never_ban.set());
+        let count = named.len();
+        let (networks, refused) = self.part_refused(named);
         let innocent = self.parts.innocent.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let collateral = asked::collateral(&networks, &innocent);
-        let withheld = asked::withheld(request, &networks, collateral);
-        let layers = self.layers();
+        let (withheld, doubtful) = asked::withheld(request, &networks, collateral).unzip();
         let clients = networks.iter().filter(|(network, _)| asked::is_client(*network)).count();
-        let mut banned =
-            Banned { layers, networks: networks.len(), collateral, clients, withheld, ..Banned::default() };
+        let mut banned = Banned {
+            refused,
+            networks: count,
+            collateral,
+            clients,
+            withheld,
+            doubtful: doubtful.flatten(),
+            unknown_places,
+            ..Banned::default()
+        };
+        if request.dry_run || withheld.is_some() {
+            return banned;
+        }
+        let lasts = lasting(&networks, request.seconds);
         let reason = request.reason.as_deref().map(printable);
         let until = request.confirm_seconds.map(|time| now + seconds(time));
-        let (mut added, mut asked) = (Vec::new(), 0_usize);
-        let mut few = Vec::new();
-        let mut gave_way = Vec::new();
-        if !request.dry_run && withheld.is_none() {
-            gave_way = self.make_way(request.cause, &networks, now);
-        }
+        let (mut added, mut few) = (Vec::new(), Vec::new());
+        let mut gave_way = self.make_way(request.cause, &networks, now);
         for (network, duration) in networks {
-            asked += 1;
             let refuse = |reason: String| Unbannable { network, reason };
             // Whoever calls a panic does not wait for the end of a long list.
             if self.parts.hurry.load(Ordering::Acquire) {
                 banned.refused.push(refuse("a panic or the end of the guard came first".to_owned()));
-                continue;
-            }
-            // An address of an operator is refused by what it is, and by whose it is.
-            if let Err(error) = check_ban(network, self.never_ban.set()) {
-                let why = self.never_ban.reason(network).filter(|_| matches!(error, BanError::Protected { .. }));
-                let why = why.map(|reason| format!(": {}", reason.words())).unwrap_or_default();
-                banned.refused.push(refuse(format!("{error}{why}")));
-                continue;
-            }
-            if request.dry_run || withheld.is_some() {
                 continue;
             }
             let ban = Ban {
@@ -180,6 +181,7 @@ impl Enforcer {
         if banned.added == 0 {
             self.put_back(std::mem::take(&mut gave_way));
         } else {
+            (banned.layers, banned.kernel_problem) = self.layers();
             let actor = if request.cause == BanCause::Import { Actor::Import } else { Actor::Operator };
             let places = asked::places(&request.countries, &request.systems);
             let source = request.source.as_deref().map(printable);
@@ -187,11 +189,11 @@ impl Enforcer {
             let whose = whose.map(|whose| format!(" of {whose}")).unwrap_or_default();
             let waits = request.confirm_seconds.map(|time| to_be_confirmed(seconds(time))).unwrap_or_default();
             let reason = reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
+            let detail = format!("{whose} for {lasts}{waits}{reason}");
             if actor == Actor::Operator && few.len() == banned.added {
-                self.journal_each(&few, actor, Action::Ban, &format!("{whose}{waits}{reason}"));
+                self.journal_each(&few, actor, Action::Ban, &detail);
             } else {
-                let of = counted(asked as u64, "network");
-                let text = format!("{} of {of}{whose}{waits}{reason}", banned.added);
+                let text = format!("{} of {}{detail}", banned.added, counted(count as u64, "network"));
                 self.parts.record.journal(actor, Action::Ban, text);
             }
             banned.confirm_until = until;
@@ -202,6 +204,21 @@ impl Enforcer {
             }
         }
         banned
+    }
+
+    /// Takes out whom nobody can ban, whatever is said: they say nothing of whom the others keep away.
+    fn part_refused(&self, named: Vec<(IpNet, Option<u64>)>) -> (Vec<(IpNet, Option<u64>)>, Vec<Unbannable>) {
+        let mut refused = Vec::new();
+        let mut networks = named;
+        networks.retain(|(network, _)| {
+            let Err(error) = check_ban(*network, self.never_ban.set()) else { return true };
+            // An address of an operator is refused by what it is, and by whose it is.
+            let why = self.never_ban.reason(*network).filter(|_| matches!(error, BanError::Protected { .. }));
+            let why = why.map(|reason| format!(": {}", reason.words())).unwrap_or_default();
+            refused.push(Unbannable { network: *network, reason: format!("{error}{why}") });
+            false
+        });
+        (networks, refused)
     }
 
     /// Makes room for an operator's bans: first by merging what the guard made, then others give way, imported ones first. Returns those.
@@ -309,35 +326,39 @@ impl Enforcer {
 
     pub(super) fn undo(&mut self, undoing: Undoing, now: Timestamp) {
         let Undoing { bans: undone, gave_way } = undoing;
-        let mut back = Vec::new();
-        let bans = counted(undone.len() as u64, "ban");
-        let is_said = !undone.is_empty();
+        let (mut back, mut networks) = (Vec::new(), Vec::new());
         for Undone { network, since, before } in undone {
             if self.bans.get(network).is_some_and(|ban| ban.since == since) {
                 self.bans.remove(network);
             }
             back.extend(before);
+            networks.push(network);
         }
         back.extend(gave_way);
         back.retain(|ban| ban.expires > now);
         self.put_back(back);
-        if !is_said {
+        if networks.is_empty() {
             return;
         }
+        let bans = counted(networks.len() as u64, "ban");
         tracing::info!("not confirmed in time and so undone: {bans}");
-        self.parts.record.journal(Actor::Guard, Action::Undo, format!("{bans} not confirmed in time"));
+        if networks.len() <= JOURNALLED_MAX {
+            self.journal_each(&networks, Actor::Guard, Action::Undo, " was not confirmed in time");
+        } else {
+            self.parts.record.journal(Actor::Guard, Action::Undo, format!("{bans} not confirmed in time"));
+        }
     }
 }
 
-/// A reason as it can be shown anywhere.
-pub(super) fn printable(reason: &str) -> Arc<str> {
-    let plain = reason.chars().filter(|character| !character.is_control());
-    plain.take(REASON_CHARACTERS_MAX).collect::<String>().into()
-}
-
-/// A client without its length, as people write it.
-fn shown_network(network: IpNet) -> String {
-    if network.prefix_len() == network.max_prefix_len() { network.addr().to_string() } else { network.to_string() }
+/// For how long these are banned, those without a time of their own for so many seconds.
+fn lasting(networks: &[(IpNet, Option<u64>)], unless_said: u64) -> String {
+    let times = || networks.iter().map(|(_, own)| seconds(own.unwrap_or(unless_said)).min(BAN_DURATION_MAX));
+    let (shortest, longest) = (times().min().unwrap_or_default(), times().max().unwrap_or_default());
+    let longest = show_duration(longest);
+    match show_duration(shortest) {
+        shortest if shortest == longest => longest,
+        shortest => format!("{shortest} to {longest}"),
+    }
 }
 
 fn country(networks: &Networks, network: IpNet) -> Option<String> {

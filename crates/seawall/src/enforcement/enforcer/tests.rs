@@ -394,3 +394,45 @@ fn bans_are_shown_in_the_time_of_a_clock_that_was_set() {
     assert!((3_590..=3_600).contains(&left), "{left} s");
     assert_eq!(bans[0].expires.since(bans[0].since), seconds(3_600));
 }
+
+#[test]
+fn layers_that_hold_nobody_are_not_named() {
+    let mut set = Set::new(64);
+    let banned = set.ask(asked(&["203.0.113.7"], BanCause::Operator, 60, None));
+    assert_eq!((banned.added, banned.layers), (1, vec!["proxy".to_owned()]));
+    // The same again, whom nobody may ban, and what is only tried.
+    assert_eq!(set.ask(asked(&["203.0.113.7"], BanCause::Import, 5, None)).layers, [""; 0]);
+    set.obey(Order::Operator("203.0.113.8".parse().expect("an address")));
+    let refused = set.ask(asked(&["203.0.113.8"], BanCause::Operator, 60, None));
+    assert_eq!((refused.added, refused.refused.len(), refused.layers), (0, 1, vec![]));
+}
+
+#[test]
+fn whom_nobody_can_ban_is_taken_out_before_a_list_is_judged() {
+    let mut set = Set::new(64);
+    set.obey(Order::Operator("10.1.2.3".parse().expect("an address")));
+    let mut ask = |networks: &[&str], cause: BanCause| {
+        let request = BanRequest {
+            networks: networks.iter().map(|text| (network(text), None)).collect(),
+            countries: vec![],
+            systems: vec![],
+            seconds: 60,
+            reason: None,
+            cause,
+            source: None,
+            confirm_seconds: None,
+            dry_run: false,
+            anyway: false,
+        };
+        set.ask(|done| Order::Ban(request, done))
+    };
+    let import =
+        |banned: Banned| (banned.added, banned.refused.len(), banned.doubtful.and_then(|doubtful| doubtful.first));
+    let first = ask(&["10.1.2.3/32", "203.0.113.7/32", "0.0.0.0/0"], BanCause::Import);
+    assert_eq!(import(first), (1, 2, None));
+    let second = ask(&["10.1.2.3/32", "203.0.113.8/32", "10.1.2.4/32"], BanCause::Import);
+    assert_eq!(import(second), (0, 1, Some("10.1.2.4".to_owned())));
+    // Of an address in the form of IPv6 it is said as well why.
+    let mapped = ask(&["::ffff:10.1.2.3/128"], BanCause::Operator);
+    assert_eq!(mapped.refused[0].reason, "it is on the never-ban list: where an operator is logged in from");
+}

@@ -8,10 +8,9 @@ use seawall_engine::address::{AddressSet, ClientAddress};
 use seawall_engine::decision::{Ban, BanCause, ban_network, client_network};
 use seawall_engine::units::{Timestamp, counted};
 
-use super::super::asked;
 use super::super::orders::{BanView, UnbanRequest, Unbanned, Within};
+use super::super::{asked, printable};
 use super::Enforcer;
-use super::operator::printable;
 use super::recorded::JOURNALLED_MAX;
 use crate::record::{Action, Actor};
 
@@ -23,7 +22,7 @@ const FREED_MAX: usize = 4_096;
 
 impl Enforcer {
     pub(super) fn unban(&mut self, request: &UnbanRequest, now: Timestamp) -> Unbanned {
-        let UnbanRequest { names, countries, systems, list } = request;
+        let UnbanRequest { names, countries, systems, list, reason } = request;
         let mut unbanned = Unbanned { remains: self.kernel.left(now), ..Unbanned::default() };
         let mut gone = Vec::new();
         let is_of_places = !countries.is_empty() || !systems.is_empty();
@@ -46,7 +45,7 @@ impl Enforcer {
             gone.extend(self.bans.iter().chain(self.proxied.iter()).map(|ban| ban.network));
         }
         let mut frees_all = (names.is_empty() && within.is_none()) || names.len().max(gone.len()) > FREED_MAX;
-        let mut few = Vec::new();
+        let (mut few, mut pseudonyms) = (Vec::new(), Vec::new());
         let labels = self.labels(now);
         for (index, name) in names.iter().enumerate() {
             // Whoever calls a panic does not wait for the end of a long list.
@@ -58,9 +57,14 @@ impl Enforcer {
             let is_banned = |network: &IpNet| self.bans.get(*network).or_else(|| self.proxied.get(*network)).is_some();
             let by_pseudonym = || labels.as_ref()?.network(name).filter(is_banned);
             let typed = network.map(ban_network).filter(is_banned);
-            // Whom a pseudonym means was not said.
-            few.extend(typed.filter(|typed| few.len() < JOURNALLED_MAX && !few.contains(typed)));
             if let Some(network) = typed.or_else(by_pseudonym) {
+                // Whom a pseudonym means was not said.
+                if few.len() + pseudonyms.len() < JOURNALLED_MAX && !gone.contains(&network) {
+                    match typed {
+                        Some(typed) => few.push(typed),
+                        None => pseudonyms.push(printable(name)),
+                    }
+                }
                 gone.push(network);
                 continue;
             }
@@ -101,8 +105,12 @@ impl Enforcer {
             self.telling.freed(None, now);
         }
         if unbanned.removed > 0 {
-            if few.len() == unbanned.removed {
-                self.journal_each(&few, Actor::Operator, Action::Unban, "");
+            let reason = reason.as_deref().map(|reason| format!(": {}", printable(reason))).unwrap_or_default();
+            if few.len() + pseudonyms.len() == unbanned.removed {
+                self.journal_each(&few, Actor::Operator, Action::Unban, &reason);
+                for pseudonym in pseudonyms {
+                    self.parts.record.journal(Actor::Operator, Action::Unban, format!("{pseudonym}{reason}"));
+                }
                 return unbanned;
             }
             let bans = counted(unbanned.removed as u64, "ban");
@@ -110,10 +118,9 @@ impl Enforcer {
                 ([], Some(list)) => format!("{bans} of {}", printable(&list.source)),
                 ([], None) if is_of_places => format!("{bans} of {}", asked::places(countries, systems)),
                 ([], None) => format!("all, {bans}"),
-                ([name], _) => printable(name).to_string(),
                 _ => bans,
             };
-            self.parts.record.journal(Actor::Operator, Action::Unban, text);
+            self.parts.record.journal(Actor::Operator, Action::Unban, format!("{text}{reason}"));
         }
         unbanned
     }

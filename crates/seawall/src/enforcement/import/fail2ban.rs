@@ -16,6 +16,9 @@ const LINE_BYTES_MAX: usize = 4_096;
 /// What is shown of a line that cannot be read.
 const SHOWN_CHARACTERS_MAX: usize = 120;
 
+/// What every line of its log has, before the part of the program that writes it.
+const OWN_MARK: &str = " fail2ban.";
+
 /// Bans of a log that are taken in.
 const BANS_MAX: usize = 10_000_000;
 
@@ -92,10 +95,19 @@ pub fn read_database(path: &Path, now: Timestamp) -> Result<Import, rusqlite::Er
 pub struct BansMade {
     /// When each was made, and of whom.
     pub bans: Vec<(Timestamp, IpNet)>,
-    /// Lines that tell of a ban which cannot be read: a host name in place of an address, or a time that is none.
+    /// Lines that cannot be read: of other programs, or that tell of a ban with a host name in place of an address or a time that is none.
     pub unreadable: u64,
     /// The number of the first such line, from 1, and its beginning, unescaped.
     pub first_unreadable: Option<(u64, String)>,
+    /// Lines of fail2ban's, whatever they tell.
+    pub lines: u64,
+}
+
+impl BansMade {
+    /// Whether it is the log of another program.
+    pub const fn is_foreign(&self) -> bool {
+        self.lines == 0 && self.unreadable > 0
+    }
 }
 
 /// The bans of a fail2ban.log. Restored ones, of a restart, are none that were made. A time in the log is where the machine is.
@@ -112,18 +124,17 @@ pub fn read_log(mut log: impl BufRead) -> std::io::Result<BansMade> {
         }
         number += 1;
         let text = String::from_utf8_lossy(&line);
-        let Some((head, address)) = text.trim_end().rsplit_once("] Ban ") else { continue };
-        if !head.contains("fail2ban.actions") {
-            continue;
+        let text = text.trim_end();
+        let is_own = text.contains(OWN_MARK);
+        let told = text.rsplit_once("] Ban ").filter(|(head, _)| head.contains("fail2ban.actions"));
+        let ban = told.and_then(|(head, address)| ban_of(head, address, &zone));
+        made.lines += u64::from(is_own);
+        // What else there is of fail2ban's own tells of no ban; and a line between two may be empty.
+        if ban.is_none() && (told.is_some() || !is_own) && !text.is_empty() {
+            made.unreadable += 1;
+            made.first_unreadable.get_or_insert_with(|| (number, text.chars().take(SHOWN_CHARACTERS_MAX).collect()));
         }
-        match ban_of(head, address, &zone) {
-            Some(ban) => made.bans.push(ban),
-            None => {
-                made.unreadable += 1;
-                let shown = || (number, text.trim_end().chars().take(SHOWN_CHARACTERS_MAX).collect());
-                made.first_unreadable.get_or_insert_with(shown);
-            }
-        }
+        made.bans.extend(ban);
     }
     Ok(made)
 }
@@ -210,10 +221,20 @@ mod tests {
                    2024-05-17 13:34:56,789 fail2ban.actions        [77]: NOTICE  [nginx] Ban nobody\n\
                    x Ban 192.0.2.9\n";
         let long = format!("{}\n{log}", "x".repeat(100_000));
-        let BansMade { bans, unreadable, first_unreadable } = read_log(long.as_bytes()).expect("lines");
+        let BansMade { bans, unreadable, first_unreadable, .. } = read_log(log.as_bytes()).expect("lines");
         let (line, text) = first_unreadable.expect("a host name");
-        assert_eq!((unreadable, line), (1, 7), "{text}");
+        assert_eq!((unreadable, line), (2, 6), "{text}");
         assert!(text.ends_with("[nginx] Ban nobody"), "{text}");
+        assert_eq!(bans.len(), 2);
+        let made = read_log(long.as_bytes()).expect("lines");
+        assert_eq!((made.unreadable, made.lines, made.is_foreign()), (3, 6, false));
+        assert_eq!(made.first_unreadable, Some((1, "x".repeat(SHOWN_CHARACTERS_MAX))), "of a long line the beginning");
+        assert_eq!(made.bans, bans);
+        // That of another program, and none.
+        let access = "203.0.113.7 - - [17/May/2024:12:34:56 +0000] \"GET / HTTP/1.1\" 200 5\n";
+        let foreign = read_log(access.as_bytes()).expect("lines");
+        assert!(foreign.is_foreign() && foreign.unreadable == 1, "{foreign:?}");
+        assert!(!read_log(&b""[..]).expect("lines").is_foreign());
         let networks: Vec<String> = bans.iter().map(|(_, network)| network.to_string()).collect();
         assert_eq!(networks, ["192.0.2.1/32", "2001:db8::1/128"]);
         assert_eq!(bans[1].0.since(bans[0].0).as_secs(), 3_600);

@@ -146,8 +146,8 @@ impl NeverBan {
 
     fn build(&mut self, machine: Vec<Entry>) -> bool {
         let operators = self.operators.keys().map(|network| Entry { network: *network, reason: Reason::Session });
-        let mut entries: Vec<Entry> =
-            self.configured.entries.iter().copied().chain(operators).chain(machine).map(canonical).collect();
+        let mut entries: Vec<Entry> = self.configured.entries.iter().copied().chain(operators).chain(machine).collect();
+        entries.iter_mut().for_each(|entry| entry.network = canonical(entry.network));
         entries.sort_unstable();
         entries.dedup_by_key(|entry| entry.network);
         if entries == self.entries {
@@ -170,20 +170,31 @@ impl NeverBan {
 
     /// Why a network is protected, if it is.
     pub(crate) fn reason(&self, network: IpNet) -> Option<Reason> {
+        let network = canonical(network);
         let around = |entry: &&Entry| entry.network.contains(&network) || network.contains(&entry.network);
         self.entries.iter().find(around).map(|entry| entry.reason)
     }
 }
 
-fn canonical(entry: Entry) -> Entry {
-    let set = AddressSet::new([entry.network]);
-    let network = set.networks().next().unwrap_or(entry.network);
-    Entry { network, ..entry }
+/// As look-ups have it: an IPv4-mapped network as IPv4, without host bits.
+fn canonical(network: IpNet) -> IpNet {
+    AddressSet::new([network]).networks().next().unwrap_or(network)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_of_ipv4_is_on_the_list_in_whichever_form() {
+        let network = |text: &str| text.parse::<IpNet>().expect("a network");
+        let entries = [("127.0.0.0/8", Reason::Loopback), ("198.51.100.7/32", Reason::Configured)];
+        let entries = entries.map(|(text, reason)| Entry { network: network(text), reason }).to_vec();
+        let list = NeverBan::new(Configured { entries, loopback: false });
+        assert_eq!(list.reason(network("::ffff:127.0.0.1/128")), Some(Reason::Loopback));
+        assert_eq!(list.reason(network("::ffff:198.51.100.7/128")), Some(Reason::Configured));
+        assert_eq!(list.reason(network("::ffff:198.51.100.8/128")), None);
+    }
 
     #[test]
     fn an_operator_stays_for_half_a_day_and_their_number_is_bounded() {

@@ -42,6 +42,8 @@ pub(in crate::show) struct InputReport {
     pub(super) read: u64,
     /// Lines that could not be read and are meant to say something of a request.
     pub(super) failures: u64,
+    /// Requests whose lines end with a number that may be how long they took, and of which nothing says what it is.
+    pub(super) unknown_numbers: u64,
     pub(super) error: Option<String>,
 }
 
@@ -50,7 +52,7 @@ impl Inputs {
     pub(super) fn begin(&mut self, name: String) {
         let (compression, recognition, error) = (None, None, None);
         let (is_given, formats) = (false, Vec::new());
-        let (lines, read, failures) = (0, 0, 0);
+        let (lines, read, failures, unknown_numbers) = (0, 0, 0, 0);
         self.inputs.push(InputReport {
             name,
             compression,
@@ -60,6 +62,7 @@ impl Inputs {
             lines,
             read,
             failures,
+            unknown_numbers,
             error,
         });
     }
@@ -102,12 +105,25 @@ impl Inputs {
         self.unread_duration = self.unread_duration.or(self.inputs.len().checked_sub(1).map(|input| (input, number)));
     }
 
+    /// Counts a request whose line ends with a number of which nothing says what it is.
+    pub(super) fn add_unknown_number(&mut self) {
+        if let Some(input) = self.present() {
+            input.unknown_numbers += 1;
+        }
+    }
+
+    /// The first input of whose requests most have such a number.
+    pub(super) fn of_unknown_numbers(&self) -> Option<&InputReport> {
+        self.inputs.iter().find(|input| input.unknown_numbers > input.read / 2)
+    }
+
     /// Adds what was counted of other parts of the same inputs.
     pub(super) fn merge(&mut self, other: Self) {
         for (input, other) in self.inputs.iter_mut().zip(other.inputs) {
             input.lines += other.lines;
             input.read += other.read;
             input.failures += other.failures;
+            input.unknown_numbers += other.unknown_numbers;
             other.formats.iter().for_each(|(format, lines)| input.add_format(*format, *lines));
         }
         self.total.add(other.total);
@@ -123,6 +139,11 @@ impl Inputs {
 }
 
 impl InputReport {
+    /// The format that most of its lines are in, and how many those are.
+    pub(super) fn commonest(&self) -> Option<(Format, u64)> {
+        self.formats.iter().copied().max_by_key(|(_, lines)| *lines)
+    }
+
     #[inline]
     fn add_format(&mut self, format: Format, lines: u64) {
         match self.formats.iter_mut().find(|(known, _)| *known == format) {

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use anstyle::{AnsiColor, Style};
+use seawall_engine::decision::expression::Evidence;
 
 use super::summary::{InputSummary, Timeline, Totals, UnreadSummary};
 use super::unread::EXAMPLE_BYTES_MAX;
@@ -21,6 +22,9 @@ const SURE: f32 = 0.9;
 
 /// How many inputs are listed; of more, the rest is counted.
 const INPUTS_SHOWN_MAX: usize = 12;
+
+/// What the time that a request took is called in a filter.
+const DURATION: &str = Evidence::Duration.name();
 
 /// What a page is shown on.
 #[derive(Clone, Copy, Debug)]
@@ -104,6 +108,9 @@ impl Page {
             let note = format!("{count} are of logs that do not record {}", totals.not_recorded.join(", "));
             let note = self.styled(WARNING, &note);
             self.line(&format!("            {note}"));
+            if let Some(note) = totals.unknown_number.as_ref().filter(|_| totals.not_recorded.contains(&DURATION)) {
+                self.paragraph(WARNING, 12, note);
+            }
         }
         if let Some(first) = &totals.duration_unread_first {
             let requests = requests_text(totals.durations_unread);

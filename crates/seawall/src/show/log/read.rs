@@ -271,14 +271,11 @@ fn read_input(
         input.recognition = recognition;
         input.is_given = format.is_some();
     }
-    taker.begin(Some(match format {
-        Some(format) => Reader::of(format.clone()),
-        None => {
-            let mut reader = Reader::default();
-            recognition.iter().for_each(|recognition| reader.know(recognition));
-            reader
-        }
-    }));
+    let mut reader = format.map_or_else(Reader::default, |format| Reader::of(format.clone()));
+    recognition.iter().for_each(|recognition| reader.know(recognition));
+    // Every thread would see other lines: what is read must not depend on how many there are.
+    reader.settle_numbers(lines_of(&block));
+    taker.begin(Some(reader));
     let mut filled = first;
     loop {
         match filled {
@@ -367,6 +364,9 @@ impl<V: Visitor> Taker for Part<'_, V> {
             inputs.add_read(entry.format);
             if entry.is_duration_unreadable {
                 inputs.add_unread_duration(number);
+            }
+            if entry.has_unknown_number {
+                inputs.add_unknown_number();
             }
             let mut request = LogRequest {
                 observation: observation(entry, restored),

@@ -1,6 +1,7 @@
 //! What is said of the inputs of every command that reads logs. The serialised forms are part of `--json`, whose names are
 //! kept stable. Every text in them has been made safe for a terminal.
 
+use seawall_engine::observation::log::Format;
 use serde::Serialize;
 
 use super::clients::Clients;
@@ -35,6 +36,8 @@ pub(in crate::show) struct Totals {
     pub(in crate::show) durations_unread: u64,
     /// Where the first of them is: `access.log:12`.
     pub(in crate::show) duration_unread_first: Option<String>,
+    /// What there is to do where the lines of most requests of a log end with a number that may be how long they took.
+    pub(in crate::show) unknown_number: Option<String>,
     /// Requests that do not meet the filter; 0 without one.
     pub(in crate::show) requests_left_out: u64,
     /// Requests whose log does not record what the filter asks for.
@@ -111,6 +114,7 @@ impl Inputs {
             duration_unread_first: self.unread_duration.and_then(|(input, line)| {
                 Some(format!("{}:{line}", text::escape(self.inputs.get(input)?.name.as_bytes())))
             }),
+            unknown_number: self.of_unknown_numbers().map(unknown_number),
             requests_left_out: self.left_out,
             requests_not_judged: self.not_judged,
             not_recorded: self.unrecorded.names(),
@@ -151,11 +155,24 @@ fn input_summary(input: &InputReport) -> InputSummary {
         format_confidence: input.recognition.map(|recognition| recognition.confidence),
         format_lines: input.recognition.map(|recognition| recognition.lines),
         is_given: input.is_given,
-        commonest: input.formats.iter().max_by_key(|(_, lines)| *lines).map(|(format, lines)| (format.name(), *lines)),
+        commonest: input.commonest().map(|(format, lines)| (format.name(), lines)),
         lines: input.lines,
         lines_unread: input.failures,
         error: input.error.as_ref().map(|error| text::escape(error.as_bytes())),
     }
+}
+
+/// What is said of a log whose lines end with a number of which nothing says what it is.
+fn unknown_number(input: &InputReport) -> String {
+    let format = match input.commonest() {
+        Some((Format::Common, _)) => r#"%h %l %u %t "%r" %>s %b %D"#,
+        Some((Format::VhostCommon, _)) => r#"%v %h %l %u %t "%r" %>s %b %D"#,
+        Some((Format::VhostCombined, _)) => r#"%v %h %l %u %t "%r" %>s %b "%{Referer}i" "%{User-agent}i" %D"#,
+        _ => r#"%h %l %u %t "%r" %>s %b "%{Referer}i" "%{User-agent}i" %D"#,
+    };
+    format!(
+        "lines end with a number whose meaning is not known; if it is a time, name the format, for example --format '{format}'"
+    )
 }
 
 /// A share of a whole from 0 to 1, to six digits.

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use anstyle::Style;
 
+use super::panel::RESPONSE_TIMES;
 use super::summary::{
     Amount, Content, DistributionSummary, FoundSurge, Mean, Summary, SurgesSummary, TableSummary, Tally, TrafficSummary,
 };
@@ -37,7 +38,10 @@ pub fn render(summary: &Summary, screen: Screen) -> String {
             match &panel.content {
                 Content::Table(table) => page.table(panel.title, table, summary, &layout),
                 Content::Traffic(traffic) => page.traffic(panel.title, traffic, summary),
-                Content::Distribution(distribution) => page.distribution(panel.title, distribution, summary),
+                Content::Distribution(distribution) => {
+                    let unknown = summary.totals.unknown_number.as_deref().filter(|_| panel.name == RESPONSE_TIMES);
+                    page.distribution(panel.title, distribution, unknown, summary);
+                }
                 Content::Surges(surges) => page.surges(panel.title, surges),
             }
         }
@@ -122,9 +126,18 @@ impl Page {
         self.line(&format!("  {curve}"));
     }
 
-    fn distribution(&mut self, title: &str, distribution: &DistributionSummary, summary: &Summary) {
+    /// `unknown` is what is said of logs that may have the amount, but nothing says so.
+    fn distribution(
+        &mut self,
+        title: &str,
+        distribution: &DistributionSummary,
+        unknown: Option<&str>,
+        summary: &Summary,
+    ) {
         if distribution.requests == 0 {
-            return self.not_recorded(title, summary);
+            let Some(unknown) = unknown else { return self.not_recorded(title, summary) };
+            self.heading(title, "none is known");
+            return self.paragraph(WARNING, 2, unknown);
         }
         let of = if distribution.requests_not_recorded > 0 {
             format!("of {} that record it", requests_text(distribution.requests))
@@ -144,6 +157,9 @@ impl Page {
                 part => format!("{}% up to", part * 100.0),
             };
             self.line(&format!("  {name:<16}{:>10}", amount_text(quantile.amount)));
+        }
+        if let Some(unknown) = unknown {
+            self.paragraph(WARNING, 2, unknown);
         }
     }
 

@@ -196,6 +196,62 @@ fn a_filter_holds_for_every_panel() {
     assert_eq!((summary.totals.requests, summary.totals.requests_not_judged), (65, 0));
 }
 
+/// The report of a log of these lines, with its filter, read by so many threads.
+fn report_of_lines(lines: &str, panel: &'static str, filter: Option<&str>, threads: usize) -> Summary {
+    let folder = tempfile::tempdir().expect("a folder");
+    let paths = [folder.path().join("access.log")];
+    std::fs::write(&paths[0], lines).expect("room");
+    let filter = filter.map(|text| Expression::parse(text, Use::Filter, &Lists::default()).expect("a filter"));
+    let filter = filter.map(Filter::new);
+    let options =
+        Options { clients: pseudonyms(), networks: &Networks::Embedded, panels: vec![panel], explains: false, threads };
+    let logs = Logs { filter: filter.as_ref(), ..Logs::new(&paths, None) };
+    Report::read(&logs, options, &mut Progress::hidden(), |error| panic!("{error}")).summary(5)
+}
+
+fn timed_line(bytes: u64, further: &str) -> String {
+    format!("192.0.2.1 - - [31/Dec/2025:00:00:00 +0000] \"GET /a HTTP/1.1\" 200 {bytes} \"-\" \"A/1\" {further}\n")
+}
+
+#[test]
+fn numbers_that_may_be_times_are_told_of_with_what_would_say_so() {
+    let fast: String = (0..300).map(|number| timed_line(5_000, &(300 + number).to_string())).collect();
+    let note = "lines end with a number whose meaning is not known; if it is a time, name the format, for example --format \
+                '%h %l %u %t \"%r\" %>s %b \"%{Referer}i\" \"%{User-agent}i\" %D'";
+    let shown = |lines: &str, filter| {
+        let summary = report_of_lines(lines, "response_times", filter, 1);
+        let text = render(&summary, plain(240));
+        assert_eq!(summary.totals.unknown_number.is_some(), text.contains(note), "{text}");
+        text
+    };
+    let text = shown(&fast, None);
+    assert!(text.contains("Response times") && text.contains(note) && !text.contains("not recorded"), "{text}");
+    let text = shown(&fast, Some("duration > 5"));
+    assert!(text.contains("300 are of logs that do not record duration") && text.contains(note), "{text}");
+    // A few of them are of no account, and what is known is known.
+    let few: String = (0..300).map(|number| timed_line(5_000, if number < 100 { "5" } else { "" })).collect();
+    assert!(shown(&few, None).contains("not recorded in these logs (format: combined)"));
+    assert!(!shown(&timed_line(5, "0.250").repeat(300), None).contains(note));
+}
+
+/// Each thread sees other lines, of which some would say what the numbers are.
+#[test]
+fn threads_do_not_find_out_apart_what_numbers_are() {
+    let line =
+        |number: u64| timed_line(5_000, &(if number.is_multiple_of(7) { 90_000 + number } else { 300 }).to_string());
+    let told: String = (0..20_000).map(line).collect();
+    // What tells comes after the first block.
+    let told_late: String =
+        (0..20_000).map(|number| if number < 9_000 { timed_line(5, "300") } else { line(number) }).collect();
+    for lines in [told, told_late] {
+        let json = |threads| {
+            let summary = report_of_lines(&lines, "response_times", None, threads);
+            serde_json::to_string(&summary.panels).expect("a summary is JSON")
+        };
+        assert_eq!(json(1), json(3));
+    }
+}
+
 #[test]
 fn one_panel_alone_is_a_view() {
     for name in panel_names() {

@@ -18,7 +18,7 @@ pub(super) use self::layout::span;
 use self::layout::{bytes, name, section, wrap};
 pub(super) use self::rules::what_it_does;
 pub use self::rules::{rule, rule_in_full, veto_end};
-use self::sensors::{alarms, log_sensor, not_read};
+use self::sensors::{alarms, is_troubled, log_sensor, not_read};
 use self::sites::{failing, sites};
 use self::waits::waits;
 use super::notify::Notified;
@@ -133,8 +133,12 @@ pub fn render(snapshot: &Snapshot, width: usize) -> String {
             (false, _) => "",
         }
     ));
+    // What is wrong is not among those that are only counted.
+    let mut shown = logs.clone();
+    shown.sort_by_key(|(sensor, log)| !is_troubled(sensor, log));
     lines.extend(
-        logs.iter()
+        shown
+            .iter()
             .take(SENSORS_MAX)
             .flat_map(|(sensor, log)| std::iter::once(log_sensor(sensor, log)).chain(not_read(log))),
     );
@@ -305,6 +309,26 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("served 2.0  refused 40.0  failed 0.0  rules would refuse 0.0\n"), "{text}");
+    }
+
+    #[test]
+    fn logs_with_lines_that_cannot_be_read_are_shown_before_others() {
+        let unread = crate::source::watch::report::Unread {
+            reason: "no status".to_owned(),
+            lines: 7,
+            is_failure: true,
+            example: String::new(),
+        };
+        let sensors = (0..10).map(|number| {
+            let unread = if number == 8 { vec![unread.clone()] } else { Vec::new() };
+            let trouble = (number == 9).then(|| "it is a directory".to_owned());
+            let log = LogSensor { unread, trouble, ..LogSensor::default() };
+            Sensor { name: "file".to_owned(), address: format!("{number}.log"), log: Some(log) }
+        });
+        let text = render(&Snapshot { beside: true, sensors: sensors.collect(), ..Snapshot::default() }, 200);
+        let shown: Vec<&str> = text.lines().filter(|line| line.starts_with("  ")).collect();
+        let begins = ["  8.log: ", "    7 not read, no status", "  9.log: ", "  0.log: ", "  and 7 more"];
+        assert!(shown.iter().zip(begins).all(|(line, begin)| line.starts_with(begin)), "{text}");
     }
 
     #[test]

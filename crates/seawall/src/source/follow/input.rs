@@ -21,7 +21,7 @@ const MAGICS: [(Compression, &[u8]); 4] = [
 ];
 
 /// The longest of them.
-const MAGIC_BYTES_MAX: usize = 6;
+pub const MAGIC_BYTES_MAX: usize = 6;
 
 /// The memory that a decompressor may ask for, in bytes: what `xz -9` and `zstd --long` need, and no more, whatever a file says.
 const DECOMPRESSION_MEMORY_MAX: u64 = 128 << 20;
@@ -45,6 +45,12 @@ pub enum Compression {
 }
 
 impl Compression {
+    /// How a file is compressed that begins like this.
+    pub fn of(beginning: &[u8]) -> Self {
+        let found = MAGICS.iter().find(|(_, magic)| beginning.starts_with(magic));
+        found.map_or(Self::None, |(compression, _)| *compression)
+    }
+
     /// The name in JSON.
     pub const fn name(self) -> &'static str {
         match self {
@@ -161,8 +167,7 @@ impl Input {
             .take(MAGIC_BYTES_MAX as u64)
             .read_to_end(&mut beginning)
             .map_err(|source| InputError::Read { path: name.clone(), line: 0, source })?;
-        let found = MAGICS.iter().find(|(_, magic)| beginning.starts_with(magic));
-        let compression = found.map_or(Compression::None, |(compression, _)| *compression);
+        let compression = Compression::of(&beginning);
         let raw = Cursor::new(beginning).chain(source);
         let content = decompressed(compression, raw)
             .map_err(|source| InputError::while_reading(&name, compression, 0, source))?;

@@ -11,6 +11,6 @@ pub mod rotated;
 mod trickle;
 
 pub use blocks::{Block, Blocks, last_directive};
-pub use input::{Compression, Input, InputError};
+pub use input::{Compression, Input, InputError, MAGIC_BYTES_MAX};
 pub use lines::{Line, LineBreak, lines};
 pub use pieces::{Piece, Pieces};

@@ -363,11 +363,12 @@ fn check(path: &Path) -> Result<Kind, String> {
         return Err("it is neither a file nor a named pipe".to_owned());
     }
     if tail::is_compressed(path) {
-        return Err("it is compressed, so nothing is written to it any more; `seawall report` reads it".to_owned());
+        return Err(tail::COMPRESSED.to_owned());
     }
     match fs::File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(access::denied(path)),
         Err(error) => Err(error.to_string()),
+        Ok(file) if tail::begins_compressed(&file) => Err(tail::COMPRESSED.to_owned()),
         Ok(_) => Ok(Kind::Regular),
     }
 }

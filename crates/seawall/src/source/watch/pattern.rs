@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::access::denied;
-use super::tail::is_compressed;
+use super::tail::{begins_compressed, is_compressed};
 
 /// What makes a name a pattern.
 const WILDCARDS: [char; 3] = ['*', '?', '['];
@@ -42,13 +42,19 @@ impl Pattern {
     /// The log files that match now.
     pub(super) fn find(&mut self) -> BTreeSet<PathBuf> {
         let (compressed, found): (BTreeSet<_>, BTreeSet<_>) =
-            paths(self.name()).filter(|path| path.is_file()).partition(|path| is_compressed(path));
+            paths(self.name()).filter(|path| path.is_file()).partition(|path| self.is_compressed(path));
         if found.is_empty() {
             self.trouble = Some(self.explain(!compressed.is_empty()));
         } else {
             (self.matched, self.trouble) = (found.clone(), None);
         }
         found
+    }
+
+    /// Whether nothing is written to a file any more, by its name or its content; the latter of one that was not there before.
+    fn is_compressed(&self, path: &Path) -> bool {
+        let begins_compressed = || fs::File::open(path).is_ok_and(|file| begins_compressed(&file));
+        is_compressed(path) || (!self.matched.contains(path) && begins_compressed())
     }
 
     /// Why nothing of it is read, unless something is: `is_followed` says of which files that is so.
@@ -133,6 +139,9 @@ mod tests {
         fs::create_dir(logs.join("folder.log")).expect("made");
         expect(Some("no file matches it yet; "));
         fs::write(logs.join("a.log.1.gz"), "").expect("written");
+        expect(Some("no file matches it yet but compressed ones"));
+        fs::remove_file(logs.join("a.log.1.gz")).expect("removed");
+        fs::write(logs.join("b.log"), [0x1F, 0x8B, 8, 0, 0]).expect("written");
         expect(Some("no file matches it yet but compressed ones"));
         fs::write(logs.join("a.log"), "").expect("written");
         expect(None);

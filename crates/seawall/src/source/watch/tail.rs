@@ -19,15 +19,19 @@ use seawall_engine::units::Timestamp;
 use super::access::denied;
 use super::fingerprint::{FileId, Fingerprint};
 use super::positions::Position;
-use crate::source::follow::Piece;
 use crate::source::follow::rotated::are_one_log;
+use crate::source::follow::{Compression, MAGIC_BYTES_MAX, Piece};
 use followed::{Followed, Place};
+use resume::Left;
 
 /// A renamed file is read on for this long after something was last written to it.
 const OLD_TIME_MAX: Duration = Duration::from_secs(90);
 
 /// Renamed files that are read on at once; the oldest are given up.
 const OLD_MAX: usize = 4;
+
+/// How often files are looked for again that came and went while another was opened.
+const LOOKS_BETWEEN_MAX: usize = 3;
 
 /// What is read of one file before the others have their turn, in bytes.
 const TURN_BYTES: u64 = 4 << 20;
@@ -85,8 +89,10 @@ pub(super) struct Tail {
     /// Files that were at the path and are not to be read, since they are read under another name, the newest last. What they
     /// are is told by how they begin as well: once one is gone, its number is another file's.
     foreign: VecDeque<(FileId, Fingerprint)>,
-    /// Those that were read to their ends and let go of, the newest last.
-    done: VecDeque<FileId>,
+    /// Those that were read to their ends and let go of, the newest last, told by the same.
+    done: VecDeque<(FileId, Fingerprint)>,
+    /// What the present file has taken the place of, as long as files may have come and gone in between that are not known yet.
+    left: Option<Left>,
     /// Why nothing can be read now.
     trouble: Option<String>,
     /// Since when the end has not been reached.
@@ -106,6 +112,7 @@ impl Tail {
             old: VecDeque::new(),
             foreign: VecDeque::new(),
             done: VecDeque::new(),
+            left: None,
             trouble: None,
             behind_since: None,
             at_end: None,
@@ -155,7 +162,7 @@ impl Tail {
     }
 
     fn has_as_foreign(&self, id: FileId, file: &File) -> bool {
-        self.foreign.iter().any(|(known, fingerprint)| *known == id && fingerprint.matches(file).unwrap_or(false))
+        is_among(&self.foreign, id, file)
     }
 
     /// Whether the place where it is to begin was found.
@@ -306,18 +313,47 @@ impl Tail {
                 return Ok(true);
             }
             if let Some(left) = self.current.take() {
-                self.leave(left, now, is_others);
+                self.left = Some(self.leave(left, FileId::of(&metadata), now, is_others));
             }
         }
         self.open(now, is_others, |_| 0)?;
+        self.look_between(now, is_others);
         Ok(self.current.is_none())
     }
 
-    /// Reads on in what was at the path, and then in what came and went there since it was looked at.
-    fn leave(&mut self, left: Followed, now: Timestamp, is_others: &dyn Fn(FileId, &File) -> bool) {
-        let between = self.come_and_gone(&left, now, is_others);
+    /// Reads on in what was at the path, and then in what came and went there since it was looked at. `at_path` is what was there last.
+    fn leave(
+        &mut self,
+        left: Followed,
+        at_path: FileId,
+        now: Timestamp,
+        is_others: &dyn Fn(FileId, &File) -> bool,
+    ) -> Left {
+        let known = self.left_behind(&left, at_path, now);
         self.old.push_back(left);
+        let between = self.come_and_gone(&known, now, is_others);
         self.old.extend(between);
+        known
+    }
+
+    /// What was at the path when the others were looked for is not what was opened there: it was rotated away in between, and maybe more
+    /// than it. So they are looked for again, until nothing else has come meanwhile.
+    fn look_between(&mut self, now: Timestamp, is_others: &dyn Fn(FileId, &File) -> bool) {
+        let Some(mut left) = self.left.take() else { return };
+        for _ in 0..LOOKS_BETWEEN_MAX {
+            let at_path = fs::metadata(&self.path).map(|metadata| FileId::of(&metadata)).ok();
+            let Some(at_path) = at_path.or(self.current.as_ref().map(|current| current.id)) else {
+                // Nothing is there now: what comes next may have come after others.
+                self.left = Some(left);
+                return;
+            };
+            if at_path == left.at_path {
+                break;
+            }
+            left.at_path = at_path;
+            let between = self.come_and_gone(&left, now, is_others);
+            self.old.extend(between);
+        }
     }
 
     fn let_go_of_oldest(&mut self, arrival: Arrival, deliver: &mut dyn FnMut(Given<'_>, Arrival)) {
@@ -325,7 +361,8 @@ impl Tail {
         if self.done.len() >= FOREIGN_MAX {
             self.done.pop_front();
         }
-        self.done.push_back(followed.id);
+        let fingerprint = Fingerprint::of(followed.file()).unwrap_or(followed.fingerprint);
+        self.done.push_back((followed.id, fingerprint));
         followed.finish(arrival, deliver);
     }
 
@@ -349,6 +386,9 @@ impl Tail {
         if self.has_as_foreign(id, &file) {
             return Ok(());
         }
+        if begins_compressed(&file) {
+            return Err(io::Error::other(COMPRESSED));
+        }
         self.trouble = None;
         self.current = Some(Followed::new(file, &metadata, offset(&metadata), now)?);
         Ok(())
@@ -366,7 +406,8 @@ impl Tail {
                 let offset = emptied.pieces.input().offset;
                 emptied.pieces.replace_input(Place { file: copy, offset });
                 (emptied.id, emptied.grown) = (FileId::of(&metadata), now);
-                self.leave(emptied, now, is_others);
+                let at_path = FileId::of(&file.metadata()?);
+                self.leave(emptied, at_path, now, is_others);
             }
             None => tracing::info!(
                 path = %self.path.display(),
@@ -409,10 +450,25 @@ impl Tail {
     }
 }
 
+/// Whether a file is one of these.
+fn is_among(files: &VecDeque<(FileId, Fingerprint)>, id: FileId, file: &File) -> bool {
+    files.iter().any(|(known, fingerprint)| *known == id && fingerprint.matches(file).unwrap_or(false))
+}
+
 /// Whether a name says that a file was compressed, so that it is no log that grows.
 pub(super) fn is_compressed(path: &Path) -> bool {
     let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
     matches!(extension, "gz" | "bz2" | "xz" | "zst" | "Z" | "lz4" | "zip")
+}
+
+/// What is said of such a file, and of one whose content says it.
+pub(super) const COMPRESSED: &str = "it is compressed, so nothing is written to it any more; `seawall report` reads it";
+
+/// Whether a file begins as compressed ones do.
+pub(super) fn begins_compressed(file: &File) -> bool {
+    let mut beginning = [0; MAGIC_BYTES_MAX];
+    let read = file.read_at(&mut beginning, 0).unwrap_or(0);
+    Compression::of(beginning.get(..read).unwrap_or_default()) != Compression::None
 }
 
 /// Opens a regular file, and waits for nobody.

@@ -70,6 +70,26 @@ fn a_panic_does_not_wait_for_an_nft_that_hangs_or_fails() {
     });
 }
 
+#[test]
+fn whoever_bans_somebody_while_the_kernels_table_cannot_be_changed_is_told() {
+    within(|| {
+        let (origin, programs) = (Origin::echoing(), unreliable_nft());
+        let guard = Setup::to(&origin.url()).kernel("").sections(SECTIONS).programs(programs.path()).start();
+        fs::write(programs.path().join("fails"), "").expect("room");
+        ban(&guard, &["127.0.0.8"]);
+        eventually("it has failed", || kernel(&guard, "state") == "failing");
+        let said = ban(&guard, &[CLIENT]);
+        assert!(said.contains("in the proxy; kernel: not yet, because "), "{said}");
+        let answer = guard.command(&["bans", "add", "127.0.0.9", "--json"]).stdout;
+        let answer: serde_json::Value = serde_json::from_slice(&answer).expect("JSON");
+        assert_eq!(answer["layers"], serde_json::json!(["proxy"]));
+        assert!(answer["kernel_problem"].is_string(), "{answer}");
+        fs::remove_file(programs.path().join("fails")).expect("it is there");
+        eventually("it is dropped in the end", || is_dropped(CLIENT, guard.address()));
+        assert!(ban(&guard, &["127.0.0.10"]).contains("in the proxy and the kernel."));
+    });
+}
+
 /// The table inet seawall as another program's alone, which nobody else can remove, until the input ends.
 fn foreign_table() -> std::process::Child {
     let mut owner =

@@ -26,9 +26,11 @@ fn what_cannot_be_watched_is_refused_with_the_reason() {
     let directory = tempfile::tempdir().expect("a directory");
     fs::create_dir(directory.path().join("logs")).expect("made");
     fs::write(directory.path().join("access.log.1.gz"), "").expect("made");
+    fs::write(directory.path().join("packed"), [0x1F, 0x8B, 8, 0]).expect("made");
     for (arguments, code, expected) in [
         (&["logs"][..], 4, "it is a directory; name the log files in it, as 'logs/*.log'"),
         (&["access.log.1.gz"], 4, "it is compressed, so nothing is written to it any more; `seawall report` reads it"),
+        (&["packed"], 4, "it is compressed, so nothing is written to it any more; `seawall report` reads it"),
         (&["/dev/null"], 4, "neither a file nor a named pipe"),
         (&["udp://localhost:5514"], 2, "expected an IP address and a port"),
         (&["udp://192.0.2.1:5514"], 4, "cannot watch udp://192.0.2.1:5514"),

@@ -62,7 +62,8 @@ fn directives_are_those_that_name_what_is_needed() {
         ("#Fields:", "no-time-column"),
         ("#Fields: time c-ip cs-method cs-uri-stem", "no-date-column"),
     ] {
-        check(&[directive], reason);
+        // It is no request itself; those that follow cannot be read.
+        check(&[directive], "directive");
         check(&[directive, line], reason);
         // The columns of before hold no longer, and later ones hold again.
         check(&[whole, directive, line], reason);

@@ -1,5 +1,7 @@
 //! Rules of the operator over restarts.
 
+use seawall_engine::decision::OwnRuleError;
+
 use super::*;
 use crate::host::clock::wall_clock;
 use crate::record::Action;
@@ -50,7 +52,7 @@ fn a_rule_that_waits_to_be_confirmed_is_marked() {
     let mut guard = Guard::start_with("access.log", "", KeptRules::default(), START);
     let until = guard.now() + Duration::from_secs(60);
     guard.add_rule_until("path = \"/x\"", Some(until));
-    let text = "R10001 (to be confirmed within 1m): path = \"/x\"";
+    let text = "R10001 for 24h (to be confirmed within 1m): path = \"/x\"";
     assert_eq!(guard.inbox.journalled(), [(Action::AddRule, text.to_owned())]);
     let waits = |guard: &Guard| guard.detecting.snapshot.load().detection.rules[0].confirm_until;
     guard.run(1, |second| traffic(second, true));
@@ -143,4 +145,53 @@ fn numbers_that_people_were_told_are_not_given_again_though_what_had_them_is_gon
     assert_eq!(guard.running.detector.numbers().incident, 6);
     guard.add_rule("path = \"/y\"");
     assert_eq!(in_force(&guard), [10_002]);
+}
+
+/// Says a rule for so many seconds and a reason.
+fn say(
+    guard: &mut Guard,
+    text: &str,
+    seconds: u64,
+    reason: Option<&str>,
+    until: Option<Timestamp>,
+) -> Result<AddedRule, OwnRuleError> {
+    let now = guard.now();
+    let rule = OwnRule {
+        id: RuleId(0),
+        text: text.to_owned(),
+        action: RuleAction::Refuse { status: 403 },
+        reason: reason.map(str::to_owned),
+        since: now,
+        expires: now + Duration::from_secs(seconds),
+        predicted: None,
+    };
+    let (done, added) = oneshot::channel();
+    guard.detecting.turn(&mut guard.running, Some(Command::AddRule(rule, until, done)));
+    added.blocking_recv().expect("an answer")
+}
+
+#[test]
+fn a_rule_that_is_said_again_takes_no_second_place_and_lasts_for_longer() {
+    let mut guard = Guard::start_with("access.log", "", KeptRules::default(), START);
+    let until = guard.now() + Duration::from_secs(60);
+    let first =
+        say(&mut guard, "path = \"/x\" and method = GET", 600, Some("a\u{1b}why"), Some(until)).expect("a rule");
+    assert!(!first.renewed && !first.panicked);
+    // Were it undone, nobody could tell what stays.
+    let both = say(&mut guard, "path = \"/x\" and method = GET", 600, None, Some(until));
+    assert_eq!(both.err(), Some(OwnRuleError::InForce { id: first.rule.id }));
+    let second = say(&mut guard, "method = GET and path = \"/x\"", 7_200, None, None).expect("the same");
+    assert_eq!((second.renewed, second.rule.id), (true, first.rule.id));
+    assert_eq!(second.rule.expires, Some(guard.now() + Duration::from_secs(7_200)));
+    let text = |words: &str, reason: &str| {
+        (Action::AddRule, format!("R10001{words}: path = \"/x\" and method = \"GET\"{reason}"))
+    };
+    let expected = [text(" for 10m (to be confirmed within 1m)", "; reason: awhy"), text(" renewed for 2h", "")];
+    assert_eq!(guard.inbox.journalled(), expected);
+    // It is meant by now.
+    guard.run(61, |second| traffic(second, true));
+    assert_eq!(in_force(&guard), [10_001]);
+    let (done, _in_force) = oneshot::channel();
+    guard.detecting.turn(&mut guard.running, Some(Command::Panic(true, done)));
+    assert!(say(&mut guard, "path = \"/y\"", 60, None, None).expect("a rule").panicked);
 }

@@ -36,7 +36,7 @@ fn a_list_is_taken_back_by_its_file_with_merged_neighbours_and_bans_of_before_st
     };
     set.inbox.journalled();
     assert_eq!(set.ask(|done| Order::Ban(request, done)).added, 4);
-    assert_eq!(set.inbox.journalled(), [line(Action::Ban, "4 of 4 networks of lists/cn.zone: a flood")]);
+    assert_eq!(set.inbox.journalled(), [line(Action::Ban, "4 of 4 networks of lists/cn.zone for 10m: a flood")]);
     let request = UnbanRequest { list: Some(zone), ..UnbanRequest::default() };
     let unbanned = set.ask(|done| Order::Unban(request, done));
     assert_eq!(unbanned.removed, 4);
@@ -52,7 +52,7 @@ fn of_a_few_typed_addresses_the_journal_says_whose() {
     let hosts: Vec<&str> = hosts.iter().map(String::as_str).collect();
     // A line of its own has the address, under the key of the day, and so nothing of it in its text.
     set.ask(asked(&hosts[..2], BanCause::Operator, 600, None));
-    assert_eq!(set.inbox.journalled(), [line(Action::Ban, ""), line(Action::Ban, "")]);
+    assert_eq!(set.inbox.journalled(), [line(Action::Ban, " for 10m"), line(Action::Ban, " for 10m")]);
     set.ask(asked(&hosts[2..], BanCause::Operator, 600, None));
     assert_eq!(set.inbox.journalled().len(), 7);
     set.ask(unban(&hosts[..2]));
@@ -62,7 +62,7 @@ fn of_a_few_typed_addresses_the_journal_says_whose() {
     set.ask(unban(&hosts));
     assert_eq!(set.inbox.journalled(), [line(Action::Unban, "9 bans")]);
     set.ask(asked(&hosts, BanCause::Operator, 600, None));
-    assert_eq!(set.inbox.journalled(), [line(Action::Ban, "9 of 9 networks")]);
+    assert_eq!(set.inbox.journalled(), [line(Action::Ban, "9 of 9 networks for 10m")]);
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn a_ban_that_waits_to_be_confirmed_is_marked() {
     set.now = set.now + seconds(1);
     set.ask(asked(&["203.0.113.1"], BanCause::Operator, 6_000, Some(60)));
     set.ask(asked(&["203.0.113.2"], BanCause::Operator, 6_000, Some(90)));
-    let waits = |text: &str| line(Action::Ban, &format!(" (to be confirmed within {text})"));
+    let waits = |text: &str| line(Action::Ban, &format!(" for 100m (to be confirmed within {text})"));
     assert_eq!(set.inbox.journalled(), [waits("1m"), waits("90s")]);
     let marks = |set: &mut Set| {
         let views = set.ask(|done| Order::List(false, done));
@@ -117,4 +117,42 @@ fn a_ban_that_ends_since_its_client_is_protected_now_has_a_line() {
     set.obey(Order::TakeUp(hosts.collect()));
     let text = "9 bans of networks that are on the never-ban list now";
     assert_eq!(set.inbox.journalled(), [line(Action::Unban, text)]);
+}
+
+#[test]
+fn why_a_ban_was_taken_back_and_by_which_pseudonym_stands_in_the_journal() {
+    let mut set = Set::new(100);
+    let hosts = ["203.0.113.1/32", "203.0.113.2/32", "203.0.113.3/32"];
+    for host in hosts {
+        assert!(set.enforcer.take(ban(host, set.now, BanCause::Limit)));
+    }
+    let views = set.ask(|done| Order::List(false, done));
+    let unban = |set: &mut Set, names: &[&str], reason: &str| {
+        let names = names.iter().map(|name| (*name).to_owned()).collect();
+        let request = UnbanRequest { names, reason: Some(reason.to_owned()), ..UnbanRequest::default() };
+        set.inbox.journalled();
+        set.ask(|done| Order::Unban(request, done));
+        set.inbox.journalled()
+    };
+    let pseudonym = views[1].network.as_str();
+    assert!(views[1].is_pseudonym, "{pseudonym}");
+    let said = unban(&mut set, &[pseudonym, "203.0.113.1", "nobody"], "a mis\u{1b}take");
+    assert_eq!(said, [line(Action::Unban, ": a mistake"), line(Action::Unban, &format!("{pseudonym}: a mistake"))]);
+    assert_eq!(unban(&mut set, &[], "over"), [line(Action::Unban, "all, 1 ban: over")]);
+}
+
+#[test]
+fn whose_bans_were_not_confirmed_is_said_of_a_few() {
+    let mut set = Set::new(100);
+    let hosts: Vec<String> = (1..=9).map(|host| format!("203.0.113.{host}")).collect();
+    let hosts: Vec<&str> = hosts.iter().map(String::as_str).collect();
+    let undone = |set: &mut Set, hosts: &[&str]| {
+        set.ask(asked(hosts, BanCause::Operator, 600, Some(5)));
+        set.inbox.journalled();
+        set.enforcer.undo_unconfirmed(set.now + seconds(5));
+        set.inbox.journalled()
+    };
+    let one = line(Action::Undo, " was not confirmed in time");
+    assert_eq!(undone(&mut set, &hosts[..2]), [one.clone(), one]);
+    assert_eq!(undone(&mut set, &hosts), [line(Action::Undo, "9 bans not confirmed in time")]);
 }

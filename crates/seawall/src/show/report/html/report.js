@@ -130,7 +130,8 @@ function traffic(panel) {
 }
 
 function distribution(panel) {
-  if (!panel.requests) return card(panel, "not recorded in these logs");
+  const unknown = panel.name === "response_times" ? report.totals.unknown_number : null;
+  if (!panel.requests) return card(panel, unknown ?? "not recorded in these logs");
   const missing = panel.requests_not_recorded ? `; ${count(panel.requests_not_recorded)} do not say` : "";
   const mean = panel.mean_ms !== undefined ? milliseconds(panel.mean_ms) : bytes(panel.mean_bytes);
   const made = card(panel, `${count(panel.requests)} requests, mean ${mean}${missing}`);

@@ -22,6 +22,8 @@ mod surge;
 mod traffic;
 mod user_agent;
 
+pub(super) use response_time::NAME as RESPONSE_TIMES;
+
 use super::located::Located;
 use crate::agents::Agents;
 use crate::networks::Networks;

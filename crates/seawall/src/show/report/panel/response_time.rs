@@ -2,8 +2,11 @@
 
 use super::{DistributionPanel, Kind, Panel, Unit};
 
+/// The name of the panel.
+pub(in super::super) const NAME: &str = "response_times";
+
 pub(super) const PANEL: Panel = Panel {
-    name: "response_times",
+    name: NAME,
     title: "Response times",
     kind: Kind::Distribution(DistributionPanel {
         value: |request| {

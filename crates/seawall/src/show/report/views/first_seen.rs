@@ -20,9 +20,12 @@ use crate::show::text::{byte_count, escape, grouped};
 /// How much of a text is kept, in bytes.
 const TEXT_BYTES_MAX: usize = seawall_engine::observation::attribute::VALUE_BYTES_MAX;
 
+/// The column that says in which file a request is.
+const INPUT: &str = "input";
+
 const COLUMNS: [Column; 9] = [
     name("time", "time (UTC)"),
-    text("input", "file"),
+    text(INPUT, "file"),
     number("line", "line"),
     name("client", "client"),
     name("method", "method"),
@@ -158,6 +161,9 @@ impl Viewer for FirstSeen {
             let names = self.unrecorded.names().join(", ");
             notes.push(format!("{} are of logs that do not record {names}.", requests_text(self.not_judged)));
         }
-        ViewTable { columns: COLUMNS.to_vec(), rows: self.first.iter().map(row).collect(), notes }
+        // Of one file everybody knows which it is: the others have its room.
+        let is_told = |column: &Column| column.name != INPUT || inputs.inputs.len() > 1;
+        let columns = COLUMNS.map(|column| if is_told(&column) { column } else { text(column.name, "") });
+        ViewTable { columns: columns.to_vec(), rows: self.first.iter().map(row).collect(), notes }
     }
 }

@@ -59,6 +59,19 @@ fn first_seen() {
 }
 
 #[test]
+fn the_one_file_is_not_named_in_each_row() {
+    let (one, two) = (&["combined.log"][..], &["combined.log", "vhost.log"][..]);
+    for (names, is_told) in [(one, false), (two, true)] {
+        let view = view(rule("status = 200"), names, 2);
+        let text = render(&view, Screen { columns: 120, colour: false });
+        assert_eq!(text.lines().any(|line| line.contains(" file ") && line.contains(" path ")), is_told, "{text}");
+        assert_eq!(view.page().columns.len(), if is_told { 8 } else { 7 });
+        // Programs are told in any case.
+        assert!(view.csv().expect("memory").starts_with("time,input,line,"));
+    }
+}
+
+#[test]
 fn what_never_matched_is_said_to() {
     let view = view(rule("path = \"/nowhere\""), &["combined.log"], 2);
     assert!(view.rows.is_empty());

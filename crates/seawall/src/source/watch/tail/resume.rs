@@ -10,7 +10,7 @@ use seawall_engine::units::Timestamp;
 use super::super::fingerprint::FileId;
 use super::super::positions::Position;
 use super::followed::PARTS_DISTANCE_MAX;
-use super::{Followed, OLD_MAX, Start, Tail, is_compressed, open};
+use super::{Followed, OLD_MAX, Start, Tail, is_among, is_compressed, open};
 use crate::source::follow::rotated::are_one_log;
 use crate::source::follow::{Compression, Input};
 
@@ -110,29 +110,44 @@ impl Tail {
     }
 }
 
+/// A file that was left for another at its path.
+pub(super) struct Left {
+    position: Position,
+    /// What was made later than this may have come after it.
+    since: SystemTime,
+    /// What was at the path when files were looked for that came and went there.
+    pub(super) at_path: FileId,
+}
+
 impl Tail {
-    /// Files of the same log that came to be after the end of what is followed was last reached, and are not at its path any more: it was
-    /// rotated more than once since. Whole, the oldest first; of more than are read on at once, the newest.
-    pub(super) fn come_and_gone(
-        &self,
-        left: &Followed,
-        now: Timestamp,
-        is_others: &dyn Fn(FileId, &File) -> bool,
-    ) -> Vec<Followed> {
+    /// What is to be known of a file that is left, now that `at_path` is where it was.
+    pub(super) fn left_behind(&self, left: &Followed, at_path: FileId, now: Timestamp) -> Left {
         let system_time = |at: Timestamp| UNIX_EPOCH + Duration::from_micros(at.as_micros());
         let since = match self.at_end {
             Some(at_end) => system_time(at_end) - CLOCKS_APART,
             None => left.file().metadata().and_then(|metadata| metadata.created()).unwrap_or(system_time(now)),
         };
-        let position = left.position();
-        let is_known =
-            |id: FileId| id == left.id || self.done.contains(&id) || self.old.iter().any(|followed| followed.id == id);
+        Left { position: left.position(), since, at_path }
+    }
+
+    /// Files of the same log that came to be after the end of what is followed was last reached, and are not at its path any more: it was
+    /// rotated more than once since. Whole, the oldest first; of more than are read on at once, the newest.
+    pub(super) fn come_and_gone(
+        &self,
+        left: &Left,
+        now: Timestamp,
+        is_others: &dyn Fn(FileId, &File) -> bool,
+    ) -> Vec<Followed> {
+        let Left { position, since, .. } = left;
+        // What is open keeps its number; that of one that is gone may be another's by now.
+        let is_open = |id: FileId| self.old.iter().chain(&self.current).any(|followed| followed.id == id);
+        let is_new = |id: FileId, file: &File| !is_among(&self.done, id, file) && !is_others(id, file);
         let mut between: Vec<(SystemTime, PathBuf)> = siblings(&self.path)
             .into_iter()
             .filter(|(path, _)| are_one_log(path, &self.path) && !is_compressed(path))
             .filter_map(|(path, metadata)| Some((metadata.created().ok()?, path, FileId::of(&metadata))))
-            .filter(|(born, path, id)| *born > since && !is_known(*id) && !begins_like(&position, path))
-            .filter(|(_, path, id)| open(path).is_ok_and(|(file, _)| !is_others(*id, &file)))
+            .filter(|(born, path, id)| born > since && !is_open(*id) && !begins_like(position, path))
+            .filter(|(_, path, id)| open(path).is_ok_and(|(file, _)| is_new(*id, &file)))
             .map(|(born, path, _)| (born, path))
             .collect();
         between.sort_unstable();

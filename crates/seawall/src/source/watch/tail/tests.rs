@@ -252,6 +252,83 @@ fn what_was_rotated_twice_between_two_looks_is_read_in_its_order() {
     }
 }
 
+/// What is beside the log is looked for at one moment, and what is at its path is opened at another.
+#[test]
+fn what_is_rotated_while_others_are_looked_for_is_read_in_its_order() {
+    for is_made_at_once in [true, false] {
+        let mut log = Log::new(Start::Beginning);
+        log.write("access.log", 3);
+        log.look();
+        log.write("access.log", 2);
+        log.rename("access.log", "access.log.3");
+        log.write("access.log", 5);
+        log.rename("access.log", "access.log.2");
+        log.write("access.log", 4);
+        let (log_path, rotated) = (log.path("access.log"), log.path("access.log.1"));
+        let last = format!("line {} of a log\n", log.written);
+        log.written += 1;
+        let is_rotated = std::cell::Cell::new(false);
+        let is_others = |_: FileId, _: &File| {
+            if !is_rotated.replace(true) {
+                fs::rename(&log_path, &rotated).expect("renamed");
+                if is_made_at_once {
+                    fs::write(&log_path, &last).expect("written");
+                }
+            }
+            false
+        };
+        for _ in 0..10 {
+            log.tail.look(log.now, &is_others, &mut |given, _| {
+                let Given::Piece(piece) = given else { return };
+                log.found.push(String::from_utf8_lossy(piece.text).trim_end().to_owned());
+            });
+        }
+        assert!(is_rotated.get());
+        if !is_made_at_once {
+            fs::write(&log_path, &last).expect("written");
+        }
+        log.look();
+        log.check();
+    }
+}
+
+/// A file that was read and deleted leaves its number to another.
+#[test]
+fn a_file_with_the_number_of_one_that_was_read_is_another() {
+    for is_other in [true, false] {
+        let mut log = Log::new(Start::Beginning);
+        log.append("read", b"what that file began with\n");
+        log.write("access.log", 3);
+        log.look();
+        log.rename("access.log", "access.log.2");
+        log.write("access.log", 3);
+        log.rename("access.log", "access.log.1");
+        log.write("access.log", 3);
+        let (between, metadata) = open(&log.path("access.log.1")).expect("there");
+        let like = if is_other { File::open(log.path("read")).expect("there") } else { between };
+        log.tail.done.push_back((FileId::of(&metadata), Fingerprint::of(&like).expect("it can be read")));
+        log.look();
+        if !is_other {
+            log.found.extend((3..6).map(|number| format!("line {number} was read before")));
+            log.found.sort();
+        }
+        log.check();
+    }
+}
+
+#[test]
+fn what_is_compressed_by_its_content_is_not_followed() {
+    let mut log = Log::new(Start::Beginning);
+    log.append("access.log", &[0x1F, 0x8B, 8, 0, 0]);
+    log.look();
+    assert!(log.found.is_empty());
+    assert!(log.tail.trouble().is_some_and(|trouble| trouble.contains("compressed")), "{:?}", log.tail.trouble());
+    fs::remove_file(log.path("access.log")).expect("there");
+    log.write("access.log", 2);
+    log.look();
+    log.check();
+}
+
 #[test]
 fn of_many_rotations_between_two_looks_the_newest_files_are_read() {
     let mut log = Log::new(Start::Beginning);
