@@ -5,6 +5,8 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use crate::record::BASELINE_NAME;
+
 /// A saved baseline is never larger; a larger file is not one.
 const BASELINE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
@@ -149,7 +151,7 @@ impl StateDirectory {
     }
 
     fn baseline_path(&self) -> PathBuf {
-        self.path.join("baseline")
+        self.path.join(BASELINE_NAME)
     }
 }
 

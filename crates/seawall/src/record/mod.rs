@@ -38,6 +38,9 @@ use unwritten::Unwritten;
 /// The file in the state directory.
 pub const FILE_NAME: &str = "record.db";
 
+/// What was learnt, which a guard that has run for a while has beside it.
+pub const BASELINE_NAME: &str = "baseline";
+
 /// The operator's rules.
 pub const RULES: &str = "rules";
 

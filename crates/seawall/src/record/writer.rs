@@ -18,7 +18,7 @@ use seawall_engine::units::{Timestamp, counted};
 
 use super::bans::BanTable;
 use super::schema::{self, RecordError, Seen};
-use super::{Action, Actor, Entry, Inbox, Past, bounds, past};
+use super::{Action, Actor, BASELINE_NAME, Entry, Inbox, Past, bounds, past};
 use crate::config::Retention;
 use crate::host::clock::{Behind, CLOCK_SET_MIN, Clock, Step};
 use crate::privacy::{Day, KeyError, KeyStore};
@@ -414,7 +414,9 @@ impl Writer {
         let mut late = Late { behind, ..Late::default() };
         if !schema::is_known(schema::layout(connection)?) {
             // There is nothing in it, or it is of a later version and will be set aside.
-            if !self.is_read && schema::layout(connection)? == 0 {
+            // A guard that was killed while it made its first one has learnt nothing yet.
+            let has_learnt = self.path.with_file_name(BASELINE_NAME).exists();
+            if !self.is_read && has_learnt && schema::layout(connection)? == 0 {
                 let notice = "was empty at the start, as a file is that was emptied by hand or lost in a crash: who was banned and which rules \
                               were in force before is not known";
                 self.notice = Some(format!("the record {} {notice}", self.path.display()));

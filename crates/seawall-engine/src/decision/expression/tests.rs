@@ -266,7 +266,7 @@ fn errors_point_at_what_is_wrong_and_say_what_would_be_right() {
     fails(
         "method = GET and status >= 500",
         18,
-        "a rule cannot ask for `status`: a request is judged before it is answered, when its status is not known; filters over logs can ask for it",
+        "a rule cannot ask for `status`: a request is judged before it is answered, with its status still unknown; filters over logs can ask for it",
     );
     fails(
         &format!("path = \"/{}\"", "a".repeat(256)),

@@ -497,6 +497,7 @@ fn a_record_that_is_empty_at_the_start_is_told() {
     begun.end();
     let path = crate::record::path(folder.path());
     empty(&path);
+    fs::write(folder.path().join("baseline"), "what was learnt").expect("room");
     let begun = Begun::start(folder.path());
     assert!(begun.problem().contains("was empty at the start"), "{}", begun.problem());
     begun.end();
