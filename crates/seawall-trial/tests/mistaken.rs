@@ -160,6 +160,32 @@ fn who_looks_through_pictures_is_let_be_and_who_takes_them_without_end_is_not() 
     }
 }
 
+/// What was in force on a site with a request a second while one client asked it for pages at this rate for five minutes.
+fn pages(seed: u64, rate: f64) -> World {
+    let mut world = World::with(Background::Synthetic(Synthetic::default()).with_share(0.2), seed, Enforce::OnExcess);
+    world.grow_warm();
+    world.pressure = stressed();
+    world.begin();
+    world.run(Duration::from_secs(300), |dice, _| {
+        let count = dice.poisson(rate * TICK.as_secs_f64());
+        (0..count).map(|_| Sent::get(address(150, 1), Synthetic::page(dice), browsers()[0].clone())).collect()
+    });
+    world
+}
+
+#[test]
+fn who_turns_pages_is_let_be_and_who_goes_on_faster_than_anybody_reads_is_not() {
+    for seed in [1, 2] {
+        let reader = pages(seed, 1.0);
+        assert!(reader.tally.rules.is_empty(), "seed {seed}: {:#?}", reader.tally.events);
+        let patient = pages(seed, 4.0);
+        let rules = &patient.tally.rules;
+        assert!(!rules.is_empty(), "seed {seed}: {:#?}", patient.tally.events);
+        assert!(rules.values().all(|rule| rule.names_address), "seed {seed}: {rules:#?}");
+        assert_eq!(patient.tally.wanted_refused, 0, "seed {seed}");
+    }
+}
+
 #[test]
 fn a_crowd_that_the_server_refuses_is_not_proved_to_be_a_flood_by_it() {
     for seed in 1..=2 {

@@ -26,7 +26,7 @@ pub use own::{
 pub use pardon::Pardons;
 pub use policy::Enforce;
 pub(crate) use policy::Permit;
-pub use rule::{Action, Condition, Numbers, Rule, RuleId, Stage};
+pub use rule::{Action, Condition, Numbers, Rule, RuleId, Stage, Wanted};
 pub use status::{
     Aspect, CostKind, Drift, Event, EventKind, Evidence, IncidentStatus, NamedShape, RuleStatus, Shape, Status, Verdict,
 };

@@ -77,7 +77,7 @@ pub enum OwnRuleError {
     Expression(ExpressionError),
     /// It asks for what the gate cannot look up at once.
     #[error(
-        "{}`{part}` cannot be looked up for each request: a rule that is put in force is conditions with `=` joined by `and`, as in: \
+        "{}`{part}` cannot be looked up for each request: a rule that is put in force is conditions with `=`, or `query-keys != none`, joined by `and`, as in: \
          method = POST and path = \"/login\"; `seawall backtest` takes the whole language",
         at_column(.column)
     )]

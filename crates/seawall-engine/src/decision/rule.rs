@@ -40,37 +40,69 @@ impl fmt::Display for RuleId {
     }
 }
 
-/// One attribute having one value. `value` is `None` for "has none", as a request without referer.
+/// What a condition asks of an attribute. Written to disk, so the order stays.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Wanted {
+    /// That there be no value, as a request without referer has none.
+    Nothing,
+    /// This value, at most [`crate::observation::attribute::VALUE_BYTES_MAX`] bytes.
+    Value(Box<[u8]>),
+    /// Any value, whatever it is: only of what [`Self::may_be_anything`].
+    Anything,
+}
+
+impl Wanted {
+    /// Whether a rule of conditions may ask that there be any value of this: the names of a query's parameters, which senders make
+    /// up. Of the others it is remembered of normal traffic only which values it had.
+    pub const fn may_be_anything(attribute: Attribute) -> bool {
+        matches!(attribute, Attribute::QueryKeys)
+    }
+}
+
+/// What one attribute has to be.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Condition {
-    /// What is asked for.
+    /// Of what.
     pub attribute: Attribute,
-    /// The value, at most [`crate::observation::attribute::VALUE_BYTES_MAX`] bytes.
-    pub value: Option<Box<[u8]>>,
+    /// What is asked of it.
+    pub wanted: Wanted,
 }
 
 impl Condition {
     /// That `attribute` has `value`.
     pub fn new(attribute: Attribute, value: &[u8]) -> Self {
-        Self { attribute, value: Some(value.into()) }
+        Self { attribute, wanted: Wanted::Value(value.into()) }
     }
 
     /// That the request has no value of `attribute`.
     pub const fn absent(attribute: Attribute) -> Self {
-        Self { attribute, value: None }
+        Self { attribute, wanted: Wanted::Nothing }
+    }
+
+    /// That the request has a value of `attribute`, whatever it is.
+    pub const fn present(attribute: Attribute) -> Self {
+        Self { attribute, wanted: Wanted::Anything }
+    }
+
+    /// The value, where one is asked for.
+    pub const fn value(&self) -> Option<&[u8]> {
+        match &self.wanted {
+            Wanted::Value(value) => Some(value),
+            Wanted::Nothing | Wanted::Anything => None,
+        }
     }
 
     /// The network that a condition on [`Attribute::ClientPrefix`] names. It matches every client inside, whatever its
     /// length; only mining keeps to the lengths in [`crate::observation::attribute::client_prefixes`].
     pub fn network(&self) -> Option<IpNet> {
-        let text = std::str::from_utf8(self.value.as_deref()?).ok()?;
+        let text = std::str::from_utf8(self.value()?).ok()?;
         text.parse().ok().filter(|_| self.attribute == Attribute::ClientPrefix)
     }
 
     /// What stands, byte for byte as it was sent, in every request that meets this; `None` where there need not be
     /// any. Of the names of a query's parameters it is the longest.
     pub fn literal(&self) -> Option<&[u8]> {
-        let value = self.value.as_deref()?;
+        let value = self.value()?;
         match self.attribute {
             Attribute::UserAgent
             | Attribute::UserAgentWord
@@ -87,7 +119,10 @@ impl Condition {
         if self == other {
             return true;
         }
-        let Some(value) = self.value.as_deref() else { return false };
+        let Some(value) = self.value() else { return false };
+        if other.wanted == Wanted::Anything && other.attribute == self.attribute {
+            return true;
+        }
         let has =
             |request: Request<'_>| other.attribute.is_ancestor_of(self.attribute) && other.matches(&request, None);
         match self.attribute {
@@ -95,7 +130,7 @@ impl Condition {
             Attribute::UserAgent => has(Request { user_agent: Some(value), ..Request::default() }),
             Attribute::PathPrefix => {
                 // Both end with a slash.
-                let wider = other.value.as_deref().filter(|_| other.attribute == self.attribute);
+                let wider = other.value().filter(|_| other.attribute == self.attribute);
                 wider.is_some_and(|wider| value.starts_with(wider))
             }
             Attribute::ClientPrefix => {
@@ -113,7 +148,13 @@ impl Condition {
             return client.is_some_and(|client| network.is_some_and(|network| network.contains(&client.ip())));
         }
         let mut matched = false;
-        each_value(self.attribute, request, client, |value| matched |= value == self.value.as_deref());
+        each_value(self.attribute, request, client, |value| {
+            matched |= match &self.wanted {
+                Wanted::Nothing => value.is_none(),
+                Wanted::Value(asked) => value == Some(asked),
+                Wanted::Anything => value.is_some(),
+            };
+        });
         matched
     }
 }
@@ -127,9 +168,10 @@ impl fmt::Display for Condition {
             let family = if network.addr().is_ipv4() { "IPv4" } else { "IPv6" };
             return write!(formatter, "{} = (an {family} /{})", self.attribute.name(), network.prefix_len());
         }
-        match &self.value {
-            Some(value) => write!(formatter, "{} = \"{}\"", self.attribute.name(), value.escape_ascii()),
-            None => write!(formatter, "{} = none", self.attribute.name()),
+        match &self.wanted {
+            Wanted::Value(value) => write!(formatter, "{} = \"{}\"", self.attribute.name(), value.escape_ascii()),
+            Wanted::Nothing => write!(formatter, "{} = none", self.attribute.name()),
+            Wanted::Anything => write!(formatter, "{} != none", self.attribute.name()),
         }
     }
 }
@@ -260,6 +302,18 @@ mod tests {
         assert!(rule(&[&post, &agent, &without_referer]).matches(&request(), None));
         assert!(!rule(&[&agent, &get]).matches(&request(), None));
         assert_eq!(rule(&[&post, &without_referer]).to_string(), "method = \"POST\" and referer-origin = none");
+    }
+
+    #[test]
+    fn any_value_is_met_by_whatever_there_is() {
+        let any = Condition::present(Attribute::QueryKeys);
+        let with = |query: &'static str| Request { query: Some(query.as_bytes()), ..request() };
+        assert!(any.matches(&with("kq=8f"), None) && any.matches(&with(""), None) && !any.matches(&request(), None));
+        assert_eq!(any.to_string(), "query-keys != none");
+        assert!(Condition::new(Attribute::QueryKeys, b"id").implies(&any));
+        assert!(!any.implies(&Condition::new(Attribute::QueryKeys, b"id")));
+        assert!(!Condition::absent(Attribute::QueryKeys).implies(&any));
+        assert!(!Condition::new(Attribute::Path, b"/a").implies(&any));
     }
 
     #[test]

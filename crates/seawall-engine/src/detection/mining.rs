@@ -17,7 +17,7 @@ use super::reference::{RETURNING_WEIGHT, Reference};
 use super::score::{Score, shared_address_risk};
 use super::seen::Seen;
 use super::statistics::{benjamini_hochberg, effective_kinds, g_test, share_upper_95};
-use super::values::{Item, Marks};
+use super::values::{Item, Marks, PRESENT};
 
 /// Rows that are drawn at most, of the excess and of the amount of normal traffic each.
 const DRAWN_MAX: usize = 2048;
@@ -66,6 +66,9 @@ const FALSE_DISCOVERY_RATE: f64 = 0.01;
 
 /// A value that this share of normal traffic has tells nobody apart.
 const COMMON_SHARE: f64 = 0.5;
+
+/// That there is any value says something only where the values themselves explain less than this share of it.
+const VALUES_SHARE: f64 = 0.5;
 
 /// Votes of normal traffic from which on what none of them has is nobody's.
 const VOTES_ENOUGH: f64 = 500.0;
@@ -514,6 +517,18 @@ impl<'a> Mining<'a> {
             }
         }
         let mut counts: Vec<(Item, u32)> = counts.into_iter().filter(|(_, count)| f64::from(*count) >= least).collect();
+        let all: Vec<(Attribute, u32)> = counts
+            .iter()
+            .filter(|(item, _)| item.hash == PRESENT)
+            .map(|(item, count)| (item.attribute, *count))
+            .collect();
+        for (attribute, any) in all {
+            let values = counts.iter().filter(|(item, _)| item.attribute == attribute && item.hash > PRESENT);
+            let explained: f64 = values.map(|(_, count)| f64::from(*count)).sum();
+            if explained > VALUES_SHARE * f64::from(any) {
+                counts.retain(|(item, _)| (item.attribute, item.hash) != (attribute, PRESENT));
+            }
+        }
         counts.sort_unstable_by_key(|(item, count)| (preference(item.attribute), u32::MAX - count, item.hash));
         let mut items: Vec<Item> = Vec::new();
         for (item, _) in counts {

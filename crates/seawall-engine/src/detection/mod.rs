@@ -281,10 +281,7 @@ impl Detector {
         if normal.is_empty() || conditions.iter().any(|condition| condition.attribute == Attribute::ClientPrefix) {
             return None;
         }
-        let item = |condition: &Condition| Item {
-            attribute: condition.attribute,
-            hash: self.keys.value(condition.attribute, condition.value.as_deref()),
-        };
+        let item = |condition: &Condition| Item { attribute: condition.attribute, hash: self.keys.asked(condition) };
         let items: Vec<Item> = conditions.iter().map(item).collect();
         let (share, upper) = Reference::new(&normal, &self.marked).collateral(&items);
         Some(Collateral { share: share as f32, upper: upper as f32 })

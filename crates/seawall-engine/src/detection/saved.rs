@@ -13,7 +13,7 @@ use siphasher::sip::SipHasher13;
 
 use rustc_hash::FxHashMap;
 
-use crate::decision::{Condition, CostKind, Numbers};
+use crate::decision::{Condition, CostKind, Numbers, Wanted};
 use crate::observation::attribute::Attribute;
 use crate::units::Timestamp;
 
@@ -27,7 +27,7 @@ use super::values::{Keys, Marks, UNUSED, ValueHash};
 const MAGIC: &[u8; 8] = b"SEAWALLB";
 
 /// The version of the layout.
-const VERSION: u32 = 6;
+const VERSION: u32 = 7;
 
 const HEAD_BYTES: usize = MAGIC.len() + 4 + 8;
 
@@ -91,7 +91,7 @@ struct Saved {
 /// Conditions that may not be tried again, and until which second. None that names a network of clients is saved.
 #[derive(Serialize, Deserialize)]
 struct SavedBar {
-    conditions: Vec<(Attribute, Option<Box<[u8]>>)>,
+    conditions: Vec<(Attribute, Wanted)>,
     until: u64,
 }
 
@@ -194,7 +194,7 @@ pub(super) fn restore(bytes: &[u8]) -> Result<Restored, RestoreError> {
             set_parts(&mut marks, &AGENT, saved.agents.get(row.agent as usize)?);
             set_parts(&mut marks, &PATH, saved.paths.get(row.path as usize)?);
             for (attribute, hash) in OTHERS.into_iter().zip(row.others) {
-                marks.of_mut(attribute).fill(hash);
+                marks.set(attribute, hash);
             }
             let sound = row.costs.iter().chain([&row.requests]).all(|cost| cost.is_finite() && *cost >= 0.0);
             sound.then(|| NormalRow::saved(marks, row.costs, row.requests, row.returning))
@@ -216,12 +216,12 @@ pub(super) fn restore(bytes: &[u8]) -> Result<Restored, RestoreError> {
 
 fn saved_bar((conditions, until): &Barred) -> Option<SavedBar> {
     let of_networks = conditions.iter().any(|condition| condition.attribute == Attribute::ClientPrefix);
-    let parts = || conditions.iter().map(|condition| (condition.attribute, condition.value.clone())).collect();
+    let parts = || conditions.iter().map(|condition| (condition.attribute, condition.wanted.clone())).collect();
     (!of_networks).then(|| SavedBar { conditions: parts(), until: until.as_seconds() })
 }
 
 fn restored_bar(bar: SavedBar) -> Barred {
-    let conditions = bar.conditions.into_iter().map(|(attribute, value)| Condition { attribute, value });
+    let conditions = bar.conditions.into_iter().map(|(attribute, wanted)| Condition { attribute, wanted });
     (conditions.collect(), Timestamp::from_seconds(bar.until))
 }
 

@@ -28,6 +28,12 @@ const TARGET_SHARE: f64 = 0.7;
 /// or, since the onset, more than someone who looks at a few pages in a minute.
 const PERSISTENT_REQUESTS_FOR_PAGES: f64 = 150.0;
 
+/// For longer than anybody looks at page after page: so many requests a second from each in the mean, beyond what is normal, over
+/// more than this time, in half of whose seconds or more there is one.
+const STEADY_RATE: f64 = 2.0;
+const STEADY_SECONDS: f64 = 40.0;
+const STEADY_SHARE: f64 = 0.5;
+
 /// Where it is not their number that is too much, but what they cost, so many from each over so many seconds;
 const DEAR_REQUESTS: f64 = 10.0;
 const DEAR_SECONDS: usize = 5;
@@ -69,7 +75,8 @@ pub(super) fn is_sustained(
         return all.requests >= requests * all.clients && all.seconds.len() >= seconds;
     }
     let persistent = if all.is_paging() { PERSISTENT_REQUESTS_FOR_PAGES } else { REQUESTS };
-    now.goes_on(normal_rate) || all.busy_seconds(normal_rate) >= SECONDS && all.requests >= persistent * all.clients
+    let is_busy = all.busy_seconds(normal_rate) >= SECONDS || all.is_steady(normal_rate);
+    now.goes_on(normal_rate) || is_busy && all.requests >= persistent * all.clients
 }
 
 /// The requests of a few clients.
@@ -106,6 +113,17 @@ impl Few {
 
     fn busy_seconds(&self, normal_rate: f64) -> usize {
         self.seconds.iter().filter(|(_, requests)| *requests >= normal_rate + BUSY_REQUESTS).count()
+    }
+
+    /// Whether they have come evenly for long. Visits come in bursts, between which someone reads.
+    fn is_steady(&self, normal_rate: f64) -> bool {
+        let seconds = || self.seconds.iter().map(|(second, _)| *second);
+        let (Some(first), Some(last)) = (seconds().min(), seconds().max()) else { return false };
+        let span = (last - first + 1) as f64;
+        let beyond = self.requests - normal_rate * span;
+        span >= STEADY_SECONDS
+            && self.seconds.len() as f64 >= STEADY_SHARE * span
+            && beyond >= STEADY_RATE * span * self.clients
     }
 
     /// Whether hardly any of them are for parts of pages.

@@ -1,6 +1,6 @@
 //! The values of a request as fixed-size keyed hashes, and the texts behind the hashes that are in use.
 //!
-//! A row of the sample holds 39 numbers instead of strings, so its size does not depend on what a client sends. The
+//! A row of the sample holds 40 numbers instead of strings, so its size does not depend on what a client sends. The
 //! texts live beside, in tables of fixed size in which the value that was used longest ago makes room: a flood of
 //! random values pushes out only other rare values, never one that is seen every few seconds, and only such a one can
 //! become part of a rule. The hashes are keyed, so nobody outside can aim for a collision.
@@ -12,13 +12,13 @@ use memchr::memmem;
 use siphasher::sip::SipHasher13;
 
 use crate::address::ClientAddress;
-use crate::decision::Condition;
+use crate::decision::{Condition, Wanted};
 use crate::observation::attribute::{Attribute, USER_AGENT_WORDS_MAX, VALUE_BYTES_MAX, cut, each_value};
 use crate::observation::{Request, Version};
 
 use super::recent::Row;
 
-/// The hash of a value; [`UNUSED`] and [`ABSENT`] are no hashes.
+/// The hash of a value; [`UNUSED`], [`ABSENT`] and [`PRESENT`] are no hashes.
 pub(crate) type ValueHash = u32;
 
 /// An empty place in the set of a set-valued attribute.
@@ -26,6 +26,10 @@ pub(crate) const UNUSED: ValueHash = 0;
 
 /// A single-valued attribute that the request does not have.
 pub(crate) const ABSENT: ValueHash = 1;
+
+/// Beside the value of an attribute of which a rule may ask that there be any: what senders make up anew for each request has
+/// nothing else in common.
+pub(crate) const PRESENT: ValueHash = 2;
 
 /// One value of one attribute: what rules are mined from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -46,7 +50,7 @@ impl Default for Marks {
 
 impl Marks {
     /// How many places there are.
-    pub(crate) const COUNT: usize = 19 + USER_AGENT_WORDS_MAX;
+    pub(crate) const COUNT: usize = 20 + USER_AGENT_WORDS_MAX;
 
     /// The attribute of each place.
     const ATTRIBUTES: [Attribute; Self::COUNT] = {
@@ -70,20 +74,20 @@ impl Marks {
         match attribute {
             Attribute::UserAgent => 0..1,
             Attribute::RefererOrigin => 1..2,
-            Attribute::QueryKeys => 2..3,
-            Attribute::Path => 3..4,
-            Attribute::Extension => 4..5,
-            Attribute::Host => 5..6,
-            Attribute::Method => 6..7,
-            Attribute::Version => 7..8,
-            Attribute::PathPrefix => 8..11,
-            Attribute::ClientPrefix => 11..14,
-            Attribute::PathTemplate => 14..15,
-            Attribute::HeaderOrder => 15..16,
-            Attribute::Ja4 => 16..17,
-            Attribute::Country => 17..18,
-            Attribute::Asn => 18..19,
-            Attribute::UserAgentWord => 19..Self::COUNT,
+            Attribute::QueryKeys => 2..4,
+            Attribute::Path => 4..5,
+            Attribute::Extension => 5..6,
+            Attribute::Host => 6..7,
+            Attribute::Method => 7..8,
+            Attribute::Version => 8..9,
+            Attribute::PathPrefix => 9..12,
+            Attribute::ClientPrefix => 12..15,
+            Attribute::PathTemplate => 15..16,
+            Attribute::HeaderOrder => 16..17,
+            Attribute::Ja4 => 17..18,
+            Attribute::Country => 18..19,
+            Attribute::Asn => 19..20,
+            Attribute::UserAgentWord => 20..Self::COUNT,
         }
     }
 
@@ -99,6 +103,19 @@ impl Marks {
     /// The value of a single-valued attribute.
     pub(crate) fn one(&self, attribute: Attribute) -> ValueHash {
         self.0[Self::places(attribute).start]
+    }
+
+    /// Sets the one value of an attribute, and beside it that there is one, where a rule may ask for that.
+    pub(crate) fn set(&mut self, attribute: Attribute, hash: ValueHash) {
+        if let [value, further @ ..] = self.of_mut(attribute) {
+            *value = hash;
+            if hash > PRESENT
+                && let [presence] = further
+                && Wanted::may_be_anything(attribute)
+            {
+                *presence = PRESENT;
+            }
+        }
     }
 
     /// Whether the request has this value.
@@ -156,6 +173,15 @@ impl Keys {
         fold(SipHasher13::new_with_keys(self.clients[0], self.clients[1]).hash(&client.client_key().to_le_bytes()))
     }
 
+    /// What a condition asks for, as [`Marks`] have it.
+    pub(crate) fn asked(&self, condition: &Condition) -> ValueHash {
+        match &condition.wanted {
+            Wanted::Nothing => ABSENT,
+            Wanted::Value(value) => self.value(condition.attribute, Some(value)),
+            Wanted::Anything => PRESENT,
+        }
+    }
+
     fn network(&self, client: ClientAddress, length: u8) -> ValueHash {
         let bits = match client.prefix(length).network() {
             IpAddr::V4(network) => u128::from(network.to_bits()),
@@ -169,10 +195,10 @@ impl Keys {
     }
 }
 
-/// 32 bits that are neither [`UNUSED`] nor [`ABSENT`].
+/// 32 bits that are none of [`UNUSED`], [`ABSENT`] and [`PRESENT`].
 const fn fold(hash: u64) -> u32 {
     let folded = (hash ^ (hash >> 32)) as u32;
-    if folded < 2 { folded + 2 } else { folded }
+    if folded <= PRESENT { folded + 3 } else { folded }
 }
 
 /// The lengths of the networks of an address, as [`crate::observation::attribute::client_prefixes`] has them.
@@ -191,10 +217,10 @@ const KEPT: [(Attribute, usize); 10] = [
     (Attribute::QueryKeys, 1024),
     (Attribute::Host, 1024),
     (Attribute::Method, 64),
-    (Attribute::HeaderOrder, 1024),
+    (Attribute::HeaderOrder, 512),
     (Attribute::Ja4, 256),
     (Attribute::Country, 256),
-    (Attribute::Asn, 1024),
+    (Attribute::Asn, 512),
 ];
 
 /// The texts behind the hashes in use.
@@ -243,10 +269,17 @@ impl Texts {
             let kept = KEPT.iter().position(|(kept, _)| *kept == attribute);
             let mut places = marks.of_mut(attribute).iter_mut();
             let mut agent = None;
+            let may_be_anything = Wanted::may_be_anything(attribute);
             each_value(attribute, request, client, |value| {
                 let hash = keys.value(attribute, value);
                 if let Some(place) = places.next() {
                     *place = hash;
+                }
+                if may_be_anything
+                    && value.is_some()
+                    && let Some(place) = places.next()
+                {
+                    *place = PRESENT;
                 }
                 if let (Some(kept), Some(value)) = (kept, value) {
                     let (at, new) = self.tables[kept].keep(hash, value, second);
@@ -283,8 +316,10 @@ impl Texts {
         item: Item,
         rows: impl Iterator<Item = &'a Row>,
     ) -> Option<Condition> {
-        if item.hash == ABSENT {
-            return Some(Condition::absent(item.attribute));
+        match item.hash {
+            ABSENT => return Some(Condition::absent(item.attribute)),
+            PRESENT => return Some(Condition::present(item.attribute)),
+            _ => {}
         }
         let mut having = rows.filter(|row| row.marks.has(item));
         let text = having.find_map(|row| self.text(keys, item, &row.marks, row.client))?;
@@ -407,7 +442,7 @@ impl Table {
 
     fn text(&self, hash: ValueHash) -> Option<&[u8]> {
         let set = self.set(hash);
-        let way = self.tags[set].iter().position(|tag| tag.hash == hash && hash > ABSENT)?;
+        let way = self.tags[set].iter().position(|tag| tag.hash == hash && hash > PRESENT)?;
         let text = &self.texts[set * WAYS + way];
         text.bytes.get(..usize::from(text.length))
     }
@@ -443,7 +478,7 @@ mod tests {
         for from in [client("192.0.2.7"), client("2001:db8::1"), None] {
             let marks = texts.marks(&keys, &request(), from, 1);
             let mut count = 0;
-            for item in marks.items().filter(|item| item.hash != ABSENT) {
+            for item in marks.items().filter(|item| item.hash > PRESENT) {
                 let text = texts.text(&keys, item, &marks, from).expect("a text just kept");
                 let mut has = false;
                 each_value(item.attribute, &request(), from, |value| has |= value == Some(&*text));
@@ -452,6 +487,23 @@ mod tests {
             }
             assert!(count >= 18);
             assert_eq!(marks.one(Attribute::RefererOrigin), ABSENT);
+        }
+    }
+
+    #[test]
+    fn that_there_is_any_query_is_a_value_of_its_own() {
+        let (keys, mut texts) = (Keys::new(1), Texts::new());
+        let any = Condition::present(Attribute::QueryKeys);
+        let item = Item { attribute: Attribute::QueryKeys, hash: keys.asked(&any) };
+        let with = texts.marks(&keys, &request(), None, 1);
+        let without = texts.marks(&keys, &Request { query: None, ..request() }, None, 1);
+        assert!(with.has(item) && !without.has(item));
+        assert_eq!(texts.condition(&keys, item, std::iter::empty()), Some(any));
+        // As a saved baseline is read again.
+        for marks in [with, without] {
+            let mut restored = Marks::default();
+            restored.set(Attribute::QueryKeys, marks.one(Attribute::QueryKeys));
+            assert_eq!(restored.of(Attribute::QueryKeys), marks.of(Attribute::QueryKeys));
         }
     }
 

@@ -13,7 +13,7 @@ use super::allowances::{Allowances, Quota, Tag};
 use super::limit::{Limit, LimitAction, LimitId, LimitKey, LimitStatus};
 use crate::address::{AddressSet, ClientAddress};
 use crate::decision::expression::{Alternative, Expression, Lookup, Mixed};
-use crate::decision::{Action, Condition, Pardons, Rule, RuleId, Stage};
+use crate::decision::{Action, Condition, Pardons, Rule, RuleId, Stage, Wanted};
 use crate::observation::Request;
 use crate::observation::attribute::{Attribute, each_value};
 
@@ -141,6 +141,7 @@ struct AttributeTable {
     /// Those that ask for any value of the attribute here; the others pass it.
     asking: Mask,
     absent: Mask,
+    present: Mask,
     /// The seed is fixed: whoever sends values cannot add any, so cannot make them collide.
     values: HashMap<Box<[u8]>, Mask, foldhash::fast::FixedState>,
     /// One bit for each value's first byte and length, modulo 64: most values that are looked up, as the words of a user
@@ -152,19 +153,34 @@ struct AttributeTable {
 
 impl AttributeTable {
     fn new(attribute: Attribute) -> Self {
-        Self { attribute, asking: 0, absent: 0, values: HashMap::default(), filter: 0, networks: Vec::new() }
+        Self {
+            attribute,
+            asking: 0,
+            absent: 0,
+            present: 0,
+            values: HashMap::default(),
+            filter: 0,
+            networks: Vec::new(),
+        }
     }
 
-    /// Has `bit` ask for this value, or for none; for one of them, if it asks for several.
-    fn add(&mut self, bit: Mask, value: Option<&[u8]>) {
+    /// Has `bit` ask for this value; for one of them, if it asks for several.
+    fn add(&mut self, bit: Mask, value: &[u8]) {
         self.asking |= bit;
-        match value {
-            None => self.absent |= bit,
-            Some(value) => {
-                self.filter |= filter_bit(value);
-                *self.values.entry(value.into()).or_default() |= bit;
-            }
-        }
+        self.filter |= filter_bit(value);
+        *self.values.entry(value.into()).or_default() |= bit;
+    }
+
+    /// The same, for having none.
+    fn add_absent(&mut self, bit: Mask) {
+        self.asking |= bit;
+        self.absent |= bit;
+    }
+
+    /// The same, for having any.
+    fn add_present(&mut self, bit: Mask) {
+        self.asking |= bit;
+        self.present |= bit;
     }
 
     fn add_network(&mut self, bit: Mask, network: Option<IpNet>) {
@@ -185,8 +201,8 @@ impl AttributeTable {
         }
         each_value(self.attribute, request, client, |value| {
             satisfied |= match value {
-                Some(value) if self.filter & filter_bit(value) == 0 => 0,
-                Some(value) => self.look_up(value),
+                Some(value) if self.filter & filter_bit(value) == 0 => self.present,
+                Some(value) => self.look_up(value) | self.present,
                 None => self.absent,
             };
         });
@@ -332,10 +348,13 @@ impl RuleSet {
         self.all |= bit;
         for condition in conditions {
             let table = self.table(condition.attribute, bit);
-            if condition.attribute == Attribute::ClientPrefix && condition.value.is_some() {
-                table.add_network(bit, condition.network());
-            } else {
-                table.add(bit, condition.value.as_deref());
+            match &condition.wanted {
+                Wanted::Value(_) if condition.attribute == Attribute::ClientPrefix => {
+                    table.add_network(bit, condition.network());
+                }
+                Wanted::Value(value) => table.add(bit, value),
+                Wanted::Nothing => table.add_absent(bit),
+                Wanted::Anything => table.add_present(bit),
             }
         }
     }
@@ -355,7 +374,12 @@ impl RuleSet {
             self.all |= bit;
             for Lookup { attribute, values } in lookups {
                 let table = self.table(attribute, bit);
-                values.iter().for_each(|value| table.add(bit, value.as_deref()));
+                for value in &values {
+                    match value {
+                        Some(value) => table.add(bit, value),
+                        None => table.add_absent(bit),
+                    }
+                }
             }
             self.alternatives.push(CompiledAlternative { limit: index, rest, answer });
         }
@@ -420,8 +444,16 @@ mod tests {
 
     fn condition() -> impl Strategy<Value = Condition> {
         let value = prop::sample::select(vec!["/a/", "/a/b", "POST", "GET", "alpha", "beta", "gif", "id"]);
-        (prop::sample::select(Attribute::ALL.to_vec()), prop::option::of(value))
-            .prop_map(|(attribute, value)| Condition { attribute, value: value.map(|text| text.as_bytes().into()) })
+        let wanted = prop_oneof![
+            Just(Wanted::Nothing),
+            Just(Wanted::Anything),
+            value.prop_map(|text| Wanted::Value(text.as_bytes().into())),
+        ];
+        (prop::sample::select(Attribute::ALL.to_vec()), wanted)
+            .prop_filter("only of some", |(attribute, wanted)| {
+                *wanted != Wanted::Anything || Wanted::may_be_anything(*attribute)
+            })
+            .prop_map(|(attribute, wanted)| Condition { attribute, wanted })
     }
 
     proptest! {

@@ -99,6 +99,14 @@ impl Background {
         }
     }
 
+    /// The page for people that most ask for.
+    pub fn front_page(&self) -> &str {
+        match self {
+            Self::Synthetic(_) => synthetic::FRONT,
+            Self::Replayed(log) => log.busy_page(),
+        }
+    }
+
     /// A page that few ask for: where people sign in on the made-up site, one in hundreds of requests of a log.
     pub fn quiet_page(&self) -> &str {
         match self {

@@ -23,6 +23,9 @@ pub(crate) const NETWORK_VISITORS: usize = 100;
 /// What feed readers ask for, and some browsers.
 pub(super) const FEED: &str = "/feed.xml";
 
+/// The page that visitors read most.
+pub(super) const FRONT: &str = "/";
+
 /// Where people sign in: a page that few ask for.
 pub(super) const LOGIN: &str = "/login";
 
@@ -133,7 +136,7 @@ impl Synthetic {
     /// A page, popular ones more often.
     pub fn page(dice: &mut Dice) -> String {
         match dice.zipf(60) {
-            0 => "/".to_owned(),
+            0 => FRONT.to_owned(),
             number if number % 3 == 0 => format!("/wiki/page-{number}"),
             number => format!("/blog/2023/entry-{number}.html"),
         }

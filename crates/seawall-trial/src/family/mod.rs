@@ -69,7 +69,7 @@ const USUAL: Family = Family {
 };
 
 /// Every kind.
-pub const ALL: [Family; 35] = [
+pub const ALL: [Family; 36] = [
     Family {
         name: "single address",
         what: "40/s from one address with the commonest agent, over all pages",
@@ -132,6 +132,13 @@ pub const ALL: [Family; 35] = [
         name: "made-up paths",
         what: "40/s with ordinary agents, each from an address of its own for a name next to the root that a machine has made up",
         traffic: || Box::new(Flood::steady(40.0, targets::made_up_paths)),
+        ..USUAL
+    },
+    Family {
+        name: "made-up parameters",
+        what: "40/s with ordinary agents, each from an address of its own for the page that visitors read most, with a parameter whose \
+               name is made up",
+        traffic: || Box::new(Flood::steady(40.0, targets::made_up_parameters)),
         ..USUAL
     },
     Family {

@@ -33,6 +33,14 @@ pub(super) fn made_up_paths(scene: &mut Scene<'_>, number: usize) -> Sent {
     Sent { status: 404, ..Sent::get(address(BOTS.0, number), format!("/{name:08x}"), agent) }
 }
 
+/// The page that visitors read most, with a name of a parameter and a value that are letters by chance, past every cache; each of its own address and with
+/// an ordinary agent.
+pub(super) fn made_up_parameters(scene: &mut Scene<'_>, number: usize) -> Sent {
+    let agent = scene.dice.pick(&browsers()).clone();
+    let query = format!("{}={}", scene.dice.word(6), scene.dice.word(6));
+    Sent { query: Some(query), ..Sent::get(address(BOTS.0, number), scene.background.front_page(), agent) }
+}
+
 /// Below a page that lies in a directory of pages, where the site answers whatever is asked with a page.
 pub(super) fn faked_parts(scene: &mut Scene<'_>, number: usize) -> Sent {
     /// What one address asks for: a page, and what passes for its parts.

@@ -43,7 +43,7 @@ enum Command {
     },
     /// Put a rule of yours in force.
     ///
-    /// The rule is conditions with `=` joined by `and`; docs/rules.md has the attributes. With --dry-run it is told how much of the
+    /// The rule is conditions with `=`, or `query-keys != none`, joined by `and`; docs/rules.md has the attributes. With --dry-run it is told how much of the
     /// normal traffic that the guard has learned it would hit; `seawall backtest` tells the same from your logs. One that would hit more
     /// than 1%, or of which that is not known, is put in force with --confirm or with --anyway. The same rule said again is in force for
     /// longer.

@@ -58,7 +58,7 @@ pub(super) fn read(table: &mut Section<'_, '_>) -> RuleFound {
         .setting("rule", Located(Words))
         .example_in_use("'method = POST and path = \"/xmlrpc.php\"'")
         .why(
-            "What it is about, as rules are written: conditions with `=` joined by `and`, which is what can be looked up for each \
+            "What it is about, as rules are written: conditions with `=`, or `query-keys != none`, joined by `and`, which is what can be looked up for each \
              request. What it hits of ordinary traffic `seawall backtest` says of a log, and `seawall rules add --dry-run` of what the guard has seen.",
         )
         .required(Spanned::new(0..0, String::new()));

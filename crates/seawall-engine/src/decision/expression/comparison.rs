@@ -7,7 +7,7 @@ use memchr::memmem::Finder;
 
 use super::{Answer, List};
 use crate::address::{AddressSet, ClientAddress};
-use crate::decision::Condition;
+use crate::decision::{Condition, Wanted};
 use crate::observation::Request;
 use crate::observation::attribute::{Attribute, each_value};
 use crate::units::Timestamp;
@@ -158,7 +158,8 @@ impl Comparison {
     pub(super) fn as_condition(&self) -> Option<Condition> {
         let Subject::Attribute(attribute) = self.subject else { return None };
         if self.is_negated {
-            return None;
+            let asks_for_anything = matches!(self.test, Test::Absent) && Wanted::may_be_anything(attribute);
+            return asks_for_anything.then(|| Condition::present(attribute));
         }
         match &self.test {
             Test::Equal(value) => Some(Condition::new(attribute, value)),
@@ -232,12 +233,13 @@ impl Test {
 
 impl From<&Condition> for Comparison {
     fn from(condition: &Condition) -> Self {
-        let test = match (condition.network(), &condition.value) {
+        let test = match (condition.network(), &condition.wanted) {
             (Some(network), _) => Test::Network(network),
-            (None, Some(value)) => Test::Equal(value.clone()),
-            (None, None) => Test::Absent,
+            (None, Wanted::Value(value)) => Test::Equal(value.clone()),
+            (None, Wanted::Nothing | Wanted::Anything) => Test::Absent,
         };
-        Self { subject: Subject::Attribute(condition.attribute), is_negated: false, test }
+        let is_negated = condition.wanted == Wanted::Anything;
+        Self { subject: Subject::Attribute(condition.attribute), is_negated, test }
     }
 }
 

@@ -4,7 +4,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::decision::{Action, Condition, RuleId, Stage};
+use crate::decision::{Action, Condition, RuleId, Stage, Wanted};
 use crate::observation::attribute::{Attribute, each_value};
 
 fn lists() -> Lists {
@@ -445,7 +445,9 @@ fn mined(received: &Received, choices: &[u8]) -> Vec<Condition> {
         each_value(attribute, &received.request(), Some(received.client()), |value| {
             values.push(value.map(<[u8]>::to_vec));
         });
-        if let Some(value) = values.get(usize::from(choice / 64) % values.len().max(1)) {
+        if Wanted::may_be_anything(attribute) && choice % 2 == 1 && values.iter().any(Option::is_some) {
+            conditions.push(Condition::present(attribute));
+        } else if let Some(value) = values.get(usize::from(choice / 64) % values.len().max(1)) {
             conditions
                 .push(value.as_ref().map_or(Condition::absent(attribute), |value| Condition::new(attribute, value)));
         }

@@ -93,7 +93,7 @@ impl Prevalence {
     pub fn observe(&mut self, observation: &Observation<'_>) {
         self.all += 1;
         for candidate in &mut self.candidates {
-            if value(candidate.condition.attribute, observation) == candidate.condition.value.as_deref() {
+            if value(candidate.condition.attribute, observation) == candidate.condition.value() {
                 candidate.counting.add(observation);
                 let (first, last) = candidate.span.unwrap_or((observation.at, observation.at));
                 candidate.span = Some((first.min(observation.at), last.max(observation.at)));

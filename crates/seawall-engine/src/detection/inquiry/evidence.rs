@@ -7,7 +7,7 @@ use crate::observation::attribute::Attribute;
 
 use super::super::mining::Candidate;
 use super::super::recent::Sampled;
-use super::super::values::Item;
+use super::super::values::{Item, PRESENT};
 use super::{Inquiry, View};
 
 /// Whose requests all share a value when this share does.
@@ -61,8 +61,10 @@ impl Inquiry<'_> {
     /// addresses.
     fn closure(&self, items: &[Item], matched: &[Sampled<'_>]) -> Vec<String> {
         let Some(first) = matched.first() else { return Vec::new() };
-        let implied =
-            |item: &Item| items.iter().any(|named| named == item || item.attribute.is_ancestor_of(named.attribute));
+        let implied = |item: &Item| {
+            let implies = |named: &Item| named == item || item.attribute.is_ancestor_of(named.attribute);
+            item.hash == PRESENT || items.iter().any(implies)
+        };
         let shared = |item: &Item| {
             let having = matched.iter().filter(|sampled| sampled.row.marks.has(*item)).count();
             having as f64 >= CLOSURE_SHARE * matched.len() as f64

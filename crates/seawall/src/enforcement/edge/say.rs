@@ -70,11 +70,11 @@ fn parts(rule: &Rule, system: &System, located: &Located) -> Result<Vec<String>,
         let rest = Rule { conditions: of_request, ..rule.clone() };
         parts.push(system.condition(&Expression::from(&rest))?);
     }
-    for Condition { attribute, value } in &of_table {
-        let (field, value) =
-            (if *attribute == Attribute::Asn { located.system } else { located.country }, value.as_deref());
-        let text = value.and_then(|value| std::str::from_utf8(value).ok());
-        let quote = if *attribute == Attribute::Asn { "" } else { "\"" };
+    for condition in &of_table {
+        let attribute = condition.attribute;
+        let field = if attribute == Attribute::Asn { located.system } else { located.country };
+        let text = condition.value().and_then(|value| std::str::from_utf8(value).ok());
+        let quote = if attribute == Attribute::Asn { "" } else { "\"" };
         // Two letters, or digits.
         let text = text.filter(|text| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric()));
         let text = text.ok_or_else(|| format!("{} = none cannot be asked there", attribute.name()))?;
