@@ -160,15 +160,19 @@ fn who_looks_through_pictures_is_let_be_and_who_takes_them_without_end_is_not() 
     }
 }
 
-/// What was in force on a site with a request a second while one client asked it for pages at this rate for five minutes.
-fn pages(seed: u64, rate: f64) -> World {
+/// What was in force on a site with a request a second while one client asked it for a page, or `path`, in so many ticks of four for five
+/// minutes.
+fn paced(seed: u64, ticks_of_four: usize, path: Option<&str>) -> World {
     let mut world = World::with(Background::Synthetic(Synthetic::default()).with_share(0.2), seed, Enforce::OnExcess);
     world.grow_warm();
     world.pressure = stressed();
     world.begin();
+    let mut ticks = 0;
     world.run(Duration::from_secs(300), |dice, _| {
-        let count = dice.poisson(rate * TICK.as_secs_f64());
-        (0..count).map(|_| Sent::get(address(150, 1), Synthetic::page(dice), browsers()[0].clone())).collect()
+        ticks += 1;
+        let count = usize::from(ticks % 4 < ticks_of_four);
+        let page = path.map_or_else(|| Synthetic::page(dice), str::to_owned);
+        vec![Sent::get(address(150, 1), page, browsers()[0].clone()); count]
     });
     world
 }
@@ -176,13 +180,46 @@ fn pages(seed: u64, rate: f64) -> World {
 #[test]
 fn who_turns_pages_is_let_be_and_who_goes_on_faster_than_anybody_reads_is_not() {
     for seed in [1, 2] {
-        let reader = pages(seed, 1.0);
-        assert!(reader.tally.rules.is_empty(), "seed {seed}: {:#?}", reader.tally.events);
-        let patient = pages(seed, 4.0);
+        for (ticks, path) in [(1, None), (2, None), (4, Some("/api/status"))] {
+            let let_be = paced(seed, ticks, path);
+            assert!(let_be.tally.rules.is_empty(), "seed {seed}, {path:?}: {:#?}", let_be.tally.events);
+        }
+        let patient = paced(seed, 4, None);
         let rules = &patient.tally.rules;
         assert!(!rules.is_empty(), "seed {seed}: {:#?}", patient.tally.events);
         assert!(rules.values().all(|rule| rule.names_address), "seed {seed}: {rules:#?}");
         assert_eq!(patient.tally.wanted_refused, 0, "seed {seed}");
+    }
+}
+
+/// A flood of the front page in which each request has a parameter of so many names, on a site whose pages have parts with queries.
+#[test]
+fn parameters_are_told_by_their_names_where_these_are_few_and_else_by_there_being_any() {
+    for (names, expected) in [(1, r#"query-keys = ""#), (4, "query-keys"), (15, "!= none"), (1 << 30, "!= none")] {
+        let mut world = World::warm(3, Enforce::OnExcess);
+        world.pressure = stressed();
+        world.begin();
+        let agents = browsers();
+        let mut number = 0;
+        world.run(Duration::from_secs(40), |dice, _| {
+            let count = dice.poisson(40.0 * TICK.as_secs_f64());
+            let mut sent = || {
+                number += 1;
+                let query = format!("n{}=1", dice.below(names));
+                Sent {
+                    query: Some(query),
+                    ..Sent::get(address(120, number), "/", agents[dice.below(agents.len())].clone())
+                }
+            };
+            (0..count).map(|_| sent()).collect()
+        });
+        let rules: Vec<&str> = world.tally.rules.values().map(|rule| rule.text.as_str()).collect();
+        assert!(!rules.is_empty(), "{names}: {:#?}", world.tally.events);
+        assert!(rules.iter().all(|rule| rule.contains(expected)), "{names}: {rules:#?}");
+        // That there is a query is asked of the one page alone.
+        assert!(names < 15 || rules.iter().all(|rule| rule.contains("path = \"/\"")), "{names}: {rules:#?}");
+        assert_eq!(world.tally.wanted_refused, 0, "{names}: {rules:#?}");
+        assert!(world.tally.recall_since(4 * 10) >= 0.95, "{names}: {rules:#?}");
     }
 }
 

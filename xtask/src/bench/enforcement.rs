@@ -27,6 +27,10 @@ const NEEDED: &[Needed] = &[
 
 /// Clients, and networks of a country's zone file.
 const CLIENTS: usize = 100_000;
+
+/// One of the clients, by which it is seen whether the kernel drops them.
+const WITNESS: Ipv4Addr = Ipv4Addr::new(127, 9, 0, 1);
+
 const NETWORKS: usize = 5_244;
 
 /// Bans of one client each, of which the time to the first dropped packet is taken.
@@ -37,6 +41,10 @@ const CLIENTS_MAX: f64 = 1_000.0;
 const RESTORED_MAX: f64 = 2_000.0;
 const NETWORKS_MAX: f64 = 100.0;
 const DROPPED_MAX: f64 = 500.0;
+const PANIC_MAX: f64 = 1_000.0;
+
+/// The kernel is looked at every ten seconds.
+const REPAIRED_MAX: f64 = 11_000.0;
 
 /// The same for what it costs: memory at its most, in MB, and how many dropped attempts to connect cost as much as a refused request.
 const MEMORY_MAX: f64 = 100.0;
@@ -106,7 +114,7 @@ fn measure(bench: &Bench) -> Result<Vec<Figure>, Failure> {
     write("clients", clients())?;
     write("networks", networks())?;
     command("ip", &["link", "set", "lo", "up"], &folder)?;
-    let mut values: [Vec<f64>; 11] = Default::default();
+    let mut values: [Vec<f64>; 13] = Default::default();
     for _ in 0..bench.repetitions {
         let mut guard = Guard::start(bench, &folder)?;
         guard.until("clients", 0)?;
@@ -130,6 +138,10 @@ fn measure(bench: &Bench) -> Result<Vec<Figure>, Failure> {
         let before = guard.cpu_time();
         std::thread::sleep(REST);
         values[6].push(milliseconds(guard.cpu_time() - before) / REST.as_secs_f64());
+        values[11].push(guard.until_repaired()?);
+        values[12].push(guard.until_panicked()?);
+        guard.seawall(&["panic", "--over"])?;
+        guard.until("clients", CLIENTS)?;
         guard.seawall(&["bans", "remove", "--all"])?;
         guard.until("clients", 0)?;
         guard.seawall(&["bans", "import", "networks", "--for", "2h", "--anyway"])?;
@@ -153,7 +165,21 @@ fn measure(bench: &Bench) -> Result<Vec<Figure>, Failure> {
         let last = values.each_ref().map(|values| values.last().copied().unwrap_or(f64::NAN));
         bench.say(&format!("{last:.0?} ms"));
     }
-    let [imported, transaction, restored, networks, dropped, memory, rest, attempt, request, ratio, decided] = values;
+    let [
+        imported,
+        transaction,
+        restored,
+        networks,
+        dropped,
+        memory,
+        rest,
+        attempt,
+        request,
+        ratio,
+        decided,
+        repaired,
+        panic,
+    ] = values;
     let figure = |what: &str, goal: f64, values: Vec<f64>, note: &str| Figure {
         what: what.to_owned(),
         unit: "ms",
@@ -174,6 +200,19 @@ fn measure(bench: &Bench) -> Result<Vec<Figure>, Failure> {
             RESTORED_MAX,
             restored,
             "With an empty packet filter, as after a reboot.",
+        ),
+        figure(
+            "100,000 bans dropped again after another program has deleted the table",
+            REPAIRED_MAX,
+            repaired,
+            "As one of the clients sees it. The guard looks at the kernel every ten seconds, and at what became of its table whenever it \
+             changes anything.",
+        ),
+        figure(
+            "100,000 bans: from `seawall panic` until nobody is dropped",
+            PANIC_MAX,
+            panic,
+            "As one of the clients sees it, who can connect again.",
         ),
         figure("5,244 networks: the transaction", NETWORKS_MAX, networks, "All /22, at random, none beside another."),
         figure(
@@ -337,12 +376,31 @@ impl Guard {
         ban(self, client)?;
         while clock.uptime() < PATIENCE {
             let begun = clock.uptime();
-            let connected = connected(client, ANSWER_TIME_MAX);
-            if connected.is_err_and(|error| error.kind() == std::io::ErrorKind::TimedOut) {
+            if is_dropped(client) {
                 return Ok(milliseconds(begun));
             }
         }
         Err(Failure::Bench(format!("a banned client is not dropped after {PATIENCE:?}")))
+    }
+
+    /// Milliseconds from when another program deletes the table until all of it is there again.
+    fn until_repaired(&self) -> Result<f64, Failure> {
+        let delete = |guard: &Self, _| command("nft", &["delete", "table", "inet", "seawall"], &guard.folder).map(drop);
+        let repaired = self.until_dropped(WITNESS, delete)?;
+        self.until("clients", CLIENTS)?;
+        Ok(repaired)
+    }
+
+    /// Milliseconds from the beginning of the command that ends it all until nobody is dropped.
+    fn until_panicked(&self) -> Result<f64, Failure> {
+        let clock = Clock::start();
+        self.seawall(&["panic"])?;
+        while clock.uptime() < PATIENCE {
+            if !is_dropped(WITNESS) {
+                return Ok(milliseconds(clock.uptime()));
+            }
+        }
+        Err(Failure::Bench(format!("a client is still dropped {PATIENCE:?} after a panic")))
     }
 
     fn banned_by_command(&self, client: Ipv4Addr) -> Result<(), Failure> {
@@ -400,6 +458,11 @@ impl Drop for Guard {
     }
 }
 
+/// Whether the kernel drops what this client sends to the guard. A connection that ends at once is none that was dropped.
+fn is_dropped(client: Ipv4Addr) -> bool {
+    connected(client, ANSWER_TIME_MAX).is_err_and(|error| error.kind() == std::io::ErrorKind::TimedOut)
+}
+
 /// A connection of this client to the guard, if it is there by then.
 fn connected(client: Ipv4Addr, patience: Duration) -> std::io::Result<Socket> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
@@ -426,7 +489,7 @@ fn milliseconds(duration: Duration) -> f64 {
 /// Distinct addresses, one in each line; always the same.
 fn clients() -> String {
     let mut random = fastrand::Rng::with_seed(1);
-    let mut found = BTreeSet::new();
+    let mut found = BTreeSet::from([WITNESS]);
     while found.len() < CLIENTS {
         found.insert(Ipv4Addr::from_bits(random.u32(0x0B00_0000..0x7800_0000)));
     }

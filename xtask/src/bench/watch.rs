@@ -49,6 +49,10 @@ const LEARNED_SECONDS: u64 = 25 * 3_600;
 /// Rules are made, and this machine's firewall is left alone.
 const CONFIG: &str = "admin = \"off\"\n[policy]\nenforce = \"on-excess\"\n[kernel]\nuse = \"never\"\n";
 
+/// What is in force from the start where what is read at once is a flood: detection takes seconds to find it, and is done with reading by
+/// then.
+const FLOOD_RULE: &str = "[[rule]]\nname = \"flood\"\nrule = 'method = POST and path = \"/ca/cacert.pem\"'\n";
+
 /// How long a guard may take to start, and to read the last line.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -60,8 +64,10 @@ pub(crate) fn run(bench: &Bench) -> Result<Vec<Figure>, Failure> {
     packages::install_missing(NEEDED)?;
     let lines = if bench.is_quick { LINES_QUICK } else { LINES };
     let mut rates = [OURS, FAIL2BAN].map(|name| Series { name: name.to_owned(), values: Vec::new() });
+    let mut flooded = Vec::new();
     for repetition in 1..=bench.repetitions {
-        for (series, rate) in rates.iter_mut().zip([at_once(bench, lines)?, peer(bench)?]) {
+        flooded.push(flood_at_once(bench, lines)?);
+        for (series, rate) in rates.iter_mut().zip([ordinary_at_once(bench, lines)?, peer(bench)?]) {
             bench.say(&format!(
                 "{repetition}/{} {}: {rate:.0} lines a second of processor time",
                 bench.repetitions, series.name
@@ -86,6 +92,13 @@ pub(crate) fn run(bench: &Bench) -> Result<Vec<Figure>, Failure> {
                     "{FAIL2BAN} looks for one expression in a file of {PEER_LINES} such lines, and detects nothing."
                 ),
             ],
+        },
+        Figure {
+            what: format!("The same, {lines} lines of a flood that a rule meets"),
+            unit: "lines/s",
+            goal: Goal::AtLeast(RATE_MIN),
+            series: ours(flooded),
+            notes: vec!["The rule stands in the configuration, and an incident is open.".to_owned()],
         },
         Figure {
             what: format!("{what}: lines lost, or read twice"),
@@ -114,14 +127,42 @@ pub(crate) fn run(bench: &Bench) -> Result<Vec<Figure>, Failure> {
     ])
 }
 
-/// Reads a log through a pipe as fast as it goes; lines for a second of processor time.
-fn at_once(bench: &Bench, lines: u32) -> Result<f64, Failure> {
-    let folder = bench.folder("watch")?;
-    let log = folder.join("pipe.log");
+fn ordinary_at_once(bench: &Bench, lines: u32) -> Result<f64, Failure> {
+    let log = bench.folder("watch")?.join("pipe.log");
     logs::write_log(&log, lines, 0).map_err(|source| Failure::Write { path: log.clone(), source })?;
-    let input = File::open(&log).map_err(|source| Failure::Write { path: log.clone(), source })?;
+    Ok(at_once(bench, &log, lines, CONFIG, None)?.0)
+}
+
+/// The same of a flood, against which a rule is in force.
+fn flood_at_once(bench: &Bench, lines: u32) -> Result<f64, Failure> {
+    let log = bench.folder("watch")?.join("flood.log");
+    let mut dice = fastrand::Rng::with_seed(7);
+    let at = time(&bench.clock);
+    let text: String = (0..lines).map(|_| unwanted(&at, &mut dice)).collect();
+    fs::write(&log, text).map_err(|source| Failure::Write { path: log.clone(), source })?;
+    let learned = learned(&bench.clock)?;
+    let (rate, guard) = at_once(bench, &log, lines, &format!("{CONFIG}{FLOOD_RULE}"), Some(&learned))?;
+    let status = guard.status().unwrap_or_default();
+    let rules = status["detection"]["rules"].as_array().into_iter().flatten();
+    let matched = rules.filter_map(|rule| rule["matched"].as_u64()).max().unwrap_or(0);
+    if matched < u64::from(lines) * 9 / 10 || status["detection"]["incidents"].as_array().is_none_or(Vec::is_empty) {
+        return Err(Failure::Bench(format!("the rule met {matched} of {lines} lines, or no incident was opened")));
+    }
+    Ok(rate)
+}
+
+/// Reads a log through a pipe as fast as it goes; lines for a second of processor time.
+fn at_once<'b>(
+    bench: &'b Bench,
+    log: &Path,
+    lines: u32,
+    config: &str,
+    learned: Option<&[u8]>,
+) -> Result<(f64, Guard<'b>), Failure> {
+    let folder = bench.folder("watch")?;
+    let input = File::open(log).map_err(|source| Failure::Write { path: log.to_owned(), source })?;
     // A second source keeps it running after the end of the first.
-    let guard = Guard::start(bench, &folder, &["-", "idle.log"], input.into(), None)?;
+    let guard = Guard::start(bench, &folder, &["-", "idle.log"], input.into(), config, learned)?;
     let before = guard.cpu_time();
     let mut waited = Duration::ZERO;
     loop {
@@ -137,7 +178,7 @@ fn at_once(bench: &Bench, lines: u32) -> Result<f64, Failure> {
     }
     // What was used before it was asked the first time belongs to it as well.
     let used = guard.cpu_time().max(before);
-    Ok(f64::from(lines) / used.as_secs_f64())
+    Ok((f64::from(lines) / used.as_secs_f64(), guard))
 }
 
 /// Lines for a second of processor time in which fail2ban looks for one expression.
@@ -163,7 +204,7 @@ fn steady(bench: &Bench) -> Result<Steady, Failure> {
     let log = folder.join("steady.log");
     let file = OpenOptions::new().append(true).create(true).open(&log);
     let mut file = file.map_err(|source| Failure::Write { path: log.clone(), source })?;
-    let guard = Guard::start(bench, &folder, &["steady.log"], Stdio::null(), Some(&learned(&bench.clock)?))?;
+    let guard = Guard::start(bench, &folder, &["steady.log"], Stdio::null(), CONFIG, Some(&learned(&bench.clock)?))?;
     guard.lines("file")?;
     let clock = bench.clock;
     let (start, used_before) = (clock.uptime(), guard.cpu_time());
@@ -268,16 +309,17 @@ impl<'b> Guard<'b> {
         folder: &Path,
         sources: &[&str],
         input: Stdio,
+        config: &str,
         learned: Option<&[u8]>,
     ) -> Result<Self, Failure> {
-        let (state, config) = (folder.join("state"), folder.join("seawall.toml"));
+        let (state, file) = (folder.join("state"), folder.join("seawall.toml"));
         // What was learned, and where a log was left, is another run's.
         let _ = fs::remove_dir_all(&state);
         let prepare = || {
             fs::create_dir_all(&state)?;
             fs::set_permissions(&state, fs::Permissions::from_mode(0o700))?;
             learned.map_or(Ok(()), |learned| fs::write(state.join("baseline"), learned))?;
-            fs::write(&config, CONFIG)
+            fs::write(&file, config)
         };
         prepare().map_err(|source| Failure::Write { path: folder.to_owned(), source })?;
         let log = folder.join("guard.log");

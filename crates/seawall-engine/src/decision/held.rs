@@ -12,7 +12,7 @@ use crate::units::Timestamp;
 use super::asking::{Asking, Telling, Told};
 use super::policy::Permit;
 use super::traffic::{Met, WINDOW_SECONDS};
-use super::{Action, Condition, Event, EventKind, Evidence, Rule, RuleId, RuleStatus, Stage};
+use super::{Action, Condition, Event, EventKind, Evidence, Rule, RuleId, RuleStatus, Stage, Wanted};
 
 /// How long a rule only counts whom it would hit.
 const SHADOW: Duration = Duration::from_secs(1);
@@ -312,9 +312,20 @@ impl Held {
             return Permit::Propose("it might hit more than 1% of normal traffic");
         }
         let is_wide = |condition: &Condition| matches!(condition.attribute, Attribute::Country | Attribute::Asn);
-        let is_of_place = !self.has_foreign_mark && self.rule.conditions.iter().any(is_wide);
-        if permit == Permit::Refuse && is_of_place && self.evidence.collateral_upper > HARMLESS_COLLATERAL {
-            return Permit::Propose("it names a country or a provider, and might hit more than 0.2% of normal traffic");
+        let asks_for_anything = |condition: &Condition| condition.wanted == Wanted::Anything;
+        if permit == Permit::Refuse && !self.has_foreign_mark && self.evidence.collateral_upper > HARMLESS_COLLATERAL {
+            let conditions = &self.rule.conditions;
+            if conditions.iter().any(is_wide) {
+                return Permit::Propose(
+                    "it names a country or a provider, and might hit more than 0.2% of normal traffic",
+                );
+            }
+            // A search, a page by its number and a link of a newsletter are met alike.
+            if conditions.iter().any(asks_for_anything) {
+                return Permit::Propose(
+                    "it meets queries of all kinds, and might hit more than 0.2% of normal traffic",
+                );
+            }
         }
         permit
     }

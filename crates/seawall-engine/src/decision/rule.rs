@@ -81,6 +81,7 @@ impl Condition {
 
     /// That the request has a value of `attribute`, whatever it is.
     pub const fn present(attribute: Attribute) -> Self {
+        debug_assert!(Wanted::may_be_anything(attribute), "of this it is not known");
         Self { attribute, wanted: Wanted::Anything }
     }
 

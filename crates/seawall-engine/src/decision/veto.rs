@@ -249,6 +249,10 @@ mod tests {
             ("path = \"/a/b/c.php\"", "", "extension = \"php\"", "", true),
             ("path-prefix = \"/a/b/\"", "", "path-prefix = \"/a/\"", "", true),
             ("path-prefix = \"/a/\"", "", "path-prefix = \"/b/\"", "", false),
+            ("query-keys = \"id\"", "", "query-keys != none", "", true),
+            ("query-keys != none", "", "query-keys = \"id\"", "", true),
+            ("query-keys != none", "", "query-keys = none", "", false),
+            (agent, "path = \"/\" and query-keys != none", "path = \"/\" and query-keys != none", "", true),
             ("path = \"/a/b/c.php\"", "", "path-prefix = \"/b/\"", "", false),
             // By what all had in common that the rule matched, or that this would match.
             (agent, "path = \"/a\" and method = \"POST\"", "path = \"/a\"", "", true),

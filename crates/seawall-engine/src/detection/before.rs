@@ -10,7 +10,7 @@ use crate::units::Timestamp;
 
 use super::recent::{Answered, Recent};
 use super::statistics::share_upper_95;
-use super::values::{ABSENT, Item, Marks};
+use super::values::{ABSENT, Item, Marks, PRESENT};
 
 /// How long before the onset a flood may have begun unnoticed, in seconds.
 const MARGIN_SECONDS: u64 = 3;
@@ -63,10 +63,12 @@ impl Before {
     pub(crate) fn hit(&self, items: &[Item], has_rare_mark: bool) -> Option<(f64, f64)> {
         // Of a network's people the next may have any agent.
         let networks: Vec<Item> = items.iter().filter(|item| item.attribute.is_network()).copied().collect();
-        // What a network's people leave out of their requests tells as little of them as their agents do.
+        // What people leave out of their requests tells as little of them as their agents do, nor does that they do not.
         let says_nothing_of_what_is_asked =
-            |item: &Item| is_of_sender(item.attribute) || (!networks.is_empty() && item.hash == ABSENT);
-        if has_rare_mark || self.clients.len() < CLIENTS_MIN || !items.iter().all(says_nothing_of_what_is_asked) {
+            |item: &Item| is_of_sender(item.attribute) || matches!(item.hash, ABSENT | PRESENT);
+        let is_about_senders =
+            items.iter().all(says_nothing_of_what_is_asked) && items.iter().any(|item| is_of_sender(item.attribute));
+        if has_rare_mark || self.clients.len() < CLIENTS_MIN || !is_about_senders {
             return None;
         }
         let asked = if networks.is_empty() { items } else { &networks };
@@ -118,13 +120,16 @@ mod tests {
             let (share, upper) = before.hit(rule, false).expect("half of them would be hit");
             assert!((share - 0.5).abs() < 1e-9 && upper > 0.5, "{rule:?}: {share} {upper}");
         }
+        let any = Item { attribute: Attribute::QueryKeys, hash: PRESENT };
+        assert!(before.hit(&[any, NETWORK], false).is_some(), "nor does that they ask for something");
     }
 
     #[test]
     fn what_is_asked_for_or_hardly_anybody_has_is_not_asked_about() {
         let before = twenty();
         assert_eq!(before.hit(&[PATH, NETWORK], false), None, "the path may be the flood's own");
-        assert_eq!(before.hit(&[NO_QUERY], false), None, "no network is named");
+        assert_eq!(before.hit(&[NO_QUERY], false), None, "nothing is said of who sends");
+        assert!(before.hit(&[NO_REFERER, NO_QUERY], false).is_some(), "nor of what is asked for");
         assert_eq!(before.hit(&[NETWORK], true), None, "with a mark that hardly anybody has");
         assert_eq!(before.hit(&[Item { hash: 99, ..NETWORK }], false), None, "nobody of that network was there");
         let few = Before { incident: 1, clients: before.clients.into_iter().take(CLIENTS_MIN - 1).collect() };

@@ -13,11 +13,12 @@ use crate::decision::CostKind;
 use crate::observation::attribute::Attribute;
 
 use super::bits::Bits;
+use super::cover::RULES_MAX;
 use super::reference::{RETURNING_WEIGHT, Reference};
 use super::score::{Score, shared_address_risk};
 use super::seen::Seen;
 use super::statistics::{benjamini_hochberg, effective_kinds, g_test, share_upper_95};
-use super::values::{Item, Marks, PRESENT};
+use super::values::{Item, Marks, PRESENT, ValueHash};
 
 /// Rows that are drawn at most, of the excess and of the amount of normal traffic each.
 const DRAWN_MAX: usize = 2048;
@@ -67,8 +68,8 @@ const FALSE_DISCOVERY_RATE: f64 = 0.01;
 /// A value that this share of normal traffic has tells nobody apart.
 const COMMON_SHARE: f64 = 0.5;
 
-/// That there is any value says something only where the values themselves explain less than this share of it.
-const VALUES_SHARE: f64 = 0.5;
+/// That there is any value says nothing more than values that explain this share of it.
+const VALUES_SHARE: f64 = 0.9;
 
 /// Votes of normal traffic from which on what none of them has is nobody's.
 const VOTES_ENOUGH: f64 = 500.0;
@@ -278,7 +279,36 @@ impl<'a> Mining<'a> {
         }
         let mut seen = FxHashSet::default();
         sets.retain(|(set, _)| seen.insert(set.clone()));
-        self.judge(sets, users)
+        let mut candidates = self.judge(sets, users);
+        self.drop_said(&mut candidates, standing);
+        candidates
+    }
+
+    /// Drops what asks for any value where a few others, each for one value, match nearly all of its rows.
+    fn drop_said(&self, candidates: &mut Vec<Candidate>, standing: &[Vec<Item>]) {
+        let is_said = |candidate: &Candidate| {
+            let Some(any) = candidate.items.iter().find(|item| item.hash == PRESENT) else { return false };
+            // The most that any candidate with each value has of its rows.
+            let mut values: FxHashMap<ValueHash, (u32, &Bits)> = FxHashMap::default();
+            for other in candidates.iter() {
+                let value = other.items.iter().find(|item| item.attribute == any.attribute && item.hash > PRESENT);
+                let Some(value) = value else { continue };
+                let both = other.matched.count_and(&candidate.matched);
+                let most = values.entry(value.hash).or_insert((both, &other.matched));
+                if both > most.0 {
+                    *most = (both, &other.matched);
+                }
+            }
+            let mut values: Vec<(u32, &Bits)> = values.into_values().collect();
+            values.sort_by_key(|(both, _)| std::cmp::Reverse(*both));
+            let mut theirs = Bits::new(self.offered.len());
+            values.iter().take(RULES_MAX).for_each(|(_, matched)| theirs.add(matched));
+            let left = f64::from(candidate.matched.count_without(&theirs));
+            left <= (1.0 - VALUES_SHARE) * f64::from(candidate.matched.count())
+        };
+        let said: Vec<bool> = candidates.iter().map(|one| is_said(one) && !standing.contains(&one.items)).collect();
+        let mut said = said.into_iter();
+        candidates.retain(|_| !said.next().unwrap_or_default());
     }
 
     /// The beam search: the conjunctions of these values that look best.
@@ -397,8 +427,11 @@ impl<'a> Mining<'a> {
                 stability: 1.0,
                 shared_address_risk: risk,
             };
-            let is_unheard_of =
-                items.iter().any(|item| self.column.seen.and_then(|seen| seen.share(*item)) == Some(0.0));
+            // What nobody has had yet of all that there may be, somebody may have tomorrow.
+            let is_unheard_of = items
+                .iter()
+                .filter(|item| item.hash != PRESENT)
+                .any(|item| self.column.seen.and_then(|seen| seen.share(*item)) == Some(0.0));
             let candidate =
                 Candidate { items, score, collateral, matched: matches.offered, rows, expected, is_unheard_of };
             judged.push((candidate, chance));
@@ -517,18 +550,17 @@ impl<'a> Mining<'a> {
             }
         }
         let mut counts: Vec<(Item, u32)> = counts.into_iter().filter(|(_, count)| f64::from(*count) >= least).collect();
-        let all: Vec<(Attribute, u32)> = counts
-            .iter()
-            .filter(|(item, _)| item.hash == PRESENT)
-            .map(|(item, count)| (item.attribute, *count))
-            .collect();
-        for (attribute, any) in all {
-            let values = counts.iter().filter(|(item, _)| item.attribute == attribute && item.hash > PRESENT);
-            let explained: f64 = values.map(|(_, count)| f64::from(*count)).sum();
-            if explained > VALUES_SHARE * f64::from(any) {
-                counts.retain(|(item, _)| (item.attribute, item.hash) != (attribute, PRESENT));
-            }
-        }
+        let explained = |(item, count): &(Item, u32)| {
+            let (normal, _) = self.column.normal.known(*item, self.column.cost);
+            f64::from(*count) * self.unit - self.expected(normal.count())
+        };
+        let is_said = |any: &&(Item, u32)| {
+            let values = counts.iter().filter(|(item, _)| item.attribute == any.0.attribute && item.hash > PRESENT);
+            values.map(explained).fold(0.0, f64::max) >= VALUES_SHARE * explained(any)
+        };
+        let said: Vec<Item> =
+            counts.iter().filter(|(item, _)| item.hash == PRESENT).filter(is_said).map(|(item, _)| *item).collect();
+        counts.retain(|(item, _)| !said.contains(item));
         counts.sort_unstable_by_key(|(item, count)| (preference(item.attribute), u32::MAX - count, item.hash));
         let mut items: Vec<Item> = Vec::new();
         for (item, _) in counts {

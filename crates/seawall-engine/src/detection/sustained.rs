@@ -28,9 +28,8 @@ const TARGET_SHARE: f64 = 0.7;
 /// or, since the onset, more than someone who looks at a few pages in a minute.
 const PERSISTENT_REQUESTS_FOR_PAGES: f64 = 150.0;
 
-/// For longer than anybody looks at page after page: so many requests a second from each in the mean, beyond what is normal, over
-/// more than this time, in half of whose seconds or more there is one.
-const STEADY_RATE: f64 = 2.0;
+/// Or as many, of different targets, over at least this time, in half of whose seconds or more there is one: for longer than anybody
+/// turns page after page. What a page asks for again and again is one target.
 const STEADY_SECONDS: f64 = 40.0;
 const STEADY_SHARE: f64 = 0.5;
 
@@ -115,15 +114,15 @@ impl Few {
         self.seconds.iter().filter(|(_, requests)| *requests >= normal_rate + BUSY_REQUESTS).count()
     }
 
-    /// Whether they have come evenly for long. Visits come in bursts, between which someone reads.
+    /// Whether they have come evenly for long, beyond what is normal. Visits come in bursts, between which someone reads.
     fn is_steady(&self, normal_rate: f64) -> bool {
         let seconds = || self.seconds.iter().map(|(second, _)| *second);
         let (Some(first), Some(last)) = (seconds().min(), seconds().max()) else { return false };
         let span = (last - first + 1) as f64;
-        let beyond = self.requests - normal_rate * span;
         span >= STEADY_SECONDS
             && self.seconds.len() as f64 >= STEADY_SHARE * span
-            && beyond >= STEADY_RATE * span * self.clients
+            && self.requests >= 2.0 * normal_rate * span
+            && self.top_target < TARGET_SHARE * self.requests
     }
 
     /// Whether hardly any of them are for parts of pages.

@@ -159,6 +159,8 @@ impl Synthetic {
                 _ => format!("/images/{}.png", dice.below(200)),
             };
             let mut sent = Sent::get(client, path, user_agent);
+            // As sites have it that would have browsers fetch a new version at once.
+            sent.query = (asset < 2).then(|| "ver=6.4.2".to_owned());
             sent.referer = Some(format!("https://example.org{page}"));
             sent.wanted = true;
             sent.bytes = 4_000 + dice.bits() % 30_000;

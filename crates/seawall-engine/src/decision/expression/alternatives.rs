@@ -142,6 +142,7 @@ mod tests {
             "user-agent = none",
             "user-agent != none",
             "query-keys = none",
+            "query-keys != none",
             "not path = /a",
             "status = 401",
             "status in (401, 404)",

@@ -154,7 +154,7 @@ impl Comparison {
         matches!(self.test, Test::Absent)
     }
 
-    /// The same as a condition of a rule, if it asks for one value of an attribute.
+    /// The same as a condition of a rule, if it asks for one value of an attribute, or for any where that may be asked.
     pub(super) fn as_condition(&self) -> Option<Condition> {
         let Subject::Attribute(attribute) = self.subject else { return None };
         if self.is_negated {

@@ -132,7 +132,7 @@ impl Expression {
         self.root.matches(request, client, answer)
     }
 
-    /// The conditions that all must hold, if that is all that it asks and each is of one value of an attribute; what the gate
+    /// The conditions that all must hold, if that is all that it asks and each is of one value of an attribute, or of any; what the gate
     /// can look up.
     pub fn as_conditions(&self) -> Option<Vec<Condition>> {
         match &self.root {

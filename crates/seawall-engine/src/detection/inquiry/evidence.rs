@@ -61,10 +61,11 @@ impl Inquiry<'_> {
     /// addresses.
     fn closure(&self, items: &[Item], matched: &[Sampled<'_>]) -> Vec<String> {
         let Some(first) = matched.first() else { return Vec::new() };
-        let implied = |item: &Item| {
-            let implies = |named: &Item| named == item || item.attribute.is_ancestor_of(named.attribute);
-            item.hash == PRESENT || items.iter().any(implies)
+        let implies = |named: &Item, item: &Item| match item.hash {
+            PRESENT => named.attribute == item.attribute,
+            _ => named == item || item.attribute.is_ancestor_of(named.attribute),
         };
+        let implied = |item: &Item| items.iter().any(|named| implies(named, item));
         let shared = |item: &Item| {
             let having = matched.iter().filter(|sampled| sampled.row.marks.has(*item)).count();
             having as f64 >= CLOSURE_SHARE * matched.len() as f64
@@ -73,7 +74,7 @@ impl Inquiry<'_> {
         let mut closure: Vec<Item> = Vec::new();
         let values = first.row.marks.items().filter(|item| item.attribute != Attribute::ClientPrefix);
         for item in values.filter(|item| !implied(item)).filter(shared).filter(|item| !is_common(item)) {
-            if !closure.iter().any(|kept| item.attribute.is_ancestor_of(kept.attribute)) {
+            if !closure.iter().any(|kept| implies(kept, &item)) {
                 closure.push(item);
             }
         }

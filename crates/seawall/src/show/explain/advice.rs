@@ -1,6 +1,6 @@
 //! What to do about a surge, in a sentence or two.
 
-use seawall_engine::decision::{CostKind, Rule, Shape, Verdict};
+use seawall_engine::decision::{Condition, CostKind, Rule, Shape, Verdict, Wanted};
 use seawall_engine::detection::explain::{Heaviest, Traced, TracedSurge};
 use seawall_engine::observation::attribute::Attribute;
 
@@ -198,7 +198,9 @@ fn is_target(rule: &Rule) -> bool {
                 | Attribute::Extension
         )
     };
-    rule.conditions.iter().all(|condition| is_about_target(condition.attribute))
+    let is_of_target =
+        |condition: &Condition| condition.wanted == Wanted::Anything || is_about_target(condition.attribute);
+    rule.conditions.iter().all(is_of_target)
 }
 
 fn requests(count: u64) -> String {
