@@ -263,3 +263,23 @@ fn set_parts(marks: &mut Marks, attributes: &[Attribute], values: &[ValueHash]) 
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_not_be_tried_again_is_kept_whatever_it_asks_for() {
+        let until = Timestamp::from_seconds(1_700_000_000);
+        let barred: Vec<Barred> = vec![
+            (vec![Condition::new(Attribute::Path, b"/a"), Condition::absent(Attribute::RefererOrigin)], until),
+            (vec![Condition::new(Attribute::Path, b"/"), Condition::present(Attribute::QueryKeys)], until),
+        ];
+        let of_network = (vec![Condition::new(Attribute::ClientPrefix, b"192.0.2.0/24")], until);
+        let (keys, all) = (Keys::new(1), [barred.as_slice(), &[of_network]].concat());
+        let (seasonal, baseline, seen) = (Seasonal::new(), Baseline::new(), Seen::new());
+        let bytes = save(&keys, &seasonal, &baseline, &seen, &Composition::new(), &all, Numbers::default());
+        let (.., restored, _) = restore(&bytes).expect("as it was saved");
+        assert_eq!(restored, barred, "but for what names a network");
+    }
+}

@@ -147,3 +147,31 @@ fn clients<'s>(rows: impl Iterator<Item = &'s Matching<'s, 's>>) -> f64 {
     }
     effective_kinds(clients.values().copied())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_evenly_for_long_and_for_different_targets_goes_on() {
+        // So long, in so many seconds of four; the share of one target, and what is normal a second.
+        for (span, busy, top_share, normal_rate, expected) in [
+            (60, 4, 0.1, 0.0, true),
+            (40, 4, 0.1, 0.0, true),
+            (39, 4, 0.1, 0.0, false),
+            (60, 2, 0.1, 0.0, true),
+            (60, 1, 0.1, 0.0, false),
+            (60, 4, 0.9, 0.0, false),
+            (60, 4, 0.1, 1.4, true),
+            (60, 4, 0.1, 2.0, false),
+        ] {
+            let seconds: Vec<(u64, f64)> = (0..span).filter(|at| at % 4 < busy).map(|at| (at, 3.0)).collect();
+            let requests: f64 = seconds.iter().map(|(_, requests)| requests).sum();
+            let few = Few { clients: 1.0, requests, statics: 0.0, top_target: top_share * requests, seconds };
+            assert_eq!(few.is_steady(normal_rate), expected, "{span} s, {busy} of 4, {top_share}, {normal_rate}");
+        }
+        assert!(
+            !Few { clients: 1.0, requests: 0.0, statics: 0.0, top_target: 0.0, seconds: Vec::new() }.is_steady(0.0)
+        );
+    }
+}

@@ -504,6 +504,7 @@ fn what_cannot_be_said_is_known() {
         ("extension", "extension = php"),
         ("query-keys", "query-keys = \"a&b\""),
         ("no-query", "query-keys = none"),
+        ("any-query", "query-keys != none"),
         ("host", "host = a.example"),
         ("no-host", "host = none"),
         ("user-agent", "user-agent = a"),

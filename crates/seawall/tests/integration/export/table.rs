@@ -261,6 +261,7 @@ pub(super) const RULES: &[&str] = &[
     "query-keys contains \"on&i\"",
     "query-keys ends-with \"id\"",
     "query-keys = none",
+    "path starts-with \"/\" and query-keys != none",
     "query-keys = \"\"",
     "query-keys ends-with \"k15\" or query-keys contains \"k17\"",
     "user-agent = \"QQGameHall\"",
