@@ -27,11 +27,10 @@ const NEEDED: &[Needed] = &[
 
 /// Clients, and networks of a country's zone file.
 const CLIENTS: usize = 100_000;
+const NETWORKS: usize = 5_244;
 
 /// One of the clients, by which it is seen whether the kernel drops them.
 const WITNESS: Ipv4Addr = Ipv4Addr::new(127, 9, 0, 1);
-
-const NETWORKS: usize = 5_244;
 
 /// Bans of one client each, of which the time to the first dropped packet is taken.
 const SINGLE_BANS: u8 = 10;

@@ -98,7 +98,9 @@ pub(crate) fn run(bench: &Bench) -> Result<Vec<Figure>, Failure> {
             unit: "lines/s",
             goal: Goal::AtLeast(RATE_MIN),
             series: ours(flooded),
-            notes: vec!["The rule stands in the configuration, and an incident is open.".to_owned()],
+            notes: vec![
+                "The rule stands in the configuration: before detection has found one, all is read.".to_owned(),
+            ],
         },
         Figure {
             what: format!("{what}: lines lost, or read twice"),
@@ -127,6 +129,7 @@ pub(crate) fn run(bench: &Bench) -> Result<Vec<Figure>, Failure> {
     ])
 }
 
+/// Lines for a second of processor time, of ordinary visitors, all of whom are new to the guard.
 fn ordinary_at_once(bench: &Bench, lines: u32) -> Result<f64, Failure> {
     let log = bench.folder("watch")?.join("pipe.log");
     logs::write_log(&log, lines, 0).map_err(|source| Failure::Write { path: log.clone(), source })?;
@@ -145,8 +148,8 @@ fn flood_at_once(bench: &Bench, lines: u32) -> Result<f64, Failure> {
     let status = guard.status().unwrap_or_default();
     let rules = status["detection"]["rules"].as_array().into_iter().flatten();
     let matched = rules.filter_map(|rule| rule["matched"].as_u64()).max().unwrap_or(0);
-    if matched < u64::from(lines) * 9 / 10 || status["detection"]["incidents"].as_array().is_none_or(Vec::is_empty) {
-        return Err(Failure::Bench(format!("the rule met {matched} of {lines} lines, or no incident was opened")));
+    if matched < u64::from(lines) * 9 / 10 {
+        return Err(Failure::Bench(format!("the rule met {matched} of {lines} lines")));
     }
     Ok(rate)
 }
