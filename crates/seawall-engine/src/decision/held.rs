@@ -72,7 +72,7 @@ const THROTTLE_FACTOR: f64 = 1.2;
 const THROTTLE_RATE_MIN: f64 = 1.0;
 
 /// What hurts so few at most may be refused however small its part of the excess is.
-pub(super) const HARMLESS_COLLATERAL: f32 = 0.002;
+pub(crate) const HARMLESS_COLLATERAL: f32 = 0.002;
 
 /// Evidence that suffices to refuse at once.
 const STRONG_SCORE: f32 = 0.5;
@@ -89,6 +89,9 @@ const ENFORCED_COLLATERAL_MAX: f32 = 0.01;
 const SPARED: Duration = Duration::from_secs(60);
 
 const NO_LONGER_NEEDED: &str = "it is no longer needed";
+
+/// Why one is let go that came in force while little was known, and would now only be proposed.
+const TOO_WIDE: &str = "it might hit more of normal traffic than a rule may that nobody has put in force";
 
 const REFUSE: Action = Action::Refuse { status: 403 };
 
@@ -389,8 +392,11 @@ impl Held {
         let expired = self.expires.is_some_and(|expires| expires <= now);
         // On a young baseline a rule must be found again, or end with its minute; but what is closed unread nobody finds.
         let is_lost = permit == Permit::Throttle && now.since(self.found_last) > NOT_FOUND && !self.met.is_closing(now);
-        let is_too_wide = permit == Permit::Refuse && self.allowed(permit) != permit;
-        if expired && (is_lost || is_too_wide) {
+        let allowed = self.allowed(permit);
+        if expired && allowed != permit {
+            return Some(self.retire(now, TOO_WIDE));
+        }
+        if expired && is_lost {
             return Some(self.retire(now, NO_LONGER_NEEDED));
         }
         if self.met.last(WINDOW_SECONDS, now) >= self.needed_in_a_minute() {
@@ -407,7 +413,7 @@ impl Held {
             };
             self.expires = Some(now + self.life);
         }
-        self.step_up(now, permit)
+        self.step_up(now, allowed)
     }
 
     /// Slows down what it refused, since others explain the flood with less harm; nothing when it does so already.

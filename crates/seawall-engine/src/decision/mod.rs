@@ -18,7 +18,7 @@ pub use bans::{
     BAN_DURATION_MAX, BAN_LENGTH_MIN_V4, BAN_LENGTH_MIN_V6, Ban, BanCause, BanError, Bans, Innocent, Merged,
     REASON_CHARACTERS_MAX, ban_network, check as check_ban, client_network, merge,
 };
-pub(crate) use held::Finding;
+pub(crate) use held::{Finding, HARMLESS_COLLATERAL};
 pub(crate) use ladder::Ladder;
 pub use own::{
     CONFIGURED_RULES_MAX, Collateral, NamedRule, OWN_RULES_MAX, OwnRule, OwnRuleError, OwnRules, Retried, RuleNames,

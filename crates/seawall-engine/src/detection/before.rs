@@ -1,7 +1,9 @@
 //! Who came in the minute before an incident. The baseline knows what an hour is usually like; it does not know that a link has
 //! brought a network's people today. A rule about nothing but what senders share with ordinary ones (a common agent, a provider)
 //! would hit them, so it is also asked how many clients of that minute it would have hit. Not so a rule about what is asked for,
-//! or about a mark that ordinary traffic has hardly ever: what came before of that may be the flood's own beginning.
+//! or about a mark that ordinary traffic has hardly ever: what came before of that may be the flood's own beginning. But a rule that
+//! asks for any query is asked about those with a query that several of them had, as they have who follow a link of a campaign: a flood that
+//! makes its queries up has each but once.
 
 use rustc_hash::FxHashMap;
 
@@ -68,8 +70,11 @@ impl Before {
             |item: &Item| is_of_sender(item.attribute) || matches!(item.hash, ABSENT | PRESENT);
         let is_about_senders =
             items.iter().all(says_nothing_of_what_is_asked) && items.iter().any(|item| is_of_sender(item.attribute));
-        if has_rare_mark || self.clients.len() < CLIENTS_MIN || !is_about_senders {
+        if has_rare_mark || self.clients.len() < CLIENTS_MIN {
             return None;
+        }
+        if !is_about_senders {
+            return items.iter().find(|item| item.hash == PRESENT).and_then(|any| self.hit_alike(items, any.attribute));
         }
         let asked = if networks.is_empty() { items } else { &networks };
         let hit = self.clients.iter().filter(|marks| marks.has_all(asked)).count() as f64;
@@ -77,6 +82,18 @@ impl Before {
         // One client of that minute may be the very one that floods now.
         let least = if asked.iter().any(|item| item.attribute == Attribute::ClientPrefix) { 2.0 } else { 1.0 };
         (hit >= least).then(|| (hit / all, share_upper_95(hit, all)))
+    }
+
+    /// The same of a rule that asks for any value of an attribute: of those who had a value that another client had as well.
+    fn hit_alike(&self, items: &[Item], attribute: Attribute) -> Option<(f64, f64)> {
+        let hit = || self.clients.iter().filter(|marks| marks.has_all(items));
+        let is_alike = |marks: &&Marks| {
+            let value = marks.one(attribute);
+            hit().filter(|other| other.one(attribute) == value).count() >= 2
+        };
+        let alike = hit().filter(is_alike).count() as f64;
+        let all = self.clients.len() as f64;
+        (alike > 0.0).then(|| (alike / all, share_upper_95(alike, all)))
     }
 
     pub(crate) fn memory_bytes(&self) -> usize {
@@ -111,6 +128,7 @@ mod tests {
     const NETWORK: Item = Item { attribute: Attribute::Asn, hash: 10 };
     const NO_QUERY: Item = Item { attribute: Attribute::QueryKeys, hash: ABSENT };
     const NO_REFERER: Item = Item { attribute: Attribute::RefererOrigin, hash: ABSENT };
+    const ANY: Item = Item { attribute: Attribute::QueryKeys, hash: PRESENT };
     const PATH: Item = Item { attribute: Attribute::Path, hash: 50 };
 
     #[test]
@@ -120,8 +138,7 @@ mod tests {
             let (share, upper) = before.hit(rule, false).expect("half of them would be hit");
             assert!((share - 0.5).abs() < 1e-9 && upper > 0.5, "{rule:?}: {share} {upper}");
         }
-        let any = Item { attribute: Attribute::QueryKeys, hash: PRESENT };
-        assert!(before.hit(&[any, NETWORK], false).is_some(), "nor does that they ask for something");
+        assert!(before.hit(&[ANY, NETWORK], false).is_some(), "nor does that they ask for something");
     }
 
     #[test]
@@ -129,10 +146,27 @@ mod tests {
         let before = twenty();
         assert_eq!(before.hit(&[PATH, NETWORK], false), None, "the path may be the flood's own");
         assert_eq!(before.hit(&[NO_QUERY], false), None, "nothing is said of who sends");
+        assert_eq!(before.hit(&[PATH, ANY], false), None, "nobody had a query");
         assert!(before.hit(&[NO_REFERER, NO_QUERY], false).is_some(), "nor of what is asked for");
         assert_eq!(before.hit(&[NETWORK], true), None, "with a mark that hardly anybody has");
         assert_eq!(before.hit(&[Item { hash: 99, ..NETWORK }], false), None, "nobody of that network was there");
         let few = Before { incident: 1, clients: before.clients.into_iter().take(CLIENTS_MIN - 1).collect() };
         assert_eq!(few.hit(&[NETWORK], false), None, "too few to say anything");
+    }
+
+    #[test]
+    fn a_link_that_several_follow_speaks_against_asking_for_any_query() {
+        let with_queries = |value: &dyn Fn(u32) -> u32| {
+            let mut before = twenty();
+            for (number, marks) in (0..).zip(before.clients.iter_mut().take(5)) {
+                marks.set(Attribute::QueryKeys, value(number));
+            }
+            before
+        };
+        let (share, upper) = with_queries(&|_| 77).hit(&[PATH, ANY], false).expect("five of twenty follow it");
+        assert!(share == 0.25 && upper > 0.25, "{share}, {upper}");
+        assert!(with_queries(&|_| 77).hit(&[ANY], false).is_some());
+        assert_eq!(with_queries(&|_| 77).hit(&[PATH, ANY], true), None, "with a mark that hardly anybody has");
+        assert_eq!(with_queries(&|number| 77 + number).hit(&[PATH, ANY], false), None, "each is made up");
     }
 }

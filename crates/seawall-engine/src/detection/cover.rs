@@ -6,7 +6,7 @@ use crate::observation::attribute::Attribute;
 use super::bits::Bits;
 use super::mining::{COVERAGE_MIN, Candidate, Mining, Sender, preference};
 use super::score::SCORE_MIN;
-use super::values::{ABSENT, Item, PRESENT};
+use super::values::{ABSENT, Item};
 
 /// Rules for one incident.
 pub(crate) const RULES_MAX: usize = 5;
@@ -123,14 +123,7 @@ pub(crate) fn cover(
         // Of words that all say the same beside other conditions, the commonest: a flood that goes on to another browser's agent
         // keeps it.
         let rank = |candidate: &Candidate| {
-            // That there is a query says nothing of what is asked for: with a page it is refused there alone.
-            let is_everywhere = candidate.items.iter().any(|item| item.hash == PRESENT)
-                && !attributes(candidate)
-                    .any(|attribute| attribute == Attribute::Path || attribute.is_ancestor_of(Attribute::Path));
-            let weakest = match candidate.items.last() {
-                Some(last) if !is_everywhere => preference(last.attribute),
-                _ => usize::MAX,
-            };
+            let weakest = candidate.items.last().map_or(usize::MAX, |item| preference(item.attribute));
             let breadth = mining.breadth(&candidate.items);
             (
                 !is_standing(candidate),

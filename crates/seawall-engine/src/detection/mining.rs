@@ -71,6 +71,9 @@ const COMMON_SHARE: f64 = 0.5;
 /// That there is any value says nothing more than values that explain this share of it.
 const VALUES_SHARE: f64 = 0.9;
 
+/// Of fewer rows a half is too few to say what the other half has.
+const HALVES_MIN: usize = 40;
+
 /// Votes of normal traffic from which on what none of them has is nobody's.
 const VOTES_ENOUGH: f64 = 500.0;
 
@@ -129,6 +132,17 @@ pub(crate) enum Sender {
     Address,
     /// Others could send the same.
     Anyone,
+}
+
+/// Whether the commonest of these values, as many as there may be rules, are nearly all of the others.
+fn are_said(values: &[ValueHash], others: &[ValueHash]) -> bool {
+    let mut counts: FxHashMap<ValueHash, usize> = FxHashMap::default();
+    values.iter().for_each(|value| *counts.entry(*value).or_default() += 1);
+    let mut counts: Vec<(usize, ValueHash)> = counts.into_iter().map(|(value, count)| (count, value)).collect();
+    counts.sort_unstable_by_key(|count| std::cmp::Reverse(*count));
+    counts.truncate(RULES_MAX);
+    let said = others.iter().filter(|other| counts.iter().any(|(_, value)| value == *other)).count();
+    said as f64 >= VALUES_SHARE * others.len() as f64
 }
 
 /// The three sets of rows that a value or conjunction matches.
@@ -284,10 +298,16 @@ impl<'a> Mining<'a> {
         candidates
     }
 
-    /// Drops what asks for any value where a few others, each for one value, match nearly all of its rows.
+    /// Drops what asks for any value on all pages, and where a few others, each for one value, match nearly all of its rows.
     fn drop_said(&self, candidates: &mut Vec<Candidate>, standing: &[Vec<Item>]) {
         let is_said = |candidate: &Candidate| {
             let Some(any) = candidate.items.iter().find(|item| item.hash == PRESENT) else { return false };
+            // That there is a query says nothing of what is asked for: with a page it is refused there alone.
+            let is_of_page =
+                |item: &Item| item.attribute == Attribute::Path || item.attribute.is_ancestor_of(Attribute::Path);
+            if !candidate.items.iter().any(is_of_page) {
+                return true;
+            }
             // The most that any candidate with each value has of its rows.
             let mut values: FxHashMap<ValueHash, (u32, &Bits)> = FxHashMap::default();
             for other in candidates.iter() {
@@ -304,11 +324,21 @@ impl<'a> Mining<'a> {
             let mut theirs = Bits::new(self.offered.len());
             values.iter().take(RULES_MAX).for_each(|(_, matched)| theirs.add(matched));
             let left = f64::from(candidate.matched.count_without(&theirs));
-            left <= (1.0 - VALUES_SHARE) * f64::from(candidate.matched.count())
+            left <= (1.0 - VALUES_SHARE) * f64::from(candidate.matched.count()) && self.stay(candidate, any.attribute)
         };
         let said: Vec<bool> = candidates.iter().map(|one| is_said(one) && !standing.contains(&one.items)).collect();
         let mut said = said.into_iter();
         candidates.retain(|_| !said.next().unwrap_or_default());
+    }
+
+    /// Whether the values that the older rows of a candidate have say the newer ones, and the other way round: a sender that goes on to
+    /// another value every few seconds would only ever be told by what it has left behind.
+    fn stay(&self, candidate: &Candidate, attribute: Attribute) -> bool {
+        let places = candidate.matched.clone().into_places();
+        let values: Vec<ValueHash> =
+            places.filter_map(|at| self.offered.get(at)).map(|marks| marks.one(attribute)).collect();
+        let (first, second) = values.split_at(values.len() / 2);
+        values.len() < HALVES_MIN || are_said(first, second) && are_said(second, first)
     }
 
     /// The beam search: the conjunctions of these values that look best.
@@ -555,8 +585,12 @@ impl<'a> Mining<'a> {
             f64::from(*count) * self.unit - self.expected(normal.count())
         };
         let is_said = |any: &&(Item, u32)| {
-            let values = counts.iter().filter(|(item, _)| item.attribute == any.0.attribute && item.hash > PRESENT);
-            values.map(explained).fold(0.0, f64::max) >= VALUES_SHARE * explained(any)
+            let enough = VALUES_SHARE * explained(any);
+            // Few values are in as many rows; only of these it is asked how usual they are.
+            let mut values = counts.iter().filter(|(item, count)| {
+                item.attribute == any.0.attribute && item.hash > PRESENT && f64::from(*count) * self.unit >= enough
+            });
+            values.any(|value| explained(value) >= enough)
         };
         let said: Vec<Item> =
             counts.iter().filter(|(item, _)| item.hash == PRESENT).filter(is_said).map(|(item, _)| *item).collect();

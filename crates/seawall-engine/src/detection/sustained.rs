@@ -28,10 +28,11 @@ const TARGET_SHARE: f64 = 0.7;
 /// or, since the onset, more than someone who looks at a few pages in a minute.
 const PERSISTENT_REQUESTS_FOR_PAGES: f64 = 150.0;
 
-/// Or as many, of different targets, over at least this time, in half of whose seconds or more there is one: for longer than anybody
-/// turns page after page. What a page asks for again and again is one target.
+/// Or as many, of different paths, over at least this time, in half of whose seconds or more there is one: for longer than anybody
+/// turns page after page. What a page asks for again and again has few paths.
 const STEADY_SECONDS: f64 = 40.0;
 const STEADY_SHARE: f64 = 0.5;
+const STEADY_TARGETS: usize = 4;
 
 /// Where it is not their number that is too much, but what they cost, so many from each over so many seconds;
 const DEAR_REQUESTS: f64 = 10.0;
@@ -49,13 +50,14 @@ const ROWS_ENOUGH: usize = 100;
 
 /// Whether these requests are more than a few browsers loading pages. `now` are those of the window that is mined,
 /// `since_onset` all since the onset; `parts` are the places of those for parts of pages, and `normal_rate` is what normal traffic has of
-/// them in a second.
+/// them in a second. `are_known` says whether they are of programs that come here ordinarily: to go on evenly is what these do.
 pub(super) fn is_sustained(
     cost: CostKind,
     now: &[Matching<'_, '_>],
     since_onset: &[Matching<'_, '_>],
     parts: &Bits,
     normal_rate: f64,
+    are_known: impl Fn() -> bool,
 ) -> bool {
     let few = |rows: &[Matching<'_, '_>]| -> Option<Few> {
         if clients(rows.iter().take(ROWS_ENOUGH)) >= CLIENTS_FEW {
@@ -74,8 +76,10 @@ pub(super) fn is_sustained(
         return all.requests >= requests * all.clients && all.seconds.len() >= seconds;
     }
     let persistent = if all.is_paging() { PERSISTENT_REQUESTS_FOR_PAGES } else { REQUESTS };
-    let is_busy = all.busy_seconds(normal_rate) >= SECONDS || all.is_steady(normal_rate);
-    now.goes_on(normal_rate) || is_busy && all.requests >= persistent * all.clients
+    let is_much = all.requests >= persistent * all.clients;
+    now.goes_on(normal_rate)
+        || is_much && all.busy_seconds(normal_rate) >= SECONDS
+        || is_much && all.is_steady(normal_rate) && !are_known()
 }
 
 /// The requests of a few clients.
@@ -83,14 +87,16 @@ struct Few {
     clients: f64,
     requests: f64,
     statics: f64,
-    /// Requests for the target that has most.
+    /// Requests for the target that has most, and for those few that have.
     top_target: f64,
+    top_targets: f64,
     seconds: Vec<(u64, f64)>,
 }
 
 impl Few {
     fn new(clients: f64, rows: &[Matching<'_, '_>], parts: &Bits) -> Self {
-        let mut few = Self { clients, requests: 0.0, statics: 0.0, top_target: 0.0, seconds: Vec::new() };
+        let mut few =
+            Self { clients, requests: 0.0, statics: 0.0, top_target: 0.0, top_targets: 0.0, seconds: Vec::new() };
         let mut targets: FxHashMap<ValueHash, f64> = FxHashMap::default();
         for Matching { place, sampled } in rows {
             let requests = sampled.cost(0);
@@ -106,7 +112,10 @@ impl Few {
             }
             *targets.entry(sampled.row.marks.one(Attribute::Path)).or_default() += requests;
         }
-        few.top_target = targets.into_values().fold(0.0, f64::max);
+        let mut targets: Vec<f64> = targets.into_values().collect();
+        targets.sort_unstable_by(|one, other| other.total_cmp(one));
+        few.top_target = targets.first().copied().unwrap_or_default();
+        few.top_targets = targets.iter().take(STEADY_TARGETS).sum();
         few
     }
 
@@ -122,7 +131,7 @@ impl Few {
         span >= STEADY_SECONDS
             && self.seconds.len() as f64 >= STEADY_SHARE * span
             && self.requests >= 2.0 * normal_rate * span
-            && self.top_target < TARGET_SHARE * self.requests
+            && self.top_targets < TARGET_SHARE * self.requests
     }
 
     /// Whether hardly any of them are for parts of pages.
@@ -152,6 +161,9 @@ fn clients<'s>(rows: impl Iterator<Item = &'s Matching<'s, 's>>) -> f64 {
 mod tests {
     use super::*;
 
+    const NOTHING: Few =
+        Few { clients: 1.0, requests: 0.0, statics: 0.0, top_target: 0.0, top_targets: 0.0, seconds: Vec::new() };
+
     #[test]
     fn what_comes_evenly_for_long_and_for_different_targets_goes_on() {
         // So long, in so many seconds of four; the share of one target, and what is normal a second.
@@ -167,11 +179,9 @@ mod tests {
         ] {
             let seconds: Vec<(u64, f64)> = (0..span).filter(|at| at % 4 < busy).map(|at| (at, 3.0)).collect();
             let requests: f64 = seconds.iter().map(|(_, requests)| requests).sum();
-            let few = Few { clients: 1.0, requests, statics: 0.0, top_target: top_share * requests, seconds };
+            let few = Few { clients: 1.0, requests, top_targets: top_share * requests, seconds, ..NOTHING };
             assert_eq!(few.is_steady(normal_rate), expected, "{span} s, {busy} of 4, {top_share}, {normal_rate}");
         }
-        assert!(
-            !Few { clients: 1.0, requests: 0.0, statics: 0.0, top_target: 0.0, seconds: Vec::new() }.is_steady(0.0)
-        );
+        assert!(!NOTHING.is_steady(0.0));
     }
 }

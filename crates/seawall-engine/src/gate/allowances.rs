@@ -6,7 +6,8 @@
 //! Since that is a single number, all workers share one table without a lock: five wrong passwords are five, over whichever
 //! of them they came.
 //!
-//! When a place is full, the client that has its allowance back soonest is given up: it starts with a whole one the next time,
+//! The allowances of one client for several hosts lie near each other, so that all of them can be given back by whoever does not
+//! know the hosts. When a place is full, the client that has its allowance back soonest is given up: it starts with a whole one the next time,
 //! so the error is in the client's favour. Those whose allowance is withheld go last, so a flood of others does not set them
 //! free. Two threads that take the same place at once may miscount one request.
 
@@ -23,6 +24,10 @@ const WAYS: usize = 4;
 
 /// Places of the table; 4,096 × 4 × 16 bytes are 256 KiB.
 const SETS: usize = 4_096;
+
+/// So many bits of a tag are of the host, and over so many sets the hosts of one client are spread.
+const HOST_BITS: u32 = 20;
+const HOST_SETS: usize = 8;
 
 /// How much is allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,9 +57,26 @@ pub(super) enum Taken {
     Withheld,
 }
 
-/// Who counts: keyed hash of client and limit, never 0.
+/// Who counts: keyed hash of client and limit, and beside it some of the host; never 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Tag(u64);
+
+impl Tag {
+    /// What it has of client and limit.
+    const fn client(self) -> u64 {
+        self.0 >> HOST_BITS
+    }
+
+    /// The set in which it lies.
+    const fn set(self) -> usize {
+        (self.client() as usize ^ (self.0 as usize % HOST_SETS)) % SETS
+    }
+
+    /// The sets in which the client's allowances for any host lie.
+    fn sets(self) -> impl Iterator<Item = usize> {
+        (0..HOST_SETS).map(move |host| (self.client() as usize ^ host) % SETS)
+    }
+}
 
 /// One client's allowance of one limit.
 #[derive(Debug, Default)]
@@ -87,8 +109,8 @@ impl Allowances {
     pub(super) fn tag(&self, limit: LimitId, number: u128, host: u64) -> Tag {
         let mut hasher = SipHasher13::new_with_keys(self.seed, limit.0);
         hasher.write_u128(number);
-        hasher.write_u64(host);
-        Tag(hasher.finish().max(1))
+        let host = host & ((1 << HOST_BITS) - 1);
+        Tag((hasher.finish() << HOST_BITS | host).max(1))
     }
 
     /// Takes one request from an allowance.
@@ -126,15 +148,27 @@ impl Allowances {
         }
     }
 
-    /// Makes an allowance whole.
-    pub(super) fn forget(&self, tag: Tag) {
-        if let Some(allowance) = self.find(tag) {
+    /// Makes a client's allowances whole, whatever the host. Says whether one was withheld.
+    pub(super) fn forget(&self, tag: Tag, quota: Quota, now: Timestamp) -> bool {
+        let mut was_withheld = false;
+        for allowance in tag.sets().filter_map(|set| self.sets.get(set)).flatten() {
+            if Tag(allowance.tag.load(Ordering::Relaxed)).client() == tag.client() {
+                let whole_at = allowance.whole_at.swap(0, Ordering::Relaxed);
+                was_withheld |= whole_at.saturating_sub(now.as_micros()) > quota.whole;
+            }
+        }
+        was_withheld
+    }
+
+    /// Makes all allowances whole.
+    pub fn forget_all(&self) {
+        for allowance in self.sets.iter().flatten() {
             allowance.whole_at.store(0, Ordering::Relaxed);
         }
     }
 
     fn set(&self, tag: Tag) -> Option<&[Allowance; WAYS]> {
-        self.sets.get(tag.0 as usize % SETS)
+        self.sets.get(tag.set())
     }
 
     fn find(&self, tag: Tag) -> Option<&Allowance> {
@@ -199,11 +233,31 @@ mod tests {
             assert_ne!(table.take(tag, quota, at(601)), Taken::Withheld);
             assert_eq!(table.would_take(tag, quota, at(700)), Taken::Within);
             table.withhold(tag, quota, Duration::from_secs(600), at(700));
-            table.forget(tag);
+            assert!(table.forget(tag, quota, at(700)));
+            assert!(!table.forget(tag, quota, at(700)), "once is enough");
             assert_eq!(table.would_take(tag, quota, at(700)), Taken::Within);
         }
         let none = Quota::new(0, Duration::from_secs(60));
         assert_eq!(table.take(table.tag(LIMIT, 8, 0), none, at(0)), Taken::Over, "one is too many");
+    }
+
+    #[test]
+    fn a_client_is_given_back_all_its_hosts_and_nobody_else_anything() {
+        let table = Allowances::new(1);
+        let quota = Quota::new(1, Duration::from_secs(60));
+        let host = |number: u64| crate::gate::limit::host_mark(&number.to_le_bytes());
+        let tags = |client| (0..8).map(move |number| (client, number));
+        let tag = |(client, number)| table.tag(LIMIT, client, host(number));
+        let withheld =
+            |client| tags(client).filter(|one| table.take(tag(*one), quota, at(1)) == Taken::Withheld).count();
+        for one in tags(7).chain(tags(8)) {
+            table.withhold(tag(one), quota, Duration::from_secs(600), at(0));
+        }
+        assert_eq!((withheld(7), withheld(8)), (8, 8), "each host has a place of its own");
+        assert!(table.forget(table.tag(LIMIT, 7, 0), quota, at(1)));
+        assert_eq!((withheld(7), withheld(8)), (0, 8));
+        table.forget_all();
+        assert_eq!(withheld(8), 0);
     }
 
     #[test]

@@ -16,6 +16,7 @@ use crate::decision::expression::{Alternative, Expression, Lookup, Mixed};
 use crate::decision::{Action, Condition, Pardons, Rule, RuleId, Stage, Wanted};
 use crate::observation::Request;
 use crate::observation::attribute::{Attribute, each_value};
+use crate::units::Timestamp;
 
 /// The most rules that one set holds: those that detection makes, those that people said, and those of the configuration.
 pub const RULES_MAX: usize = 40;
@@ -305,11 +306,10 @@ impl RuleSet {
         self.limits.iter().map(|limit| limit.said.status())
     }
 
-    /// Gives a client back all that it has used of every limit, for hosts of which it is not known to this set as for all.
-    pub fn forget(&self, client: ClientAddress, allowances: &Allowances) {
-        for limit in &self.limits {
-            allowances.forget(limit.tag(allowances, client, 0));
-        }
+    /// Gives a client back all that it has used of every limit, for every host. Says whether one of them kept it away.
+    pub fn forget(&self, client: ClientAddress, allowances: &Allowances, now: Timestamp) -> bool {
+        let forget = |limit: &CompiledLimit| allowances.forget(limit.tag(allowances, client, 0), limit.quota, now);
+        self.limits.iter().map(forget).fold(false, |before, was_withheld| before | was_withheld)
     }
 
     /// The addresses that nothing here is ever done to.

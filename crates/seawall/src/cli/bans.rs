@@ -297,13 +297,13 @@ fn remove(
     if json {
         print_json(&unbanned)?;
     } else {
-        print(&format!("Took back {} {}.\n", unbanned.removed, plural(unbanned.removed, "ban")))?;
+        print(&words::taken_back(&unbanned))?;
     }
     if let Some(remains) = &unbanned.remains {
         return Err(Failure::machine(format!("it is out of the guard, but {remains}")));
     }
     words::not_banned(&unbanned, wall_clock()).map_or(Ok(()), |why| Err(Failure::negative(why)))?;
-    if unbanned.removed > 0 {
+    if unbanned.removed > 0 || !unbanned.freed.is_empty() {
         return Ok(());
     }
     if let Some(list) = request.list {

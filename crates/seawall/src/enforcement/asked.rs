@@ -108,11 +108,16 @@ pub(super) fn withheld(
 ) -> Option<(Withheld, Option<Doubtful>)> {
     match collateral {
         _ if request.anyway || networks.is_empty() => None,
-        Some(collateral) => (collateral.share > COLLATERAL_MAX).then_some((Withheld::TooMuch, None)),
-        None if request.confirm_seconds.is_some() => None,
-        None => {
+        Some(collateral) if collateral.upper > COLLATERAL_MAX => Some((Withheld::TooMuch, None)),
+        _ if request.confirm_seconds.is_some() => None,
+        _ => {
             let is_list = request.cause == BanCause::Import;
-            let doubtful = if is_list { doubt_of_list(networks) } else { doubt_of_typed(request, networks) };
+            let doubtful = match collateral {
+                // What came lately does not say who comes at other times: a list is asked about what none of unwanted senders has.
+                _ if is_list => doubt_of_list(networks),
+                Some(_) => None,
+                None => doubt_of_typed(request, networks),
+            };
             doubtful.map(|doubtful| (Withheld::Unknown, Some(doubtful)))
         }
     }
@@ -355,6 +360,17 @@ mod tests {
         );
         assert_eq!(held(&BanRequest { anyway: true, ..asked.clone() }, collateral), None);
         assert_eq!(held(&asked, of("203.0.113.0/24")), None);
+        let private = [(network("10.0.0.0/8"), None)];
+        let harmless = Some(Collateral { share: 0.0, upper: 0.001 });
+        assert_eq!(
+            withheld(&asked, &private, harmless).map(|(held, _)| held),
+            Some(Withheld::Unknown),
+            "though nobody came"
+        );
+        let typed = BanRequest { cause: BanCause::Operator, ..asked.clone() };
+        assert!(withheld(&typed, &private, harmless).is_none());
+        let unsure = Some(Collateral { share: COLLATERAL_MAX / 2.0, upper: COLLATERAL_MAX * 1.1 });
+        assert_eq!(held(&typed, unsure), Some(Withheld::TooMuch));
         assert_eq!(of("198.51.100.7/32"), None, "of a single client it is not asked");
         assert_eq!(super::collateral(&[(network("198.51.100.0/24"), None)], &Innocent::new()), None);
     }

@@ -237,6 +237,9 @@ pub struct NamedList {
 pub struct Unbanned {
     /// How many are gone.
     pub removed: usize,
+    /// Those of whom there was none, but whom a limit refused: they have their allowance again.
+    #[serde(default)]
+    pub freed: Vec<String>,
     /// Those of which there was none.
     pub unknown: Vec<String>,
     /// Of the first of them that lie in larger networks that are banned: in which.

@@ -76,7 +76,7 @@ impl Filter {
     /// # Errors
     /// When one of them cannot be read, or it is none.
     pub fn read(path: &Path) -> Result<Self, FilterError> {
-        let sections = read_with_others(path, 0)?;
+        let sections = read_with_local(path)?;
         let content = |line: usize, reason: String| FilterError::Content { path: path.to_owned(), line, reason };
         let empty = Values::new();
         let definition = sections.get("Definition").unwrap_or(&empty);
@@ -115,8 +115,28 @@ impl Filter {
     }
 }
 
+/// The sections of a file `NAME.conf` and of what fail2ban reads over it, where users keep what is theirs: `NAME.d/*.conf`, `NAME.local`
+/// and `NAME.d/*.local`.
+pub(super) fn read_with_local(path: &Path) -> Result<Sections, FilterError> {
+    let mut sections = read_with_others(path, 0)?;
+    if path.extension().is_some_and(|extension| extension == "conf") {
+        let parts = |extension: &str| -> Vec<PathBuf> {
+            let entries = fs::read_dir(path.with_extension("d")).into_iter().flatten().flatten();
+            let is_part = |path: &PathBuf| path.extension().is_some_and(|other| other == extension);
+            let mut parts: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(is_part).collect();
+            parts.sort_unstable();
+            parts
+        };
+        let local = Some(path.with_extension("local")).filter(|local| local.exists());
+        for over in parts("conf").into_iter().chain(local).chain(parts("local")) {
+            overlay(&mut sections, read_with_others(&over, 0)?);
+        }
+    }
+    Ok(sections)
+}
+
 /// The sections of a file, with those that it wants before it and after it.
-pub(super) fn read_with_others(path: &Path, depth: usize) -> Result<Sections, FilterError> {
+fn read_with_others(path: &Path, depth: usize) -> Result<Sections, FilterError> {
     if depth > DEPTH_MAX {
         let reason = "files name each other without end".to_owned();
         return Err(FilterError::Content { path: path.to_owned(), line: 1, reason });

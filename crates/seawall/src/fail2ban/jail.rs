@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::filter::{FilterError, PutIn, read_with_others};
+use super::filter::{FilterError, PutIn, read_with_local};
 use crate::config::quantity::show_duration;
 
 /// The longest ban that a limit can say: a year.
@@ -28,12 +28,12 @@ impl Default for Jail {
 }
 
 impl Jail {
-    /// The jail of a filter in a file of jails: the section of its name, or the one that names it.
+    /// The jail of a filter in a file of jails and those that fail2ban reads over it: the section of its name, or the one that names it.
     ///
     /// # Errors
     /// When the file cannot be read, or a number in it is none.
     pub fn read(path: &Path, filter: &str) -> Result<Self, FilterError> {
-        let sections = read_with_others(path, 0)?;
+        let sections = read_with_local(path)?;
         let put_in = PutIn { sections: &sections };
         let names_filter = |name: &str| {
             let named = sections.get(name).and_then(|values| values.get("filter")).and_then(|lines| lines.first());
@@ -130,6 +130,26 @@ mod tests {
         assert_eq!(of("nginx-botsearch").rate(), "1 in 1h");
         let grown = jail("[DEFAULT]\nbantime = 1h\nbantime.increment = true\n", "a").expect("a jail");
         assert_eq!((grown.ban_seconds, grown.time()), (None, None));
+    }
+
+    #[test]
+    fn what_users_say_over_the_file_that_came_with_fail2ban_holds() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).expect("written");
+        let path = folder.path().join("jail.conf");
+        let retries = || Jail::read(&path, "web").map(|jail| jail.retry_max).expect("a jail");
+        write("jail.conf", "[DEFAULT]\nmaxretry = 5\n[web]\n");
+        assert_eq!(retries(), 5);
+        std::fs::create_dir(folder.path().join("jail.d")).expect("a folder");
+        for (name, expected) in [("jail.d/b.conf", 6), ("jail.local", 7), ("jail.d/a.local", 8), ("jail.d/b.local", 9)]
+        {
+            write(name, &format!("[web]\nmaxretry = {expected}\n"));
+            assert_eq!(retries(), expected, "{name}");
+        }
+        write("jail.d/a.conf", "[web]\nmaxretry = 3\n");
+        write("jail.d/c.off", "[web]\nmaxretry = 4\n");
+        assert_eq!(retries(), 9);
+        assert_eq!(Jail::read(&folder.path().join("jail.local"), "web").map(|jail| jail.retry_max).expect("one"), 7);
     }
 
     #[test]

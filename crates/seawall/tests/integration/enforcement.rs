@@ -222,6 +222,8 @@ fn a_table_that_others_flush_change_or_fill_is_repaired() {
         eventually("it is dropped", || is_dropped(CLIENT, guard.address()));
         let repairs = || kernel(&guard, "repairs").as_u64().expect("a number");
         let mut before = 0;
+        let set = "element inet seawall clients4";
+        let until = |time: &str| format!("delete {set} {{ {CLIENT} }}; add {set} {{ {CLIENT} timeout {time} }}");
         for (what, damage) in [
             ("the ruleset is flushed", &["flush", "ruleset"][..]),
             ("the rules are flushed", &["flush", "chain", "inet", "seawall", "guard"]),
@@ -229,6 +231,8 @@ fn a_table_that_others_flush_change_or_fill_is_repaired() {
             ("the allow set is widened", &["add", "element", "inet", "seawall", "never4", "{ 127.0.0.0/27 }"]),
             ("a ban is added", &["add", "element", "inet", "seawall", "clients4", "{ 127.0.0.55 }"]),
             ("a network is added", &["add", "element", "inet", "seawall", "networks4", "{ 127.0.77.0/24 timeout 1h }"]),
+            ("a ban is to end sooner", &[until("1m").as_str()]),
+            ("a ban is to end later", &[until("1h").as_str()]),
             ("a rule is put first", &["insert", "rule", "inet", "seawall", "guard", "accept"]),
         ] {
             // Only what the guard has seen as its own can be told from what others did.

@@ -13,6 +13,9 @@ const PLACES: usize = 1 << 14;
 /// Requests from which on it can be told whom a ban would hit: of none among these, 1% is the upper bound at 95% confidence.
 const REQUESTS_MIN: f64 = 300.0;
 
+/// As many networks have to be among them: what a few visitors ask for, however much it is, says nothing of all others.
+const NETWORKS_MIN: usize = 60;
+
 /// The size of network that traffic is counted by: what one household, office or mobile gateway has at most.
 const LENGTH_V4: u8 = 24;
 const LENGTH_V6: u8 = 48;
@@ -72,11 +75,11 @@ impl Innocent {
         self.known() >= REQUESTS_MIN
     }
 
-    /// What of the traffic that was served would be kept away with all of `banned`; none when too little was served to tell. A
-    /// network that is banned in part counts whole.
+    /// What of the traffic that was served would be kept away with all of `banned`; none when too little was served to tell, or to too
+    /// few networks. A network that is banned in part counts whole.
     pub fn within(&self, banned: &AddressSet) -> Option<Collateral> {
         let total = self.known();
-        if total < REQUESTS_MIN {
+        if total < REQUESTS_MIN || self.places.iter().flatten().count() < NETWORKS_MIN {
             return None;
         }
         let hit = self.places.iter().flatten().filter(|(network, _)| banned.overlaps(*network));
@@ -119,6 +122,13 @@ mod tests {
         // Of a part of a network it is not known who is in it.
         assert_eq!(within("198.51.100.128/25"), all);
         assert_eq!(Innocent::new().within(&AddressSet::default()), None);
+        let mut few = Innocent::new();
+        for number in 0..10_000_u32 {
+            few.serve(ClientAddress::new(Ipv4Addr::from_bits((number % 59) << 8).into()), 1.0);
+        }
+        assert_eq!(few.within(&AddressSet::default()), None, "whom else it would hit is not known");
+        few.serve(visitor, 1.0);
+        assert!(few.within(&AddressSet::default()).is_some());
         for _ in 0..40 {
             innocent.fade();
         }

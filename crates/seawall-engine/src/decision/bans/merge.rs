@@ -54,8 +54,9 @@ impl Ord for Candidate {
     }
 }
 
-/// Merges neighbours of one group among `networks`, each of which has the number of its group, until at most `entries_max` are left, the least harmful merge first, and stops before
-/// the new networks hold more than `innocent_share_max` of all innocent traffic, or anybody on the never-ban list.
+/// Merges neighbours of one group among `networks`, each of which has the number of its group, until at most `entries_max` are left, the
+/// least harmful merge first, and stops before the networks that are more than one client hold more than `innocent_share_max` of all
+/// innocent traffic, those among them that were merged before, or anybody on the never-ban list.
 pub fn merge(
     mut networks: Vec<(u32, IpNet)>,
     entries_max: usize,
@@ -94,7 +95,10 @@ pub fn merge(
             heap.push(Reverse((cost, index, index + 1, around)));
         }
     }
-    let (mut entries, mut spent) = (networks.len(), 0.0_f32);
+    // What was merged before is paid for with the same budget, or each merge would have all of it.
+    let mut is_paid: Vec<bool> = networks.iter().map(|network| is_of_many(*network)).collect();
+    let of_many = networks.iter().filter(|network| is_of_many(**network));
+    let (mut entries, mut spent) = (networks.len(), of_many.map(|network| within(*network)).sum::<f32>());
     while entries > entries_max {
         let Some(Reverse((cost, left, right, around_both))) = heap.pop() else { break };
         // Neighbours change with each merge: what was reckoned for others is out of date.
@@ -106,13 +110,13 @@ pub fn merge(
             continue;
         }
         let before =
-            [left, right].iter().filter(|index| merged[**index]).map(|index| within(networks[*index])).sum::<f32>();
+            [left, right].iter().filter(|index| is_paid[**index]).map(|index| within(networks[*index])).sum::<f32>();
         if spent - before + cost.innocent > innocent_share_max {
             continue;
         }
         spent += cost.innocent - before;
         networks[left] = around_both;
-        (merged[left], gone[right]) = (true, true);
+        (merged[left], is_paid[left], gone[right]) = (true, true, true);
         next[left] = next[right];
         if let Some(after) = previous.get_mut(next[left]) {
             *after = left;
@@ -127,6 +131,11 @@ pub fn merge(
     }
     let kept = groups.into_iter().zip(networks).zip(merged).zip(gone).filter(|((_, merged), gone)| *merged && !gone);
     Merged { networks: kept.map(|((network, _), _)| network).collect(), entries, innocent_share: spent }
+}
+
+/// Whether it is more than one client: an address, or of IPv6 a /64.
+fn is_of_many(network: IpNet) -> bool {
+    network.prefix_len() < if network.addr().is_ipv4() { 32 } else { 64 }
 }
 
 /// The smallest network that holds both, if it is not too large.
@@ -198,6 +207,29 @@ mod tests {
         let merged = merge(bans, 2, &innocent, 1.0, &AddressSet::default());
         assert_eq!(merged.entries, 2);
         assert!((merged.innocent_share - 0.6).abs() < 0.01, "{}", merged.innocent_share);
+    }
+
+    #[test]
+    fn what_was_merged_before_has_a_part_of_the_budget() {
+        let mut innocent = Innocent::new();
+        for number in 0..1_000_u32 {
+            // One in a hundred at each of the two places.
+            let address = match number % 100 {
+                0 => network("192.0.2.77/32").addr(),
+                1 => network("198.51.100.77/32").addr(),
+                _ => Ipv4Addr::from_bits(number << 8).into(),
+            };
+            innocent.serve(ClientAddress::new(address), 1.0);
+        }
+        let bans = networks(&["192.0.2.8/32", "192.0.2.9/32", "198.51.100.8/32", "198.51.100.9/32"]);
+        let first = merge(bans, 1, &innocent, 0.015, &AddressSet::default());
+        assert_eq!((first.networks.len(), first.entries), (1, 3), "the budget is for one of them");
+        // The next time the others come, and more of them.
+        let again: Vec<(u32, IpNet)> =
+            first.networks.iter().copied().chain(networks(&["198.51.100.8/32", "198.51.100.9/32"])).collect();
+        let second = merge(again, 1, &innocent, 0.015, &AddressSet::default());
+        assert_eq!((second.networks, second.entries), (vec![], 3));
+        assert!((second.innocent_share - 0.01).abs() < 0.001, "{}", second.innocent_share);
     }
 
     #[test]

@@ -94,6 +94,44 @@ fn beside_a_server_rules_say_what_they_would_do() {
 }
 
 #[test]
+fn what_asks_for_any_query_is_only_shown_where_it_might_hit_one_in_five_hundred() {
+    let page = Condition::new(Attribute::Path, b"/");
+    let wide = |collateral_upper, has_foreign_mark| Finding {
+        conditions: vec![page.clone(), Condition::present(Attribute::QueryKeys)],
+        evidence: Evidence { collateral_upper, ..finding("").evidence },
+        has_foreign_mark,
+        ..finding("")
+    };
+    for (collateral_upper, has_foreign_mark, is_enforced) in
+        [(0.0019, false, true), (0.0021, false, false), (0.0021, true, true)]
+    {
+        let mut ladder = Ladder::default();
+        let wide = wide(collateral_upper, has_foreign_mark);
+        let told = run(&mut ladder, 0..30_000, Some(&wide), Permit::Refuse);
+        assert_eq!(
+            told.contains(&EventKind::RuleEnforced),
+            is_enforced,
+            "{collateral_upper} {has_foreign_mark}: {told:?}"
+        );
+        assert_eq!(told.contains(&EventKind::RuleProposed), !is_enforced, "{told:?}");
+    }
+    // On the first day it only slows down; when that is over it neither refuses nor stays.
+    let mut ladder = Ladder::default();
+    let wide = wide(0.006, false);
+    run(&mut ladder, 0..30_000, Some(&wide), Permit::Throttle);
+    let first_day = ladder.for_gate();
+    assert!(matches!(first_day[0].action, Action::Throttle { .. }), "{first_day:?}");
+    for now in (30_000..100_000).step_by(250) {
+        run(&mut ladder, now..now + 250, Some(&wide), Permit::Refuse);
+        let is_slowed_down = |rule: &Rule| matches!(rule.action, Action::Throttle { .. });
+        assert!(ladder.for_gate().iter().all(is_slowed_down), "{now} ms");
+    }
+    assert!(ladder.for_gate().is_empty());
+    let reason = ladder.status().remove(0).reason;
+    assert!(reason.starts_with("proposed: it meets queries of all kinds"), "{reason}");
+}
+
+#[test]
 fn a_rule_goes_up_comes_down_and_is_armed_again() {
     let mut ladder = Ladder::default();
     let finding = finding("bad");

@@ -7,6 +7,7 @@ use crate::observation::attribute::Attribute;
 
 use super::super::RARE_SHARE;
 use super::super::crowd::{AGENT_SHARE_MAX, Crowd, crowd, told};
+use super::super::index::Matching;
 use super::super::mining::Candidate;
 use super::super::recent::Sampled;
 use super::super::values::{ABSENT, Item};
@@ -111,6 +112,21 @@ impl Inquiry<'_> {
         }
         let returning: f64 = matched().filter(|sampled| sampled.row.returning).map(|sampled| sampled.cost(0)).sum();
         returning >= KNOWN_SHARE * matched().map(|sampled| sampled.cost(0)).sum::<f64>()
+    }
+
+    /// Whether nearly all of these come from who was here before, with a program's agent that ordinary traffic has.
+    pub(super) fn are_known_programs(&self, matching: &[Matching<'_, '_>]) -> bool {
+        let is_known = |sampled: &Sampled<'_>| {
+            let agent = Item { attribute: Attribute::UserAgent, hash: sampled.row.marks.one(Attribute::UserAgent) };
+            sampled.row.returning
+                && agent.hash != ABSENT
+                && !self.is_rare(agent)
+                && (!self.marked.claims_browser(&sampled.row.marks) || self.marked.is_named(&sampled.row.marks))
+        };
+        let sum = |kept: &dyn Fn(&Sampled<'_>) -> bool| -> f64 {
+            matching.iter().filter(|found| kept(found.sampled)).map(|found| found.sampled.cost(0)).sum()
+        };
+        sum(&is_known) >= KNOWN_SHARE * sum(&|_| true)
     }
 
     /// Whether the requests call themselves what ordinary visitors do, but were written by a program that no ordinary visitor has:

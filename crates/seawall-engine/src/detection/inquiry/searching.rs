@@ -2,7 +2,7 @@
 
 use ipnet::IpNet;
 
-use crate::decision::CostKind;
+use crate::decision::{CostKind, HARMLESS_COLLATERAL};
 use crate::observation::attribute::Attribute;
 
 use super::super::bits::Bits;
@@ -14,7 +14,7 @@ use super::super::score::USERS_MAX;
 use super::super::seasonal::SAMPLE_SECONDS;
 use super::super::stability::{Stability, turnover};
 use super::super::sustained::is_sustained;
-use super::super::values::{ABSENT, Item};
+use super::super::values::{ABSENT, Item, PRESENT};
 use super::{Choice, EXCESS_MIN, Inquiry, View};
 
 /// How many rows of other windows are looked at.
@@ -154,7 +154,8 @@ impl<'a> Inquiry<'a> {
                 return false;
             }
             let rate = self.rate(CostKind::Requests) * candidate.collateral;
-            if !is_sustained(cost, window, since_onset, &parts_of_pages, rate) {
+            if !is_sustained(cost, window, since_onset, &parts_of_pages, rate, || self.are_known_programs(since_onset))
+            {
                 return false;
             }
             let names_clients = items.iter().any(|item| item.attribute == Attribute::ClientPrefix);
@@ -180,6 +181,18 @@ impl<'a> Inquiry<'a> {
             candidate.score.stability = (coverage - lost).clamp(0.0, 1.0);
             true
         });
+        // What would only be shown is not to stand in the way of what can be put in force, though it explains more.
+        let is_shown_only = |candidate: &Candidate| {
+            candidate.items.iter().any(|item| item.hash == PRESENT)
+                && candidate.score.collateral_upper > f64::from(HARMLESS_COLLATERAL)
+                && !self.has_foreign_mark(&candidate.items)
+        };
+        let (shown, mut candidates): (Vec<_>, Vec<_>) = candidates.into_iter().partition(is_shown_only);
+        let chosen = cover(&candidates, mining, self.standing, self.kept);
+        if !chosen.is_empty() || shown.is_empty() {
+            return chosen;
+        }
+        candidates.extend(shown);
         cover(&candidates, mining, self.standing, self.kept)
     }
 

@@ -220,8 +220,25 @@ fn workers_count_together() {
     let offences = (0..6).filter(|number| exchange(&mut gates[number % 4], &LOGIN, 1, 200, at(1)).1.is_some()).count();
     assert_eq!(offences, 1, "the sixth, whichever of them it comes to");
     // Taken back, it has its allowance again.
-    set.forget(client(1), &allowances);
+    assert!(set.forget(client(1), &allowances, at(2)));
     assert_eq!(exchange(&mut gates[0], &LOGIN, 1, 200, at(2)), (Judgement::Pass, None));
+}
+
+#[test]
+fn whoever_is_given_back_an_allowance_has_it_for_every_host_and_action() {
+    for action in [LimitAction::Refuse, LimitAction::Ban] {
+        for key in [LimitKey::Client, LimitKey::ClientAndHost, LimitKey::Prefix] {
+            // What asks for the answer holds a client off before it is known.
+            for rule in ["path = /wp-login.php", "status = 401"] {
+                let mut gate = gate(&[Limit { key, ..limit("login", rule, action) }]);
+                let offences = (0..6).filter(|_| exchange(&mut gate, &LOGIN, 1, 401, at(1)).1.is_some()).count();
+                assert_eq!(offences, 1, "{key:?}, {rule}");
+                assert_eq!(exchange(&mut gate, &LOGIN, 1, 401, at(2)).0, Judgement::ClientLimit);
+                assert!(gate.rules.forget(client(1), &gate.allowances, at(2)), "{key:?}, {rule}");
+                assert_eq!(exchange(&mut gate, &LOGIN, 1, 401, at(2)), (Judgement::Pass, None), "{key:?}, {rule}");
+            }
+        }
+    }
 }
 
 #[test]

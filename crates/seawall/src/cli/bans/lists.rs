@@ -94,6 +94,9 @@ fn read_and_tell(file: &Path, sets: &[String], json: bool) -> Result<Import, Fai
         let bans = plural(import.disabled, "ban");
         tell(&format!("{} {bans} of jails that are not enabled left out.\n", import.disabled))?;
     }
+    if let Some(jails) = of_jails(&import) {
+        tell(&jails)?;
+    }
     if import.ended > 0 {
         let has = if import.ended == 1 { "has" } else { "have" };
         tell(&format!(
@@ -103,6 +106,19 @@ fn read_and_tell(file: &Path, sets: &[String], json: bool) -> Result<Import, Fai
         ))?;
     }
     Ok(import)
+}
+
+/// Which jails of fail2ban the bans are of, and what becomes of them here.
+fn of_jails(import: &Import) -> Option<String> {
+    let jails: Vec<String> =
+        import.jails.iter().map(|(jail, count)| format!("{} {count}", escape(jail.as_bytes()))).collect();
+    (!jails.is_empty()).then(|| {
+        format!(
+            "Bans by jail: {}. Here they hold for the guarded ports only: what else fail2ban keeps them from, such as SSH, is open to them once \
+             it stops.\n",
+            jails.join(", ")
+        )
+    })
 }
 
 /// For how long those of a file are banned: what it says of each, and `duration` where it says nothing.

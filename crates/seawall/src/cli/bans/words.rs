@@ -130,6 +130,15 @@ fn doubt(Doubtful { doubt, first, count }: &Doubtful) -> String {
     }
 }
 
+/// What was taken back.
+pub(super) fn taken_back(unbanned: &Unbanned) -> String {
+    let freed: Vec<String> = unbanned.freed.iter().map(|name| escape(name.as_bytes())).collect();
+    let bans = (unbanned.removed > 0 || freed.is_empty())
+        .then(|| format!("Took back {} {}.\n", unbanned.removed, plural(unbanned.removed, "ban")));
+    let freed = (!freed.is_empty()).then(|| format!("A limit no longer refuses {}.\n", freed.join(", ")));
+    bans.into_iter().chain(freed).collect()
+}
+
 /// Of whom there was no ban to take back, and with whom he is banned all the same; none when there were all.
 pub(super) fn not_banned(unbanned: &Unbanned, now: Timestamp) -> Option<String> {
     let is_within = |name: &String| unbanned.within.iter().any(|within| within.name == *name);
@@ -283,6 +292,13 @@ mod tests {
         };
         let within = vec![Within { name: "203.0.113.7".to_owned(), around: vec![merged] }];
         let unknown = vec!["203.0.113.7".to_owned(), "x\u{1b}".to_owned()];
+        let freed = Unbanned { freed: vec!["203.0.113.9".to_owned()], ..Unbanned::default() };
+        assert_eq!(taken_back(&freed), "A limit no longer refuses 203.0.113.9.\n");
+        assert_eq!(
+            taken_back(&Unbanned { removed: 1, ..freed }),
+            "Took back 1 ban.\nA limit no longer refuses 203.0.113.9.\n"
+        );
+        assert_eq!(taken_back(&Unbanned::default()), "Took back 0 bans.\n");
         let said = not_banned(&Unbanned { unknown, within, left: 3, ..Unbanned::default() }, now);
         insta::assert_snapshot!(said.expect("something to say"), @r"
         there is no ban of x\x1b (`seawall bans list` shows them all); who was dropped for going on after refusals is free

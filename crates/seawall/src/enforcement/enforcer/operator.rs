@@ -65,6 +65,8 @@ impl Enforcer {
                 self.bans.retain(|ban| !is_guards(ban));
                 self.unconfirmed.forget_before(is_guards);
                 self.proxied.retain(|_| false);
+                // Nor does a limit keep anybody away whom it kept away before.
+                self.parts.shared.allowances.forget_all();
                 (self.is_gate_stale, self.is_kernel_stale) = (true, true);
                 self.publish_gate();
                 let action = if is_on { Action::Panic } else { Action::Resume };

@@ -1,11 +1,12 @@
 //! Takes bans back: by network, by pseudonym, by where they are, or by the file that names them.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::atomic::Ordering;
 
 use ipnet::IpNet;
 use seawall_engine::address::{AddressSet, ClientAddress};
-use seawall_engine::decision::{Ban, BanCause, ban_network, client_network};
+use seawall_engine::decision::{Ban, ban_network, client_network};
+use seawall_engine::gate::{Allowances, RuleSet};
 use seawall_engine::units::{Timestamp, counted};
 
 use super::super::orders::{BanView, UnbanRequest, Unbanned, Within};
@@ -19,6 +20,9 @@ const WITHIN_MAX: usize = 32;
 
 /// Of more than this all clients are freed at the workers, rather than one after the other.
 const FREED_MAX: usize = 4_096;
+
+/// Of a network with more clients than this the allowances of all clients become whole, rather than theirs one after the other.
+const FORGOTTEN_MAX: u32 = 65_536;
 
 impl Enforcer {
     pub(super) fn unban(&mut self, request: &UnbanRequest, now: Timestamp) -> Unbanned {
@@ -47,6 +51,8 @@ impl Enforcer {
         let mut frees_all = (names.is_empty() && within.is_none()) || names.len().max(gone.len()) > FREED_MAX;
         let (mut few, mut pseudonyms) = (Vec::new(), Vec::new());
         let labels = self.labels(now);
+        let rules = self.parts.shared.rules.load_full();
+        let forget = |network: IpNet| forget(network, &rules, &self.parts.shared.allowances, now);
         for (index, name) in names.iter().enumerate() {
             // Whoever calls a panic does not wait for the end of a long list.
             if self.parts.hurry.load(Ordering::Acquire) {
@@ -72,8 +78,15 @@ impl Enforcer {
                 self.unconfirmed.forget(ban_network(network));
                 // Where nothing can be handed down the workers drop clients without a ban, and know them by hashes only.
                 let client = ClientAddress::new(network.addr());
-                if !frees_all && client_network(client) == ban_network(network) {
-                    self.telling.freed(Some(client), now);
+                if client_network(client) == ban_network(network) {
+                    if !frees_all {
+                        self.telling.freed(Some(client), now);
+                    }
+                    // Whom a limit refuses is in no list of bans.
+                    if forget(network) {
+                        unbanned.freed.push(name.clone());
+                        continue;
+                    }
                 }
             }
             unbanned.unknown.push(name.clone());
@@ -82,7 +95,6 @@ impl Enforcer {
                 unbanned.within.extend((!around.is_empty()).then(|| Within { name: name.clone(), around }));
             }
         }
-        let rules = self.parts.shared.rules.load_full();
         for network in &gone {
             self.unconfirmed.forget(*network);
             let is_proxied = self.proxied.remove(*network).is_some();
@@ -92,19 +104,20 @@ impl Enforcer {
             // The workers may drop it as well, and would hand it down again, also where another ban took the place of that for it. One
             // network may stand for many clients.
             let is_one = client_network(client) == *network;
-            frees_all |= !is_one && (is_proxied || here.as_ref().is_some_and(|ban| ban.cause.rule().is_some()));
+            frees_all |= !is_one && (is_proxied || here.is_some_and(|ban| ban.cause.rule().is_some()));
             if is_one && !frees_all {
                 self.telling.freed(Some(client), now);
             }
-            if here.is_some_and(|ban| matches!(ban.cause, BanCause::Limit | BanCause::ProxiedLimit)) {
-                // It begins anew, or its next request would be too much again.
-                rules.forget(client, &self.parts.shared.allowances);
+            if !frees_all {
+                // It begins anew, or its next request would be too much again: also where another ban took the place of that of a limit.
+                forget(*network);
             }
         }
         if frees_all {
+            self.parts.shared.allowances.forget_all();
             self.telling.freed(None, now);
         }
-        if unbanned.removed > 0 {
+        if unbanned.removed > 0 || !unbanned.freed.is_empty() {
             let reason = reason.as_deref().map(|reason| format!(": {}", printable(reason))).unwrap_or_default();
             if few.len() + pseudonyms.len() == unbanned.removed {
                 self.journal_each(&few, Actor::Operator, Action::Unban, &reason);
@@ -131,6 +144,25 @@ impl Enforcer {
         let larger = (0..network.prefix_len()).filter_map(|length| IpNet::new(network.addr(), length).ok());
         let around: Vec<&Ban> = larger.filter_map(|larger| self.bans.get(larger.trunc())).collect();
         self.views(around.into_iter(), false, now)
+    }
+}
+
+/// Gives the clients of a network back what they have used of every limit. Says whether one of the limits kept any of them away.
+fn forget(network: IpNet, rules: &RuleSet, allowances: &Allowances, now: Timestamp) -> bool {
+    let client = |number: u32| match network {
+        IpNet::V4(net) => IpAddr::from(Ipv4Addr::from_bits(net.network().to_bits() + number)),
+        IpNet::V6(net) => IpAddr::from(Ipv6Addr::from_bits(net.network().to_bits() + (u128::from(number) << 64))),
+    };
+    let length = client_network(ClientAddress::new(network.addr())).prefix_len();
+    match 1_u32.checked_shl(length.saturating_sub(network.prefix_len()).into()) {
+        Some(clients) if clients <= FORGOTTEN_MAX => (0..clients)
+            .filter(|number| rules.forget(ClientAddress::new(client(*number)), allowances, now))
+            .fold(false, |_, _| true),
+        // To name them all would take longer than a few wrong passwords more of others are worth.
+        _ => {
+            allowances.forget_all();
+            false
+        }
     }
 }
 

@@ -10,6 +10,9 @@ use seawall_engine::units::Timestamp;
 
 use super::{Import, Imported, NETWORKS_MAX};
 
+/// Jails whose bans are counted by themselves.
+const JAILS_MAX: usize = 32;
+
 /// The longest line of the log that is looked at.
 const LINE_BYTES_MAX: usize = 4_096;
 
@@ -44,7 +47,11 @@ pub fn read_database(path: &Path, now: Timestamp) -> Result<Import, rusqlite::Er
         let sql = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = ?";
         connection.query_row(sql, [table], |row| row.get::<_, i64>(0).map(|count| count > 0))
     };
-    let bans = if has("bips")? { "ip, timeofban, bantime, {} FROM bips" } else { "ip, timeofban, NULL, {} FROM bans" };
+    let bans = if has("bips")? {
+        "ip, timeofban, bantime, {}, jail FROM bips"
+    } else {
+        "ip, timeofban, NULL, {}, jail FROM bans"
+    };
     let is_disabled = if has("jails")? {
         "jail IN (SELECT name FROM jails WHERE NOT enabled) AND EXISTS (SELECT 1 FROM jails WHERE enabled)"
     } else {
@@ -81,6 +88,10 @@ pub fn read_database(path: &Path, now: Timestamp) -> Result<Import, rusqlite::Er
         if found.len() >= NETWORKS_MAX {
             import.refuse(number, format!("the database holds more than {NETWORKS_MAX} bans; the rest is left out"));
             break;
+        }
+        let jail: String = row.get::<_, Option<String>>(4)?.unwrap_or_default();
+        if import.jails.len() < JAILS_MAX || import.jails.contains_key(&jail) {
+            *import.jails.entry(jail).or_default() += 1;
         }
         // The longest of those for one address; without end is longer than any.
         let longest = found.entry(network.trunc()).or_insert(left);
@@ -192,6 +203,7 @@ mod tests {
         let expected = [("192.0.2.1/32", Some(800)), ("192.0.2.2/32", None), ("2001:db8::1/128", Some(500))];
         assert_eq!(shown, expected.map(|(network, seconds)| (network.to_owned(), seconds)));
         assert_eq!((import.ended, import.unreadable_count), (1, 1));
+        assert_eq!(import.jails, [("nginx".to_owned(), 1), ("sshd".to_owned(), 3)].into());
         // A jail that is not enabled bans nobody, unless fail2ban as a whole has stopped.
         let of_jails = |enabled: [u8; 2]| {
             let rows = format!(

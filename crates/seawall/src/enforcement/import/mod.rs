@@ -8,6 +8,8 @@ pub mod fail2ban;
 pub mod ipset;
 pub mod list;
 
+use std::collections::BTreeMap;
+
 use ipnet::IpNet;
 
 /// Networks of one file at most.
@@ -31,6 +33,8 @@ pub struct Import {
     pub ended: usize,
     /// Bans of fail2ban's jails that are not enabled, while others are.
     pub disabled: usize,
+    /// How many bans are of which of fail2ban's jails.
+    pub jails: BTreeMap<String, usize>,
     /// Exceptions within sets. What of the networks is in them is left out.
     pub exempt: usize,
     /// Lines that are none that can be imported: their number and what was found, for the first few.

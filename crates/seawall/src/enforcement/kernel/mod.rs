@@ -399,11 +399,17 @@ impl Kernel {
         repaired
     }
 
-    /// Whether the table holds what it was made to hold, apart from what has just ended or is about to.
+    /// Whether the table holds what it was made to hold, for as long, apart from what has just ended or is about to.
     fn is_same(&self, found: &Installed, now: Timestamp) -> bool {
         let is_missing = self.installed.beyond(now + ENDING).any(|network| !found.contains(network));
         let is_added = found.beyond(now + ENDING).any(|network| !self.installed.contains(network));
-        !is_missing && !is_added && found.ports == self.installed.ports && found.never_ban == self.installed.never_ban
+        let is_same_time =
+            || found.beyond(now + ENDING).all(|network| self.installed.is_as_long(network, found, ENDING));
+        !is_missing
+            && !is_added
+            && is_same_time()
+            && found.ports == self.installed.ports
+            && found.never_ban == self.installed.never_ban
     }
 
     /// Ends the connections of clients that were banned since the last time, on the guarded ports.

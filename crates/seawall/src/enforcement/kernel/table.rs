@@ -206,6 +206,14 @@ impl Installed {
         self.bans.contains_key(&network)
     }
 
+    /// Whether the other holds this network for as long, but for so much.
+    pub(crate) fn is_as_long(&self, network: IpNet, other: &Self, slack: Duration) -> bool {
+        match (self.bans.get(&network), other.bans.get(&network)) {
+            (Some(one), Some(other)) => *one <= *other + slack && *other <= *one + slack,
+            (one, other) => one.is_none() && other.is_none(),
+        }
+    }
+
     /// Those that stay beyond this moment.
     pub(crate) fn beyond(&self, at: Timestamp) -> impl Iterator<Item = IpNet> {
         self.bans.iter().filter(move |(_, until)| **until > at).map(|(network, _)| *network)
