@@ -99,7 +99,8 @@ fn medians(folder: &Path, start: &str) -> Result<Vec<(String, f64)>, Failure> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).map_err(|error| unread(&error))?.flatten() {
         let (Ok(name), new) = (entry.file_name().into_string(), entry.path().join("new")) else { continue };
-        if !name.starts_with(start) {
+        // A group of benchmarks has folders of its own in it.
+        if !name.starts_with(start) || !new.is_dir() {
             continue;
         }
         let read = |file: &str| -> Result<serde_json::Value, Failure> {

@@ -367,7 +367,7 @@ mod tests {
             Some(Withheld::Unknown),
             "though nobody came"
         );
-        let typed = BanRequest { cause: BanCause::Operator, ..asked.clone() };
+        let typed = BanRequest { cause: BanCause::Operator, ..asked };
         assert!(withheld(&typed, &private, harmless).is_none());
         let unsure = Some(Collateral { share: COLLATERAL_MAX / 2.0, upper: COLLATERAL_MAX * 1.1 });
         assert_eq!(held(&typed, unsure), Some(Withheld::TooMuch));
