@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::observation::attribute::Attribute;
 use crate::observation::log::{Format, Reason};
 use crate::units::Timestamp;
-pub use blind::{NEVER_LOGGED, unmatchable};
+pub use blind::{NEVER_LOGGED, needed, unmatchable};
 pub use merged::{MergedClients, Place};
 pub use peers::{Claim, Peers, RecentPeers, Sent};
 pub use rule::{RuleAlarm, RuleChange, RuleReading, RuleSilence, Surrounding};
@@ -175,6 +175,8 @@ impl fmt::Display for Field {
 pub struct Reading {
     /// Lines.
     pub lines: u64,
+    /// Those of them that tell of long ago, as of a file that is read from its beginning: they say nothing of how often lines come.
+    pub late: u64,
     /// Those that could be read.
     pub read: u64,
     /// Those of them that had each field, in the order of [`Field::ALL`].
@@ -196,12 +198,22 @@ pub struct Reading {
     pub reason: Option<Reason>,
     /// Whether there is nothing that could be read at present: no such file, or one that may not be opened.
     pub is_out_of_reach: bool,
+    /// Whether that is for another reason than that nothing is there: a log that is rotated is away for a moment, but one that
+    /// may not be opened does not come back by itself.
+    pub is_barred: bool,
+}
+
+impl Reading {
+    /// Lines that tell of now.
+    pub const fn timely(&self) -> u64 {
+        self.lines.saturating_sub(self.late)
+    }
 }
 
 /// What goes on elsewhere.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Elsewhere {
-    /// Lines that other sensors have had since their start.
+    /// Lines that other sensors have had since their start, but for those of long ago.
     pub lines: u64,
     /// Connections that this machine has accepted, of anybody and for anything.
     pub accepted: u64,
@@ -217,7 +229,7 @@ pub enum Trouble {
     Missing(Field),
     /// No lines come while the server goes on.
     Stopped,
-    /// No line has ever come, and none can.
+    /// No line can come: there is nothing yet, or what is there cannot be read.
     OutOfReach,
     /// Nearly all clients are one, as through a proxy that is not trusted.
     ClientsMerged,
@@ -249,12 +261,16 @@ pub struct Silence {
     last: Option<(Timestamp, Reading)>,
     /// When lines last came, and what went on elsewhere then.
     heard: Option<(Timestamp, Elsewhere)>,
-    /// Since when there has been nothing that could be read, without a break.
+    /// Since when there has been nothing that could be read, without a break, and since when for another reason than that nothing
+    /// is there, without a line.
+    out_of_reach_since: Option<Timestamp>,
     barred_since: Option<Timestamp>,
     /// Lines a second, usually; how many there were so far, and when the first came.
     rate: f64,
     heard_lines: u64,
     heard_first: Option<Timestamp>,
+    /// Whether lines of long ago have come.
+    has_history: bool,
     /// The share of requests that have each field, usually; none where no request was read yet.
     shares: [Option<f64>; Field::ALL.len()],
     /// When a client's vote last had each field, and how many had it a second, usually.
@@ -273,7 +289,12 @@ pub struct Silence {
 impl Silence {
     /// Looks at the counts, about once a second. Returns what has changed.
     pub fn look(&mut self, now: Timestamp, reading: &Reading, elsewhere: Elsewhere) -> Vec<Change> {
-        self.barred_since = reading.is_out_of_reach.then(|| self.barred_since.unwrap_or(now));
+        if self.barred_since.is_some() && !reading.is_barred {
+            // Lines can be missed only from when they could have come.
+            self.heard = Some((now, elsewhere));
+        }
+        self.out_of_reach_since = reading.is_out_of_reach.then(|| self.out_of_reach_since.unwrap_or(now));
+        self.barred_since = reading.is_barred.then(|| self.barred_since.unwrap_or(now));
         let Some((looked, before)) = self.last.replace((now, *reading)) else {
             self.heard = Some((now, elsewhere));
             return Vec::new();
@@ -291,9 +312,15 @@ impl Silence {
         self.without_address.add(read, read.saturating_sub(with_address));
         if lines > 0 {
             let (heard, _) = self.heard.replace((now, elsewhere)).unwrap_or((looked, elsewhere));
-            learn(&mut self.rate, lines, now.since(heard));
-            self.heard_lines = self.heard_lines.saturating_add(lines);
-            self.heard_first.get_or_insert(now);
+            // What the log was before may still be read.
+            self.barred_since = self.barred_since.map(|_| now);
+            let timely = reading.timely().saturating_sub(before.timely());
+            self.has_history |= timely < lines;
+            if timely > 0 {
+                learn(&mut self.rate, timely, now.since(heard));
+                self.heard_lines = self.heard_lines.saturating_add(timely);
+                self.heard_first.get_or_insert(now);
+            }
         }
         let mut changes = Vec::new();
         for (index, field) in Field::ALL.into_iter().enumerate() {
@@ -392,16 +419,17 @@ impl Silence {
     }
 
     fn look_for_reach(&mut self, now: Timestamp, elsewhere: Elsewhere, changes: &mut Vec<Change>) {
-        let barred = self.barred_since.map(|since| now.since(since));
         let is_unheard = self.rate <= 0.0;
-        if is_unheard && barred.is_some() {
+        if is_unheard && self.out_of_reach_since.is_some() {
             // Lines can be missed only from when they could have come.
             self.heard = Some((now, elsewhere));
         }
-        let seconds = barred.unwrap_or_default().as_secs();
-        let text = || format!("nothing could be read for {seconds} s");
-        let is_barred = is_unheard && barred.is_some_and(|barred| barred >= UNHEARD_MIN);
-        self.set(now, Trouble::OutOfReach, is_barred, barred.is_none(), text, changes);
+        // Whether one that had lines and is not there any more is missed, its rate tells.
+        let since = if is_unheard { self.out_of_reach_since } else { self.barred_since };
+        let lasted = since.map_or(Duration::ZERO, |since| now.since(since));
+        let text = || format!("nothing could be read for {} s", lasted.as_secs());
+        let is_back = self.out_of_reach_since.is_none();
+        self.set(now, Trouble::OutOfReach, lasted >= UNHEARD_MIN, is_back, text, changes);
     }
 
     fn look_for_stop(&mut self, now: Timestamp, lines: u64, elsewhere: Elsewhere, changes: &mut Vec<Change>) {
@@ -413,14 +441,16 @@ impl Silence {
         let is_long_enough = known_for >= silence.min(USUAL_TIME) || self.heard_lines >= USUAL_LINES;
         let is_known = self.heard_lines >= USUAL_LINES_MIN && is_long_enough;
         let is_expected = is_known && rate * silence.as_secs_f64() >= EXPECTED_LINES;
-        let has_stopped = silence >= SILENCE_MIN && is_expected && goes_on;
+        // Why none can come is said in its own words.
+        let has_stopped = silence >= SILENCE_MIN && is_expected && goes_on && self.barred_since.is_none();
         let is_explained = elsewhere.lines > before.lines;
         let is_unheard = rate <= 0.0 && silence >= UNHEARD_MIN;
         let is_missed = is_unheard && accepted >= ACCEPTED_UNHEARD && !is_explained;
+        let since = if self.has_history { "those of before were read" } else { "the start" };
         let text = || {
             if is_missed {
                 return format!(
-                    "no line has come for {} s, since the start, while this machine accepted {accepted} connections; is it the log \
+                    "no line has come for {} s, since {since}, while this machine accepted {accepted} connections; is it the log \
                      that the server writes?",
                     silence.as_secs()
                 );

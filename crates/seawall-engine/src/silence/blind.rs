@@ -12,6 +12,21 @@ const ROOMLESS_REQUESTS: u64 = 10;
 /// Attributes that are seen in line alone: no server writes them down.
 pub const NEVER_LOGGED: [Attribute; 2] = [Attribute::Ja4, Attribute::HeaderOrder];
 
+/// The fields without any one of which a rule can match nothing.
+pub fn needed(expression: &Expression) -> Vec<Field> {
+    let is_needed = |field: &Field| !expression.can_match_without(|subject| of_subject(subject) == Some(*field));
+    Field::ALL.into_iter().filter(is_needed).collect()
+}
+
+/// The field that a subject is read from.
+fn of_subject(subject: Subject) -> Option<Field> {
+    match subject {
+        Subject::Attribute(attribute) => Field::of(attribute),
+        Subject::Evidence(Evidence::Status) => Some(Field::Status),
+        Subject::Evidence(_) => None,
+    }
+}
+
 /// Why a rule beside a server can match nothing, in a sentence for people; none where it can. Without logs nothing is known.
 pub fn unmatchable(expression: &Expression, readings: &[Reading]) -> Option<String> {
     if readings.is_empty() {
@@ -125,6 +140,20 @@ mod tests {
             [("referer-origin = \"http://a.example\"", Field::Referer), ("query-keys = a", Field::Query)]
         {
             assert_eq!(said(rule, 1_000, 100, field), None, "{rule}: clients may leave it out");
+        }
+    }
+
+    #[test]
+    fn the_fields_that_a_rule_needs_are_those_without_which_it_matches_nothing() {
+        for (rule, fields) in [
+            ("method = POST and path = /login", &[Field::Method, Field::Path][..]),
+            ("status in (401, 403)", &[Field::Status]),
+            ("path = /a or user-agent contains sqlmap", &[]),
+            ("user-agent = a or user-agent-word = bot", &[Field::UserAgent]),
+            ("host = none and path = /a", &[Field::Path]),
+        ] {
+            let expression = Expression::parse(rule, Use::Limit, &Lists::default()).expect("a rule");
+            assert_eq!(needed(&expression), fields, "{rule}");
         }
     }
 

@@ -262,6 +262,40 @@ fn a_log_that_cannot_be_read_from_the_start_is_told_whatever_goes_on() {
 }
 
 #[test]
+fn a_log_that_may_not_be_read_any_more_is_told_and_one_that_is_away_is_not() {
+    let away = |reading: &mut Reading, elsewhere: &mut Elsewhere| {
+        (reading.is_out_of_reach, reading.is_barred) = (true, false);
+        elsewhere.accepted += 1;
+    };
+    let barred = |reading: &mut Reading, elsewhere: &mut Elsewhere| {
+        away(reading, elsewhere);
+        reading.is_barred = true;
+    };
+    let back = |reading: &mut Reading, elsewhere: &mut Elsewhere| {
+        away(reading, elsewhere);
+        reading.is_out_of_reach = false;
+    };
+    // Of so few lines nobody knows how often they come; where it is known, one alarm is enough.
+    for (seconds, lines) in [(40, 1), (120, 5)] {
+        let mut watched = Watched::new();
+        watched.run(seconds, whole(lines));
+        let told = watched.run(60, barred);
+        assert_eq!(raised(&told), [(45, Trouble::OutOfReach)]);
+        assert_eq!(watched.silence.alarms()[0].text, "nothing could be read for 45 s");
+        let told = watched.run(15, back);
+        assert!(matches!(told.as_slice(), [(0, Change::Cleared(_))]), "{told:?}");
+    }
+    let mut watched = Watched::new();
+    watched.run(40, whole(1));
+    assert_eq!(watched.run(600, away), []);
+    // Nothing is missing as long as the file of before is written.
+    for _ in 0..10 {
+        assert_eq!(watched.run(30, barred), []);
+        assert_eq!(watched.run(1, whole(1)), []);
+    }
+}
+
+#[test]
 fn an_idle_log_that_is_away_for_a_moment_is_no_alarm() {
     let mut watched = Watched::new();
     watched.run(100, |_, elsewhere| elsewhere.accepted += u64::from(elsewhere.accepted < 40));
@@ -308,6 +342,30 @@ fn of_a_few_lines_at_once_nobody_knows_how_often_they_come() {
         watched.run(seconds, whole(lines));
         assert_eq!(watched.run(7_200, |_, elsewhere| elsewhere.accepted += 1), [], "{lines} for {seconds} s");
     }
+}
+
+/// As of a file that is read from its beginning, or after a long stop.
+#[test]
+fn history_that_is_read_at_once_says_nothing_of_how_often_lines_come() {
+    let mut watched = Watched::new();
+    watched.run(1, |_, _| {});
+    let history = |reading: &mut Reading, elsewhere: &mut Elsewhere| {
+        whole(5_000)(reading, elsewhere);
+        reading.late += 5_000;
+    };
+    assert_eq!(watched.run(1, history), []);
+    assert_eq!(watched.run(600, |_, elsewhere| elsewhere.accepted += u64::from(elsewhere.accepted < 5_040)), []);
+    // What comes after it does.
+    watched.run(120, whole(5));
+    let told = watched.run(60, |_, elsewhere| elsewhere.accepted += 1);
+    assert_eq!(raised(&told), [(19, Trouble::Stopped)]);
+    // A log that is no longer written is told as one that never was.
+    let mut watched = Watched::new();
+    watched.run(1, |_, _| {});
+    watched.run(1, history);
+    assert_eq!(raised(&watched.run(60, |_, elsewhere| elsewhere.accepted += 2)), [(44, Trouble::Stopped)]);
+    let text = &watched.silence.alarms()[0].text;
+    assert!(text.contains("for 45 s, since those of before were read, while"), "{text}");
 }
 
 #[test]

@@ -130,8 +130,14 @@ impl Display for Explanation<'_> {
         let Retention { days, size_max } = &config.record;
         writeln!(formatter, "\nRecord\n  What was done is kept for {days} days, in at most {}.", show_size(*size_max))?;
         write_notify(formatter, &config.notify)?;
+        if !config.watch.is_empty() || config.watch_format.is_some() {
+            writeln!(formatter, "\nLogs")?;
+        }
         if !config.watch.is_empty() {
-            writeln!(formatter, "\nLogs\n  `seawall watch` reads {}.", listed(&config.watch))?;
+            writeln!(formatter, "  `seawall watch` reads {}.", listed(&config.watch))?;
+        }
+        if let Some(format) = &config.watch_format {
+            writeln!(formatter, "  Their lines are in the format {}.", escape(format.text.as_bytes()))?;
         }
         let notes = notes(config);
         if !notes.is_empty() {

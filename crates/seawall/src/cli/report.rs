@@ -7,6 +7,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::builder::PossibleValue;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{FileType, fstat};
 use seawall_engine::decision::expression::{Lists, Use};
 use seawall_engine::observation::log::FormatChoice;
 use serde::Serialize;
@@ -27,6 +29,9 @@ use crate::show::report::{Options, Report, csv, html, panel_names, terminal};
 
 /// The most memory that a compiled --match may take, in bytes: what people write takes a few KiB.
 const MATCH_BYTES_MAX: usize = 1 << 20;
+
+/// How long whoever is before this command in a pipeline may take until the first bytes of what nobody reads are there.
+const INPUT_WAIT: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
 const EXAMPLES: &str = "\
 Examples:
@@ -86,7 +91,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "NAME", value_parser = view_names(), hide_possible_values = true)]
     view: Option<String>,
 
-    /// What --view matches looks for in each line: a regular expression.
+    /// What --view matches looks for in each line that is a request: a regular expression.
     #[arg(long = "match", value_name = "REGEX")]
     expression: Option<String>,
 
@@ -193,6 +198,11 @@ fn of_record(arguments: &Arguments) -> Result<ExitCode, Failure> {
     if about_logs {
         return Err(Failure::usage("--where, --view, --match, --csv and --html are about logs; name a FILE"));
     }
+    if is_given_input() {
+        eprintln!(
+            "seawall: standard input was not read: without a FILE this is the report of the guard's own record; `-` reads it"
+        );
+    }
     let (span, seconds) = match arguments.hours {
         Some(hours) => (Span::Minute, 3_600 * u64::from(hours)),
         None => (Span::Hour, 86_400 * u64::from(arguments.days)),
@@ -207,6 +217,19 @@ fn of_record(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let top = usize::try_from(arguments.top).unwrap_or(usize::MAX);
     print(&if arguments.json { json(&report)? } else { report.render(screen(&std::io::stdout()).columns, top) })?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whether somebody seems to give a log on standard input: there is something in a pipe or a file, and it is no terminal or
+/// `/dev/null`. cron gives every program a pipe, and nothing in it.
+fn is_given_input() -> bool {
+    let input = std::io::stdin();
+    let is_log = |mode| matches!(FileType::from_raw_mode(mode), FileType::Fifo | FileType::RegularFile);
+    if !fstat(&input).is_ok_and(|status| is_log(status.st_mode)) {
+        return false;
+    }
+    let mut polled = [PollFd::new(&input, PollFlags::IN)];
+    let is_ready = poll(&mut polled, Some(&INPUT_WAIT)).is_ok_and(|ready| ready > 0);
+    is_ready && polled.iter().any(|polled| polled.revents().contains(PollFlags::IN))
 }
 
 /// The view that is a table of its own, if one was asked for, and the files to be read.

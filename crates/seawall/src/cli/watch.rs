@@ -188,7 +188,9 @@ fn prepare(arguments: &Arguments) -> Result<Prepared, Failure> {
         _ => None,
     };
     let missing = places.iter().filter_map(is_missing).collect();
-    let (format, polls, from_start) = (arguments.format.clone(), arguments.poll, arguments.from_start);
+    let configured = config.watch_format.as_ref().map(|format| &format.choice);
+    let format = arguments.format.as_ref().or(configured).cloned();
+    let (polls, from_start) = (arguments.poll, arguments.from_start);
     Ok(Prepared { config, source, watch: Watch { places, format, polls, from_start, copy }, missing })
 }
 

@@ -12,6 +12,7 @@ use seawall_engine::decision::expression::{List, Lists};
 use crate::source::watch::place::Place as LogPlace;
 use seawall_engine::decision::{Enforce, EventKind};
 use seawall_engine::gate::Limit;
+use seawall_engine::observation::log::FormatChoice;
 
 use crate::enforcement::{Configured, Entry, Reason};
 
@@ -59,6 +60,17 @@ pub struct Config {
     pub notify: Vec<Notify>,
     /// What `watch` reads when its command line names nothing.
     pub watch: Vec<LogPlace>,
+    /// The format of what it reads, when that is not to be recognised and its command line does not name one.
+    pub watch_format: Option<WatchFormat>,
+}
+
+/// The format of the logs that are watched.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WatchFormat {
+    /// As it is written.
+    pub text: String,
+    /// What it means.
+    pub choice: FormatChoice,
 }
 
 impl Config {

@@ -39,6 +39,7 @@ impl Config {
             record,
             notify,
             watch,
+            watch_format,
         } = self;
         let edge = edge.as_ref().map(|edge| {
             json!({
@@ -121,6 +122,7 @@ impl Config {
             "record": { "retention_days": record.days, "size_max": record.size_max },
             "notify": notify,
             "watch": watch.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "watch_format": watch_format.as_ref().map(|format| &format.text),
         })
     }
 

@@ -35,7 +35,7 @@ use toml::de::DeTable;
 pub(crate) use checked::KERNEL_TABLE;
 pub use checked::{
     ClientAddressSource, Config, Edge, EdgePlace, EdgeUse, HostPattern, Kernel, KernelUse, Limits, NetworkFiles,
-    Notify, Origin, Policy, Privacy, Retention, SITES, Secret, Site, Trust, Upstream, UrlForm, Way,
+    Notify, Origin, Policy, Privacy, Retention, SITES, Secret, Site, Trust, Upstream, UrlForm, WatchFormat, Way,
 };
 pub use defaults::Environment;
 pub use problem::{Place, Problem, Problems};

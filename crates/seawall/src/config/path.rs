@@ -2,6 +2,9 @@
 
 use std::path::PathBuf;
 
+use seawall_engine::observation::log::FormatChoice;
+
+use super::checked::WatchFormat;
 use super::kind::Text;
 use crate::source::watch::place::Place as LogPlace;
 
@@ -51,6 +54,26 @@ impl Text for LogSource {
             LogPlace::Input => "-".to_owned(),
             place => place.to_string(),
         }
+    }
+}
+
+/// The format of logs.
+pub(super) struct LogFormat;
+
+impl Text for LogFormat {
+    type Value = WatchFormat;
+    const NAME: &'static str = "format of logs";
+    const EXAMPLE: &'static str = "\"combined\"";
+
+    fn parse(&self, text: &str) -> Result<WatchFormat, String> {
+        match text.parse::<FormatChoice>() {
+            Ok(choice) => Ok(WatchFormat { text: text.to_owned(), choice }),
+            Err(error) => Err(format!("which cannot be used: {error}")),
+        }
+    }
+
+    fn show_text(&self, value: &WatchFormat) -> String {
+        value.text.clone()
     }
 }
 

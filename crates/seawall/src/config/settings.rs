@@ -12,7 +12,7 @@ use super::address::{Network, SocketAddress};
 use super::checked;
 use super::checked::{
     ClientAddressSource, Config, KERNEL_TABLE, Kernel, KernelUse, Limits, NetworkFiles, Origin, Policy, Privacy,
-    Retention, Site, Trust,
+    Retention, Site, Trust, WatchFormat,
 };
 use super::consistency::{self, SiteFound};
 use super::defaults::Environment;
@@ -22,13 +22,14 @@ use super::include::{self, IncludeSource};
 use super::kind::{Choice, Count, Flag, List, Located, OrWord, Size, Time};
 use super::limit;
 use super::notify;
-use super::path::{FilePath, LogSource, SiteName, TableName};
+use super::path::{FilePath, LogFormat, LogSource, SiteName, TableName};
 use super::quantity::{KIB, MIB};
 use super::rule;
 use super::section::Section;
 use super::upstream::UpstreamUrl;
 use crate::networks::mmdb::Content;
 use crate::privacy::{RETENTION_DAYS_DEFAULT, RETENTION_DAYS_MAX};
+use crate::source::watch::place::Place as LogPlace;
 
 /// What the top of the file is for.
 pub(super) const WHY: &str = "Where the guard listens and where it keeps its state.";
@@ -112,14 +113,10 @@ pub(super) fn read(top: &mut Section<'_, '_>, environment: &Environment, folder:
     );
     let policy = top.table("[policy]", "How decisions are made, and who is never affected by them.", policy);
     let privacy = top.table("[privacy]", "How client addresses are hidden where they are kept or passed on.", privacy);
-    let watch = top.table("[watch]", "What `seawall watch` reads. `seawall serve` has no use for it.", |table| {
-        let sources = table
-            .setting("sources", List { of: LogSource, filled: false })
-            .example("[\"/var/log/nginx/access.log\", \"journal:caddy.service\"]")
-            .why("The logs, as on the command line of `watch`, which goes before them; docs/watch.md tells of each kind.")
-            .default(Vec::new());
-        values(sources).into_iter().map(|source| source.within(folder)).collect()
-    });
+    let (watch, watch_format) =
+        top.table("[watch]", "What `seawall watch` reads. `seawall serve` has no use for it.", |table| {
+            watch(table, folder)
+        });
     let notify = top.tables(
         "[[notify]]",
         "Who is told of what happens, by a program or a request. There can be several. `seawall notify test` sends a trial \
@@ -176,6 +173,7 @@ pub(super) fn read(top: &mut Section<'_, '_>, environment: &Environment, folder:
         record,
         notify: values(notify.unwrap_or_default()),
         watch,
+        watch_format,
     }
 }
 
@@ -250,6 +248,25 @@ fn site(table: &mut Section<'_, '_>, folder: &Path) -> SiteFound {
         origin: origin.unwrap_or(Origin::Clock),
     };
     SiteFound { site, name_place, hosts, upstream_place }
+}
+
+/// Reads `[watch]`: what is watched, and in which format that is.
+fn watch(table: &mut Section<'_, '_>, folder: &Path) -> (Vec<LogPlace>, Option<WatchFormat>) {
+    let sources = table
+        .setting("sources", List { of: LogSource, filled: false })
+        .example("[\"/var/log/nginx/access.log\", \"journal:caddy.service\"]")
+        .why("The logs, as on the command line of `watch`, which goes before them; docs/watch.md tells of each kind.")
+        .default(Vec::new());
+    let format = table
+        .setting("format", LogFormat)
+        .example("'$remote_addr [$time_local] \"$request\" $status $body_bytes_sent $request_time'")
+        .why(
+            "The format of these logs, and of those on the command line, where it is not to be recognised: a name, or a format string as \
+             nginx, Apache or GoAccess have it. `--format` goes before it. docs/formats.md tells of each.",
+        )
+        .optional("recognised from the lines themselves")
+        .flatten();
+    (values(sources).into_iter().map(|source| source.within(folder)).collect(), format)
 }
 
 fn trust(table: &mut Section<'_, '_>) -> Trust {

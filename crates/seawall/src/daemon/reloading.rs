@@ -140,7 +140,7 @@ impl Daemon {
         for (name, is_changed) in [
             ("workers", current.workers != config.workers),
             ("admin", current.admin != config.admin),
-            ("watch", current.watch != config.watch),
+            ("watch", (&current.watch, &current.watch_format) != (&config.watch, &config.watch_format)),
             ("state-directory", current.state_directory != config.state_directory),
             ("kernel", current.kernel != config.kernel),
             ("edge", current.edge != config.edge),

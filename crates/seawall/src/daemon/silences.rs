@@ -35,17 +35,25 @@ pub(super) struct Heard {
     pub(super) trouble: Option<String>,
 }
 
+/// A limit that has matched something.
+pub(super) struct MatchedLimit {
+    /// What it is called.
+    pub(super) name: String,
+    /// The fields without which it can match nothing.
+    pub(super) fields: Vec<Field>,
+}
+
 /// A sensor that is watched.
 #[derive(Default)]
 struct Watched {
     silence: Silence,
     clients: MergedClients,
-    /// Which rules matched nothing any more when something was first wrong, as the end of a sentence.
+    /// Which rules and limits matched nothing any more when something was first wrong, as the end of a sentence.
     dependent: Vec<(Trouble, String)>,
 }
 
 impl Silences {
-    /// Looks at the sensors when it is time. `has_matched` says which of the rules have matched something.
+    /// Looks at the sensors when it is time. `has_matched` says which of the rules have matched something, `limits` which limits.
     pub(super) fn look(
         &mut self,
         now: Timestamp,
@@ -53,13 +61,14 @@ impl Silences {
         trusted: &AddressSet,
         rules: &[Rule],
         has_matched: impl Fn(RuleId) -> bool,
+        limits: impl Fn() -> Vec<MatchedLimit>,
     ) -> Vec<Event> {
         if readings.is_empty() || now.since(self.looked) < LOOK_INTERVAL {
             return Vec::new();
         }
         self.looked = now;
         let accepted = accepted_connections();
-        let lines: u64 = readings.iter().map(|heard| heard.reading.lines).sum();
+        let lines: u64 = readings.iter().map(|heard| heard.reading.timely()).sum();
         let mut events = Vec::new();
         self.sensors.retain(|name, watched| {
             let is_there = readings.iter().any(|heard| heard.name == *name);
@@ -76,11 +85,11 @@ impl Silences {
         });
         for Heard { name, reading, peers, trouble } in readings {
             let Watched { silence, clients, dependent } = self.sensors.entry(name.clone()).or_default();
-            let elsewhere = Elsewhere { lines: lines - reading.lines, accepted };
+            let elsewhere = Elsewhere { lines: lines - reading.timely(), accepted };
             for change in silence.look(now, reading, elsewhere) {
                 events.push(match change {
                     Change::Raised(alarm) => {
-                        let rules = dependents(&alarm, rules, &has_matched);
+                        let rules = dependents(&alarm, rules, &has_matched, &limits());
                         let why = trouble
                             .as_ref()
                             .filter(|_| matches!(alarm.trouble, Trouble::Stopped | Trouble::OutOfReach));
@@ -116,8 +125,8 @@ impl Silences {
     }
 }
 
-/// Which rules that matched before can match nothing any more.
-fn dependents(alarm: &Alarm, rules: &[Rule], has_matched: impl Fn(RuleId) -> bool) -> String {
+/// Which rules and limits that matched before can match nothing any more.
+fn dependents(alarm: &Alarm, rules: &[Rule], has_matched: impl Fn(RuleId) -> bool, limits: &[MatchedLimit]) -> String {
     let asks_for_it = |rule: &&Rule| match alarm.trouble {
         Trouble::Missing(field) => {
             rule.conditions.iter().any(|condition| Field::of(condition.attribute) == Some(field))
@@ -127,10 +136,22 @@ fn dependents(alarm: &Alarm, rules: &[Rule], has_matched: impl Fn(RuleId) -> boo
     };
     let rules: Vec<String> =
         rules.iter().filter(asks_for_it).filter(|rule| has_matched(rule.id)).map(|rule| rule.id.to_string()).collect();
-    match rules.len() {
+    let needs_it = |limit: &&MatchedLimit| match alarm.trouble {
+        Trouble::Missing(field) => limit.fields.contains(&field),
+        Trouble::Unread | Trouble::Stopped | Trouble::OutOfReach => true,
+        Trouble::ClientsMerged => false,
+    };
+    let limits: Vec<String> = limits.iter().filter(needs_it).map(|limit| format!("\"{}\"", limit.name)).collect();
+    let named = |thing: &str, names: &[String]| match names {
+        [] => None,
+        [name] => Some(format!("{thing} {name}")),
+        names => Some(format!("{thing}s {}", names.join(", "))),
+    };
+    let all: Vec<String> = named("rule", &rules).into_iter().chain(named("limit", &limits)).collect();
+    match rules.len() + limits.len() {
         0 => String::new(),
-        1 => format!("; rule {} matches nothing any more", rules.join("")),
-        _ => format!("; rules {} match nothing any more", rules.join(", ")),
+        1 => format!("; {} matches nothing any more", all.join("")),
+        _ => format!("; {} match nothing any more", all.join(" and ")),
     }
 }
 
@@ -167,8 +188,8 @@ mod tests {
     fn whoever_was_told_of_a_sensor_hears_when_it_is_gone() {
         let mut silences = Silences::default();
         let mut look = |second: u64, heard: &[Heard]| {
-            silences
-                .look(Timestamp::from_seconds(1_700_000_000 + second), heard, &AddressSet::default(), &[], |_| false)
+            let now = Timestamp::from_seconds(1_700_000_000 + second);
+            silences.look(now, heard, &AddressSet::default(), &[], |_| false, Vec::new)
         };
         let heard = |name: &str, reading| Heard {
             name: name.to_owned(),
@@ -197,7 +218,7 @@ mod tests {
             let peer = ClientAddress::new(std::net::Ipv4Addr::LOCALHOST.into());
             (0..5).for_each(|_| peers.count(now, Some(Sent { peer, named: None, agent: None })));
             let heard = Heard { name: "a.log".to_owned(), reading: Reading::default(), peers, trouble: None };
-            events.extend(silences.look(now, &[heard], &AddressSet::default(), &[], |_| false));
+            events.extend(silences.look(now, &[heard], &AddressSet::default(), &[], |_| false, Vec::new));
         }
         let other = Heard {
             name: "b.log".to_owned(),
@@ -205,10 +226,40 @@ mod tests {
             peers: RecentPeers::default(),
             trouble: None,
         };
-        events.extend(silences.look(start + Duration::from_secs(40), &[other], &AddressSet::default(), &[], |_| false));
+        let now = start + Duration::from_secs(40);
+        events.extend(silences.look(now, &[other], &AddressSet::default(), &[], |_| false, Vec::new));
         let kinds: Vec<EventKind> = events.iter().map(|event| event.kind).collect();
         assert_eq!(kinds, [EventKind::ClientsMerged, EventKind::ClientsApart], "{events:?}");
         assert!(events.iter().all(|event| event.text.starts_with("a.log: ")), "{events:?}");
+    }
+
+    /// Few clients meet most limits, so that their own silence says nothing.
+    #[test]
+    fn limits_that_can_match_nothing_any_more_are_named() {
+        let limits = || {
+            let limit = |name: &str, field| MatchedLimit { name: name.to_owned(), fields: vec![Field::Path, field] };
+            vec![limit("login", Field::Method), limit("probes", Field::Status), limit("http-auth", Field::Status)]
+        };
+        // As of a log that never had a status.
+        let mut reading = Reading { lines: 40, read: 40, ..Reading::default() };
+        reading.runs[Field::Status as usize] = 40;
+        reading.clients_without[Field::Status as usize] = 20;
+        let mut silences = Silences::default();
+        let mut events = Vec::new();
+        for second in 0..2 {
+            let now = Timestamp::from_seconds(1_700_000_000 + second);
+            let heard = Heard { name: "a.log".to_owned(), reading, peers: RecentPeers::default(), trouble: None };
+            events.extend(silences.look(now, &[heard], &AddressSet::default(), &[], |_| false, limits));
+        }
+        let [Event { kind: EventKind::SensorSilent, text, .. }] = events.as_slice() else { panic!("{events:?}") };
+        assert!(text.ends_with("; limits \"probes\", \"http-auth\" match nothing any more"), "{text}");
+        let alarm = |trouble| Alarm { trouble, since: Timestamp::EPOCH, text: String::new() };
+        let dependents = |trouble| dependents(&alarm(trouble), &[], |_| true, &limits());
+        let one = dependents(Trouble::Missing(Field::Method));
+        assert_eq!(one, "; limit \"login\" matches nothing any more");
+        assert_eq!(dependents(Trouble::Missing(Field::Query)), "");
+        assert_eq!(dependents(Trouble::Stopped).matches('"').count(), 6);
+        assert_eq!(dependents(Trouble::ClientsMerged), "");
     }
 
     #[test]

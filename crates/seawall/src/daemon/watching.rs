@@ -112,7 +112,9 @@ impl Watching {
     pub(super) fn readings(&self) -> Vec<Heard> {
         let heard = |report: &Report| {
             let trouble = report.log.trouble.clone();
-            let reading = Reading { is_out_of_reach: trouble.is_some(), ..report.reading };
+            let is_out_of_reach = trouble.is_some();
+            let is_barred = is_out_of_reach && !report.is_absent;
+            let reading = Reading { is_out_of_reach, is_barred, ..report.reading };
             Heard { name: report.name.clone(), reading, peers: report.peers, trouble }
         };
         self.reports.load().iter().map(heard).collect()

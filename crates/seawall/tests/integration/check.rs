@@ -90,9 +90,10 @@ fn a_configuration_for_logs_needs_no_site_and_its_own_problems_are_shown() {
     assert!(output.status.success() && said.contains("those are said on the command line"), "{said}");
     let said = printed(&check(&["--config", &without_logs]).stderr);
     assert!(said.contains("no site is guarded"), "{said}");
-    let wrong = file("wrong.toml", "[watch]\nsources = [\"udp://nowhere\"]\n");
+    let wrong = file("wrong.toml", "[watch]\nsources = [\"udp://nowhere\"]\nformat = \"nonsense\"\n");
     let output = check(&["--config", &wrong]);
     let said = printed(&output.stderr);
     assert_eq!(output.status.code(), Some(3), "{said}");
     assert!(said.contains("udp://nowhere") && !said.contains("no site is guarded"), "{said}");
+    assert!(said.contains("`format` in [watch]: found \"nonsense\", which cannot be used"), "{said}");
 }

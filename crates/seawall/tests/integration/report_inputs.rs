@@ -275,6 +275,60 @@ fn matches_are_counted_for_each_file_in_linear_time() {
 }
 
 #[test]
+fn lines_that_cannot_be_read_are_not_searched_and_that_is_said() {
+    let folder = folder();
+    let log = file(&folder, "one.log", (line(0, "/wp-login.php") + "wp-login in no request\n").as_bytes());
+    let view = json(&run(&["--view", "matches", "--match", "wp-login", "--json", &log]));
+    assert_eq!((&view["rows"][0]["requests"], &view["rows"][0]["matches"]), (&1.into(), &1.into()), "{view:#}");
+    assert_eq!(view["notes"], serde_json::json!(["One line could not be read, and was not searched."]));
+}
+
+#[test]
+fn a_format_string_reads_what_nobody_recognises() {
+    let content = "1717243200.250|192.0.2.1|GET|/a?b|404|512\n1717243201.000|192.0.2.2|POST|/b|200|7\n";
+    let unread = json(&run_with_input(&["--json", "-"], content.as_bytes()));
+    assert_eq!((&unread["totals"]["requests"], &unread["totals"]["lines_unread"]), (&0.into(), &2.into()));
+    let format = "$msec|$remote_addr|$request_method|$request_uri|$status|$body_bytes_sent";
+    let output = run_with_input(&["--json", "--show-addresses", "--format", format, "-"], content.as_bytes());
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let report = json(&output);
+    let totals = &report["totals"];
+    assert_eq!((&totals["requests"], &totals["bytes"], &totals["lines_unread"]), (&2.into(), &519.into(), &0.into()));
+    assert!(totals["from"].as_str().is_some_and(|from| from.starts_with("2024-06-01T12:00:00")), "{totals}");
+    for (name, value) in [("paths", "/a"), ("clients", "192.0.2.1"), ("methods", "POST"), ("status", "404")] {
+        let rows = panel(&report, name)["rows"].to_string();
+        assert!(rows.contains(&format!("\"{value}\"")) || rows.contains(&format!(":{value},")), "{name}: {rows}");
+    }
+}
+
+/// As after `zcat access.log.gz | seawall report`.
+#[test]
+fn a_log_on_standard_input_that_nobody_asked_for_is_said_not_to_be_read() {
+    let folder = folder();
+    let state = folder.path().to_str().expect("a path of UTF-8");
+    let log = fs::File::open(file(&folder, "one.log", line(0, "/").as_bytes())).expect("there");
+    let pipe = |content: &str| {
+        let (reader, mut writer) = std::io::pipe().expect("a pipe");
+        writer.write_all(content.as_bytes()).expect("room in it");
+        Stdio::from(reader)
+    };
+    for (input, is_said) in
+        [(pipe(&line(0, "/")), true), (Stdio::from(log), true), (pipe(""), false), (Stdio::null(), false)]
+    {
+        let mut command = command(&["--state", state]);
+        let child = command.stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        let output = child.and_then(std::process::Child::wait_with_output).expect("the program runs");
+        let errors = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(5), "{errors}");
+        assert_eq!(
+            errors.contains("standard input was not read") && errors.contains("`-` reads it"),
+            is_said,
+            "{errors}"
+        );
+    }
+}
+
+#[test]
 fn first_seen_is_the_first_in_time_whatever_the_order_of_files() {
     let folder = folder();
     let late = file(&folder, "b.log", [line(30, "/x"), line(40, "/y")].concat().as_bytes());

@@ -131,8 +131,8 @@ fn timestamp<'a>(text: &'a [u8], reason: &mut Reason) -> Option<(Timestamp, &'a 
     Some((at?, &text[end + 1..]))
 }
 
-/// `2025-12-31T17:37:40.493035218+01:00]`
-const ISO_BYTES_MAX: usize = 36;
+/// `2025-12-31 17:37:40.493035218 +01:00]`
+const ISO_BYTES_MAX: usize = 37;
 
 type Headers<'a> = (Option<&'a [u8]>, Option<&'a [u8]>);
 

@@ -259,16 +259,32 @@ impl<'a> Field<'a> {
 }
 
 /// The times of the request and of the site in what ingress-nginx writes after a combined line.
-fn ingress(rest: &[u8]) -> Option<(&[u8], &[u8])> {
-    let mut words = rest.split(|byte| *byte == b' ');
-    let (length, time, name, alternative) = (words.next()?, words.next()?, words.next()?, words.next()?);
-    fields::integer(length)?;
+fn ingress(mut rest: &[u8]) -> Option<(&[u8], &[u8])> {
+    fields::integer(list(&mut rest)?)?;
+    let (time, name, alternative) = (list(&mut rest)?, list(&mut rest)?, list(&mut rest)?);
     let is_bracketed = |word: &[u8]| word.starts_with(b"[") && word.ends_with(b"]");
     if !is_bracketed(name) || !is_bracketed(alternative) {
         return None;
     }
-    words.nth(1)?;
-    Some((time, words.next()?))
+    let (_addresses, _lengths) = (list(&mut rest)?, list(&mut rest)?);
+    Some((time, list(&mut rest)?))
+}
+
+/// The next word, with those that are listed behind it as nginx does for each site that it asked: `0.001, 0.200 : 0.150`.
+fn list<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let text = *rest;
+    let mut end = 0;
+    loop {
+        let word = text.get(end..)?;
+        end += memchr::memchr(b' ', word).unwrap_or(word.len());
+        let (list, after) = text.split_at_checked(end)?;
+        let goes_on = list.ends_with(b",") || list.ends_with(b" :") || after.starts_with(b" : ");
+        if !goes_on || after.is_empty() {
+            *rest = after.strip_prefix(b" ").unwrap_or(after);
+            return Some(list).filter(|list| !list.is_empty());
+        }
+        end += 1;
+    }
 }
 
 /// The times of the request and of the site in what HAProxy (`option httplog clf`) writes after a combined line: port, milliseconds of the

@@ -93,6 +93,17 @@ fn combined_with_what_follows() {
         &[&format!("{line} 417 0.250 [ns-svc-80] [] 198.51.100.3:80 5 0.200 200 0123456789abcdef")],
         &read("-", "250ms", "200ms"),
     );
+    // Of several sites, the second after the first failed; and of those that an answer sent the request on to.
+    for upstreams in [
+        "198.51.100.3:80, 198.51.100.4:80 0, 5 0.001, 0.200 502, 200",
+        "198.51.100.3:80 : 198.51.100.4:80 0 : 5 0.001 : 0.200 502 : 200",
+        "198.51.100.3:80, [2001:db8::4]:80 -, 5 0.201, - 502, -",
+    ] {
+        check(
+            &[&format!("{line} 417 0.250 [ns-svc-80] [] {upstreams} 0123456789abcdef")],
+            &read("-", "250ms", "201ms"),
+        );
+    }
     check(&[&format!("{line} 417 \"a word\"")], &read("-", "0ns", "0ns"));
 }
 
@@ -193,8 +204,13 @@ fn main_ext_of_nginx() {
 fn times_of_iso_8601_in_brackets() {
     let read =
         "combined | 1431857103.000000 | 192.0.2.1 | - | GET |  | /a | - | HTTP/1.1 | 200 | 5 | 0ns | 0ns | A/1 | -";
-    for at in ["2015-05-17T10:05:03+00:00", "2015-05-17T12:05:03+02:00", "2015-05-17T10:05:03Z", "2015-05-17 10:05:03"]
-    {
+    for at in [
+        "2015-05-17T10:05:03+00:00",
+        "2015-05-17T12:05:03+02:00",
+        "2015-05-17T10:05:03Z",
+        "2015-05-17 10:05:03",
+        "2015-05-17 12:05:03 +0200",
+    ] {
         check(&[&format!(r#"192.0.2.1 - - [{at}] "GET /a HTTP/1.1" 200 5 "-" "A/1""#)], read);
     }
 }
@@ -486,6 +502,7 @@ fn names_that_goaccess_has_for_formats() {
     let cloud_storage = r#""1431857103250000","192.0.2.1","1","","GET","/a?b","200","0","512","82000","a.example","","A/1","AAANsUmq","GET_Object","bucket","a""#;
     let balancer = r#"http 2023-04-26T12:23:00.186641Z app/name/id 192.0.2.1:44740 198.51.100.1:80 0.086 0.048 0.037 200 200 0 57 "GET http://a.example:80/a HTTP/1.1" "A/1" - - arn "Root=1""#;
     let fields = "#Fields: date time c-ip cs-uri-stem";
+    let s3 = r#"79a5 bucket [06/Feb/2019:00:00:38 +0000] 192.0.2.3 79a59df 3E57 REST.GET.OBJECT key "GET /key HTTP/1.1" 200 - 2662 3462 70 10 "-" "A/1" -"#;
     for (name, line, format) in [
         ("COMBINED", combined, "combined"),
         ("Combined", combined, "combined"),
@@ -496,11 +513,7 @@ fn names_that_goaccess_has_for_formats() {
         ("CLOUDFRONT", "2024-05-01 12:00:01 192.0.2.1 /a", "w3c"),
         ("AWSELB", balancer, "aws-load-balancer"),
         ("AWSALB", balancer, "aws-load-balancer"),
-        (
-            "AWSS3",
-            r#"79a5 bucket [06/Feb/2019:00:00:38 +0000] 192.0.2.3 79a59df 3E57 REST.GET.OBJECT key "GET /key HTTP/1.1" 200 - 2662 3462 70 10 "-" "A/1" -"#,
-            "aws-s3",
-        ),
+        ("AWSS3", s3, "aws-s3"),
         ("SQUID", "1286536308.779    180 192.0.2.224 TCP_MISS/200 411 GET http://a.example/a - DIRECT/- -", "squid"),
         (
             "CADDY",
@@ -509,6 +522,12 @@ fn names_that_goaccess_has_for_formats() {
         ),
         ("TRAEFIKCLF", &format!(r#"{combined} 500 "r@docker" "http://198.51.100.3:80" 42ms"#), "combined"),
         ("CLOUDSTORAGE", cloud_storage, "custom"),
+        // What people call what writes them.
+        ("iis", "2024-05-01 12:00:01 192.0.2.1 /a", "w3c"),
+        ("cloudfront", "2024-05-01 12:00:01 192.0.2.1 /a", "w3c"),
+        ("alb", balancer, "aws-load-balancer"),
+        ("elb", balancer, "aws-load-balancer"),
+        ("s3", s3, "aws-s3"),
     ] {
         let mut reader = Reader::of(name.parse().expect("a format"));
         let _ = reader.read(fields.as_bytes());
@@ -536,6 +555,6 @@ fn a_format_that_is_named_is_the_only_one() {
         let line = if name.contains('%') { line.split(" 200").next().unwrap_or_default() } else { line };
         assert_eq!(reader.read(line.as_bytes()).map(|_| ()), read, "{name}");
     }
-    let error = "iis".parse::<FormatChoice>().map(|_| ()).expect_err("no format").to_string();
-    assert!(error.starts_with("there is no format \"iis\"; there are combined, common, "), "{error}");
+    let error = "domino".parse::<FormatChoice>().map(|_| ()).expect_err("no format").to_string();
+    assert!(error.starts_with("there is no format \"domino\"; there are combined, common, "), "{error}");
 }

@@ -4,7 +4,7 @@ use super::{Reader, time};
 use crate::units::Timestamp;
 
 /// The longest time stamp in brackets.
-const BRACKETED_BYTES_MAX: usize = 36;
+const BRACKETED_BYTES_MAX: usize = 37;
 
 impl Reader {
     /// When a line, given without its line break, was written: what the time stamp of its format says, else one in brackets, else

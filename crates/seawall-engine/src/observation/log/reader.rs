@@ -14,7 +14,7 @@ use super::{
 };
 
 /// A format that somebody named, in place of one that is recognised.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FormatChoice {
     /// A known one.
     Named(Format),
@@ -59,12 +59,16 @@ const GOACCESS_PRESETS: [(&str, Option<Format>); 13] = [
 ];
 
 /// The names of servers, for the format that each writes unless told otherwise.
-const SERVERS: [(&str, Format); 5] = [
+const SERVERS: [(&str, Format); 9] = [
     ("nginx", Format::Combined),
     ("apache", Format::Combined),
     ("ingress-nginx", Format::Combined),
     ("litespeed", Format::Combined),
     ("lighttpd", Format::VhostCombined),
+    ("iis", Format::W3c),
+    ("alb", Format::AwsLoadBalancer),
+    ("elb", Format::AwsLoadBalancer),
+    ("s3", Format::AwsS3),
 ];
 
 impl FromStr for FormatChoice {

@@ -12,6 +12,8 @@ mod compile;
 mod listed;
 mod object;
 
+use std::time::Duration;
+
 use thiserror::Error;
 
 use super::fields::{self, Unit};
@@ -41,6 +43,8 @@ enum Field {
     Date,
     /// `10:05:03`
     Clock,
+    /// What stands behind the latter: its zone if it looks like one, `+0200`.
+    ClockZone,
     /// A part of a time.
     Calendar(Part),
     RequestLine,
@@ -243,6 +247,8 @@ struct Values<'a> {
     parts: Parts<'a>,
     date: Option<&'a [u8]>,
     clock: Option<&'a [u8]>,
+    /// By how much it is ahead of UTC.
+    clock_zone_seconds: i64,
     calendar: Option<Calendar>,
     clients: Clients<'a>,
     /// As the target, the request's header and the server name it: the first that does is right (RFC 9112, section 3.2.2).
@@ -329,6 +335,7 @@ impl<'a> Values<'a> {
             Field::Moment => self.parts.at = Some(moment(text).ok_or(Reason::WrongTimestamp)?),
             Field::Date => self.date = Some(text),
             Field::Clock => self.clock = Some(text),
+            Field::ClockZone => self.clock_zone_seconds = time::zone(text).unwrap_or(0),
             Field::Calendar(part) => {
                 self.calendar.get_or_insert_default().take(part, text).ok_or(Reason::WrongTimestamp)?;
             }
@@ -377,7 +384,8 @@ impl<'a> Values<'a> {
 
     fn finish(mut self) -> Result<Entry<'a>, Reason> {
         if let (Some(date), Some(clock)) = (self.date, self.clock) {
-            self.parts.at = Some(date_and_clock(date, clock).ok_or(Reason::WrongTimestamp)?);
+            let at = date_and_clock(date, clock).and_then(|shown| in_utc(shown, self.clock_zone_seconds));
+            self.parts.at = Some(at.ok_or(Reason::WrongTimestamp)?);
         }
         // Where there is a whole moment as well, the parts are those of another.
         if let (None, Some(calendar)) = (self.parts.at, self.calendar) {
@@ -409,6 +417,16 @@ fn date_and_clock(date: &[u8], clock: &[u8]) -> Option<Timestamp> {
     text.get_mut(..date.len())?.copy_from_slice(date);
     text.get_mut(12..12 + clock.len())?.copy_from_slice(clock);
     time::zoneless(&text)
+}
+
+/// The moment at which a clock shows this that is so many seconds ahead of UTC; none before 1970.
+fn in_utc(shown: Timestamp, ahead_seconds: i64) -> Option<Timestamp> {
+    let offset = Duration::from_secs(ahead_seconds.unsigned_abs());
+    match ahead_seconds {
+        ..0 => Some(shown + offset),
+        _ if shown.since(Timestamp::EPOCH) < offset => None,
+        _ => Some(shown - offset),
+    }
 }
 
 #[cfg(test)]

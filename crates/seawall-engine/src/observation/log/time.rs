@@ -54,7 +54,7 @@ pub(super) fn zoneless(text: &[u8]) -> Option<Timestamp> {
 }
 
 /// The moment of an ISO 8601 date and time, as RFC 3339 has it: `2025-12-31T17:37:40.493+01:00`. Also with a space in place
-/// of the `T`, with `+0100`, and without a zone, which is taken for UTC.
+/// of the `T`, with `+0100`, with a space before the zone, and without one, which is taken for UTC.
 pub(super) fn iso(text: &[u8]) -> Option<Timestamp> {
     let (date, rest) = text.split_first_chunk::<10>()?;
     let [b'T' | b't' | b' ', rest @ ..] = rest else { return None };
@@ -69,7 +69,7 @@ pub(super) fn iso(text: &[u8]) -> Option<Timestamp> {
     };
     let offset = match zone {
         [] | b"Z" | b"z" => 0,
-        zone => self::zone(zone)?,
+        zone => self::zone(zone.strip_prefix(b" ").unwrap_or(zone))?,
     };
     moment(seconds - offset, fraction)
 }
@@ -281,6 +281,10 @@ mod tests {
             ("2023-04-26T12:22:55.463821Z", Some(1_682_511_775_463_821)),
             ("2025-12-31T17:37:40.493035218+01:00", Some(1_767_199_060_493_035)),
             ("2025-12-31 17:37:40-0730", Some(1_767_229_660_000_000)),
+            ("2025-12-31 17:37:40 -0730", Some(1_767_229_660_000_000)),
+            ("2025-12-31T17:37:40.493 +01:00", Some(1_767_199_060_493_000)),
+            ("2025-12-31 17:37:40  +0100", None),
+            ("2025-12-31 17:37:40 ", None),
             ("1970-01-01T00:00:00", Some(0)),
             ("1970-01-01T00:00:00+00:01", None),
             ("2023-02-29T00:00:00Z", None),

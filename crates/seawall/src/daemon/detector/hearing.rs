@@ -2,10 +2,12 @@
 
 use seawall_engine::decision::expression::Expression;
 use seawall_engine::decision::{Rule, RuleId};
-use seawall_engine::silence::{Reading, RuleReading};
+use seawall_engine::gate::Limit;
+use seawall_engine::silence::{self, Reading, RuleReading};
 use seawall_engine::units::Timestamp;
 
 use super::super::rule_silences::Said;
+use super::super::silences::MatchedLimit;
 use super::{Detecting, Running};
 use crate::source::proxy::traffic::TrafficTotals;
 
@@ -21,7 +23,14 @@ impl Detecting {
         let has_matched = |id: RuleId| status.iter().any(|rule| rule.id == id && rule.matched > 0);
         let rules: Vec<Rule> = running.detector.rules().into_iter().chain(running.own.for_gate()).collect();
         let settings = self.shared.settings.load();
-        for event in running.silences.look(now, &readings, &settings.trusted, &rules, has_matched) {
+        let limits = || -> Vec<MatchedLimit> {
+            let matched = |limit: &Limit| {
+                let fields = limit.rule.as_ref().map(silence::needed).unwrap_or_default();
+                (limit.counts.met().0 > 0).then(|| MatchedLimit { name: limit.name.to_string(), fields })
+            };
+            self.shared.rules.load().limits().filter_map(matched).collect()
+        };
+        for event in running.silences.look(now, &readings, &settings.trusted, &rules, has_matched, limits) {
             self.note(running, Some(event));
         }
     }

@@ -99,6 +99,11 @@ impl Inputs {
         self.unread.add(reason, index, number, length, text);
     }
 
+    /// Lines that could not be read and are meant to say something of a request.
+    pub(in crate::show) fn lines_unread(&self) -> u64 {
+        self.unread.failures()
+    }
+
     /// Counts a request in which something that is no time stands for how long it took.
     pub(super) fn add_unread_duration(&mut self, number: u64) {
         self.unread_durations += 1;

@@ -12,7 +12,7 @@ use super::pattern::Pattern;
 use super::positions::{Position, Positions};
 use super::report::{LogSensor, Report};
 use super::sensor::Sensor;
-use super::tail::{Given, Start, Tail};
+use super::tail::{Arrival, Given, Start, Tail};
 use super::wake::Wake;
 use super::watcher::Watcher;
 
@@ -43,6 +43,11 @@ impl Others<'_> {
     /// Whether the one at `path` is read under another name.
     fn knows(&self, path: &Path, id: FileId, file: &File) -> bool {
         self.before.iter().chain(self.after).any(|(other, _)| other.knows(path, id, file))
+    }
+
+    /// Whether it is read now, and not only known to have been.
+    fn read(&self, path: &Path, id: FileId, file: &File) -> bool {
+        self.before.iter().chain(self.after).any(|(other, _)| other.reads(path, id, file))
     }
 }
 
@@ -91,6 +96,11 @@ impl Files {
             let Some(((tail, _), others)) = self.one_and_others(index) else { continue };
             let path = tail.path().to_owned();
             tail.begin(now, &|id, file| others.knows(&path, id, file));
+        }
+        for index in 0..self.followed.len() {
+            let Some(((tail, _), others)) = self.one_and_others(index) else { continue };
+            let path = tail.path().to_owned();
+            tail.settle(now, &|id, file| others.read(&path, id, file));
         }
     }
 
@@ -142,25 +152,30 @@ impl Files {
 
     /// Reads what is new, and says whether there is more.
     pub(super) fn look(&mut self, watcher: &mut Watcher, now: Timestamp) -> bool {
+        self.read(now, &mut |sensor, given, arrival| match given {
+            Given::Piece(piece) if piece.begins_line => {
+                let line = piece.text.strip_suffix(b"\n").unwrap_or(piece.text);
+                watcher.line(sensor, line.strip_suffix(b"\r").unwrap_or(line), arrival);
+            }
+            Given::Piece(_) => {}
+            Given::Gap => sensor.reader.pass_over_unknown(),
+            Given::Parts(lines) => sensor.reader.go_on_from(lines),
+            Given::Directive(lines) => lines.split(|byte| *byte == b'\n').for_each(|line| sensor.remember(line)),
+        })
+    }
+
+    fn read(&mut self, now: Timestamp, deliver: &mut dyn FnMut(&mut Sensor, Given<'_>, Arrival)) -> bool {
         let mut has_more = false;
         for index in 0..self.followed.len() {
             let Some(((tail, sensor), others)) = self.one_and_others(index) else { continue };
             let path = tail.path().to_owned();
             let is_others = |id: FileId, file: &File| others.knows(&path, id, file);
             tail.begin(now, &is_others);
+            tail.settle(now, &|id, file| others.read(&path, id, file));
             if !sensor.is_primed() {
                 sensor.prime(&tail.beginning());
             }
-            has_more |= tail.look(now, &is_others, &mut |given, arrival| match given {
-                Given::Piece(piece) if piece.begins_line => {
-                    let line = piece.text.strip_suffix(b"\n").unwrap_or(piece.text);
-                    watcher.line(sensor, line.strip_suffix(b"\r").unwrap_or(line), arrival);
-                }
-                Given::Piece(_) => {}
-                Given::Gap => sensor.reader.pass_over_unknown(),
-                Given::Parts(lines) => sensor.reader.go_on_from(lines),
-                Given::Directive(lines) => lines.split(|byte| *byte == b'\n').for_each(|line| sensor.remember(line)),
-            });
+            has_more |= tail.look(now, &is_others, &mut |given, arrival| deliver(sensor, given, arrival));
         }
         has_more
     }
@@ -204,6 +219,7 @@ impl Files {
             report.log.lag_seconds = tail.behind_since().map_or(0.0, |since| now.since(since).as_secs_f64());
             report.log.passed_over_bytes = tail.passed_over();
             report.log.trouble = tail.trouble().map(str::to_owned);
+            report.is_absent = tail.is_absent();
             report
         };
         let mut reports: Vec<Report> = self.followed.iter_mut().map(report).collect();
@@ -240,8 +256,103 @@ mod tests {
 
     /// How many files are read of those that are followed.
     fn read(files: &Files) -> (usize, usize) {
-        let read = files.followed.iter().filter(|(tail, _)| !tail.positions().is_empty()).count();
+        let is_read = |tail: &Tail| tail.positions().iter().any(|position| !position.is_others);
+        let read = files.followed.iter().filter(|(tail, _)| is_read(tail)).count();
         (read, files.followed.len())
+    }
+
+    /// A folder of logs, and a guard that watches some of them and is started anew.
+    struct Folder {
+        directory: tempfile::TempDir,
+        files: Files,
+        now: Timestamp,
+    }
+
+    impl Folder {
+        fn new() -> Self {
+            Self { directory: tempfile::tempdir().expect("a directory"), files: Files::new(None), now: NOW }
+        }
+
+        fn path(&self, name: &str) -> PathBuf {
+            self.directory.path().join(name)
+        }
+
+        fn append(&self, name: &str, text: &str) {
+            let mut file = fs::OpenOptions::new().append(true).create(true).open(self.path(name)).expect("a log");
+            std::io::Write::write_all(&mut file, text.as_bytes()).expect("written");
+        }
+
+        /// What another process goes on with that watches what matches `pattern`.
+        fn restart(&mut self, pattern: &str) {
+            let mut saved = Positions::default();
+            self.files.note_positions(&mut saved);
+            self.files = Files::new(None);
+            let pattern = self.path(pattern).display().to_string();
+            self.files.add_pattern(glob::Pattern::new(&pattern).expect("a pattern"));
+            self.files.begin(&saved, false, self.now);
+        }
+
+        /// The lines that are read after so many seconds.
+        fn read_after(&mut self, seconds: u64) -> String {
+            self.now = self.now + std::time::Duration::from_secs(seconds);
+            self.files.find_new();
+            let mut found = String::new();
+            loop {
+                let has_more = self.files.read(self.now, &mut |_, given, _| {
+                    let Given::Piece(piece) = given else { return };
+                    found.push_str(&String::from_utf8_lossy(piece.text));
+                });
+                if !has_more {
+                    return found;
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_rotated_file_that_matches_as_well_is_not_read_again_after_a_restart() {
+        let mut folder = Folder::new();
+        folder.append("access.log", "of before\n");
+        folder.restart("access.log*");
+        folder.append("access.log", "line 0\nline 1\n");
+        assert_eq!(folder.read_after(1), "line 0\nline 1\n");
+        // As logrotate does it with `delaycompress`.
+        fs::rename(folder.path("access.log"), folder.path("access.log.1")).expect("renamed");
+        folder.append("access.log", "line 2\n");
+        assert_eq!(folder.read_after(1), "line 2\n");
+        // After this the tail that read it has let go of it.
+        assert_eq!(folder.read_after(91), "");
+        for _ in 0..2 {
+            folder.restart("access.log*");
+            assert_eq!(folder.read_after(1), "");
+        }
+        folder.append("access.log.1", "line 3\n");
+        folder.append("access.log", "line 4\n");
+        assert_eq!(folder.read_after(1), "line 4\nline 3\n");
+    }
+
+    #[test]
+    fn what_is_no_longer_watched_by_another_name_is_read_on_by_its_own() {
+        let mut folder = Folder::new();
+        folder.append("access.2026-11-27.log", "of before\n");
+        fs::hard_link(folder.path("access.2026-11-27.log"), folder.path("current.log")).expect("linked");
+        folder.restart("*.log");
+        folder.append("current.log", "line 0\n");
+        assert_eq!(folder.read_after(1), "line 0\n");
+        folder.restart("current*");
+        folder.append("current.log", "line 1\n");
+        assert_eq!(folder.read_after(1), "line 1\n");
+    }
+
+    #[test]
+    fn a_log_that_came_while_nobody_watched_is_read_from_its_beginning() {
+        let mut folder = Folder::new();
+        folder.files.add(&folder.path("access.log"));
+        folder.files.begin(&Positions::default(), false, NOW);
+        assert_eq!(folder.read_after(1), "");
+        folder.append("access.log", "line 0\n");
+        folder.restart("access.log");
+        assert_eq!(folder.read_after(1), "line 0\n");
     }
 
     #[test]
@@ -263,7 +374,8 @@ mod tests {
             files.note_positions(&mut saved);
         }
         // As if both had been read.
-        let position = saved.files.values().flatten().next().cloned().expect("one is read");
+        let position = saved.files.values().flatten().find(|position| !position.is_others).cloned();
+        let position = position.expect("one is read");
         saved.files.values_mut().for_each(|positions| *positions = vec![position.clone()]);
         let mut files = Files::new(None);
         files.add_pattern(pattern);

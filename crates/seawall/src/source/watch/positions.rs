@@ -25,6 +25,9 @@ pub(super) struct Position {
     pub(super) fingerprint: Fingerprint,
     /// The first byte that was not read: the beginning of a line.
     pub(super) offset: u64,
+    /// Whether it was read under another name, as far as the offset or less.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) is_others: bool,
 }
 
 /// How far everything was read.
@@ -100,8 +103,10 @@ mod tests {
             id: FileId::of(&log.metadata().expect("there")),
             fingerprint: Fingerprint::of(&log).expect("readable"),
             offset: 7,
+            is_others: false,
         };
-        let files = BTreeMap::from([("/var/log/a.log".to_owned(), vec![position])]);
+        let others = Position { is_others: true, ..position };
+        let files = BTreeMap::from([("/var/log/a.log".to_owned(), vec![position, others])]);
         let positions = Positions { files, journal: BTreeMap::from([(String::new(), "s=1".to_owned())]) };
         file.save(positions.clone()).expect("saved");
         assert_eq!(PositionFile::open(directory.path()).saved(), &positions);

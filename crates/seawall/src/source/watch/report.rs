@@ -17,6 +17,8 @@ pub struct Report {
     pub name: String,
     /// What is shown.
     pub log: LogSensor,
+    /// Whether nothing can be read since nothing is there, and for no other reason.
+    pub is_absent: bool,
     /// What tells whether it does its work.
     pub reading: Reading,
     /// And whether its clients can be told apart.
@@ -137,7 +139,6 @@ pub struct CopyReport {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Counts {
     pub(super) reading: Reading,
-    pub(super) late: u64,
     /// Requests in which something that is no time stands for how long they took.
     pub(super) unread_durations: u64,
     formats: [u64; Format::ALL.len()],
@@ -188,7 +189,7 @@ impl Counts {
         let filled = self.reading.lines - self.blank().min(self.reading.lines);
         report.reading = Reading { lines: filled, ..self.reading };
         let log = &mut report.log;
-        (log.lines, log.read, log.late) = (self.reading.lines, self.reading.read, self.late);
+        (log.lines, log.read, log.late) = (self.reading.lines, self.reading.read, self.reading.late);
         log.unread_durations = self.unread_durations;
         if let Some((format, lines)) = self.format() {
             log.format = Some(format.name().to_owned());

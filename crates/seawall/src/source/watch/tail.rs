@@ -89,12 +89,15 @@ pub(super) struct Tail {
     /// Files that were at the path and are not to be read, since they are read under another name, the newest last. What they
     /// are is told by how they begin as well: once one is gone, its number is another file's.
     foreign: VecDeque<(FileId, Fingerprint)>,
+    /// What another process left to other names, as long as it is not known who reads it now.
+    unsettled: Vec<Position>,
     /// Those that were read to their ends and let go of, the newest last, told by the same.
     done: VecDeque<(FileId, Fingerprint)>,
     /// What the present file has taken the place of, as long as files may have come and gone in between that are not known yet.
     left: Option<Left>,
-    /// Why nothing can be read now.
+    /// Why nothing can be read now, and whether it is only that nothing is there.
     trouble: Option<String>,
+    is_absent: bool,
     /// Since when the end has not been reached.
     behind_since: Option<Timestamp>,
     /// When it was last.
@@ -111,9 +114,11 @@ impl Tail {
             current: None,
             old: VecDeque::new(),
             foreign: VecDeque::new(),
+            unsettled: Vec::new(),
             done: VecDeque::new(),
             left: None,
             trouble: None,
+            is_absent: false,
             behind_since: None,
             at_end: None,
             passed_over: 0,
@@ -129,6 +134,11 @@ impl Tail {
     /// Why nothing can be read now, if so.
     pub(super) fn trouble(&self) -> Option<&str> {
         self.trouble.as_deref()
+    }
+
+    /// Whether that is only since nothing is at the path.
+    pub(super) fn is_absent(&self) -> bool {
+        self.trouble.is_some() && self.is_absent
     }
 
     /// Bytes that were passed over since there were too many.
@@ -147,18 +157,30 @@ impl Tail {
             let size = followed.file().metadata().map_or(0, |metadata| metadata.len());
             size.saturating_sub(followed.pieces.input().offset)
         };
-        self.old.iter().chain(&self.current).map(behind).sum()
+        self.followed().map(behind).sum()
     }
 
     /// Whether it follows the file that is at `path`, or has just followed one of the same log that began like it: then this is its
     /// copy. Other logs may well begin with the same line.
     pub(super) fn knows(&self, path: &Path, id: FileId, file: &File) -> bool {
-        let is_own = are_one_log(path, &self.path);
-        let mut followed = self.old.iter().chain(&self.current);
         // A rotated file goes on from name to name.
-        self.has_as_foreign(id, file)
-            || followed
-                .any(|followed| followed.id == id || (is_own && followed.fingerprint.matches(file).unwrap_or(false)))
+        self.has_as_foreign(id, file) || self.reads(path, id, file)
+    }
+
+    /// Whether it follows that file, or a copy of it, now.
+    pub(super) fn reads(&self, path: &Path, id: FileId, file: &File) -> bool {
+        let is_own = are_one_log(path, &self.path);
+        self.follows(id)
+            || (is_own && self.followed().any(|followed| followed.fingerprint.matches(file).unwrap_or(false)))
+    }
+
+    fn follows(&self, id: FileId) -> bool {
+        self.followed().any(|followed| followed.id == id)
+    }
+
+    /// The oldest first.
+    fn followed(&self) -> impl Iterator<Item = &Followed> {
+        self.old.iter().chain(&self.current)
     }
 
     fn has_as_foreign(&self, id: FileId, file: &File) -> bool {
@@ -175,12 +197,28 @@ impl Tail {
         self.current.is_none() && self.old.is_empty() && self.start.is_none() && !self.path.exists()
     }
 
-    /// How far it was read, the oldest file first.
+    /// How far it was read, the oldest file first; last, what is at the path and read under another name.
     pub(super) fn positions(&self) -> Vec<Position> {
         if let Some(Start::Saved(positions)) = &self.start {
             return positions.clone();
         }
-        self.old.iter().chain(&self.current).map(Followed::position).collect()
+        let own = self.followed().map(Followed::position);
+        own.chain(self.position_of_others()).chain(self.unsettled.iter().cloned()).collect()
+    }
+
+    /// How far the file at the path goes, if it is read under another name: by then that name may be forgotten, and its lines
+    /// would be taken for new.
+    fn position_of_others(&self) -> Option<Position> {
+        if self.foreign.is_empty() {
+            return None;
+        }
+        let metadata = fs::metadata(&self.path).ok()?;
+        let id = FileId::of(&metadata);
+        if self.follows(id) {
+            return None;
+        }
+        let (_, fingerprint) = self.foreign.iter().find(|(known, _)| *known == id)?;
+        Some(Position { id, fingerprint: *fingerprint, offset: metadata.len(), is_others: true })
     }
 
     /// The beginning of the present file, which tells its format, and its head where it has one.
@@ -224,7 +262,7 @@ impl Tail {
                 true
             }
             Err(error) => {
-                self.trouble = Some(self.explain(&error));
+                self.note_trouble(&error);
                 // What is open may never be readable again, as on a file server that was started anew: it is opened anew by name, and
                 // goes on where it was.
                 if self.current.is_some() {
@@ -252,7 +290,7 @@ impl Tail {
             Some(Start::Beginning) | None => Ok(()),
         };
         if let Err(error) = begun {
-            self.trouble = Some(self.explain(&error));
+            self.note_trouble(&error);
         }
     }
 
@@ -376,11 +414,7 @@ impl Tail {
         let (file, metadata) = open(&self.path)?;
         let id = FileId::of(&metadata);
         if is_others(id, &file) {
-            self.foreign.retain(|(known, _)| *known != id);
-            if self.foreign.len() >= FOREIGN_MAX {
-                self.foreign.pop_front();
-            }
-            self.foreign.push_back((id, Fingerprint::of(&file)?));
+            self.note_foreign(id, Fingerprint::of(&file)?);
             return Ok(());
         }
         if self.has_as_foreign(id, &file) {
@@ -392,6 +426,14 @@ impl Tail {
         self.trouble = None;
         self.current = Some(Followed::new(file, &metadata, offset(&metadata), now)?);
         Ok(())
+    }
+
+    fn note_foreign(&mut self, id: FileId, fingerprint: Fingerprint) {
+        self.foreign.retain(|(known, _)| *known != id);
+        if self.foreign.len() >= FOREIGN_MAX {
+            self.foreign.pop_front();
+        }
+        self.foreign.push_back((id, fingerprint));
     }
 
     /// The present file was emptied: the rest of what was in it may be in a copy, and it begins anew.
@@ -441,12 +483,13 @@ impl Tail {
         Ok(unread as f32 / TURN_BYTES as f32)
     }
 
-    fn explain(&self, error: &io::Error) -> String {
-        match error.kind() {
+    fn note_trouble(&mut self, error: &io::Error) {
+        self.is_absent = error.kind() == io::ErrorKind::NotFound;
+        self.trouble = Some(match error.kind() {
             io::ErrorKind::NotFound => "it does not exist yet; it is read as soon as it does".to_owned(),
             io::ErrorKind::PermissionDenied => denied(&self.path),
             _ => error.to_string(),
-        }
+        });
     }
 }
 

@@ -145,7 +145,7 @@ impl Watcher {
         voters.count(&mut counts.reading, client, has, arrival.at, self.seed);
         (counts.reading.read, counts.reading.unread_run) = (counts.reading.read + 1, 0);
         match timeline.place(observation.at, arrival.at, arrival.is_fresh) {
-            None => counts.late += 1,
+            None => counts.reading.late += 1,
             Some(at) => {
                 let is_known = client != observation.client;
                 peers.count(arrival.at, client.filter(|_| !is_known).map(|peer| sent(peer, entry.forwarded_for)));

@@ -117,6 +117,29 @@ fn damaged_lines_are_counted_and_the_others_are_read() {
 }
 
 #[test]
+fn lines_that_nobody_recognises_are_read_in_the_format_that_is_named() {
+    // As Apache has it.
+    let format = "%{sec}t|%a|%m|%U%q|%>s|%B";
+    let configured = format!("[watch]\nformat = '{format}'\n");
+    let clock = Clock::start();
+    for (guard, read) in [
+        (Guard::watch(&["access.log"], |_| {}), 0),
+        (Guard::watch(&["access.log", "--format", format], |_| {}), 20),
+        (Guard::watch_with(&configured, &["access.log"]), 20),
+        // What the command line says goes before.
+        (Guard::watch_with(&configured, &["access.log", "--format", "combined"]), 0),
+    ] {
+        let at = clock.now().as_seconds();
+        let lines = (0..20).map(|number| format!("{at}|198.51.100.{number}|GET|/page/{number}?a=b|200|512\n"));
+        append(&guard.folder().join("access.log"), &lines.collect::<String>());
+        eventually("the lines", || guard.sensor()["lines"] == 20);
+        let sensor = guard.sensor();
+        assert_eq!(sensor["read"], read, "{sensor:#}");
+        assert_eq!(guard.count("requests"), read, "{sensor:#}");
+    }
+}
+
+#[test]
 fn lines_of_other_years_and_of_wrong_clocks_are_traffic_of_now() {
     let guard = Guard::watch(&["access.log"], |_| {});
     let log = guard.folder().join("access.log");

@@ -64,7 +64,16 @@ fn check(form: &Form) -> Result<(), TemplateError> {
 
 /// The pieces of a format of GoAccess's, `column` characters behind where the whole begins.
 pub(super) fn goaccess_pieces(format: &str, column: usize) -> Result<Vec<Piece>, TemplateError> {
-    split(format, column, goaccess)
+    let mut pieces = split(format, column, goaccess)?;
+    // `%t %^`: GoAccess passes over the zone behind a time of day, which may as well be something else.
+    if let Some(at) = pieces.iter().position(|piece| *piece == Piece::Field(Field::Clock))
+        && pieces.get(at + 1) == Some(&Piece::Text(b" ".to_vec()))
+        && let Some(behind) = pieces.get_mut(at + 2)
+        && *behind == Piece::Field(Field::Other)
+    {
+        *behind = Piece::Field(Field::ClockZone);
+    }
+    Ok(pieces)
 }
 
 /// Whether a format with `%` is GoAccess's: it has what Apache has not, and nothing that only Apache has.

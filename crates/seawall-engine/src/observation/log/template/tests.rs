@@ -259,6 +259,36 @@ fn addresses_and_spaces_of_goaccess() {
     }
 }
 
+#[test]
+fn a_zone_behind_the_time_of_goaccess_is_its_zone() {
+    let request = "\"GET /a HTTP/1.1\" 200";
+    for (format, time) in [
+        ("%h [%d %t %^] \"%r\" %s", "[2015-05-17 12:05:03 +0200]"),
+        ("%h [%d %t %^] \"%r\" %s", "[17/May/2015 12:05:03 +02:00]"),
+        ("%h [%d %t %^] \"%r\" %s", "[2015-05-17 10:05:03 UTC]"),
+        ("%h [%d %t] \"%r\" %s", "[2015-05-17 10:05:03]"),
+        ("%h [%x] \"%r\" %s", "[2015-05-17 12:05:03 +0200]"),
+        ("%h %d %t %^ \"%r\" %s", "2015-05-17 02:35:03 -0730"),
+        // What is no zone is passed over, as GoAccess does.
+        ("%h %d %t %^ \"%r\" %s", "17/May/2015 10:05:03 bob"),
+    ] {
+        let read = read(format, &format!("192.0.2.1 {time} {request}"), |entry| entry.observation.at.as_seconds());
+        assert_eq!(read, Ok(1_431_857_103), "{format}: {time}");
+    }
+    // As GoAccess has them for IIS.
+    let format = "%d %t %^ %m %U %q %^ %^ %h %u %R %s %^ %^ %L";
+    let line = "2015-05-17 10:05:03 10.0.0.1 GET /a - 443 - 192.0.2.1 A/1 - 200 0 0 7";
+    let expected = "1431857103000000 | 192.0.2.1 | true | - |  | /a | A/1 | 7ms";
+    assert_eq!(of_goaccess(format, line).as_deref(), Ok(expected));
+    let object = read(r#"{"at":"%d %t %^","uri":"%U"}"#, r#"{"at":"2015-05-17 12:05:03 +0200","uri":"/a"}"#, |entry| {
+        entry.observation.at.as_seconds()
+    });
+    assert_eq!(object, Ok(1_431_857_103));
+    // It was still 1969.
+    let before = read("%h %d %t %^ \"%r\"", "192.0.2.1 1970-01-01 00:30:00 +0100 \"GET /a HTTP/1.1\"", |_| ());
+    assert_eq!(before, Err(Reason::WrongTimestamp));
+}
+
 /// All but the last address of a list is what the client says.
 #[test]
 fn whoever_a_client_names_in_a_list_is_not_taken_for_it() {

@@ -1,5 +1,5 @@
 //! How many requests of each file match a regular expression. It is asked of the line, byte for byte; the library's time is linear
-//! in the line whatever the expression.
+//! in the line whatever the expression. A line that could not be read is no request, and is not searched.
 
 use std::ops::ControlFlow;
 
@@ -85,6 +85,11 @@ impl Viewer for Matches {
                 time(file.last),
             ]
         });
-        ViewTable { columns: COLUMNS.to_vec(), rows: rows.collect(), notes: Vec::new() }
+        let note = match inputs.lines_unread() {
+            0 => None,
+            1 => Some("One line could not be read, and was not searched.".to_owned()),
+            lines => Some(format!("{} lines could not be read, and were not searched.", grouped(lines))),
+        };
+        ViewTable { columns: COLUMNS.to_vec(), rows: rows.collect(), notes: note.into_iter().collect() }
     }
 }

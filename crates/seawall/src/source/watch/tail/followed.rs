@@ -139,7 +139,7 @@ impl Followed {
     }
 
     pub(super) fn position(&self) -> Position {
-        Position { id: self.id, fingerprint: self.fingerprint, offset: self.taken }
+        Position { id: self.id, fingerprint: self.fingerprint, offset: self.taken, is_others: false }
     }
 }
 

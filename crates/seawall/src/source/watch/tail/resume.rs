@@ -41,6 +41,8 @@ impl Tail {
                 return Err(error);
             }
         };
+        let (others, positions): (Vec<_>, Vec<_>) = positions.into_iter().partition(|position| position.is_others);
+        self.unsettled = others;
         let mut siblings = siblings(&self.path);
         siblings.sort_by_key(|(_, metadata)| metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH));
         let mut newest_old = None;
@@ -107,6 +109,41 @@ impl Tail {
             }
         }
         Ok(())
+    }
+}
+
+impl Tail {
+    /// Goes on with the file that another process read under another name, if nobody reads it by that name now. `is_read` tells
+    /// which files are read under another name; to be called once all have begun.
+    pub(in crate::source::watch) fn settle(&mut self, now: Timestamp, is_read: &dyn Fn(FileId, &File) -> bool) {
+        if self.unsettled.is_empty() {
+            return;
+        }
+        let present = match open(&self.path) {
+            Ok(opened) => Some(opened),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            // Nothing is known of what is there: it is tried again.
+            Err(_) => return,
+        };
+        for position in std::mem::take(&mut self.unsettled) {
+            let is_at_path = |(file, metadata): &&(File, Metadata)| {
+                FileId::of(metadata) == position.id
+                    && metadata.len() >= position.offset
+                    && position.fingerprint.matches(file).unwrap_or(false)
+            };
+            let followed = match present.as_ref().filter(is_at_path) {
+                Some((file, metadata)) if self.current.is_none() && !is_read(position.id, file) => {
+                    file.try_clone().and_then(|file| Followed::new(file, metadata, position.offset, now)).ok()
+                }
+                _ => None,
+            };
+            match followed {
+                Some(followed) => self.current = Some(followed),
+                None if self.follows(position.id) => {}
+                // Whoever has it at another path by now is told that it was read.
+                None => self.note_foreign(position.id, position.fingerprint),
+            }
+        }
     }
 }
 

@@ -107,7 +107,7 @@ fn what_is_appended_is_read_once_and_what_was_there_is_not() {
 fn a_file_that_comes_later_is_read_from_its_beginning() {
     let mut log = Log::new(Start::End);
     log.look();
-    assert!(log.tail.trouble().is_some_and(|trouble| trouble.contains("does not exist yet")));
+    assert!(log.tail.is_absent() && log.tail.trouble().is_some_and(|trouble| trouble.contains("does not exist yet")));
     log.write("access.log", 10);
     log.look();
     assert_eq!(log.tail.trouble(), None);
@@ -571,6 +571,7 @@ fn only_files_are_followed() {
     fs::create_dir(log.path("access.log")).expect("made");
     log.look();
     assert!(log.tail.trouble().is_some_and(|trouble| trouble.contains("directory")), "{:?}", log.tail.trouble());
+    assert!(!log.tail.is_absent());
     fs::remove_dir(log.path("access.log")).expect("removed");
     log.write("access.log", 2);
     log.look();
