@@ -109,8 +109,12 @@ fn whoever_tries_passwords_is_banned_and_nobody_else() {
 #[test]
 fn a_limit_by_the_answer_counts_both_ways_to_the_site() {
     let origin = site();
-    let guard =
-        guard(&origin, &format!("[policy]\nnever-ban-loopback = false\n{AUTH}action = \"refuse\"\nfor = \"1h\"\n"));
+    let guard = guard(
+        &origin,
+        &format!(
+            "[policy]\nnever-ban-loopback = false\n{AUTH}key = \"client+host\"\naction = \"refuse\"\nfor = \"1h\"\n"
+        ),
+    );
     let ways = [("GET /private/a", ""), ("POST /private/a", "x"), ("GET /private/b", "")];
     let answers: Vec<_> = (0..5).map(|turn| ask(&guard, "127.0.0.7", ways[turn % 3].0, ways[turn % 3].1)).collect();
     assert_eq!(answers, [Some(401); 5]);
@@ -124,6 +128,13 @@ fn a_limit_by_the_answer_counts_both_ways_to_the_site() {
     assert_eq!(ask(&guard, "127.0.0.7", "GET /private/a", ""), Some(429));
     assert_eq!(ask(&guard, "127.0.0.7", "GET /open", ""), Some(200), "only what the rule asks for is refused");
     assert_eq!(ask(&guard, "127.0.0.8", "GET /private/a", ""), Some(401));
+    // He is in no list of bans, and is freed all the same.
+    let freed = guard.command(&["bans", "remove", "127.0.0.7"]);
+    assert_eq!(text(&freed.stdout), "A limit no longer refuses 127.0.0.7.\n");
+    assert!(freed.status.success());
+    assert_eq!(ask(&guard, "127.0.0.7", "GET /private/a", ""), Some(401));
+    eventually("it is written down", || journal(&guard).contains("unban"));
+    assert_eq!(guard.command(&["bans", "remove", "127.0.0.7"]).status.code(), Some(1), "there is nothing to take back");
 }
 
 #[test]

@@ -85,6 +85,9 @@ impl Enforcer {
                     // Whom a limit refuses is in no list of bans.
                     if forget(network) {
                         unbanned.freed.push(name.clone());
+                        if few.len() + pseudonyms.len() < JOURNALLED_MAX {
+                            few.push(ban_network(network));
+                        }
                         continue;
                     }
                 }
@@ -119,7 +122,7 @@ impl Enforcer {
         }
         if unbanned.removed > 0 || !unbanned.freed.is_empty() {
             let reason = reason.as_deref().map(|reason| format!(": {}", printable(reason))).unwrap_or_default();
-            if few.len() + pseudonyms.len() == unbanned.removed {
+            if few.len() + pseudonyms.len() == unbanned.removed + unbanned.freed.len() {
                 self.journal_each(&few, Actor::Operator, Action::Unban, &reason);
                 for pseudonym in pseudonyms {
                     self.parts.record.journal(Actor::Operator, Action::Unban, format!("{pseudonym}{reason}"));
