@@ -21,8 +21,8 @@ const WITHIN_MAX: usize = 32;
 /// Of more than this all clients are freed at the workers, rather than one after the other.
 const FREED_MAX: usize = 4_096;
 
-/// Of a network with more clients than this the allowances of all clients become whole, rather than theirs one after the other.
-const FORGOTTEN_MAX: u32 = 65_536;
+/// Of networks with more clients than this the allowances of all clients become whole, rather than theirs one after the other.
+const FORGOTTEN_MAX: u64 = 4_096;
 
 impl Enforcer {
     pub(super) fn unban(&mut self, request: &UnbanRequest, now: Timestamp) -> Unbanned {
@@ -98,6 +98,7 @@ impl Enforcer {
                 unbanned.within.extend((!around.is_empty()).then(|| Within { name: name.clone(), around }));
             }
         }
+        let mut forgotten = 0_u64;
         for network in &gone {
             self.unconfirmed.forget(*network);
             let is_proxied = self.proxied.remove(*network).is_some();
@@ -107,17 +108,23 @@ impl Enforcer {
             // The workers may drop it as well, and would hand it down again, also where another ban took the place of that for it. One
             // network may stand for many clients.
             let is_one = client_network(client) == *network;
-            frees_all |= !is_one && (is_proxied || here.is_some_and(|ban| ban.cause.rule().is_some()));
+            frees_all |= !is_one && (is_proxied || here.as_ref().is_some_and(|ban| ban.cause.rule().is_some()));
             if is_one && !frees_all {
                 self.telling.freed(Some(client), now);
             }
-            if !frees_all {
-                // It begins anew, or its next request would be too much again: also where another ban took the place of that of a limit.
-                forget(*network);
+            // It begins anew, or its next request would be too much again: also where another ban took the place of that of a limit.
+            if is_one || here.is_some_and(|ban| ban.cause.is_guards()) {
+                forgotten = forgotten.saturating_add(clients(*network));
+                if !frees_all && forgotten <= FORGOTTEN_MAX {
+                    forget(*network);
+                }
             }
         }
-        if frees_all {
+        // To name them all would take longer than a few wrong passwords more of others are worth.
+        if frees_all || forgotten > FORGOTTEN_MAX {
             self.parts.shared.allowances.forget_all();
+        }
+        if frees_all {
             self.telling.freed(None, now);
         }
         if unbanned.removed > 0 || !unbanned.freed.is_empty() {
@@ -150,23 +157,20 @@ impl Enforcer {
     }
 }
 
+/// How many clients a network has.
+fn clients(network: IpNet) -> u64 {
+    let length = client_network(ClientAddress::new(network.addr())).prefix_len();
+    1_u64.checked_shl(length.saturating_sub(network.prefix_len()).into()).unwrap_or(u64::MAX)
+}
+
 /// Gives the clients of a network back what they have used of every limit. Says whether one of the limits kept any of them away.
 fn forget(network: IpNet, rules: &RuleSet, allowances: &Allowances, now: Timestamp) -> bool {
-    let client = |number: u32| match network {
-        IpNet::V4(net) => IpAddr::from(Ipv4Addr::from_bits(net.network().to_bits() + number)),
+    let client = |number: u64| match network {
+        IpNet::V4(net) => IpAddr::from(Ipv4Addr::from_bits(net.network().to_bits().saturating_add(number as u32))),
         IpNet::V6(net) => IpAddr::from(Ipv6Addr::from_bits(net.network().to_bits() + (u128::from(number) << 64))),
     };
-    let length = client_network(ClientAddress::new(network.addr())).prefix_len();
-    match 1_u32.checked_shl(length.saturating_sub(network.prefix_len()).into()) {
-        Some(clients) if clients <= FORGOTTEN_MAX => (0..clients)
-            .filter(|number| rules.forget(ClientAddress::new(client(*number)), allowances, now))
-            .fold(false, |_, _| true),
-        // To name them all would take longer than a few wrong passwords more of others are worth.
-        _ => {
-            allowances.forget_all();
-            false
-        }
-    }
+    let is_freed = |number: u64| rules.forget(ClientAddress::new(client(number)), allowances, now);
+    (0..clients(network)).map(is_freed).fold(false, |before, is_freed| before | is_freed)
 }
 
 /// An address or a network as people write it.
