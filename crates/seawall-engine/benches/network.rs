@@ -3,12 +3,10 @@
 
 use std::fs::File;
 use std::hint::black_box;
-use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use flate2::read::GzDecoder;
 use seawall_engine::address::ClientAddress;
 use seawall_engine::network::NetworkTable;
 
@@ -24,11 +22,9 @@ fn mixed(seed: u64) -> u64 {
 }
 
 fn unpack() -> Vec<u8> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../seawall/data/networks.bin.gz");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../seawall/data/networks.bin.zst");
     let file = File::open(path).expect("the table that is built in");
-    let mut bytes = Vec::new();
-    GzDecoder::new(file).read_to_end(&mut bytes).expect("a packed table");
-    bytes
+    zstd::decode_all(file).expect("a packed table")
 }
 
 /// The first or the last address of ranges taken at random, so that small ranges are asked for as often as large ones.

@@ -220,8 +220,10 @@ const PROGRAM_EXTENSIONS: [&[u8]; 8] = [b".php", b".cgi", b".pl", b".py", b".asp
 /// names a program; at most twelve. A leading dot (`/.env`) begins a name, not an extension.
 pub fn extension<'b>(path: &[u8], buffer: &'b mut [u8; EXTENSION_BYTES_MAX]) -> Option<&'b [u8]> {
     let path = cut(path);
+    // Most pages have none, and before the first dot nothing ends in an extension.
+    let first_dot = memchr::memchr(b'.', path)?;
     let is_program = |end: &usize| PROGRAM_EXTENSIONS.iter().any(|extension| ends_with(&path[..*end], extension));
-    let path = match memchr::memchr_iter(b'/', path).find(is_program) {
+    let path = match memchr::memchr_iter(b'/', &path[first_dot..]).map(|at| first_dot + at).find(is_program) {
         Some(end) => &path[..end],
         None => path,
     };

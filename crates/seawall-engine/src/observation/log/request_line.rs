@@ -37,16 +37,12 @@ fn in_brackets(authority: &[u8], colon: usize) -> bool {
 }
 
 fn split(line: &[u8]) -> Option<Request<'_>> {
-    let method_end = memchr::memchr(b' ', line)?;
-    let (method, rest) = (&line[..method_end], line[method_end..].trim_ascii_start());
-    if method.is_empty() || method.len() > METHOD_BYTES_MAX || !method.iter().all(|byte| is_token(*byte)) {
+    let method_end = line.iter().position(|byte| !is_token(*byte))?;
+    let (method, rest) = (&line[..method_end], &line[method_end..]);
+    if method.is_empty() || method.len() > METHOD_BYTES_MAX || rest.first() != Some(&b' ') {
         return None;
     }
-    // Targets with raw spaces in them are common enough, so the version is what follows the last space.
-    let (target, version) = match memchr::memrchr(b' ', rest) {
-        Some(at) if rest[at + 1..].starts_with(b"HTTP/") => (rest[..at].trim_ascii_end(), Some(&rest[at + 1..])),
-        _ => (rest, None),
-    };
+    let (target, version) = split_version(rest.trim_ascii_start());
     if target.is_empty() || target.starts_with(b"HTTP/") {
         return None;
     }
@@ -60,6 +56,18 @@ fn split(line: &[u8]) -> Option<Request<'_>> {
     // `http://example.org` and `http://example.org?a` ask for the root (RFC 9112, section 3.2.2).
     let path = if path.is_empty() { b"/" } else { path };
     Some(Request { method, host, path, query, version, ..Request::default() })
+}
+
+/// The target, and the version if there is one. Targets with raw spaces in them are common enough, so the version is what follows the last
+/// space.
+#[inline]
+fn split_version(text: &[u8]) -> (&[u8], Option<&[u8]>) {
+    let at = match text {
+        // Nearly all of them: nothing is searched for.
+        [target @ .., b' ', b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9'] => Some(target.len()),
+        _ => memchr::memrchr(b' ', text).filter(|at| text[at + 1..].starts_with(b"HTTP/")),
+    };
+    at.map_or((text, None), |at| (text[..at].trim_ascii_end(), Some(&text[at + 1..])))
 }
 
 /// Host, and path with query, of a target that does not begin with a slash.

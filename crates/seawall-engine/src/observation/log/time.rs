@@ -23,11 +23,16 @@ pub(super) fn common(text: &[u8; COMMON_BYTES]) -> Option<Timestamp> {
         return None;
     }
     let [d1, d2, _, m1, m2, m3, _, y1, y2, y3, y4, _, h1, h2, _, i1, i2, _, s1, s2, _, sign, z1, z2, z3, z4] = *text;
-    let day = digits(&[d1, d2])?;
     let month = month(&[m1, m2, m3])?;
-    let year = digits(&[y1, y2, y3, y4])?;
-    let (hour, minute, second) = (digits(&[h1, h2])?, digits(&[i1, i2])?, digits(&[s1, s2])?);
-    let (zone_hour, zone_minute) = (digits(&[z1, z2])?, digits(&[z3, z4])?);
+    // Every line has one of these: whether all are digits is asked once.
+    let all = [d1, d2, y1, y2, y3, y4, h1, h2, i1, i2, s1, s2, z1, z2, z3, z4].map(|byte| byte.wrapping_sub(b'0'));
+    if !all.iter().fold(true, |are_digits, digit| are_digits & (*digit < 10)) {
+        return None;
+    }
+    let [d1, d2, y1, y2, y3, y4, h1, h2, i1, i2, s1, s2, z1, z2, z3, z4] = all.map(i64::from);
+    let (day, year) = (d1 * 10 + d2, y1 * 1000 + y2 * 100 + y3 * 10 + y4);
+    let (hour, minute, second) = (h1 * 10 + h2, i1 * 10 + i2, s1 * 10 + s2);
+    let (zone_hour, zone_minute) = (z1 * 10 + z2, z3 * 10 + z4);
     if day == 0 || day > days_in_month(year, month) || hour > 23 || minute > 59 || second > 60 {
         return None;
     }

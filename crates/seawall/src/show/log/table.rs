@@ -17,8 +17,9 @@ use super::index::Index;
 /// Rows that a table may have without asking for memory: 1,024 of at most 256 bytes each.
 const ROWS_MIN: usize = 1024;
 
-/// Requests whose rows are looked for together.
+/// Requests whose rows are looked for together, and the rows that a table has to have for that: fewer stay in the processor's caches.
 const GROUP: usize = 32;
+const GROUPED_ROWS_MIN: usize = 8 * ROWS_MIN;
 
 /// A value of at most so many bytes is kept in its row.
 const INLINE_BYTES: usize = 16;
@@ -84,7 +85,42 @@ impl Budget {
 }
 
 /// A value. One of at most so many bytes allocates nothing, as no address does.
-pub(in crate::show) type Bytes = SmallVec<[u8; INLINE_BYTES]>;
+type Bytes = SmallVec<[u8; INLINE_BYTES]>;
+
+/// A value that is short enough to be held in place, as long as it waits to be counted.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::show) struct ShortValue {
+    bytes: [u8; INLINE_BYTES],
+    length: u8,
+}
+
+impl ShortValue {
+    /// A value of these bytes.
+    #[inline]
+    pub(in crate::show) fn new<const N: usize>(value: [u8; N]) -> Self {
+        const { assert!(N <= INLINE_BYTES, "the value is not short") };
+        let mut bytes = [0; INLINE_BYTES];
+        if let Some((beginning, _)) = bytes.split_first_chunk_mut() {
+            *beginning = value;
+        }
+        Self { bytes, length: N as u8 }
+    }
+
+    #[inline]
+    fn as_slice(&self) -> &[u8] {
+        self.bytes.get(..usize::from(self.length)).unwrap_or_default()
+    }
+}
+
+/// A request whose row is looked for together with those of others.
+#[derive(Clone, Copy, Default)]
+struct Grouped {
+    value: ShortValue,
+    hash: u64,
+    first_slot: u64,
+    found: Option<u32>,
+    counted: (Count, usize),
+}
 
 /// A value and its counts.
 #[derive(Debug)]
@@ -178,33 +214,46 @@ impl Table {
     /// memory that another needs.
     pub(in crate::show) fn add_all(
         &mut self,
-        requests: impl Iterator<Item = (Option<Bytes>, Count, usize)>,
+        requests: impl Iterator<Item = (Option<ShortValue>, Count, usize)>,
         budget: &mut Budget,
     ) {
-        let mut requests = requests.peekable();
-        let mut group: SmallVec<[_; GROUP]> = SmallVec::new();
-        while requests.peek().is_some() {
-            for (value, count, kind) in requests.by_ref().take(GROUP) {
-                match value {
-                    Some(value) => {
-                        let hash = self.hasher.hash_one(value.as_slice());
-                        group.push((value, hash, (count, kind)));
-                    }
-                    None => self.absent.add(count),
-                }
+        if self.rows.len() < GROUPED_ROWS_MIN {
+            for (value, count, kind) in requests {
+                self.add(value.as_ref().map(ShortValue::as_slice), count, kind, budget);
             }
-            let first_slots: SmallVec<[_; GROUP]> =
-                group.iter().map(|(_, hash, _)| self.index.first_slot(*hash)).collect();
-            let slots = group.iter().zip(first_slots);
-            let places: SmallVec<[_; GROUP]> =
-                slots.map(|((value, hash, _), slot)| self.find_from(slot, value, *hash)).collect();
-            for ((value, hash, counted), place) in group.drain(..).zip(places) {
+            return;
+        }
+        let mut absent = Count::default();
+        let mut requests = requests.filter_map(|(value, count, kind)| {
+            if value.is_none() {
+                absent.add(count);
+            }
+            value.map(|value| (value, (count, kind)))
+        });
+        let mut group = [Grouped::default(); GROUP];
+        loop {
+            let mut length = 0;
+            for (place, (value, counted)) in group.iter_mut().zip(&mut requests) {
+                let hash = self.hasher.hash_one(value.as_slice());
+                *place = Grouped { value, hash, counted, ..Grouped::default() };
+                length += 1;
+            }
+            let Some(group) = group.get_mut(..length).filter(|group| !group.is_empty()) else { break };
+            for request in &mut *group {
+                request.first_slot = self.index.first_slot(request.hash);
+            }
+            for request in &mut *group {
+                request.found = self.find_from(request.first_slot, request.value.as_slice(), request.hash);
+            }
+            for Grouped { value, hash, found, counted, .. } in &*group {
+                let value = value.as_slice();
                 // What was counted since may have made it a row, or taken the one that it had.
-                let found =
-                    place.filter(|place| is_row(&self.rows, *place, &value)).or_else(|| self.find(&value, hash));
-                self.add_found((&value, hash, found), counted, budget);
+                let found = found.filter(|found| is_row(&self.rows, *found, value)).or_else(|| self.find(value, *hash));
+                self.add_found((value, *hash, found), *counted, budget);
             }
         }
+        drop(requests);
+        self.absent.add(absent);
     }
 
     #[inline]
@@ -517,7 +566,7 @@ mod tests {
                 let doubled = part.iter().flat_map(|value| [value; 2]);
                 let request = |value: &u64| {
                     *truth.entry(*value).or_default() += 1;
-                    (Some(Bytes::from_slice(&value.to_le_bytes())), timed(*value), (value % 5) as usize)
+                    (Some(ShortValue::new(value.to_le_bytes())), timed(*value), (value % 5) as usize)
                 };
                 let requests = doubled.clone().map(request).chain([(None, Count::of_bytes(1), 0)]);
                 together.add_all(requests, &mut budgets[0]);

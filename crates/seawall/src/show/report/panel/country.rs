@@ -1,7 +1,7 @@
 //! Hits by the country of the client's network.
 
 use super::{Kind, Order, Panel, TEXTS, TablePanel, ValueOf};
-use crate::show::log::table::Bytes;
+use crate::show::log::table::ShortValue;
 
 pub(super) const PANEL: Panel = Panel {
     name: "countries",
@@ -9,7 +9,7 @@ pub(super) const PANEL: Panel = Panel {
     kind: Kind::Table(TablePanel {
         absent: "(unknown)",
         order: Order::Hits,
-        value: ValueOf::Client(|located| located.network.country.map(|country| Bytes::from_slice(&country.letters()))),
+        value: ValueOf::Client(|located| located.network.country.map(|country| ShortValue::new(country.letters()))),
         wording: TEXTS,
     }),
 };

@@ -29,7 +29,7 @@ use crate::agents::Agents;
 use crate::networks::Networks;
 use crate::show::log::Clients;
 use crate::show::log::read::LogRequest;
-use crate::show::log::table::{Bytes, Row};
+use crate::show::log::table::{Row, ShortValue};
 
 /// Every panel, in the order shown.
 pub(super) const PANELS: [&Panel; 19] = [
@@ -94,7 +94,7 @@ pub(super) enum ValueOf {
     /// The request itself: the value is borrowed from it, or written into the scratch space.
     Request(for<'a> fn(&Seen<'a>, &'a mut Scratch) -> Value<'a>),
     /// Its client, which is looked up with many others; `None` where it has no value.
-    Client(fn(&Located) -> Option<Bytes>),
+    Client(fn(&Located) -> Option<ShortValue>),
 }
 
 /// How the values of a table are written.

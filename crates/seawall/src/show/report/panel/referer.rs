@@ -9,7 +9,9 @@ pub(super) const PANEL: Panel = Panel {
         absent: "(none sent)",
         order: Order::Hits,
         value: ValueOf::Request(|seen, _| match seen.request.observation.request.referer {
-            Some(referer) => Value::of(referer.split(|byte| matches!(byte, b'?' | b'#')).next()),
+            Some(referer) => {
+                Value::of(memchr::memchr2(b'?', b'#', referer).map_or(Some(referer), |end| referer.get(..end)))
+            }
             // The formats that have one of the two headers have both.
             None if seen.request.fields.user_agent => Value::Absent,
             None => Value::NotRecorded,
