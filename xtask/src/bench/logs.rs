@@ -5,8 +5,6 @@ use std::fs::{self, File};
 use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::thread;
-use std::time::Duration;
 
 use super::figure::{Figure, Goal, OURS, Series};
 use super::{Bench, engine};
@@ -15,7 +13,14 @@ use crate::packages::{self, Needed};
 
 const GOACCESS: &str = "GoAccess";
 
-const NEEDED: &[Needed] = &[Needed { program: "goaccess", package: "goaccess", why: "the peer that reports on logs" }];
+/// Says what a program took, as the system counted it until its end (GNU time).
+const TIME: &str = "time";
+
+/// What [`run_once`] needs.
+pub(super) const TIMER: Needed = Needed { program: TIME, package: "time", why: "it says what a program took" };
+
+const NEEDED: &[Needed] =
+    &[Needed { program: "goaccess", package: "goaccess", why: "the peer that reports on logs" }, TIMER];
 
 /// Lines of the log, each of a client of its own.
 const LINES: u32 = 1_000_000;
@@ -32,14 +37,8 @@ const EXPLAIN_MAX: f64 = 2.0;
 const FLOOD_PART: u32 = 10;
 const FLOOD_RATE: u32 = 200;
 
-/// Ticks of a second in which the system counts the time of processes (`CLK_TCK`, the same on every Linux).
-const TICKS: f64 = 100.0;
-
 /// For one line, in nanoseconds: two million a second.
 const PARSE_MAX: f64 = 500.0;
-
-/// How often the memory of a program is looked at.
-const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Reports on a large log, and the reading of lines.
 pub(crate) fn run(bench: &Bench) -> Result<Vec<Figure>, Failure> {
@@ -140,45 +139,35 @@ fn explain(bench: &Bench, log: &Path) -> Result<(Series, Series), Failure> {
 
 pub(super) struct Used {
     seconds: f64,
-    /// Of all cores together, as far as it was seen before the end.
+    /// Of all cores together.
     pub(super) core_seconds: f64,
+    /// Resident, at most.
     mebibytes: f64,
 }
 
-/// Runs a command to its end and watches how much memory it has.
+/// Runs a command to its end.
 pub(super) fn run_once(bench: &Bench, command: &[String]) -> Result<Used, Failure> {
     let shown = command.join(" ");
-    let (program, arguments) = command.split_first().ok_or_else(|| Failure::Bench("no command".to_owned()))?;
+    let account = bench.folder("logs")?.join("account");
+    let mut timed = Command::new(TIME);
+    timed.args(["--format", "%U %S %M", "--output"]).arg(&account).arg("--").args(command);
+    timed.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let start = bench.clock.uptime();
-    let mut started = Command::new(program);
-    started.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    let mut child = started.spawn().map_err(|source| Failure::Start { command: shown.clone(), source })?;
-    let status = format!("/proc/{}/status", child.id());
-    let stat = format!("/proc/{}/stat", child.id());
-    let (mut kibibytes, mut core_seconds) = (0, 0.0_f64);
-    let ended = loop {
-        let text = fs::read_to_string(&status).unwrap_or_default();
-        let high_water = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let found = high_water.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
-        kibibytes = kibibytes.max(found.unwrap_or(0));
-        core_seconds = core_seconds.max(ticks(&fs::read_to_string(&stat).unwrap_or_default()) as f64 / TICKS);
-        match child.try_wait().map_err(|error| Failure::Bench(format!("failed to wait for {shown}: {error}")))? {
-            Some(status) => break status,
-            None => thread::sleep(LOOK_INTERVAL),
-        }
-    };
-    if !ended.success() {
-        return Err(Failure::Command { command: shown, status: ended });
-    }
+    let status = timed.status().map_err(|source| Failure::Start { command: shown.clone(), source })?;
     let seconds = (bench.clock.uptime() - start).as_secs_f64();
-    Ok(Used { seconds, core_seconds, mebibytes: kibibytes as f64 / 1024.0 })
+    if !status.success() {
+        return Err(Failure::Command { command: shown, status });
+    }
+    let text = fs::read_to_string(&account).unwrap_or_default();
+    let [user, system, kibibytes] = numbers(&text)
+        .ok_or_else(|| Failure::Bench(format!("{TIME} says \"{text}\" of {shown}, not three numbers")))?;
+    Ok(Used { seconds, core_seconds: user + system, mebibytes: kibibytes / 1024.0 })
 }
 
-/// The time that a process has had for itself and in the system, from `/proc/PID/stat` (proc_pid_stat(5), fields 14 and 15).
-fn ticks(stat: &str) -> u64 {
-    // The name, in brackets, may hold anything.
-    let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-    after_name.split_whitespace().skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum()
+/// The three numbers of a text, which are all that it has.
+fn numbers(text: &str) -> Option<[f64; 3]> {
+    let numbers: Result<Vec<f64>, _> = text.split_whitespace().map(str::parse).collect();
+    numbers.ok()?.try_into().ok()
 }
 
 /// A combined log as of a site that a million come to: paths, agents and referers as unevenly spread as on real ones. In the
@@ -234,9 +223,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_time_of_a_process_is_read_whatever_its_name() {
-        let stat = "77 (a) b (c) S 1 77 77 0 -1 4194560 300 0 0 0 150 23 0 0 20 0 1 0 500 9000000 800";
-        assert_eq!(ticks(stat), 173);
-        assert_eq!(ticks(""), 0);
+    fn what_a_run_took_is_three_numbers() {
+        assert_eq!(numbers("1.41 0.11 143612\n"), Some([1.41, 0.11, 143_612.0]));
+        for text in ["", "1.41 0.11", "1.41 0.11 x", "1 2 3 4"] {
+            assert_eq!(numbers(text), None, "{text}");
+        }
     }
 }

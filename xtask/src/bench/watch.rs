@@ -32,7 +32,7 @@ const FAIL2BAN: &str = "fail2ban-regex";
 const FAIL2BAN_EXPRESSION: &str = r#"^<HOST> \S+ \S+ .*"POST /login\b"#;
 
 const NEEDED: &[Needed] =
-    &[Needed { program: FAIL2BAN, package: "fail2ban", why: "the peer that reads logs line by line" }];
+    &[Needed { program: FAIL2BAN, package: "fail2ban", why: "the peer that reads logs line by line" }, logs::TIMER];
 
 /// How many a core is to take in a second.
 const RATE_MIN: f64 = 500_000.0;
