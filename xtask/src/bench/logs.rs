@@ -145,12 +145,14 @@ pub(super) struct Used {
     mebibytes: f64,
 }
 
-/// Runs a command to its end.
+/// Runs a command to its end, on both cores.
 pub(super) fn run_once(bench: &Bench, command: &[String]) -> Result<Used, Failure> {
     let shown = command.join(" ");
     let account = bench.folder("logs")?.join("account");
-    let mut timed = Command::new(TIME);
-    timed.args(["--format", "%U %S %M", "--output"]).arg(&account).arg("--").args(command);
+    // This process keeps to one core, and what it starts would too.
+    let mut timed = Command::new("taskset");
+    timed.args(["--cpu-list", &format!("{},{}", bench.cores.server, bench.cores.load)]);
+    timed.args([TIME, "--format", "%U %S %M", "--output"]).arg(&account).arg("--").args(command);
     timed.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let start = bench.clock.uptime();
     let status = timed.status().map_err(|source| Failure::Start { command: shown.clone(), source })?;
