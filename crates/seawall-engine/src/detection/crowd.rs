@@ -58,8 +58,12 @@ impl Crowd {
 /// Methods of people who look at something: nearly all of a crowd's.
 pub(super) const LOOKING_SHARE: f64 = 0.95;
 
-/// As diverse as this many equally common agents, and networks of 256 addresses.
+/// As diverse as this many equally common agents, and networks of 256 addresses; or half as diverse as ordinary visitors are, where that is less:
+/// browsers tell less and less of themselves. But never
 const KINDS_MIN: f64 = 6.0;
+
+/// fewer agents than this.
+const AGENT_KINDS_MIN: f64 = 3.0;
 
 /// No crowd has one agent on more clients than this.
 pub(crate) const AGENT_SHARE_MAX: f64 = 0.5;
@@ -188,6 +192,8 @@ pub(crate) struct Ordinary {
     pub(crate) asset_share: f64,
     /// How diverse the networks of ordinary clients are; `None` when they are not known.
     pub(crate) networks: Option<f64>,
+    /// The same of their agents.
+    pub(crate) agents: Option<f64>,
 }
 
 /// What one visitor did: one user agent of one client, since many people may be behind one address.
@@ -543,10 +549,12 @@ impl Seen {
 
     fn is_diverse(&self, agents: f64, top_agent: f64, ordinary: Ordinary) -> bool {
         let networks = tally(self.visitors.values().map(|visitor| visitor.network));
-        let networks_min = ordinary.networks.map_or(KINDS_MIN, |networks| KINDS_MIN.min(networks / 2.0));
+        let kinds_min = |ordinary: Option<f64>| ordinary.map_or(KINDS_MIN, |kinds| KINDS_MIN.min(kinds / 2.0));
+        let (networks_min, agents_min) =
+            (kinds_min(ordinary.networks), kinds_min(ordinary.agents).max(AGENT_KINDS_MIN));
         let are_networks_diverse =
             !self.addresses_known() || effective_kinds(networks.values().copied()) >= networks_min;
-        agents >= KINDS_MIN && top_agent <= AGENT_SHARE_MAX && are_networks_diverse
+        agents >= agents_min && top_agent <= AGENT_SHARE_MAX && are_networks_diverse
     }
 
     fn addresses_known(&self) -> bool {
@@ -581,7 +589,7 @@ mod tests {
     use super::*;
     use crate::observation::Request;
 
-    const ORDINARY: Ordinary = Ordinary { asset_share: 0.6, networks: None };
+    const ORDINARY: Ordinary = Ordinary { asset_share: 0.6, networks: None, agents: None };
     const PAGE: Item = Item { attribute: Attribute::Path, hash: 7 };
 
     /// What came of a page.
@@ -609,6 +617,11 @@ mod tests {
 
     /// The same of so many different agents.
     fn of_agents(agents: u32, kinds: &[(u32, Came)]) -> (Crowd, Told) {
+        beside(ORDINARY, agents, kinds)
+    }
+
+    /// The same beside such ordinary traffic.
+    fn beside(ordinary: Ordinary, agents: u32, kinds: &[(u32, Came)]) -> (Crowd, Told) {
         let keys = Keys::new(1);
         let marked = Marked::new(&keys);
         let mut rows: Vec<(Row, Timestamp)> = Vec::new();
@@ -650,9 +663,9 @@ mod tests {
         let files = Files::new(&marked, &[]);
         let assets = Assets::new(&marked, &files, &sampled);
         let (rows, now) = (sampled.iter().copied(), Timestamp::from_seconds(110));
-        let told = |enforced| told(&[PAGE], rows.clone(), now, &assets, ORDINARY, Timestamp::from_seconds(enforced));
+        let told = |enforced| told(&[PAGE], rows.clone(), now, &assets, ordinary, Timestamp::from_seconds(enforced));
         assert!(matches!(told(105), Told::Nothing | Told::People), "what was given before tells nothing");
-        (crowd(&[PAGE], rows.clone(), now, &assets, ORDINARY, false), told(100))
+        (crowd(&[PAGE], rows.clone(), now, &assets, ordinary, false), told(100))
     }
 
     fn said(kinds: &[(u32, Came)]) -> Crowd {
@@ -675,6 +688,21 @@ mod tests {
         // Few are not known either, however alike.
         assert_eq!(of_agents(1, &[(9, Came::Status(0))]).0, Crowd::Unanswered);
         assert_eq!(of_agents(1, &[(9, Came::Given(0))]).0, Crowd::No);
+    }
+
+    /// On a site without parts of pages only their agents tell.
+    #[test]
+    fn people_need_not_be_more_diverse_than_visitors_are() {
+        let crowd_of = |agents, ordinary| {
+            let ordinary = Ordinary { asset_share: 0.0, networks: None, agents: ordinary };
+            beside(ordinary, agents, &[(60, Came::Given(0))]).0
+        };
+        assert!(matches!(crowd_of(6, None), Crowd::Yes(_)));
+        assert_eq!(crowd_of(4, None), Crowd::No);
+        assert_eq!(crowd_of(4, Some(20.0)), Crowd::No);
+        assert!(matches!(crowd_of(4, Some(7.0)), Crowd::Yes(_)));
+        // However alike visitors are, two agents are no crowd.
+        assert_eq!(crowd_of(2, Some(2.0)), Crowd::No);
     }
 
     #[test]

@@ -180,7 +180,7 @@ impl Outlook<'_> {
         let all: f64 = others().map(|sampled| sampled.cost(0)).sum();
         let parts = others().filter(|sampled| self.assets.is_asset(&sampled.row.marks));
         let parts: f64 = parts.map(|sampled| sampled.cost(0)).sum();
-        Ordinary { asset_share: if all >= OTHERS_MIN { parts / all } else { 0.0 }, networks: None }
+        Ordinary { asset_share: if all >= OTHERS_MIN { parts / all } else { 0.0 }, networks: None, agents: None }
     }
 }
 

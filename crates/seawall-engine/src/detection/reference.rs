@@ -19,7 +19,7 @@ use super::crowd::{Marked, Ordinary};
 use super::mining::draw;
 use super::score::{COLLATERAL_WEIGHT, SCORE_MIN};
 use super::statistics::{effective_count, effective_kinds, quantile, share_upper_95};
-use super::values::{Item, Marks, UNUSED, ValueHash};
+use super::values::{ABSENT, Item, Marks, UNUSED, ValueHash};
 use super::waiting::{QUICK_SHARE, Usual};
 
 /// Normal rows that are asked at most.
@@ -331,7 +331,7 @@ fn columns(rows: &[&NormalRow]) -> Vec<Column> {
 
 fn ordinary(normal: &[&NormalRow], marked: &Marked) -> Ordinary {
     let (mut all, mut assets) = (0.0, 0.0);
-    let mut networks = FxHashMap::default();
+    let (mut networks, mut agents) = (FxHashMap::default(), FxHashMap::default());
     for row in normal {
         all += row.cost(0);
         if marked.is_static(row.marks.one(Attribute::Extension)) {
@@ -341,9 +341,15 @@ fn ordinary(normal: &[&NormalRow], marked: &Marked) -> Ordinary {
             let network = row.marks.of(Attribute::ClientPrefix).get(1).copied().unwrap_or_default();
             *networks.entry(network).or_insert(0.0) += 1.0;
         }
+        let agent = row.marks.one(Attribute::UserAgent);
+        if ![ABSENT, UNUSED].contains(&agent) {
+            *agents.entry(agent).or_insert(0.0) += 1.0;
+        }
     }
-    let diversity = (!networks.is_empty()).then(|| effective_kinds(networks.values().copied()));
-    Ordinary { asset_share: if all > 0.0 { assets / all } else { 0.0 }, networks: diversity }
+    let diversity =
+        |counts: &FxHashMap<ValueHash, f64>| (!counts.is_empty()).then(|| effective_kinds(counts.values().copied()));
+    let (networks, agents) = (diversity(&networks), diversity(&agents));
+    Ordinary { asset_share: if all > 0.0 { assets / all } else { 0.0 }, networks, agents }
 }
 
 #[cfg(test)]

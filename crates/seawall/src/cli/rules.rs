@@ -18,7 +18,7 @@ use crate::config::quantity::show_duration;
 use crate::daemon::{AddedRule, RuleRemoval, RuleRequest, Snapshot, TakenBack, rule_withheld};
 use crate::show::standing::Standing;
 use crate::show::status;
-use crate::show::text::{escape, moment};
+use crate::show::text::{escape, moment, percent_at_most};
 
 /// Look at the rules of a running guard, put some of your own in force, and take them back.
 #[derive(clap::Args)]
@@ -282,7 +282,7 @@ fn predicted(rule: &RuleStatus) -> String {
         return "What it would hit of normal traffic is not known: too little was learned, or it is about client networks."
             .to_owned();
     }
-    let (share, upper) = (100.0 * share, 100.0 * upper);
+    let (share, upper) = (100.0 * share, percent_at_most(upper));
     format!("It would hit {share:.2}% of normal traffic, {upper:.2}% at most (95% confidence).")
 }
 

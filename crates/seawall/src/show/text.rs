@@ -89,6 +89,12 @@ pub fn moment(at: Timestamp) -> String {
     moment.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
+/// The upper bound of a share in per cent, of which two digits behind the point are shown: rounded up, so that it remains one.
+pub fn percent_at_most(share: impl Into<f64>) -> f64 {
+    // A thousandth of the last digit is what numbers of single precision have too much.
+    (share.into() * 10_000.0 - 0.001).max(0.0).ceil() / 100.0
+}
+
 /// A number with its thousands apart: `1,234,567`.
 pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
@@ -139,6 +145,16 @@ pub fn percent(part: u64, whole: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn upper_bounds_are_never_shown_too_low() {
+        for (share, shown) in
+            [(0.0, "0.00"), (0.000_004_9, "0.01"), (0.000_1, "0.01"), (0.000_11, "0.02"), (1.0, "100.00")]
+        {
+            assert_eq!(format!("{:.2}", percent_at_most(share)), shown, "{share}");
+            assert_eq!(format!("{:.2}", percent_at_most(share as f32)), shown, "{share}");
+        }
+    }
 
     #[test]
     fn nothing_from_outside_acts_on_a_terminal() {

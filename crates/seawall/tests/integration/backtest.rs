@@ -251,6 +251,21 @@ fn what_a_log_does_not_record_is_not_judged() {
     assert_eq!(not_judged("user-agent contains curl", "nobody.log"), judged(1));
     assert_eq!(not_judged("client = 192.0.2.1 and path = /a", "common.log"), judged(1));
     assert_eq!(not_judged("query-keys = none", "common.log"), judged(1));
+    // What columns there are only their names tell, and these name few; the format of a load balancer has no referers.
+    let columns = "#Fields: date time c-ip cs-method cs-uri-stem\n2024-06-01 10:00:00 192.0.2.1 GET /a\n";
+    place.file("columns.log", columns);
+    for (condition, name) in
+        [("host = none", "host"), ("user-agent = none", "user-agent"), ("referer-origin = none", "referer-origin")]
+    {
+        assert_eq!(not_judged(condition, "columns.log"), missing(name), "{condition}");
+    }
+    assert_eq!(not_judged("path = /a", "columns.log"), judged(1));
+    let all = "#Fields: date time c-ip cs-method cs-uri-stem sc-status sc-bytes cs-host cs(User-Agent) cs(Referer)\n\
+               2024-06-01 10:00:00 192.0.2.1 GET /a 200 0 - - -\n";
+    place.file("all.log", all);
+    for condition in ["host = none", "user-agent = none", "referer-origin = none"] {
+        assert_eq!(not_judged(condition, "all.log"), judged(1), "{condition}");
+    }
     insta::assert_snapshot!(place.shown(&["--rule", "user-agent contains curl", "common.log", "nobody.log"]));
     insta::assert_snapshot!(place.shown(&["--rule", "user-agent contains curl", "common.log"]));
 }

@@ -49,9 +49,13 @@ impl Log {
     }
 
     fn line(&mut self, second: u32, address: &str, request: &str, status: u16, agent: &str) {
+        self.line_from(second, address, request, status, "-", agent);
+    }
+
+    fn line_from(&mut self, second: u32, address: &str, request: &str, status: u16, referer: &str, agent: &str) {
         let time = format!("{:02}:{:02}:{:02}", 12 + second / 3600, second / 60 % 60, second % 60);
         let line = format!(
-            "{address} - - [01/Jun/2024:{time} +0000] \"{request} HTTP/1.1\" {status} 4000 \"-\" \"{agent}\"\n"
+            "{address} - - [01/Jun/2024:{time} +0000] \"{request} HTTP/1.1\" {status} 4000 \"{referer}\" \"{agent}\"\n"
         );
         self.lines.push((second, line));
     }
@@ -367,6 +371,56 @@ fn who_says_where_it_comes_from_is_looked_at_before_it_is_refused() {
     assert!(advice.contains("Slow down what the rules match rather than refuse it"), "{advice}");
     assert!(advice.contains("check who it is first"), "{advice}");
     comments_of_rules(&crawled(), "# rule-1: user-agent");
+}
+
+/// Ten minutes of what each of 3,000 browsers asks once, answered so.
+fn asked_once(request: impl Fn(usize) -> String, status: u16, referer: &str) -> String {
+    let mut log = Log::ordinary();
+    for number in 0..3_000 {
+        let address = format!("{}.{}.{}.7", 20 + number % 180, number / 180 * 7, number % 250);
+        let agent = AGENTS[log.below(5)];
+        log.line_from(4000 + number as u32 / 5, &address, &request(number), status, referer, agent);
+    }
+    log.text()
+}
+
+#[test]
+fn what_a_link_brings_is_looked_at_before_it_is_refused() {
+    let link = asked_once(|_| "GET /blog/new.html".to_owned(), 503, "https://news.example/item");
+    let rules = comments_of_rules(&link, "# rule-1: referer-origin = \"https://news.example\"");
+    assert!(rules.contains("what a link brings to everybody"), "{rules}");
+    let tagged = asked_once(|_| "GET /blog/new.html?utm_source=mail&utm_medium=email".to_owned(), 503, "-");
+    let rules = comments_of_rules(&tagged, "# rule-1: query-keys = \"utm_source&utm_medium\"");
+    assert!(rules.contains("what a link brings to everybody"), "{rules}");
+}
+
+#[test]
+fn what_the_site_answers_by_query_is_not_refused_without_a_look() {
+    let rules = comments_of_rules(
+        &asked_once(|number| format!("GET /search?q={number}"), 200, "-"),
+        "# rule-1: query-keys = \"q\"",
+    );
+    assert!(rules.contains("refuses that to everybody"), "{rules}");
+}
+
+#[test]
+fn a_site_that_failed_tells_nothing_of_who_asked() {
+    let failed = asked_once(|_| "GET /blog/new.html".to_owned(), 502, "-");
+    let rules = comments_of_rules(&failed, "# rule-1: path = \"/blog/new.html\"");
+    assert!(rules.contains("with errors of its own"), "{rules}");
+}
+
+/// A new version of a program that visitors of an hour ago have.
+#[test]
+fn visitors_who_were_there_before_are_not_refused_without_a_look() {
+    let mut log = Log::ordinary();
+    for number in 0..4_800 {
+        let client = log.below(600);
+        let address = format!("198.51.{}.{}", 100 + client / 250, client % 250);
+        log.line(5600 + number / 8, &address, "GET /api/items", 200, "ShopApp/2.2");
+    }
+    let rules = comments_of_rules(&log.text(), "# rule-1: user-agent = \"ShopApp/2.2\"");
+    assert!(rules.contains("most likely visitors"), "{rules}");
 }
 
 #[test]

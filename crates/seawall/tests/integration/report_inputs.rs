@@ -442,3 +442,19 @@ fn one_thread_and_several_say_the_same() {
     };
     assert_eq!(report("1"), report("4"));
 }
+
+#[test]
+fn a_filter_about_what_no_column_is_for_judges_nothing() {
+    let log = b"#Fields: date time c-ip cs-method cs-uri-stem\n2024-06-01 10:00:00 192.0.2.1 GET /a\n";
+    for (filter, name) in
+        [("bytes = 0", "bytes"), ("status != 200", "status"), ("referer-origin = none", "referer-origin")]
+    {
+        let totals = json(&run_with_input(&["--json", "--where", filter, "-"], log))["totals"].take();
+        assert_eq!(totals["requests"], 0, "{filter}");
+        assert_eq!(totals["not_recorded"], Value::from(vec![name]), "{filter}");
+    }
+    let report = json(&run_with_input(&["--json", "-"], log));
+    for name in ["hosts", "referers", "user_agents", "status"] {
+        assert_eq!(panel(&report, name)["recorded"], false, "{name}");
+    }
+}

@@ -47,6 +47,8 @@ pub struct Traced {
     pub within_returning: u64,
     /// Of these requests, what the site answered with something to see.
     pub within_served: u64,
+    /// Of these requests, what the site failed to answer: 429, or an error of its own.
+    pub within_failed: u64,
     /// Whether most of its senders say in their user agents where they come from, as search engines do.
     pub says_whence: bool,
     /// The share of the excess that it explains: of the strongest cost, or of the one that it is about.
@@ -130,6 +132,7 @@ struct Followed {
     counting: Counting,
     within_returning: u64,
     within_served: u64,
+    within_failed: u64,
     parts: Parts,
     earlier: FxHashSet<u64>,
     later: u64,
@@ -218,6 +221,7 @@ impl Trace {
                 followed.parts.add(surge, observation.at, cost);
                 followed.within_returning += u64::from(returning());
                 followed.within_served += u64::from(is_served(observation));
+                followed.within_failed += u64::from(is_failure(observation));
                 followed.note_hour(observation);
                 followed.note_half(observation, middle);
                 is_matched = true;
@@ -320,6 +324,7 @@ impl Followed {
             counting: Counting::default(),
             within_returning: 0,
             within_served: 0,
+            within_failed: 0,
             parts: Parts::default(),
             earlier: FxHashSet::default(),
             later: 0,
@@ -362,6 +367,7 @@ impl Followed {
             within: self.counting.counted(),
             within_returning: self.within_returning,
             within_served: self.within_served,
+            within_failed: self.within_failed,
             says_whence: self.says_whence,
             coverage: 0.0,
             steady: 0.0,
@@ -440,6 +446,11 @@ fn coverage(surge: &Surge, matched: &Counting, normal_share: f64) -> f64 {
 /// Whether the site answered with something to see.
 fn is_served(observation: &Observation<'_>) -> bool {
     matches!(observation.outcome, Outcome::Served { status } if (200..400).contains(&status))
+}
+
+/// Whether the site failed to answer.
+fn is_failure(observation: &Observation<'_>) -> bool {
+    matches!(observation.outcome, Outcome::Served { status } if status == 429 || status >= 500)
 }
 
 impl Sign {

@@ -46,6 +46,10 @@ pub struct Fields {
     pub user_agent: bool,
     /// The `Referer` header.
     pub referer: bool,
+    /// The status of the answer,
+    pub status: bool,
+    /// and how many bytes it had.
+    pub bytes: bool,
 }
 
 impl Format {
@@ -91,14 +95,14 @@ impl Format {
 
     /// Which attributes it records.
     pub const fn fields(self) -> Fields {
-        match self {
-            Self::Combined => Fields { host: false, user_agent: true, referer: true },
-            Self::Common => Fields { host: false, user_agent: false, referer: false },
-            Self::VhostCommon => Fields { host: true, user_agent: false, referer: false },
+        let (host, user_agent, referer) = match self {
+            Self::Combined => (false, true, true),
+            Self::Common => (false, false, false),
+            Self::VhostCommon => (true, false, false),
             // HAProxy's log has the headers that somebody told it to keep, and names none.
-            Self::Haproxy => Fields { host: false, user_agent: true, referer: false },
-            Self::Squid => Fields { host: true, user_agent: false, referer: false },
-            Self::Envoy | Self::AwsLoadBalancer => Fields { host: true, user_agent: true, referer: false },
+            Self::Haproxy => (false, true, false),
+            Self::Squid => (true, false, false),
+            Self::Envoy | Self::AwsLoadBalancer => (true, true, false),
             Self::VhostCombined
             | Self::Json
             | Self::Caddy
@@ -106,8 +110,9 @@ impl Format {
             | Self::ProxyManager
             | Self::W3c
             | Self::AwsS3
-            | Self::Custom => Fields { host: true, user_agent: true, referer: true },
-        }
+            | Self::Custom => (true, true, true),
+        };
+        Fields { host, user_agent, referer, status: true, bytes: true }
     }
 }
 

@@ -154,7 +154,7 @@ struct Found<'a> {
 /// Reads a line of any of [`FORMATS`].
 pub(super) fn read(line: &[u8]) -> Result<Entry<'_>, Reason> {
     let mut found = Found::default();
-    found.parts.unrecorded = Unrecorded::ALL;
+    found.parts.unrecorded = Unrecorded::UNLESS_LEFT_OUT;
     if let Some((at, object)) = console(line) {
         found.parts.at = Some(moment(at).ok_or(Reason::WrongTimestamp)?);
         let rest = members(object, |key, value| found.take(key, value)).ok_or(Reason::NoTimestamp)?;

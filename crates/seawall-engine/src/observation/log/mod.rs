@@ -94,11 +94,35 @@ pub struct Unrecorded {
     pub bytes: bool,
     /// The version of HTTP.
     pub version: bool,
+    /// The virtual host.
+    pub host: bool,
+    /// The `User-Agent` header.
+    pub user_agent: bool,
+    /// The `Referer` header.
+    pub referer: bool,
 }
 
 impl Unrecorded {
-    /// As long as none of it was found in a line whose fields have names.
-    const ALL: Self = Self { status: true, bytes: true, version: true };
+    /// As long as none of it was found in a line that has all that its log has room for.
+    const ALL: Self = Self { host: true, user_agent: true, referer: true, ..Self::UNLESS_LEFT_OUT };
+    /// The same of a line in which what a client did not send may be left out.
+    const UNLESS_LEFT_OUT: Self =
+        Self { status: true, bytes: true, version: true, host: false, user_agent: false, referer: false };
+}
+
+impl Entry<'_> {
+    /// Which attributes the line has a place for.
+    pub const fn fields(&self) -> Fields {
+        let Fields { host, user_agent, referer, status, bytes } = self.format.fields();
+        let unrecorded = &self.unrecorded;
+        Fields {
+            host: host && !unrecorded.host,
+            user_agent: user_agent && !unrecorded.user_agent,
+            referer: referer && !unrecorded.referer,
+            status: status && !unrecorded.status,
+            bytes: bytes && !unrecorded.bytes,
+        }
+    }
 }
 
 /// How a log wrote down the texts of a request.

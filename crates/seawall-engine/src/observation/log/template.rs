@@ -362,6 +362,7 @@ impl<'a> Values<'a> {
                 request.version = Version::parse(text).unwrap_or_default();
             }
             Field::Host | Field::ServerName => {
+                self.parts.unrecorded.host = false;
                 let host = &mut self.hosts[if field == Field::Host { 1 } else { 2 }];
                 *host = fields::present(text).map_or(*host, request_line::without_port);
             }
@@ -373,8 +374,14 @@ impl<'a> Values<'a> {
                 self.parts.unrecorded.bytes = false;
                 self.parts.bytes = fields::size(text)?;
             }
-            Field::UserAgent => request.user_agent = fields::present(text),
-            Field::Referer => request.referer = fields::present(text),
+            Field::UserAgent => {
+                self.parts.unrecorded.user_agent = false;
+                request.user_agent = fields::present(text);
+            }
+            Field::Referer => {
+                self.parts.unrecorded.referer = false;
+                request.referer = fields::present(text);
+            }
             Field::RequestTime(unit) => self.parts.take_request_time(text, unit),
             Field::UpstreamTime(unit) => self.parts.take_upstream_time(text, unit),
             Field::QuestionMark | Field::Port | Field::Other => {}

@@ -217,7 +217,10 @@ impl<'a> Values<'a> {
                 }
             }
             Column::Query => request.query = fields::present(word),
-            Column::Host => request.host = request_line::without_port(fields::present(word).unwrap_or_default()),
+            Column::Host => {
+                parts.unrecorded.host = false;
+                request.host = request_line::without_port(fields::present(word).unwrap_or_default());
+            }
             // In JSON it may have a backslash before its slash.
             Column::Version => {
                 parts.unrecorded.version = false;
@@ -235,8 +238,14 @@ impl<'a> Values<'a> {
                 let unit = if *is_cloudfront { Unit::Seconds } else { Unit::Milliseconds };
                 parts.take_request_time(word, unit);
             }
-            Column::UserAgent => request.user_agent = fields::present(word),
-            Column::Referer => request.referer = fields::present(word),
+            Column::UserAgent => {
+                parts.unrecorded.user_agent = false;
+                request.user_agent = fields::present(word);
+            }
+            Column::Referer => {
+                parts.unrecorded.referer = false;
+                request.referer = fields::present(word);
+            }
             Column::Other => {}
         }
         Ok(())

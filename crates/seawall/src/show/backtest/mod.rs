@@ -104,7 +104,7 @@ fn try_rules(
     visitors: &mut Visitors,
     log_request: &LogRequest<'_>,
 ) -> bool {
-    let observation = &log_request.observation;
+    let observation = log_request.observation;
     let answer = Answer::new(observation.outcome, observation.cost.bytes);
     let is_answered = answer.status.is_some_and(|status| (200..400).contains(&status));
     // Good until 2106; a later second is taken for the last one.
@@ -145,7 +145,7 @@ impl TriedRule {
             self.unrecorded.extend(unrecorded);
             return false;
         }
-        let observation = &log_request.observation;
+        let observation = log_request.observation;
         let (request, client) = (&observation.request, observation.client);
         if self.candidate.expression.matches(request, client, answer) {
             return true;

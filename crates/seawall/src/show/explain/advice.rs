@@ -1,5 +1,7 @@
 //! What to do about a surge, in a sentence or two.
 
+use std::time::Duration;
+
 use seawall_engine::decision::{Condition, CostKind, Rule, Shape, Verdict, Wanted};
 use seawall_engine::detection::explain::{Heaviest, Traced, TracedSurge};
 use seawall_engine::observation::attribute::Attribute;
@@ -11,6 +13,33 @@ const OUTSIDE_SHARE_MAX: f64 = 0.01;
 
 /// Senders of whom this share was there before are known by their history.
 const KNOWN_SHARE: f64 = 0.8;
+
+/// Senders of whom this share was there before are visitors in part, unless it was in this flood or in one before that they were.
+const VISITORS_SHARE: f64 = 0.25;
+
+/// A client that was there so long before is one that was there before; see [`Traced::within_returning`].
+const RETURNING: Duration = Duration::from_secs(3600);
+
+/// What links carry in their queries, so that the site sees where they stood.
+const LINK_TAGS: [&str; 14] = [
+    "utm_source",
+    "utm_medium",
+    "utm_campaign",
+    "utm_content",
+    "utm_term",
+    "utm_id",
+    "fbclid",
+    "gclid",
+    "msclkid",
+    "igshid",
+    "mc_cid",
+    "mc_eid",
+    "ref",
+    "source",
+];
+
+/// Words of every browser's user agent, which are no sender's mark.
+const BROWSER_WORDS: [&str; 8] = ["Mozilla", "AppleWebKit", "KHTML", "Gecko", "like", "Chrome", "Safari", "Firefox"];
 
 /// Senders that are this much of a surge at other times too go on, and have not only tried it out.
 const TRICKLE_SHARE: f64 = 0.01;
@@ -171,6 +200,28 @@ fn caution(traced: &Traced, surge: &TracedSurge) -> Option<String> {
              would: rather slow it down than refuse it."
         ));
     }
+    let lasted = surge.explained.surge.until.since(surge.explained.surge.from);
+    if traced.within_returning as f64 >= VISITORS_SHARE * traced.within.requests as f64
+        && lasted <= RETURNING
+        && traced.recurs.is_none()
+    {
+        return Some(format!(
+            "Of what rule {number} matches, {} came from clients that were there before, most likely visitors: rather slow it down than \
+             refuse it.",
+            requests(traced.within_returning),
+        ));
+    }
+    if is_of_link(&traced.rule) {
+        return Some(format!(
+            "What rule {number} names is what a link brings to everybody who follows it. Where the log has no parts of pages, or the site \
+             does not answer, people look like that: see where it stands before you refuse it."
+        ));
+    }
+    if is_anyones(&traced.rule) && traced.within_failed * 2 >= traced.within.requests {
+        return Some(format!(
+            "The site answered most of what rule {number} matches with errors of its own: people whom it cannot bear look the same."
+        ));
+    }
     if traced.own as f64 >= TRICKLE_SHARE * traced.within.requests as f64 && traced.own > 0 {
         return Some(format!(
             "What rule {number} matches also comes outside surges, {} from clients that do not come back: see that it is \
@@ -187,20 +238,47 @@ fn caution(traced: &Traced, surge: &TracedSurge) -> Option<String> {
 
 /// Whether a rule says nothing about who asks.
 fn is_target(rule: &Rule) -> bool {
-    let is_about_target = |attribute: Attribute| {
-        matches!(
-            attribute,
-            Attribute::Method
-                | Attribute::Host
-                | Attribute::Path
-                | Attribute::PathTemplate
-                | Attribute::PathPrefix
-                | Attribute::Extension
-        )
+    rule.conditions.iter().all(is_about_target)
+}
+
+fn is_about_target(condition: &Condition) -> bool {
+    matches!(
+        condition.attribute,
+        Attribute::Method
+            | Attribute::Host
+            | Attribute::Path
+            | Attribute::PathTemplate
+            | Attribute::PathPrefix
+            | Attribute::Extension
+            | Attribute::QueryKeys
+    )
+}
+
+/// Whether a rule says nothing about who asks but what every browser might say.
+fn is_anyones(rule: &Rule) -> bool {
+    let is_browsers = |condition: &Condition| match condition.attribute {
+        Attribute::RefererOrigin => true,
+        Attribute::UserAgentWord => {
+            matches!(&condition.wanted, Wanted::Value(word) if BROWSER_WORDS.iter().any(|known| known.as_bytes() == &**word))
+        }
+        _ => is_about_target(condition),
     };
-    let is_of_target =
-        |condition: &Condition| condition.wanted == Wanted::Anything || is_about_target(condition.attribute);
-    rule.conditions.iter().all(is_of_target)
+    rule.conditions.iter().all(is_browsers)
+}
+
+/// Whether a rule names what a link brings, where it stands or what it carries, and nobody who sends it.
+fn is_of_link(rule: &Rule) -> bool {
+    let brings = |condition: &Condition| match (condition.attribute, &condition.wanted) {
+        (Attribute::RefererOrigin, Wanted::Value(_)) => true,
+        (Attribute::QueryKeys, Wanted::Value(keys)) => {
+            keys.split(|byte| *byte == b'&').all(|key| LINK_TAGS.iter().any(|tag| tag.as_bytes() == key))
+        }
+        _ => false,
+    };
+    let is_posted = |condition: &Condition| {
+        condition.attribute == Attribute::Method && condition.wanted == Wanted::Value(b"POST".as_slice().into())
+    };
+    is_anyones(rule) && rule.conditions.iter().any(brings) && !rule.conditions.iter().any(is_posted)
 }
 
 fn requests(count: u64) -> String {

@@ -21,6 +21,7 @@ use super::log::inputs::Inputs;
 use super::log::read::{LogRequest, Visitor, read_inputs};
 use super::log::{Clients, Logs, Progress};
 use crate::networks::Networks;
+use crate::show::text::percent_at_most;
 use crate::source::follow::{Block, InputError};
 
 use outline::{Outlines, Passing};
@@ -69,8 +70,8 @@ pub fn explain(
     let (mut finder, mut majority) = (SurgeFinder::default(), Majority::default());
     let first = |request: &LogRequest<'_>| {
         notes.take(request);
-        finder.add(&request.observation);
-        majority.add(&request.observation);
+        finder.add(request.observation);
+        majority.add(request.observation);
         ControlFlow::Continue(())
     };
     read_inputs(&mut inputs, logs, progress, first, failed);
@@ -155,7 +156,7 @@ impl Visitor for &mut Explaining<'_> {
     }
 
     fn visit(&mut self, request: &LogRequest<'_>) -> ControlFlow<()> {
-        let observation = &request.observation;
+        let observation = request.observation;
         (self.second)(observation);
         self.outlines.note(observation, self.zones.zone(observation.at));
         self.explainer.observe(observation, self.locate);
@@ -184,11 +185,11 @@ impl Visitor for &mut Tracing<'_> {
 
     fn visit(&mut self, request: &LogRequest<'_>) -> ControlFlow<()> {
         if self.asks_for_networks {
-            let mut observation = request.observation;
+            let mut observation = *request.observation;
             (self.locate)(&mut observation);
             self.trace.observe(&observation);
         } else {
-            self.trace.observe(&request.observation);
+            self.trace.observe(request.observation);
         }
         ControlFlow::Continue(())
     }
@@ -217,7 +218,7 @@ impl Explanation {
                     "\n# {when}: {:.0}% of the excess, {} requests{from}; at most {:.2}% of normal traffic\n",
                     traced.coverage * 100.0,
                     traced.within.requests,
-                    traced.outside_share_upper * 100.0,
+                    percent_at_most(traced.outside_share_upper),
                 );
                 let (name, rule) = (rule_name(traced), traced.rule.text_with_networks());
                 if let Some(same) = written.get(&rule) {
@@ -238,7 +239,7 @@ impl Explanation {
 
 impl Notes {
     fn take(&mut self, request: &LogRequest<'_>) {
-        let observation = &request.observation;
+        let observation = request.observation;
         self.without_client += u64::from(observation.client.is_none());
         self.without_agent += u64::from(observation.request.user_agent.is_none());
         let at = observation.at;
@@ -267,7 +268,7 @@ fn clients_text(clients: u64, is_exact: bool) -> String {
 /// Reads the logs again; what could not be read was said the first time.
 fn read_again(logs: &Logs<'_>, progress: &mut Progress, mut visit: impl FnMut(&Observation<'_>)) {
     let again = |request: &LogRequest<'_>| {
-        visit(&request.observation);
+        visit(request.observation);
         ControlFlow::Continue(())
     };
     read_inputs(&mut Inputs::default(), logs, progress, again, |_| {});

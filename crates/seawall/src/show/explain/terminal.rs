@@ -10,7 +10,7 @@ use super::summary::{
 };
 use crate::show::log::Screen;
 use crate::show::log::page::{BAR, Page, QUIET, TITLE, WARNING, block, requests_text, span};
-use crate::show::text::{byte_count, grouped};
+use crate::show::text::{byte_count, grouped, percent_at_most};
 
 /// A network with less of the excess than this is no heaviest.
 const HEAVIEST_SHOWN_MIN: f64 = 0.02;
@@ -64,7 +64,7 @@ impl Page {
             self.paragraph(Style::new(), 0, said);
             return;
         }
-        let said = "No surge: there is no time with much more than is usual at its hour.";
+        let said = "No surge: there is no time with much more than is usual at its hour. What came at the same hour on most days is usual.";
         self.paragraph(Style::new(), 0, said);
     }
 
@@ -191,8 +191,11 @@ impl Page {
                 grouped(rule.outside_returning)
             ),
         };
-        let interval =
-            format!("{:.2}% of normal traffic, at most {:.2}%", rule.collateral * 100.0, rule.collateral_upper * 100.0);
+        let interval = format!(
+            "{:.2}% of normal traffic, at most {:.2}%",
+            rule.collateral * 100.0,
+            percent_at_most(rule.collateral_upper)
+        );
         self.sentence("", &format!("hits {outside}: {interval}"));
         let apart: Vec<String> =
             [(rule.beside, "just before and after surges"), (rule.own, "at other times with the same mark")]
@@ -293,7 +296,7 @@ fn rate(cost: &CostSummary, value: f64) -> String {
 fn amount(cost: CostKind, value: f64) -> String {
     match cost {
         CostKind::Bytes => byte_count(value.max(0.0) as u64),
-        CostKind::Requests if value >= 10.0 => grouped(value as u64),
+        CostKind::Requests if value >= 10.0 => grouped(value.round() as u64),
         CostKind::Requests => format!("{value:.1}"),
         CostKind::UpstreamTime | CostKind::ConnectionTime => format!("{value:.1} s"),
     }

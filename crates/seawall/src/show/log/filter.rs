@@ -35,7 +35,7 @@ impl Filter {
         if !unrecorded.is_empty() {
             return Judgement::Unrecorded(unrecorded);
         }
-        let observation = &request.observation;
+        let observation = request.observation;
         let answer = Answer::of(observation, request.is_timed);
         if self.expression.matches(&observation.request, observation.client, answer) {
             Judgement::Meets

@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread;
 
 use seawall_engine::decision::expression::List;
-use seawall_engine::observation::log::{self, Encoding, Entry, Fields, FormatChoice, Reader, Reason, recognise};
+use seawall_engine::observation::log::{self, Encoding, Fields, FormatChoice, Reader, Reason, recognise};
 use seawall_engine::observation::{Observation, Outcome, Refusal};
 
 use super::filter::{Filter, Judgement};
@@ -46,8 +46,8 @@ impl<'a> Logs<'a> {
 /// A request of a log.
 pub(in crate::show) struct LogRequest<'a> {
     /// What the line says, with what the log escaped undone.
-    pub(in crate::show) observation: Observation<'a>,
-    /// What the line's format has room for.
+    pub(in crate::show) observation: &'a Observation<'a>,
+    /// What the line has a place for.
     pub(in crate::show) fields: Fields,
     /// Whether the line says how long the request took.
     pub(in crate::show) is_timed: bool,
@@ -352,9 +352,9 @@ impl<V: Visitor> Taker for Part<'_, V> {
                     continue;
                 }
             };
-            // An entry is large: it stays where it is.
-            let result = reader.read(text);
-            let entry = match &result {
+            // An entry is large, and so is an observation: both stay where they are.
+            let mut result = reader.read(text);
+            let entry = match &mut result {
                 Ok(entry) => entry,
                 Err(reason) => {
                     inputs.add_unread(*reason, number, text.len() as u64, text);
@@ -368,16 +368,15 @@ impl<V: Visitor> Taker for Part<'_, V> {
             if entry.has_unknown_number {
                 inputs.add_unknown_number();
             }
-            let mut request = LogRequest {
-                observation: observation(entry, restored),
-                fields: entry.format.fields(),
-                is_timed: entry.is_timed,
-                line: entry.joined.unwrap_or(text),
-                line_break,
-                input,
-                number,
+            let fields = entry.fields();
+            let mut unescaped;
+            let observation = if entry.encoding == Encoding::Plain {
+                &mut entry.observation
+            } else {
+                let request = log::restore(&entry.observation.request, entry.encoding, restored);
+                unescaped = Observation { request, ..entry.observation };
+                &mut unescaped
             };
-            let observation = &mut request.observation;
             let host = observation.request.host;
             if !host.is_empty() && logs.own_hosts.is_some_and(|own| !own.contains(host)) {
                 observation.outcome = Outcome::Refused(Refusal::Misdirected);
@@ -385,6 +384,15 @@ impl<V: Visitor> Taker for Part<'_, V> {
             if let Some(networks) = logs.networks {
                 networks.locate(observation.client, &mut observation.request);
             }
+            let request = LogRequest {
+                observation,
+                fields,
+                is_timed: entry.is_timed,
+                line: entry.joined.unwrap_or(text),
+                line_break,
+                input,
+                number,
+            };
             if let Some(filter) = logs.filter {
                 match filter.judge(&request) {
                     Judgement::Meets => {}
@@ -404,11 +412,4 @@ impl<V: Visitor> Taker for Part<'_, V> {
         }
         ControlFlow::Continue(())
     }
-}
-
-fn observation<'a>(entry: &Entry<'a>, restored: &'a mut Vec<u8>) -> Observation<'a> {
-    if entry.encoding == Encoding::Plain {
-        return entry.observation;
-    }
-    Observation { request: log::restore(&entry.observation.request, entry.encoding, restored), ..entry.observation }
 }

@@ -6,12 +6,11 @@ use seawall_engine::observation::attribute::{Attribute, each_value};
 
 use crate::show::log::read::LogRequest;
 
-const DURATION: Subject = Subject::Evidence(Evidence::Duration);
+/// What the answer was like, each with a bit beyond those of the attributes.
+const EVIDENCE: [(Evidence, u64); 3] =
+    [(Evidence::Duration, 1 << 63), (Evidence::Bytes, 1 << 62), (Evidence::Status, 1 << 61)];
 
-/// Beyond the bits of the attributes.
-const DURATION_BIT: u64 = 1 << 63;
-
-/// A set of attributes, and whether the time that a request took is in it.
+/// A set of attributes, and of what answers were like.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::show) struct Attributes(u64);
 
@@ -24,11 +23,15 @@ impl Attributes {
                 asked.insert(attribute);
             }
         }
-        let mut of_duration = expression.conditions();
-        of_duration.retain(|condition| condition.subject() == DURATION);
-        // Who asks for requests without it knows that there are some.
-        if !of_duration.is_empty() && of_duration.iter().all(|condition| !condition.is_about_absence()) {
-            asked.0 |= DURATION_BIT;
+        for (evidence, bit) in EVIDENCE {
+            let mut conditions = expression.conditions();
+            conditions.retain(|condition| condition.subject() == Subject::Evidence(evidence));
+            // Who asks for requests without the time that they took knows that there are some.
+            let is_known =
+                evidence == Evidence::Duration && conditions.iter().any(|condition| condition.is_about_absence());
+            if !conditions.is_empty() && !is_known {
+                asked.0 |= bit;
+            }
         }
         asked
     }
@@ -57,8 +60,8 @@ impl Attributes {
     /// Their names.
     pub(in crate::show) fn names(self) -> Vec<&'static str> {
         let contained = Attribute::ALL.into_iter().filter(|attribute| self.contains(*attribute));
-        let duration = (self.0 & DURATION_BIT != 0).then_some(Evidence::Duration.name());
-        contained.map(Attribute::name).chain(duration).collect()
+        let evidence = EVIDENCE.into_iter().filter(|(_, bit)| self.0 & bit != 0).map(|(evidence, _)| evidence.name());
+        contained.map(Attribute::name).chain(evidence).collect()
     }
 }
 
@@ -74,19 +77,25 @@ pub(in crate::show) fn unrecorded(asked: Attributes, request: &LogRequest<'_>) -
             unrecorded.insert(attribute);
         }
     }
-    if asked.0 & DURATION_BIT != 0 && !request.is_timed {
-        unrecorded.0 |= DURATION_BIT;
+    for (evidence, bit) in EVIDENCE.into_iter().filter(|(_, bit)| asked.0 & bit != 0) {
+        let is_recorded = match evidence {
+            Evidence::Duration => request.is_timed,
+            Evidence::Bytes => request.fields.bytes,
+            Evidence::Status => request.fields.status,
+            Evidence::Time => true,
+        };
+        unrecorded.0 |= if is_recorded { 0 } else { bit };
     }
     unrecorded
 }
 
 fn is_recorded(attribute: Attribute, log_request: &LogRequest<'_>) -> bool {
-    let (observation, fields) = (&log_request.observation, log_request.fields);
+    let (observation, fields) = (log_request.observation, log_request.fields);
     match attribute {
         // A target can name its host where the log has no field for it.
         Attribute::Host => fields.host || !observation.request.host.is_empty(),
-        // The formats that have one of these headers have both.
-        Attribute::UserAgent | Attribute::UserAgentWord | Attribute::RefererOrigin => fields.user_agent,
+        Attribute::UserAgent | Attribute::UserAgentWord => fields.user_agent,
+        Attribute::RefererOrigin => fields.referer,
         // The request line says these, or that they are not there.
         Attribute::PathTemplate | Attribute::PathPrefix | Attribute::Extension | Attribute::QueryKeys => true,
         // They are looked up; a client of whom nothing is known has none.

@@ -120,7 +120,7 @@ impl Visitor for Collection<'_> {
             self.count_waiting();
         }
         let Self { budget, agents, waiting, counters, .. } = self;
-        let observation = &request.observation;
+        let observation = request.observation;
         let count = request.count();
         let family = observation.request.user_agent.map(|agent| agents.family_of(agent));
         let seen = Seen { request, family, status: Answer::new(observation.outcome, 0).status };

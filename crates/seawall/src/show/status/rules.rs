@@ -5,6 +5,7 @@ use seawall_engine::units::{Timestamp, counted};
 
 use super::layout::name;
 use crate::show::standing::Standing;
+use crate::show::text::percent_at_most;
 use crate::show::time::{date_and_time, time_of_day};
 
 /// One rule in two lines.
@@ -17,7 +18,7 @@ pub fn rule(rule: &RuleStatus, standing: Standing) -> Vec<String> {
             "explains {:.0}% of the excess, would match {:.2}% (at most {:.2}%) of normal",
             100.0 * evidence.coverage,
             100.0 * evidence.collateral,
-            100.0 * evidence.collateral_upper,
+            percent_at_most(evidence.collateral_upper),
         )
     };
     vec![
@@ -54,7 +55,7 @@ pub fn rule_in_full(rule: &RuleStatus, standing: Standing) -> String {
         lines.push(format!(
             "It would match {:.2}% of normal traffic, {:.2}% at most (95% confidence).",
             100.0 * evidence.collateral,
-            100.0 * evidence.collateral_upper
+            percent_at_most(evidence.collateral_upper)
         ));
     }
     if !evidence.closure.is_empty() {

@@ -28,6 +28,9 @@ pub(super) struct Position {
     /// Whether it was read under another name, as far as the offset or less.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) is_others: bool,
+    /// Whether it had been left for another file, and was read to its end: whoever does not find it again has missed nothing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) is_done: bool,
 }
 
 /// How far everything was read.
@@ -104,6 +107,7 @@ mod tests {
             fingerprint: Fingerprint::of(&log).expect("readable"),
             offset: 7,
             is_others: false,
+            is_done: false,
         };
         let others = Position { is_others: true, ..position };
         let files = BTreeMap::from([("/var/log/a.log".to_owned(), vec![position, others])]);

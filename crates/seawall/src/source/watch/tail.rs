@@ -202,7 +202,7 @@ impl Tail {
         if let Some(Start::Saved(positions)) = &self.start {
             return positions.clone();
         }
-        let own = self.followed().map(Followed::position);
+        let own = self.old.iter().map(Followed::position_left).chain(self.current.as_ref().map(Followed::position));
         own.chain(self.position_of_others()).chain(self.unsettled.iter().cloned()).collect()
     }
 
@@ -218,7 +218,7 @@ impl Tail {
             return None;
         }
         let (_, fingerprint) = self.foreign.iter().find(|(known, _)| *known == id)?;
-        Some(Position { id, fingerprint: *fingerprint, offset: metadata.len(), is_others: true })
+        Some(Position { id, fingerprint: *fingerprint, offset: metadata.len(), is_others: true, is_done: false })
     }
 
     /// The beginning of the present file, which tells its format, and its head where it has one.
@@ -307,6 +307,12 @@ impl Tail {
         }
         let mut index = 0;
         while let Some(followed) = self.old.get_mut(index) {
+            let is_overwritten = followed.file().metadata().and_then(|metadata| followed.is_emptied(&metadata));
+            if is_overwritten.unwrap_or(false) {
+                // What the log was copied over, once more, has nothing left that was not read.
+                self.old.remove(index);
+                continue;
+            }
             match followed.read(TURN_BYTES, arrival, deliver) {
                 Ok(true) => index += 1,
                 Ok(false) => return Ok(false),

@@ -12,8 +12,7 @@ pub(super) const PANEL: Panel = Panel {
             Some(referer) => {
                 Value::of(memchr::memchr2(b'?', b'#', referer).map_or(Some(referer), |end| referer.get(..end)))
             }
-            // The formats that have one of the two headers have both.
-            None if seen.request.fields.user_agent => Value::Absent,
+            None if seen.request.fields.referer => Value::Absent,
             None => Value::NotRecorded,
         }),
         wording: TEXTS,

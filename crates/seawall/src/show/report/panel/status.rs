@@ -10,7 +10,8 @@ pub(super) const PANEL: Panel = Panel {
         order: Order::Hits,
         value: ValueOf::Request(|seen, scratch| match seen.status {
             Some(status) => Value::number(status.to_be_bytes(), scratch),
-            None => Value::Absent,
+            None if seen.request.fields.status => Value::Absent,
+            None => Value::NotRecorded,
         }),
         wording: Wording {
             text: |value, _| number(value).to_string(),

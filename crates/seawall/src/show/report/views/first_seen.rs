@@ -80,7 +80,7 @@ impl FirstSeen {
 
 impl Visitor for FirstSeen {
     fn visit(&mut self, log_request: &LogRequest<'_>) -> ControlFlow<()> {
-        let observation = &log_request.observation;
+        let observation = log_request.observation;
         let unrecorded = unrecorded(self.asked, log_request);
         if !unrecorded.is_empty() {
             self.not_judged += 1;

@@ -61,7 +61,7 @@ struct Activity {
 
 impl Visitor for Leech {
     fn visit(&mut self, request: &LogRequest<'_>) -> ControlFlow<()> {
-        let observation = &request.observation;
+        let observation = request.observation;
         let Some(client) = observation.client else { return ControlFlow::Continue(()) };
         if self.clients.len() >= CLIENTS_MAX {
             self.forget();

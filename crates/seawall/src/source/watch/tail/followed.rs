@@ -139,7 +139,14 @@ impl Followed {
     }
 
     pub(super) fn position(&self) -> Position {
-        Position { id: self.id, fingerprint: self.fingerprint, offset: self.taken, is_others: false }
+        let Self { id, fingerprint, taken, .. } = *self;
+        Position { id, fingerprint, offset: taken, is_others: false, is_done: false }
+    }
+
+    /// The same of one that was left for another.
+    pub(super) fn position_left(&self) -> Position {
+        let is_done = self.file().metadata().is_ok_and(|metadata| metadata.len() <= self.taken);
+        Position { is_done, ..self.position() }
     }
 }
 

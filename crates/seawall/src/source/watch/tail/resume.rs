@@ -83,6 +83,7 @@ impl Tail {
                     newest_old = newest_old.max(found);
                     self.old.push_back(part);
                 }
+                None if position.is_done => {}
                 None => tracing::warn!(
                     path = %self.path.display(),
                     "the log was rotated while nobody watched, and what it was is no longer there: it was read as far as byte {}",

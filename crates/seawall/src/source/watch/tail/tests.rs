@@ -479,6 +479,39 @@ fn positions_before_the_first_look_are_those_that_were_saved() {
 }
 
 #[test]
+fn a_copy_that_the_next_one_is_written_over_is_not_read_twice() {
+    let mut log = Log::new(Start::Beginning);
+    log.write("access.log", 10);
+    log.look();
+    for lines in [90, 3, 200] {
+        log.copy_and_truncate("access.log.1");
+        log.look();
+        log.write("access.log", lines);
+        log.look();
+    }
+    log.copy_and_truncate("access.log.1");
+    log.write("access.log", 5);
+    log.look();
+    log.look();
+    log.check();
+}
+
+#[test]
+fn nothing_is_missed_of_a_file_that_was_left_at_its_end() {
+    let mut log = Log::new(Start::Beginning);
+    log.write("access.log", 3);
+    log.look();
+    let are_done = |log: &Log| log.tail.positions().iter().map(|position| position.is_done).collect::<Vec<_>>();
+    assert_eq!(are_done(&log), [false], "more may be written to it before it is left");
+    log.rename("access.log", "access.log.1");
+    log.write("access.log", 3);
+    log.look();
+    assert_eq!(are_done(&log), [true, false]);
+    log.write("access.log.1", 1);
+    assert_eq!(are_done(&log), [false, false]);
+}
+
+#[test]
 fn a_copy_under_a_name_of_its_own_is_known() {
     let mut log = Log::new(Start::Beginning);
     log.write("access.log", 30);
