@@ -17,6 +17,9 @@ const KNOWN_SHARE: f64 = 0.8;
 /// Senders of whom this share was there before are visitors in part, unless it was in this flood or in one before that they were.
 const VISITORS_SHARE: f64 = 0.25;
 
+/// A visitor asks for no more than this in a surge.
+const REQUESTS_PER_VISITOR: u64 = 20;
+
 /// A client that was there so long before is one that was there before; see [`Traced::within_returning`].
 const RETURNING: Duration = Duration::from_secs(3600);
 
@@ -202,6 +205,7 @@ fn caution(traced: &Traced, surge: &TracedSurge) -> Option<String> {
     }
     let lasted = surge.explained.surge.until.since(surge.explained.surge.from);
     if traced.within_returning as f64 >= VISITORS_SHARE * traced.within.requests as f64
+        && traced.within.requests <= REQUESTS_PER_VISITOR * traced.within.clients
         && lasted <= RETURNING
         && traced.recurs.is_none()
     {

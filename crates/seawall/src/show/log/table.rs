@@ -17,9 +17,8 @@ use super::index::Index;
 /// Rows that a table may have without asking for memory: 1,024 of at most 256 bytes each.
 const ROWS_MIN: usize = 1024;
 
-/// Requests whose rows are looked for together, and the rows that a table has to have for that: fewer stay in the processor's caches.
+/// Requests whose rows are looked for together.
 const GROUP: usize = 32;
-const GROUPED_ROWS_MIN: usize = 8 * ROWS_MIN;
 
 /// A value of at most so many bytes is kept in its row.
 const INLINE_BYTES: usize = 16;
@@ -217,7 +216,8 @@ impl Table {
         requests: impl Iterator<Item = (Option<ShortValue>, Count, usize)>,
         budget: &mut Budget,
     ) {
-        if self.rows.len() < GROUPED_ROWS_MIN {
+        // So few stay in the processor's caches.
+        if self.rows.len() < ROWS_MIN {
             for (value, count, kind) in requests {
                 self.add(value.as_ref().map(ShortValue::as_slice), count, kind, budget);
             }
