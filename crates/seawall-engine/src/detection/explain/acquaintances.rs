@@ -10,7 +10,7 @@ use crate::address::ClientAddress;
 const CLIENTS_MAX: usize = 1 << 20;
 
 /// A client that was here this long before is an old acquaintance.
-const RETURNING: Duration = Duration::from_secs(3600);
+pub const RETURNING: Duration = Duration::from_secs(3600);
 
 /// The first second of each client.
 #[derive(Debug, Default)]

@@ -47,6 +47,7 @@ use senders::Senders;
 use settled::{settled, signs};
 use unsure::{candidate, is_unsure};
 
+pub use acquaintances::RETURNING;
 pub use counted::Counted;
 pub use found::{FarRequests, Found, Zone};
 pub use prevalent::{Majority, Prevalence, Prevalent};

@@ -1,9 +1,7 @@
 //! What to do about a surge, in a sentence or two.
 
-use std::time::Duration;
-
 use seawall_engine::decision::{Condition, CostKind, Rule, Shape, Verdict, Wanted};
-use seawall_engine::detection::explain::{Heaviest, Traced, TracedSurge};
+use seawall_engine::detection::explain::{Heaviest, RETURNING, Traced, TracedSurge};
 use seawall_engine::observation::attribute::Attribute;
 
 use crate::show::text::grouped;
@@ -14,14 +12,12 @@ const OUTSIDE_SHARE_MAX: f64 = 0.01;
 /// Senders of whom this share was there before are known by their history.
 const KNOWN_SHARE: f64 = 0.8;
 
-/// Senders of whom this share was there before are visitors in part, unless it was in this flood or in one before that they were.
+/// Senders of whom this share was there before are visitors in part, unless it was in this flood or in one before that they were: who is counted
+/// in [`Traced::within_returning`] was there [`RETURNING`] before.
 const VISITORS_SHARE: f64 = 0.25;
 
 /// A visitor asks for no more than this in a surge.
 const REQUESTS_PER_VISITOR: u64 = 20;
-
-/// A client that was there so long before is one that was there before; see [`Traced::within_returning`].
-const RETURNING: Duration = Duration::from_secs(3600);
 
 /// What links carry in their queries, so that the site sees where they stood.
 const LINK_TAGS: [&str; 14] = [
