@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use super::table::{PackedNetwork, Parts, Start, upper_half};
+use super::packed::{PackedNetwork, Start};
+use super::table::{Parts, upper_half};
 use super::{CountryCode, NetworkTable};
 
 /// The most ranges of one kind and family. The whole internet has half a million today; a table of this many holds about
@@ -121,8 +122,8 @@ impl NetworkTableBuilder {
     pub fn build(self, origin: &str) -> NetworkTable {
         let systems: Vec<(u32, String)> = self.names.into_iter().collect();
         let pack = |country: Option<CountryCode>, asn: Option<u32>| {
-            let system = asn.and_then(|asn| systems.binary_search_by_key(&asn, |system| system.0).ok());
-            PackedNetwork::new(country, system)
+            let place = |asn: u32| systems.binary_search_by_key(&asn, |system| system.0).ok();
+            PackedNetwork::new(country, asn.and_then(|asn| Some((asn, place(asn)?))))
         };
         let v4 = merge(self.countries.v4, self.systems.v4, u64::from(u32::MAX), pack);
         let v6 = merge(self.countries.v6, self.systems.v6, u64::MAX, pack);

@@ -1,6 +1,7 @@
 //! Country codes: those that ISO 3166-1 assigns, and nothing that merely looks like one.
 
 use std::fmt;
+use std::num::NonZeroU8;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -40,41 +41,46 @@ const MISTAKEN: &[(&str, &str)] = &[
 
 /// A country or territory by its code of two letters (ISO 3166-1 alpha-2), such as `DE`. Read in either case, shown in
 /// capitals.
+///
+/// It is kept as its place among all codes, sorted, counted from 1: in one byte, and so is its absence.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct CountryCode([u8; 2]);
+pub struct CountryCode(NonZeroU8);
 
 impl CountryCode {
     /// The code of these two capitals, if it is assigned.
     pub fn from_letters(letters: [u8; 2]) -> Option<Self> {
-        let (codes, _) = CODES.as_chunks::<2>();
-        codes.binary_search(&letters).is_ok().then_some(Self(letters))
+        // There are fewer than 255.
+        let place = CODES.as_chunks::<2>().0.binary_search(&letters).ok()?;
+        NonZeroU8::new(place as u8 + 1).map(Self)
     }
 
-    /// The place of the code among all, sorted; there are fewer than 255.
-    pub(super) fn place(self) -> u8 {
-        CODES.as_chunks::<2>().0.binary_search(&self.0).map_or(u8::MAX, |place| place as u8)
-    }
-
-    /// The code at this place among all, sorted.
-    pub(super) fn at(place: u8) -> Option<Self> {
-        CODES.as_chunks::<2>().0.get(usize::from(place)).map(|letters| Self(*letters))
-    }
-
-    /// The two capitals.
-    pub const fn letters(self) -> [u8; 2] {
+    /// The place of the code among all, sorted, counted from 1. At most 250.
+    pub(super) const fn place(self) -> NonZeroU8 {
         self.0
     }
 
+    /// The code in this place, counted from 1.
+    #[inline]
+    pub(super) fn at(place: u8) -> Option<Self> {
+        NonZeroU8::new(place).filter(|place| usize::from(place.get()) <= CODES.len() / 2).map(Self)
+    }
+
+    /// The two capitals.
+    pub fn letters(self) -> [u8; 2] {
+        CODES.as_chunks::<2>().0.get(usize::from(self.0.get()) - 1).copied().unwrap_or_default()
+    }
+
     /// The code as text.
-    pub fn as_str(&self) -> &str {
-        // Only capitals of ASCII are ever in a code.
-        std::str::from_utf8(&self.0).unwrap_or_default()
+    pub fn as_str(self) -> &'static str {
+        let end = 2 * usize::from(self.0.get());
+        // Only capitals of ASCII are among the codes.
+        CODES.get(end - 2..end).and_then(|code| std::str::from_utf8(code).ok()).unwrap_or_default()
     }
 
     /// Every code that there is, sorted.
     pub fn all() -> impl Iterator<Item = Self> {
-        CODES.as_chunks::<2>().0.iter().map(|letters| Self(*letters))
+        (1..=u8::MAX).map_while(Self::at)
     }
 }
 
@@ -161,8 +167,9 @@ mod tests {
     #[test]
     fn codes_are_read_in_either_case() {
         assert_eq!("de".parse::<CountryCode>().map(|code| code.to_string()), Ok("DE".to_owned()));
-        assert_eq!(serde_json::to_string(&CountryCode(*b"FR")).expect("JSON"), "\"FR\"");
-        assert_eq!(serde_json::from_str::<CountryCode>("\"fr\"").expect("a code"), CountryCode(*b"FR"));
+        let code = CountryCode::from_letters(*b"FR").expect("a code");
+        assert_eq!(serde_json::to_string(&code).expect("JSON"), "\"FR\"");
+        assert_eq!(serde_json::from_str::<CountryCode>("\"fr\"").expect("a code"), code);
     }
 
     #[test]

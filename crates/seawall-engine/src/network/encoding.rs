@@ -7,8 +7,9 @@ use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 
 use super::builder::{RANGES_MAX, SYSTEMS_MAX};
-use super::table::{PackedNetwork, Parts, Start};
-use super::{CountryCode, NetworkTable};
+use super::packed::{PackedNetwork, Start};
+use super::table::Parts;
+use super::{CountryCode, Network, NetworkTable};
 
 /// What the bytes begin with: a name and the version of the form.
 const MARK: [u8; 8] = *b"seawnet1";
@@ -133,10 +134,11 @@ impl NetworkTable {
         let v4 = RangeColumns::new(self.ranges_v4(), &mut distinct);
         let v6 = RangeColumns::new(self.ranges_v6(), &mut distinct);
         let networks = &distinct.networks;
-        let letters = |network: &PackedNetwork| network.country().map_or(NO_COUNTRY, CountryCode::letters);
-        let network_countries: Vec<u8> = networks.iter().flat_map(letters).collect();
-        let system = |network: &PackedNetwork| network.system().map_or(0, |place| place as u32 + 1);
-        let network_systems = networks.iter().map(system).collect();
+        let networks = || networks.iter().map(|network| network.unpack(&asns));
+        let letters = |network: Network| network.country().map_or(NO_COUNTRY, CountryCode::letters);
+        let network_countries: Vec<u8> = networks().flat_map(letters).collect();
+        let system = |network: Network| network.asn().and_then(|asn| self.system(asn));
+        let network_systems = networks().map(|network| system(network).map_or(0, |place| place as u32 + 1)).collect();
         let mut before = 0;
         let asn_steps = asns.iter().map(|asn| asn - std::mem::replace(&mut before, *asn)).collect();
         let columns = Columns {
@@ -168,7 +170,7 @@ impl NetworkTable {
             return Err(DecodeError::Surplus { bytes: rest.len() });
         }
         let systems = systems(&columns)?;
-        let networks = networks(&columns, systems.len())?;
+        let networks = networks(&columns, &systems)?;
         let v4 = columns.v4.into_starts("IPv4", u64::from(u32::MAX), &networks)?;
         let v6 = columns.v6.into_starts("IPv6", u64::MAX, &networks)?;
         Ok(Self::from_parts(Parts { v4, v6, systems, origin: columns.origin.to_owned() }))
@@ -188,7 +190,7 @@ fn systems(columns: &Columns<'_>) -> Result<Vec<(u32, String)>, DecodeError> {
     Ok(systems)
 }
 
-fn networks(columns: &Columns<'_>, systems: usize) -> Result<Vec<PackedNetwork>, DecodeError> {
+fn networks(columns: &Columns<'_>, systems: &[(u32, String)]) -> Result<Vec<PackedNetwork>, DecodeError> {
     let count = columns.network_systems.len();
     at_most("networks", count, RANGES_MAX)?;
     same_length("letters of countries", columns.network_countries.len(), 2 * count)?;
@@ -200,11 +202,16 @@ fn networks(columns: &Columns<'_>, systems: usize) -> Result<Vec<PackedNetwork>,
             }
             country => country,
         };
-        let place = system.checked_sub(1).map(|place| place as usize);
-        if place.is_some_and(|place| place >= systems) {
-            return Err(DecodeError::Place { what: "network", index, found: *system, end: systems + 1 });
-        }
-        Ok(PackedNetwork::new(country, place))
+        let Some(place) = system.checked_sub(1).map(|place| place as usize) else {
+            return Ok(PackedNetwork::new(country, None));
+        };
+        let (asn, _) = systems.get(place).ok_or(DecodeError::Place {
+            what: "network",
+            index,
+            found: *system,
+            end: systems.len() + 1,
+        })?;
+        Ok(PackedNetwork::new(country, Some((*asn, place))))
     };
     countries.iter().zip(&columns.network_systems).enumerate().map(network).collect()
 }

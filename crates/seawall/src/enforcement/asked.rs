@@ -58,8 +58,8 @@ pub(super) fn of_places(countries: &[CountryCode], systems: &[u32], known: &Netw
         return Vec::new();
     }
     let prefixes = known.table().prefixes(|network| {
-        network.country.is_some_and(|country| countries.contains(&country))
-            || network.asn.is_some_and(|asn| systems.contains(&asn))
+        network.country().is_some_and(|country| countries.contains(&country))
+            || network.asn().is_some_and(|asn| systems.contains(&asn))
     });
     prefixes.into_iter().map(ban_network).collect()
 }
@@ -81,8 +81,8 @@ pub(super) fn take_unknown_places(request: &mut BanRequest, known: &Networks) ->
         if countries.is_empty() && systems.is_empty() {
             break;
         }
-        countries.retain(|country| range.network.country != Some(*country));
-        systems.retain(|asn| range.network.asn != Some(*asn));
+        countries.retain(|country| range.network.country() != Some(*country));
+        systems.retain(|asn| range.network.asn() != Some(*asn));
     }
     request.countries.retain(|country| !countries.contains(country));
     request.systems.retain(|asn| !systems.contains(asn));
@@ -277,7 +277,7 @@ mod tests {
         assert!(set.contains(ClientAddress::new("1.1.1.1".parse().expect("an address"))));
         for (network, _) in &found {
             let place = known.lookup(ClientAddress::new(network.addr()));
-            assert!(place.country == Some(liechtenstein) || place.asn == Some(13335), "{network}: {place:?}");
+            assert!(place.country() == Some(liechtenstein) || place.asn() == Some(13335), "{network}: {place:?}");
         }
     }
 

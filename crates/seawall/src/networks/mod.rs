@@ -75,8 +75,8 @@ impl Networks {
     /// Writes into a request where its client's network is, as far as that is known.
     pub fn locate(&self, client: Option<ClientAddress>, request: &mut Request<'_>) {
         let network = client.map(|client| self.lookup(client)).unwrap_or_default();
-        request.country = network.country.map(CountryCode::letters);
-        request.asn = network.asn;
+        request.country = network.country().map(CountryCode::letters);
+        request.asn = network.asn();
     }
 
     /// What the autonomous system calls itself.
@@ -106,10 +106,10 @@ fn copy(
     systems: bool,
 ) -> Result<(), seawall_engine::network::BuildError> {
     for range in table.ranges() {
-        if let Some(country) = range.network.country.filter(|_| countries) {
+        if let Some(country) = range.network.country().filter(|_| countries) {
             builder.add_country(range.first, range.last, country)?;
         }
-        if let Some(asn) = range.network.asn.filter(|_| systems) {
+        if let Some(asn) = range.network.asn().filter(|_| systems) {
             builder.add_system(range.first, range.last, asn)?;
         }
     }
@@ -132,8 +132,8 @@ mod tests {
 
     fn show(networks: &Networks, address: &str) -> String {
         let network = networks.lookup(ClientAddress::new(address.parse().expect("a test address")));
-        let name = network.asn.and_then(|asn| networks.asn_name(asn));
-        format!("{:?} {:?} {name:?}", network.country, network.asn)
+        let name = network.asn().and_then(|asn| networks.asn_name(asn));
+        format!("{:?} {:?} {name:?}", network.country(), network.asn())
     }
 
     #[test]
@@ -150,9 +150,9 @@ mod tests {
             ("193.0.6.139", 3333, NetworkKind::Unknown),
         ] {
             let network = networks.lookup(ClientAddress::new(address.parse().expect("a test address")));
-            assert_eq!(network.asn, Some(asn), "{address}");
+            assert_eq!(network.asn(), Some(asn), "{address}");
             assert_eq!(networks.kind(asn), kind, "{:?}", networks.asn_name(asn));
-            assert!(network.country.is_some(), "{address}");
+            assert!(network.country().is_some(), "{address}");
         }
         for address in ["127.0.0.1", "10.0.0.1", "192.0.2.1", "::1", "fe80::1", "2001:db8::1", "255.255.255.255"] {
             let network = networks.lookup(ClientAddress::new(address.parse().expect("a test address")));
@@ -160,6 +160,18 @@ mod tests {
         }
         assert_eq!(networks.asn_name(15169), Some("Google LLC"));
         assert_eq!(networks.asn_name(0), None);
+    }
+
+    #[test]
+    fn every_range_of_what_is_built_in_is_found_from_its_first_address_to_its_last() {
+        let table = embedded::read();
+        let (v4, v6) = table.range_counts();
+        assert!(table.ranges().count() > (v4 + v6) / 2);
+        for range in table.ranges() {
+            for address in [range.first, range.last] {
+                assert_eq!(table.lookup(ClientAddress::new(address)), range.network, "{address}");
+            }
+        }
     }
 
     #[test]

@@ -50,8 +50,8 @@ impl Origins {
             let name = networks.asn_name(asn).map_or_else(|| format!("AS{asn}"), |name| escape(name.as_bytes()));
             (name, Some(asn))
         };
-        let countries = found.iter().filter_map(|(network, excess)| Some((network.country?, *excess)));
-        let systems = || found.iter().filter_map(|(network, excess)| Some((network.asn?, *excess)));
+        let countries = found.iter().filter_map(|(network, excess)| Some((network.country()?, *excess)));
+        let systems = || found.iter().filter_map(|(network, excess)| Some((network.asn()?, *excess)));
         let kinds = systems().map(|(asn, excess)| (networks.kind(asn), excess));
         Self {
             sampled_clients: clients.len(),

@@ -9,7 +9,7 @@ pub(super) const PANEL: Panel = Panel {
     kind: Kind::Table(TablePanel {
         absent: "(unknown)",
         order: Order::Hits,
-        value: ValueOf::Client(|located| located.network.country.map(|country| ShortValue::new(country.letters()))),
+        value: ValueOf::Client(|located| located.network.country().map(|country| ShortValue::new(country.letters()))),
         wording: TEXTS,
     }),
 };

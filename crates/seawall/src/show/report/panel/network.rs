@@ -12,7 +12,7 @@ pub(super) const PANEL: Panel = Panel {
     kind: Kind::Table(TablePanel {
         absent: "(unknown)",
         order: Order::Hits,
-        value: ValueOf::Client(|located| located.network.asn.map(|asn| ShortValue::new(asn.to_be_bytes()))),
+        value: ValueOf::Client(|located| located.network.asn().map(|asn| ShortValue::new(asn.to_be_bytes()))),
         wording: Wording {
             text: |value, _| format!("AS{}", number(value)),
             label: None,
