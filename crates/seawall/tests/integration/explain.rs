@@ -239,6 +239,34 @@ fn an_ordinary_log_has_no_surge_and_says_so() {
 }
 
 #[test]
+fn what_comes_at_the_same_hour_on_most_days_is_no_surge_and_is_named() {
+    let mut log = String::new();
+    for minute in 0..5 * 1440 {
+        let (day, hour) = (minute / 1440 + 1, minute / 60 % 24);
+        let is_flooded = day > 1 && hour == 3 && minute % 60 < 10;
+        for number in 0..if is_flooded { 400 } else { 4 } {
+            let (second, agent) = (number * 7 % 60, AGENTS[number % 6]);
+            let time = format!("{day:02}/Jun/2024:{hour:02}:{:02}:{second:02} +0000", minute % 60);
+            let client = (minute * 7 + number) % 200;
+            writeln!(log, r#"198.51.100.{client} - - [{time}] "GET /page/{number} HTTP/1.1" 200 500 "-" "{agent}""#)
+                .expect("a text");
+        }
+    }
+    let (output, _folder) = run(&log, &[]);
+    let shown = String::from_utf8_lossy(&output.stdout);
+    for said in
+        ["No surge", "03:00 to 04:00 UTC on most days", "of requests where other hours have up to", "one such day"]
+    {
+        assert!(shown.contains(said), "{said}: {shown}");
+    }
+    let (output, _folder) = run(&log, &["--json"]);
+    let found: Value = serde_json::from_slice(&output.stdout).expect("the output is one JSON object");
+    let habit = &found["habits"][0];
+    assert_eq!((&habit["from_hour"], &habit["until_hour"], &habit["cost"]), (&3.into(), &4.into(), &"requests".into()));
+    assert!(habit["peak"].as_f64() > Some(6.0) && habit["elsewhere"].as_f64() < Some(1.0), "{habit}");
+}
+
+#[test]
 fn readers_of_a_link_are_a_crowd() {
     let mut log = Log::ordinary();
     for number in 0..1500_u32 {

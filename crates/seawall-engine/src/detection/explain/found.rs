@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use super::habits::Habit;
 use super::stretches::Far;
 use super::surges::Surge;
 use crate::units::Timestamp;
@@ -47,6 +48,8 @@ pub struct Found {
     pub left_out: Vec<Surge>,
     /// Requests that are dated far from nearly all others, as by a clock that was wrong, when there are any.
     pub far: Option<FarRequests>,
+    /// What comes at the same hour on most days, in the order of time.
+    pub habits: Vec<Habit>,
     /// When those are.
     far_times: Vec<(Timestamp, Timestamp)>,
     /// In order, none of which overlap.
@@ -70,7 +73,7 @@ impl Found {
             until: times(last).1,
         });
         let far_times = far.iter().map(times).collect();
-        let mut found = Self { surges, left_out, far: far_requests, far_times, beside: Vec::new() };
+        let mut found = Self { surges, left_out, far: far_requests, far_times, ..Self::default() };
         let outside = |found: &Self| -> f64 {
             amounts.iter().filter(|(at, _)| found.zone(*at) == Zone::Outside).map(|(_, amount)| amount).sum()
         };

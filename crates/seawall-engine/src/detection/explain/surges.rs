@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::super::COSTS;
 use super::edges::surging;
 use super::found::Found;
+use super::habits::Habits;
 use super::runs::{EXCESS_FLOORS, Run, Runs, runs};
 use super::stretches::{COARSER_SECONDS, FLOORS, LONGEST_SECONDS, Stretches};
 use super::usual::Usual;
@@ -101,7 +102,7 @@ impl SurgeFinder {
         let far = finest.set_aside_far();
         let mut stretches = finest.clone();
         let mut found = Runs::default();
-        let mut of_hours = None;
+        let (mut of_hours, mut habits) = (None, Habits::default());
         let coarser = COARSER_SECONDS.into_iter().filter(|coarser| *coarser > finest.seconds);
         for seconds in [finest.seconds].into_iter().chain(coarser) {
             if seconds > stretches.seconds {
@@ -116,6 +117,9 @@ impl SurgeFinder {
             } else {
                 Usual::new(&stretches)
             };
+            if let Some(hours) = usual.hours_of_day().filter(|_| !is_quiet) {
+                habits.look(&stretches, hours);
+            }
             for cost in CostKind::ALL {
                 for run in runs(&stretches, &usual, cost) {
                     found.join(run, &finest, stretches.floor(cost as usize));
@@ -128,7 +132,9 @@ impl SurgeFinder {
         let at = |stretch: u64| Timestamp::from_seconds(stretch * finest.seconds);
         let amounts: Vec<(Timestamp, f64)> =
             finest.sums.iter().map(|(stretch, sums)| (at(*stretch), sums[CostKind::Requests as usize])).collect();
-        Found::new(surges, left_out, &amounts, &far)
+        let mut found = Found::new(surges, left_out, &amounts, &far);
+        found.habits = habits.finish();
+        found
     }
 }
 

@@ -11,8 +11,8 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use seawall_engine::detection::explain::{
-    Explainer, FarRequests, Found, Majority, Prevalence, Prevalent, Surge, SurgeFinder, Trace, Traced, TracedSurge,
-    Zone,
+    Explainer, FarRequests, Found, Habit, Majority, Prevalence, Prevalent, Surge, SurgeFinder, Trace, Traced,
+    TracedSurge, Zone,
 };
 use seawall_engine::observation::Observation;
 use seawall_engine::units::Timestamp;
@@ -43,6 +43,8 @@ pub struct Explanation {
     pub(super) left_out: Vec<Surge>,
     /// What has dates that are most likely wrong.
     pub(super) far: Option<FarRequests>,
+    /// What comes at the same hour on most days, and so is no surge.
+    pub(super) habits: Vec<Habit>,
     /// What more than half of all that is outside them has.
     pub(super) prevalent: Vec<Prevalent>,
 }
@@ -77,7 +79,7 @@ pub fn explain(
     read_inputs(&mut inputs, logs, progress, first, failed);
     let logs = Logs { networks: Some(networks), ..*logs };
     let found = finder.find();
-    let (zones, left_out, far) = (found.clone(), found.left_out.clone(), found.far);
+    let (zones, left_out, far, habits) = (found.clone(), found.left_out.clone(), found.far, found.habits.clone());
     let mut prevalence = majority.count();
     let mut outside = |observation: &Observation<'_>| {
         if let Some(prevalence) = &mut prevalence
@@ -93,7 +95,7 @@ pub fn explain(
         explain_surges(found, &logs, seed, progress, &mut outside)
     };
     let prevalent = prevalence.map(Prevalence::finish).unwrap_or_default();
-    Explanation { inputs, notes, surges, left_out, far, prevalent }
+    Explanation { inputs, notes, surges, left_out, far, habits, prevalent }
 }
 
 /// Explains surges that were found in these logs, by reading them twice more, of which `second` is shown the first. `seed` is that

@@ -2,7 +2,7 @@
 //! `docs/explain.md`. Every text in it has been made safe for a terminal.
 
 use seawall_engine::decision::{CostKind, NamedShape, Verdict};
-use seawall_engine::detection::explain::{Heaviest, Level, Prevalent, Surge, TimeZone, Traced, TracedSurge};
+use seawall_engine::detection::explain::{Habit, Heaviest, Level, Prevalent, Surge, TimeZone, Traced, TracedSurge};
 use seawall_engine::units::{Timestamp, counted};
 use serde::Serialize;
 
@@ -30,6 +30,8 @@ pub struct Summary {
     pub(super) surges: Vec<SurgeSummary>,
     /// Surges beyond the strongest, which are not explained.
     pub(super) left_out: Vec<SpanSummary>,
+    /// What comes at the same hour on most days, and so is usual there.
+    pub(super) habits: Vec<HabitSummary>,
     /// What more than half of the requests outside surges have.
     pub(super) prevalent: Vec<PrevalentSummary>,
     /// What the logs do not tell, and what follows from that.
@@ -45,6 +47,17 @@ pub struct Summary {
 pub(super) struct SpanSummary {
     pub(super) from: String,
     pub(super) until: String,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct HabitSummary {
+    /// The first hour in UTC, and the one at which it is over.
+    pub(super) from_hour: u8,
+    pub(super) until_hour: u8,
+    pub(super) cost: CostKind,
+    /// The most on the median day then, and at the median hour, in units a second.
+    pub(super) peak: f64,
+    pub(super) elsewhere: f64,
 }
 
 #[derive(Debug, Serialize)]
@@ -176,6 +189,7 @@ impl Summary {
             seconds,
             surges: surges(&explanation.surges, networks, show_addresses),
             left_out: explanation.left_out.iter().map(span_of).collect(),
+            habits: explanation.habits.iter().map(habit).collect(),
             prevalent: explanation.prevalent.iter().map(prevalent).collect(),
             notes: notes(explanation, inputs.total.hits, seconds),
             lines: inputs.total.hits + unread.iter().map(|reason| reason.lines).sum::<u64>(),
@@ -183,6 +197,11 @@ impl Summary {
             unread,
         }
     }
+}
+
+fn habit(habit: &Habit) -> HabitSummary {
+    let Habit { from: from_hour, until: until_hour, cost, peak, elsewhere } = *habit;
+    HabitSummary { from_hour, until_hour, cost, peak, elsewhere }
 }
 
 /// Explained surges, ready to be shown.

@@ -6,7 +6,7 @@ use seawall_engine::decision::{CostKind, NamedShape, Shape, Verdict};
 use super::clients_text;
 use super::origins::Part;
 use super::summary::{
-    CostSummary, HeaviestSummary, PrevalentSummary, RuleSummary, SpanSummary, Summary, SurgeSummary, TimeZoneSummary,
+    HabitSummary, HeaviestSummary, PrevalentSummary, RuleSummary, SpanSummary, Summary, SurgeSummary, TimeZoneSummary,
 };
 use crate::show::log::Screen;
 use crate::show::log::page::{BAR, Page, QUIET, TITLE, WARNING, block, requests_text, span};
@@ -37,6 +37,7 @@ pub fn render(summary: &Summary, screen: Screen) -> String {
         page.line("");
         page.no_surge(summary);
     }
+    page.habits(&summary.habits);
     for (number, surge) in (1..).zip(&summary.surges) {
         page.line("");
         page.surge(surge, number);
@@ -64,8 +65,32 @@ impl Page {
             self.paragraph(Style::new(), 0, said);
             return;
         }
-        let said = "No surge: there is no time with much more than is usual at its hour. What came at the same hour on most days is usual.";
-        self.paragraph(Style::new(), 0, said);
+        self.paragraph(Style::new(), 0, "No surge: there is no time with much more than is usual.");
+    }
+
+    /// What comes at the same hour on most days.
+    fn habits(&mut self, habits: &[HabitSummary]) {
+        for habit in habits {
+            self.line("");
+            let when = format!("{:02}:00 to {:02}:00 UTC on most days", habit.from_hour, habit.until_hour);
+            self.styled_sentence("habit", TITLE, &when);
+            let much = format!(
+                "up to {} of {} where other hours have up to {}",
+                rate(habit.cost, habit.peak),
+                cost_name(habit.cost),
+                rate(habit.cost, habit.elsewhere)
+            );
+            self.sentence("", &much);
+        }
+        if !habits.is_empty() {
+            self.line("");
+            self.paragraph(
+                Style::new(),
+                0,
+                "What comes at the same hour on half of the days or more is usual at that hour, as a backup is, and so is a flood \
+                 that does: it is no surge. To have it explained, give the log of one such day alone.",
+            );
+        }
     }
 
     /// What may be a flood that lasts.
@@ -126,9 +151,9 @@ impl Page {
         for cost in &surge.costs {
             let amounts = format!(
                 "{} on average, {} at the peak, where {} is usual; {} more than usual in all",
-                rate(cost, cost.mean),
-                rate(cost, cost.peak),
-                rate(cost, cost.normal),
+                rate(cost.cost, cost.mean),
+                rate(cost.cost, cost.peak),
+                rate(cost.cost, cost.normal),
                 amount(cost.cost, cost.excess)
             );
             self.sentence(cost_name(cost.cost), &amounts);
@@ -289,8 +314,8 @@ const fn cost_name(cost: CostKind) -> &'static str {
     }
 }
 
-fn rate(cost: &CostSummary, value: f64) -> String {
-    format!("{}/s", amount(cost.cost, value))
+fn rate(cost: CostKind, value: f64) -> String {
+    format!("{}/s", amount(cost, value))
 }
 
 fn amount(cost: CostKind, value: f64) -> String {

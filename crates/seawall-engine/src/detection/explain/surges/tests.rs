@@ -116,7 +116,35 @@ fn what_is_usual_at_its_hour_is_no_surge() {
             add(&mut finder, minute * 60 + number % 60, 1000);
         }
     }
-    assert_eq!(finder.find().surges, Vec::new());
+    let found = finder.find();
+    assert_eq!(found.surges, Vec::new());
+    let [habit] = found.habits[..] else { panic!("{:?}", found.habits) };
+    assert_eq!((habit.from, habit.until, habit.cost), (18, 20, CostKind::Requests));
+    assert_eq!((habit.peak, habit.elsewhere), (2.0, 0.2));
+}
+
+#[test]
+fn what_comes_at_the_same_hour_on_most_days_is_told_and_the_busy_hours_of_visitors_are_not() {
+    let habits = |days: u64, flooded: fn(u64) -> bool| {
+        let mut finder = SurgeFinder::default();
+        for minute in 0..days * 1440 {
+            // Three times as much in the evening as in the morning, and little by night.
+            let many = [2, 1, 1, 8, 10, 18, 24, 6][(minute / 60 % 24 / 3) as usize];
+            let is_flooded = minute / 60 % 24 == 3 && minute % 60 < 10 && flooded(minute / 1440);
+            for number in 0..if is_flooded { many + 600 } else { many } {
+                add(&mut finder, minute * 60 + number * 7 % 60, 1000);
+            }
+        }
+        let found = finder.find();
+        let habits = found.habits.iter().map(|habit| (habit.from, habit.until, habit.cost)).collect::<Vec<_>>();
+        (found.surges.len(), habits)
+    };
+    assert_eq!(habits(6, |_| false), (0, vec![]));
+    assert_eq!(habits(6, |day| day > 0), (0, vec![(3, 4, CostKind::Requests)]));
+    // On fewer days it is a surge on each.
+    assert_eq!(habits(6, |day| day < 2), (2, vec![]));
+    // Too short a log to compare days.
+    assert_eq!(habits(2, |_| true), (2, vec![]));
 }
 
 #[test]
