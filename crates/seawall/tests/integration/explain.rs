@@ -254,9 +254,7 @@ fn what_comes_at_the_same_hour_on_most_days_is_no_surge_and_is_named() {
     }
     let (output, _folder) = run(&log, &[]);
     let shown = String::from_utf8_lossy(&output.stdout);
-    for said in
-        ["No surge", "03:00 to 04:00 UTC on most days", "of requests where other hours have up to", "one such day"]
-    {
+    for said in ["No surge", "03:00 to 04:00 UTC on most days", "where other hours have up to", "one such day"] {
         assert!(shown.contains(said), "{said}: {shown}");
     }
     let (output, _folder) = run(&log, &["--json"]);

@@ -74,13 +74,8 @@ impl Page {
             self.line("");
             let when = format!("{:02}:00 to {:02}:00 UTC on most days", habit.from_hour, habit.until_hour);
             self.styled_sentence("habit", TITLE, &when);
-            let much = format!(
-                "up to {} of {} where other hours have up to {}",
-                rate(habit.cost, habit.peak),
-                cost_name(habit.cost),
-                rate(habit.cost, habit.elsewhere)
-            );
-            self.sentence("", &much);
+            let (then, elsewhere) = (rate(habit.cost, habit.peak), rate(habit.cost, habit.elsewhere));
+            self.sentence(cost_name(habit.cost), &format!("up to {then}, where other hours have up to {elsewhere}"));
         }
         if !habits.is_empty() {
             self.line("");
