@@ -119,7 +119,7 @@ fn bits_v6() -> impl Strategy<Value = u64> {
         Just(u64::MAX),
         (u64::MAX - 64)..=u64::MAX,
         0x2001_0DB8_0000_0000..0x2001_0DB8_0000_0040_u64,
-        // As dense as networks are, across a border of the first sixteen bits, and a few smaller than any that is routed.
+        // Networks across a border of the first sixteen bits, a few of them smaller than any that is routed.
         (0x2001_FFFF_FF80..0x2002_0000_0080_u64).prop_map(|bits| bits << 16),
         (0x2001_FFFF_FFF8..0x2002_0000_0008_u64, 0..4_u64).prop_map(|(bits, fine)| bits << 16 | fine << 14),
         any::<u64>()

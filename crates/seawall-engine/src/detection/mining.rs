@@ -302,9 +302,12 @@ impl<'a> Mining<'a> {
     fn drop_said(&self, candidates: &mut Vec<Candidate>, standing: &[Vec<Item>]) {
         let is_said = |candidate: &Candidate| {
             let Some(any) = candidate.items.iter().find(|item| item.hash == PRESENT) else { return false };
-            // That there is a query says nothing of what is asked for: with a page it is refused there alone.
-            let is_of_page =
-                |item: &Item| item.attribute == Attribute::Path || item.attribute.is_ancestor_of(Attribute::Path);
+            // That there is a query says nothing of what is asked for: with a page it is refused there alone. Pages of one kind are
+            // everywhere.
+            let is_of_page = |item: &Item| {
+                item.attribute == Attribute::Path
+                    || (item.attribute.is_ancestor_of(Attribute::Path) && item.attribute != Attribute::Extension)
+            };
             if !candidate.items.iter().any(is_of_page) {
                 return true;
             }

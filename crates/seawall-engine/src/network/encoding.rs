@@ -6,7 +6,7 @@
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 
-use super::builder::{RANGES_MAX, SYSTEMS_MAX};
+use super::builder::{RANGES_MAX, STARTS_MAX, SYSTEMS_MAX};
 use super::packed::{PackedNetwork, Start};
 use super::table::Parts;
 use super::{CountryCode, Network, NetworkTable};
@@ -254,8 +254,7 @@ impl RangeColumns {
         networks: &[PackedNetwork],
     ) -> Result<Vec<Start>, DecodeError> {
         let count = self.networks.len();
-        // Country and system each may have as many, so a merged table has up to twice that.
-        at_most("ranges", count, 2 * RANGES_MAX)?;
+        at_most("ranges", count, STARTS_MAX)?;
         same_length("lengths of ranges", self.lengths.len(), count.saturating_sub(1))?;
         let mut starts = Vec::with_capacity(count);
         let mut start = 0_u64;

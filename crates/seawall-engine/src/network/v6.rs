@@ -1,4 +1,4 @@
-//! The ranges of IPv6, which are none in most of its vast space and dense in some places.
+//! The ranges of IPv6: most of its vast space has none, and some places are dense.
 //!
 //! A tree narrows the search to a few neighbours by the leading bits of an address, without comparing anything: at its root by
 //! sixteen bits, below by as many as the ranges there are dense. What takes longest is to wait for memory. So tree and ranges are
@@ -11,6 +11,9 @@ const ROOT_BITS: u32 = 16;
 
 /// The most bits that a node below it tells apart.
 const NODE_BITS_MAX: u32 = 8;
+
+/// The fewest children of a node: more than twice as many ranges start below it.
+const NODE_CHILDREN_MIN: u32 = 8;
 
 /// The last bits of a start, which ranges do not hold. Few start within: the internet routes nothing smaller than /48.
 const FINE_BITS: u32 = 16;
@@ -51,14 +54,16 @@ pub(super) struct Leaf(Child);
 impl Child {
     const NODE: u32 = 1;
 
-    /// No table has as many as 2^27 ranges, nor as many children: a node has fewer than ranges start below it, and so have those of one
-    /// depth together. There are at most eleven depths, since a node tells at least three bits apart.
+    /// No table has as many as 2^27 ranges: see [`super::builder::STARTS_MAX`], of which each may be two.
     const fn leaf(first: usize, behind: usize) -> Self {
         Self((first as u32) << 5 | (behind as u32) << 1)
     }
 
+    /// A node has eight children or more, and the root's are a multiple of that, so the first of a node always has such a place. No table
+    /// has as many as 2^30 children: a node has fewer than ranges start below it, and so have those of one depth together. There are at most
+    /// eleven depths.
     const fn node(first: usize, bits: u32) -> Self {
-        Self((first as u32) << 5 | bits << 1 | Self::NODE)
+        Self((first as u32 / NODE_CHILDREN_MIN) << 5 | bits << 1 | Self::NODE)
     }
 
     const fn is_node(self) -> bool {
@@ -66,10 +71,11 @@ impl Child {
     }
 
     const fn first(self) -> usize {
-        (self.0 >> 5) as usize
+        let place = (self.0 >> 5) as usize;
+        if self.is_node() { place * NODE_CHILDREN_MIN as usize } else { place }
     }
 
-    /// How many ranges start in a leaf, how many bits a node tells apart.
+    /// How many ranges start in a leaf behind its first address, how many bits a node tells apart.
     const fn extent(self) -> u32 {
         self.0 >> 1 & 0xF
     }
@@ -231,10 +237,76 @@ impl Below<'_> {
             let first = if starts_first { self.place } else { self.place.saturating_sub(1) };
             return Child::leaf(first, behind);
         }
-        let bits = (behind / 2).ilog2().min(NODE_BITS_MAX).min(64 - FINE_BITS - self.depth);
+        // There are more bits left: each of the ranges starts at another /48.
+        let bits = (behind / 2).ilog2().min(NODE_BITS_MAX);
         let first = children.len();
         children.resize(first + (1 << bits), Child::leaf(0, 0));
         self.add_children(first, bits, children);
         Child::node(first, bits)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// SplitMix64.
+    struct Random(u64);
+
+    impl Random {
+        fn next(&mut self) -> u64 {
+            self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+            let bits = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+            let bits = (bits ^ (bits >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+            bits ^ (bits >> 31)
+        }
+
+        fn one_of(&mut self, values: &[u64]) -> u64 {
+            values[self.next() as usize % values.len()]
+        }
+    }
+
+    /// Starts as they lie in the internet and worse: clusters of all sizes, at borders too, of networks of one length or any.
+    fn starts(random: &mut Random) -> Vec<Start> {
+        let mut starts = vec![0];
+        for _ in 0..random.next() % 5 {
+            let any = random.next();
+            let middle =
+                random.one_of(&[0, u64::MAX, 0x2001_FFFF_FFFF_FFFF, any, any >> 48 << 48, 0x2A00_0000_0000_0000]);
+            let (spread, grain) = (random.next() % 64, random.one_of(&[0, 8, 15, 16, 16, 16, 17, 20, 32]));
+            for _ in 0..random.next() % random.one_of(&[6, 50, 400, 3000]) {
+                starts.push(middle ^ (random.next() >> spread >> grain << grain));
+            }
+        }
+        starts.sort_unstable();
+        starts.dedup();
+        // Neighbours differ.
+        let networks = (1..).map(|number| PackedNetwork::from_bits(number % 3 + 1));
+        starts.into_iter().zip(networks).collect()
+    }
+
+    #[test]
+    fn every_address_is_found_in_the_range_that_a_plain_search_finds() {
+        let mut random = Random(1);
+        let mut with_nodes = 0;
+        for _ in 0..300 {
+            let starts = starts(&mut random);
+            let ranges = RangesV6::new(&starts);
+            with_nodes += usize::from(ranges.children.len() > 1 << ROOT_BITS);
+            assert!(ranges.starts().eq(starts.iter().copied()));
+            let near = [0, 1, u64::MAX, 1 << FINE_BITS, (1 << FINE_BITS) - 1, u64::MAX << FINE_BITS];
+            let near = starts.iter().flat_map(|(start, _)| near.map(|step| start.wrapping_add(step)));
+            for address in near.chain([0, u64::MAX, random.next(), random.next()]) {
+                let after = starts.partition_point(|(start, _)| *start <= address);
+                assert_eq!(ranges.find(address), Some(starts[after - 1].1), "{address:x}");
+            }
+        }
+        assert!(with_nodes > 100, "{with_nodes} of 300 have nodes below the root");
+    }
+
+    #[test]
+    fn no_ranges_hold_nothing() {
+        assert_eq!(RangesV6::new(&[]).find(1), None);
+        assert_eq!(RangesV6::default().find(1), None);
     }
 }

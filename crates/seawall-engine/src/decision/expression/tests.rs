@@ -48,6 +48,8 @@ fn request() -> Request<'static> {
         path: b"/ca/cacert.pem",
         query: Some(b"a=1&b=2"),
         user_agent: Some(b"Mozilla/5.0 QQGameHall"),
+        country: Some(*b"CN"),
+        asn: Some(4134),
         ..Request::default()
     }
 }
@@ -93,6 +95,9 @@ fn what_expressions_ask() {
         ("user-agent = none", false),
         ("host in sites", true),
         ("host not in sites", false),
+        ("country = CN and host not in sites", false),
+        ("country = cn and host in sites", true),
+        ("country in (DE, CN) and asn = AS4134", true),
         ("host in everything", true),
         ("client = 192.0.2.77", true),
         ("client = 192.0.2.78", false),
@@ -274,6 +279,12 @@ fn errors_point_at_what_is_wrong_and_say_what_would_be_right() {
         &format!("`/{}…` has 257 bytes, where 256 are compared at most", "a".repeat(59)),
     );
     assert_eq!(parse("method = \"post\"").to_string(), "method = \"post\"");
+    fails("path = /a and country = UK", 25, "`UK` is no country code; write GB");
+    let codes = "is no country code; a code has two letters, as CN or DE (ISO 3166-1)";
+    fails("country = XX and host not in sites", 11, &format!("`XX` {codes}"));
+    fails("country in (DE, Germany)", 17, &format!("`Germany` {codes}"));
+    fails("asn = telekom", 7, "`telekom` is no number of an autonomous system, as 4134");
+    fails("asn = 4294967296", 7, "`4294967296` is no number of an autonomous system, as 4134");
 }
 
 #[test]

@@ -48,7 +48,7 @@ pub struct Found {
     pub left_out: Vec<Surge>,
     /// Requests that are dated far from nearly all others, as by a clock that was wrong, when there are any.
     pub far: Option<FarRequests>,
-    /// What comes at the same hour on most days, in the order of time.
+    /// What comes at the same hour on about half of the days or more, in the order of time.
     pub habits: Vec<Habit>,
     /// When those are.
     far_times: Vec<(Timestamp, Timestamp)>,

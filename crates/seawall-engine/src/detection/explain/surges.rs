@@ -117,8 +117,8 @@ impl SurgeFinder {
             } else {
                 Usual::new(&stretches)
             };
-            if let Some(hours) = usual.hours_of_day().filter(|_| !is_quiet) {
-                habits.look(&stretches, hours);
+            if !is_quiet {
+                habits.look(&stretches);
             }
             for cost in CostKind::ALL {
                 for run in runs(&stretches, &usual, cost) {
@@ -132,8 +132,9 @@ impl SurgeFinder {
         let at = |stretch: u64| Timestamp::from_seconds(stretch * finest.seconds);
         let amounts: Vec<(Timestamp, f64)> =
             finest.sums.iter().map(|(stretch, sums)| (at(*stretch), sums[CostKind::Requests as usize])).collect();
+        let habits = habits.finish(&surges, &left_out);
         let mut found = Found::new(surges, left_out, &amounts, &far);
-        found.habits = habits.finish();
+        found.habits = habits;
         found
     }
 }

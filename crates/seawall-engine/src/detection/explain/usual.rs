@@ -4,12 +4,11 @@
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::super::COSTS;
-use super::habits::HOURS;
 use super::stretches::{LONGEST_SECONDS, Stretches};
 use crate::decision::CostKind;
 
 /// From this many days on each hour of the day is compared with itself.
-const DAYS_MIN: u64 = 3;
+pub(super) const DAYS_MIN: u64 = 3;
 
 /// In a log of fewer days, where the hours before and those after have more than the log as a whole, the lesser of both is usual: the
 /// middle of a day is busier than its night. So many hours on each side, so that no flood of up to half as many makes itself usual;
@@ -45,7 +44,7 @@ pub(super) struct Typical {
     /// What it may be.
     pub(super) most: [f64; COSTS],
     /// The ordinary maximum.
-    pub(super) maximum: [f64; COSTS],
+    maximum: [f64; COSTS],
 }
 
 /// What is usual, for each hour of the day or of the log.
@@ -65,7 +64,7 @@ impl Usual {
             Some(hours) => hours.iter().map(|hour| hour / 24).collect::<FxHashSet<u64>>().len() as u64,
             None => (last - first) * log.seconds / 86_400,
         };
-        let hours = if days >= DAYS_MIN { HOURS } else { 1 };
+        let hours = if days >= DAYS_MIN { 24 } else { 1 };
         let mut usual = Self { hours: vec![Typical::default(); hours], seconds: log.seconds, first_hour: None };
         let stretches = |hour: usize| match &written {
             Some(written) => {
@@ -190,11 +189,6 @@ impl Usual {
             seconds: log.seconds,
             first_hour: of_hours.first_hour,
         }
-    }
-
-    /// What is usual at each hour of the day, where these are compared.
-    pub(super) fn hours_of_day(&self) -> Option<&[Typical; HOURS]> {
-        self.hours.as_slice().try_into().ok().filter(|_| self.first_hour.is_none())
     }
 
     fn hour(&self, stretch: u64) -> usize {

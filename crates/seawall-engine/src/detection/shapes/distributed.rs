@@ -17,10 +17,10 @@ const TARGET_SHARE_MIN: f64 = 0.5;
 pub(super) fn shows(scene: &Scene<'_>) -> Option<String> {
     let mut clients = FxHashSet::default();
     let mut targets: FxHashMap<u32, f64> = FxHashMap::default();
-    let mut requests = 0.0;
+    let (mut requests, mut seen) = (0.0, 0);
     for sampled in scene.rows.iter().filter(|sampled| sampled.row.is_mineable() && sampled.row.requests() > 0.0) {
         clients.insert(sampled.row.client_hash);
-        requests += sampled.cost(0);
+        (requests, seen) = (requests + sampled.cost(0), seen + 1);
         *targets.entry(sampled.row.marks.one(Attribute::Path)).or_default() += sampled.cost(0);
     }
     let target = targets.values().copied().fold(0.0, f64::max);
@@ -29,7 +29,7 @@ pub(super) fn shows(scene: &Scene<'_>) -> Option<String> {
         && requests <= REQUESTS_PER_CLIENT_MAX * clients.len() as f64
         && target >= TARGET_SHARE_MIN * requests;
     is_distributed.then(|| {
-        let (each, share) = (requests / clients.len() as f64, target / requests * 100.0);
-        format!("{} clients sent {each:.1} requests each, {share:.0}% of them for one path", clients.len())
+        let share = target / requests * 100.0;
+        format!("{seen} of its requests are from {} clients, {share:.0}% of them for one path", clients.len())
     })
 }

@@ -43,7 +43,7 @@ pub struct Explanation {
     pub(super) left_out: Vec<Surge>,
     /// What has dates that are most likely wrong.
     pub(super) far: Option<FarRequests>,
-    /// What comes at the same hour on most days, and so is no surge.
+    /// What comes at the same hour on about half of the days or more, and so is no surge.
     pub(super) habits: Vec<Habit>,
     /// What more than half of all that is outside them has.
     pub(super) prevalent: Vec<Prevalent>,

@@ -30,7 +30,7 @@ pub struct Summary {
     pub(super) surges: Vec<SurgeSummary>,
     /// Surges beyond the strongest, which are not explained.
     pub(super) left_out: Vec<SpanSummary>,
-    /// What comes at the same hour on most days, and so is usual there.
+    /// What comes at the same hour on about half of the days or more, and so is usual there.
     pub(super) habits: Vec<HabitSummary>,
     /// What more than half of the requests outside surges have.
     pub(super) prevalent: Vec<PrevalentSummary>,
@@ -55,7 +55,9 @@ pub(super) struct HabitSummary {
     pub(super) from_hour: u8,
     pub(super) until_hour: u8,
     pub(super) cost: CostKind,
-    /// The most on the median day then, and at the median hour, in units a second.
+    /// In stretches of so many seconds,
+    pub(super) seconds: u64,
+    /// the most on the median day then, and at the median hour, in units.
     pub(super) peak: f64,
     pub(super) elsewhere: f64,
 }
@@ -200,8 +202,8 @@ impl Summary {
 }
 
 fn habit(habit: &Habit) -> HabitSummary {
-    let Habit { from: from_hour, until: until_hour, cost, peak, elsewhere } = *habit;
-    HabitSummary { from_hour, until_hour, cost, peak, elsewhere }
+    let Habit { from: from_hour, until: until_hour, cost, seconds, peak, elsewhere } = *habit;
+    HabitSummary { from_hour, until_hour, cost, seconds, peak, elsewhere }
 }
 
 /// Explained surges, ready to be shown.

@@ -68,22 +68,31 @@ impl Page {
         self.paragraph(Style::new(), 0, "No surge: there is no time with much more than is usual.");
     }
 
-    /// What comes at the same hour on most days.
+    /// What comes at the same hour on many days.
     fn habits(&mut self, habits: &[HabitSummary]) {
         for habit in habits {
             self.line("");
-            let when = format!("{:02}:00 to {:02}:00 UTC on most days", habit.from_hour, habit.until_hour);
-            self.styled_sentence("habit", TITLE, &when);
-            let (then, elsewhere) = (rate(habit.cost, habit.peak), rate(habit.cost, habit.elsewhere));
-            self.sentence(cost_name(habit.cost), &format!("up to {then}, where other hours have up to {elsewhere}"));
+            let hours = format!("{:02}:00 to {:02}:00 UTC", habit.from_hour, habit.until_hour);
+            self.styled_sentence("habit", TITLE, &format!("{hours} on about half of the days or more"));
+            let amount = |value: f64| match habit.cost {
+                CostKind::Requests => grouped(value.round() as u64),
+                cost => amount(cost, value),
+            };
+            let much = format!(
+                "up to {} in {}, where the median hour has up to {}",
+                amount(habit.peak),
+                span(habit.seconds),
+                amount(habit.elsewhere)
+            );
+            self.sentence(cost_name(habit.cost), &much);
         }
         if !habits.is_empty() {
             self.line("");
             self.paragraph(
                 Style::new(),
                 0,
-                "What comes at the same hour on half of the days or more is usual at that hour, as a backup is, and so is a flood \
-                 that does: it is no surge. To have it explained, give the log of one such day alone.",
+                "What comes at the same hour on about half of the days or more is usual at that hour, as a backup is, and so is a \
+                 flood that does: it is no surge. To see which it is, give the log of one such day alone.",
             );
         }
     }

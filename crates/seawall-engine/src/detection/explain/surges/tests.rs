@@ -120,31 +120,60 @@ fn what_is_usual_at_its_hour_is_no_surge() {
     assert_eq!(found.surges, Vec::new());
     let [habit] = found.habits[..] else { panic!("{:?}", found.habits) };
     assert_eq!((habit.from, habit.until, habit.cost), (18, 20, CostKind::Requests));
-    assert_eq!((habit.peak, habit.elsewhere), (2.0, 0.2));
+    assert_eq!((habit.seconds, habit.peak, habit.elsewhere), (600, 1200.0, 120.0));
+}
+
+/// What is found in a log of so many days, of which `many` says how many requests come in a minute, with how many bytes each: the number of surges,
+/// and the hours of each habit.
+fn habits(days: u64, many: impl Fn(u64) -> (u64, u64)) -> (usize, Vec<(u8, u8, CostKind)>) {
+    let mut finder = SurgeFinder::default();
+    for minute in 0..days * 1440 {
+        let (requests, bytes) = many(minute);
+        for number in 0..requests {
+            add(&mut finder, minute * 60 + number * 7 % 60, bytes);
+        }
+    }
+    let found = finder.find();
+    (found.surges.len(), found.habits.iter().map(|habit| (habit.from, habit.until, habit.cost)).collect())
 }
 
 #[test]
-fn what_comes_at_the_same_hour_on_most_days_is_told_and_the_busy_hours_of_visitors_are_not() {
-    let habits = |days: u64, flooded: fn(u64) -> bool| {
-        let mut finder = SurgeFinder::default();
-        for minute in 0..days * 1440 {
-            // Three times as much in the evening as in the morning, and little by night.
-            let many = [2, 1, 1, 8, 10, 18, 24, 6][(minute / 60 % 24 / 3) as usize];
-            let is_flooded = minute / 60 % 24 == 3 && minute % 60 < 10 && flooded(minute / 1440);
-            for number in 0..if is_flooded { many + 600 } else { many } {
-                add(&mut finder, minute * 60 + number * 7 % 60, 1000);
-            }
+fn what_comes_at_the_same_hour_on_many_days_is_told() {
+    const REQUESTS: CostKind = CostKind::Requests;
+    // Three times as much in the evening as in the morning, and little by night.
+    let visitors = |minute: u64| [2, 1, 1, 8, 10, 18, 24, 6][(minute / 60 % 24 / 3) as usize];
+    let flooded = |hour: u64, on: fn(u64) -> bool| {
+        move |minute: u64| {
+            let is_flooded = minute / 60 % 24 == hour && minute % 60 < 10 && on(minute / 1440);
+            (visitors(minute) + 600 * u64::from(is_flooded), 1000)
         }
-        let found = finder.find();
-        let habits = found.habits.iter().map(|habit| (habit.from, habit.until, habit.cost)).collect::<Vec<_>>();
-        (found.surges.len(), habits)
     };
-    assert_eq!(habits(6, |_| false), (0, vec![]));
-    assert_eq!(habits(6, |day| day > 0), (0, vec![(3, 4, CostKind::Requests)]));
-    // On fewer days it is a surge on each.
-    assert_eq!(habits(6, |day| day < 2), (2, vec![]));
-    // Too short a log to compare days.
-    assert_eq!(habits(2, |_| true), (2, vec![]));
+    assert_eq!(habits(6, |minute| (visitors(minute), 1000)), (0, vec![]));
+    assert_eq!(habits(6, flooded(3, |day| day > 0)), (0, vec![(3, 4, REQUESTS)]));
+    assert_eq!(habits(6, flooded(3, |day| day % 2 == 0)), (0, vec![(3, 4, REQUESTS)]));
+    // On fewer days it is a surge on each, and so it is in a log that is too short to compare days.
+    assert_eq!(habits(6, flooded(3, |day| day < 2)), (2, vec![]));
+    assert_eq!(habits(2, flooded(3, |_| true)), (2, vec![]));
+    // Over midnight.
+    let late = |minute: u64| (visitors(minute) + if (minute + 60) % 1440 < 120 { 600 } else { 0 }, 1000);
+    assert_eq!(habits(6, late), (0, vec![(23, 1, REQUESTS)]));
+    // Large answers, each minute for an hour.
+    let copied =
+        |minute: u64| if minute / 60 % 24 == 5 { (visitors(minute), 8_000_000) } else { (visitors(minute), 1000) };
+    assert_eq!(habits(6, copied), (0, vec![(5, 6, CostKind::Bytes)]));
+}
+
+#[test]
+fn the_busy_hours_of_visitors_and_single_downloads_are_no_habits() {
+    let hour = |minute: u64| minute / 60 % 24;
+    // Nothing is known of hours in which the log was not written, or in which the site is not used.
+    assert_eq!(habits(6, |minute| (if (6..16).contains(&hour(minute)) { 60 } else { 0 }, 1000)).1, vec![]);
+    assert_eq!(habits(6, |minute| (if (8..17).contains(&hour(minute)) { 60 } else { 8 }, 1000)).1, vec![]);
+    // One answer of 40 MB, as a backup is.
+    let backed_up = |minute: u64| if minute % 1440 == 185 { (1, 40_000_000) } else { (4, 1000) };
+    assert_eq!(habits(6, backed_up).1, vec![]);
+    // Sixteen years, which are looked at by the day.
+    assert_eq!(habits(6000, |minute| (u64::from(minute % 60 == 0), 1000)).1, vec![]);
 }
 
 #[test]
