@@ -104,14 +104,20 @@ impl Few {
             if parts.has(*place) {
                 few.statics += requests;
             }
-            // They come second by second.
+            // Mostly they come second by second.
             let second = sampled.at.as_seconds();
-            match few.seconds.iter_mut().rev().find(|(other, _)| *other == second) {
+            match few.seconds.last_mut().filter(|(last, _)| *last == second) {
                 Some((_, sum)) => *sum += requests,
                 None => few.seconds.push((second, requests)),
             }
             *targets.entry(sampled.row.marks.one(Attribute::Path)).or_default() += requests;
         }
+        few.seconds.sort_unstable_by_key(|(second, _)| *second);
+        few.seconds.dedup_by(|(second, requests), (before, sum)| {
+            let is_same = second == before;
+            *sum += if is_same { *requests } else { 0.0 };
+            is_same
+        });
         let mut targets: Vec<f64> = targets.into_values().collect();
         targets.sort_unstable_by(|one, other| other.total_cmp(one));
         few.top_target = targets.first().copied().unwrap_or_default();

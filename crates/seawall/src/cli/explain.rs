@@ -25,6 +25,12 @@ const SEED: u64 = 1;
 pub(super) const RULES_FILE: Kind =
     Kind { name: "file of rules of an earlier run", beginning: "# Rules that explain the surges of a log." };
 
+/// How a rule begins that an earlier run has written.
+const WRITTEN_RULE: &str = "rule-";
+
+/// How much of a rule is shown.
+const SHOWN_BYTES_MAX: usize = 100;
+
 const EXAMPLES: &str = "\
 Examples:
   seawall explain /var/log/nginx/access.log*
@@ -102,6 +108,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let rules_out = arguments.rules_out.as_ref();
     let rules_out =
         rules_out.map(|path| OutputFile::open("--rules-out", path, &logs, Some(&RULES_FILE))).transpose()?;
+    if let Some(path) = &arguments.rules_out {
+        keep_own_rules(path)?;
+    }
     let mut unreadable = Unreadable::default();
     let read = Logs { own_hosts: own_hosts.as_ref(), ..Logs::new(&logs, arguments.format.as_ref()) };
     let explanation = explain(&read, &networks, SEED, &mut Progress::on_terminal(), |error| {
@@ -120,4 +129,23 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         print(&render(&summary, screen(&io::stdout())))?;
     }
     Ok(unreadable.exit_code())
+}
+
+/// Refuses to replace a file of rules to which somebody has added one of his own.
+fn keep_own_rules(path: &Path) -> Result<(), Failure> {
+    if !fs::metadata(path).is_ok_and(|metadata| metadata.is_file()) {
+        return Ok(());
+    }
+    let text =
+        fs::read(path).map_err(|error| Failure::machine(format_args!("cannot read {}: {error}", path.display())))?;
+    let written = |line: &[u8]| line.is_empty() || line.starts_with(b"#") || line.starts_with(WRITTEN_RULE.as_bytes());
+    match text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).find(|line| !written(line)) {
+        None => Ok(()),
+        Some(line) => Err(Failure::usage(format!(
+            "--rules-out {} holds a rule that was not written by an earlier run, so it is not replaced: {}; name another file, or move \
+             the rule to one",
+            escape(path.to_string_lossy().as_bytes()),
+            escape(line.get(..line.len().min(SHOWN_BYTES_MAX)).unwrap_or_default())
+        ))),
+    }
 }

@@ -488,6 +488,61 @@ fn its_rules_replace_those_of_an_earlier_run_and_nothing_else() {
         assert_eq!(output.status.code(), Some(code), "{target}: {}", String::from_utf8_lossy(&output.stderr));
     }
     assert_eq!(fs::read_to_string(&live).expect("it is there"), line);
+    // A rule that somebody has added is his.
+    let rules = folder.path().join("rules.txt");
+    let added = fs::read_to_string(&rules).expect("they were written") + "mine: path = \"/keep\"\n";
+    fs::write(&rules, &added).expect("room");
+    let mut again = Command::new(env!("CARGO_BIN_EXE_seawall"));
+    let output = again.args(["explain", "--rules-out", "rules.txt", "access.log"]).current_dir(folder.path()).output();
+    let output = output.expect("the program runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(
+        said.contains("rules.txt holds a rule that was not written by an earlier run") && said.contains("mine: "),
+        "{said}"
+    );
+    assert_eq!(fs::read_to_string(&rules).expect("it is there"), added);
+}
+
+#[test]
+fn readers_of_a_page_who_come_without_a_link_are_not_refused_by_what_every_browser_sends() {
+    for seed in 0..3 {
+        let mut log = Log::ordinary();
+        log.random += seed;
+        for number in 0..1500_u32 {
+            let (address, agent) = (format!("203.0.{}.{}", number % 200, number % 241), AGENTS[log.below(5)]);
+            log.line(4000 + number / 3, &address, "GET /blog/storm.html", 200, agent);
+            for part in 0..if number % 20 == 0 { 4 } else { 0 } {
+                log.line(4000 + number / 3, &address, &format!("GET /img/{part}.png"), 200, agent);
+            }
+        }
+        let (output, _folder) = run(&log.text(), &["--json"]);
+        let found: Value = serde_json::from_slice(&output.stdout).expect("the output is one JSON object");
+        for rule in found["surges"][0]["rules"].as_array().expect("rules") {
+            assert!(rule["not_advised"].is_string(), "{:#}", found["surges"][0]);
+        }
+    }
+}
+
+#[test]
+fn what_is_dated_wrong_foretells_nothing() {
+    let mut log = Log::ordinary();
+    for number in 0..3000_u32 {
+        log.line(
+            4000 + number / 10,
+            &format!("203.0.{}.{}", number % 100, number % 250),
+            "GET /wp-json",
+            404,
+            "Flood/1.0",
+        );
+    }
+    // Of a clock that began anew.
+    let wrong = r#"203.0.9.9 - - [01/Jan/1970:03:46:40 +0000] "GET /wp-json HTTP/1.1" 404 5 "-" "Flood/1.0""#;
+    let (output, _folder) = run(&format!("{wrong}\n{}", log.text()), &["--json"]);
+    let found: Value = serde_json::from_slice(&output.stdout).expect("the output is one JSON object");
+    let rule = &found["surges"][0]["rules"][0];
+    assert_eq!((&rule["requests"], &rule["beside"]), (&3000.into(), &0.into()), "{rule:#}");
+    assert_eq!((&rule["first_before"], &rule["before"]), (&Value::Null, &0.into()), "{rule:#}");
 }
 
 #[test]

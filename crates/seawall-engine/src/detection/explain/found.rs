@@ -97,6 +97,11 @@ impl Found {
         if self.beside.get(next).is_some_and(|(from, _)| *from <= at) { Zone::Beside } else { Zone::Outside }
     }
 
+    /// Whether a moment is in what is dated far from nearly all else.
+    pub(super) fn is_far(&self, at: Timestamp) -> bool {
+        self.far_times.iter().any(|(from, until)| (*from..*until).contains(&at))
+    }
+
     /// All surges with what is beside them, of which this part.
     fn around(&self, part: f64) -> Vec<(Timestamp, Timestamp)> {
         let around = |surge: &Surge| {

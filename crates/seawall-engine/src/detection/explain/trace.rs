@@ -231,6 +231,9 @@ impl Trace {
             }
             return;
         }
+        if found.is_far(observation.at) {
+            return;
+        }
         let is_own = own.iter().any(|mark| mark.matches(&observation.request, observation.client));
         let is_normal = zone == Zone::Outside && !is_own;
         self.requests_outside += u64::from(is_normal);

@@ -38,7 +38,23 @@ const LINK_TAGS: [&str; 14] = [
 ];
 
 /// Words of every browser's user agent, which are no sender's mark.
-const BROWSER_WORDS: [&str; 8] = ["Mozilla", "AppleWebKit", "KHTML", "Gecko", "like", "Chrome", "Safari", "Firefox"];
+const BROWSER_WORDS: [&str; 15] = [
+    "Mozilla",
+    "AppleWebKit",
+    "KHTML",
+    "Gecko",
+    "like",
+    "Chrome",
+    "Safari",
+    "Firefox",
+    "Mobile",
+    "Windows",
+    "Win64",
+    "x64",
+    "Macintosh",
+    "Linux",
+    "Android",
+];
 
 /// Senders that are this much of a surge at other times too go on, and have not only tried it out.
 const TRICKLE_SHARE: f64 = 0.01;
@@ -229,16 +245,19 @@ fn caution(traced: &Traced, surge: &TracedSurge) -> Option<String> {
             requests(traced.own)
         ));
     }
-    (is_target(&traced.rule) && (traced.within_served + traced.outside_served) * 2 >= traced.within.requests).then(|| {
-        format!(
+    let is_served = (traced.within_served + traced.outside_served) * 2 >= traced.within.requests;
+    if !is_served || !is_anyones(&traced.rule) {
+        return None;
+    }
+    if traced.rule.conditions.iter().all(is_about_target) {
+        return Some(format!(
             "Rule {number} names only what is asked for, which the site answers: while it stands it refuses that to everybody."
-        )
-    })
-}
-
-/// Whether a rule says nothing about who asks.
-fn is_target(rule: &Rule) -> bool {
-    rule.conditions.iter().all(is_about_target)
+        ));
+    }
+    Some(format!(
+        "Rule {number} names what is asked for, which the site answers, and what any browser may send, but nobody who sends it: people \
+         who come without a link look the same."
+    ))
 }
 
 fn is_about_target(condition: &Condition) -> bool {
