@@ -34,10 +34,6 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// from the visitors. A second flood beside the first is found that much later.
 const SETTLED_INTERVAL: Duration = Duration::from_secs(3);
 
-/// A look takes about two microseconds of a processor for each request that it looks at, and is to take a fiftieth of one at most, which this
-/// is with some to spare. In a flood of a thousand requests a second it makes looks rarer, from the third second on.
-const EACH_REQUEST: Duration = Duration::from_micros(250);
-
 /// How long before it was noticed what is like no ordinary traffic has begun, at least.
 const SUSPECT: Duration = Duration::from_secs(60);
 
@@ -85,8 +81,8 @@ pub(crate) struct Incident {
 }
 
 impl Incident {
-    /// Whether it is time to look into it, which means to look at so many requests.
-    pub(crate) fn is_due(&self, now: Timestamp, requests: u32) -> bool {
+    /// Whether it is time to look into it.
+    pub(crate) fn is_due(&self, now: Timestamp) -> bool {
         let is_settled =
             self.verdict == Verdict::Explained && self.next_verdict.is_none() && self.enforcing && self.is_cleared;
         let interval = match now.since(self.opened) {
@@ -95,7 +91,7 @@ impl Incident {
             age if age < KEEN => KEEN_INTERVAL,
             _ => INTERVAL,
         };
-        now.since(self.judged) >= interval.max(EACH_REQUEST * requests)
+        now.since(self.judged) >= interval
     }
 
     /// Whether it was opened only just now because of an agent that ordinary visitors do not have.
@@ -109,8 +105,8 @@ impl Incident {
     }
 
     /// Whether it is time to look for what has only just begun.
-    pub(crate) fn is_due_for_newcomers(&self, now: Timestamp, requests: u32) -> bool {
-        now.since(self.opened) >= EAGER && now.since(self.judged) >= KEEN_INTERVAL.max(EACH_REQUEST * requests)
+    pub(crate) fn is_due_for_newcomers(&self, now: Timestamp) -> bool {
+        now.since(self.opened) >= EAGER && now.since(self.judged) >= KEEN_INTERVAL
     }
 
     /// When a crowd was last known by what all of it did, be it beside a flood.

@@ -146,11 +146,9 @@ impl Detector {
         });
         let in_force: Vec<InForce> = in_force.collect();
         // Beside an incident that has been going on, as a crowd, what has just begun is small: it is looked for by itself.
-        // A minute has some ten thousand rows at most.
-        let requests = self.recent.since(onset).count() as u32;
-        let is_fresh = incident.is_due_for_newcomers(now, requests)
+        let is_fresh = incident.is_due_for_newcomers(now)
             && newcomer.is_some_and(|newcomer| self.is_unmet(newcomer, &standing, now));
-        if !is_fresh && !incident.is_due(now, requests) {
+        if !is_fresh && !incident.is_due(now) {
             return Vec::new();
         }
         self.before.look(id, onset, &self.recent);
