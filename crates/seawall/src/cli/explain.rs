@@ -61,7 +61,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "NAME|STRING")]
     format: Option<FormatChoice>,
 
-    /// Write the rules that were found to this file, with the addresses that they name, for `seawall backtest`.
+    /// Write the rules that were found to this file, with the addresses that they name, for `seawall backtest`. A file of an earlier
+    /// run is replaced, unless a rule was added to it.
     #[arg(long, value_name = "FILE")]
     rules_out: Option<PathBuf>,
 
@@ -136,15 +137,14 @@ fn keep_own_rules(path: &Path) -> Result<(), Failure> {
     if !fs::metadata(path).is_ok_and(|metadata| metadata.is_file()) {
         return Ok(());
     }
-    let text =
-        fs::read(path).map_err(|error| Failure::machine(format_args!("cannot read {}: {error}", path.display())))?;
+    let name = escape(path.to_string_lossy().as_bytes());
+    let text = fs::read(path).map_err(|error| Failure::machine(format_args!("cannot read {name}: {error}")))?;
     let written = |line: &[u8]| line.is_empty() || line.starts_with(b"#") || line.starts_with(WRITTEN_RULE.as_bytes());
     match text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).find(|line| !written(line)) {
         None => Ok(()),
         Some(line) => Err(Failure::usage(format!(
-            "--rules-out {} holds a rule that was not written by an earlier run, so it is not replaced: {}; name another file, or move \
+            "--rules-out {name} holds a rule that was not written by an earlier run, so it is not replaced: {}; name another file, or move \
              the rule to one",
-            escape(path.to_string_lossy().as_bytes()),
             escape(line.get(..line.len().min(SHOWN_BYTES_MAX)).unwrap_or_default())
         ))),
     }

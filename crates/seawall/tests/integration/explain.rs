@@ -1,5 +1,7 @@
 //! `seawall explain`, from outside, on logs that are made up from a seed.
 
+mod advice;
+
 use std::fmt::Write as _;
 use std::fs;
 use std::process::{Command, Output};
@@ -308,6 +310,31 @@ fn where_nothing_can_be_read_no_surge_is_denied() {
     }
 }
 
+/// A flood that does all as visitors do, but with one of their agents.
+fn common_agent() -> String {
+    let mut log = Log::ordinary();
+    for number in 0..6000 {
+        let address = format!("{}.{}.{}.7", 20 + number % 180, number / 180 * 7, number % 250);
+        let page = format!("GET /blog/{}.html", log.below(40));
+        log.line(4000 + number / 20, &address, &page, 200, AGENTS[0]);
+    }
+    log.text()
+}
+
+/// Ten minutes of an office, whose people read pages with five agents from one address.
+fn office() -> String {
+    let mut log = Log::ordinary();
+    for number in 0..800 {
+        let (second, agent) = (4000 + number * 3 / 4, AGENTS[log.below(5)]);
+        let page = format!("GET /blog/{}.html", log.below(40));
+        log.line(second, "193.99.3.9", &page, 200, agent);
+        for part in ["GET /style.css", "GET /img/1.png", "GET /img/2.png"] {
+            log.line(second + 1, "193.99.3.9", part, 200, agent);
+        }
+    }
+    log.text()
+}
+
 #[test]
 fn what_it_writes_without_any_rule_that_is_advised_is_read_by_backtest_too() {
     for (log, why) in [
@@ -330,128 +357,6 @@ fn what_it_writes_without_any_rule_that_is_advised_is_read_by_backtest_too() {
         backtest.args(["backtest", "--rules", "mine.txt", "access.log"]).current_dir(folder.path());
         assert_eq!(backtest.output().expect("the program runs").status.code(), Some(3));
     }
-}
-
-/// The lines of the file of rules that are no rules.
-#[track_caller]
-fn comments_of_rules(log: &str, rule: &str) -> String {
-    let (output, folder) = run(log, &["--rules-out", "rules.txt"]);
-    assert_eq!(output.status.code(), Some(0));
-    let rules = fs::read_to_string(folder.path().join("rules.txt")).expect("a file of rules");
-    assert!(rules.contains(rule), "{rules}");
-    let is_comment = |line: &&str| line.is_empty() || line.starts_with('#');
-    assert!(rules.lines().all(|line| is_comment(&line)), "{rules}");
-    rules
-}
-
-/// A flood that does all as visitors do, but with one of their agents.
-fn common_agent() -> String {
-    let mut log = Log::ordinary();
-    for number in 0..6000 {
-        let address = format!("{}.{}.{}.7", 20 + number % 180, number / 180 * 7, number % 250);
-        let page = format!("GET /blog/{}.html", log.below(40));
-        log.line(4000 + number / 20, &address, &page, 200, AGENTS[0]);
-    }
-    log.text()
-}
-
-#[test]
-fn a_rule_that_is_not_advised_is_a_comment_in_the_file_of_rules() {
-    let rules = comments_of_rules(&common_agent(), "# rule-1: user-agent");
-    assert!(rules.contains("# not advised: it also hits"), "{rules}");
-}
-
-/// Ten minutes of an office, whose people read pages with five agents from one address.
-fn office() -> String {
-    let mut log = Log::ordinary();
-    for number in 0..800 {
-        let (second, agent) = (4000 + number * 3 / 4, AGENTS[log.below(5)]);
-        let page = format!("GET /blog/{}.html", log.below(40));
-        log.line(second, "193.99.3.9", &page, 200, agent);
-        for part in ["GET /style.css", "GET /img/1.png", "GET /img/2.png"] {
-            log.line(second + 1, "193.99.3.9", part, 200, agent);
-        }
-    }
-    log.text()
-}
-
-#[test]
-fn people_of_one_office_are_a_crowd() {
-    let found = json(&office());
-    let surge = &found["surges"][0];
-    assert_eq!(surge["verdict"], "crowd", "{surge:#}");
-    assert_eq!(surge["rules"].as_array().map(Vec::len), Some(0), "{surge:#}");
-    assert!(surge["advice"].to_string().contains("Ban nobody: one address with many user agents"), "{surge:#}");
-}
-
-/// A search engine that reads all pages in ten minutes.
-fn crawled() -> String {
-    let mut log = Log::ordinary();
-    for number in 0..4800 {
-        let (address, page) = (format!("203.0.113.{}", log.below(60)), format!("GET /blog/{}.html", log.below(40)));
-        let agent = "Mozilla/5.0 (compatible; Searcher/2.1; +http://search.example/bot.html)";
-        log.line(4000 + number / 8, &address, &page, 200, agent);
-    }
-    log.text()
-}
-
-#[test]
-fn who_says_where_it_comes_from_is_looked_at_before_it_is_refused() {
-    let found = json(&crawled());
-    let advice = found["surges"][0]["advice"].to_string();
-    assert!(advice.contains("Slow down what the rules match rather than refuse it"), "{advice}");
-    assert!(advice.contains("check who it is first"), "{advice}");
-    comments_of_rules(&crawled(), "# rule-1: user-agent");
-}
-
-/// Ten minutes of what each of 3,000 browsers asks once, answered so.
-fn asked_once(request: impl Fn(usize) -> String, status: u16, referer: &str) -> String {
-    let mut log = Log::ordinary();
-    for number in 0..3_000 {
-        let address = format!("{}.{}.{}.7", 20 + number % 180, number / 180 * 7, number % 250);
-        let agent = AGENTS[log.below(5)];
-        log.line_from(4000 + number as u32 / 5, &address, &request(number), status, referer, agent);
-    }
-    log.text()
-}
-
-#[test]
-fn what_a_link_brings_is_looked_at_before_it_is_refused() {
-    let link = asked_once(|_| "GET /blog/new.html".to_owned(), 503, "https://news.example/item");
-    let rules = comments_of_rules(&link, "# rule-1: referer-origin = \"https://news.example\"");
-    assert!(rules.contains("what a link brings to everybody"), "{rules}");
-    let tagged = asked_once(|_| "GET /blog/new.html?utm_source=mail&utm_medium=email".to_owned(), 503, "-");
-    let rules = comments_of_rules(&tagged, "# rule-1: query-keys = \"utm_source&utm_medium\"");
-    assert!(rules.contains("what a link brings to everybody"), "{rules}");
-}
-
-#[test]
-fn what_the_site_answers_by_query_is_not_refused_without_a_look() {
-    let rules = comments_of_rules(
-        &asked_once(|number| format!("GET /search?q={number}"), 200, "-"),
-        "# rule-1: query-keys = \"q\"",
-    );
-    assert!(rules.contains("refuses that to everybody"), "{rules}");
-}
-
-#[test]
-fn a_site_that_failed_tells_nothing_of_who_asked() {
-    let failed = asked_once(|_| "GET /blog/new.html".to_owned(), 502, "-");
-    let rules = comments_of_rules(&failed, "# rule-1: path = \"/blog/new.html\"");
-    assert!(rules.contains("with errors of its own"), "{rules}");
-}
-
-/// A new version of a program that visitors of an hour ago have.
-#[test]
-fn visitors_who_were_there_before_are_not_refused_without_a_look() {
-    let mut log = Log::ordinary();
-    for number in 0..4_800 {
-        let client = log.below(600);
-        let address = format!("198.51.{}.{}", 100 + client / 250, client % 250);
-        log.line(5600 + number / 8, &address, "GET /api/items", 200, "ShopApp/2.2");
-    }
-    let rules = comments_of_rules(&log.text(), "# rule-1: user-agent = \"ShopApp/2.2\"");
-    assert!(rules.contains("most likely visitors"), "{rules}");
 }
 
 #[test]
@@ -502,26 +407,6 @@ fn its_rules_replace_those_of_an_earlier_run_and_nothing_else() {
         "{said}"
     );
     assert_eq!(fs::read_to_string(&rules).expect("it is there"), added);
-}
-
-#[test]
-fn readers_of_a_page_who_come_without_a_link_are_not_refused_by_what_every_browser_sends() {
-    for seed in 0..3 {
-        let mut log = Log::ordinary();
-        log.random += seed;
-        for number in 0..1500_u32 {
-            let (address, agent) = (format!("203.0.{}.{}", number % 200, number % 241), AGENTS[log.below(5)]);
-            log.line(4000 + number / 3, &address, "GET /blog/storm.html", 200, agent);
-            for part in 0..if number % 20 == 0 { 4 } else { 0 } {
-                log.line(4000 + number / 3, &address, &format!("GET /img/{part}.png"), 200, agent);
-            }
-        }
-        let (output, _folder) = run(&log.text(), &["--json"]);
-        let found: Value = serde_json::from_slice(&output.stdout).expect("the output is one JSON object");
-        for rule in found["surges"][0]["rules"].as_array().expect("rules") {
-            assert!(rule["not_advised"].is_string(), "{:#}", found["surges"][0]);
-        }
-    }
 }
 
 #[test]
@@ -757,30 +642,6 @@ fn a_log_that_is_mostly_flood_says_what_stands_out() {
     let (output, _folder) = run(&lines.join("\n"), &[]);
     let shown = String::from_utf8_lossy(&output.stdout);
     assert!(shown.contains("too little to say what is usual"), "{shown}");
-}
-
-#[test]
-fn advice_names_returning_clients_and_live_pages() {
-    let mut log = Log::ordinary();
-    for number in 0..6000_u32 {
-        let address = format!("{}.{}.{}.7", 20 + number % 180, number / 180 * 7, number % 250);
-        log.line(
-            600 + number / 20,
-            &address,
-            "GET /blog/7.html",
-            200,
-            &format!("{} x{}", AGENTS[number as usize % 5], number * 977),
-        );
-    }
-    let found = json(&log.text());
-    let surge = &found["surges"][0];
-    let advice = surge["advice"].as_str().expect("a text");
-    assert!(advice.contains("of returning clients"), "{surge:#}");
-    assert!(!advice.contains("next to nobody"), "{advice}");
-    assert!(surge["rules"][0]["outside_returning"].as_u64().is_some_and(|count| count > 0), "{surge:#}");
-    let (share, upper) = (&surge["rules"][0]["collateral"], &surge["rules"][0]["collateral_upper"]);
-    assert!(share.as_f64() > Some(0.0) && share.as_f64() < upper.as_f64(), "{surge:#}");
-    assert_eq!(share, &surge["rules"][0]["outside_share"]);
 }
 
 #[test]

@@ -50,7 +50,7 @@ pub struct Found {
     pub far: Option<FarRequests>,
     /// What comes at the same hour on about half of the days or more, in the order of time.
     pub habits: Vec<Habit>,
-    /// When those are.
+    /// When the far ones are.
     far_times: Vec<(Timestamp, Timestamp)>,
     /// In order, none of which overlap.
     beside: Vec<(Timestamp, Timestamp)>,

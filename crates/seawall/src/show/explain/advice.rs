@@ -255,8 +255,8 @@ fn caution(traced: &Traced, surge: &TracedSurge) -> Option<String> {
         ));
     }
     Some(format!(
-        "Rule {number} names what is asked for, which the site answers, and what any browser may send, but nobody who sends it: people \
-         who come without a link look the same."
+        "Rule {number} names nobody: what any browser may send, and at most what is asked for, which the site answers. People who come \
+         without a link look the same."
     ))
 }
 
