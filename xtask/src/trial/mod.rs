@@ -102,8 +102,9 @@ impl Subject {
     const fn one_seed_in(&self) -> u64 {
         match self {
             Self::Family(family) => family.one_seed_in,
+            Self::Control(control) => control.one_seed_in,
             Self::Recorded(recorded) => recorded.one_seed_in,
-            Self::Week | Self::Control(_) => 1,
+            Self::Week => 1,
         }
     }
 

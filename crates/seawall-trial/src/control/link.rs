@@ -50,7 +50,7 @@ impl Link {
     }
 
     /// A link that brings so many readers a second within a minute, and goes on.
-    fn lasting(most: f64) -> Self {
+    pub(super) fn lasting(most: f64) -> Self {
         Self { rate: Box::new(move |seconds| most * (seconds / 60.0).min(1.0)), ..Self::steady(0.0, browsers()) }
     }
 

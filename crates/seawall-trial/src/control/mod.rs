@@ -22,6 +22,8 @@ pub struct Control {
     pub what: &'static str,
     /// How long it is watched, in seconds.
     pub seconds: u32,
+    /// It is run with one seed in so many.
+    pub one_seed_in: u64,
     /// Whether it is made of programs that only the made-up site knows.
     pub knows_programs: bool,
     /// How long the guard has known the site.
@@ -34,13 +36,14 @@ const USUAL: Control = Control {
     name: "",
     what: "",
     seconds: 120,
+    one_seed_in: 1,
     knows_programs: false,
     known: Known::Week,
     traffic: || Box::new(Link::crowd()),
 };
 
 /// Every kind.
-pub const ALL: [Control; 18] = [
+pub const ALL: [Control; 19] = [
     Control {
         name: "crowd",
         what: "a link on a big site: readers grow within a minute to ten a second, then fade",
@@ -68,6 +71,13 @@ pub const ALL: [Control; 18] = [
                its parts",
         seconds: 300,
         traffic: || Box::new(link::Ticker::default()),
+        ..USUAL
+    },
+    Control {
+        name: "crowd: 1,000/s",
+        what: "a link that brings readers whose browsers send a thousand requests a second within a minute, and goes on",
+        one_seed_in: 10,
+        traffic: || Box::new(Link::lasting(READERS_FAST)),
         ..USUAL
     },
     Control {
@@ -167,3 +177,6 @@ pub const ALL: [Control; 18] = [
         ..USUAL
     },
 ];
+
+/// Readers a second whose browsers send a thousand requests.
+const READERS_FAST: f64 = 100.0;

@@ -69,7 +69,7 @@ const USUAL: Family = Family {
 };
 
 /// Every kind.
-pub const ALL: [Family; 36] = [
+pub const ALL: [Family; 40] = [
     Family {
         name: "single address",
         what: "40/s from one address with the commonest agent, over all pages",
@@ -340,7 +340,41 @@ pub const ALL: [Family; 36] = [
         traffic: || Box::new(Flood::steady(40.0, targets::random_path)),
         ..USUAL
     },
+    Family {
+        name: "1,000/s: one agent",
+        what: "1,000/s of posts with one agent from 5,000 addresses",
+        one_seed_in: ONE_SEED_IN_FAST,
+        traffic: || Box::new(Flood::steady(FAST, targets::posts_to_file)),
+        ..USUAL
+    },
+    Family {
+        name: "1,000/s: random paths",
+        what: "1,000/s for pages that do not exist, with an old browser's agent",
+        one_seed_in: ONE_SEED_IN_FAST,
+        traffic: || Box::new(Flood::steady(FAST, targets::random_path)),
+        ..USUAL
+    },
+    Family {
+        name: "1,000/s: headers",
+        what: "1,000/s, copies of ordinary requests whose headers another program has written",
+        one_seed_in: ONE_SEED_IN_FAST,
+        needs_headers: true,
+        traffic: || Box::new(Flood::steady(FAST, senders::header_order)),
+        ..USUAL
+    },
+    Family {
+        name: "1,000/s: copies",
+        what: "1,000/s, copies of ordinary requests from addresses of their own",
+        right: Right::NotSeparable,
+        one_seed_in: ONE_SEED_IN_FAST,
+        traffic: || Box::new(Flood::steady(FAST, senders::copies)),
+        ..USUAL
+    },
 ];
+
+/// Requests a second of the floods that are many times those of the others, and how many seeds have one.
+const FAST: f64 = 1000.0;
+const ONE_SEED_IN_FAST: u64 = 10;
 
 /// A flood whose requests are made one by one.
 struct Flood {
