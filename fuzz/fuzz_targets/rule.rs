@@ -11,7 +11,7 @@ fuzz_target!(|text: &str| {
     sites.insert(*b"example.org");
     let mut lists = Lists::default();
     lists.insert("sites", sites);
-    let _ = read_file(text, Use::Rule, &lists);
+    let _ = read_file(text.as_bytes(), Use::Rule, &lists);
     let rule = Expression::parse(text, Use::Rule, &lists);
     match Expression::parse(text, Use::Filter, &lists) {
         Ok(expression) => {

@@ -24,16 +24,7 @@ pub(crate) fn read(path: &Path, lists: &Lists) -> Result<Vec<NamedExpression>, F
     if bytes.len() as u64 > FILE_BYTES_MAX {
         return Err(Failure::invalid(format!("{name} is larger than 1 MiB, which no file of rules is")));
     }
-    let text = match str::from_utf8(&bytes) {
-        Ok(text) => text,
-        Err(error) => {
-            let line = memchr::memchr_iter(b'\n', &bytes).take_while(|at| *at < error.valid_up_to()).count() + 1;
-            return Err(Failure::invalid(format!(
-                "{name}:{line}: this line is not UTF-8; other bytes are written in quotes as \\xNN"
-            )));
-        }
-    };
-    let rules = read_file(text, Use::Rule, lists).map_err(|problems| {
+    let rules = read_file(&bytes, Use::Rule, lists).map_err(|problems| {
         let shown = problems.iter().map(|problem| {
             let (line, column) = (problem.line, problem.error.column);
             let message = message(&problem.error, lists);
@@ -42,11 +33,12 @@ pub(crate) fn read(path: &Path, lists: &Lists) -> Result<Vec<NamedExpression>, F
         Failure::invalid(shown.collect::<Vec<_>>().join("\nseawall: "))
     })?;
     if rules.is_empty() {
-        if !text.starts_with(RULES_FILE.beginning) {
+        if !bytes.starts_with(RULES_FILE.beginning.as_bytes()) {
             let fault = format!("{name} holds no rule; write one on each line, as path = \"/announce\"");
             return Err(Failure::invalid(fault));
         }
-        let why = if text.lines().any(|line| line.starts_with(NOT_ADVISED)) {
+        let is_not_advised = |line: &[u8]| line.starts_with(NOT_ADVISED.as_bytes());
+        let why = if bytes.split(|byte| *byte == b'\n').any(is_not_advised) {
             "each of its rules is one that explain advises against; such a rule counts once the # before it is taken away"
         } else {
             "explain found no rule for what the log holds"

@@ -55,7 +55,7 @@ mod tests {
             let blocks = blocks(&page, kind);
             assert_eq!(blocks.len(), count, "{kind}");
             for block in blocks {
-                let rules = read_file(&block, usage, &lists);
+                let rules = read_file(block.as_bytes(), usage, &lists);
                 assert!(rules.as_ref().is_ok_and(|rules| rules.len() >= 3), "{block}: {rules:?}");
             }
         }
@@ -63,7 +63,7 @@ mod tests {
         for line in conditions.take_while(|line| line.starts_with('|')) {
             let first = line.split(" | ").next().unwrap_or_default();
             for condition in first.split('`').skip(1).step_by(2) {
-                assert!(read_file(condition, Use::Rule, &lists).is_ok(), "{condition}");
+                assert!(read_file(condition.as_bytes(), Use::Rule, &lists).is_ok(), "{condition}");
             }
         }
     }

@@ -139,7 +139,7 @@ fn files_of_rules_that_are_none_are_named() {
     place.file("many.txt", many);
     for (name, code, expected) in [
         ("empty.txt", 3, "empty.txt holds no rule; write one on each line"),
-        ("latin.txt", 3, "latin.txt:2: this line is not UTF-8"),
+        ("latin.txt", 3, "latin.txt:2:22: the line is not UTF-8 from here on"),
         ("large.txt", 3, "large.txt is larger than 1 MiB"),
         ("many.txt", 2, "65 rules were given, where at most 64"),
         ("missing.txt", 4, "cannot read missing.txt: No such file"),

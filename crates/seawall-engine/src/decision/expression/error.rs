@@ -41,11 +41,14 @@ pub enum Problem {
         hint: &'static str,
     },
     /// A character that cannot stand in a bare word.
-    #[error("{character:?} can stand only in a quoted value, as \"\\\\\" or \"\\x1b\"")]
+    #[error("{character:?} can stand only in a quoted value, where it is written as {}", escaped(*character))]
     NeedsQuotes {
         /// The character.
         character: char,
     },
+    /// Bytes that are no text.
+    #[error("the line is not UTF-8 from here on; other bytes are written in quotes as \\xNN")]
+    NotUtf8,
     /// A quote that does not end.
     #[error("this quote does not end on its line; a quote in a value is written as \\\"")]
     UnclosedQuote,
@@ -147,6 +150,12 @@ pub enum Problem {
         /// The line of the other.
         line: usize,
     },
+}
+
+/// A character as a quoted value has it.
+fn escaped(character: char) -> impl std::fmt::Display {
+    let mut buffer = [0; 4];
+    character.encode_utf8(&mut buffer).as_bytes().escape_ascii().to_string()
 }
 
 /// A problem at a byte of the text.

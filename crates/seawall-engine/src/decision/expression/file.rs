@@ -29,24 +29,31 @@ pub struct NamedExpression {
 pub struct LineProblem {
     /// The line, from 1.
     pub line: usize,
-    /// What stands there, without the line break.
+    /// What stands there, without the line break; bytes that are no text are replaced.
     pub text: Box<str>,
     /// What is wrong with it. Its `line` is that of the file.
     pub error: ExpressionError,
 }
 
-/// Reads a whole file. Blank lines, and what follows a `#` outside quotes, are passed over.
+/// Reads a whole file, in UTF-8. Blank lines, and what follows a `#` outside quotes, are passed over.
 ///
 /// # Errors
 /// Every line that is no rule.
-pub fn read_file(text: &str, usage: Use, lists: &Lists) -> Result<Vec<NamedExpression>, Vec<LineProblem>> {
-    let text = text.strip_prefix('\u{FEFF}').unwrap_or(text);
+pub fn read_file(content: &[u8], usage: Use, lists: &Lists) -> Result<Vec<NamedExpression>, Vec<LineProblem>> {
+    let content = content.strip_prefix("\u{FEFF}".as_bytes()).unwrap_or(content);
     let (mut rules, mut problems) = (Vec::<NamedExpression>::new(), Vec::new());
-    for (line, text) in (1..).zip(text.lines()) {
-        match read_line(text, line, usage, lists, &rules) {
+    for (line, bytes) in (1..).zip(content.split(|byte| *byte == b'\n')) {
+        let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
+        let text = String::from_utf8_lossy(bytes);
+        let read = match str::from_utf8(bytes) {
+            Ok(text) => read_line(text, line, usage, lists, &rules),
+            // Up to there the text is the same, byte by byte.
+            Err(error) => Err(Fault::new(error.valid_up_to(), Problem::NotUtf8)),
+        };
+        match read {
             Ok(rule) => rules.extend(rule),
             Err(fault) => {
-                let error = ExpressionError { line, ..fault.in_text(text) };
+                let error = ExpressionError { line, ..fault.in_text(&text) };
                 problems.push(LineProblem { line, text: text.into(), error });
             }
         }

@@ -61,6 +61,17 @@ fn token(rest: &str, first: char, at: usize) -> Result<(TokenKind, usize), Fault
         (")", TokenKind::Closing),
         (",", TokenKind::Comma),
     ];
+    /// What word processors and mail programs make of quotes.
+    const TYPOGRAPHIC: [(char, &str); 8] = [
+        ('\u{201c}', "\u{201c}"),
+        ('\u{201d}', "\u{201d}"),
+        ('\u{201e}', "\u{201e}"),
+        ('\u{ab}', "\u{ab}"),
+        ('\u{bb}', "\u{bb}"),
+        ('\u{2018}', "\u{2018}"),
+        ('\u{2019}', "\u{2019}"),
+        ('\u{201a}', "\u{201a}"),
+    ];
     /// What other languages write for the same.
     const FOREIGN: [(&str, &str); 7] = [
         ("==", "write `=`"),
@@ -68,9 +79,10 @@ fn token(rest: &str, first: char, at: usize) -> Result<(TokenKind, usize), Fault
         ("~", "there are no patterns here; `contains`, `starts-with` and `ends-with` compare parts"),
         ("&&", "write `and`"),
         ("||", "write `or`"),
-        ("'", "a value is quoted with \""),
-        ("`", "a value is quoted with \""),
+        ("'", QUOTED_WITH),
+        ("`", QUOTED_WITH),
     ];
+    const QUOTED_WITH: &str = "a value is quoted with \"";
     if first == '"' {
         return quoted(rest, at);
     }
@@ -90,6 +102,9 @@ fn token(rest: &str, first: char, at: usize) -> Result<(TokenKind, usize), Fault
         if is_not_equal || ends_word(letter) {
             length = index;
             break;
+        }
+        if let Some((_, mark)) = TYPOGRAPHIC.into_iter().find(|(quote, _)| *quote == letter) {
+            return Err(Fault::new(at + index, Problem::Foreign { mark, hint: QUOTED_WITH }));
         }
         if letter.is_control() || letter == '\\' {
             return Err(Fault::new(at + index, Problem::NeedsQuotes { character: letter }));

@@ -155,6 +155,9 @@ impl Parser<'_> {
             Evidence::ALL.iter().filter(|evidence| self.usage.asks_for(**evidence)).map(|evidence| evidence.name());
         let names: Vec<&str> =
             Attribute::ALL.iter().map(|attribute| attribute.name()).chain([CLIENT]).chain(evidence).collect();
+        if lower.ends_with(':') && self.next == 0 {
+            return "; a name stands before a rule in files of rules alone".to_owned();
+        }
         let foreign = FOREIGN_NAMES.iter().find(|(foreign, _)| *foreign == lower).map(|(_, ours)| *ours);
         let meant = foreign.or_else(|| nearest(name, names.iter().copied().chain(["not"])));
         match meant {

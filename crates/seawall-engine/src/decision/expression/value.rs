@@ -86,6 +86,13 @@ pub(super) fn check(kind: Kind, value: &[u8], extent: Extent, is_bare: bool) -> 
         if value.is_empty() {
             return Err("is empty, so it is part of everything".to_owned());
         }
+        if matches!(kind, Kind::Path | Kind::PathPrefix | Kind::PathTemplate) && value.contains(&b'?') {
+            return Err(
+                "holds a `?`, which begins the query and is in no path; `query-keys != none` asks for any query, \
+                        `query-keys contains` for names of its parameters"
+                    .to_owned(),
+            );
+        }
         return Ok(match kind {
             Kind::Host | Kind::Extension => value.to_ascii_lowercase().into(),
             _ => value.into(),
@@ -108,6 +115,10 @@ pub(super) fn check(kind: Kind, value: &[u8], extent: Extent, is_bare: bool) -> 
             Err("is no single word of three letters and digits or more; ask `user-agent contains` for other parts"
                 .to_owned())
         }
+        Kind::RefererOrigin if is_bare && memchr::memmem::find(value, b"://").is_none() => Err(format!(
+            "has no scheme, as in `https://{}`; write quotes around what is meant as it stands",
+            referer_origin(value).escape_ascii()
+        )),
         Kind::RefererOrigin if referer_origin(value) == value => Ok(value.into()),
         Kind::RefererOrigin => Err(format!("has a path; the origin is `{}`", referer_origin(value).escape_ascii())),
         Kind::Version => Version::parse(value)
@@ -300,8 +311,19 @@ mod tests {
         fails(Kind::UserAgentWord, "Mozilla/5.0", "user-agent contains");
         fails(Kind::UserAgentWord, "ab", "three");
         fails(Kind::RefererOrigin, "https://a.example/b", "`https://a.example`");
+        fails(Kind::RefererOrigin, "a.example", "`https://a.example`");
+        assert!(check(Kind::RefererOrigin, b"a.example", Extent::Whole, false).is_ok(), "in quotes as it stands");
         fails(Kind::Version, "1.1", "HTTP/1.1");
         fails(Kind::Text, &"x".repeat(257), "256 are compared");
+    }
+
+    #[test]
+    fn parts_that_no_value_has_are_refused() {
+        for kind in [Kind::Path, Kind::PathPrefix] {
+            let reason = check(kind, b"/wiki?action", Extent::Part, false).expect_err("a query");
+            assert!(reason.contains("query-keys"), "{reason}");
+        }
+        assert_eq!(check(Kind::Text, b"?", Extent::Part, false).as_deref(), Ok(&b"?"[..]));
     }
 
     #[test]
