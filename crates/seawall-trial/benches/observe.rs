@@ -1,7 +1,6 @@
-//! The cost of one observation, of one search in a flood, and of learning a week.
+//! The cost of one observation, and of learning a week.
 //!
-//! Limits: 1 µs on average for an observation, 20 ms for a search with full tables, 1 s for a week of 400,000 sampled
-//! observations.
+//! Limits: 1 µs on average for an observation, 1 s for a week of 400,000 sampled observations.
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -9,12 +8,12 @@ use std::time::Duration;
 use criterion::{Criterion, criterion_group, criterion_main};
 use seawall_engine::address::ClientAddress;
 use seawall_engine::decision::Enforce;
-use seawall_engine::detection::{Detector, Settings, Surroundings};
+use seawall_engine::detection::{Detector, Settings};
 use seawall_engine::observation::{ClientHistory, Cost, Observation, Outcome};
 use seawall_engine::units::Timestamp;
 use seawall_trial::background::{Synthetic, browsers};
-use seawall_trial::world::{self, World, stressed};
-use seawall_trial::{Dice, Sent, address};
+use seawall_trial::world::{self, World};
+use seawall_trial::{Dice, Sent};
 
 fn requests(count: usize) -> Vec<Sent> {
     let (mut dice, agents) = (Dice::new(1), browsers());
@@ -63,32 +62,6 @@ fn observe(criterion: &mut Criterion) {
     }
 }
 
-/// One tick in the middle of a flood of a thousand requests a second, with 10,000 rows in the window and a full
-/// baseline: trigger, search, crowd test, ladder.
-fn mine(criterion: &mut Criterion) {
-    let mut world = World::warm(1, Enforce::Never);
-    world.pressure = stressed();
-    let agents = browsers();
-    let mut number = 0;
-    world.run(Duration::from_secs(10), |dice, _| {
-        let mut one = |dice: &mut Dice| {
-            number += 1;
-            let mut sent = Sent::get(address(120, number % 50_000), Synthetic::page(dice), agents[number % 9].clone());
-            sent.query = Some(format!("q{}={}", dice.below(4), dice.bits()));
-            sent
-        };
-        (0..250).map(|_| one(dice)).collect()
-    });
-    let mut now = world.now;
-    criterion.bench_function("mine 10,000 rows", |bencher| {
-        bencher.iter(|| {
-            // In its first ten seconds an incident is looked into with every tick.
-            now = now + Duration::from_micros(1);
-            black_box(world.detector().tick(now, &Surroundings::default()))
-        });
-    });
-}
-
 /// A week, ten seconds out of each five minutes, with ticks; the time of making up the traffic is part of it.
 fn learn(criterion: &mut Criterion) {
     let world = World::warm(1, Enforce::Never);
@@ -99,5 +72,5 @@ fn learn(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, observe, mine, learn);
+criterion_group!(benches, observe, learn);
 criterion_main!(benches);

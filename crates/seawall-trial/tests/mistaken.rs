@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use seawall_engine::decision::{Enforce, EventKind};
+use seawall_engine::decision::{Enforce, EventKind, Verdict};
 use seawall_trial::background::{Background, Plan, Synthetic, browsers};
 use seawall_trial::control::{self, Control, Overwhelming};
 use seawall_trial::family::{self, Family};
@@ -256,4 +256,12 @@ fn a_crowd_that_the_server_refuses_is_not_proved_to_be_a_flood_by_it() {
         let enforced = world.tally.events.iter().filter(|event| event.kind == EventKind::RuleEnforced);
         assert_eq!(enforced.count(), 0, "seed {seed}: {:#?}", world.tally.events);
     }
+}
+
+/// Of a thousand requests a second a part is looked at, in which pages are more than their share.
+#[test]
+fn copies_of_all_that_browsers_ask_for_are_no_crowd_when_they_come_in_thousands() {
+    let outcome = grown(1).family(&family("1,000/s: copies"));
+    assert_eq!(outcome.verdict, Some(Verdict::NotSeparable), "{:#?}", outcome.incidents);
+    assert!(outcome.rules.is_empty(), "{:#?}", outcome.rules);
 }

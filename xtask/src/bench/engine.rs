@@ -1,4 +1,4 @@
-//! The engine by itself: criterion's medians of `judge` and `observe`, instructions where valgrind is there, and memory.
+//! The engine by itself: criterion's medians of `judge`, `observe` and looks into an incident, instructions where valgrind is there, and memory.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,6 +11,7 @@ use crate::{Failure, packages};
 
 const JUDGE_NANOSECONDS_MAX: f64 = 300.0;
 const OBSERVE_NANOSECONDS_MAX: f64 = 1_000.0;
+const LOOK_MILLISECONDS_MAX: f64 = 20.0;
 const LOOKUP_NANOSECONDS_MAX: f64 = 100.0;
 const MEMORY_MEBIBYTES_MAX: f64 = 32.0;
 
@@ -20,7 +21,7 @@ const CLIENTS: [u64; 3] = [1, 1_000, 1_000_000];
 /// Judgements of each kind under callgrind: what setting up takes falls out of the difference.
 const JUDGED: [u64; 2] = [1_000, 11_000];
 
-/// Time of `judge` and `observe`, and of looking up the network of an address.
+/// Time of `judge` and `observe`, of looks into an incident, and of looking up the network of an address.
 pub(crate) fn time(bench: &Bench) -> Result<Vec<Figure>, Failure> {
     let mut figures = Vec::new();
     for (package, benchmark, bound) in
@@ -31,6 +32,12 @@ pub(crate) fn time(bench: &Bench) -> Result<Vec<Figure>, Failure> {
     figures.extend(criterion(bench, "seawall-engine", "network", |name| {
         if name.starts_with("network lookup") { Goal::AtMost(LOOKUP_NANOSECONDS_MAX) } else { Goal::None }
     })?);
+    let looks = criterion(bench, "seawall-trial", "look", |_| Goal::AtMost(LOOK_MILLISECONDS_MAX))?;
+    figures.extend(looks.into_iter().map(|mut look| {
+        look.unit = "ms";
+        look.series.iter_mut().flat_map(|series| &mut series.values).for_each(|value| *value /= 1e6);
+        look
+    }));
     figures.extend(instructions(bench)?);
     Ok(figures)
 }

@@ -527,10 +527,13 @@ impl Seen {
         if follow && self.asset_share(of) >= ordinary.asset_share / 2.0 {
             return true;
         }
-        let loaded_pages = self.visitors.values().filter(|visitor| visitor.loaded_page).count();
+        // Of a large sample a page is seen as likely as any request, at least: what is dear is rather kept.
+        let visited = self.visitors.values().filter(|visitor| visitor.loaded_page && visitor.fetched_asset).count();
+        let most = FOLLOWING_SHARE * self.visitors.len() as f64;
+        let least = most * self.rows / self.requests.max(self.rows);
         self.statics >= STATIC_SHARE * self.requests
             && self.top_target < TARGET_SHARE * self.requests
-            && loaded_pages as f64 >= FOLLOWING_SHARE * self.visitors.len() as f64
+            && visited as f64 >= least.max(most.min(FOLLOWERS_MIN as f64))
     }
 
     /// The share of assets in all that visitors of a kind asked for, whether it is asked about or not.
@@ -729,6 +732,40 @@ mod tests {
         // Visitors among whom a rule meets are no crowd, nor does one of a good name tell of it.
         assert_eq!(both(&[(400, Came::Refused), (3, Came::Given(3)), (5, Came::Given(0))]).1, Told::Little);
         assert_eq!(both(&[(400, Came::Refused), (12, Came::Spared)]).1, Told::Nothing);
+    }
+
+    /// Of a large sample what is dear is rather kept, as pages are: that a third of who is left asked for one is no sign of browsers.
+    #[test]
+    fn who_asks_once_is_no_browser_however_the_sample_was_drawn() {
+        let keys = Keys::new(1);
+        let marked = Marked::new(&keys);
+        let row = |client: u32, number: u32, is_page: bool| {
+            let mut row = Row { client_hash: client, costs: [1.0; 4], status: 200, ..Row::default() };
+            row.marks.of_mut(Attribute::Method)[0] = keys.value(Attribute::Method, Some(b"GET"));
+            row.marks.of_mut(Attribute::UserAgent)[0] = 3 + client % 8;
+            row.marks.of_mut(Attribute::ClientPrefix)[1] = client;
+            row.marks.of_mut(Attribute::Path)[0] = 1000 + number % 40;
+            let extension: &[u8] = if is_page { b"html" } else { b"css" };
+            row.marks.of_mut(Attribute::Extension)[0] = keys.value(Attribute::Extension, Some(extension));
+            row
+        };
+        let said = |parts_of: u32| {
+            let pages = (0..40).map(|number| (row(10 + number, number, true), 1.0));
+            let parts = (0..80).map(|number| {
+                // Of those who loaded a page, or of others.
+                let client = if number < parts_of { 10 + number % 40 } else { 500 + number };
+                (row(client, 100 + number, false), 4.0)
+            });
+            let rows: Vec<(Row, f32)> = pages.chain(parts).collect();
+            let at = Timestamp::from_seconds(100);
+            let sampled: Vec<Sampled<'_>> =
+                rows.iter().map(|(row, factor)| Sampled { row, at, factor: *factor }).collect();
+            let files = Files::new(&marked, &[]);
+            let assets = Assets::new(&marked, &files, &sampled);
+            crowd(&[], sampled.iter().copied(), Timestamp::from_seconds(110), &assets, ORDINARY, false)
+        };
+        assert_eq!(said(0), Crowd::No);
+        assert!(matches!(said(30), Crowd::Yes(_)));
     }
 
     #[test]

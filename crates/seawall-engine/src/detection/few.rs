@@ -3,11 +3,14 @@
 //! handful of clients may have is left out before ten seconds are compared with what is normal; those who go on are found by
 //! the sum over minutes, and one that floods by itself has a trigger of its own.
 
+use std::cell::OnceCell;
+
 use rustc_hash::FxHashMap;
 
 use crate::decision::CostKind;
+use crate::units::Timestamp;
 
-use super::recent::Sampled;
+use super::recent::{Recent, Sampled};
 
 /// How many clients are left out.
 const CLIENTS: usize = 3;
@@ -15,39 +18,66 @@ const CLIENTS: usize = 3;
 /// What one visitor may ask for in ten seconds: a page or two with all their parts.
 const REQUESTS: f64 = 50.0;
 
+/// The most requests that visitors may have, and so the most of any that are left out.
+const REQUESTS_MAX: f64 = CLIENTS as f64 * REQUESTS;
+
 /// A client of fewer requests than this in ten seconds may have each as dear as it likes: a page that takes long, a download.
 const REQUESTS_IF_DEAR: f64 = 10.0;
 
-/// How much of this cost the heaviest clients among these have that visitors may have.
-pub(crate) fn visitors_cost<'a>(rows: impl Iterator<Item = Sampled<'a>>, cost: CostKind) -> f64 {
-    let mut clients: FxHashMap<u32, (f64, f64)> = FxHashMap::default();
+/// What visitors may have of each cost, in some rows of the sample: these are only looked at where that may decide, and once.
+pub(crate) struct Visitors<'r> {
+    recent: &'r Recent,
+    from: Timestamp,
+    costs: OnceCell<[f64; CostKind::ALL.len()]>,
+}
+
+impl<'r> Visitors<'r> {
+    /// In what came since `from`.
+    pub(crate) const fn since(from: Timestamp, recent: &'r Recent) -> Self {
+        Self { recent, from, costs: OnceCell::new() }
+    }
+
+    /// Whether what is offered of a cost is beyond what is normal without what they may have of it.
+    pub(crate) fn leave(&self, cost: CostKind, offered: f64, is_beyond: impl Fn(f64) -> bool) -> bool {
+        is_beyond(offered)
+            && (cost == CostKind::Requests && is_beyond(offered - REQUESTS_MAX) || {
+                let costs = self.costs.get_or_init(|| visitors_costs(self.recent.since(self.from)));
+                is_beyond(offered - costs[cost as usize])
+            })
+    }
+}
+
+/// How much of each cost the heaviest clients among these have that visitors may have.
+fn visitors_costs<'a>(rows: impl Iterator<Item = Sampled<'a>>) -> [f64; CostKind::ALL.len()] {
+    let mut clients: FxHashMap<u32, [f64; CostKind::ALL.len()]> = FxHashMap::default();
     // Without addresses nobody is one client.
     for sampled in rows.filter(|sampled| sampled.row.client_hash != 0) {
-        let (requests, sum) = clients.entry(sampled.row.client_hash).or_default();
-        *requests += sampled.cost(CostKind::Requests as usize);
-        *sum += sampled.cost(cost as usize);
+        let sums = clients.entry(sampled.row.client_hash).or_default();
+        sums.iter_mut().enumerate().for_each(|(cost, sum)| *sum += sampled.cost(cost));
     }
-    let allowed = |(requests, sum): (f64, f64)| match cost {
-        CostKind::Requests => sum.min(REQUESTS),
-        _ if requests < REQUESTS_IF_DEAR => sum,
-        _ => 0.0,
-    };
-    let mut heaviest = [0.0_f64; CLIENTS];
-    for mut allowed in clients.into_values().map(allowed) {
-        for kept in &mut heaviest {
-            if allowed > *kept {
-                std::mem::swap(&mut allowed, kept);
+    let mut heaviest = [[0.0_f64; CLIENTS]; CostKind::ALL.len()];
+    for sums in clients.into_values() {
+        let requests = sums[CostKind::Requests as usize];
+        for ((cost, sum), heaviest) in CostKind::ALL.into_iter().zip(sums).zip(&mut heaviest) {
+            let mut allowed = match cost {
+                CostKind::Requests => sum.min(REQUESTS),
+                _ if requests < REQUESTS_IF_DEAR => sum,
+                _ => 0.0,
+            };
+            for kept in heaviest {
+                if allowed > *kept {
+                    std::mem::swap(&mut allowed, kept);
+                }
             }
         }
     }
-    heaviest.iter().sum()
+    heaviest.map(|heaviest| heaviest.iter().sum())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::detection::recent::Row;
-    use crate::units::Timestamp;
 
     #[test]
     fn a_few_visitors_are_left_out_and_many_or_heavy_ones_are_not() {
@@ -60,7 +90,7 @@ mod tests {
             let rows: Vec<Row> = (0..clients * requests).map(row).collect();
             let sampled = rows.iter().map(|row| Sampled { row, at: Timestamp::EPOCH, factor: 1.0 });
             let all: f64 = sampled.clone().map(|sampled| sampled.cost(cost as usize)).sum();
-            all - visitors_cost(sampled, cost)
+            all - visitors_costs(sampled)[cost as usize]
         };
         assert_eq!(check(3, 40, 0.0, CostKind::Requests), 0.0);
         assert_eq!(check(1, 400, 0.0, CostKind::Requests), 350.0);

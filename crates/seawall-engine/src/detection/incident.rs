@@ -6,6 +6,7 @@ use crate::decision::{CostKind, Event, EventKind, IncidentStatus, Ladder, NamedS
 use crate::units::Timestamp;
 
 use super::inquiry::{CrowdSeen, EXPLAINED_SHARE};
+use super::mining::DRAWN_MAX;
 use super::seasonal::SAMPLE_SECONDS;
 use super::trigger::{Exceeded, Reading, Sign};
 
@@ -24,11 +25,13 @@ const BEFORE_ONSET_SECONDS: u64 = 5;
 const ACCEPTED_AFTER: Duration = Duration::from_secs(6 * 3600);
 
 /// In its first seconds an incident is looked into with every tick, unless it is a crowd or all that was found is cleared; then
-/// this often, and later this often.
+/// this often, and later this often. Where there are so many requests to look at that a search draws out of them, a flood as large
+/// would have been found by then, and each look costs several times as much.
 const EAGER: Duration = Duration::from_secs(3);
 const KEEN: Duration = Duration::from_secs(10);
 const KEEN_INTERVAL: Duration = Duration::from_millis(500);
 const INTERVAL: Duration = Duration::from_secs(1);
+const ROWS_MANY: usize = DRAWN_MAX;
 
 /// After that, while what was found explains it and is being done, this often: the search then only confirms, and on one core it takes
 /// from the visitors. A second flood beside the first is found that much later.
@@ -81,14 +84,16 @@ pub(crate) struct Incident {
 }
 
 impl Incident {
-    /// Whether it is time to look into it.
-    pub(crate) fn is_due(&self, now: Timestamp) -> bool {
+    /// Whether it is time to look into it, where there are so many rows since its onset.
+    pub(crate) fn is_due(&self, now: Timestamp, rows: usize) -> bool {
         let is_settled =
             self.verdict == Verdict::Explained && self.next_verdict.is_none() && self.enforcing && self.is_cleared;
         let interval = match now.since(self.opened) {
             age if is_settled && age >= KEEN => SETTLED_INTERVAL,
-            age if age < EAGER && !self.is_cleared && self.verdict != Verdict::Crowd => Duration::ZERO,
-            age if age < KEEN => KEEN_INTERVAL,
+            age if age < EAGER && rows <= ROWS_MANY / 2 && !self.is_cleared && self.verdict != Verdict::Crowd => {
+                Duration::ZERO
+            }
+            age if age < KEEN && rows <= ROWS_MANY => KEEN_INTERVAL,
             _ => INTERVAL,
         };
         now.since(self.judged) >= interval

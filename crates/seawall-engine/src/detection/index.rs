@@ -1,14 +1,8 @@
-//! Which rows have which values, for some rows and the values of some conjunctions: a bitset for each value, made in one
-//! pass, so that each of many conjunctions is tried with a few ANDs instead of a walk over the rows.
+//! Some rows, and which of them have the values of some conjunctions.
 
-use rustc_hash::FxHashMap;
-
-use super::bits::Bits;
+use super::having::Having;
 use super::recent::Sampled;
 use super::values::Item;
-
-/// Bits of the filter before the table: nearly all values of a row are none of those that are asked for.
-const FILTER_BITS: usize = 1 << 15;
 
 /// A row that matches, and its place among all.
 #[derive(Clone, Copy, Debug)]
@@ -17,11 +11,11 @@ pub(super) struct Matching<'r, 'a> {
     pub(super) sampled: &'r Sampled<'a>,
 }
 
-/// Rows, and bitsets over them.
+/// Rows, and which of them have the values that it was made for.
 #[derive(Debug)]
 pub(super) struct RowIndex<'a> {
     rows: Vec<Sampled<'a>>,
-    having: FxHashMap<Item, Bits>,
+    having: Having,
 }
 
 impl<'a> RowIndex<'a> {
@@ -39,26 +33,15 @@ impl<'a> RowIndex<'a> {
             let kept = rows.into_iter().step_by(stride);
             kept.map(|sampled| Sampled { factor: sampled.factor * stride as f32, ..sampled }).collect()
         };
-        let mut having: FxHashMap<Item, Bits> =
-            conjunctions.flatten().map(|item| (*item, Bits::new(rows.len()))).collect();
-        let mut filter = Bits::new(FILTER_BITS);
-        having.keys().for_each(|item| filter.set(item.hash as usize % FILTER_BITS));
-        for (at, sampled) in rows.iter().enumerate() {
-            for item in sampled.row.marks.placed().filter(|item| filter.has(item.hash as usize % FILTER_BITS)) {
-                if let Some(bits) = having.get_mut(&item) {
-                    bits.set(at);
-                }
-            }
-        }
+        let marks = rows.iter().map(|sampled| &sampled.row.marks);
+        let having = Having::new(conjunctions.flatten().copied(), rows.len(), marks);
         Self { rows, having }
     }
 
     /// The rows that have all of these values, which are among those that the index was made for.
     pub(super) fn matching(&self, items: &[Item]) -> impl Iterator<Item = Matching<'_, 'a>> {
-        let sets: Vec<&Bits> = items.iter().filter_map(|item| self.having.get(item)).collect();
-        let is_known = sets.len() == items.len();
-        let bits = Bits::all_of(sets.into_iter()).filter(|_| is_known).unwrap_or_default();
-        bits.into_places().filter_map(|place| Some(Matching { place, sampled: self.rows.get(place)? }))
+        let places = self.having.all_of(items).unwrap_or_default().into_places();
+        places.filter_map(|place| Some(Matching { place, sampled: self.rows.get(place)? }))
     }
 
     /// All rows.

@@ -14,6 +14,7 @@ use crate::observation::attribute::Attribute;
 
 use super::bits::Bits;
 use super::cover::RULES_MAX;
+use super::having::Having;
 use super::reference::{RETURNING_WEIGHT, Reference};
 use super::score::{Score, shared_address_risk};
 use super::seen::Seen;
@@ -21,7 +22,7 @@ use super::statistics::{benjamini_hochberg, effective_kinds, g_test, share_upper
 use super::values::{Item, Marks, PRESENT, ValueHash};
 
 /// Rows that are drawn at most, of the excess and of the amount of normal traffic each.
-const DRAWN_MAX: usize = 2048;
+pub(super) const DRAWN_MAX: usize = 2048;
 
 /// Values of one attribute that are considered.
 const ITEMS_PER_ATTRIBUTE_MAX: usize = 32;
@@ -58,8 +59,7 @@ const FOUND_MAX: usize = 4096;
 const NEXT_MAX: usize = 4 * BEAM;
 const VALUES_MAX: usize = 65_536;
 
-/// Bits of the filter before the table of values, 4 KiB of them, and the counters before the counts of values.
-const FILTER_BITS: usize = 1 << 15;
+/// The counters before the counts of values.
 const COUNTERS: usize = 1 << 13;
 
 /// The share of the believed findings that may be chance.
@@ -434,14 +434,21 @@ impl<'a> Mining<'a> {
     /// Judges these conjunctions exactly and keeps the significant ones.
     fn judge(&self, sets: Vec<(Vec<Item>, Matches)>, users: &dyn Fn(&[Item]) -> f64) -> Vec<Candidate> {
         let mut judged = Vec::new();
+        let offered = self.repeats.then(|| {
+            let items = sets.iter().flat_map(|(items, _)| items).copied();
+            Having::new(items, self.column.offered.len(), self.column.offered.iter().map(|row| row.marks))
+        });
         for (items, matches) in sets {
-            let offered = f64::from(matches.offered.count()) * self.unit;
+            let amount = f64::from(matches.offered.count()) * self.unit;
             let expected = self.expected(matches.normal.count());
-            let coverage = ((offered - expected) / self.excess).clamp(0.0, 1.0);
-            if coverage < COVERAGE_MIN || offered < expected * LIFT_MIN {
+            let coverage = ((amount - expected) / self.excess).clamp(0.0, 1.0);
+            if coverage < COVERAGE_MIN || amount < expected * LIFT_MIN {
                 continue;
             }
-            let rows = self.rows(&items, &matches);
+            let rows = match &offered {
+                Some(offered) => self.rows_among(&offered.all_of(&items).unwrap_or_default()),
+                None => matches.offered.count(),
+            };
             if rows < ROWS_MIN {
                 continue;
             }
@@ -534,14 +541,11 @@ impl<'a> Mining<'a> {
         }
     }
 
-    /// How many different rows a conjunction matches, of those that count as evidence. Where some weigh much more than
-    /// others, as one large file does, that is as many as equally heavy ones would say as much.
-    fn rows(&self, items: &[Item], matches: &Matches) -> u32 {
-        if self.repeats {
-            let matched = self.column.offered.iter().filter(|row| row.marks.has_all(items));
-            return effective_kinds(matched.map(|row| row.weight)) as u32;
-        }
-        matches.offered.count()
+    /// How many equally heavy rows would say as much as these: where some weigh much more than others, as one large file does, a row
+    /// may have been drawn several times.
+    fn rows_among(&self, matched: &Bits) -> u32 {
+        let rows = matched.clone().into_places().filter_map(|at| self.column.offered.get(at));
+        effective_kinds(rows.map(|row| row.weight)) as u32
     }
 
     /// How much of the cost normal traffic has of what matches so many of its drawn rows.
@@ -610,24 +614,12 @@ impl<'a> Mining<'a> {
     }
 
     fn matches(&self, items: &[Item]) -> Vec<Matches> {
-        let index: FxHashMap<Item, usize> = items.iter().enumerate().map(|(index, item)| (*item, index)).collect();
-        // Nearly all values of a row are none of these, which a few bits tell without a look into the table.
-        let mut filter = Bits::new(FILTER_BITS);
-        items.iter().for_each(|item| filter.set(item.hash as usize % FILTER_BITS));
-        let normal = self.column.normal;
-        let mut matches: Vec<Matches> = Vec::with_capacity(items.len());
-        for item in items {
-            let (normal, votes) = normal.known(*item, self.column.cost);
-            matches.push(Matches { offered: Bits::new(self.offered.len()), normal, votes });
-        }
-        for (at, marks) in self.offered.iter().enumerate() {
-            for item in marks.placed().filter(|item| filter.has(item.hash as usize % FILTER_BITS)) {
-                if let Some(index) = index.get(&item) {
-                    matches[*index].offered.set(at);
-                }
-            }
-        }
-        matches
+        let having = Having::new(items.iter().copied(), self.offered.len(), self.offered.iter().copied());
+        let matches = having.into_sets().into_iter().zip(items).map(|(offered, item)| {
+            let (normal, votes) = self.column.normal.known(*item, self.column.cost);
+            Matches { offered, normal, votes }
+        });
+        matches.collect()
     }
 
     fn matches_of(&self, items: &[Item]) -> Matches {

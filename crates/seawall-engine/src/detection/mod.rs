@@ -22,6 +22,7 @@ mod cover;
 mod crowd;
 pub mod explain;
 mod few;
+mod having;
 mod incident;
 mod index;
 mod inquiry;

@@ -25,7 +25,7 @@ use std::time::Duration;
 use crate::decision::CostKind;
 use crate::units::Timestamp;
 
-use super::few::visitors_cost;
+use super::few::Visitors;
 use super::recent::Recent;
 use super::seasonal::{Normal, Seasonal};
 use super::series::{ARRIVALS, HEAVIEST, SERIES, STEPS_PER_SECOND, Series};
@@ -215,14 +215,14 @@ impl Trigger {
         let heavy_held = self.heavy.count_ones() >= HEAVY_HELD;
         let newcomers_held = self.newcomers.count_ones() >= NEWCOMERS_HELD;
         let together = series.last_of_many(TOGETHER_SECONDS * STEPS_PER_SECOND);
-        let since_together = now - Duration::from_secs(TOGETHER_SECONDS);
-        let exceeds_together = |index: usize| match CostKind::ALL.get(index) {
-            _ if !is_beyond_together(now, together[index], index, seasonal) => false,
-            Some(cost) => {
-                let of_visitors = visitors_cost(recent.since(since_together), *cost);
-                is_beyond_together(now, together[index] - of_visitors, index, seasonal)
+        let visitors_together = Visitors::since(now - Duration::from_secs(TOGETHER_SECONDS), recent);
+        let visitors_ten = Visitors::since(now - Duration::from_secs(10), recent);
+        let exceeds_together = |index: usize| {
+            let is_beyond = |sum: f64| is_beyond_together(now, sum, index, seasonal);
+            match CostKind::ALL.get(index) {
+                Some(cost) => visitors_together.leave(*cost, together[index], is_beyond),
+                None => is_beyond(together[index]),
             }
-            None => true,
         };
         let arrive_on = exceeds_together(ARRIVALS);
         let arrive = arrive_on || exceeds_second(ARRIVALS);
@@ -249,8 +249,7 @@ impl Trigger {
             let normal = self.normal.1[cost];
             let most = most(normal, UPPER_FACTOR, FLOOR_TEN_SECONDS[cost]);
             let offered = ten_seconds[cost];
-            let of_visitors = || visitors_cost(recent.since(now - Duration::from_secs(10)), kind);
-            if offered > most && offered - of_visitors() > most {
+            if visitors_ten.leave(kind, offered, |offered| offered > most) {
                 self.slow_since[cost].get_or_insert(now);
             } else {
                 self.slow_since[cost] = None;

@@ -18,7 +18,7 @@ use super::super::values::{ABSENT, Item, PRESENT};
 use super::{Choice, EXCESS_MIN, Inquiry, View};
 
 /// How many rows of other windows are looked at.
-const INDEXED_ROWS_MAX: usize = 8192;
+const INDEXED_ROWS_MAX: usize = 4096;
 
 /// Fewer requests than this prove nothing, in however many parts they have told what they cost.
 const REQUESTS_MIN: f64 = 6.0;
