@@ -40,6 +40,14 @@ impl Clients {
             Self::About(distinct) => distinct.add(client),
         }
     }
+
+    /// How many.
+    pub(super) fn count(&self) -> u64 {
+        match self {
+            Self::Exact(clients) => clients.len() as u64,
+            Self::About(distinct) => distinct.estimate(),
+        }
+    }
 }
 
 /// How much there was of something.
@@ -85,11 +93,9 @@ impl Counting {
     }
 
     pub(super) fn counted(&self) -> Counted {
-        let (clients, clients_exact) = match &self.clients {
-            Clients::Exact(clients) => (clients.len() as u64, true),
-            // No request has two.
-            Clients::About(distinct) => (distinct.estimate().min(self.requests), false),
-        };
+        // No request has two.
+        let clients = self.clients.count().min(self.requests);
+        let clients_exact = matches!(self.clients, Clients::Exact(_));
         let bytes = self.costs[CostKind::Bytes as usize] as u64;
         Counted { requests: self.requests, bytes, clients, clients_exact }
     }

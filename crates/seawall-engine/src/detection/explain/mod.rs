@@ -42,6 +42,7 @@ use super::trigger::Reading;
 use super::values::{Item, Keys, Texts};
 
 use acquaintances::Acquaintances;
+use counted::Clients;
 use own::own_marks;
 use parts::{PARTS, Parts, window};
 use senders::Senders;
@@ -56,7 +57,7 @@ pub use prevalent::{Majority, Prevalence, Prevalent};
 pub use senders::Heaviest;
 pub use surges::{Level, Surge, SurgeFinder};
 pub use time_zone::TimeZone;
-pub use trace::{Precursor, Trace, Traced, TracedSurge};
+pub use trace::{Precursor, Program, Trace, Traced, TracedSurge};
 
 /// With more clients than this only every second one, then every third, is asked what is normal, with all that it did: many
 /// more votes than are kept.
@@ -121,6 +122,8 @@ pub struct Explainer {
     acquaintances: Acquaintances,
     /// Requests outside in each stratum of the week.
     outside: [u64; STRATA],
+    /// Those who sent them.
+    outside_clients: Clients,
 }
 
 /// The sample of one surge.
@@ -153,6 +156,7 @@ impl Explainer {
             found,
             acquaintances: Acquaintances::default(),
             outside: [0; STRATA],
+            outside_clients: Clients::default(),
         }
     }
 
@@ -187,6 +191,9 @@ impl Explainer {
             }
             None => {
                 self.outside[stratum(observation.at)] += 1;
+                if let Some(client) = observation.client {
+                    self.outside_clients.add(acquaintances::hash(client));
+                }
                 let every = (self.acquaintances.len() / VOTERS_MAX) as u32 + 1;
                 if !client_hash.is_multiple_of(every) {
                     return;
@@ -228,7 +235,7 @@ impl Explainer {
         let all: Vec<Item> = own.iter().flatten().copied().collect();
         let explained: Vec<Explained> =
             (0..self.surges.len()).map(|number| self.explain_one(number, &own[number], &all)).collect();
-        Trace::new(explained, self.found, self.acquaintances)
+        Trace::new(explained, self.found, self.acquaintances, self.outside_clients.count())
     }
 
     /// `own` are the marks of its senders that are seen outside as well, `not_normal` those of all surges.

@@ -22,7 +22,7 @@ pub struct Heaviest {
     pub share: f64,
     /// How many different user agents it has in the sample.
     pub agents: usize,
-    /// Whether it is seen to ask as people do: to look at something, and for the parts of pages as others on the site. Where others
+    /// Whether it is seen to ask as people do: to look at something, for pages, and for the parts of pages as others on the site. Where others
     /// ask for none, nothing shows it.
     pub browses: bool,
 }
@@ -40,9 +40,11 @@ impl Heaviest {
 }
 
 /// People look, with this share of their requests; and ask for parts of pages at least half as often as others do, who do so with
-/// [`ASSET_SHARE_MIN`]: of an API, or a site with its parts elsewhere, a program asks for no fewer.
+/// [`ASSET_SHARE_MIN`]: of an API, or a site with its parts elsewhere, a program asks for no fewer. And they ask for pages, a quarter as
+/// often as others: who only fetches files is none of them.
 const LOOKING_SHARE: f64 = 0.95;
 const PARTS_SHARE: f64 = 0.5;
+const PAGES_SHARE: f64 = 0.25;
 
 /// Who sends an excess.
 #[derive(Clone, Debug, Default)]
@@ -122,6 +124,7 @@ fn heaviest(
     let usual_parts = reference.ordinary().asset_share;
     let browses = requests(&|marks| marked.is_looking(marks)) >= LOOKING_SHARE * count
         && usual_parts >= ASSET_SHARE_MIN
-        && parts >= PARTS_SHARE * usual_parts * count;
+        && parts >= PARTS_SHARE * usual_parts * count
+        && count - parts >= PAGES_SHARE * (1.0 - usual_parts) * count;
     Some(Heaviest { network, share: (most / all).min(1.0), agents: agents.len(), browses })
 }

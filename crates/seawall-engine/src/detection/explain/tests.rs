@@ -262,6 +262,19 @@ fn people_behind_one_address_are_a_crowd_and_a_program_with_their_agents_is_not(
 }
 
 #[test]
+fn one_address_that_fetches_a_single_file_is_no_office() {
+    let mut log = behind_one_address(1, true);
+    for entry in &mut log.entries {
+        if entry.client == 0x7588_0009 {
+            entry.path = "/static/cacert.css".to_owned();
+        }
+    }
+    let surge = log.surge();
+    assert!(surge.explained.heaviest.as_ref().is_some_and(|heaviest| !heaviest.browses), "{surge:#?}");
+    assert_eq!((surge.explained.verdict, surge.rules.len()), (Verdict::Explained, 1), "{surge:#?}");
+}
+
+#[test]
 fn a_program_that_changes_its_agent_is_no_gateway_where_nobody_asks_for_parts() {
     let mut log = behind_one_address(5, false);
     for entry in &mut log.entries {

@@ -7,18 +7,18 @@ use std::time::Duration;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::acquaintances::{Acquaintances, hash};
-use super::counted::{Counted, Counting};
+use super::counted::{Clients, Counted, Counting};
 use super::found::{Found, Zone};
 use super::parts::Parts;
 use super::settled::COLLATERAL_MAX;
 use super::{Explained, Level, Proposed, Surge, TimeZone};
-use crate::decision::{Action, Condition, Evidence, Rule, RuleId, Stage, Verdict};
+use crate::decision::{Action, Condition, Evidence, Rule, RuleId, Stage, Verdict, Wanted};
 use crate::detection::inquiry::EXPLAINED_SHARE;
 use crate::detection::mining::COVERAGE_MIN;
 use crate::detection::observing::observed_costs;
 use crate::detection::statistics::share_upper_95;
 use crate::distinct::Distinct;
-use crate::observation::attribute::Attribute;
+use crate::observation::attribute::{Attribute, user_agent_words};
 use crate::observation::{Observation, Outcome};
 use crate::units::Timestamp;
 
@@ -30,6 +30,9 @@ const FORETELLING_RETURNING_MAX: f64 = 0.1;
 
 /// Hours in which the clients of a rule are counted, for its time zone: a month of them.
 const HOURS_MAX: usize = 31 * 24;
+
+/// With what the user agent of every browser begins.
+const BROWSER: &[u8] = b"Mozilla/";
 
 /// Clients of the earlier half of a surge that are remembered for one rule.
 const EARLIER_MAX: usize = 1 << 16;
@@ -68,6 +71,12 @@ pub struct Traced {
     pub outside_share: f64,
     /// The upper end.
     pub outside_share_upper: f64,
+    /// The clients that sent them, and their share of all that came outside surges; zero when the log has no addresses.
+    pub outside_clients: u64,
+    /// The share.
+    pub outside_clients_share: f64,
+    /// The program that the rule names a version of, and whether others of it are ordinary.
+    pub program: Option<Program>,
     /// Requests beside surges that it matches, most likely their beginnings and ends.
     pub beside: u64,
     /// Requests outside with a mark of the surge's senders, which are not normal.
@@ -78,6 +87,31 @@ pub struct Traced {
     pub precursor: Option<Precursor>,
     /// Where those who send it sleep.
     pub time_zone: Option<TimeZone>,
+}
+
+/// A program of which a rule names one version, by its user agent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Program {
+    /// The word of its user agents that all its versions have.
+    pub word: Condition,
+    /// Requests of its other versions outside all surges.
+    pub others: u64,
+    /// Of these, from clients that had been there an hour before.
+    pub others_returning: u64,
+    /// The share of all requests there.
+    pub others_share: f64,
+}
+
+impl Program {
+    /// The program whose user agent these conditions name, where it has a version and is no browser.
+    fn of(conditions: &[Condition]) -> Option<Self> {
+        let agent = conditions.iter().find(|condition| condition.attribute == Attribute::UserAgent)?;
+        let Wanted::Value(agent) = &agent.wanted else { return None };
+        let is_versioned = agent.iter().any(u8::is_ascii_digit) && !agent.starts_with(BROWSER);
+        let word = user_agent_words(agent).next().filter(|_| is_versioned)?;
+        let word = Condition::new(Attribute::UserAgentWord, word);
+        Some(Self { word, others: 0, others_returning: 0, others_share: 0.0 })
+    }
 }
 
 /// A first match before the surge.
@@ -111,6 +145,7 @@ pub struct Trace {
     surges: Vec<Whole>,
     own: Vec<Condition>,
     requests_outside: u64,
+    clients_outside: u64,
 }
 
 /// A surge.
@@ -140,6 +175,8 @@ struct Followed {
     outside: u64,
     outside_returning: u64,
     outside_served: u64,
+    outside_clients: Clients,
+    program: Option<Program>,
     beside: u64,
     own: u64,
     /// The rule itself, then its signs.
@@ -160,7 +197,12 @@ struct Sign {
 
 impl Trace {
     /// For the rules of these surges.
-    pub(super) fn new(explained: Vec<Explained>, found: Found, acquaintances: Acquaintances) -> Self {
+    pub(super) fn new(
+        explained: Vec<Explained>,
+        found: Found,
+        acquaintances: Acquaintances,
+        clients_outside: u64,
+    ) -> Self {
         let mut number = 0;
         let mut followed = |proposed: &Proposed| {
             number += 1;
@@ -175,6 +217,7 @@ impl Trace {
             found,
             acquaintances,
             requests_outside: 0,
+            clients_outside,
         }
     }
 
@@ -192,7 +235,9 @@ impl Trace {
         let of_rules = self.surges.iter().flat_map(|whole| &whole.rules).map(|rule| rule.rule.conditions.as_slice());
         let rules = self.surges.iter().flat_map(|whole| &whole.rules);
         let of_signs = rules.flat_map(|rule| &rule.signs).filter_map(|sign| sign.condition.as_ref());
-        let single = of_signs.chain(&self.own).map(std::slice::from_ref);
+        let of_programs = self.surges.iter().flat_map(|whole| &whole.rules).filter_map(|rule| rule.program.as_ref());
+        let programs = of_programs.map(|program| &program.word);
+        let single = of_signs.chain(&self.own).chain(programs).map(std::slice::from_ref);
         of_rules.chain(single).map(literal).collect()
     }
 
@@ -251,6 +296,12 @@ impl Trace {
                     }
                 }
                 if !matches {
+                    if let Some(program) = followed.program.as_mut().filter(|_| is_normal)
+                        && program.word.matches(&observation.request, observation.client)
+                    {
+                        program.others += 1;
+                        program.others_returning += u64::from(returning());
+                    }
                     continue;
                 }
                 // Visitors who would be hit, too, sleep where they like.
@@ -262,6 +313,9 @@ impl Trace {
                         followed.outside += 1;
                         followed.outside_returning += u64::from(returning());
                         followed.outside_served += u64::from(is_served(observation));
+                        if let Some(client) = observation.client {
+                            followed.outside_clients.add(hash(client));
+                        }
                     }
                     Zone::Outside => followed.own += 1,
                     Zone::Beside | Zone::Within(_) => followed.beside += 1,
@@ -272,7 +326,7 @@ impl Trace {
 
     /// What was counted, surge by surge.
     pub fn finish(self) -> Vec<TracedSurge> {
-        let outside = self.requests_outside;
+        let (outside, clients_outside) = (self.requests_outside, self.clients_outside);
         let hours = hours_of_rules(self.surges.iter().flat_map(|whole| &whole.rules));
         let mut first: FxHashMap<String, Timestamp> = FxHashMap::default();
         for (whole, surge) in self.surges.iter().zip(&self.found.surges) {
@@ -293,7 +347,12 @@ impl Trace {
                 let recurs = first.get(&text).copied().filter(|first| *first < surge.from);
                 let mut traced = followed.traced(proposed.evidence.clone(), share, upper);
                 traced.precursor = traced.precursor.filter(|_| recurs.is_none());
-                Traced { coverage, steady, time_zone, recurs, ..traced }
+                if let Some(program) = &mut traced.program {
+                    program.others_share = program.others as f64 / outside.max(1) as f64;
+                }
+                // Of few the estimate of all may be less than their number.
+                let clients_share = (traced.outside_clients as f64 / clients_outside.max(1) as f64).min(1.0);
+                Traced { coverage, steady, time_zone, recurs, outside_clients_share: clients_share, ..traced }
             };
             let hit = whole.rules.iter().map(|followed| followed.outside).sum::<u64>() as f64 / outside.max(1) as f64;
             let covered = coverage(surge, &whole.matched, hit.min(1.0));
@@ -322,6 +381,7 @@ impl Followed {
         let signs = proposed.signs.iter().map(|sign| Sign { condition: Some(sign.clone()), ..Sign::default() });
         Self {
             names_clients: rule.conditions.iter().any(|condition| condition.attribute == Attribute::ClientPrefix),
+            program: Program::of(&rule.conditions),
             rule,
             says_whence: proposed.says_whence,
             counting: Counting::default(),
@@ -335,6 +395,7 @@ impl Followed {
             outside: 0,
             outside_returning: 0,
             outside_served: 0,
+            outside_clients: Clients::default(),
             beside: 0,
             own: 0,
             signs: std::iter::once(Sign::default()).chain(signs).collect(),
@@ -380,6 +441,10 @@ impl Followed {
             outside_served: self.outside_served,
             outside_share: share,
             outside_share_upper: upper,
+            // No request has two.
+            outside_clients: self.outside_clients.count().min(self.outside),
+            outside_clients_share: 0.0,
+            program: self.program,
             beside: self.beside,
             own: self.own,
             recurs: None,

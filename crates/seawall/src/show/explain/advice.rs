@@ -1,7 +1,7 @@
 //! What to do about a surge, in a sentence or two.
 
 use seawall_engine::decision::{Condition, CostKind, Rule, Shape, Verdict, Wanted};
-use seawall_engine::detection::explain::{Heaviest, RETURNING, Traced, TracedSurge};
+use seawall_engine::detection::explain::{Counted, Heaviest, Program, RETURNING, Traced, TracedSurge};
 use seawall_engine::observation::attribute::Attribute;
 
 use crate::show::text::grouped;
@@ -18,6 +18,9 @@ const VISITORS_SHARE: f64 = 0.25;
 
 /// A visitor asks for no more than this in a surge.
 const REQUESTS_PER_VISITOR: u64 = 20;
+
+/// A program is ordinary when other versions of it have this share of what was asked outside surges, some of it of returning clients.
+const PROGRAM_SHARE_MIN: f64 = 0.01;
 
 /// What links carry in their queries, so that the site sees where they stood.
 const LINK_TAGS: [&str; 14] = [
@@ -227,6 +230,15 @@ fn caution(traced: &Traced, surge: &TracedSurge) -> Option<String> {
             requests(traced.within_returning),
         ));
     }
+    if let Some(program) = traced.program.as_ref().filter(|program| is_ordinary(program, &traced.within)) {
+        return Some(format!(
+            "Rule {number} names one version of a program of which others are ordinary here: {} outside surges with {}, {} of returning \
+             clients. When a new version comes out, everybody who uses it looks like that: see who they are before you refuse it.",
+            requests(program.others),
+            program.word,
+            grouped(program.others_returning)
+        ));
+    }
     if is_of_link(&traced.rule) {
         return Some(format!(
             "What rule {number} names is what a link brings to everybody who follows it. Where the log has no parts of pages, or the site \
@@ -258,6 +270,13 @@ fn caution(traced: &Traced, surge: &TracedSurge) -> Option<String> {
         "Rule {number} names nobody: what any browser may send, and at most what is asked for, which the site answers. People who come \
          without a link look the same."
     ))
+}
+
+/// Whether other versions of the program are ordinary, and those of this one ask for no more than people do.
+fn is_ordinary(program: &Program, within: &Counted) -> bool {
+    program.others_returning > 0
+        && program.others_share >= PROGRAM_SHARE_MIN
+        && within.requests <= REQUESTS_PER_VISITOR * within.clients
 }
 
 fn is_about_target(condition: &Condition) -> bool {

@@ -155,6 +155,9 @@ pub(in crate::show) struct RuleSummary {
     pub(super) outside: u64,
     pub(super) outside_share: f64,
     pub(super) outside_returning: u64,
+    /// The clients that sent them, and their share of all that came outside surges.
+    pub(super) outside_clients: u64,
+    pub(super) outside_clients_share: f64,
     /// Requests just before and after surges that it hits, and those at other times that have a mark of the surge's senders.
     pub(super) beside: u64,
     pub(super) own: u64,
@@ -296,6 +299,8 @@ fn rule(surge: &TracedSurge, traced: &Traced, show_addresses: bool) -> RuleSumma
         outside: traced.outside,
         outside_share: traced.outside_share,
         outside_returning: traced.outside_returning,
+        outside_clients: traced.outside_clients,
+        outside_clients_share: traced.outside_clients_share,
         beside: traced.beside,
         own: traced.own,
         recurs: traced.recurs.map(|first| moment(first.as_seconds()).to_string()),

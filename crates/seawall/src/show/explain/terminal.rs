@@ -225,7 +225,11 @@ impl Page {
             rule.collateral * 100.0,
             percent_at_most(rule.collateral_upper)
         );
-        self.sentence("", &format!("hits {outside}: {interval}"));
+        let of_clients = match rule.outside_clients {
+            0 => String::new(),
+            _ => format!(", sent by {:.2}% of the clients outside surges", rule.outside_clients_share * 100.0),
+        };
+        self.sentence("", &format!("hits {outside}: {interval}{of_clients}"));
         let apart: Vec<String> =
             [(rule.beside, "just before and after surges"), (rule.own, "at other times with the same mark")]
                 .into_iter()

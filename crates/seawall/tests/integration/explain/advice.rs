@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::{AGENTS, Log, common_agent, json, office, run};
+use super::{AGENTS, Log, common_agent, explained, json, office, run};
 
 /// The lines of the file of rules that are no rules.
 #[track_caller]
@@ -99,6 +99,57 @@ fn visitors_who_were_there_before_are_not_refused_without_a_look() {
     }
     let rules = comments_of_rules(&log.text(), "# rule-1: user-agent = \"ShopApp/2.2\"");
     assert!(rules.contains("most likely visitors"), "{rules}");
+}
+
+/// A new version of a program that comes to users who were not there before: `others` of those who were have another one.
+fn released(others: u32, agent: &str) -> String {
+    let mut log = Log::ordinary();
+    for number in 0..others {
+        let address = format!("198.51.110.{}", number % 20);
+        log.line(number * 7000 / others.max(1), &address, "GET /api/items", 200, "ShopApp/4.1.9 (build 77)");
+    }
+    for number in 0..4_800 {
+        let address = format!("{}.{}.{}.7", 20 + number % 180, number / 180 * 7, number % 250);
+        log.line(5600 + number / 8, &address, "GET /api/items", 200, agent);
+    }
+    log.text()
+}
+
+#[test]
+fn a_new_version_of_an_ordinary_program_is_looked_at_before_it_is_refused() {
+    let rule = "# rule-1: user-agent = \"ShopApp/4.2.0 (build 80)\"";
+    let rules = comments_of_rules(&released(600, "ShopApp/4.2.0 (build 80)"), rule);
+    assert!(rules.contains("326 requests outside surges with user-agent-word = \"ShopApp\""), "{rules}");
+    // Of another program, and where few have others.
+    for (others, agent) in [(600, "StoreApp/4.2.0"), (40, "ShopApp/4.2.0 (build 80)")] {
+        let advice = explained(&released(others, agent), &format!("user-agent = \"{agent}\""))["advice"].to_string();
+        assert!(advice.contains("Refuse what the rules match"), "{advice}");
+    }
+}
+
+#[test]
+fn the_share_of_clients_that_a_rule_hits_is_told_beside_that_of_requests() {
+    let mut log = Log::ordinary();
+    // One in fifty of 400 visitors once asks for what a flood asks for, with the agent that it has.
+    for client in 0..8 {
+        let address = format!("198.51.{}.{}", 100 + client * 50 / 250, client * 50 % 250);
+        log.line(10 + client as u32 * 70, &address, "GET /blog/latest", 200, "QuickFetch/1.0");
+    }
+    for number in 0..4_800 {
+        let address = format!("{}.{}.{}.7", 20 + number % 180, number / 180 * 7, number % 250);
+        log.line(5600 + number / 8, &address, "GET /blog/latest", 200, "QuickFetch/1.0");
+    }
+    let log = log.text();
+    let found = json(&log);
+    let rule = &found["surges"][0]["rules"][0];
+    assert_eq!(rule["outside_clients"], 8, "{found:#}");
+    let share = rule["outside_clients_share"].as_f64().expect("a number");
+    assert!((share - 8.0 / 400.0).abs() < 0.002, "{rule:#}");
+    assert!(rule["outside_share"].as_f64() < Some(0.002), "{rule:#}");
+    let shown = run(&log, &[]).0.stdout;
+    let shown = String::from_utf8_lossy(&shown).replace('\n', " ");
+    let shown = shown.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(shown.contains(&format!("sent by {:.2}% of the clients outside surges", share * 100.0)), "{shown}");
 }
 
 /// On a site whose visitors come from one page to the next.
