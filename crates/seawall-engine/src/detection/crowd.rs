@@ -123,7 +123,7 @@ const GOING_ON_REQUESTS: f64 = 4.0;
 const NAMED_SHARE: f64 = 0.5;
 
 /// What the addresses have in common that programs give in their agents (`+https://www.example.org/bot.html`).
-const WORDS_OF_ADDRESSES: [&str; 8] = ["http", "https", "www", "com", "org", "net", "htm", "html"];
+pub(super) const WORDS_OF_ADDRESSES: [&str; 8] = ["http", "https", "www", "com", "org", "net", "htm", "html"];
 
 /// Hashes of the values that tell people from programs.
 #[derive(Clone, Debug)]
@@ -203,6 +203,9 @@ struct Visitor {
     claims_browser: bool,
     /// Its requests out of those that are asked about.
     requests: f64,
+    /// How many of them it has sent, as far as can be told of one who was seen: that row is one, and each further one stands for what the
+    /// sample has left out as well.
+    sent: f64,
     /// When it first asked for a page out of those.
     page: Option<Timestamp>,
     /// The page that it came for, and whether it asked for another.
@@ -322,10 +325,11 @@ impl Seen {
         assets: &Assets<'_>,
         drawn: Option<Timestamp>,
     ) -> Self {
-        let every = (rows.clone().count() / ROWS_MAX) as u32 + 1;
-        let seen = Self::new(items, rows.clone(), assets, every, drawn);
+        let count = rows.clone().count();
+        let every = (count / ROWS_MAX) as u32 + 1;
+        let seen = Self::new(items, rows.clone(), assets, (every, count), drawn);
         if every > 1 && seen.visitors.len() < CLIENTS_MIN {
-            return Self::new(items, rows, assets, 1, drawn);
+            return Self::new(items, rows, assets, (1, count), drawn);
         }
         seen
     }
@@ -334,11 +338,13 @@ impl Seen {
         items: &[Item],
         rows: impl Iterator<Item = Sampled<'a>>,
         assets: &Assets<'_>,
-        every: u32,
+        (every, count): (u32, usize),
         drawn: Option<Timestamp>,
     ) -> Self {
         let marked = assets.marked();
         let mut seen = Self::default();
+        // In a flood of many clients each has a request or two.
+        seen.visitors.reserve(count / every as usize / 2);
         let mut targets: FxHashMap<ValueHash, f64> = FxHashMap::default();
         for sampled in rows.filter(|sampled| sampled.row.client_hash.is_multiple_of(every)) {
             let marks = &sampled.row.marks;
@@ -390,6 +396,7 @@ impl Seen {
             *targets.entry(marks.one(Attribute::Path)).or_default() += weight;
             visitor.network = marks.of(Attribute::ClientPrefix).get(1).copied().unwrap_or_default();
             visitor.claims_browser |= marked.claims_browser(marks);
+            visitor.sent += if visitor.requests > 0.0 { weight } else { 1.0 };
             visitor.requests += weight;
             visitor.refused |= sampled.row.answered == Answered::ByRule;
             visitor.returning |= sampled.row.returning;
@@ -511,9 +518,9 @@ impl Seen {
         }
     }
 
-    /// How much was seen of each visitor.
+    /// How many requests each visitor has sent.
     fn each(&self) -> f64 {
-        self.rows / self.visitors.len() as f64
+        self.visitors.values().map(|visitor| visitor.sent).sum::<f64>() / self.visitors.len() as f64
     }
 
     /// How likely a part of a page was seen: of a large sample both are thinned alike, rows and visitors.
@@ -766,6 +773,35 @@ mod tests {
         };
         assert_eq!(said(0), Crowd::No);
         assert!(matches!(said(30), Crowd::Yes(_)));
+    }
+
+    /// Three rows of a client in a sample of one in ten stand for twenty-one requests: the one by which it is known, and what the others
+    /// stand for.
+    #[test]
+    fn who_asks_often_is_no_reader_however_few_of_its_requests_the_sample_holds() {
+        let keys = Keys::new(1);
+        let marked = Marked::new(&keys);
+        let said = |each: u32, factor: f32| {
+            let row = |number: u32| {
+                let client = 10 + number / each;
+                let mut row = Row { client_hash: client, costs: [1.0; 4], status: 200, ..Row::default() };
+                row.marks.of_mut(Attribute::Method)[0] = keys.value(Attribute::Method, Some(b"GET"));
+                row.marks.of_mut(Attribute::UserAgent)[0] = 3 + client % 8;
+                row.marks.of_mut(Attribute::ClientPrefix)[1] = client;
+                row.marks.of_mut(Attribute::Path)[0] = 1000 + number % 40;
+                row
+            };
+            let rows: Vec<Row> = (0..40 * each).map(row).collect();
+            let at = Timestamp::from_seconds(100);
+            let sampled: Vec<Sampled<'_>> = rows.iter().map(|row| Sampled { row, at, factor }).collect();
+            let files = Files::new(&marked, &[]);
+            let assets = Assets::new(&marked, &files, &sampled);
+            let without_parts = Ordinary { asset_share: 0.0, ..ORDINARY };
+            crowd(&[], sampled.iter().copied(), Timestamp::from_seconds(110), &assets, without_parts, false)
+        };
+        assert!(matches!(said(3, 1.0), Crowd::Yes(_)));
+        assert!(matches!(said(1, 10.0), Crowd::Yes(_)), "each may have asked once");
+        assert_eq!(said(3, 10.0), Crowd::No);
     }
 
     #[test]

@@ -80,6 +80,30 @@ mod tests {
     use crate::detection::recent::Row;
 
     #[test]
+    fn rows_are_only_asked_where_they_decide() {
+        let mut recent = Recent::new();
+        let at = Timestamp::from_seconds(100);
+        recent.advance(100, |_, _| {});
+        for number in 0..200 {
+            recent.offer(100, Row { client_hash: 1 + number % 2, costs: [1.0, 10.0, 0.0, 0.0], at, ..Row::default() });
+        }
+        let leave = |cost, offered: f64, most: f64| {
+            let visitors = Visitors::since(Timestamp::from_seconds(90), &recent);
+            (visitors.leave(cost, offered, |offered| offered > most), visitors.costs.get().is_some())
+        };
+        assert_eq!(leave(CostKind::Requests, 200.0, 250.0), (false, false), "it is not beyond with them");
+        assert_eq!(leave(CostKind::Requests, 200.0, 40.0), (true, false), "more than visitors may have");
+        // Two clients may have fifty each.
+        assert_eq!(leave(CostKind::Requests, 200.0, 99.0), (true, true));
+        assert_eq!(leave(CostKind::Requests, 200.0, 101.0), (false, true));
+        assert_eq!(
+            leave(CostKind::Bytes, 2000.0, 1999.0),
+            (true, true),
+            "whoever asks often may have none of the bytes"
+        );
+    }
+
+    #[test]
     fn a_few_visitors_are_left_out_and_many_or_heavy_ones_are_not() {
         let check = |clients: u32, requests: u32, bytes: f32, cost: CostKind| {
             let row = |number: u32| Row {

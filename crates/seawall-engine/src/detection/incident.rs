@@ -25,8 +25,8 @@ const BEFORE_ONSET_SECONDS: u64 = 5;
 const ACCEPTED_AFTER: Duration = Duration::from_secs(6 * 3600);
 
 /// In its first seconds an incident is looked into with every tick, unless it is a crowd or all that was found is cleared; then
-/// this often, and later this often. Where there are so many requests to look at that a search draws out of them, a flood as large
-/// would have been found by then, and each look costs several times as much.
+/// this often, and later this often. Where there are so many rows to look at that a search draws out of them, each look costs several times
+/// as much, and in its first seconds it is taken twice a second, then once.
 const EAGER: Duration = Duration::from_secs(3);
 const KEEN: Duration = Duration::from_secs(10);
 const KEEN_INTERVAL: Duration = Duration::from_millis(500);
@@ -371,5 +371,45 @@ impl Incidents {
 
     pub(crate) fn status(&self, ladder: &Ladder) -> Vec<IncidentStatus> {
         self.open.iter().chain(&self.closed).map(|incident| incident.status(ladder)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn looks_are_rarer_where_they_see_more() {
+        let opened = Timestamp::from_seconds(1000);
+        let millis = Duration::from_millis;
+        // How long after a look, so long after it was opened, the next is due.
+        let interval = |age: u64, rows: usize| {
+            let mut incidents = Incidents::default();
+            incidents.suspected(opened, &[Reading::default()]);
+            let looked = opened + millis(age);
+            let judgement = Judgement {
+                explained_in_force: 0.0,
+                verdict: Verdict::Undecided,
+                shapes: Vec::new(),
+                explanation: String::new(),
+                is_cleared: false,
+                crowd_seen: CrowdSeen::default(),
+                is_news: false,
+            };
+            incidents.judged(looked, judgement, false);
+            let open = incidents.open().expect("it was opened");
+            (0..).map(|tick| tick * 250).find(|after| open.is_due(looked + millis(*after), rows))
+        };
+        for (age, rows, expected) in [
+            (1000, 100, 0),
+            (1000, ROWS_MANY / 2, 0),
+            (1000, ROWS_MANY / 2 + 1, 500),
+            (1000, ROWS_MANY + 1, 1000),
+            (5000, ROWS_MANY, 500),
+            (5000, ROWS_MANY + 1, 1000),
+            (20_000, 100, 1000),
+        ] {
+            assert_eq!(interval(age, rows), Some(expected), "after {age} ms, {rows} rows");
+        }
     }
 }

@@ -148,7 +148,7 @@ impl Detector {
         // Beside an incident that has been going on, as a crowd, what has just begun is small: it is looked for by itself.
         let is_fresh = incident.is_due_for_newcomers(now)
             && newcomer.is_some_and(|newcomer| self.is_unmet(newcomer, &standing, now));
-        if !is_fresh && !incident.is_due(now, self.recent.rows_since(onset)) {
+        if !is_fresh && !incident.is_due(now, self.recent.looked_at_since(onset)) {
             return Vec::new();
         }
         self.before.look(id, onset, &self.recent);

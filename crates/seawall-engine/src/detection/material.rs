@@ -26,6 +26,9 @@ pub(super) const NEWEST: Duration = Duration::from_millis(2500);
 /// The windows in which a rule must hold, in seconds back from the present.
 const STABILITY_SECONDS: [u64; 3] = [1, 10, 60];
 
+/// Of the rows of the last minute so many at most are asked whether a rule holds in it.
+const TRIED_MAX: usize = 4608;
+
 /// Normal rows below which the ten minutes before are asked as well.
 pub(super) const NORMAL_ROWS_MIN: usize = 500;
 
@@ -49,6 +52,8 @@ pub(super) struct Material<'a> {
     pub(super) onset: Timestamp,
     /// The stretches of the time around, from and until, in which a rule must hold.
     pub(super) windows: Vec<(Timestamp, Timestamp)>,
+    /// On how many of the rows around it is tried at most.
+    pub(super) tried_max: usize,
     pub(super) reference: &'a Reference,
 }
 
@@ -63,7 +68,7 @@ impl<'a> Material<'a> {
     ) -> Self {
         let shortest = now - WINDOW_MIN;
         let mut from = onset.max(now - WINDOW_MAX).min(shortest);
-        let around: Vec<Sampled<'_>> = recent.since(Timestamp::EPOCH).collect();
+        let around: Vec<Sampled<'_>> = recent.looked_at().collect();
         if window == Window::Newest {
             from = from.max(now - NEWEST);
         } else if since(&around, from).len() < WINDOW_ROWS_FEW {
@@ -76,6 +81,7 @@ impl<'a> Material<'a> {
             now,
             onset,
             windows: STABILITY_SECONDS.map(|seconds| (now - Duration::from_secs(seconds), now)).to_vec(),
+            tried_max: TRIED_MAX,
             reference,
         }
     }

@@ -100,7 +100,7 @@ const TYPICAL: [f64; COSTS] = [1.0, 10_000.0, 0.01, 0.1];
 
 /// The most that a search holds at once, in bytes. What is normal in columns: 1.5 MiB. Bitsets of 1.5 KiB each (2,048 drawn
 /// rows of the excess, as many of the amount of normal traffic, 8,192 of its votes) for 480 values, 256 conjunctions followed
-/// and 64 finalists: 1.2 MiB. The list of the last minute's rows: 0.9 MiB; what is indexed of it: 0.5 MiB. Counts of values,
+/// and 64 finalists: 1.2 MiB. The list of the last minute's rows that a look sees: 0.3 MiB; what is indexed of these, and of what is mined: 1 MiB. Counts of values,
 /// conjunctions seen and clients of the crowd test, one after another: 1.1 MiB. What is known of the site's files, of 8,192
 /// normal rows in three directories each: 0.5 MiB; in how many of them values were found: 32 KiB.
 const MINING_BYTES_MAX: usize = (5 << 20) + (3 << 18);

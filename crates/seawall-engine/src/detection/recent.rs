@@ -1,5 +1,6 @@
-//! The recent sample: the last minute in one-second buckets, of at most 384 rows for the twelve newest seconds, which
-//! are mined, and 96 for those before. A look goes through all of them several times, and costs as much as they are many.
+//! The recent sample: the last minute in one-second buckets, of at most 1,024 rows for the twelve newest seconds, which
+//! are mined, and 380 for those before. A look into an incident goes through what it sees several times, so it sees the 384 and 96
+//! of them that a smaller sample would have kept; learning, and who came before an incident, are of all.
 //!
 //! Within a bucket rows are kept by priority sampling (Duffield, Lund and Thorup, "Priority sampling for estimation of
 //! arbitrary subset sums", JACM 2007): a row of importance w gets the priority w/u for a uniform u, the largest
@@ -16,13 +17,17 @@ use super::values::Marks;
 pub(crate) const SECONDS: usize = 60;
 
 /// How many rows a second keeps at first,
-const BUCKET_ROWS_MAX: usize = 384;
+const BUCKET_ROWS_MAX: usize = 1024;
 
 /// for this many seconds,
 const FRESH_SECONDS: usize = 12;
 
 /// and how many then.
-const OLDER_ROWS_MAX: usize = 96;
+const OLDER_ROWS_MAX: usize = 380;
+
+/// How many of each a look sees at most.
+const LOOKED_ROWS_MAX: usize = 384;
+const LOOKED_OLDER_ROWS_MAX: usize = 96;
 
 /// How Seawall itself has answered a request, as far as detection cares.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -214,6 +219,28 @@ impl Bucket {
     }
 }
 
+impl Bucket {
+    /// How many rows a look sees at most.
+    const fn looked_max(&self) -> usize {
+        if self.rows_max > OLDER_ROWS_MAX { LOOKED_ROWS_MAX } else { LOOKED_OLDER_ROWS_MAX }
+    }
+
+    /// The rows that a bucket of this size would have kept, the newest first as far as they are in order.
+    fn looked_at(&self, most: usize) -> impl Iterator<Item = Sampled<'_>> {
+        let mut threshold = self.threshold;
+        if self.rows.len() > most {
+            let mut priorities: Vec<f32> = self.rows.iter().map(|row| row.priority).collect();
+            threshold = *priorities.select_nth_unstable_by(most, |one, other| other.total_cmp(one)).1;
+        }
+        let all = self.rows.len() <= most;
+        self.rows.iter().rev().filter(move |row| all || row.priority > threshold).map(move |row| Sampled {
+            row,
+            at: row.at,
+            factor: (threshold / row.importance.max(f32::MIN_POSITIVE)).max(1.0),
+        })
+    }
+}
+
 /// The last minute.
 #[derive(Clone, Debug)]
 pub(crate) struct Recent {
@@ -302,10 +329,17 @@ impl Recent {
         }
     }
 
-    /// How many rows there are of the seconds since `from`.
-    pub(crate) fn rows_since(&self, from: Timestamp) -> usize {
+    /// How many rows a look sees of the seconds since `from`, at most.
+    pub(crate) fn looked_at_since(&self, from: Timestamp) -> usize {
         let buckets = self.fresh.iter().chain(&self.older).filter(|bucket| bucket.second >= from.as_seconds());
-        buckets.map(|bucket| bucket.rows.len()).sum()
+        buckets.map(|bucket| bucket.rows.len().min(bucket.looked_max())).sum()
+    }
+
+    /// What a look sees of the last minute, newest seconds first.
+    pub(crate) fn looked_at(&self) -> impl Iterator<Item = Sampled<'_>> {
+        let oldest = self.newest.saturating_sub(SECONDS as u64 - 1);
+        let buckets = (oldest..=self.newest).rev().filter_map(|second| self.bucket(second));
+        buckets.flat_map(|bucket| bucket.looked_at(bucket.looked_max()))
     }
 
     /// All rows since `from`, newest seconds first.
@@ -341,8 +375,8 @@ mod tests {
     fn sums_over_a_sampled_second_are_right_in_every_cost() {
         const SAMPLES: u64 = 40;
         const REQUESTS: u64 = 20_000;
-        // The estimates of requests and bytes, of what is fresh and of what no longer is, summed over many samples.
-        let mut sums = [[0.0; 2]; 2];
+        // The estimates of requests and bytes, of what is fresh, of what no longer is, and of what a look sees of it, summed over many samples.
+        let mut sums = [[0.0; 2]; 3];
         let mut bytes = 0.0;
         for seed in 0..SAMPLES {
             let mut random = Random::new(seed);
@@ -357,17 +391,21 @@ mod tests {
                     recent.pass(100, row.priority);
                 }
             }
-            for (sums, (second, rows)) in sums.iter_mut().zip([(100, BUCKET_ROWS_MAX), (130, OLDER_ROWS_MAX)]) {
-                recent.advance(second, |_, _| {});
-                assert_eq!(recent.since(Timestamp::EPOCH).count(), rows);
-                for (cost, sum) in sums.iter_mut().enumerate() {
-                    *sum += recent.since(Timestamp::EPOCH).map(|row| row.cost(cost)).sum::<f64>();
-                }
-            }
+            let mut add = |place: usize, rows: &mut dyn Iterator<Item = Sampled<'_>>, most: usize| {
+                let rows: Vec<Sampled<'_>> = rows.collect();
+                assert_eq!(rows.len(), most);
+                let sums = sums[place].iter_mut().enumerate();
+                sums.for_each(|(cost, sum)| *sum += rows.iter().map(|row| row.cost(cost)).sum::<f64>());
+            };
+            add(0, &mut recent.since(Timestamp::EPOCH), BUCKET_ROWS_MAX);
+            assert_eq!(recent.looked_at_since(Timestamp::from_seconds(100)), LOOKED_ROWS_MAX);
+            recent.advance(130, |_, _| {});
+            add(1, &mut recent.since(Timestamp::EPOCH), OLDER_ROWS_MAX);
+            add(2, &mut recent.looked_at(), LOOKED_OLDER_ROWS_MAX);
         }
         for [requests_found, bytes_found] in sums {
             let requests = (SAMPLES * REQUESTS) as f64;
-            // The standard errors of what is no longer fresh are 3% and 2%.
+            // The standard errors of what a look sees are 3% and 2%.
             assert!((requests_found / requests - 1.0).abs() < 0.1, "{requests_found} of {requests} requests");
             assert!((bytes_found / bytes - 1.0).abs() < 0.06, "{bytes_found} of {bytes} bytes");
         }

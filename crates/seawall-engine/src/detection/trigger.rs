@@ -249,7 +249,10 @@ impl Trigger {
             let normal = self.normal.1[cost];
             let most = most(normal, UPPER_FACTOR, FLOOR_TEN_SECONDS[cost]);
             let offered = ten_seconds[cost];
-            if visitors_ten.leave(kind, offered, |offered| offered > most) {
+            // While it exceeds the second as well it is not asked again with each tick.
+            let is_much =
+                fast && self.slow_since[cost].is_some() || visitors_ten.leave(kind, offered, |offered| offered > most);
+            if is_much {
                 self.slow_since[cost].get_or_insert(now);
             } else {
                 self.slow_since[cost] = None;

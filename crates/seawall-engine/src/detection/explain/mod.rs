@@ -258,6 +258,7 @@ impl Explainer {
                 onset: surge.from,
                 around: rows.clone(),
                 windows: parts.into_iter().map(|part| window(surge, part)).collect(),
+                tried_max: ROWS_MAX,
                 reference: &reference,
             },
             costs: &costs,

@@ -13,6 +13,7 @@ use super::parts::Parts;
 use super::settled::COLLATERAL_MAX;
 use super::{Explained, Level, Proposed, Surge, TimeZone};
 use crate::decision::{Action, Condition, Evidence, Rule, RuleId, Stage, Verdict, Wanted};
+use crate::detection::crowd::WORDS_OF_ADDRESSES;
 use crate::detection::inquiry::EXPLAINED_SHARE;
 use crate::detection::mining::COVERAGE_MIN;
 use crate::detection::observing::observed_costs;
@@ -31,8 +32,9 @@ const FORETELLING_RETURNING_MAX: f64 = 0.1;
 /// Hours in which the clients of a rule are counted, for its time zone: a month of them.
 const HOURS_MAX: usize = 31 * 24;
 
-/// With what the user agent of every browser begins.
+/// With what the user agent of every browser begins, and how many letters the name of a program has at least.
 const BROWSER: &[u8] = b"Mozilla/";
+const NAME_MIN: usize = 4;
 
 /// Clients of the earlier half of a surge that are remembered for one rule.
 const EARLIER_MAX: usize = 1 << 16;
@@ -71,7 +73,7 @@ pub struct Traced {
     pub outside_share: f64,
     /// The upper end.
     pub outside_share_upper: f64,
-    /// The clients that sent them, and their share of all that came outside surges; zero when the log has no addresses.
+    /// The clients that sent them, and their share of all that came outside surges, with whatever mark; zero when the log has no addresses.
     pub outside_clients: u64,
     /// The share.
     pub outside_clients_share: f64,
@@ -92,6 +94,8 @@ pub struct Traced {
 /// A program of which a rule names one version, by its user agent.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Program {
+    /// Its user agent.
+    agent: Condition,
     /// The word of its user agents that all its versions have.
     pub word: Condition,
     /// Requests of its other versions outside all surges.
@@ -106,11 +110,20 @@ impl Program {
     /// The program whose user agent these conditions name, where it has a version and is no browser.
     fn of(conditions: &[Condition]) -> Option<Self> {
         let agent = conditions.iter().find(|condition| condition.attribute == Attribute::UserAgent)?;
-        let Wanted::Value(agent) = &agent.wanted else { return None };
-        let is_versioned = agent.iter().any(u8::is_ascii_digit) && !agent.starts_with(BROWSER);
-        let word = user_agent_words(agent).next().filter(|_| is_versioned)?;
+        let Wanted::Value(text) = &agent.wanted else { return None };
+        let is_versioned = text.iter().any(u8::is_ascii_digit) && !text.starts_with(BROWSER);
+        // Agents of all kinds have parts of web addresses in them.
+        let is_name =
+            |word: &&[u8]| word.len() >= NAME_MIN && !WORDS_OF_ADDRESSES.iter().any(|part| part.as_bytes() == *word);
+        let word = user_agent_words(text).find(is_name).filter(|_| is_versioned)?;
         let word = Condition::new(Attribute::UserAgentWord, word);
-        Some(Self { word, others: 0, others_returning: 0, others_share: 0.0 })
+        Some(Self { agent: agent.clone(), word, others: 0, others_returning: 0, others_share: 0.0 })
+    }
+
+    /// Whether this is another version of it.
+    fn is_other(&self, observation: &Observation<'_>) -> bool {
+        let has = |condition: &Condition| condition.matches(&observation.request, observation.client);
+        has(&self.word) && !has(&self.agent)
     }
 }
 
@@ -297,7 +310,7 @@ impl Trace {
                 }
                 if !matches {
                     if let Some(program) = followed.program.as_mut().filter(|_| is_normal)
-                        && program.word.matches(&observation.request, observation.client)
+                        && program.is_other(observation)
                     {
                         program.others += 1;
                         program.others_returning += u64::from(returning());

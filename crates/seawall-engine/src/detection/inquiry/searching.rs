@@ -17,9 +17,6 @@ use super::super::sustained::is_sustained;
 use super::super::values::{ABSENT, Item, PRESENT};
 use super::{Choice, EXCESS_MIN, Inquiry, View};
 
-/// How many rows of other windows are looked at.
-const INDEXED_ROWS_MAX: usize = 4096;
-
 /// Fewer requests than this prove nothing, in however many parts they have told what they cost.
 const REQUESTS_MIN: f64 = 6.0;
 
@@ -133,7 +130,7 @@ impl<'a> Inquiry<'a> {
         candidates.extend(further.into_iter().filter(is_address).take(RULES_MAX));
         let conjunctions = candidates.iter().map(|candidate| candidate.items.as_slice());
         let mineable = self.material.around.iter().filter(|sampled| sampled.row.is_mineable()).copied();
-        let around = RowIndex::new(mineable.collect(), INDEXED_ROWS_MAX, conjunctions);
+        let around = RowIndex::new(mineable.collect(), self.material.tried_max, conjunctions);
         let stability = Stability::new(around.rows(), &self.material.windows, cost, self.rate(cost) * view.growth);
         let onset = self.material.onset.min(self.material.from);
         let mut parts_of_pages = Bits::new(around.rows().len());
@@ -149,8 +146,9 @@ impl<'a> Inquiry<'a> {
             let matching: Vec<_> = around.matching(items).collect();
             let since = |from| &matching[..matching.partition_point(|found| found.sampled.at >= from)];
             let (window, since_onset) = (since(self.material.from), since(onset));
-            let requests = since_onset.iter().map(|found| found.sampled.cost(CostKind::Requests as usize));
-            if requests.sum::<f64>() < REQUESTS_MIN {
+            let requests = |found: &Matching<'_, '_>| found.sampled.cost(CostKind::Requests as usize);
+            let all = since_onset.iter().map(requests).sum::<f64>();
+            if all < REQUESTS_MIN {
                 return false;
             }
             let rate = self.rate(CostKind::Requests) * candidate.collateral;
@@ -159,9 +157,9 @@ impl<'a> Inquiry<'a> {
                 return false;
             }
             let names_clients = items.iter().any(|item| item.attribute == Attribute::ClientPrefix);
-            let parts = since_onset.iter().filter(|found| parts_of_pages.has(found.place)).count();
+            let parts = since_onset.iter().filter(|found| parts_of_pages.has(found.place)).map(requests).sum::<f64>();
             let names_few = names_clients && view.people.users(items) <= USERS_MAX;
-            if 2 * parts >= since_onset.len() && !names_few && self.may_be_of_pages(items) {
+            if 2.0 * parts >= all && !names_few && self.may_be_of_pages(items) {
                 return false;
             }
             let is_new = candidate.is_unheard_of || self.has_rare_word(items);
