@@ -10,7 +10,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use crate::observation::attribute::Attribute;
 
 use super::baseline::NormalRow;
-use super::crowd::Marked;
+use super::marked::Marked;
 use super::recent::Sampled;
 use super::values::{Marks, UNUSED, ValueHash};
 

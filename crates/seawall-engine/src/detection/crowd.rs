@@ -13,15 +13,15 @@ use std::time::Duration;
 use rustc_hash::FxHashMap;
 
 use crate::decision::{CostKind, Told};
+use crate::observation::CLIENT_GONE;
 use crate::observation::attribute::Attribute;
-use crate::observation::{CLIENT_GONE, static_file};
 use crate::units::Timestamp;
 
 use super::assets::Assets;
 use super::recent::{Answered, Row, Sampled};
 use super::reference::ROWS_MAX;
 use super::statistics::effective_kinds;
-use super::values::{ABSENT, Item, Keys, Marks, UNUSED, ValueHash};
+use super::values::{ABSENT, Item, UNUSED, ValueHash};
 
 /// What the crowd test says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,69 +121,6 @@ const GOING_ON_REQUESTS: f64 = 4.0;
 
 /// Programs that say where they come from (`Mastodon/1.5.0; +https://instance.example`).
 const NAMED_SHARE: f64 = 0.5;
-
-/// What the addresses have in common that programs give in their agents (`+https://www.example.org/bot.html`).
-pub(super) const WORDS_OF_ADDRESSES: [&str; 8] = ["http", "https", "www", "com", "org", "net", "htm", "html"];
-
-/// Hashes of the values that tell people from programs.
-#[derive(Clone, Debug)]
-pub(crate) struct Marked {
-    static_extensions: Vec<ValueHash>,
-    get: ValueHash,
-    head: ValueHash,
-    pub(crate) post: ValueHash,
-    https: ValueHash,
-    http: ValueHash,
-    /// Words of the address that many agents give, which say nothing about the sender.
-    of_addresses: [ValueHash; WORDS_OF_ADDRESSES.len()],
-    mozilla: ValueHash,
-}
-
-impl Marked {
-    pub(crate) fn new(keys: &Keys) -> Self {
-        let extension = |extension: &[u8]| keys.value(Attribute::Extension, Some(extension));
-        let mut static_extensions: Vec<ValueHash> = static_file::EXTENSIONS.into_iter().map(extension).collect();
-        static_extensions.sort_unstable();
-        let method = |method: &[u8]| keys.value(Attribute::Method, Some(method));
-        let word = |word: &[u8]| keys.value(Attribute::UserAgentWord, Some(word));
-        Self {
-            static_extensions,
-            get: method(b"GET"),
-            head: method(b"HEAD"),
-            post: method(b"POST"),
-            https: word(b"https"),
-            http: word(b"http"),
-            of_addresses: WORDS_OF_ADDRESSES.map(|part| word(part.as_bytes())),
-            mozilla: word(b"Mozilla"),
-        }
-    }
-
-    /// Whether this is the extension of a static file.
-    pub(crate) fn is_static(&self, extension: ValueHash) -> bool {
-        self.static_extensions.binary_search(&extension).is_ok()
-    }
-
-    /// Whether this is asked as people ask who look at something.
-    pub(crate) fn is_looking(&self, marks: &Marks) -> bool {
-        [self.get, self.head].contains(&marks.one(Attribute::Method))
-    }
-
-    /// Whether a value is a word that agents of every kind have, since it is a part of any address: no rule may name it.
-    pub(crate) fn is_of_address(&self, item: Item) -> bool {
-        item.attribute == Attribute::UserAgentWord && self.of_addresses.contains(&item.hash)
-    }
-
-    /// Whether the agent says where it comes from.
-    pub(crate) fn is_named(&self, marks: &Marks) -> bool {
-        let words = marks.of(Attribute::UserAgentWord);
-        words.contains(&self.https) || words.contains(&self.http)
-    }
-
-    /// Whether the agent calls itself a browser.
-    pub(crate) fn claims_browser(&self, marks: &Marks) -> bool {
-        marks.of(Attribute::UserAgentWord).contains(&self.mozilla)
-    }
-}
 
 /// What ordinary traffic is like, for comparison.
 #[derive(Clone, Copy, Debug)]
@@ -595,9 +532,9 @@ fn tally(values: impl Iterator<Item = ValueHash>) -> FxHashMap<ValueHash, f64> {
 #[cfg(test)]
 mod tests {
     use super::super::assets::Files;
-    use super::super::values::Texts;
+    use super::super::marked::Marked;
+    use super::super::values::Keys;
     use super::*;
-    use crate::observation::Request;
 
     const ORDINARY: Ordinary = Ordinary { asset_share: 0.6, networks: None, agents: None };
     const PAGE: Item = Item { attribute: Attribute::Path, hash: 7 };
@@ -619,6 +556,16 @@ mod tests {
         Elsewhere(u32),
     }
 
+    /// What a client asks for that has one of so many agents, and is given.
+    fn asked(keys: &Keys, client: u32, path: ValueHash, agents: u32) -> Row {
+        let mut row = Row { client_hash: client, costs: [1.0; 4], status: 200, ..Row::default() };
+        row.marks.of_mut(Attribute::Method)[0] = keys.value(Attribute::Method, Some(b"GET"));
+        row.marks.of_mut(Attribute::UserAgent)[0] = 3 + client % agents;
+        row.marks.of_mut(Attribute::ClientPrefix)[1] = 100 + client;
+        row.marks.of_mut(Attribute::Path)[0] = path;
+        row
+    }
+
     /// What is said of so many clients, who asked for a page ten seconds ago, of each kind; and what they tell of a rule that has been in
     /// force since they did.
     fn both(kinds: &[(u32, Came)]) -> (Crowd, Told) {
@@ -638,14 +585,10 @@ mod tests {
         let mut clients = 1..;
         for (count, came) in kinds {
             for client in clients.by_ref().take(*count as usize) {
-                let mut row = Row { client_hash: client, costs: [1.0, 0.0, 0.0, 0.0], weight: 1.0, ..Row::default() };
                 let set = |row: &mut Row, attribute: Attribute, value: &[u8]| {
                     row.marks.of_mut(attribute)[0] = keys.value(attribute, Some(value));
                 };
-                row.marks.of_mut(Attribute::Path)[0] = PAGE.hash;
-                row.marks.of_mut(Attribute::UserAgent)[0] = 3 + client % agents;
-                row.marks.of_mut(Attribute::ClientPrefix)[1] = 100 + client;
-                set(&mut row, Attribute::Method, b"GET");
+                let mut row = Row { costs: [1.0, 0.0, 0.0, 0.0], ..asked(&keys, client, PAGE.hash, agents) };
                 set(&mut row, Attribute::UserAgentWord, b"Mozilla");
                 set(&mut row, Attribute::Extension, b"html");
                 (row.status, row.answered) = match came {
@@ -747,11 +690,7 @@ mod tests {
         let keys = Keys::new(1);
         let marked = Marked::new(&keys);
         let row = |client: u32, number: u32, is_page: bool| {
-            let mut row = Row { client_hash: client, costs: [1.0; 4], status: 200, ..Row::default() };
-            row.marks.of_mut(Attribute::Method)[0] = keys.value(Attribute::Method, Some(b"GET"));
-            row.marks.of_mut(Attribute::UserAgent)[0] = 3 + client % 8;
-            row.marks.of_mut(Attribute::ClientPrefix)[1] = client;
-            row.marks.of_mut(Attribute::Path)[0] = 1000 + number % 40;
+            let mut row = asked(&keys, client, 1000 + number % 40, 8);
             let extension: &[u8] = if is_page { b"html" } else { b"css" };
             row.marks.of_mut(Attribute::Extension)[0] = keys.value(Attribute::Extension, Some(extension));
             row
@@ -782,15 +721,7 @@ mod tests {
         let keys = Keys::new(1);
         let marked = Marked::new(&keys);
         let said = |each: u32, factor: f32| {
-            let row = |number: u32| {
-                let client = 10 + number / each;
-                let mut row = Row { client_hash: client, costs: [1.0; 4], status: 200, ..Row::default() };
-                row.marks.of_mut(Attribute::Method)[0] = keys.value(Attribute::Method, Some(b"GET"));
-                row.marks.of_mut(Attribute::UserAgent)[0] = 3 + client % 8;
-                row.marks.of_mut(Attribute::ClientPrefix)[1] = client;
-                row.marks.of_mut(Attribute::Path)[0] = 1000 + number % 40;
-                row
-            };
+            let row = |number: u32| asked(&keys, 10 + number / each, 1000 + number % 40, 8);
             let rows: Vec<Row> = (0..40 * each).map(row).collect();
             let at = Timestamp::from_seconds(100);
             let sampled: Vec<Sampled<'_>> = rows.iter().map(|row| Sampled { row, at, factor }).collect();
@@ -802,19 +733,5 @@ mod tests {
         assert!(matches!(said(3, 1.0), Crowd::Yes(_)));
         assert!(matches!(said(1, 10.0), Crowd::Yes(_)), "each may have asked once");
         assert_eq!(said(3, 10.0), Crowd::No);
-    }
-
-    #[test]
-    fn only_a_link_says_where_a_program_comes_from() {
-        let (keys, mut texts) = (Keys::new(1), Texts::new());
-        let marked = Marked::new(&keys);
-        let mut is_named = |agent: &'static str| {
-            let request = Request { user_agent: Some(agent.as_bytes()), ..Request::default() };
-            marked.is_named(&texts.marks(&keys, &request, None, 1))
-        };
-        assert!(is_named("Mozilla/5.0 (compatible; bingbot/2.0; +http://www.bing.com/bingbot.htm)"));
-        assert!(is_named("Go-http-client/1.1 (+https://example.org/bot)"));
-        assert!(!is_named("Go-http-client/1.1"));
-        assert!(!is_named("Mozilla/5.0 (X11; Linux x86_64)"));
     }
 }

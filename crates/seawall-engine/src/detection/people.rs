@@ -81,7 +81,7 @@ impl<'a> People<'a> {
 mod tests {
     use super::*;
     use crate::detection::baseline::NormalRow;
-    use crate::detection::crowd::Marked;
+    use crate::detection::marked::Marked;
     use crate::detection::recent::Row;
     use crate::detection::values::Keys;
     use crate::units::Timestamp;

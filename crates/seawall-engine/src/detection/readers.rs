@@ -167,7 +167,7 @@ fn who(row: &Row) -> Option<Who> {
 mod tests {
     use super::*;
     use crate::detection::assets::Files;
-    use crate::detection::crowd::Marked;
+    use crate::detection::marked::Marked;
     use crate::detection::values::Keys;
 
     const PAGE: Item = Item { attribute: Attribute::Path, hash: 7 };

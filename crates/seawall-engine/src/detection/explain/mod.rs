@@ -29,8 +29,8 @@ use crate::observation::Observation;
 use crate::observation::attribute::{Attribute, cut};
 
 use super::baseline::{Baseline, NormalRow, STRATA, stratum};
-use super::crowd::Marked;
 use super::inquiry::Inquiry;
+use super::marked::Marked;
 use super::material::Material;
 use super::observing::{importance, observed_costs, outcome};
 use super::random::Random;

@@ -8,7 +8,8 @@
 use rustc_hash::FxHashMap;
 
 use super::super::baseline::{Baseline, NormalRow, STRATA};
-use super::super::crowd::{ASSET_SHARE_MIN, Marked};
+use super::super::crowd::ASSET_SHARE_MIN;
+use super::super::marked::Marked;
 use super::super::recent::Sampled;
 use super::super::statistics::g_test;
 use super::super::values::{ABSENT, Item, Marks, UNUSED, ValueHash};

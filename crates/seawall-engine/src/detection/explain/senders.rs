@@ -3,7 +3,8 @@
 use ipnet::IpNet;
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::super::crowd::{ASSET_SHARE_MIN, Marked};
+use super::super::crowd::ASSET_SHARE_MIN;
+use super::super::marked::Marked;
 use super::super::recent::Sampled;
 use super::super::reference::Reference;
 use super::super::values::{Item, Marks, UNUSED, ValueHash};

@@ -3,7 +3,7 @@
 
 use rustc_hash::FxHashMap;
 
-use super::super::crowd::Marked;
+use super::super::marked::Marked;
 use super::super::recent::Sampled;
 use super::super::reference::Reference;
 use super::super::statistics::share_lower_95;

@@ -14,7 +14,7 @@ mod slow_connections;
 
 use crate::decision::{NamedShape, Shape};
 
-use super::crowd::Marked;
+use super::marked::Marked;
 use super::recent::Sampled;
 use super::values::Texts;
 
